@@ -1,0 +1,241 @@
+"""Real images, decoded and resized once into a memory-mapped uint8 cache that all trials of a machine share.
+
+NumPy only: a trial never imports torchvision or scikit-learn, and a plan finds a cached set in milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gansweep.errors import UserError
+
+Pixels = NDArray[np.uint8]
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+CACHE_FORMAT = 1  # raise when decoding or resizing changes
+TORCHVISION_SETS = {
+    "mnist": ("MNIST", "MNIST/raw"),
+    "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
+    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which images, as what. channels None: as they are stored."""
+
+    name: str
+    image_size: int
+    channels: int | None = None
+    path: str | None = None
+    classes: tuple[str, ...] | None = None
+    data_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A prepared set. file: npy of uint8, (images, channels, image_size, image_size).
+
+    fingerprint: 16 hex digits over pixels, shape and labels: equal sets have equal ones, wherever they lie.
+    """
+
+    file: str
+    fingerprint: str
+    images: int
+    channels: int
+    image_size: int
+    classes: tuple[str, ...]
+
+    def load(self) -> Pixels:
+        """The pixels, memory-mapped (copy on write: the file is never changed)."""
+        pixels: Pixels = np.load(self.file, mmap_mode="c")
+        return pixels
+
+    def labels(self) -> NDArray[np.int64]:
+        """(images,) index into `classes`."""
+        labels: NDArray[np.int64] = np.load(Path(self.file).with_suffix(".labels.npy"))
+        return labels
+
+
+def prepare(source: Source, cache: Path) -> ImageSet:
+    """The set from the cache, decoding (and downloading) it first where it isn't there.
+
+    Raises UserError for a missing or unreadable source.
+    """
+    reader = _folder_reader(source) if source.name == "image_folder" else (
+        _digits_reader() if source.name == "digits" else _torchvision_reader(source, cache)
+    )
+    key = hashlib.sha256(
+        json.dumps([CACHE_FORMAT, asdict(source), reader.signature()], default=str).encode()
+    ).hexdigest()[:16]
+    index = cache / f"{source.name}-{key}.json"
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        found = json.loads(index.read_text())
+        image_set = ImageSet(**{**found, "file": str(cache / found["file"]), "classes": tuple(found["classes"])})
+        if Path(image_set.file).exists():
+            return image_set
+    pixels, labels, classes = _decode(reader, source)
+    return _store(pixels, labels, classes, index)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """signature: cheap, changes when the files do. images: yields (picture, label) pairs. classes: label names."""
+
+    signature: Callable[[], Any]
+    images: Callable[[], Iterator[tuple[Image.Image, int]]]
+    classes: Callable[[], list[str]]
+
+
+def _decode(reader: _Reader, source: Source) -> tuple[Pixels, NDArray[np.int64], list[str]]:
+    pictures, labels, channels = [], [], source.channels
+    for picture, label in reader.images():
+        if channels is None:  # the first picture speaks for the set
+            channels = 1 if picture.mode in ("L", "1", "I", "I;16", "LA") else 3
+        pictures.append(_resize(picture, source.image_size, channels))
+        labels.append(label)
+    return np.stack(pictures), np.asarray(labels, np.int64), reader.classes()
+
+
+def _resize(picture: Image.Image, side: int, channels: int) -> Pixels:
+    """(channels, side, side): the middle square, resampled bicubically (antialiased when shrinking)."""
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.width != picture.height:
+        edge = min(picture.size)
+        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+        picture = picture.crop((left, top, left + edge, top + edge))
+    if picture.size != (side, side):
+        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+
+
+def _store(pixels: Pixels, labels: NDArray[np.int64], classes: list[str], index: Path) -> ImageSet:
+    digest = hashlib.sha256(repr((pixels.shape, classes)).encode())
+    digest.update(pixels.tobytes())
+    digest.update(labels.tobytes())
+    fingerprint = digest.hexdigest()[:16]
+    name = f"{fingerprint}.npy"
+    index.parent.mkdir(parents=True, exist_ok=True)
+    _write_array(index.parent / name, pixels)
+    _write_array(index.parent / f"{fingerprint}.labels.npy", labels)
+    image_set = ImageSet(name, fingerprint, len(pixels), pixels.shape[1], pixels.shape[2], tuple(classes))
+    _write_bytes(index, json.dumps(asdict(image_set)).encode())  # last: it vouches for the arrays
+    return ImageSet(**{**asdict(image_set), "file": str(index.parent / name), "classes": tuple(classes)})
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    _write_bytes(path, buffer.getvalue())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(temporary).replace(path)
+
+
+def _digits_reader() -> _Reader:
+    """scikit-learn's copy of the UCI handwritten digits, 1,797 of 8×8 (read without importing scikit-learn)."""
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+    def images() -> Iterator[tuple[Image.Image, int]]:
+        rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+        for row in rows:
+            # 0…16 → 0…255
+            yield Image.fromarray(np.minimum(row[:64] * 16, 255).astype(np.uint8).reshape(8, 8)), int(row[64])
+
+    return _Reader(lambda: path.stat().st_size, images, lambda: [str(i) for i in range(10)])
+
+
+def _torchvision_reader(source: Source, cache: Path) -> _Reader:
+    class_name, folder = TORCHVISION_SETS[source.name]
+    root = Path(source.data_dir).absolute() if source.data_dir else cache.absolute() / "downloads"
+    loaded: dict[str, Any] = {}
+
+    def dataset() -> Any:
+        if not loaded:
+            import torchvision  # only here: 2 s, and only before a set is cached
+
+            if not (root / folder).is_dir():
+                print(f"downloading {source.name} to {root}", file=sys.stderr)
+            try:
+                with contextlib.redirect_stdout(sys.stderr):  # its progress bar
+                    loaded["set"] = getattr(torchvision.datasets, class_name)(str(root), download=True)
+            except Exception as error:
+                raise UserError(
+                    f"dataset.data_dir: {source.name} is not in {root} and could not be downloaded ({error});"
+                    " name the folder that holds it with --set dataset.data_dir=FOLDER"
+                ) from None
+        return loaded["set"]
+
+    def signature() -> Any:
+        if not (root / folder).is_dir():
+            dataset()
+        return [(f.name, f.stat().st_size) for f in sorted((root / folder).iterdir()) if f.is_file()]
+
+    def images() -> Iterator[tuple[Image.Image, int]]:
+        for picture, label in dataset():
+            yield picture, int(label)
+
+    return _Reader(signature, images, lambda: [str(c) for c in dataset().classes])
+
+
+def _folder_reader(source: Source) -> _Reader:
+    """A folder of images; its subfolders, where it has any with images, are the classes."""
+    assert source.path is not None
+    root = Path(source.path).absolute()
+    if not root.is_dir():
+        raise UserError(f"dataset.path: {source.path}: no such folder")
+    try:
+        subfolders = sorted(d for d in root.iterdir() if d.is_dir() and any(_images_in(d)))
+        if source.classes is not None:
+            known = [d.name for d in subfolders]
+            if missing := [c for c in source.classes if c not in known]:
+                raise UserError(
+                    f"dataset.classes: {source.path} has no class {', '.join(missing)};"
+                    f" it has {', '.join(known) or 'no subfolders with images'}"
+                )
+            subfolders = [d for d in subfolders if d.name in source.classes]
+        folders = subfolders or [root]
+        files = [(f, i) for i, d in enumerate(folders) for f in sorted(_images_in(d))]
+    except PermissionError as error:
+        raise UserError(f"dataset.path: {error.filename}: cannot be read (permission denied)") from None
+    if not files:
+        raise UserError(f"dataset.path: {source.path}: holds no images ({', '.join(sorted(SUFFIXES))})")
+
+    def images() -> Iterator[tuple[Image.Image, int]]:
+        for file, label in files:
+            try:
+                with Image.open(file) as picture:
+                    picture.load()
+                    yield picture, label
+            except (OSError, SyntaxError, ValueError) as error:
+                raise UserError(f"dataset.path: {file}: not a readable image ({error})") from None
+
+    def signature() -> Any:
+        return [(str(f.relative_to(root)), (s := f.stat()).st_size, s.st_mtime_ns) for f, _ in files]
+
+    return _Reader(signature, images, lambda: [d.name for d in folders])
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    return (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)

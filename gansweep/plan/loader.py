@@ -1,0 +1,377 @@
+"""YAML text becomes a validated `Sweep`, or a list of problems, each with its file, line and column."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from gansweep.errors import SweepFileError, UserError
+from gansweep.plan.schema import Distribution, Sweep, TrialConfig
+from gansweep.plan.trials import assign, configurations, count
+
+MAX_BYTES = 1_000_000
+MAX_TRIALS = 10_000
+VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
+LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
+Path_ = tuple[str | int, ...]
+
+
+@dataclass
+class Document:
+    """Plain data, and where each part of it was written.
+
+    values, keys: path → "file:line:column" (or "--set") of the value and of its key.
+    """
+
+    data: Any
+    values: dict[Path_, str] = field(default_factory=dict)
+    keys: dict[Path_, str] = field(default_factory=dict)
+
+    def where(self, path: Path_, *, key: bool = False) -> str:
+        """The place of a path, or of the nearest part above it that stands in the file."""
+        if key and path in self.keys:
+            return self.keys[path]
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values[path]
+
+    def problem(self, path: Path_, message: str, *, key: bool = False) -> str:
+        """One line: where, the dotted key, what is wrong."""
+        return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (
+            f"{self.where(path)}: {message}"
+        )
+
+
+def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
+    """Read, override, validate. Raises SweepFileError with every problem found, or UserError."""
+    document = parse(read(path), str(path))
+    for override in overrides:
+        _override(document, override)
+    sweep = _validate(document)
+    if (n := count(sweep)) > max_trials:
+        raise SweepFileError(
+            [document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")]
+        )
+    problems = _combination_problems(document, sweep)
+    if problems:
+        raise SweepFileError(problems)
+    return sweep
+
+
+def read(path: Path) -> str:
+    """The text of a sweep file; refuses what is missing, not text, or over 1 MB."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path}: larger than 1 MB; a sweep file is a page of settings")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `gansweep init {path}` writes one to begin with") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name a sweep file in it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def parse(text: str, name: str) -> Document:
+    """YAML 1.2 text as plain data with marks. Aliases, tags and duplicate keys are refused."""
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        for event in yaml.parse(text):
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+                mark = event.start_mark
+                raise SweepFileError(
+                    [f"{name}:{mark.line + 1}:{mark.column + 1}: aliases are refused: write the value out"]
+                )
+        node = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise SweepFileError([f"{name}{place}: not valid YAML: {error.problem or error.context}"]) from None
+    except (YAMLError, ValueError) as error:
+        raise SweepFileError([f"{name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+    except RecursionError:
+        raise SweepFileError([f"{name}: nested too deeply"]) from None
+    document = Document(None, {(): f"{name}:1:1"})
+    problems: list[str] = []
+    if node is not None:
+        document.data = _plain(node, (), name, document, problems)
+    if not isinstance(document.data, dict) and not problems:
+        problems.append(f"{name}:1:1: a sweep file is a mapping of keys; see `gansweep init`")
+    if problems:
+        raise SweepFileError(problems)
+    return document
+
+
+def dotted(path: Path_) -> str:
+    """('search', 'over', 'a.b', 2) → 'search.over.a.b[2]'."""
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+
+
+def known_keys(model: type[BaseModel] = Sweep, prefix: str = "") -> list[str]:
+    """Every dotted key of the schema, sections included."""
+    keys = []
+    for name, info in model.model_fields.items():
+        keys.append(prefix + name)
+        for part in _sections(info.annotation):
+            keys += known_keys(part, f"{prefix}{name}.")
+    return list(dict.fromkeys(keys))
+
+
+def _plain(node: Node, path: Path_, name: str, document: Document, problems: list[str]) -> Any:
+    mark = node.start_mark
+    place = f"{name}:{mark.line + 1}:{mark.column + 1}"
+    document.values[path] = place
+    if isinstance(node, MappingNode):
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            at = key_node.start_mark
+            key_place = f"{name}:{at.line + 1}:{at.column + 1}"
+            key = str(key_node.value)
+            if key in data:
+                problems.append(f"{key_place}: {dotted((*path, key))}: given twice")
+            document.keys[(*path, key)] = key_place
+            data[key] = _plain(value_node, (*path, key), name, document, problems)
+        return data
+    if isinstance(node, SequenceNode):
+        return [_plain(n, (*path, i), name, document, problems) for i, n in enumerate(node.value)]
+    assert isinstance(node, ScalarNode)
+    tag = str(node.tag).rpartition(":")[2]
+    if tag not in _SCALARS:
+        problems.append(f"{place}: {dotted(path)}: the tag {node.tag} is refused")
+        return None
+    try:
+        return _SCALARS[tag](node.value)
+    except ValueError:
+        problems.append(f"{place}: {dotted(path)}: {node.value!r} is not a number we can read")
+        return None
+
+
+def _integer(text: str) -> int:
+    text = text.replace("_", "").lower()
+    return int(text, 0 if text.lstrip("+-").startswith(("0x", "0o", "0b")) else 10)
+
+
+def _float(text: str) -> float:
+    return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: dict[str, Any] = {
+    "int": _integer,
+    "float": _float,
+    "bool": lambda text: text.lower() == "true",
+    "null": lambda text: None,
+    "str": str,
+    "timestamp": str,
+}
+
+
+def _override(document: Document, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {override}: write it as key=value, as in --set training.steps=1200")
+    value = parse(f"value: {text}", f"--set {key}").data["value"]
+    # Below search.over the rest of a dotted key is one key: search.over.training.beta1
+    head, over, rest = key.partition("search.over.")
+    path: tuple[str, ...] = ("search", "over", rest) if over and not head else tuple(key.split("."))
+    target = document.data
+    for part in path[:-1]:
+        if not isinstance(target.get(part), dict):
+            target[part] = {}
+        target = target[part]
+    target[path[-1]] = value
+    for marks in (document.values, document.keys):
+        for old in [p for p in marks if p[: len(path)] == path]:
+            del marks[old]
+        marks[path] = f"--set {key}"
+
+
+def _validate(document: Document) -> Sweep:
+    problems: list[str] = []
+    sweep: Sweep | None = None
+    try:
+        sweep = Sweep.model_validate(document.data)
+    except ValidationError as error:
+        problems += [_describe(document, e) for e in error.errors()]
+    problems += _search_problems(document)
+    if problems or sweep is None:
+        raise SweepFileError(sorted(dict.fromkeys(problems), key=_line_order))
+    return sweep
+
+
+def _line_order(problem: str) -> tuple[int, int]:
+    parts = problem.split(":", 3)
+    return (int(parts[1]), int(parts[2])) if parts[1].isdigit() and parts[2].isdigit() else (0, 0)
+
+
+def _real_path(data: Any, loc: tuple[str | int, ...]) -> Path_:
+    """Pydantic's location without what stands in no file: union tags, type names."""
+    path: list[str | int] = []
+    for i, part in enumerate(loc):
+        last = i == len(loc) - 1
+        if isinstance(data, dict) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif not (last and isinstance(data, dict) and isinstance(part, str)):
+            continue
+        elif part in ("grid", "random") and path == ["search"]:
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _describe(document: Document, error: ErrorDetails) -> str:
+    path = _real_path(document.data, error["loc"])
+    if error["type"] == "extra_forbidden":
+        parent = dotted(path[:-1])
+        siblings = [k.removeprefix(f"{parent}.") for k in known_keys() if not parent or k.startswith(f"{parent}.")]
+        siblings = [k for k in siblings if "." not in k]
+        return document.problem(path, "unknown key" + _hint(str(path[-1]), siblings), key=True)
+    return document.problem(path, message_of(error))
+
+
+def message_of(error: ErrorDetails) -> str:
+    """What is wrong, in a few words with the value given."""
+    given, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return "missing"
+        case "greater_than":
+            return f"must be greater than {context['gt']}, got {given}"
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}, got {given}"
+        case "less_than":
+            return f"must be less than {context['lt']}, got {given}"
+        case "less_than_equal":
+            return f"must be at most {context['le']}, got {given}"
+        case "literal_error":
+            return f"must be {context['expected']}, got {given!r}"
+        case "union_tag_not_found":
+            return "needs `method: grid` or `method: random`"
+        case "union_tag_invalid":
+            return f"method must be grid or random, got {context['tag']!r}"
+        case "too_short":
+            return "is empty" if not given else f"needs {context['min_length']} values, got {len(given)}"
+        case "value_error":
+            return str(context["error"])
+        case kind if kind in _WANTED:
+            return f"must be {_WANTED[kind]}, got {_kind(given)}"
+        case _:
+            return error["msg"]
+
+
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case str():
+            return f"the text {value!r}"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}" if known else ""
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The schema classes that an annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return [s for a in typing.get_args(annotation) for s in _sections(a)]
+    return []
+
+
+def _leaf_keys() -> list[str]:
+    keys = [k for k in known_keys(TrialConfig) if k.split(".")[0] in VARIABLE]
+    return [k for k in keys if not any(other.startswith(f"{k}.") for other in keys)]
+
+
+def _search_problems(document: Document) -> list[str]:
+    """Keys that cannot be varied, and single values that their key does not take."""
+    search = document.data.get("search")
+    over = search.get("over") if isinstance(search, dict) else None
+    if not isinstance(over, dict):
+        return []
+    problems, leaves = [], _leaf_keys()
+    base = {k: document.data[k] for k in VARIABLE if isinstance(document.data.get(k), dict)}
+    for key, axis in over.items():
+        path: Path_ = ("search", "over", key)
+        if key in LENGTHS:
+            problems.append(document.problem(path, "length makes no other trial: raise it and run again", key=True))
+            continue
+        if key not in leaves:
+            what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
+            problems.append(document.problem(path, what + _hint(key, leaves if "." in key else []), key=True))
+            continue
+        candidates = list(_candidates(axis, path))
+        seen: dict[str, Path_] = {}
+        for at, value in candidates:
+            found = _messages(assign(base, key, value))
+            problems += [document.problem(at, message) for loc, message in found.items() if loc == key]
+            if search.get("method") == "grid" and repr(value) in seen:
+                problems.append(document.problem(at, f"repeats {dotted(seen[repr(value)])}"))
+            seen.setdefault(repr(value), at)
+    return problems
+
+
+def _candidates(axis: Any, path: Path_) -> list[tuple[Path_, Any]]:
+    """Values that a search certainly takes: a grid's, a choice's, the two ends of a range."""
+    if isinstance(axis, list):
+        return [((*path, i), v) for i, v in enumerate(axis)]
+    if isinstance(axis, dict):
+        kinds = [k for k in Distribution.model_fields if isinstance(axis.get(k), list)]
+        return [((*path, k, i), v) for k in kinds for i, v in enumerate(axis[k])]
+    return []
+
+
+def _messages(config: dict[str, Any]) -> dict[str, str]:
+    """Dotted key → message, for one configuration."""
+    try:
+        TrialConfig.model_validate(config)
+    except ValidationError as error:
+        return {dotted(_real_path(config, e["loc"])): message_of(e) for e in error.errors()}
+    return {}
+
+
+def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
+    """What is wrong only in combination: the first configuration that fails, with its values."""
+    for config, varied in configurations(sweep):
+        for key, message in _messages(config).items():
+            values = ", ".join(f"{k}={v}" for k, v in varied.items())
+            return [document.problem(("search",), f"with {values}: {key}: {message}")]
+    return []

@@ -1,0 +1,228 @@
+"""What a sweep file may say. Ranges and defaults live here and nowhere else.
+
+Every section is strict (no silent conversions), closed (an unknown key is an error) and frozen.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
+
+Positive = Annotated[int, Field(ge=1)]
+LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
+Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
+FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="channels of the widest image's layer")]
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Section(BaseModel):
+    """Base of every section of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Augment(Section):
+    """Random changes to each real image, on the training device."""
+
+    flip: Annotated[bool, Field(description="mirror left and right, half of the time")] = False
+    rotate: Annotated[float, Field(ge=0, le=180, description="at most so many degrees")] = 0.0
+    translate: Annotated[float, Field(ge=0, le=0.5, description="at most this share of the side")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
+
+
+class Dataset(Section):
+    """The real images."""
+
+    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"] = "digits"
+    image_size: Annotated[Literal[16, 28, 32, 64], Field(description="side in pixels")] = 32
+    channels: Annotated[
+        Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
+    ] = None
+    path: Annotated[str | None, Field(description="image_folder: the folder")] = None
+    classes: Annotated[
+        list[str] | None, Field(min_length=1, description="image_folder: only these subfolders")
+    ] = None
+    data_dir: Annotated[
+        str | None, Field(description="where mnist, fashion_mnist or cifar10 lie or are downloaded to")
+    ] = None
+    augment: Augment = Augment()
+    validation: Annotated[
+        float, Field(ge=0, le=0.5, description="share of the images held out for validation losses")
+    ] = 0.0
+
+    @model_validator(mode="after")
+    def _path_fits_name(self) -> Self:
+        folder = self.name == "image_folder"
+        if folder and self.path is None:
+            raise ValueError("image_folder needs dataset.path, the folder of images")
+        if not folder and self.path is not None:
+            raise ValueError(f"dataset.path goes with name: image_folder; {self.name} takes data_dir")
+        if not folder and self.classes is not None:
+            raise ValueError(f"dataset.classes goes with name: image_folder, not {self.name}")
+        return self
+
+
+class Network(Section):
+    """What one network may have of its own."""
+
+    feature_maps: FeatureMaps | None = None
+
+
+class Model(Section):
+    """The two networks."""
+
+    architecture: Literal["dcgan"] = "dcgan"
+    latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
+    feature_maps: FeatureMaps = 64
+    channels: Annotated[
+        Literal[1, 3] | None, Field(description="of the images the networks make and read; default: the data's")
+    ] = None
+    generator: Network = Network()
+    discriminator: Network = Network()
+
+
+class NetworkTraining(Section):
+    """How one network is trained; what is not given is inherited from `training`."""
+
+    learning_rate: LearningRate | None = None
+    beta1: Beta | None = None
+    beta2: Beta | None = None
+    updates: Annotated[int, Field(ge=1, le=100, description="updates a step")] = 1
+
+
+class Training(Section):
+    """How long and how both networks are trained."""
+
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    learning_rate: LearningRate = 2e-4
+    beta1: Beta = 0.5
+    beta2: Beta = 0.999
+    generator: NetworkTraining = NetworkTraining()
+    discriminator: NetworkTraining = NetworkTraining()
+    precision: Annotated[
+        Literal["float32", "bfloat16"], Field(description="bfloat16: autocast, on CUDA only")
+    ] = "float32"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs" + ("" if self.steps is None else ", not both"))
+        return self
+
+    def of(self, network: Literal["generator", "discriminator"]) -> dict[str, float | int]:
+        """Learning rate, betas and updates of one network, inheritance resolved."""
+        own: NetworkTraining = getattr(self, network)
+        keys = ("learning_rate", "beta1", "beta2")
+        inherited = {k: getattr(self, k) if getattr(own, k) is None else getattr(own, k) for k in keys}
+        return {**inherited, "updates": own.updates}
+
+
+class Cadence(Section):
+    """How often things are recorded, in steps. The last step is always recorded."""
+
+    metrics: Positive = 10
+    samples: Positive = 100
+    checkpoints: Positive = 100
+
+
+class Retention(Section):
+    """What a trial's folder keeps."""
+
+    checkpoints: Annotated[int, Field(ge=1, description="the newest so many; two survive a damaged one")] = 2
+
+
+class GridSearch(Section):
+    """Every combination."""
+
+    method: Literal["grid"]
+    over: Annotated[dict[str, list[Any]], Field(min_length=1)]
+
+    @field_validator("over")
+    @classmethod
+    def _no_empty_axis(cls, over: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key, values in over.items():
+            if not values:
+                raise ValueError(f"{key} has no values: an empty grid has no trials")
+        return over
+
+
+class Distribution(Section):
+    """One distribution; `choice` picks from a list, the others from [low, high]."""
+
+    uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    log_uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    int_uniform: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    choice: Annotated[list[Any], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [k for k, v in self if v is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of uniform, log_uniform, int_uniform, choice")
+        bounds = None if given == ["choice"] else getattr(self, given[0])
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"{given[0]}: the low end {bounds[0]} lies above the high end {bounds[1]}")
+        if self.log_uniform and self.log_uniform[0] <= 0:
+            raise ValueError("log_uniform: both ends must be greater than 0")
+        return self
+
+
+class RandomSearch(Section):
+    """Independent draws; trial n is the same whatever `trials` is, so raising it adds trials."""
+
+    method: Literal["random"]
+    trials: Positive
+    seed: Annotated[int, Field(ge=0)] = 0
+    over: Annotated[dict[str, Distribution], Field(min_length=1)]
+
+
+class Resources(Section):
+    """What one trial takes, and how many may run side by side."""
+
+    cpus: Annotated[int, Field(ge=1, description="threads of one trial")] = 1
+    gpus: Annotated[float, Field(ge=0, description="GPUs of one trial; .25 packs four on one")] = 0.0
+    max_concurrent: Annotated[int | None, Field(ge=1, description="default: as many as fit")] = None
+
+    @model_validator(mode="after")
+    def _whole_above_one(self) -> Self:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus above 1 must be whole, got {self.gpus}")
+        return self
+
+
+class TrialConfig(Section):
+    """One run, resolved: what a trial's folder holds and a trainable is given."""
+
+    dataset: Dataset = Dataset()
+    model: Model = Model()
+    training: Training
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Sweep(Section):
+    """A sweep file."""
+
+    name: Annotated[str, Field(description="names the sweep's folder and its MLflow experiment")]
+    dataset: Dataset = Dataset()
+    model: Model = Model()
+    training: Training
+    cadence: Cadence = Cadence()
+    retention: Retention = Retention()
+    search: Annotated[GridSearch | RandomSearch, Discriminator("method")] | None = None
+    replicates: Annotated[int, Field(ge=1, le=10_000, description="seeds of each configuration")] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
+    resources: Resources = Resources()
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if not NAME_PATTERN.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
+                " beginning with a letter or digit"
+            )
+        return name

@@ -1,0 +1,113 @@
+"""A sweep becomes trials: the grid or the random draws, times the seeds, and each trial's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gansweep.plan.schema import Distribution, RandomSearch, Sweep, TrialConfig
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    id: 12 hex digits, the hash of everything that determines the run's numbers.
+    varied: dotted key → value, for the keys that the search varies.
+    steps: length of the run; not part of the identity, so that more steps continue a run.
+    """
+
+    id: str
+    config: TrialConfig
+    varied: Mapping[str, Any]
+    steps: int
+
+
+def count(sweep: Sweep) -> int:
+    """Number of trials, by arithmetic: a grid of any size is counted without being built."""
+    match sweep.search:
+        case None:
+            configurations = 1
+        case RandomSearch(trials=trials):
+            configurations = trials
+        case grid:
+            configurations = math.prod(len(values) for values in grid.over.values())
+    return configurations * sweep.replicates
+
+
+def assign(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    """A copy of a nested dict with one dotted key set; the input is left alone."""
+    head, _, rest = dotted.partition(".")
+    inner = config.get(head)
+    new = assign(inner if isinstance(inner, dict) else {}, rest, value) if rest else value
+    return {**config, head: new}
+
+
+def configurations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each configuration as (unvalidated config without a seed, varied values), in a fixed order."""
+    base = sweep.model_dump(include={"dataset", "model", "training"}, exclude_unset=True)
+    for varied in _varied(sweep):
+        config = base
+        for key, value in varied.items():
+            config = assign(config, key, value)
+        yield config, varied
+
+
+def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) -> str:
+    """The content address of a run.
+
+    Inherited settings are resolved first, so that saying a default aloud does not make another trial.
+    Paths are left out: the fingerprint says what the images are, wherever they lie.
+    """
+    model, training = config.model, config.training
+    content = {
+        "data": data_fingerprint,
+        "augment": config.dataset.augment.model_dump(),
+        "validation": config.dataset.validation,
+        "model": {
+            "architecture": model.architecture,
+            "latent_dim": model.latent_dim,
+            "generator": model.generator.feature_maps or model.feature_maps,
+            "discriminator": model.discriminator.feature_maps or model.feature_maps,
+        },
+        "training": {
+            "batch_size": training.batch_size,
+            "precision": training.precision,
+            "generator": training.of("generator"),
+            "discriminator": training.of("discriminator"),
+        },
+        "seed": config.seed,
+        "version": training_version,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _varied(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    match sweep.search:
+        case None:
+            yield {}
+        case RandomSearch() as search:
+            for number in range(search.trials):
+                yield {key: _draw(d, f"{search.seed}:{number}:{key}") for key, d in search.over.items()}
+        case grid:
+            for values in itertools.product(*grid.over.values()):
+                yield dict(zip(grid.over, values, strict=True))
+
+
+def _draw(distribution: Distribution, stream: str) -> Any:
+    rng = random.Random(stream)  # seeded by text: every draw has a stream of its own
+    if distribution.choice is not None:
+        return distribution.choice[rng.randrange(len(distribution.choice))]
+    if distribution.int_uniform is not None:
+        return rng.randint(*distribution.int_uniform)
+    if distribution.log_uniform is not None:
+        low, high = distribution.log_uniform
+        return min(high, max(low, math.exp(rng.uniform(math.log(low), math.log(high)))))
+    assert distribution.uniform is not None
+    return rng.uniform(*distribution.uniform)
