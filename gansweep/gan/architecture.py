@@ -35,6 +35,12 @@ class Layer:
         return self.inputs * self.outputs * self.kernel**2 + (2 * self.outputs if self.batch_norm else 0)
 
     @property
+    def multiply_adds(self) -> int:
+        """Of one pass of one image: every weight once for each position of the smaller map."""
+        positions = 1 if self.kernel == self.side else (self.side // 2) ** 2
+        return self.inputs * self.outputs * self.kernel**2 * positions
+
+    @property
     def buffers(self) -> int:
         """Running mean and variance."""
         return 2 * self.outputs if self.batch_norm else 0

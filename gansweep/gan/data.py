@@ -10,9 +10,7 @@ import hashlib
 import importlib.util
 import io
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gansweep.errors import UserError
+from gansweep.records.layout import write_atomically, write_json
 
 Pixels = NDArray[np.uint8]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
@@ -69,6 +68,12 @@ class ImageSet:
         """(images,) index into `classes`."""
         labels: NDArray[np.int64] = np.load(Path(self.file).with_suffix(".labels.npy"))
         return labels
+
+
+def split_sizes(images: int, validation: float) -> tuple[int, int]:
+    """How many images train and how many validate."""
+    held_out = round(images * validation)
+    return images - held_out, held_out
 
 
 def prepare(source: Source, cache: Path) -> ImageSet:
@@ -129,25 +134,17 @@ def _store(pixels: Pixels, labels: NDArray[np.int64], classes: list[str], index:
     digest.update(labels.tobytes())
     fingerprint = digest.hexdigest()[:16]
     name = f"{fingerprint}.npy"
-    index.parent.mkdir(parents=True, exist_ok=True)
-    _write_array(index.parent / name, pixels)
-    _write_array(index.parent / f"{fingerprint}.labels.npy", labels)
+    write_atomically(index.parent / name, _bytes(pixels))
+    write_atomically(index.parent / f"{fingerprint}.labels.npy", _bytes(labels))
     image_set = ImageSet(name, fingerprint, len(pixels), pixels.shape[1], pixels.shape[2], tuple(classes))
-    _write_bytes(index, json.dumps(asdict(image_set)).encode())  # last: it vouches for the arrays
+    write_json(index, asdict(image_set))  # last: it vouches for the arrays
     return ImageSet(**{**asdict(image_set), "file": str(index.parent / name), "classes": tuple(classes)})
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
+def _bytes(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
-    _write_bytes(path, buffer.getvalue())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(temporary).replace(path)
+    return buffer.getvalue()
 
 
 def _digits_reader() -> _Reader:

@@ -1,0 +1,119 @@
+"""The command line: parse, then call one function of the layers below. Nothing heavy is imported to print help."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gansweep.errors import UserError
+
+# command → (module, its one-line help): the module is imported when the command is called.
+COMMANDS = {
+    "init": ("gansweep.cli.sweep_file", "Write a commented sweep file to begin with."),
+    "validate": ("gansweep.cli.sweep_file", "Check a sweep file, without looking at data."),
+    "plan": ("gansweep.cli.plan", "List a sweep's trials, what is finished, and what the rest costs."),
+    "run": ("gansweep.cli.run", "Train what is missing of a sweep."),
+    "status": ("gansweep.cli.look", "Show sweeps, or the trials of one."),
+    "show": ("gansweep.cli.look", "Show one trial: settings, results, files."),
+    "ui": ("gansweep.cli.ui", "Open the MLflow UI on the local store."),
+    "stop": ("gansweep.cli.upkeep", "End a running sweep, or one trial of it, in good order."),
+    "sync": ("gansweep.cli.upkeep", "Send a sweep's records to its tracking store again."),
+    "clean": ("gansweep.cli.upkeep", "Remove a sweep's files and records."),
+    "doctor": ("gansweep.cli.doctor", "Check versions, devices, disk, ports and the home folder."),
+    "schema": ("gansweep.cli.sweep_file", "Print the JSON schema of sweep files, for editors."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name; loads one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gansweep")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Sweeps of GANs that can be killed at any moment and simply run again.
+
+    A sweep file says what to vary; `gansweep run FILE` trains what is missing; `gansweep ui` shows it.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """The console script. Exit codes: README, "Exit codes"."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _leave(130)
+    except click.ClickException as error:
+        error.show()
+        _leave(error.exit_code)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(str(error), err=True)
+        _leave(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        _leave(0)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(
+            f"gansweep: our bug: {type(error).__name__}: {str(error).partition(chr(10))[0]}; the traceback is in {_log_traceback()}", err=True
+        )
+        _leave(3)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> None:
+    sys.exit(code)
+
+
+def _log_traceback() -> Path:
+    """Where the traceback was written: the home's logs, or the temporary folder where that cannot be written."""
+    import os
+    import tempfile
+
+    text = f"{' '.join(sys.argv)}\n{traceback.format_exc()}"
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    for folder in (Path(os.environ.get("GANSWEEP_HOME", "gansweep-home")) / "logs", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        except OSError:
+            continue
+        return folder / name
+    return Path(os.devnull)

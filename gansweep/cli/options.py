@@ -1,0 +1,85 @@
+"""Options and arguments that several commands share, and how a sweep or a trial is found by name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gansweep.errors import UserError
+from gansweep.records.layout import Home, SweepFolder, TrialFolder
+
+home_option = click.option(
+    "--home",
+    "home_path",
+    envvar="GANSWEEP_HOME",
+    default="gansweep-home",
+    show_default=True,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Folder of all sweeps, caches and the local tracking store.",
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the file; repeatable."
+)
+max_trials_option = click.option(
+    "--max-trials", default=10_000, show_default=True, type=click.IntRange(1), help="Refuse larger sweeps."
+)
+uri_option = click.option(
+    "--tracking-uri",
+    envvar="GANSWEEP_TRACKING_URI",
+    show_envvar=True,
+    help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+file_argument = click.argument("file", type=click.Path(path_type=Path))
+
+
+class Duration(click.ParamType):
+    """90s, 30m, 2h, 1h30m → seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", value)
+        if not value or not match:
+            self.fail(f"{value!r} is no duration; write 90s, 30m, 2h or 1h30m", param, ctx)
+        hours, minutes, seconds = (int(g or 0) for g in match.groups())
+        return float(3600 * hours + 60 * minutes + seconds)
+
+
+def home_of(path: Path) -> Home:
+    """The home folder, as an absolute path: Ray's processes have another working directory."""
+    return Home(path.absolute())
+
+
+def find_sweep(home: Home, name: str) -> SweepFolder:
+    """Raises UserError with the nearest names."""
+    known = {folder.name: folder for folder in home.sweeps()}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none'}"
+    raise UserError(f"{home.path}: no sweep named {name!r}; {there}")
+
+
+def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
+    """By ID, SWEEP/ID, or the first characters of an id. Raises UserError unless exactly one fits."""
+    sweep_name, _, prefix = reference.rpartition("/")
+    sweeps = [find_sweep(home, sweep_name)] if sweep_name else home.sweeps()
+    found = [(s, t) for s in sweeps for t in s.all_trials() if prefix and t.id.startswith(prefix) and t.trial.exists()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"no trial {reference!r}; `gansweep status SWEEP` lists their ids")
+    names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
+    raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
+
+
+Command = Callable[..., Any]

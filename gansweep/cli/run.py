@@ -1,0 +1,157 @@
+"""`gansweep run`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gansweep.cli import options
+from gansweep.errors import UserError
+from gansweep.records import lock
+from gansweep.records.layout import Home, write_atomically
+
+if TYPE_CHECKING:
+    from gansweep.schedule.ending import Ending
+    from gansweep.schedule.prepare import Plan
+    from gansweep.schedule.progress import Board
+
+LAST_RECORDS_S = 60.0  # what the tracking store is given at the end of a sweep
+LAST_RECORDS_AFTER_SIGNAL_S = 4.0
+CRASHED = 4
+
+
+@click.command()
+@options.file_argument
+@options.set_option
+@options.home_option
+@options.uri_option
+@options.max_trials_option
+@click.option("--address", help="Join the Ray cluster at this address; it must share the home folder.")
+@click.option("--time-budget", type=options.Duration(), help="End in good order after so long: 90s, 30m, 2h.")
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    home_path: Path,
+    tracking_uri: str | None,
+    max_trials: int,
+    address: str | None,
+    time_budget: float | None,
+) -> None:
+    """Train what is missing of the sweep in FILE.
+
+    Finished trials are skipped, interrupted ones continue from their checkpoints, new ones begin. Kill it at
+    any moment and run it again.
+    """
+    from gansweep.plan.loader import load
+    from gansweep.schedule.prepare import check_disk, check_writable, make_plan
+    from gansweep.tracking import store
+
+    sweep = load(file, overrides, max_trials)
+    home = options.home_of(home_path)
+    uri = tracking_uri or store.local_uri(home)
+    store.check(uri)
+    check_writable(home)
+    plan = make_plan(sweep, home)
+    check_disk(plan, home)
+    command = shlex.join(["gansweep", *sys.argv[1:]])
+    try:
+        held = lock.acquire(plan.folder.lock, f"process {_pid()}: {command}", wait_s=0.5)
+    except lock.Locked as other:
+        raise UserError(
+            f"{sweep.name} is running already ({other}); wait for it, or end it with `gansweep stop {sweep.name}`"
+        ) from None
+    with held:
+        _keep_source(plan, file, overrides)
+        sys.exit(_run(plan, home, uri, command, address, time_budget))
+
+
+def _run(
+    plan: Plan, home: Home, uri: str, command: str, address: str | None, time_budget: float | None
+) -> int:
+    from gansweep.schedule.ending import Ending
+    from gansweep.schedule.prepare import write_trials
+    from gansweep.tracking import publisher
+    from gansweep.tracking.background import Background
+    from gansweep.tracking.context import context
+
+    write_trials(plan, command)
+    if not plan.pending and publisher.is_current(plan.folder, uri):
+        click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
+        return 0
+    ending = Ending(plan.folder, time_budget)
+    background = Background(
+        publisher.Publisher(home, plan.folder, uri, context(Path.cwd())),
+        lambda text: click.echo(text, err=True),
+    )
+    with ending.catching_signals():
+        background.start()
+        board = _train(plan, ending, address, uri) if plan.pending else None
+        sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
+    if not sent:
+        click.echo(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest", err=True)
+    if board is None:
+        click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
+        return 0
+    return _report(plan, board, ending)
+
+
+def _train(plan: Plan, ending: Ending, address: str | None, uri: str) -> Board:
+    from gansweep.cli.views import view
+    from gansweep.schedule import environment
+    from gansweep.tracking import store
+
+    environment.set_up(joining=address is not None)
+    from gansweep.schedule import runner
+
+    link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
+    click.echo(
+        f"{plan.sweep.name}: {len(plan.pending)} of {len(plan.trials)} trials to train; starting Ray", err=True
+    )
+    return runner.run(plan, lambda board: view(board, link), ending, address)
+
+
+def _report(plan: Plan, board: Board, ending: Ending) -> int:
+    """The summary (table on stdout, what to do next on stderr) and the exit code."""
+    from rich.console import Console
+
+    from gansweep.cli.views import trial_table
+
+    rows = list(board.rows.values())
+    console = Console()
+    console.print(trial_table(rows, narrow=console.width < 120))
+    for row in rows:
+        if row.reason and row.outcome in ("stopped", "crashed"):
+            click.echo(f"{row.id}: {row.outcome}: {row.reason}", err=True)
+    left = [row for row in rows if row.outcome in ("pending", "running", "interrupted")]
+    crashed = [row for row in rows if row.outcome == "crashed"]
+    if crashed:
+        click.echo(
+            f"{len(crashed)} trials crashed; `gansweep show {crashed[0].id}` shows the traceback,"
+            " and the same command tries them again",
+            err=True,
+        )
+    if left:
+        why = f" because {ending.reason}" if ending.reason else ""
+        click.echo(
+            f"ended early{why}; {len(left)} of {len(rows)} trials are not finished: run the same command to continue",
+            err=True,
+        )
+    if ending.signal:
+        return 128 + ending.signal
+    return CRASHED if crashed else 0
+
+
+def _keep_source(plan: Plan, file: Path, overrides: tuple[str, ...]) -> None:
+    """The file as it was run, and what was overridden as comments, so that the folder explains itself."""
+    said = "".join(f"# --set {override}\n" for override in overrides)
+    write_atomically(plan.folder.source, file.read_bytes() + (f"\n{said}".encode() if said else b""))
+
+
+def _pid() -> int:
+    import os
+
+    return os.getpid()

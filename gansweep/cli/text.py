@@ -1,0 +1,83 @@
+"""How numbers, settings and outcomes are written for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
+COLOURS = {
+    "pending": "bright_black",
+    "finished before": "bright_black",
+    "running": "cyan",
+    "completed": "green",
+    "stopped": "yellow",
+    "crashed": "bold red",
+    "interrupted": "blue",
+}
+
+
+def number(value: Any) -> str:
+    """As short as is exact for settings: 1e-4, 0.5, 100."""
+    if isinstance(value, float):
+        if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
+            mantissa, exponent = f"{value:.6e}".split("e")
+            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return f"{value:g}"
+    return str(value)
+
+
+def measured(value: float | None, digits: int = 3) -> str:
+    """A measurement to a few significant digits; – where there is none."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
+
+
+def short_key(key: str) -> str:
+    """training.learning_rate → learning_rate."""
+    return key.rpartition(".")[2]
+
+
+def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
+    """learning_rate=2e-4 beta1=0.5 seed=0."""
+    parts = [f"{short_key(k)}={number(v)}" for k, v in settings.items()]
+    return " ".join(parts + ([f"seed={seed}"] if seed is not None else []))
+
+
+def duration(seconds: float | None) -> str:
+    """47 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def to_json(data: Any) -> str:
+    """Valid JSON: a number that is not finite becomes null."""
+    return json.dumps(_finite(data), indent=2, ensure_ascii=False)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {k: _finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

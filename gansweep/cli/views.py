@@ -1,0 +1,163 @@
+"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gansweep.cli.text import COLOURS, duration, measured, number, short_key, varied
+from gansweep.health.metrics import D_FAKE, D_REAL, LOSS_D, LOSS_G
+
+if TYPE_CHECKING:
+    from gansweep.schedule.progress import Board, Row
+
+LINE_EVERY_S = 15.0
+
+
+def view(board: Board, link: str) -> LiveView | PlainView:
+    """The view that fits what stderr is. link: where to look in MLflow."""
+    console = Console(stderr=True)
+    return LiveView(board, link, console) if console.is_terminal else PlainView(board)
+
+
+class PlainView:
+    """One line for each beginning and end, and one of overall progress now and then."""
+
+    def __init__(self, board: Board) -> None:
+        self._board, self._last = board, time.monotonic()
+        self._seen: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def notice(self, text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+    def changed(self, row: Row) -> None:
+        if self._seen.get(row.id) != row.outcome:
+            self._seen[row.id] = row.outcome
+            self.notice(f"{row.id}  {varied(row.varied, row.seed)}  {_ended(row)}")
+        elif time.monotonic() - self._last > LINE_EVERY_S:
+            self._last = time.monotonic()
+            running = [f"{r.id} {r.step}/{r.steps}" for r in self._board.rows.values() if r.outcome == "running"]
+            self.notice(f"{_overall(self._board)}; {', '.join(running)}")
+
+
+class LiveView:
+    """A table that fits the terminal: what runs first, then what ended last, then what waits."""
+
+    def __init__(self, board: Board, link: str, console: Console) -> None:
+        self._board, self._link, self._console = board, link, console
+        self._recent: list[str] = []
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def notice(self, text: str) -> None:
+        self._console.print(f"[yellow]{text}[/yellow]", highlight=False)
+
+    def changed(self, row: Row) -> None:
+        if row.id in self._recent:
+            self._recent.remove(row.id)
+        self._recent.append(row.id)
+
+    def _render(self) -> Group:
+        board = self._board
+        limit = max(3, self._console.height - 8)
+        chosen = self._chosen(limit)
+        rows = [row for row in board.rows.values() if row.id in chosen]  # in the plan's order
+        hidden = len(board.rows) - len(rows)
+        parts: list[Table | Text] = [trial_table(rows, narrow=self._console.width < 120)]
+        if hidden:
+            parts.append(Text(f"  and {hidden} more", style="bright_black"))
+        return Group(*parts, Text(f"  {board.sweep}  {_overall(board)}"), Text(f"  {self._link}", style="bright_black"))
+
+    def _chosen(self, limit: int) -> set[str]:
+        rows = self._board.rows
+        running = [i for i, row in rows.items() if row.outcome == "running"]
+        recent = [i for i in reversed(self._recent) if i not in running]
+        waiting = [i for i in rows if i not in running and i not in recent]
+        return set((running + recent + waiting)[:limit])
+
+
+def trial_table(rows: list[Row], *, narrow: bool = False) -> Table:
+    """Varied settings, progress, losses and outcome, a row a trial. narrow: what fits in 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    keys = list(dict.fromkeys(key for row in rows for key in row.varied))
+    seeds = len({row.seed for row in rows}) > 1
+    table.add_column("trial", style="bright_black", no_wrap=True)
+    for key in keys:
+        table.add_column(short_key(key), justify="right", no_wrap=True)
+    if seeds:
+        table.add_column("seed", justify="right")
+    table.add_column("progress", no_wrap=True)
+    table.add_column("step", justify="right", no_wrap=True)
+    table.add_column("steps/s", justify="right", no_wrap=True)
+    table.add_column("loss D", justify="right", no_wrap=True)
+    table.add_column("loss G", justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("σ(D(x))", justify="right", no_wrap=True)
+        table.add_column("σ(D(G(z)))", justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, keys, seeds, narrow))
+    return table
+
+
+def _cells(row: Row, keys: list[str], seeds: bool, narrow: bool) -> list[str | Text | ProgressBar]:
+    metrics = [LOSS_D, LOSS_G] + ([] if narrow else [D_REAL, D_FAKE])
+    label = row.outcome if row.verdict is None else f"{row.outcome}: {row.verdict.replace('_', ' ')}"
+    colour = COLOURS[row.outcome]
+    return [
+        row.id[:8],
+        *(number(row.varied.get(key, "")) for key in keys),
+        *([str(row.seed)] if seeds else []),
+        ProgressBar(
+            row.steps, row.step, width=12, complete_style=colour, finished_style=colour, style="bright_black"
+        ),
+        f"{row.step:,}",
+        measured(row.steps_per_s),
+        *(_loss(row.metrics.get(m)) for m in metrics),
+        Text(label, style=colour),
+    ]
+
+
+def _loss(value: float | None) -> Text:
+    bad = value is not None and not math.isfinite(value)
+    return Text(measured(value), style="red" if bad else "")
+
+
+def _ended(row: Row) -> str:
+    if row.outcome == "running":
+        return f"running from step {row.step}"
+    losses = f"loss D {measured(row.metrics.get(LOSS_D))}, loss G {measured(row.metrics.get(LOSS_G))}"
+    return f"{row.outcome} at step {row.step}" + (f": {row.reason}" if row.reason else f", {losses}")
+
+
+def _overall(board: Board) -> str:
+    return (
+        f"{board.done()}/{len(board.rows)} done, {board.slots} at a time, "
+        f"{duration(time.monotonic() - board.began)} so far, about {duration(board.remaining_s())} left"
+    )

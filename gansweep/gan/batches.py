@@ -1,0 +1,104 @@
+"""Real batches: which images, in which order, augmented on the device."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from gansweep.gan.data import split_sizes
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """A seed for one named random stream, so that drawing more from one leaves the others alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{stream}".encode()).digest()[:7], "little")
+
+
+def generator(seed: int, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator for one named stream."""
+    return torch.Generator(device).manual_seed(stream_seed(seed, stream))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """flip: half of the images. rotate: at most so many degrees. translate: share of the side. scale: ± share."""
+
+    flip: bool = False
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+
+    def __call__(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """images: (N, C, H, W), any range; the border is continued outwards."""
+        n, device = len(images), images.device
+
+        def uniform(limit: float) -> Tensor:
+            return (torch.rand(n, generator=rng, device=device) * 2 - 1) * limit
+
+        if self.rotate or self.translate or self.scale:
+            angle, scale = uniform(math.radians(self.rotate)), 1 + uniform(self.scale)
+            cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+            x, y = uniform(2 * self.translate), uniform(2 * self.translate)
+            matrix = torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
+            where = F.affine_grid(matrix, list(images.shape), align_corners=False)
+            images = F.grid_sample(images, where, padding_mode="border", align_corners=False)
+        if self.flip:
+            flipped = torch.rand(n, generator=rng, device=device) < 0.5
+            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+        return images
+
+
+class Batches:
+    """Real images in epochs: each epoch visits every training image at most once, in an order of its own.
+
+    The order of an epoch follows from the seed and its number alone, so a position is all there is to save.
+    validation: share held out; which images is the same for every seed. Incomplete last batches are left out.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        augmentation: Augmentation,
+        validation: float = 0.0,
+    ) -> None:
+        self.position = 0
+        self.augmentation_rng = generator(seed, "augmentation", device)
+        self._augmentation, self._seed, self._size = augmentation, seed, batch_size
+        self._pixels = torch.from_numpy(pixels)
+        if device.type != "cpu":
+            self._pixels = self._pixels.to(device)
+        split = torch.randperm(len(pixels), generator=generator(0, "validation split"))
+        _, held_out = split_sizes(len(pixels), validation)
+        self._validation, self._training = split[:held_out], split[held_out:].sort().values
+        self.per_epoch = len(self._training) // batch_size
+        if self.per_epoch == 0:
+            raise ValueError(f"{len(self._training)} training images do not fill a batch of {batch_size}")
+        self._epoch, self._order = -1, self._training
+
+    def next(self) -> Tensor:
+        """(batch_size, C, H, W) in [-1, 1], float32."""
+        epoch, batch = divmod(self.position, self.per_epoch)
+        if epoch != self._epoch:
+            order = torch.randperm(len(self._training), generator=generator(self._seed, f"epoch {epoch}"))
+            self._epoch, self._order = epoch, self._training[order]
+        self.position += 1
+        images = self._gather(self._order[batch * self._size : (batch + 1) * self._size])
+        return self._augmentation(images, self.augmentation_rng)
+
+    def validation(self) -> Tensor | None:
+        """The first held-out batch, not augmented; None without a split or where it fills no batch of two."""
+        chosen = self._validation[: self._size]
+        return self._gather(chosen) if len(chosen) >= 2 else None
+
+    def _gather(self, indices: Tensor) -> Tensor:
+        images = self._pixels[indices.to(self._pixels.device)]
+        return images.to(torch.float32).div_(127.5).sub_(1)

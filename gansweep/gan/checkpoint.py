@@ -1,0 +1,86 @@
+"""A checkpoint is one safetensors file: tensors, a JSON header, and a digest over both. No pickle anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from gansweep.errors import CheckpointError
+from gansweep.records.layout import TrialFolder, write_atomically
+
+FORMAT = 1
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Atomically and durably. meta: anything JSON can hold."""
+    # safetensors wants plain row-major tensors of their own
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    header = json.dumps({"format": FORMAT, **meta}, sort_keys=True)
+    metadata = {"gansweep": header, "sha256": _digest(plain, header)}
+    write_atomically(path, safetensors.torch.save(plain, metadata), durable=True)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (on the CPU) and meta. Raises CheckpointError unless every byte is as it was written."""
+    try:
+        content = path.read_bytes()
+        header_bytes = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + header_bytes])["__metadata__"]
+        tensors = safetensors.torch.load(content)
+        header = metadata["gansweep"]
+        if _digest(tensors, header) != metadata["sha256"]:
+            raise CheckpointError(f"{path}: damaged (its checksum does not match)")
+        meta: dict[str, Any] = json.loads(header)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:
+        raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+    return tensors, meta
+
+
+def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str, Any]] | None, list[str]]:
+    """The newest sound checkpoint (None where none was ever written) and a sentence for each damaged one.
+
+    A damaged file is set aside under another name. Raises CheckpointError where all are damaged: to begin
+    again from nothing is the user's decision.
+    """
+    notices: list[str] = []
+    for path in reversed(folder.all_checkpoints()):
+        try:
+            found = load(path)
+        except CheckpointError as error:
+            path.rename(path.with_suffix(".damaged"))
+            notices.append(str(error))
+            continue
+        if notices:
+            notices.append(f"continuing from the one before, step {found[1]['step']:,}")
+        return found, notices
+    if notices or list(folder.checkpoints.glob("*.damaged")):
+        raise CheckpointError(
+            f"{folder.checkpoints}: no checkpoint is sound; delete {folder.path} to train this trial from the start"
+        )
+    return None, []
+
+
+def keep_newest(folder: TrialFolder, count: int) -> None:
+    """Delete all but the newest so many."""
+    for path in folder.all_checkpoints()[:-count]:
+        path.unlink(missing_ok=True)
+
+
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

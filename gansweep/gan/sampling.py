@@ -1,0 +1,47 @@
+"""Images from a generator, and grids of them as PNG."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; batch norms use and keep their running statistics."""
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train()
+
+
+def sample(generator: nn.Module, z: Tensor) -> NDArray[np.uint8]:
+    """z: (N, latent_dim) → (N, C, H, W). Touches no random stream. NaN becomes 0."""
+    with evaluating(generator):
+        images = generator(z)
+    pixels: NDArray[np.uint8] = images.nan_to_num(-1.0).add(1).mul(127.5).round().clamp(0, 255).byte().cpu().numpy()
+    return pixels
+
+
+def grid_png(images: NDArray[np.uint8]) -> bytes:
+    """A near-square grid, row by row, one image pixel a pixel, no padding. images: (N, C, H, W), C 1 or 3."""
+    n, channels, height, width = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
+    sheet[:n] = images
+    picture = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    picture = picture.reshape(rows * height, columns * width, channels)
+    buffer = io.BytesIO()
+    Image.fromarray(picture.squeeze(2) if channels == 1 else picture).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,96 @@
+"""A trial's metrics: one JSON line a record, in the order of steps, appended and never changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Record:
+    """step; time: seconds since the epoch, when it was journalled; values: metric → number (NaN is a value)."""
+
+    step: int
+    time: float
+    values: Mapping[str, float]
+
+
+class Journal:
+    """Open for appending. A torn last line is dropped; steps that the journal holds are not written again."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        whole = _whole_bytes(path)
+        if self._file.seek(0, os.SEEK_END) != whole:
+            self._file.truncate(whole)
+            self._file.seek(0, os.SEEK_END)
+        self.last_step = max((r.step for r in read(path)), default=-1)
+
+    def append(self, record: Record) -> bool:
+        """Write a record and hand it to the operating system; False where its step is there already."""
+        if record.step <= self.last_step:
+            return False
+        line = {"step": record.step, "time": record.time, "values": dict(record.values)}
+        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.flush()
+        self.last_step = record.step
+        return True
+
+    def sync(self) -> None:
+        """Make what was appended survive a power cut: before a checkpoint that makes it unrepeatable."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(path: Path) -> list[Record]:
+    """Every whole record; none where there is no file."""
+    return [record for record, _ in read_from(path, 0)]
+
+
+def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
+    """Whole records from a byte offset on, each with the offset behind it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            yield Record(**json.loads(line)), offset
+
+
+def latest(path: Path) -> Record | None:
+    """The last whole record, without reading the whole file."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 65536))
+            lines = file.read().rpartition(b"\n")[0].splitlines()
+    except FileNotFoundError:
+        return None
+    return Record(**json.loads(lines[-1])) if lines else None
+
+
+def _whole_bytes(path: Path) -> int:
+    """Bytes up to and with the last newline."""
+    content = path.read_bytes()
+    return content.rfind(b"\n") + 1

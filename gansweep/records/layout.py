@@ -1,0 +1,212 @@
+"""The names of all files of a home folder, in one place.
+
+    home/
+      mlflow.db, artifacts/          the local tracking store
+      cache/                         decoded images
+      logs/                          tracebacks of our own bugs
+      sweeps/NAME/
+        sweep.yaml                   the file as it was last run
+        plan.json                    ids of its trials, in order, and how it was called
+        lock                         held while the sweep runs
+        stop                         asks the running driver to end in good order
+        tracking.json                the parent run
+        trials/ID/
+          trial.json                 resolved config, varied values, seed, steps
+          journal.jsonl              metrics: one line a record
+          samples/00000600.png
+          checkpoints/00000600.safetensors
+          outcome.json               how it ended; absent while it has not
+          deaths                     one line for each time its process died
+          lock                       held by the process that trains it
+          stop                       asks that process to end in good order
+          traceback.txt              of a crash
+          published.json             how much of this MLflow has
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """One trial's files."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def trial(self) -> Path:
+        return self.path / "trial.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def outcome(self) -> Path:
+        return self.path / "outcome.json"
+
+    @property
+    def deaths(self) -> Path:
+        return self.path / "deaths"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def traceback(self) -> Path:
+        return self.path / "traceback.txt"
+
+    @property
+    def published(self) -> Path:
+        return self.path / "published.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def sample(self, step: int) -> Path:
+        return self.samples / f"{step:08d}.png"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"{step:08d}.safetensors"
+
+    def all_samples(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.samples.glob("*.png"))
+
+    def all_checkpoints(self) -> list[Path]:
+        """Oldest first, trusted or not."""
+        return sorted(self.checkpoints.glob("*.safetensors"))
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """One sweep's files."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def source(self) -> Path:
+        return self.path / "sweep.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def tracking(self) -> Path:
+        return self.path / "tracking.json"
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        return TrialFolder(self.path / "trials" / trial_id)
+
+    def planned(self) -> list[TrialFolder]:
+        """The trials of the last plan, in its order; empty where the sweep was never run."""
+        return [self.trial(i) for i in read_json(self.plan).get("trials", [])]
+
+    def all_trials(self) -> list[TrialFolder]:
+        """Every trial ever begun here, those of earlier plans included."""
+        return [TrialFolder(p) for p in sorted((self.path / "trials").glob("*")) if p.is_dir()]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds all sweeps."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        return self.path / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def sweep(self, name: str) -> SweepFolder:
+        return SweepFolder(self.path / "sweeps" / name)
+
+    def sweeps(self) -> list[SweepFolder]:
+        """Every sweep that was planned here, by name."""
+        return [SweepFolder(p.parent) for p in sorted((self.path / "sweeps").glob("*/plan.json"))]
+
+
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """All of it or nothing, whenever we are killed; durable: also when the power goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames and new files in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, data: Any, *, durable: bool = False) -> None:
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode(), durable=durable)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file, or {} where there is no file."""
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return data

@@ -1,0 +1,92 @@
+"""How a trial ended, and what its folder says of it at any moment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from gansweep.health.verdict import Verdict
+from gansweep.records import journal, lock
+from gansweep.records.layout import TrialFolder, read_json, write_json
+
+Kind = Literal["completed", "stopped", "crashed", "interrupted"]
+State = Literal["pending", "running", "completed", "stopped", "crashed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """kind: completed (all steps), stopped (by a rule), crashed (an error), interrupted (asked to end).
+
+    step: the last one trained. reason: a sentence, "" for completed. time: seconds since the epoch.
+    """
+
+    kind: Kind
+    step: int
+    reason: str = ""
+    verdict: Verdict | None = None
+    time: float = 0.0
+
+    def finished(self, steps: int) -> bool:
+        """Whether a trial of so many steps has nothing left to do."""
+        return self.kind == "stopped" or (self.kind == "completed" and self.step >= steps)
+
+
+def write(folder: TrialFolder, outcome: Outcome) -> None:
+    """Durably: what is said to have ended stays ended."""
+    data = {**asdict(outcome), "time": outcome.time or time.time()}
+    data["verdict"] = outcome.verdict.to_json() if outcome.verdict else None
+    write_json(folder.outcome, data, durable=True)
+
+
+def read(folder: TrialFolder) -> Outcome | None:
+    """The recorded outcome; None for a trial that has not ended."""
+    data = read_json(folder.outcome)
+    if not data:
+        return None
+    verdict = data.pop("verdict")
+    return Outcome(**data, verdict=Verdict.from_json(verdict) if verdict else None)
+
+
+def state(folder: TrialFolder, steps: int) -> State:
+    """What a trial of so many steps is doing now: running if a process holds it, else how it ended.
+
+    One that completed fewer steps than are now asked for is interrupted: it will go on.
+    """
+    if lock.is_held(folder.lock):
+        return "running"
+    recorded = read(folder)
+    if recorded and (recorded.kind != "completed" or recorded.finished(steps)):
+        return recorded.kind
+    return "interrupted" if folder.lock.exists() else "pending"
+
+
+def deaths(folder: TrialFolder) -> int:
+    """How often the trial's process died, over all runs."""
+    return len(folder.deaths.read_text().splitlines()) if folder.deaths.exists() else 0
+
+
+def count_death(folder: TrialFolder) -> None:
+    """One more."""
+    with folder.deaths.open("a") as file:
+        file.write(f"{time.time():.3f}\n")
+
+
+def summary(folder: TrialFolder) -> dict[str, Any]:
+    """One row of `status --json`."""
+    trial = read_json(folder.trial)
+    recorded, last = read(folder), journal.latest(folder.journal)
+    now = state(folder, trial["steps"])
+    step = max(last.step if last else 0, recorded.step if recorded else 0)
+    return {
+        "id": folder.id,
+        "varied": trial["varied"],
+        "seed": trial["config"]["seed"],
+        "outcome": now,
+        "verdict": recorded.verdict.kind if recorded and recorded.verdict and now == "stopped" else None,
+        "reason": recorded.reason if recorded and now == recorded.kind else "",
+        "step": step,
+        "steps_total": trial["steps"],
+        "run_id": read_json(folder.published).get("run_id"),
+        "metrics": dict(last.values) if last else {},
+    }

@@ -1,0 +1,101 @@
+"""How a sweep ends early and in good order: a signal, `gansweep stop`, or its time budget.
+
+The request is a file in the sweep's folder. Every trial's process looks at it between slices of a second,
+checkpoints and ends by itself, so nothing depends on how signals travel through Ray's processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+from gansweep.records.layout import SweepFolder
+
+PATIENCE_S = 9.0  # after a signal; then everything is killed
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ending:
+    """reason: None while the sweep goes on. signal: the first that came, or None."""
+
+    def __init__(self, folder: SweepFolder, time_budget_s: float | None) -> None:
+        self._folder = folder
+        self._deadline = time.monotonic() + time_budget_s if time_budget_s is not None else None
+        self.reason: str | None = None
+        self.signal: int | None = None
+        folder.stop.unlink(missing_ok=True)
+
+    def requested(self) -> bool:
+        """Whether the sweep should end now. Cheap: asked several times a second."""
+        if self.reason is None:
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._request("its time budget is used up")
+            elif self._folder.stop.exists():
+                self.reason = "it was stopped on request"
+        return self.reason is not None
+
+    @contextmanager
+    def catching_signals(self) -> Iterator[None]:
+        """Until the block is left, the first signal requests the end and a second one leaves at once."""
+        # A signal that the caller ignores (nohup) stays ignored.
+        caught = [s for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
+        before = {s: signal.signal(s, self._on_signal) for s in caught}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            leave_at_once(128 + self.signal)
+        self.signal = number
+        self._request(f"{signal.Signals(number).name} came")
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _request(self, reason: str) -> None:
+        self.reason = reason
+        self._folder.stop.touch()
+
+    def _watch(self) -> None:
+        time.sleep(PATIENCE_S)
+        assert self.signal is not None
+        leave_at_once(128 + self.signal)
+
+
+@contextmanager
+def shielding_children() -> Iterator[None]:
+    """Processes begun in this block (and theirs) never see our signals, even those sent to the whole group:
+    a blocked signal stays blocked across exec."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def kill_descendants() -> None:
+    """SIGKILL to every process that we began, and theirs."""
+    for _ in range(2):  # a process may be born while we count
+        children = psutil.Process().children(recursive=True)
+        for child in children:
+            try:
+                child.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(children, timeout=1)
+
+
+def leave_at_once(code: int) -> None:
+    """End this process and all that it began, without ceremony."""
+    kill_descendants()
+    sys.stderr.flush()
+    os._exit(code)

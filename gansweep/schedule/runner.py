@@ -1,0 +1,167 @@
+"""Runs the pending trials of a plan on Ray Tune. Imported after schedule/environment.py has set Ray's variables."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from gansweep.errors import UserError
+from gansweep.records import lock, outcome
+from gansweep.records.outcome import Outcome
+from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
+from gansweep.schedule.prepare import Plan, Planned
+from gansweep.schedule.progress import Board, Progress, View
+from gansweep.schedule.resources import concurrency, cores, gpus
+from gansweep.schedule.searcher import TrialQueue
+from gansweep.schedule.trainable import GanTrial
+
+OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
+SCRATCH_PREFIX = "gsw-"
+SETTLE_S = 60
+
+
+def run(plan: Plan, view_of: Any, ending: Ending, address: str | None = None) -> Board:
+    """Train what is pending; returns the board when all trials have ended or the end was requested.
+
+    view_of: called with the board, a context manager that gives a View. address: of a Ray cluster to join
+    (whose machines share the home folder); None starts Ray on this machine and ends it again.
+    Raises UserError where a trial asks for more than there is.
+    """
+    resources = plan.sweep.resources
+    with _scratch() as scratch, _cluster(plan, scratch, address) as available:
+        slots = concurrency(resources, int(available.get("CPU", 0)), available.get("GPU", 0))
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+        board = Board.of(plan.sweep.name, plan.trials, slots)
+        with view_of(board) as view:
+            _fit(plan, board, view, ending, scratch)
+    return board
+
+
+def jobs(plan: Plan) -> list[dict[str, Any]]:
+    """What crosses to trial processes: trainable.Job as plain data."""
+    return [_job(plan, planned) for planned in plan.pending]
+
+
+def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) -> None:
+    def died(job: dict[str, Any], deaths: int) -> None:
+        folder = plan.folder.trial(job["id"])
+        outcome.count_death(folder)
+        view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
+
+    def given_up(job: dict[str, Any], deaths: int) -> None:
+        folder, row = plan.folder.trial(job["id"]), board.rows[job["id"]]
+        ended = Outcome("crashed", row.step, f"its process died {deaths} times")
+        outcome.write(folder, ended)
+        row.outcome, row.reason = ended.kind, ended.reason
+        view.changed(row)
+
+    queue = TrialQueue(jobs(plan), died, given_up)
+
+    def on_pass() -> None:
+        if ending.requested():
+            queue.drain()
+
+    on_pass()
+    resources = plan.sweep.resources
+    tuner = tune.Tuner(
+        tune.with_resources(GanTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=queue,
+            num_samples=-1,  # the queue says when it is empty
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[Progress(board, view, on_pass)],
+            failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+
+
+def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
+    cadence, resources = plan.sweep.cadence, plan.sweep.resources
+    return {
+        "id": planned.trial.id,
+        "sweep": str(plan.folder.path.absolute()),
+        "settings": planned.settings(),
+        "schedule": {
+            "steps": planned.trial.steps,
+            "metrics": cadence.metrics,
+            "samples": cadence.samples,
+            "checkpoints": cadence.checkpoints,
+            "keep": plan.sweep.retention.checkpoints,
+        },
+        "images": {**asdict(planned.images), "file": str(Path(planned.images.file).absolute())},
+        "threads": resources.cpus,
+        "gpu": resources.gpus > 0,
+    }
+
+
+@contextmanager
+def _cluster(plan: Plan, scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
+    """Ray, joined or begun; gives the resources that there are."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
+        try:
+            yield ray.cluster_resources()
+        finally:
+            ray.shutdown()
+        return
+    here = {"CPU": float(cores()), "GPU": float(gpus())}
+    concurrency(plan.sweep.resources, int(here["CPU"]), here["GPU"])  # before Ray takes seconds to start
+    with shielding_children():
+        ray.init(
+            num_cpus=int(here["CPU"]),
+            num_gpus=int(here["GPU"]),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(scratch / "ray"),
+            **quiet,
+        )
+    try:
+        yield here
+    finally:
+        # Every trial has ended or was asked twice; ray.shutdown would take seconds to say goodbye.
+        kill_descendants()
+        with suppress(Exception):
+            ray.shutdown()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A short-named folder for Ray (its sockets' paths may have 107 bytes), and no leftovers of killed drivers."""
+    base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+    for old in base.glob(f"{SCRATCH_PREFIX}*"):
+        with suppress(OSError):
+            young = time.time() - old.stat().st_mtime < SETTLE_S  # perhaps not locked yet
+            if old.stat().st_uid == os.getuid() and not young and not lock.is_held(old / "lock"):
+                shutil.rmtree(old, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=base))
+    held = lock.acquire(scratch / "lock")
+    try:
+        yield scratch
+    finally:
+        held.close()
+        shutil.rmtree(scratch, ignore_errors=True)

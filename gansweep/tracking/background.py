@@ -1,0 +1,58 @@
+"""A thread that keeps publishing while a sweep runs. Training never waits for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from gansweep.tracking.publisher import Publisher
+
+PAUSE_S = 2.0
+LONGEST_PAUSE_S = 30.0
+
+
+class Background:
+    """start(), then finish(). notify: called (from the thread) once when the store goes away and once when it is back."""
+
+    def __init__(self, publisher: Publisher, notify: Callable[[str], None]) -> None:
+        self._publisher, self._notify = publisher, notify
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="publisher", daemon=True)
+        self.failure: str | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, wait_s: float) -> bool:
+        """Publish what is left, for at most so long; whether the store has everything."""
+        deadline = time.monotonic() + wait_s
+        self._over.set()
+        self._thread.join(wait_s)
+        while not self._thread.is_alive():
+            if self._try(running=False):
+                return True
+            if time.monotonic() + PAUSE_S > deadline:
+                return False
+            time.sleep(PAUSE_S)
+        return False
+
+    def _loop(self) -> None:
+        pause = PAUSE_S
+        while not self._over.is_set():
+            pause = PAUSE_S if self._try(running=True) else min(2 * pause, LONGEST_PAUSE_S)
+            self._over.wait(pause)
+
+    def _try(self, *, running: bool) -> bool:
+        try:
+            self._publisher.publish(running=running)
+        except Exception as error:
+            if self.failure is None:
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                self._notify(f"the tracking store does not take records ({reason}); training goes on, they are kept")
+                self.failure = reason
+            return False
+        if self.failure is not None:
+            self._notify("the tracking store is back")
+            self.failure = None
+        return True

@@ -1,0 +1,287 @@
+"""Trial folders → MLflow. May be run at any time, any number of times: what is sent twice is stored once.
+
+A metric's identity in MLflow's stores is (key, timestamp, step, value); sending the journalled timestamp makes
+resending harmless. A run is found by its tag before it is created, so a kill between creating it and noting its
+id leaves no second one. `published.json` only saves work.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from gansweep.records import journal, lock, outcome
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
+from gansweep.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+BATCH = 1_000  # metrics a request, MLflow's limit
+# One MLflow status for each of our outcomes; it has none for "will go on".
+STATUS = {
+    "pending": "SCHEDULED",
+    "running": "RUNNING",
+    "completed": "FINISHED",
+    "stopped": "KILLED",
+    "crashed": "FAILED",
+    "interrupted": "SCHEDULED",
+}
+GRID_PIXELS = 512  # sample grids are enlarged by a whole factor to about so many: the UI would blur them
+PUBLISH_WAIT_S = 30.0
+
+
+@dataclass
+class Published:
+    """How much of a trial one store has."""
+
+    uri: str = ""
+    run_id: str = ""
+    offset: int = 0
+    samples: list[str] = field(default_factory=list)
+    state: str = ""
+    checkpoint: str = ""
+
+    @classmethod
+    def read(cls, folder: TrialFolder, uri: str) -> Published:
+        """Nothing, where the trial was published to another store."""
+        data = read_json(folder.published)
+        return cls(**data) if data.get("uri") == uri else cls(uri=uri)
+
+
+def is_current(folder: SweepFolder, uri: str) -> bool:
+    """Whether the store has all of the sweep already, found without asking it."""
+    if read_json(folder.tracking).get("uri") != uri:
+        return False
+    for trial in folder.planned():
+        published, now = Published.read(trial, uri), outcome.state(trial, _steps(trial))
+        size = trial.journal.stat().st_size if trial.journal.exists() else 0
+        if published.offset != size or (published.state or "pending") != now:
+            return False
+        if len(published.samples) != len(trial.all_samples()):
+            return False
+    return True
+
+
+class Publisher:
+    """Publishes one sweep to one store. Nothing here reads or changes what trials write."""
+
+    def __init__(self, home: Home, folder: SweepFolder, uri: str, context: Mapping[str, str]) -> None:
+        """context: tags of the parent run (machine, versions, commit)."""
+        self._home, self._folder, self.uri, self._context = home, folder, uri, context
+        self._client: MlflowClient | None = None
+        self._known: dict[str, str] = {}  # trial id → run id, as the store has them
+        self._settled: dict[str, str] = {}  # trial id → final state, sent: not looked at again
+        self._experiment, self.parent = "", ""
+
+    def connect(self) -> None:
+        """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
+        if self._client is not None:
+            return
+        client = store.client(self._home, self.uri)
+        self._experiment = self._find_experiment(client)
+        runs = _search(client, self._experiment, f"tags.`gansweep.sweep` = '{self._folder.name}'")
+        self._known = {run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags}
+        parents = [run.info.run_id for run in runs if "gansweep.trial_id" not in run.data.tags]
+        tags = {
+            "gansweep.sweep": self._folder.name,
+            "mlflow.runName": self._folder.name,
+            "mlflow.user": "gansweep",
+            **self._context,
+        }
+        if parents:
+            self.parent = parents[0]
+            for key, value in self._context.items():
+                client.set_tag(self.parent, key, value)
+        else:
+            self.parent = client.create_run(self._experiment, tags=tags, run_name=self._folder.name).info.run_id
+        client.log_artifact(self.parent, str(self._folder.source))
+        client.log_artifact(self.parent, str(self._folder.plan))
+        client.log_dict(self.parent, dict(self._context), "environment.json")
+        write_json(
+            self._folder.tracking, {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": self.parent}
+        )
+        self._client = client
+
+    def publish(self, *, running: bool) -> None:
+        """Send what is new. running: whether the sweep goes on. Raises what MLflow raises; then call it again."""
+        with lock.acquire(self._folder.path / "publish.lock", wait_s=PUBLISH_WAIT_S):
+            self.connect()
+            assert self._client is not None
+            states = [self._publish_trial(self._client, trial) for trial in self._folder.planned()]
+            self._client.update_run(self.parent, status=_parent_status(states, running))
+
+    def _find_experiment(self, client: MlflowClient) -> str:
+        name = self._folder.name
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        location = None if store.is_server(self.uri) else (self._home.artifacts / name).absolute().as_uri()
+        return str(client.create_experiment(name, artifact_location=location))
+
+    def _publish_trial(self, client: MlflowClient, folder: TrialFolder) -> str:
+        if folder.id in self._settled:
+            return self._settled[folder.id]
+        published = Published.read(folder, self.uri)
+        before = asdict(published)
+        # The state first: what it vouches for is on disk by then, and is sent below.
+        now = outcome.state(folder, _steps(folder))
+        if now == "pending":
+            return now
+        if not published.run_id:
+            published.run_id = self._known.get(folder.id) or self._create(client, folder)
+        try:
+            if published.state != now:
+                client.set_tag(published.run_id, "gansweep.outcome", now)
+                if now == "running":
+                    client.update_run(published.run_id, status="RUNNING")
+            self._send_metrics(client, folder, published)
+            self._send_samples(client, folder, published)
+            if published.state != now:
+                self._end(client, folder, published, now)
+                published.state = now
+        finally:
+            if asdict(published) != before:
+                write_json(folder.published, asdict(published))
+        if now in ("completed", "stopped", "crashed"):
+            self._settled[folder.id] = now
+        return now
+
+    def _create(self, client: MlflowClient, folder: TrialFolder) -> str:
+        from mlflow.entities import Param
+
+        trial = read_json(folder.trial)
+        name = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in trial["varied"].items())
+        seed = trial["config"]["seed"]
+        tags = {
+            "gansweep.sweep": trial["sweep"],
+            "gansweep.trial_id": folder.id,
+            "gansweep.outcome": "running",
+            "gansweep.verdict": "",
+            "gansweep.seed": str(seed),
+            "gansweep.data_fingerprint": trial["data"]["fingerprint"],
+            "mlflow.parentRunId": self.parent,
+            "mlflow.user": "gansweep",
+        }
+        run_name = f"{name}, seed {seed}" if name else f"seed {seed}"
+        run = client.create_run(self._experiment, tags=tags, run_name=run_name)
+        parameters = {**_flat(trial["config"]), **_flat({"parameters": trial["parameters"]})}
+        client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
+        self._known[folder.id] = run.info.run_id
+        return str(run.info.run_id)
+
+    def _send_metrics(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
+        from mlflow.entities import Metric
+
+        pending: list[Metric] = []
+        offset = published.offset
+        for record, end in journal.read_from(folder.journal, published.offset):
+            if len(pending) + len(record.values) > BATCH:
+                client.log_batch(published.run_id, metrics=pending)
+                pending, published.offset = [], offset
+            at = int(record.time * 1000)
+            pending += [Metric(name, value, at, record.step) for name, value in record.values.items()]
+            offset = end
+        if pending:
+            client.log_batch(published.run_id, metrics=pending)
+            published.offset = offset
+
+    def _send_samples(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
+        new = [path for path in folder.all_samples() if path.name not in published.samples]
+        if not new:
+            return
+        with TemporaryDirectory(prefix="gansweep-") as scratch:
+            for path in new:
+                _image_files(path, Path(scratch))
+            client.log_artifacts(published.run_id, scratch, "images")
+        if not published.samples:
+            client.set_tag(published.run_id, "mlflow.loggedImages", "true")
+        published.samples += [path.name for path in new]
+
+    def _end(self, client: MlflowClient, folder: TrialFolder, published: Published, now: str) -> None:
+        ended = outcome.read(folder)
+        verdict = ended.verdict.kind if ended and ended.verdict and now == "stopped" else ""
+        client.set_tag(published.run_id, "gansweep.verdict", verdict)
+        client.set_tag(published.run_id, "gansweep.reason", ended.reason if ended and now == ended.kind else "")
+        if now != "running":
+            checkpoints = folder.all_checkpoints()
+            if checkpoints and now != "interrupted" and published.checkpoint != checkpoints[-1].name:
+                with TemporaryDirectory(prefix="gansweep-") as scratch:
+                    copy = Path(scratch) / "last.safetensors"
+                    copy.write_bytes(checkpoints[-1].read_bytes())
+                    client.log_artifact(published.run_id, str(copy), "checkpoints")
+                published.checkpoint = checkpoints[-1].name
+            if ended and now == ended.kind and now != "interrupted":
+                client.set_terminated(published.run_id, STATUS[now], int(ended.time * 1000))
+            else:
+                client.update_run(published.run_id, status=STATUS[now])
+
+
+def delete(home: Home, folder: SweepFolder, uri: str) -> None:
+    """Delete a sweep's runs from its store. The experiment is renamed first, so that the name is free again."""
+    client = store.client(home, uri)
+    experiment = client.get_experiment_by_name(folder.name)
+    if experiment is None:
+        return
+    client.rename_experiment(experiment.experiment_id, f"{folder.name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
+    client.delete_experiment(experiment.experiment_id)
+
+
+def _steps(folder: TrialFolder) -> int:
+    return int(read_json(folder.trial).get("steps", 0))
+
+
+def _search(client: MlflowClient, experiment: str, condition: str) -> list[Any]:
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], condition, max_results=1_000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _parent_status(states: list[str], running: bool) -> str:
+    if running:
+        return "RUNNING"
+    if any(s in ("pending", "interrupted", "running") for s in states):
+        return "SCHEDULED"
+    return "FAILED" if "crashed" in states else "FINISHED"
+
+
+def _image_files(path: Path, scratch: Path) -> None:
+    """The two files that the UI's image grid wants for a step: log_image's names, but the same at every try,
+    and its copy for the browser enlarged by a whole factor and lossless instead of smoothed."""
+    from PIL import Image
+
+    step, at = int(path.stem), int(path.stat().st_mtime * 1000)
+    stem = scratch / f"samples+step+{step}+timestamp+{at}+{step:08d}"
+    with Image.open(io.BytesIO(path.read_bytes())) as grid:
+        factor = max(1, round(GRID_PIXELS / max(grid.size)))
+        large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
+    large.save(f"{stem}.png")
+    large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0)
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested → dotted, leaving out what is not set."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)

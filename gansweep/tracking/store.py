@@ -1,0 +1,71 @@
+"""Where runs are tracked: which store, whether it answers, and a client for it. MLflow is imported only here
+and only when needed (2 s)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+from gansweep.errors import UserError
+from gansweep.records.layout import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ANSWER_S = 5
+
+
+def local_uri(home: Home) -> str:
+    """The SQLite store of a home folder."""
+    return f"sqlite:///{home.database.absolute()}"
+
+
+def is_server(uri: str) -> bool:
+    """Whether the store is reached over HTTP."""
+    return uri.startswith(("http://", "https://"))
+
+
+def check(uri: str) -> None:
+    """Raises UserError for a server that does not answer, or a URI that is no tracking store."""
+    if not is_server(uri):
+        if not uri.startswith("sqlite:///"):
+            raise UserError(f"--tracking-uri {uri}: give http://, https:// or sqlite:///")
+        return
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_S) as answer:
+            if answer.status == 200:
+                return
+            problem = f"HTTP {answer.status}"
+    except (OSError, ValueError) as error:
+        problem = str(getattr(error, "reason", error))
+    raise UserError(
+        f"--tracking-uri {uri}: no MLflow server answers ({problem}); start it, or leave the option away"
+        " and send the records later with `gansweep sync`"
+    )
+
+
+def client(home: Home, uri: str) -> MlflowClient:
+    """A client that gives up within seconds when a server is gone. Creates the local store where it is missing."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    if uri == local_uri(home):
+        _use_wal(home)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _use_wal(home: Home) -> None:
+    """Readers (the UI) and the writer do not block each other; the mode is a property of the file."""
+    if not home.database.exists():
+        with contextlib.closing(sqlite3.connect(home.database)) as database:
+            database.execute("PRAGMA journal_mode=WAL")
