@@ -7,7 +7,6 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,17 +45,6 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
-
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gansweep")
@@ -91,9 +79,8 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        click.echo(
-            f"gansweep: our bug: {type(error).__name__}: {str(error).partition(chr(10))[0]}; the traceback is in {_log_traceback()}", err=True
-        )
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        click.echo(f"gansweep: our bug: {what}; the traceback is in {_log_traceback()}", err=True)
         _leave(3)
     _leave(code if isinstance(code, int) else 0)
 
@@ -109,7 +96,10 @@ def _log_traceback() -> Path:
 
     text = f"{' '.join(sys.argv)}\n{traceback.format_exc()}"
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    for folder in (Path(os.environ.get("GANSWEEP_HOME", "gansweep-home")) / "logs", Path(tempfile.gettempdir())):
+    for folder in (
+        Path(os.environ.get("GANSWEEP_HOME", "gansweep-home")) / "logs",
+        Path(tempfile.gettempdir()),
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """90s, 30m, 2h, 1h30m → seconds."""
 
     name = "duration"
@@ -80,6 +79,3 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
         raise UserError(f"no trial {reference!r}; `gansweep status SWEEP` lists their ids")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
     raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
-
-
-Command = Callable[..., Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -47,7 +48,8 @@ def run(
     any moment and run it again.
     """
     from gansweep.plan.loader import load
-    from gansweep.schedule.prepare import check_disk, check_writable, make_plan
+    from gansweep.schedule.ending import leave_at_once
+    from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
     from gansweep.tracking import store
 
     sweep = load(file, overrides, max_trials)
@@ -59,26 +61,25 @@ def run(
     check_disk(plan, home)
     command = shlex.join(["gansweep", *sys.argv[1:]])
     try:
-        held = lock.acquire(plan.folder.lock, f"process {_pid()}: {command}", wait_s=0.5)
+        held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
     except lock.Locked as other:
         raise UserError(
             f"{sweep.name} is running already ({other}); wait for it, or end it with `gansweep stop {sweep.name}`"
         ) from None
     with held:
-        _keep_source(plan, file, overrides)
-        sys.exit(_run(plan, home, uri, command, address, time_budget))
+        write_atomically(plan.folder.source, file.read_bytes())
+        write_trials(plan, command, overrides)
+        code = _run(plan, home, uri, address, time_budget)
+        if plan.pending:
+            leave_at_once(code)
 
 
-def _run(
-    plan: Plan, home: Home, uri: str, command: str, address: str | None, time_budget: float | None
-) -> int:
+def _run(plan: Plan, home: Home, uri: str, address: str | None, time_budget: float | None) -> int:
     from gansweep.schedule.ending import Ending
-    from gansweep.schedule.prepare import write_trials
     from gansweep.tracking import publisher
     from gansweep.tracking.background import Background
     from gansweep.tracking.context import context
 
-    write_trials(plan, command)
     if not plan.pending and publisher.is_current(plan.folder, uri):
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
@@ -92,7 +93,10 @@ def _run(
         board = _train(plan, ending, address, uri) if plan.pending else None
         sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
     if not sent:
-        click.echo(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest", err=True)
+        click.echo(
+            f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest",
+            err=True,
+        )
     if board is None:
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
@@ -109,7 +113,8 @@ def _train(plan: Plan, ending: Ending, address: str | None, uri: str) -> Board:
 
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     click.echo(
-        f"{plan.sweep.name}: {len(plan.pending)} of {len(plan.trials)} trials to train; starting Ray", err=True
+        f"{plan.sweep.name}: {len(plan.pending)} of {len(plan.trials)} trials to train; starting Ray",
+        err=True,
     )
     return runner.run(plan, lambda board: view(board, link), ending, address)
 
@@ -122,7 +127,7 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
 
     rows = list(board.rows.values())
     console = Console()
-    console.print(trial_table(rows, narrow=console.width < 120))
+    console.print(trial_table(rows, console.width))
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed"):
             click.echo(f"{row.id}: {row.outcome}: {row.reason}", err=True)
@@ -143,15 +148,3 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0
-
-
-def _keep_source(plan: Plan, file: Path, overrides: tuple[str, ...]) -> None:
-    """The file as it was run, and what was overridden as comments, so that the folder explains itself."""
-    said = "".join(f"# --set {override}\n" for override in overrides)
-    write_atomically(plan.folder.source, file.read_bytes() + (f"\n{said}".encode() if said else b""))
-
-
-def _pid() -> int:
-    import os
-
-    return os.getpid()

@@ -10,7 +10,6 @@ from typing import Any
 # One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
 COLOURS = {
     "pending": "bright_black",
-    "finished before": "bright_black",
     "running": "cyan",
     "completed": "green",
     "stopped": "yellow",

@@ -89,7 +89,7 @@ class LiveView:
         chosen = self._chosen(limit)
         rows = [row for row in board.rows.values() if row.id in chosen]  # in the plan's order
         hidden = len(board.rows) - len(rows)
-        parts: list[Table | Text] = [trial_table(rows, narrow=self._console.width < 120)]
+        parts: list[Table | Text] = [trial_table(rows, self._console.width)]
         if hidden:
             parts.append(Text(f"  and {hidden} more", style="bright_black"))
         return Group(*parts, Text(f"  {board.sweep}  {_overall(board)}"), Text(f"  {self._link}", style="bright_black"))
@@ -102,46 +102,49 @@ class LiveView:
         return set((running + recent + waiting)[:limit])
 
 
-def trial_table(rows: list[Row], *, narrow: bool = False) -> Table:
-    """Varied settings, progress, losses and outcome, a row a trial. narrow: what fits in 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def trial_table(rows: list[Row], width: int) -> Table:
+    """Varied settings, progress, losses and outcome, a row a trial; fewer columns where width (characters) is small."""
+    wide = width >= 120
     keys = list(dict.fromkeys(key for row in rows for key in row.varied))
-    seeds = len({row.seed for row in rows}) > 1
+    with_seed = len({row.seed for row in rows}) > 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("trial", style="bright_black", no_wrap=True)
-    for key in keys:
-        table.add_column(short_key(key), justify="right", no_wrap=True)
-    if seeds:
-        table.add_column("seed", justify="right")
+    titles = [short_key(key) for key in keys] + (["seed"] if with_seed else [])
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("progress", no_wrap=True)
-    table.add_column("step", justify="right", no_wrap=True)
-    table.add_column("steps/s", justify="right", no_wrap=True)
-    table.add_column("loss D", justify="right", no_wrap=True)
-    table.add_column("loss G", justify="right", no_wrap=True)
-    if not narrow:
-        table.add_column("σ(D(x))", justify="right", no_wrap=True)
-        table.add_column("σ(D(G(z)))", justify="right", no_wrap=True)
+    titles = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))"] if wide else ["step", "loss D", "loss G"]
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, keys, seeds, narrow))
+        losses = [
+            _loss(row.metrics.get(name)) for name in ([LOSS_D, LOSS_G, D_REAL, D_FAKE] if wide else [LOSS_D, LOSS_G])
+        ]
+        table.add_row(
+            row.id[:8],
+            *(number(row.varied.get(key, "")) for key in keys),
+            *([str(row.seed)] if with_seed else []),
+            _bar(row, 16 if wide else 8),
+            f"{row.step:,}",
+            *([measured(row.steps_per_s)] if wide else []),
+            *losses,
+            _outcome(row, wide),
+        )
     return table
 
 
-def _cells(row: Row, keys: list[str], seeds: bool, narrow: bool) -> list[str | Text | ProgressBar]:
-    metrics = [LOSS_D, LOSS_G] + ([] if narrow else [D_REAL, D_FAKE])
-    label = row.outcome if row.verdict is None else f"{row.outcome}: {row.verdict.replace('_', ' ')}"
+def _bar(row: Row, width: int) -> ProgressBar:
     colour = COLOURS[row.outcome]
-    return [
-        row.id[:8],
-        *(number(row.varied.get(key, "")) for key in keys),
-        *([str(row.seed)] if seeds else []),
-        ProgressBar(
-            row.steps, row.step, width=12, complete_style=colour, finished_style=colour, style="bright_black"
-        ),
-        f"{row.step:,}",
-        measured(row.steps_per_s),
-        *(_loss(row.metrics.get(m)) for m in metrics),
-        Text(label, style=colour),
-    ]
+    return ProgressBar(
+        row.steps, row.step, width=width, complete_style=colour, finished_style=colour, style="bright_black"
+    )
+
+
+def _outcome(row: Row, wide: bool) -> Text:
+    verdict = row.verdict.replace("_", " ") if row.verdict else ""
+    label = f"{row.outcome}: {verdict}" if wide and verdict else verdict or row.outcome
+    return Text(label, style=COLOURS[row.outcome])
 
 
 def _loss(value: float | None) -> Text:

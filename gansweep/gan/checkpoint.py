@@ -64,7 +64,7 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
         if notices:
             notices.append(f"continuing from the one before, step {found[1]['step']:,}")
         return found, notices
-    if notices or list(folder.checkpoints.glob("*.damaged")):
+    if notices or any(folder.checkpoints.glob("*.damaged")):
         raise CheckpointError(
             f"{folder.checkpoints}: no checkpoint is sound; delete {folder.path} to train this trial from the start"
         )
@@ -82,5 +82,5 @@ def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -81,8 +81,10 @@ def prepare(source: Source, cache: Path) -> ImageSet:
 
     Raises UserError for a missing or unreadable source.
     """
-    reader = _folder_reader(source) if source.name == "image_folder" else (
-        _digits_reader() if source.name == "digits" else _torchvision_reader(source, cache)
+    reader = (
+        _folder_reader(source)
+        if source.name == "image_folder"
+        else (_digits_reader() if source.name == "digits" else _torchvision_reader(source, cache))
     )
     key = hashlib.sha256(
         json.dumps([CACHE_FORMAT, asdict(source), reader.signature()], default=str).encode()

@@ -39,7 +39,8 @@ class Generator(nn.Module):
             x = F.relu(self.norms[i - 1](x))
             last = i == len(self.layers) - 1
             x = _transposed_to_image(x, weight) if last else F.conv_transpose2d(x, weight, stride=2, padding=1)
-        return torch.tanh(x)
+        images: Tensor = torch.tanh(x)
+        return images
 
 
 class Discriminator(nn.Module):

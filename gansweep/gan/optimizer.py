@@ -17,9 +17,7 @@ class Adam:
     learning_rate > 0; beta1, beta2 in [0, 1).
     """
 
-    def __init__(
-        self, parameters: Sequence[Tensor], learning_rate: float, beta1: float, beta2: float
-    ) -> None:
+    def __init__(self, parameters: Sequence[Tensor], learning_rate: float, beta1: float, beta2: float) -> None:
         self.parameters = list(parameters)
         self.learning_rate, self.beta1, self.beta2 = learning_rate, beta1, beta2
         self.means = [torch.zeros_like(p) for p in self.parameters]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import traceback
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Settings, Trainer
@@ -150,12 +148,3 @@ def _sweep_up(folder: TrialFolder) -> None:
     for place in (folder.samples, folder.checkpoints):
         for leftover in place.glob(".*"):
             leftover.unlink(missing_ok=True)
-
-
-def crashed(folder: TrialFolder, step: int, error: BaseException) -> Outcome:
-    """Record an error as the trial's outcome, with its traceback beside it."""
-    reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
-    write_atomically(folder.traceback, "".join(traceback.format_exception(error)).encode())
-    ended = Outcome("crashed", step, reason.splitlines()[0] if reason else type(error).__name__)
-    outcome.write(folder, ended)
-    return ended

@@ -193,7 +193,8 @@ class Trainer:
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
     """Euclidean norm of all together."""
-    return torch.stack(torch._foreach_norm(tensors)).norm()
+    norm: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
+    return norm
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -11,9 +11,7 @@ from gansweep.health.metrics import TRAINING
 from gansweep.health.verdict import Verdict
 
 
-def divergence(
-    values: NDArray[np.floating], steps: Sequence[int], weights_finite: bool
-) -> Verdict | None:
+def divergence(values: NDArray[np.floating], steps: Sequence[int], weights_finite: bool) -> Verdict | None:
     """A non-finite loss, gradient, parameter or buffer: one is enough.
 
     values: (len(steps), len(TRAINING)), one row a step. weights_finite: parameters and buffers after the last
@@ -25,7 +23,10 @@ def divergence(
         metric = TRAINING[int(np.argmax(bad[row]))]
         what = f"{metric} is {values[row, TRAINING.index(metric)]}"
         return Verdict(
-            "divergence", steps[row], f"divergence at step {steps[row]:,}: {what}", {metric: str(values[row][bad[row]][0])}
+            "divergence",
+            steps[row],
+            f"divergence at step {steps[row]:,}: {what}",
+            {metric: str(values[row][bad[row]][0])},
         )
     if not weights_finite:
         reason = f"divergence by step {steps[-1]:,}: a parameter or running statistic is not finite"

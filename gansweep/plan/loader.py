@@ -48,9 +48,7 @@ class Document:
 
     def problem(self, path: Path_, message: str, *, key: bool = False) -> str:
         """One line: where, the dotted key, what is wrong."""
-        return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (
-            f"{self.where(path)}: {message}"
-        )
+        return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (f"{self.where(path)}: {message}")
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
@@ -60,9 +58,7 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
         _override(document, override)
     sweep = _validate(document)
     if (n := count(sweep)) > max_trials:
-        raise SweepFileError(
-            [document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")]
-        )
+        raise SweepFileError([document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")])
     problems = _combination_problems(document, sweep)
     if problems:
         raise SweepFileError(problems)
@@ -216,18 +212,17 @@ def _line_order(problem: str) -> tuple[int, int]:
     return (int(parts[1]), int(parts[2])) if parts[1].isdigit() and parts[2].isdigit() else (0, 0)
 
 
-def _real_path(data: Any, loc: tuple[str | int, ...]) -> Path_:
-    """Pydantic's location without what stands in no file: union tags, type names."""
+def _real_path(data: Any, loc: Path_) -> Path_:
+    """Pydantic's location without what stands in no file: the tag of the search method."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        last = i == len(loc) - 1
-        if isinstance(data, dict) and part in data:
-            data = data[part]
+        if part in ("grid", "random") and path == ["search"]:
+            continue
+        if isinstance(data, dict):
+            data = data.get(str(part))
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif not (last and isinstance(data, dict) and isinstance(part, str)):
-            continue
-        elif part in ("grid", "random") and path == ["search"]:
+        elif i < len(loc) - 1:
             continue
         path.append(part)
     return tuple(path)

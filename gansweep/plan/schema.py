@@ -41,9 +41,7 @@ class Dataset(Section):
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None
     path: Annotated[str | None, Field(description="image_folder: the folder")] = None
-    classes: Annotated[
-        list[str] | None, Field(min_length=1, description="image_folder: only these subfolders")
-    ] = None
+    classes: Annotated[list[str] | None, Field(min_length=1, description="image_folder: only these subfolders")] = None
     data_dir: Annotated[
         str | None, Field(description="where mnist, fashion_mnist or cifar10 lie or are downloaded to")
     ] = None
@@ -77,7 +75,8 @@ class Model(Section):
     latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
     feature_maps: FeatureMaps = 64
     channels: Annotated[
-        Literal[1, 3] | None, Field(description="of the images the networks make and read; default: the data's")
+        Literal[1, 3] | None,
+        Field(description="of the images the networks make and read; default: the data's"),
     ] = None
     generator: Network = Network()
     discriminator: Network = Network()
@@ -103,9 +102,9 @@ class Training(Section):
     beta2: Beta = 0.999
     generator: NetworkTraining = NetworkTraining()
     discriminator: NetworkTraining = NetworkTraining()
-    precision: Annotated[
-        Literal["float32", "bfloat16"], Field(description="bfloat16: autocast, on CUDA only")
-    ] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16: autocast, on CUDA only")] = (
+        "float32"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -1,26 +1,26 @@
 """The names of all files of a home folder, in one place.
 
-    home/
-      mlflow.db, artifacts/          the local tracking store
-      cache/                         decoded images
-      logs/                          tracebacks of our own bugs
-      sweeps/NAME/
-        sweep.yaml                   the file as it was last run
-        plan.json                    ids of its trials, in order, and how it was called
-        lock                         held while the sweep runs
-        stop                         asks the running driver to end in good order
-        tracking.json                the parent run
-        trials/ID/
-          trial.json                 resolved config, varied values, seed, steps
-          journal.jsonl              metrics: one line a record
-          samples/00000600.png
-          checkpoints/00000600.safetensors
-          outcome.json               how it ended; absent while it has not
-          deaths                     one line for each time its process died
-          lock                       held by the process that trains it
-          stop                       asks that process to end in good order
-          traceback.txt              of a crash
-          published.json             how much of this MLflow has
+home/
+  mlflow.db, artifacts/          the local tracking store
+  cache/                         decoded images
+  logs/                          tracebacks of our own bugs
+  sweeps/NAME/
+    sweep.yaml                   the file as it was last run
+    plan.json                    ids of its trials, in order, and how it was called
+    lock                         held while the sweep runs
+    stop                         asks the running driver to end in good order
+    tracking.json                the parent run
+    trials/ID/
+      trial.json                 resolved config, varied values, seed, steps
+      journal.jsonl              metrics: one line a record
+      samples/00000600.png
+      checkpoints/00000600.safetensors
+      outcome.json               how it ended; absent while it has not
+      deaths                     one line for each time its process died
+      lock                       held by the process that trains it
+      stop                       asks that process to end in good order
+      traceback.txt              of a crash
+      published.json             how much of this MLflow has
 """
 
 from __future__ import annotations

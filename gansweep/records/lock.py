@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 
-class Locked(Exception):
+class Locked(Exception):  # noqa: N818  # a state of the folder, not a fault
     """Somebody else holds the lock; the message is what they wrote into it."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from gansweep.errors import CheckpointError
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock
-from gansweep.records.layout import TrialFolder, read_json, write_json
+from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
 
 Kind = Literal["completed", "stopped", "crashed", "interrupted"]
 State = Literal["pending", "running", "completed", "stopped", "crashed", "interrupted"]
@@ -90,3 +92,12 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
         "run_id": read_json(folder.published).get("run_id"),
         "metrics": dict(last.values) if last else {},
     }
+
+
+def crashed(folder: TrialFolder, step: int, error: BaseException) -> Outcome:
+    """Record an error as the trial's outcome, with its traceback beside it."""
+    reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
+    write_atomically(folder.traceback, "".join(traceback.format_exception(error)).encode())
+    ended = Outcome("crashed", step, reason.splitlines()[0] if reason else type(error).__name__)
+    write(folder, ended)
+    return ended

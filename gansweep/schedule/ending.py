@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -83,19 +84,29 @@ def shielding_children() -> Iterator[None]:
 
 
 def kill_descendants() -> None:
-    """SIGKILL to every process that we began, and theirs."""
-    for _ in range(2):  # a process may be born while we count
-        children = psutil.Process().children(recursive=True)
-        for child in children:
-            try:
-                child.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(children, timeout=1)
+    """SIGKILL to every process that we began, and theirs, until none is alive (for at most a second)."""
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline:
+        alive = [p for p in psutil.Process().children(recursive=True) if _is_alive(p)]
+        if not alive:
+            return
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.02)
 
 
-def leave_at_once(code: int) -> None:
-    """End this process and all that it began, without ceremony."""
+def leave_at_once(code: int) -> NoReturn:
+    """End this process and all that it began, without anybody's exit handlers."""
     kill_descendants()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gansweep.plan.schema import Dataset, Sweep, TrialConfig
 from gansweep.plan.trials import Trial, configurations, trial_id
 from gansweep.records import outcome
 from gansweep.records.layout import Home, SweepFolder, write_json
+from gansweep.records.outcome import Outcome
 
 FLOAT_BYTES = 4
 SAMPLE_SHARE = 1.05  # a PNG of noise is a little larger than its pixels
@@ -23,14 +24,18 @@ SAMPLE_SHARE = 1.05  # a PNG of noise is a little larger than its pixels
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial with its images, its networks' layers, and whether it has nothing left to do."""
+    """A trial with its images, its networks' layers, and how it last ended, if it did."""
 
     trial: Trial
     images: ImageSet
     generator: tuple[Layer, ...]
     discriminator: tuple[Layer, ...]
-    finished: bool
-    done_steps: int
+    ended: Outcome | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing left to do."""
+        return self.ended is not None and self.ended.finished(self.trial.steps)
 
     @property
     def parameters(self) -> tuple[int, int]:
@@ -114,9 +119,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
             sets[key] = prepare(_source(config.dataset), home.cache)
         images = sets[key]
         _check_fit(config, images)
-        trial = Trial(
-            trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, _steps(config, images)
-        )
+        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, _steps(config, images))
         trials.setdefault(trial.id, _planned(trial, images, folder))
     return Plan(sweep, folder, tuple(trials.values()))
 
@@ -196,18 +199,16 @@ def _planned(trial: Trial, images: ImageSet, folder: SweepFolder) -> Planned:
     model = trial.config.model
     g_maps = model.generator.feature_maps or model.feature_maps
     d_maps = model.discriminator.feature_maps or model.feature_maps
-    ended = outcome.read(folder.trial(trial.id))
     return Planned(
         trial,
         images,
         generator_layers(model.latent_dim, g_maps, images.image_size, images.channels),
         discriminator_layers(d_maps, images.image_size, images.channels),
-        ended is not None and ended.finished(trial.steps),
-        min(ended.step, trial.steps) if ended else 0,
+        outcome.read(folder.trial(trial.id)),
     )
 
 
-def write_trials(plan: Plan, invocation: str) -> None:
+def write_trials(plan: Plan, command: str, overrides: Sequence[str]) -> None:
     """Put the plan on record: every trial's document, then the list of them."""
     for planned in plan.trials:
         folder = plan.folder.trial(planned.trial.id)
@@ -215,7 +216,12 @@ def write_trials(plan: Plan, invocation: str) -> None:
         write_json(folder.trial, _trial_document(planned, plan.sweep))
     write_json(
         plan.folder.plan,
-        {"sweep": plan.sweep.name, "command": invocation, "trials": [p.trial.id for p in plan.trials]},
+        {
+            "sweep": plan.sweep.name,
+            "command": command,
+            "overrides": list(overrides),
+            "trials": [p.trial.id for p in plan.trials],
+        },
     )
 
 

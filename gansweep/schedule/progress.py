@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ray.tune import Callback
 
-from gansweep.schedule.prepare import Planned
+from gansweep.records import journal
+from gansweep.schedule.prepare import Plan
 
 
 @dataclass
@@ -40,13 +41,18 @@ class Board:
     work_before: float = 0.0
 
     @classmethod
-    def of(cls, sweep: str, trials: Sequence[Planned], slots: int) -> Board:
-        board = cls(sweep, {}, slots)
-        for planned in trials:
+    def of(cls, plan: Plan, slots: int) -> Board:
+        """Rows as the trial folders are now."""
+        board = cls(plan.sweep.name, {}, slots)
+        for planned in plan.trials:
             trial = planned.trial
             row = Row(trial.id, trial.varied, trial.config.seed, trial.steps, planned.step_operations)
-            row.step = planned.done_steps
-            row.outcome = "finished before" if planned.finished else "pending"
+            last = journal.latest(plan.folder.trial(trial.id).journal)
+            if last is not None:
+                row.step, row.metrics = min(last.step, trial.steps), last.values
+            if planned.ended is not None and planned.finished:
+                row.outcome, row.reason = planned.ended.kind, planned.ended.reason
+                row.verdict = planned.ended.verdict.kind if planned.ended.verdict else None
             board.rows[trial.id] = row
         board.work_before = board._work()[0]
         return board

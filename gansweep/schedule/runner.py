@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.outcome import Outcome
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
+from gansweep.schedule.job import Job
 from gansweep.schedule.prepare import Plan, Planned
 from gansweep.schedule.progress import Board, Progress, View
 from gansweep.schedule.resources import concurrency, cores, gpus
@@ -42,14 +43,14 @@ def run(plan: Plan, view_of: Any, ending: Ending, address: str | None = None) ->
     with _scratch() as scratch, _cluster(plan, scratch, address) as available:
         slots = concurrency(resources, int(available.get("CPU", 0)), available.get("GPU", 0))
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-        board = Board.of(plan.sweep.name, plan.trials, slots)
+        board = Board.of(plan, slots)
         with view_of(board) as view:
             _fit(plan, board, view, ending, scratch)
     return board
 
 
 def jobs(plan: Plan) -> list[dict[str, Any]]:
-    """What crosses to trial processes: trainable.Job as plain data."""
+    """What crosses to trial processes: schedule.job.Job as plain data."""
     return [_job(plan, planned) for planned in plan.pending]
 
 
@@ -97,21 +98,23 @@ def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) ->
 
 def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
     cadence, resources = plan.sweep.cadence, plan.sweep.resources
-    return {
-        "id": planned.trial.id,
-        "sweep": str(plan.folder.path.absolute()),
-        "settings": planned.settings(),
-        "schedule": {
-            "steps": planned.trial.steps,
-            "metrics": cadence.metrics,
-            "samples": cadence.samples,
-            "checkpoints": cadence.checkpoints,
-            "keep": plan.sweep.retention.checkpoints,
-        },
-        "images": {**asdict(planned.images), "file": str(Path(planned.images.file).absolute())},
-        "threads": resources.cpus,
-        "gpu": resources.gpus > 0,
+    schedule = {
+        "steps": planned.trial.steps,
+        **cadence.model_dump(),
+        "keep": plan.sweep.retention.checkpoints,
     }
+    images = replace(planned.images, file=str(Path(planned.images.file).absolute()))
+    return asdict(
+        Job(
+            id=planned.trial.id,
+            sweep=str(plan.folder.path.absolute()),
+            settings=planned.settings(),
+            schedule=schedule,
+            images=images,
+            threads=resources.cpus,
+            gpu=resources.gpus > 0,
+        )
+    )
 
 
 @contextmanager
@@ -143,10 +146,9 @@ def _cluster(plan: Plan, scratch: Path, address: str | None) -> Iterator[dict[st
     try:
         yield here
     finally:
-        # Every trial has ended or was asked twice; ray.shutdown would take seconds to say goodbye.
+        # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
+        # Ray's own exit handler would wait as well.
         kill_descendants()
-        with suppress(Exception):
-            ray.shutdown()
 
 
 @contextmanager

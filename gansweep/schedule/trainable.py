@@ -1,61 +1,23 @@
-"""One GAN run as a Ray Tune trainable. Runs in a process of its own, which trains one trial after another."""
+"""One GAN run as a Ray Tune trainable. Runs in a process of its own, which trains one trial after another.
+
+The driver imports this module too, and trains nothing: torch is imported in the methods.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from ray import tune
 
-from gansweep.errors import UserError
-from gansweep.gan.batches import Augmentation
-from gansweep.gan.data import ImageSet
-from gansweep.gan.run import Run, Schedule, crashed
-from gansweep.gan.training import Settings, Updates
-from gansweep.records.layout import SweepFolder, TrialFolder
-from gansweep.records.outcome import Outcome
+from gansweep.records.lock import Locked
+from gansweep.records.outcome import Outcome, crashed
+from gansweep.schedule.job import Job
+
+if TYPE_CHECKING:
+    from gansweep.gan.run import Run
 
 SLICE_S = 0.9  # of a Tune step: how soon a trial notices that it should end
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What crosses to a trial's process, as plain data; validated here again."""
-
-    id: str
-    sweep: str
-    settings: Settings
-    schedule: Schedule
-    images: ImageSet
-    threads: int
-    gpu: bool
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Job:
-        """Raises TypeError for missing or unknown fields."""
-        settings = dict(config["settings"])
-        settings["generator"] = Updates(**settings["generator"])
-        settings["discriminator"] = Updates(**settings["discriminator"])
-        settings["augmentation"] = Augmentation(**settings["augmentation"])
-        return cls(
-            **{
-                **config,
-                "settings": Settings(**settings),
-                "schedule": Schedule(**config["schedule"]),
-                "images": ImageSet(**config["images"]),
-            }
-        )
-
-    @property
-    def sweep_folder(self) -> SweepFolder:
-        return SweepFolder(Path(self.sweep))
-
-    @property
-    def folder(self) -> TrialFolder:
-        return self.sweep_folder.trial(self.id)
 
 
 class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
@@ -65,15 +27,12 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._run: Run | None = None
         self._ended: Outcome | None = None
         self._job = Job.from_config(config)
-        folder = self._job.folder
         try:
-            torch.set_num_threads(self._job.threads)
-            if self._job.gpu and not torch.cuda.is_available():
-                raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
-            device = torch.device("cuda" if self._job.gpu else "cpu")
-            self._run = Run(folder, self._job.settings, self._job.schedule, self._job.images.load(), device)
+            self._run = self._job.open()
+        except Locked:
+            raise  # a killed driver's trial still lives: the queue hands this one out again
         except Exception as error:
-            self._ended = crashed(folder, 0, error)
+            self._ended = crashed(self._job.folder, 0, error)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._close()
@@ -81,6 +40,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
+        import torch
+
         run = self._run
         if run is not None and self._ended is None:
             try:

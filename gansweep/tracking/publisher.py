@@ -87,7 +87,9 @@ class Publisher:
         client = store.client(self._home, self.uri)
         self._experiment = self._find_experiment(client)
         runs = _search(client, self._experiment, f"tags.`gansweep.sweep` = '{self._folder.name}'")
-        self._known = {run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags}
+        self._known = {
+            run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags
+        }
         parents = [run.info.run_id for run in runs if "gansweep.trial_id" not in run.data.tags]
         tags = {
             "gansweep.sweep": self._folder.name,
@@ -105,7 +107,8 @@ class Publisher:
         client.log_artifact(self.parent, str(self._folder.plan))
         client.log_dict(self.parent, dict(self._context), "environment.json")
         write_json(
-            self._folder.tracking, {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": self.parent}
+            self._folder.tracking,
+            {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": self.parent},
         )
         self._client = client
 

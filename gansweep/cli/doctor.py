@@ -1,0 +1,92 @@
+"""`gansweep doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import size, to_json
+from gansweep.errors import UserError
+
+LEAST_DISK_BYTES = 2 * 10**9
+LEAST_SHARED_MEMORY_BYTES = 64 * 2**20
+UI_PORT = 5000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """what was looked at, what was found, whether it is good, and how to mend it if not."""
+
+    what: str
+    found: str
+    good: bool = True
+    mend: str = ""
+
+
+@click.command()
+@options.home_option
+@options.json_option
+def doctor(home_path: Path, as_json: bool) -> None:
+    """Check versions, devices, disk, ports and the home folder. Exit 1 if something would keep a sweep from running."""
+    findings = list(_examine(home_path))
+    if as_json:
+        click.echo(to_json([asdict(f) for f in findings]))
+    else:
+        for f in findings:
+            click.echo(
+                f"{'ok  ' if f.good else 'BAD '} {f.what:<14} {f.found}" + (f" — {f.mend}" if not f.good else "")
+            )
+    if not all(f.good for f in findings):
+        sys.exit(1)
+
+
+def _examine(home_path: Path) -> Iterator[Finding]:
+    from gansweep.schedule.prepare import check_writable
+    from gansweep.schedule.resources import cores, gpus
+
+    home = options.home_of(home_path)
+    recent = sys.version_info >= (3, 11)
+    yield Finding("python", platform.python_version(), recent, "gansweep needs Python 3.11 or newer")
+    for package in ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy", "scikit-learn"):
+        try:
+            yield Finding(package, importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(package, "missing", False, "install gansweep again: pip install -e .")
+    yield Finding("cores", str(cores()))
+    yield _gpus(gpus())
+    try:
+        check_writable(home)
+        yield Finding("home", str(home.path))
+        free = shutil.disk_usage(home.path).free
+        mend = "free some, or name another disk with --home"
+        yield Finding("disk", f"{size(free)} free", free > LEAST_DISK_BYTES, mend)
+    except UserError as error:
+        yield Finding("home", str(home.path), False, str(error))
+    if Path("/dev/shm").is_dir():
+        shared = shutil.disk_usage("/dev/shm").total
+        mend = "give the container more: --shm-size=256m"
+        yield Finding("shared memory", size(shared), shared >= LEAST_SHARED_MEMORY_BYTES, mend)
+    with socket.socket() as probe:
+        taken = probe.connect_ex(("127.0.0.1", UI_PORT)) == 0
+    found = f"{UI_PORT} is taken: use `gansweep ui --port`" if taken else f"{UI_PORT} is free for `gansweep ui`"
+    yield Finding("port", found)
+
+
+def _gpus(listed: int) -> Finding:
+    if not listed:
+        return Finding("GPUs", "none; trials train on the CPU")
+    import torch
+
+    seen = torch.cuda.device_count()
+    names = ", ".join(torch.cuda.get_device_name(i) for i in range(seen))
+    return Finding("GPUs", f"{seen}: {names}" if seen else f"{listed}, but torch sees none", seen == listed,
+                   "install a torch built for your CUDA driver")  # fmt: skip

@@ -1,0 +1,174 @@
+"""`gansweep status` and `show`: read from trial folders alone."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import COLOURS, measured, number, short_key, to_json, varied
+from gansweep.records import lock, outcome
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
+
+OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@options.home_option
+@options.json_option
+def status(sweep: str | None, home_path: Path, as_json: bool) -> None:
+    """Show all sweeps, or the trials of SWEEP."""
+    home = options.home_of(home_path)
+    if sweep is None:
+        _status_of_all(home, as_json)
+        return
+    folder = options.find_sweep(home, sweep)
+    trials = [outcome.summary(trial) for trial in folder.planned()]
+    if as_json:
+        click.echo(to_json({"sweep": sweep, "trials": trials}))
+        return
+    _print_trials(trials)
+    click.echo(_counts(trials) + (" (running)" if lock.is_held(folder.lock) else ""))
+
+
+@click.command()
+@click.argument("trial")
+@options.home_option
+@options.json_option
+def show(trial: str, home_path: Path, as_json: bool) -> None:
+    """Show one trial, by its id or the beginning of it: settings, results, files, and how to run it alone."""
+    sweep, folder = options.find_trial(options.home_of(home_path), trial)
+    document = read_json(folder.trial)
+    summary = outcome.summary(folder)
+    samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
+    found = {
+        **summary,
+        "sweep": sweep.name,
+        "config": document["config"],
+        "parameters": document["parameters"],
+        "deaths": outcome.deaths(folder),
+        "command": _command_alone(sweep, document),
+        "folder": str(folder.path),
+        "samples": str(samples[-1]) if samples else None,
+        "checkpoint": str(checkpoints[-1]) if checkpoints else None,
+    }
+    if as_json:
+        click.echo(to_json(found))
+        return
+    _print_trial(found, folder)
+
+
+def _status_of_all(home: Home, as_json: bool) -> None:
+    sweeps = []
+    for folder in home.sweeps():
+        trials = [outcome.summary(trial) for trial in folder.planned()]
+        counts = {kind: sum(t["outcome"] == kind for t in trials) for kind in OUTCOMES}
+        sweeps.append({"sweep": folder.name, "running": lock.is_held(folder.lock), "trials": len(trials), **counts})
+    if as_json:
+        click.echo(to_json({"sweeps": sweeps}))
+    elif not sweeps:
+        click.echo(f"no sweeps in {home.path}; `gansweep run FILE` begins one", err=True)
+    else:
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        table.add_column("sweep")
+        table.add_column("trials", justify="right")
+        for kind in OUTCOMES:
+            table.add_column(kind, justify="right", style=COLOURS[kind])
+        for row in sweeps:
+            table.add_row(row["sweep"], str(row["trials"]), *(str(row[k]) if row[k] else "" for k in OUTCOMES))
+        Console().print(table)
+
+
+def _print_trials(trials: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    keys = list(dict.fromkeys(key for trial in trials for key in trial["varied"]))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("trial", style="bright_black", no_wrap=True)
+    for title in [*(short_key(k) for k in keys), "seed", "step", "loss D", "loss G"]:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for trial in trials:
+        label = trial["verdict"].replace("_", " ") if trial["verdict"] else trial["outcome"]
+        table.add_row(
+            trial["id"],
+            *(number(trial["varied"].get(key, "")) for key in keys),
+            str(trial["seed"]),
+            f"{trial['step']:,}/{trial['steps_total']:,}",
+            measured(trial["metrics"].get("loss_d")),
+            measured(trial["metrics"].get("loss_g")),
+            Text(label, style=COLOURS[trial["outcome"]]),
+        )
+    Console().print(table)
+
+
+def _counts(trials: list[dict[str, Any]]) -> str:
+    counts = {kind: sum(trial["outcome"] == kind for trial in trials) for kind in OUTCOMES}
+    return f"{len(trials)} trials: " + ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+
+
+def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
+    verdict = f": {found['verdict']}" if found["verdict"] else ""
+    rows = [
+        ("trial", f"{found['sweep']}/{found['id']}"),
+        ("varied", varied(found["varied"], found["seed"])),
+        ("outcome", f"{found['outcome']}{verdict}" + (f" ({found['reason']})" if found["reason"] else "")),
+        ("step", f"{found['step']:,} of {found['steps_total']:,}"),
+        ("deaths", str(found["deaths"]) if found["deaths"] else ""),
+        ("parameters", ", ".join(f"{k} {v:,}" for k, v in found["parameters"].items())),
+        ("settings", ", ".join(f"{k}={number(v)}" for k, v in _flat(found["config"]).items())),
+        ("metrics", ", ".join(f"{k} {measured(v)}" for k, v in found["metrics"].items())),
+        ("samples", found["samples"] or ""),
+        ("checkpoint", found["checkpoint"] or ""),
+        ("folder", found["folder"]),
+        ("MLflow run", found["run_id"] or ""),
+        ("run it alone", found["command"]),
+    ]
+    for name, text in rows:
+        if text:
+            click.echo(f"{name:<13} {text}")
+    if found["outcome"] == "crashed" and folder.traceback.exists():
+        click.echo(f"\n{folder.traceback.read_text().rstrip()}")
+
+
+def _command_alone(sweep: SweepFolder, document: dict[str, Any]) -> str:
+    """The sweep's own file with the search taken out and this trial's values put in, under a name of its own."""
+    settings = {
+        "name": f"{sweep.name[:50]}-{document['id']}",
+        "search": "null",
+        "replicates": "1",
+        "seed": str(document["config"]["seed"]),
+        **{key: _yaml(value) for key, value in document["varied"].items()},
+    }
+    overrides = [*read_json(sweep.plan).get("overrides", []), *(f"{k}={v}" for k, v in settings.items())]
+    return shlex.join(["gansweep", "run", str(sweep.source), *(x for o in overrides for x in ("--set", o))])
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(value)
+    import json
+
+    return json.dumps(value)
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            flat[prefix + key] = value
+    return flat

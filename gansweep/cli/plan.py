@@ -1,0 +1,115 @@
+"""`gansweep plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import duration, number, short_key, size, to_json
+
+if TYPE_CHECKING:
+    from gansweep.schedule.prepare import Plan, Planned
+
+MOST_ROWS = 40
+
+
+@click.command()
+@options.file_argument
+@options.set_option
+@options.home_option
+@options.max_trials_option
+@click.option("--timing/--no-timing", default=True, show_default=True, help="Time a few real steps of each shape.")
+@options.json_option
+def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: int, timing: bool, as_json: bool) -> None:
+    """List the trials of FILE: what varies, parameters, what is finished, and what the rest will cost."""
+    from gansweep.plan.loader import load
+    from gansweep.schedule.prepare import check_disk, check_writable, make_plan
+    from gansweep.schedule.resources import concurrency, cores, gpus
+
+    sweep = load(file, overrides, max_trials)
+    home = options.home_of(home_path)
+    check_writable(home)
+    made = make_plan(sweep, home)
+    slots = concurrency(sweep.resources, cores(), gpus())
+    document = _document(made, slots, timing)
+    if as_json:
+        click.echo(to_json(document))
+    else:
+        _print(made, document)
+    check_disk(made, home)
+
+
+def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
+    step_s: dict[str, float] = {}
+    wall: float | None = None
+    if timing and plan.pending:
+        from gansweep.schedule import cost
+
+        step_s = cost.seconds_a_step(plan, slots)
+        wall = cost.wall_s(plan, slots, step_s)
+    return {
+        "sweep": plan.sweep.name,
+        "trials": [_trial(planned, step_s) for planned in plan.trials],
+        "concurrent": slots,
+        "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.pending)},
+    }
+
+
+def _trial(planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
+    seconds: float | None = None
+    if step_s and not planned.finished:
+        from gansweep.schedule import cost
+
+        seconds = step_s[cost.shape_of(planned)]
+    generator, discriminator = planned.parameters
+    return {
+        "id": planned.trial.id,
+        "varied": dict(planned.trial.varied),
+        "seed": planned.trial.config.seed,
+        "steps": planned.trial.steps,
+        "parameters": {"generator": generator, "discriminator": discriminator},
+        "finished": planned.finished,
+        "seconds_a_step": seconds,
+    }
+
+
+def _print(plan: Plan, document: dict[str, Any]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    trials = document["trials"]
+    keys = list(dict.fromkeys(key for trial in trials for key in trial["varied"]))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("trial", style="bright_black", no_wrap=True)
+    titles = [*(short_key(k) for k in keys), "seed", "steps", "params G", "params D", "ms/step"]
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("state")
+    for trial in trials[:MOST_ROWS]:
+        parameters, seconds = trial["parameters"], trial["seconds_a_step"]
+        table.add_row(
+            trial["id"],
+            *(number(trial["varied"].get(key, "")) for key in keys),
+            str(trial["seed"]),
+            f"{trial['steps']:,}",
+            f"{parameters['generator']:,}",
+            f"{parameters['discriminator']:,}",
+            f"{1000 * seconds:.1f}" if seconds else "–",
+            "finished" if trial["finished"] else "",
+        )
+    Console().print(table)
+    if len(trials) > MOST_ROWS:
+        click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
+    images, cost = plan.trials[0].images, document["cost"]
+    click.echo(
+        f"data      {images.images:,} images of {images.channels}×{images.image_size}×{images.image_size},"
+        f" fingerprint {images.fingerprint}"
+    )
+    click.echo(f"to train  {cost['pending']} of {len(trials)} trials, {document['concurrent']} at a time")
+    if cost["wall_s"] is not None:
+        click.echo(f"time      about {duration(cost['wall_s'])}")
+    click.echo(f"disk      up to {size(cost['disk_bytes'])}")

@@ -1,0 +1,93 @@
+"""`gansweep stop`, `sync` and `clean`."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import size
+from gansweep.errors import UserError
+from gansweep.records import lock
+from gansweep.records.layout import read_json
+
+STOP_S = 30.0
+
+
+@click.command()
+@click.argument("sweep")
+@click.argument("trial", required=False)
+@options.home_option
+def stop(sweep: str, trial: str | None, home_path: Path) -> None:
+    """End SWEEP, or one TRIAL of it, in good order: it checkpoints, and the next `run` continues it."""
+    home = options.home_of(home_path)
+    folder = options.find_sweep(home, sweep)
+    if not lock.is_held(folder.lock):
+        raise UserError(f"{sweep} is not running")
+    if trial is None:
+        request, held = folder.stop, folder.lock
+    else:
+        _, of_trial = options.find_trial(home, f"{sweep}/{trial}")
+        if not lock.is_held(of_trial.lock):
+            raise UserError(f"{sweep}/{of_trial.id} is not running")
+        request, held = of_trial.stop, of_trial.lock
+    request.touch()
+    deadline = time.monotonic() + STOP_S
+    while lock.is_held(held):
+        if time.monotonic() > deadline:
+            raise UserError(f"asked it to stop, but it still runs after {STOP_S:.0f} s")
+        time.sleep(0.1)
+    click.echo(f"stopped {sweep}{f'/{of_trial.id}' if trial else ''}; `gansweep run` continues it", err=True)
+
+
+@click.command()
+@click.argument("sweep")
+@options.home_option
+@options.uri_option
+def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
+    """Send what the tracking store of SWEEP does not have yet. Harmless at any time, any number of times."""
+    from gansweep.tracking import store
+    from gansweep.tracking.context import context
+    from gansweep.tracking.publisher import Publisher
+
+    home = options.home_of(home_path)
+    folder = options.find_sweep(home, sweep)
+    uri = tracking_uri or read_json(folder.tracking).get("uri") or store.local_uri(home)
+    store.check(uri)
+    Publisher(home, folder, uri, context(Path.cwd())).publish(running=lock.is_held(folder.lock))
+    click.echo(f"{sweep}: {uri} has everything", err=True)
+
+
+@click.command()
+@click.argument("sweep")
+@options.home_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean(sweep: str, home_path: Path, yes: bool) -> None:
+    """Remove SWEEP: its files, and its runs in the tracking store."""
+    from gansweep.tracking import publisher
+
+    home = options.home_of(home_path)
+    folder = options.find_sweep(home, sweep)
+    try:
+        held = lock.acquire(folder.lock, "being removed")
+    except lock.Locked:
+        raise UserError(f"{sweep} is running; end it first with `gansweep stop {sweep}`") from None
+    with held:
+        artifacts = home.artifacts / sweep
+        files = [f for place in (folder.path, artifacts) for f in place.rglob("*") if f.is_file()]
+        total = sum(f.stat().st_size for f in files)
+        if not yes:
+            click.confirm(
+                f"remove {sweep}: {len(folder.all_trials())} trials, {size(total)}, and their MLflow runs?",
+                abort=True,
+                err=True,
+            )
+        uri = read_json(folder.tracking).get("uri")
+        if uri:
+            publisher.delete(home, folder, uri)
+        shutil.rmtree(artifacts, ignore_errors=True)
+        shutil.rmtree(folder.path)
+    click.echo(f"removed {sweep}", err=True)

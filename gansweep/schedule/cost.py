@@ -1,0 +1,68 @@
+"""What the pending trials will cost: seconds a step, timed on real steps in as many processes as will run."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from gansweep.gan.data import ImageSet
+from gansweep.schedule.prepare import Plan, Planned
+
+WARM_UP_STEPS = 2
+TIMED_S = 1.5
+START_S = 15.0  # Ray, the trial processes and their imports, once a sweep (README, "Speed")
+
+
+def shape_of(planned: Planned) -> str:
+    """What determines the time of a step, as a key: learning rates and seeds do not."""
+    settings = planned.settings()
+    for network in ("generator", "discriminator"):
+        settings[network] = {"updates": settings[network]["updates"]}
+    return json.dumps({**settings, "seed": 0}, sort_keys=True)
+
+
+def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
+    """shape → seconds, with `slots` processes training the same side by side (they share caches and memory)."""
+    shapes = {shape_of(p): p for p in plan.pending}
+    resources = plan.sweep.resources
+    with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
+        result = {}
+        for key, planned in shapes.items():
+            job = (planned.settings(), asdict(planned.images), resources.cpus, resources.gpus > 0)
+            times = list(pool.map(_time_steps, [job] * slots))
+            result[key] = sum(times) / len(times)
+    return result
+
+
+def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
+    """The longest of `slots` queues filled in the order of the plan, and the start."""
+    queues = [0.0] * slots
+    for planned in plan.pending:
+        left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)
+        shortest = queues.index(min(queues))
+        queues[shortest] += left * step_s[shape_of(planned)]
+    return START_S + max(queues) if plan.pending else 0.0
+
+
+def _time_steps(job: tuple[dict[str, Any], dict[str, Any], int, bool]) -> float:
+    import torch
+
+    from gansweep.gan.training import Trainer
+    from gansweep.schedule.job import settings_of
+
+    settings, images, threads, gpu = job
+    torch.set_num_threads(threads)
+    trainer = Trainer(settings_of(settings), ImageSet(**images).load(), torch.device("cuda" if gpu else "cpu"))
+    for _ in range(WARM_UP_STEPS):
+        trainer.train_step()
+    trainer.read()  # waits for the device
+    began, steps = time.perf_counter(), 0
+    while steps < 2 or time.perf_counter() - began < TIMED_S:
+        trainer.train_step()
+        steps += 1
+    trainer.read()
+    return (time.perf_counter() - began) / steps

@@ -1,0 +1,70 @@
+"""What crosses from the driver to a trial's process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet
+from gansweep.records.layout import SweepFolder, TrialFolder
+
+if TYPE_CHECKING:
+    from gansweep.gan.run import Run
+    from gansweep.gan.training import Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule."""
+
+    id: str
+    sweep: str
+    settings: Mapping[str, Any]
+    schedule: Mapping[str, int]
+    images: ImageSet
+    threads: int
+    gpu: bool
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Job:
+        """The reverse of dataclasses.asdict. Raises TypeError for missing or unknown fields."""
+        return cls(**{**config, "images": ImageSet(**config["images"])})
+
+    @property
+    def sweep_folder(self) -> SweepFolder:
+        return SweepFolder(Path(self.sweep))
+
+    @property
+    def folder(self) -> TrialFolder:
+        return self.sweep_folder.trial(self.id)
+
+    def open(self) -> Run:
+        """The run, where it was left. Raises what gan.run.Run raises, UserError where the GPU is missing."""
+        import torch
+
+        from gansweep.gan.run import Run, Schedule
+
+        torch.set_num_threads(self.threads)
+        if self.gpu and not torch.cuda.is_available():
+            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+        device = torch.device("cuda" if self.gpu else "cpu")
+        schedule = Schedule(**self.schedule)
+        return Run(self.folder, settings_of(self.settings), schedule, self.images.load(), device)
+
+
+def settings_of(data: Mapping[str, Any]) -> Settings:
+    """Settings from plain data. Raises TypeError for missing or unknown fields."""
+    from gansweep.gan.batches import Augmentation
+    from gansweep.gan.training import Settings, Updates
+
+    return Settings(
+        **{
+            **data,
+            "generator": Updates(**data["generator"]),
+            "discriminator": Updates(**data["discriminator"]),
+            "augmentation": Augmentation(**data["augmentation"]),
+        }
+    )
