@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, measured, number, short_key, to_json, varied
+from gansweep.cli.text import COLOURS, measured, number, to_json, varied
+from gansweep.health.metrics import STEPS_PER_S
 from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
 
@@ -74,11 +75,11 @@ def _status_of_all(home: Home, as_json: bool) -> None:
     elif not sweeps:
         click.echo(f"no sweeps in {home.path}; `gansweep run FILE` begins one", err=True)
     else:
-        from rich import box
         from rich.console import Console
-        from rich.table import Table
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        from gansweep.cli.tables import plain_table
+
+        table = plain_table()
         table.add_column("sweep")
         table.add_column("trials", justify="right")
         for kind in OUTCOMES:
@@ -89,29 +90,21 @@ def _status_of_all(home: Home, as_json: bool) -> None:
 
 
 def _print_trials(trials: list[dict[str, Any]]) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    keys = list(dict.fromkeys(key for trial in trials for key in trial["varied"]))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("trial", style="bright_black", no_wrap=True)
-    for title in [*(short_key(k) for k in keys), "seed", "step", "loss D", "loss G"]:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    for trial in trials:
-        label = trial["verdict"].replace("_", " ") if trial["verdict"] else trial["outcome"]
-        table.add_row(
-            trial["id"],
-            *(number(trial["varied"].get(key, "")) for key in keys),
-            str(trial["seed"]),
-            f"{trial['step']:,}/{trial['steps_total']:,}",
-            measured(trial["metrics"].get("loss_d")),
-            measured(trial["metrics"].get("loss_g")),
-            Text(label, style=COLOURS[trial["outcome"]]),
+    from gansweep.cli.tables import trial_table
+    from gansweep.schedule.board import Row
+
+    rows = [
+        Row(
+            t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
+            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], metrics=t["metrics"],
+            steps_per_s=t["metrics"].get(STEPS_PER_S),
         )
-    Console().print(table)
+        for t in trials
+    ]  # fmt: skip
+    console = Console()
+    console.print(trial_table(rows, console.width))
 
 
 def _counts(trials: list[dict[str, Any]]) -> str:

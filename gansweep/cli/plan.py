@@ -77,13 +77,13 @@ def _trial(planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
 
 
 def _print(plan: Plan, document: dict[str, Any]) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
+
+    from gansweep.cli.tables import plain_table
 
     trials = document["trials"]
     keys = list(dict.fromkeys(key for trial in trials for key in trial["varied"]))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
     titles = [*(short_key(k) for k in keys), "seed", "steps", "params G", "params D", "ms/step"]
     for title in titles:

@@ -16,9 +16,9 @@ from gansweep.records import lock
 from gansweep.records.layout import Home, write_atomically
 
 if TYPE_CHECKING:
+    from gansweep.schedule.board import Board
     from gansweep.schedule.ending import Ending
     from gansweep.schedule.prepare import Plan
-    from gansweep.schedule.progress import Board
 
 LAST_RECORDS_S = 60.0  # what the tracking store is given at the end of a sweep
 LAST_RECORDS_AFTER_SIGNAL_S = 4.0
@@ -123,7 +123,7 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
     """The summary (table on stdout, what to do next on stderr) and the exit code."""
     from rich.console import Console
 
-    from gansweep.cli.views import trial_table
+    from gansweep.cli.tables import trial_table
 
     rows = list(board.rows.values())
     console = Console()

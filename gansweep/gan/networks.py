@@ -64,7 +64,8 @@ class Discriminator(nn.Module):
             x = torch.cat([norm(part) for part in x.chunk(groups)]) if groups > 1 else norm(x)
             x = F.leaky_relu(x, SLOPE)
         head = self.weights[-1]
-        return (x.permute(0, 2, 3, 1).flatten(1) @ head.permute(0, 2, 3, 1).flatten(1).t()).squeeze(1)
+        logits: Tensor = x.permute(0, 2, 3, 1).flatten(1) @ head.permute(0, 2, 3, 1).flatten(1).t()
+        return logits.squeeze(1)
 
 
 def _weight(first: int, second: int, kernel: int) -> nn.Parameter:

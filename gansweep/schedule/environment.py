@@ -15,7 +15,6 @@ def set_up(*, joining: bool) -> None:
             "RAY_CHDIR_TO_TRIAL_DIR": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
-            "RAY_BACKEND_LOG_LEVEL": "error",
             "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "TUNE_DISABLE_SIGINT_HANDLER": "1",  # schedule/ending.py has ours

@@ -19,10 +19,11 @@ from ray import tune
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.outcome import Outcome
+from gansweep.schedule.board import Board
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
 from gansweep.schedule.job import Job
 from gansweep.schedule.prepare import Plan, Planned
-from gansweep.schedule.progress import Board, Progress, View
+from gansweep.schedule.progress import Progress, View
 from gansweep.schedule.resources import concurrency, cores, gpus
 from gansweep.schedule.searcher import TrialQueue
 from gansweep.schedule.trainable import GanTrial

@@ -13,7 +13,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Background:
-    """start(), then finish(). notify: called (from the thread) once when the store goes away and once when it is back."""
+    """start(), then finish(). notify: called (from the thread) when the store goes away, and when it is back."""
 
     def __init__(self, publisher: Publisher, notify: Callable[[str], None]) -> None:
         self._publisher, self._notify = publisher, notify

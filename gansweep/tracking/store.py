@@ -4,7 +4,6 @@ and only when needed (2 s)."""
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sqlite3
 import urllib.error
@@ -55,10 +54,9 @@ def client(home: Home, uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     if uri == local_uri(home):
         _use_wal(home)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)

@@ -1,0 +1,75 @@
+"""Trials as a table: the same while they run, at the end, and in `status`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gansweep.cli.text import COLOURS, measured, number, short_key
+from gansweep.health.metrics import D_FAKE, D_REAL, LOSS_D, LOSS_G
+
+if TYPE_CHECKING:
+    from gansweep.schedule.board import Row
+
+WIDE = 110  # characters from which on every column fits
+
+
+def plain_table() -> Table:
+    """The look of every table."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+
+
+def trial_table(rows: Sequence[Row], width: int) -> Table:
+    """Varied settings, progress, losses and outcome, a row a trial; fewer columns where width (characters) is small."""
+    wide = width >= WIDE
+    keys = list(dict.fromkeys(key for row in rows for key in row.varied))
+    with_seed = len({row.seed for row in rows}) > 1
+    table = plain_table()
+    table.add_column("trial", style="bright_black", no_wrap=True)
+    titles = [short_key(key) for key in keys] + (["seed"] if with_seed else [])
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("progress", no_wrap=True)
+    titles = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))"] if wide else ["step", "loss D", "loss G"]
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for row in rows:
+        losses = [
+            _loss(row.metrics.get(name)) for name in ([LOSS_D, LOSS_G, D_REAL, D_FAKE] if wide else [LOSS_D, LOSS_G])
+        ]
+        table.add_row(
+            row.id[:8],
+            *(number(row.varied.get(key, "")) for key in keys),
+            *([str(row.seed)] if with_seed else []),
+            _bar(row, 16 if wide else 8),
+            f"{row.step:,}",
+            *([measured(row.steps_per_s)] if wide else []),
+            *losses,
+            _outcome(row, wide),
+        )
+    return table
+
+
+def _bar(row: Row, width: int) -> ProgressBar:
+    colour = COLOURS[row.outcome]
+    return ProgressBar(
+        row.steps, row.step, width=width, complete_style=colour, finished_style=colour, style="bright_black"
+    )
+
+
+def _outcome(row: Row, wide: bool) -> Text:
+    verdict = row.verdict.replace("_", " ") if row.verdict else ""
+    label = f"{row.outcome}: {verdict}" if wide and verdict else verdict or row.outcome
+    return Text(label, style=COLOURS[row.outcome])
+
+
+def _loss(value: float | None) -> Text:
+    bad = value is not None and not math.isfinite(value)
+    return Text(measured(value), style="red" if bad else "")
