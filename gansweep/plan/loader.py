@@ -5,50 +5,20 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gansweep.errors import SweepFileError, UserError
+from gansweep.plan.document import Document, Path_, dotted, parse, read
 from gansweep.plan.schema import Distribution, Sweep, TrialConfig
 from gansweep.plan.trials import assign, configurations, count
 
-MAX_BYTES = 1_000_000
 MAX_TRIALS = 10_000
 VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
 LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
-Path_ = tuple[str | int, ...]
-
-
-@dataclass
-class Document:
-    """Plain data, and where each part of it was written.
-
-    values, keys: path → "file:line:column" (or "--set") of the value and of its key.
-    """
-
-    data: Any
-    values: dict[Path_, str] = field(default_factory=dict)
-    keys: dict[Path_, str] = field(default_factory=dict)
-
-    def where(self, path: Path_, *, key: bool = False) -> str:
-        """The place of a path, or of the nearest part above it that stands in the file."""
-        if key and path in self.keys:
-            return self.keys[path]
-        while path and path not in self.values:
-            path = path[:-1]
-        return self.values[path]
-
-    def problem(self, path: Path_, message: str, *, key: bool = False) -> str:
-        """One line: where, the dotted key, what is wrong."""
-        return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (f"{self.where(path)}: {message}")
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
@@ -65,57 +35,6 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
     return sweep
 
 
-def read(path: Path) -> str:
-    """The text of a sweep file; refuses what is missing, not text, or over 1 MB."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: larger than 1 MB; a sweep file is a page of settings")
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `gansweep init {path}` writes one to begin with") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name a sweep file in it") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def parse(text: str, name: str) -> Document:
-    """YAML 1.2 text as plain data with marks. Aliases, tags and duplicate keys are refused."""
-    yaml = YAML(typ="safe", pure=True)
-    try:
-        for event in yaml.parse(text):
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                mark = event.start_mark
-                raise SweepFileError(
-                    [f"{name}:{mark.line + 1}:{mark.column + 1}: aliases are refused: write the value out"]
-                )
-        node = YAML(typ="safe", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SweepFileError([f"{name}{place}: not valid YAML: {error.problem or error.context}"]) from None
-    except (YAMLError, ValueError) as error:
-        raise SweepFileError([f"{name}: not valid YAML: {str(error).splitlines()[0]}"]) from None
-    except RecursionError:
-        raise SweepFileError([f"{name}: nested too deeply"]) from None
-    document = Document(None, {(): f"{name}:1:1"})
-    problems: list[str] = []
-    if node is not None:
-        document.data = _plain(node, (), name, document, problems)
-    if not isinstance(document.data, dict) and not problems:
-        problems.append(f"{name}:1:1: a sweep file is a mapping of keys; see `gansweep init`")
-    if problems:
-        raise SweepFileError(problems)
-    return document
-
-
-def dotted(path: Path_) -> str:
-    """('search', 'over', 'a.b', 2) → 'search.over.a.b[2]'."""
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
-
-
 def known_keys(model: type[BaseModel] = Sweep, prefix: str = "") -> list[str]:
     """Every dotted key of the schema, sections included."""
     keys = []
@@ -124,54 +43,6 @@ def known_keys(model: type[BaseModel] = Sweep, prefix: str = "") -> list[str]:
         for part in _sections(info.annotation):
             keys += known_keys(part, f"{prefix}{name}.")
     return list(dict.fromkeys(keys))
-
-
-def _plain(node: Node, path: Path_, name: str, document: Document, problems: list[str]) -> Any:
-    mark = node.start_mark
-    place = f"{name}:{mark.line + 1}:{mark.column + 1}"
-    document.values[path] = place
-    if isinstance(node, MappingNode):
-        data: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            at = key_node.start_mark
-            key_place = f"{name}:{at.line + 1}:{at.column + 1}"
-            key = str(key_node.value)
-            if key in data:
-                problems.append(f"{key_place}: {dotted((*path, key))}: given twice")
-            document.keys[(*path, key)] = key_place
-            data[key] = _plain(value_node, (*path, key), name, document, problems)
-        return data
-    if isinstance(node, SequenceNode):
-        return [_plain(n, (*path, i), name, document, problems) for i, n in enumerate(node.value)]
-    assert isinstance(node, ScalarNode)
-    tag = str(node.tag).rpartition(":")[2]
-    if tag not in _SCALARS:
-        problems.append(f"{place}: {dotted(path)}: the tag {node.tag} is refused")
-        return None
-    try:
-        return _SCALARS[tag](node.value)
-    except ValueError:
-        problems.append(f"{place}: {dotted(path)}: {node.value!r} is not a number we can read")
-        return None
-
-
-def _integer(text: str) -> int:
-    text = text.replace("_", "").lower()
-    return int(text, 0 if text.lstrip("+-").startswith(("0x", "0o", "0b")) else 10)
-
-
-def _float(text: str) -> float:
-    return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-
-
-_SCALARS: dict[str, Any] = {
-    "int": _integer,
-    "float": _float,
-    "bool": lambda text: text.lower() == "true",
-    "null": lambda text: None,
-    "str": str,
-    "timestamp": str,
-}
 
 
 def _override(document: Document, override: str) -> None:

@@ -5,6 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 
+# Freed memory is kept, in huge pages, for the next step instead of being mapped anew each time:
+# 7 % of a CPU step at 16 maps (tests/benchmarks/bare_loop.py, two processes side by side).
+MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_TOP_PAD_": str(2**26),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+}
+
 
 def set_up(*, joining: bool) -> None:
     """Call once, before anything imports Ray. joining: a cluster that somebody else began, with its own token."""
@@ -19,12 +28,7 @@ def set_up(*, joining: bool) -> None:
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "TUNE_DISABLE_SIGINT_HANDLER": "1",  # schedule/ending.py has ours
             "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # trial folders hold the truth
-            # Freed memory is kept, in huge pages, for the next step instead of being mapped anew each time:
-            # 7 % of a CPU step at 16 maps (tests/benchmarks/bare_loop.py, two processes side by side).
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-            "MALLOC_TOP_PAD_": str(2**26),
-            "MALLOC_MMAP_THRESHOLD_": str(2**30),
-            "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+            **MALLOC,
         }
     )
     if not joining:

@@ -1,0 +1,45 @@
+"""Every test has its own home folder, and nothing is written outside tmp_path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from gansweep.records.layout import Home
+
+settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("gansweep")
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GANSWEEP_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GANSWEEP_TRACKING_URI", raising=False)
+    if "torch" in sys.modules:  # tests of the plan need none
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """The home folder that GANSWEEP_HOME names."""
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The repository's root."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data(checkout: Path) -> Path:
+    """Real images: MNIST, and people in natural_images. In CI they are never missing."""
+    folder = checkout.parent / "shared" / "data"
+    if not folder.is_dir():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{folder} is missing")
+    return folder

@@ -1,0 +1,135 @@
+"""Loaded into every process of a sweep under test (as sitecustomize): counts trained steps in a file of the
+test's own, and kills the process inside the moments that a test asks for.
+
+CHAOS_STEPS: file that gets one line a trained step. CHAOS_ORDER: file that names a moment, and the process id of
+the driver where it is to die as well; the first process to reach the moment takes the file away and dies there.
+CHAOS_LOG: one line a death.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def _ordered(moment: str) -> list[str] | None:
+    """The order, if it is for this moment and nobody else took it."""
+    order = Path(os.environ["CHAOS_ORDER"])
+    try:
+        words = order.read_text().split()
+        if not words or words[0] != moment:
+            return None
+        order.unlink()
+    except FileNotFoundError:
+        return None
+    return words
+
+
+def _die(order: list[str] | None) -> None:
+    if order is None:
+        return
+    with Path(os.environ["CHAOS_LOG"]).open("a") as log:
+        log.write(" ".join(order) + "\n")
+    for victim in order[1:]:
+        os.kill(int(victim), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _training(module):
+    original = module.Trainer.train_step
+
+    def train_step(self):
+        original(self)
+        with Path(os.environ["CHAOS_STEPS"]).open("a") as steps:
+            steps.write("1\n")
+
+    module.Trainer.train_step = train_step
+
+
+def _checkpoint(module):
+    original = module.write_atomically
+
+    def write(path, content, *, durable=False):
+        if order := _ordered("checkpoint"):  # half written
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (path.parent / f".{path.name}.half").write_bytes(content[: len(content) // 2])
+            _die(order)
+        original(path, content, durable=durable)
+        _die(_ordered("checkpointed"))  # in place, older ones not yet deleted
+
+    module.write_atomically = write
+
+
+def _journal(module):
+    original = module.Journal.append
+
+    def append(self, record):
+        if order := _ordered("journal"):
+            self._file.write(b'{"step": 1, "ti')  # a torn line
+            self._file.flush()
+            _die(order)
+        done = original(self, record)
+        _die(_ordered("journalled"))
+        return done
+
+    module.Journal.append = append
+
+
+def _publisher(module):
+    original = module.Publisher._send_metrics
+
+    def send(self, client, folder, published):
+        before = published.offset
+        original(self, client, folder, published)
+        if published.offset != before:
+            _die(_ordered("published"))  # sent, not yet noted: in the driver
+
+    module.Publisher._send_metrics = send
+
+
+def _trainable(module):
+    original = module.GanTrial.reset_config
+
+    def reset_config(self, config):
+        _die(_ordered("handover"))
+        done = original(self, config)
+        _die(_ordered("handed"))
+        return done
+
+    module.GanTrial.reset_config = reset_config
+
+
+HOOKS = {
+    "gansweep.gan.training": _training,
+    "gansweep.gan.checkpoint": _checkpoint,
+    "gansweep.records.journal": _journal,
+    "gansweep.tracking.publisher": _publisher,
+    "gansweep.schedule.trainable": _trainable,
+}
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name not in HOOKS:
+            return None
+        sys.meta_path.remove(self)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            HOOKS[name](module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if "CHAOS_ORDER" in os.environ:
+    sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gansweep.errors import SweepFileError, UserError
+from gansweep.plan import loader
+from gansweep.plan.schema import GridSearch, Sweep
+from gansweep.plan.trials import count
+
+HEAD = "name: s\ntraining: {steps: 10}\n"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _work_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # so that messages begin with a bare "s.yaml"
+
+
+def load(text: str, *overrides: str, max_trials: int = loader.MAX_TRIALS) -> Sweep:
+    Path("s.yaml").write_text(text)
+    return loader.load(Path("s.yaml"), overrides, max_trials)
+
+
+def refusal(text: str, *overrides: str, max_trials: int = loader.MAX_TRIALS) -> list[str]:
+    with pytest.raises(SweepFileError) as caught:
+        load(text, *overrides, max_trials=max_trials)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+SECTIONS = "name, dataset, model, training, cadence, retention, search, replicates, seed, resources"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEAD + "modle: {}", "3:1: modle: unknown key; did you mean model?"),
+        (HEAD + "model: {featuremaps: 3}", "3:9: model.featuremaps: unknown key; did you mean feature_maps?"),
+        (HEAD + "zzz: 1", f"3:1: zzz: unknown key; known here: {SECTIONS}"),
+        (HEAD + "model: {latent_dim: big}", "3:21: model.latent_dim: must be a whole number, got the text 'big'"),
+        (HEAD + "model: {latent_dim: 1.5}", "3:21: model.latent_dim: must be a whole number, got 1.5"),
+        (HEAD + "model: {latent_dim: true}", "3:21: model.latent_dim: must be a whole number, got true"),
+        (HEAD + "model: {latent_dim: [1]}", "3:21: model.latent_dim: must be a whole number, got a list"),
+        (HEAD + "model: [1]", "3:8: model: must be a mapping, got a list"),
+        (
+            HEAD + "dataset: {augment: {flip: no}}",
+            "3:27: dataset.augment.flip: must be true or false, got the text 'no'",
+        ),
+        (HEAD + "dataset: {image_size: 48}", "3:23: dataset.image_size: must be 16, 28, 32 or 64, got 48"),
+        (
+            HEAD + "dataset: {name: image_folder}",
+            "3:10: dataset: image_folder needs dataset.path, the folder of images",
+        ),
+        (
+            HEAD + "dataset: {path: x}",
+            "3:10: dataset: dataset.path goes with name: image_folder; digits takes data_dir",
+        ),
+        (
+            HEAD + "dataset: {classes: [x]}",
+            "3:10: dataset: dataset.classes goes with name: image_folder, not digits",
+        ),
+        (
+            "name: s\ntraining:\n  steps: 10\n  learning_rate: 0",
+            "4:18: training.learning_rate: must be greater than 0.0, got 0",
+        ),
+        (
+            "name: s\ntraining: {steps: 1, learning_rate: -1e-4}",
+            "2:37: training.learning_rate: must be greater than 0.0, got -0.0001",
+        ),
+        (
+            "name: s\ntraining: {steps: 1, learning_rate: .nan}",
+            "2:37: training.learning_rate: must be a finite number, got nan",
+        ),
+        ("name: s\ntraining: {steps: 1, beta1: 1}", "2:29: training.beta1: must be less than 1.0, got 1"),
+        ("name: s\ntraining: {steps: 1, beta1: -0.1}", "2:29: training.beta1: must be at least 0.0, got -0.1"),
+        ("name: s\ntraining: {steps: 10, epochs: 2}", "2:11: training: give either steps or epochs, not both"),
+        ("name: s\ntraining: {beta1: 0.5}", "2:11: training: give either steps or epochs"),
+        ("name: s", "1:1: training: missing"),
+        (HEAD + "replicates: 0", "3:13: replicates: must be at least 1, got 0"),
+        (HEAD + "resources: {gpus: 1.5}", "3:12: resources: gpus above 1 must be whole, got 1.5"),
+        (
+            "name: ../evil\ntraining: {steps: 10}",
+            "1:7: name: '../evil' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
+            " beginning with a letter or digit",
+        ),
+        (HEAD + "search: {method: grid, over: {}}", "3:30: search.over: is empty"),
+        (
+            HEAD + "search: {method: grid, over: {training.beta1: []}}",
+            "3:30: search.over: training.beta1 has no values: an empty grid has no trials",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {training.bata1: [0.5]}}",
+            "3:31: search.over.training.bata1: no such key; did you mean training.beta1?",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {seed: [1, 2]}}",
+            "3:31: search.over.seed: only keys of dataset, model and training can be varied",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {training.steps: [5]}}",
+            "3:31: search.over.training.steps: length makes no other trial: raise it and run again",
+        ),
+        (
+            HEAD + "search:\n  method: grid\n  over:\n    training.beta1: [0.5, 0.9, 0.5]",
+            "6:32: search.over.training.beta1[2]: repeats search.over.training.beta1[0]",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {training.beta1: [0.5, 1.5]}}",
+            "3:53: search.over.training.beta1[1]: must be less than 1.0, got 1.5",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {dataset.image_size: [28, 48]}}",
+            "3:56: search.over.dataset.image_size[1]: must be 16, 28, 32 or 64, got 48",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {dataset.name: [digits, image_folder]}}",
+            "3:9: search: with dataset.name=image_folder: "
+            "dataset: image_folder needs dataset.path, the folder of images",
+        ),
+        (HEAD + "search: {over: {}}", "3:9: search: needs `method: grid` or `method: random`"),
+        (HEAD + "search: {method: tpe, over: {}}", "3:9: search: method must be grid or random, got 'tpe'"),
+        (
+            HEAD + "search: {method: random, over: {training.beta1: {uniform: [0, 0.9]}}}",
+            "3:9: search.trials: missing",
+        ),
+        (
+            HEAD + "search: {method: random, trials: 3, over: {training.beta1: {uniform: [0.9, 0.1]}}}",
+            "3:60: search.over.training.beta1: uniform: the low end 0.9 lies above the high end 0.1",
+        ),
+        (
+            HEAD + "search: {method: random, trials: 3, over: {training.beta1: {uniform: [0.5, 1.5]}}}",
+            "3:76: search.over.training.beta1.uniform[1]: must be less than 1.0, got 1.5",
+        ),
+        (
+            HEAD + "search: {method: random, trials: 3, over: {training.beta1: {}}}",
+            "3:60: search.over.training.beta1: give exactly one of uniform, log_uniform, int_uniform, choice",
+        ),
+        ("name: &a s\ntraining: {steps: 10}", "1:7: aliases are refused: write the value out"),
+        ("name: s\ntraining: *a", "2:11: aliases are refused: write the value out"),
+        (HEAD + "name: t", "3:1: name: given twice"),
+        (
+            HEAD + "seed: !!python/object:os.system x",
+            "3:7: seed: the tag tag:yaml.org,2002:python/object:os.system is refused",
+        ),
+        (
+            HEAD + "seed: !!python/object:int 5",
+            "3:7: seed: the tag tag:yaml.org,2002:python/object:int is refused",
+        ),
+        (
+            "name: s\ntraining: !!python/object:x {steps: 10}",
+            "2:11: training: the tag tag:yaml.org,2002:python/object:x is refused",
+        ),
+        ("a: [1\nb: 2", "2:2: not valid YAML: expected ',' or ']', but got ':'"),
+        ("---\na: 1\n---\nb: 2", "3:1: not valid YAML: but found another document"),
+        ("", "1:1: a sweep file is a mapping of keys; see `gansweep init`"),
+        ("- 1", "1:1: a sweep file is a mapping of keys; see `gansweep init`"),
+    ],
+)
+def test_says_where_and_what_is_wrong(text: str, problem: str) -> None:
+    assert refusal(text) == [f"s.yaml:{problem}"]
+
+
+def test_reports_all_problems_at_once_in_the_order_of_lines() -> None:
+    text = (
+        "training: {steps: -1, learning_rate: no}\nmodle: 1\nsearch: {method: grid, over: {model.x: [1]}}\nname: ../x"
+    )
+    assert [p.split(": ")[:2] for p in refusal(text)] == [
+        ["s.yaml:1:19", "training.steps"],
+        ["s.yaml:1:38", "training.learning_rate"],
+        ["s.yaml:2:1", "modle"],
+        ["s.yaml:3:31", "search.over.model.x"],
+        ["s.yaml:4:7", "name"],
+    ]
+
+
+def test_refuses_what_is_no_sweep_file(tmp_path: Path) -> None:
+    def message(name: str) -> str:
+        with pytest.raises(UserError) as caught:
+            loader.load(Path(name))
+        return str(caught.value)
+
+    Path("big.yaml").write_text(HEAD + "#" * 1_000_000)
+    Path("latin.yaml").write_bytes(b"name: caf\xe9")
+    Path("below").write_text("")
+    assert message("big.yaml") == "big.yaml: larger than 1 MB; a sweep file is a page of settings"
+    assert message("latin.yaml") == "latin.yaml: not UTF-8 text (byte 9)"
+    assert message("gone.yaml") == "gone.yaml: no such file; `gansweep init gone.yaml` writes one to begin with"
+    assert message(".") == ".: is a folder; name a sweep file in it"
+    assert message("below/s.yaml") == "below/s.yaml: cannot be read: Not a directory"
+
+
+@pytest.mark.parametrize("nested", ["[" * 10_000 + "]" * 10_000, "{a: " * 10_000 + "}" * 10_000, "[" * 10_000])
+def test_refuses_deep_nesting(nested: str) -> None:
+    (problem,) = refusal(HEAD + f"x: {nested}")
+    assert problem.endswith(": nested deeper than 20 levels")
+
+
+def test_refuses_numbers_too_long_to_print() -> None:
+    text = "0x" + "f" * 5000
+    assert refusal(HEAD + f"seed: {text}") == [f"s.yaml:3:7: seed: '{text}' is not a number we can read"]
+
+
+def test_counts_a_huge_grid_by_arithmetic() -> None:
+    keys = ("latent_dim", "feature_maps", "generator.feature_maps", "discriminator.feature_maps")
+    values = ", ".join(str(i) for i in range(1, 1001))
+    began = time.perf_counter()
+    problems = refusal(
+        HEAD + "search:\n  method: grid\n  over:\n" + "".join(f"    model.{k}: [{values}]\n" for k in keys)
+    )
+    assert problems == ["s.yaml:4:3: search: 1,000,000,000,000 trials; allow so many with --max-trials 1000000000000"]
+    assert time.perf_counter() - began < 10
+
+
+def test_max_trials_allows_more_and_less() -> None:
+    text = HEAD + "replicates: 101\nsearch: {method: grid, over: {model.latent_dim: [1, 2]}}"
+    assert count(load(text, max_trials=202)) == 202
+    assert refusal(text, max_trials=201) == ["s.yaml:4:9: search: 202 trials; allow so many with --max-trials 202"]
+
+
+def test_yaml_is_1_2() -> None:
+    sweep = load("name: no\ntraining: {steps: 0o12, learning_rate: 1e-4}\nseed: 1_000")
+    assert (sweep.name, sweep.training.steps, sweep.seed) == ("no", 10, 1000)
+    assert sweep.training.learning_rate == 1e-4
+    assert load("name: yes\ntraining: {steps: 10}").name == "yes"
+
+
+def test_set_overrides_numbers_lists_and_text() -> None:
+    sweep = load(
+        HEAD + "search: {method: grid, over: {training.beta1: [0.5]}}",
+        "training.learning_rate=1e-4",
+        "search.over.training.beta1=[0.1, 0.2]",
+        "dataset={name: image_folder, path: here, classes: [a, b]}",
+        "model.generator.feature_maps=8",
+        "name=t",
+    )
+    assert (sweep.name, sweep.training.learning_rate, sweep.training.steps) == ("t", 1e-4, 10)
+    assert sweep.dataset.classes == ["a", "b"]
+    assert sweep.model.generator.feature_maps == 8
+    assert isinstance(sweep.search, GridSearch)
+    assert sweep.search.over == {"training.beta1": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "--set seed: seed: must be at least 0, got -1"),
+        ("training.beta1=x", "--set training.beta1: training.beta1: must be a number, got the text 'x'"),
+        (
+            "training.learning_rat=1",
+            "--set training.learning_rat: training.learning_rat: unknown key; did you mean learning_rate?",
+        ),
+        (
+            "search.over.training.beta1=[0.1, 1.2]",
+            "--set search.over.training.beta1: search.over.training.beta1[1]: must be less than 1.0, got 1.2",
+        ),
+        ("training=5", "--set training: training: must be a mapping, got 5"),
+        (
+            "training.steps=[",
+            "--set training.steps:1:9: not valid YAML: expected the node content, but found '<stream end>'",
+        ),
+        ("training.steps", "--set training.steps: write it as key=value, as in --set training.steps=1200"),
+        ("=3", "--set =3: write it as key=value, as in --set training.steps=1200"),
+    ],
+)
+def test_set_says_what_is_wrong(override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(HEAD + "search: {method: grid, over: {training.beta1: [0.5]}}", override)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "file",
+    [ROOT / "gansweep" / "plan" / "template.yaml", *sorted((ROOT / "sweeps").rglob("*.y*ml"))],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_shipped_sweep_files_load(file: Path) -> None:
+    sweep = loader.load(file)
+    assert count(sweep) >= 1
+
+
+def test_every_key_of_the_schema_stands_in_the_template() -> None:
+    text = (ROOT / "gansweep" / "plan" / "template.yaml").read_text()
+    leaves = {key.rpartition(".")[2] for key in loader.known_keys()}
+    assert {leaf for leaf in leaves if f"{leaf}:" not in text} == set()
+
+
+KEYS = st.sampled_from([*loader.known_keys(), "over", "method", "grid", "random", "x", "1", "uniform", "choice"])
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["grid", "random"])
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+SEARCHES = st.fixed_dictionaries(
+    {"method": st.sampled_from(["grid", "random", "x", None]), "over": st.dictionaries(KEYS, TREES, max_size=3)},
+    optional={"trials": SCALARS, "seed": SCALARS},
+)
+
+
+def _survives(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loader, "read", lambda path: text)
+        try:
+            loader.load(Path("s.yaml"))
+        except UserError as error:
+            message = str(error)
+            assert message  # raising nothing is as good
+
+
+@given(st.text(max_size=80) | st.text(st.sampled_from("ab:[]{}#&*!?|>-,'\"% \n\t0.e"), max_size=40))
+def test_no_text_raises_anything_but_user_errors(text: str) -> None:
+    _survives(text)
+    _survives(HEAD + text)
+
+
+@given(
+    st.fixed_dictionaries({"name": SCALARS, "training": TREES}, optional={"search": SEARCHES | TREES, "model": TREES})
+)
+def test_no_yaml_raises_anything_but_user_errors(data: dict[str, object]) -> None:
+    import json
+
+    _survives(json.dumps(data))  # JSON is YAML
+    _survives(json.dumps({**data, "name": "s", "training": {"steps": 1}}))
