@@ -89,6 +89,16 @@ def _leave(code: int) -> None:
     sys.exit(code)
 
 
+def _home() -> Path:
+    """As the options name it, found without click: a bug may strike anywhere."""
+    import os
+    from itertools import pairwise
+
+    given = [value for option, value in pairwise(sys.argv) if option == "--home"]
+    given += [word.removeprefix("--home=") for word in sys.argv if word.startswith("--home=")]
+    return Path(given[-1] if given else os.environ.get("GANSWEEP_HOME", "gansweep-home"))
+
+
 def _log_traceback() -> Path:
     """Where the traceback was written: the home's logs, or the temporary folder where that cannot be written."""
     import os
@@ -96,10 +106,7 @@ def _log_traceback() -> Path:
 
     text = f"{' '.join(sys.argv)}\n{traceback.format_exc()}"
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    for folder in (
-        Path(os.environ.get("GANSWEEP_HOME", "gansweep-home")) / "logs",
-        Path(tempfile.gettempdir()),
-    ):
+    for folder in (_home() / "logs", Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)

@@ -76,6 +76,8 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UserError(f"no trial {reference!r}; `gansweep status SWEEP` lists their ids")
+        near = difflib.get_close_matches(prefix, [t.id for s in sweeps for t in s.all_trials()], n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`gansweep status SWEEP` lists their ids"
+        raise UserError(f"no trial {reference!r}; {hint}")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
     raise UserError(f"{reference!r} fits {len(found)} trials: {names}")

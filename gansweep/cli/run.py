@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
+from gansweep.cli.text import duration
 from gansweep.errors import UserError
 from gansweep.records import lock
 from gansweep.records.layout import Home, write_atomically
@@ -50,6 +51,7 @@ def run(
     from gansweep.plan.loader import load
     from gansweep.schedule.ending import leave_at_once
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
+    from gansweep.schedule.resources import concurrency, cores, gpus
     from gansweep.tracking import store
 
     sweep = load(file, overrides, max_trials)
@@ -59,6 +61,8 @@ def run(
     check_writable(home)
     plan = make_plan(sweep, home)
     check_disk(plan, home)
+    if plan.pending and address is None:
+        concurrency(sweep.resources, cores(), gpus())
     command = shlex.join(["gansweep", *sys.argv[1:]])
     try:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
@@ -145,6 +149,9 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
             f"ended early{why}; {len(left)} of {len(rows)} trials are not finished: run the same command to continue",
             err=True,
         )
+    if not left and not crashed:
+        took = duration(board.elapsed_s())
+        click.echo(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them", err=True)
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0

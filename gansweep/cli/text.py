@@ -48,10 +48,8 @@ def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
     return " ".join(parts + ([f"seed={seed}"] if seed is not None else []))
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """47 s, 3 min 20 s, 2 h 5 min."""
-    if seconds is None:
-        return "–"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

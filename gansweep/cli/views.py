@@ -108,7 +108,6 @@ def _ended(row: Row) -> str:
 
 
 def _overall(board: Board) -> str:
-    return (
-        f"{board.done()}/{len(board.rows)} done, {board.slots} at a time, "
-        f"{duration(time.monotonic() - board.began)} so far, about {duration(board.remaining_s())} left"
-    )
+    text = f"{board.done()}/{len(board.rows)} done, {board.slots} at a time, {duration(board.elapsed_s())} so far"
+    left = board.remaining_s()
+    return f"{text}, about {duration(left)} left" if left is not None else text

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,14 +19,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gansweep.errors import UserError
 from gansweep.records.layout import write_atomically, write_json
 
 Pixels = NDArray[np.uint8]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-CACHE_FORMAT = 1  # raise when decoding or resizing changes
+CACHE_FORMAT = 2  # raise when decoding or resizing changes
 TORCHVISION_SETS = {
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
@@ -90,13 +91,18 @@ def prepare(source: Source, cache: Path) -> ImageSet:
         json.dumps([CACHE_FORMAT, asdict(source), reader.signature()], default=str).encode()
     ).hexdigest()[:16]
     index = cache / f"{source.name}-{key}.json"
-    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
         found = json.loads(index.read_text())
         image_set = ImageSet(**{**found, "file": str(cache / found["file"]), "classes": tuple(found["classes"])})
-        if Path(image_set.file).exists():
+        if len(image_set.load()) == len(image_set.labels()) == image_set.images:  # whole: numpy knows their sizes
             return image_set
     pixels, labels, classes = _decode(reader, source)
-    return _store(pixels, labels, classes, index)
+    try:
+        return _store(pixels, labels, classes, index)
+    except OSError as error:
+        raise UserError(
+            f"{cache}: the decoded images cannot be written ({error.strerror}); name another disk with --home"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,8 @@ def _decode(reader: _Reader, source: Source) -> tuple[Pixels, NDArray[np.int64],
 
 def _resize(picture: Image.Image, side: int, channels: int) -> Pixels:
     """(channels, side, side): the middle square, resampled bicubically (antialiased when shrinking)."""
+    if picture.mode.startswith("I;16"):  # Pillow would cut off at 255 all that is brighter
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     picture = picture.convert("L" if channels == 1 else "RGB")
     if picture.width != picture.height:
         edge = min(picture.size)
@@ -180,8 +188,9 @@ def _torchvision_reader(source: Source, cache: Path) -> _Reader:
                 with contextlib.redirect_stdout(sys.stderr):  # its progress bar
                     loaded["set"] = getattr(torchvision.datasets, class_name)(str(root), download=True)
             except Exception as error:
+                reason = " ".join(str(error).split())
                 raise UserError(
-                    f"dataset.data_dir: {source.name} is not in {root} and could not be downloaded ({error});"
+                    f"dataset.data_dir: {source.name} is not in {root} and could not be downloaded ({reason});"
                     " name the folder that holds it with --set dataset.data_dir=FOLDER"
                 ) from None
         return loaded["set"]
@@ -216,8 +225,8 @@ def _folder_reader(source: Source) -> _Reader:
             subfolders = [d for d in subfolders if d.name in source.classes]
         folders = subfolders or [root]
         files = [(f, i) for i, d in enumerate(folders) for f in sorted(_images_in(d))]
-    except PermissionError as error:
-        raise UserError(f"dataset.path: {error.filename}: cannot be read (permission denied)") from None
+    except OSError as error:
+        raise UserError(f"dataset.path: {error.filename}: cannot be read ({error.strerror})") from None
     if not files:
         raise UserError(f"dataset.path: {source.path}: holds no images ({', '.join(sorted(SUFFIXES))})")
 
@@ -226,15 +235,27 @@ def _folder_reader(source: Source) -> _Reader:
             try:
                 with Image.open(file) as picture:
                     picture.load()
-                    yield picture, label
-            except (OSError, SyntaxError, ValueError) as error:
+                    upright = ImageOps.exif_transpose(picture)
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise UserError(f"dataset.path: {file}: not a readable image ({error})") from None
+            yield upright, label
 
-    def signature() -> Any:
-        return [(str(f.relative_to(root)), (s := f.stat()).st_size, s.st_mtime_ns) for f, _ in files]
+    def stamp(file: Path) -> tuple[str, int, int]:
+        try:
+            found = file.stat()
+        except OSError as error:
+            raise UserError(f"dataset.path: {file}: not a readable image ({error})") from None
+        return str(file.relative_to(root)), found.st_size, found.st_mtime_ns
 
-    return _Reader(signature, images, lambda: [d.name for d in folders])
+    # A set without classes is not named after its folder: the fingerprint holds wherever it lies.
+    return _Reader(lambda: [stamp(f) for f, _ in files], images, lambda: [d.name for d in subfolders] or ["all"])
 
 
 def _images_in(folder: Path) -> Iterator[Path]:
-    return (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    """Raises OSError where a folder cannot be read (rglob would pass over it in silence)."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, n) for n in names if Path(n).suffix.lower() in SUFFIXES)

@@ -27,9 +27,12 @@ class Adam:
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
         """One update; gradients in the order of the parameters."""
+        # The kernel walks raw memory, and autograd.grad may lay a gradient out otherwise than its parameter.
+        pairs = zip(self.parameters, gradients, strict=True)
+        alike = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for p, g in pairs]
         torch._foreach_add_(self.steps, 1)
         torch._fused_adam_(
-            self.parameters, list(gradients), self.means, self.squares, [], self.steps,
+            self.parameters, alike, self.means, self.squares, [], self.steps,
             lr=self.learning_rate, beta1=self.beta1, beta2=self.beta2, weight_decay=0.0, eps=1e-8,
             amsgrad=False, maximize=False,
         )  # fmt: skip

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+GAP = 2  # pixels between the images of a grid, so that strokes do not run from one into the next
+
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
@@ -34,14 +36,14 @@ def sample(generator: nn.Module, z: Tensor) -> NDArray[np.uint8]:
 
 
 def grid_png(images: NDArray[np.uint8]) -> bytes:
-    """A near-square grid, row by row, one image pixel a pixel, no padding. images: (N, C, H, W), C 1 or 3."""
+    """A near-square grid, row by row, one image pixel a pixel, white between the images. (N, C, H, W), C 1 or 3."""
     n, channels, height, width = images.shape
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
-    sheet[:n] = images
-    picture = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    picture = picture.reshape(rows * height, columns * width, channels)
+    cells = np.full((rows * columns, channels, height + GAP, width + GAP), 255, np.uint8)
+    cells[:n, :, :height, :width] = images
+    sheet = cells.reshape(rows, columns, channels, height + GAP, width + GAP).transpose(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(rows * (height + GAP), columns * (width + GAP), channels)[:-GAP, :-GAP]
     buffer = io.BytesIO()
-    Image.fromarray(picture.squeeze(2) if channels == 1 else picture).save(buffer, "PNG")
+    Image.fromarray(sheet.squeeze(2) if channels == 1 else sheet).save(buffer, "PNG")
     return buffer.getvalue()

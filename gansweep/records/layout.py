@@ -8,6 +8,7 @@ home/
     sweep.yaml                   the file as it was last run
     plan.json                    ids of its trials, in order, and how it was called
     lock                         held while the sweep runs
+    publish.lock                 held while its records are sent
     stop                         asks the running driver to end in good order
     tracking.json                the parent run
     trials/ID/
@@ -124,6 +125,10 @@ class SweepFolder:
     @property
     def stop(self) -> Path:
         return self.path / "stop"
+
+    @property
+    def publish_lock(self) -> Path:
+        return self.path / "publish.lock"
 
     @property
     def tracking(self) -> Path:

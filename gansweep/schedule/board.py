@@ -35,13 +35,14 @@ class Board:
     sweep: str
     rows: dict[str, Row]
     slots: int
-    began: float = field(default_factory=time.monotonic)
+    began: float  # time.monotonic()
+    training_since: float | None = None  # when the first process was ready
     work_before: float = 0.0
 
     @classmethod
-    def of(cls, plan: Plan, slots: int) -> Board:
-        """Rows as the trial folders are now."""
-        board = cls(plan.sweep.name, {}, slots)
+    def of(cls, plan: Plan, slots: int, began: float) -> Board:
+        """Rows as the trial folders are now. began: time.monotonic() when the command began its work."""
+        board = cls(plan.sweep.name, {}, slots, began)
         for planned in plan.trials:
             trial = planned.trial
             row = Row(trial.id, trial.varied, trial.config.seed, trial.steps, planned.step_operations)
@@ -59,11 +60,17 @@ class Board:
         """Trials that have nothing left to do in this run."""
         return sum(row.outcome not in ("pending", "running") for row in self.rows.values())
 
+    def elapsed_s(self) -> float:
+        """Since the command began its work."""
+        return time.monotonic() - self.began
+
     def remaining_s(self) -> float | None:
         """Estimated from the work done so far in this run; None before there is any."""
         work, left = self._work()
         fresh = work - self.work_before
-        return left / fresh * (time.monotonic() - self.began) if fresh > 0 else None
+        if self.training_since is None or fresh <= 0:
+            return None
+        return left / fresh * (time.monotonic() - self.training_since)
 
     def _work(self) -> tuple[float, float]:
         rows = self.rows.values()

@@ -19,7 +19,7 @@ from gansweep.records.layout import Home, SweepFolder, write_json
 from gansweep.records.outcome import Outcome
 
 FLOAT_BYTES = 4
-SAMPLE_SHARE = 1.05  # a PNG of noise is a little larger than its pixels
+SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,10 @@ class Planned:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Weights, Adam's two moments, running statistics."""
+        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 32 kB for the rest."""
         buffers = sum(layer.buffers for layer in (*self.generator, *self.discriminator))
-        return FLOAT_BYTES * (3 * sum(self.parameters) + buffers) + 16_384
+        noise = 64 * self.trial.config.model.latent_dim
+        return FLOAT_BYTES * (3 * sum(self.parameters) + buffers + noise) + 32_768
 
     @property
     def step_operations(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,10 +28,15 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._board, self._view, self._on_pass = board, view, on_pass
         self._last: dict[str, tuple[float, int]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restart that we never ask for, and a view cannot be pickled."""
+        return {}
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._on_pass()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._board.training_since = self._board.training_since or time.monotonic()
         row = self._board.rows[trial.config["id"]]
         row.outcome = "running"
         self._view.changed(row)

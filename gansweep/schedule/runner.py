@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from gansweep.schedule.trainable import GanTrial
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
 SCRATCH_PREFIX = "gsw-"
 SETTLE_S = 60
+KNOCK_S = 5
 
 
 def run(plan: Plan, view_of: Any, ending: Ending, address: str | None = None) -> Board:
@@ -40,12 +42,13 @@ def run(plan: Plan, view_of: Any, ending: Ending, address: str | None = None) ->
     (whose machines share the home folder); None starts Ray on this machine and ends it again.
     Raises UserError where a trial asks for more than there is.
     """
-    resources = plan.sweep.resources
-    with _scratch() as scratch, _cluster(plan, scratch, address) as available:
+    resources, began = plan.sweep.resources, time.monotonic()
+    with _scratch() as scratch, _cluster(scratch, address) as available:
         slots = concurrency(resources, int(available.get("CPU", 0)), available.get("GPU", 0))
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-        board = Board.of(plan, slots)
-        with view_of(board) as view:
+        board = Board.of(plan, slots, began)
+        # Again: joining a cluster, Ray puts a handler of its own over ours.
+        with ending.catching_signals(), view_of(board) as view:
             _fit(plan, board, view, ending, scratch)
     return board
 
@@ -119,14 +122,15 @@ def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
 
 
 @contextmanager
-def _cluster(plan: Plan, scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
+def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
     """Ray, joined or begun; gives the resources that there are."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     if address:
         try:
+            _knock(address)
             ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
         try:
             yield ray.cluster_resources()
@@ -134,7 +138,6 @@ def _cluster(plan: Plan, scratch: Path, address: str | None) -> Iterator[dict[st
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    concurrency(plan.sweep.resources, int(here["CPU"]), here["GPU"])  # before Ray takes seconds to start
     with shielding_children():
         ray.init(
             num_cpus=int(here["CPU"]),
@@ -150,6 +153,13 @@ def _cluster(plan: Plan, scratch: Path, address: str | None) -> Iterator[dict[st
         # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
         # Ray's own exit handler would wait as well.
         kill_descendants()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens at host:port (Ray itself would try for minutes)."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_S).close()
 
 
 @contextmanager

@@ -31,6 +31,10 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self._on_death, self._on_given_up = on_death, on_given_up
         self._draining = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles it for a restart that we never ask for; trial folders hold the truth."""
+        return {}
+
     def drain(self) -> None:
         """Hand out nothing more."""
         self._draining = True

@@ -26,13 +26,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def setup(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
         self._ended: Outcome | None = None
-        self._job = Job.from_config(config)
-        try:
-            self._run = self._job.open()
-        except Locked:
-            raise  # a killed driver's trial still lives: the queue hands this one out again
-        except Exception as error:
-            self._ended = crashed(self._job.folder, 0, error)
+        self._job = Job.from_config(config)  # opened at the first step
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._close()
@@ -42,6 +36,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def step(self) -> dict[str, Any]:
         import torch
 
+        if self._run is None and self._ended is None:
+            self._open()
         run = self._run
         if run is not None and self._ended is None:
             try:
@@ -56,6 +52,16 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         if self._run is not None and self._ended is None:
             self._run.suspend("the sweep was ended")
         self._close()
+
+    def _open(self) -> None:
+        """Not in setup: Tune also begins processes that it ends before they train, because one that became free
+        took the trial over, and those must leave its folder alone."""
+        try:
+            self._run = self._job.open()
+        except Locked:
+            raise  # a killed driver's trial still lives: the queue hands this one out again
+        except Exception as error:
+            self._ended = crashed(self._job.folder, 0, error)
 
     def _advance(self, run: Run) -> Outcome | None:
         if run.folder.stop.exists() or self._job.sweep_folder.stop.exists():

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,7 @@ class Publisher:
 
     def publish(self, *, running: bool) -> None:
         """Send what is new. running: whether the sweep goes on. Raises what MLflow raises; then call it again."""
-        with lock.acquire(self._folder.path / "publish.lock", wait_s=PUBLISH_WAIT_S):
+        with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             self.connect()
             assert self._client is not None
             states = [self._publish_trial(self._client, trial) for trial in self._folder.planned()]
@@ -175,7 +176,7 @@ class Publisher:
             "mlflow.user": "gansweep",
         }
         run_name = f"{name}, seed {seed}" if name else f"seed {seed}"
-        run = client.create_run(self._experiment, tags=tags, run_name=run_name)
+        run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=run_name)
         parameters = {**_flat(trial["config"]), **_flat({"parameters": trial["parameters"]})}
         client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
         self._known[folder.id] = run.info.run_id
@@ -236,6 +237,14 @@ def delete(home: Home, folder: SweepFolder, uri: str) -> None:
         return
     client.rename_experiment(experiment.experiment_id, f"{folder.name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
     client.delete_experiment(experiment.experiment_id)
+
+
+def _began_ms(folder: TrialFolder) -> int:
+    """When the trial's process opened its folder, or its first record where others opened it again since."""
+    times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
+    if folder.lock.exists():
+        times.append(folder.lock.stat().st_mtime)
+    return int(1000 * min(times, default=time.time()))
 
 
 def _steps(folder: TrialFolder) -> int:

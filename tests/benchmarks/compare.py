@@ -1,0 +1,211 @@
+"""gansweep against the sweep that a competent user would write (peer.py), both as whole commands, side by side in one
+run; table.py makes the README's table of it. Takes about 25 minutes; leave the machine alone meanwhile.
+
+python tests/benchmarks/compare.py --out docs/speed.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bare_loop import BETA1, DATA, LEARNING_RATE, find_mnist
+from peer import BETAS1, learning_rates
+
+from gansweep.records import journal
+from gansweep.records.layout import Home
+from gansweep.tracking.context import context
+
+HERE = Path(__file__).resolve().parent
+GANSWEEP = [sys.executable, "-m", "gansweep.cli"]
+POLL_S = 0.25
+
+
+@dataclass
+class Timed:
+    """A finished command. peaks: bytes of resident memory at most, of the command and of its largest trial process."""
+
+    seconds: float
+    peaks: dict[str, int] = field(default_factory=dict)
+
+
+def timed(command: list[str], environment: dict[str, str] | None = None) -> Timed:
+    """Run a command that must succeed."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, env={**os.environ, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with _watching(process.pid) as peaks:
+        output, _ = process.communicate()
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}\n{output}")
+    return Timed(seconds, peaks)
+
+
+@contextmanager
+def _watching(pid: int) -> Iterator[dict[str, int]]:
+    peaks = {"command": 0, "trial": 0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(POLL_S):
+            try:
+                root = psutil.Process(pid)
+                _note(peaks, "command", root)
+                for child in root.children(recursive=True):
+                    if "ray::ResourceTrainable" in " ".join(child.cmdline()):
+                        _note(peaks, "trial", child)
+            except psutil.Error:
+                continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        thread.join()
+
+
+def _note(peaks: dict[str, int], name: str, process: psutil.Process) -> None:
+    peaks[name] = max(peaks[name], process.memory_info().rss)
+
+
+def sweep_file(folder: Path, name: str, steps: int, maps: int, over: dict[str, list[Any]], data: Path) -> Path:
+    """A sweep of the peer's shape."""
+    path = folder / f"{name}.yaml"
+    document = {
+        "name": name,
+        "dataset": {"name": "mnist", "image_size": 32, "data_dir": str(data)},
+        "model": {"latent_dim": 100, "feature_maps": maps},
+        "training": {"steps": steps, "batch_size": 64, "learning_rate": LEARNING_RATE, "beta1": BETA1},
+        "search": {"method": "grid", "over": over},
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def against_peer(data: Path, trials: int, steps: int, rounds: int) -> dict[str, Any]:
+    """Seconds of both, and their ratio, each round in a fresh home (so that ours decodes MNIST anew)."""
+    ours, theirs, peaks = [], [], {}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            over = {"training.learning_rate": learning_rates(trials), "training.beta1": list(BETAS1)}
+            file = sweep_file(folder, "ours", steps, 16, over, data)
+            found = timed([*GANSWEEP, "run", str(file), "--home", str(folder / "home")])
+            ours.append(found.seconds)
+            peaks = found.peaks
+            command = [sys.executable, str(HERE / "peer.py"), "--data", str(data), "--out", str(folder / "peer")]
+            theirs.append(timed([*command, "--trials", str(trials), "--steps", str(steps)]).seconds)
+        _say(f"{trials} × {steps}: gansweep {ours[-1]:.1f} s, peer {theirs[-1]:.1f} s")
+    ratio = statistics.median(t / o for o, t in zip(ours, theirs, strict=True))
+    return {"trials": trials, "steps": steps, "gansweep_s": ours, "peer_s": theirs, "ratio": ratio, "peak_bytes": peaks}
+
+
+def throughput(data: Path, steps: int, rounds: int) -> dict[str, Any]:
+    """Steps/s of two trials in a sweep with everything recorded, over two processes of the bare loop."""
+    found: dict[str, list[float]] = {"sweep": [], "bare": [], "plain": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        home = Home(folder / "home")
+        for number in range(rounds):
+            name = f"through-{number}"
+            file = sweep_file(folder, name, steps, 16, {"training.learning_rate": [1e-4, LEARNING_RATE]}, data)
+            timed([*GANSWEEP, "run", str(file), "--home", str(home.path)])
+            found["sweep"].append(sum(_rate(home, name)))
+            for mode, option in (("bare", []), ("plain", ["--plain"])):
+                command = [sys.executable, str(HERE / "bare_loop.py"), "--data", str(data), "--steps", str(steps)]
+                output = subprocess.run([*command, *option], check=True, capture_output=True, text=True).stdout
+                found[mode].append(json.loads(output)["total_steps_per_s"])
+            _say(", ".join(f"{mode} {rates[-1]:.2f} steps/s" for mode, rates in found.items()))
+    return {
+        **{f"{mode}_steps_per_s": rates for mode, rates in found.items()},
+        "sweep_over_bare": statistics.median(s / b for s, b in zip(found["sweep"], found["bare"], strict=True)),
+        "plain_over_bare": statistics.median(p / b for p, b in zip(found["plain"], found["bare"], strict=True)),
+    }
+
+
+def _rate(home: Home, name: str) -> list[float]:
+    """Steps/s of each trial between its first and its last record: everything between them is included."""
+    rates = []
+    for trial in home.sweep(name).planned():
+        records = journal.read(trial.journal)
+        first, last = records[0], records[-1]
+        rates.append((last.step - first.step) / (last.time - first.time))
+    return rates
+
+
+def many_trials(data: Path) -> dict[str, float]:
+    """Seconds of sweeps of 10 and of 200 trials of one step, and what each trial beyond the tenth costs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, seconds = Path(scratch), {}
+        for trials in (10, 200):
+            rates = [1e-4 * (1 + i / 1000) for i in range(trials)]
+            file = sweep_file(folder, f"many-{trials}", 1, 8, {"training.learning_rate": rates}, data)
+            seconds[trials] = timed([*GANSWEEP, "run", str(file), "--home", str(folder / "home")]).seconds
+    each = (seconds[200] - seconds[10]) / 190
+    _say(f"200 trials of one step: {seconds[200]:.1f} s; 10: {seconds[10]:.1f} s; {each:.3f} s each beyond")
+    return {"ten_s": seconds[10], "two_hundred_s": seconds[200], "each_beyond_s": each}
+
+
+def start_up() -> dict[str, float]:
+    """Seconds of `--help`, and of a plan of 1,000 trials without timing: the fastest of five."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        file = folder / "thousand.yaml"
+        over = {
+            "training.learning_rate": [1e-4 * (1 + i / 100) for i in range(100)],
+            "model.latent_dim": [*range(20, 30)],
+        }
+        file.write_text(
+            json.dumps({"name": "thousand", "training": {"steps": 1}, "search": {"method": "grid", "over": over}})
+        )
+        plan = [*GANSWEEP, "plan", "--no-timing", str(file), "--home", str(folder / "home")]
+        timed(plan)  # decodes the digits
+        found = {
+            "help_s": min(timed([*GANSWEEP, "--help"]).seconds for _ in range(5)),
+            "plan_thousand_s": min(timed(plan).seconds for _ in range(5)),
+        }
+    _say(", ".join(f"{name} {seconds:.2f}" for name, seconds in found.items()))
+    return found
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA, help="root of torchvision's MNIST")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    data = find_mnist(args.data)
+    results = {
+        "context": context(HERE),
+        "start_up": start_up(),
+        "short": against_peer(data, 10, 100, args.rounds),
+        "many_trials": many_trials(data),
+        "throughput": throughput(data, 400, args.rounds),
+        "long": against_peer(data, 4, 1000, 1),
+    }
+    args.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
