@@ -26,6 +26,9 @@ def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            if not is_held(path):  # somebody only asked, and held it for that instant
+                time.sleep(0.001)
+                continue
             if time.monotonic() >= deadline:
                 file.seek(0)
                 held_by = file.read()

@@ -1,0 +1,185 @@
+"""What people see: the MLflow UI that `gansweep ui` serves, in a real browser, on a real sweep of ten trials.
+
+GANSWEEP_SCREENSHOTS: folder for the screenshots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "integration"))  # for service.py
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from service import Service, leftovers
+
+pytestmark = pytest.mark.slow
+
+TEN = """
+name: ten
+dataset: {name: digits, image_size: 16}
+model: {latent_dim: 8, feature_maps: 4}
+training: {steps: 30, batch_size: 16}
+cadence: {metrics: 2, samples: 10, checkpoints: 30}
+search:
+  method: grid
+  over:
+    training.learning_rate: [1e-4, 2e-4, 5e-4, 1e-3, 2e-3]
+    training.beta1: [0.0, 0.5]
+resources: {cpus: 1, gpus: 0}
+"""
+SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+SWITCHES += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PATIENCE_MS = 30_000  # for a page, on a loaded machine
+LAST = "learning_rate=0.002, beta1=0.5, seed 0"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = shutil.which("chromium")
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("chromium is missing")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def swept(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """Five learning rates × two beta1, run to the end."""
+    service = Service(tmp_path_factory.mktemp("ten"), {})
+    (service.root / "ten.yaml").write_text(TEN)
+    service.call("run", service.root / "ten.yaml")
+    assert {trial["outcome"] for trial in service.status("ten")} == {"completed"}
+    return service
+
+
+@pytest.fixture(scope="module")
+def address(swept: Service) -> Iterator[str]:
+    """Of the UI, as `gansweep ui` prints it. At the end Ctrl-C ends all that it began."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ui = swept.start("ui", "--port", port, "--no-open")
+    assert ui.stdout is not None
+    try:
+        url = ui.stdout.readline().strip()
+        assert url == f"http://127.0.0.1:{port}", ui.communicate(timeout=10)
+        yield url
+        ui.send_signal(signal.SIGINT)
+        assert ui.wait(20) == 130
+        assert leftovers(ui.pid) == []
+    finally:
+        ui.kill()
+        ui.communicate()
+
+
+@pytest.fixture(scope="module")
+def page(chromium: str, address: str) -> Iterator[Page]:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium, args=SWITCHES) as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1600, "height": 1000}, base_url=address)
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("GANSWEEP_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ids(swept: Service) -> dict[str, str]:
+    """`experiment`, `parent`, `child` (the last trial) → their ids in MLflow."""
+    tracking = json.loads(swept.folder("ten").tracking.read_text())
+    return {
+        "experiment": tracking["experiment_id"],
+        "parent": tracking["parent_run_id"],
+        "child": str(swept.status("ten")[-1]["run_id"]),
+    }
+
+
+def chart(page: Page, metric: str) -> Locator:
+    """The card with a metric's curve."""
+    titled = page.get_by_text(metric, exact=True).first
+    return titled.locator("xpath=ancestor::div[.//*[contains(@class,'js-plotly-plot')]][1]")
+
+
+def test_the_experiment_lists_a_parent_with_its_ten_trials(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs?workflowType=machine_learning")
+    expect(page.get_by_text("11 matching runs")).to_be_visible(timeout=PATIENCE_MS)
+    parent = page.get_by_role("row").filter(has=page.get_by_role("link", name="ten", exact=True))
+    trials = page.get_by_role("row").filter(has=page.get_by_role("link", name="learning_rate="))
+    expect(parent).to_be_visible()
+    expect(trials).to_have_count(0)
+    page.screenshot(path=shots / "1-experiment.png")
+    parent.get_by_role("button").first.click()
+    expect(trials).to_have_count(10)
+    names = {link.inner_text() for link in trials.get_by_role("link").all()}
+    rates, betas = ("0.0001", "0.0002", "0.0005", "0.001", "0.002"), ("0", "0.5")
+    assert names == {f"learning_rate={r}, beta1={b}, seed 0" for r in rates for b in betas}
+    expect(page.get_by_text(re.compile(r"^\d+(ms|\.\ds|s)$"))).to_have_count(10)  # how long each took, never negative
+    page.screenshot(path=shots / "2-expanded.png")
+
+
+def test_the_parent_holds_the_sweep_file(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['parent']}/artifacts/sweep.yaml")
+    expect(page.get_by_text("training.learning_rate").first).to_be_visible()
+    for file in ("environment.json", "plan.json", "sweep.yaml"):
+        expect(page.get_by_text(file, exact=True).first).to_be_visible()
+    page.screenshot(path=shots / "3-parent.png")
+
+
+def test_a_trial_tells_its_settings(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['child']}")
+    expect(page.get_by_role("heading", name=LAST)).to_be_visible()
+    expect(page.get_by_text("gansweep.outcome").first).to_be_visible()
+    expect(page.get_by_text("training.learning_rate", exact=True).first).to_be_visible()
+    page.screenshot(path=shots / "4-trial.png")
+
+
+def test_a_trial_shows_its_loss_curves(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['child']}/model-metrics")
+    for metric in ("loss_d", "loss_g"):
+        card = chart(page, metric)
+        expect(card.locator(".js-plotly-plot path.js-line").first).to_be_attached()
+        assert card.locator(".points path.point").count() == 15, metric  # 30 steps, one record every two
+    chart(page, "loss_g").scroll_into_view_if_needed()
+    page.screenshot(path=shots / "5-curves.png")
+
+
+def test_the_samples_have_a_step_slider(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['child']}/model-metrics")
+    slider = page.get_by_role("slider").last
+    slider.scroll_into_view_if_needed()
+    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("10", "30")
+    shown = []
+    for step in (10, 20, 30):
+        slider.press("ArrowRight")
+        image = page.locator(f"img[src*='step%2B{step}%2B']")
+        expect(image).to_be_visible()
+        expect(slider).to_have_attribute("aria-valuenow", str(step))
+        page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+        shown.append(image.screenshot(path=shots / f"6-samples-{step}.png"))
+    assert len(set(shown)) == 3, "every step has a picture of its own"
+    page.screenshot(path=shots / "6-samples.png")
+
+
+def test_the_images_are_among_the_artifacts(page: Page, ids: dict[str, str], shots: Path) -> None:
+    page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['child']}/artifacts/images")
+    page.get_by_text("samples+step+30+").filter(has_text=".png").first.click()
+    preview = page.locator("img[src^='blob:'], .image-outer-container img, img[src*='get-artifact']").first
+    expect(preview).to_be_visible()
+    page.screenshot(path=shots / "7-artifacts.png")

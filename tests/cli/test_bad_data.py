@@ -1,0 +1,119 @@
+"""What is wrong with the images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, without_root_rights
+from PIL import Image
+
+from gansweep.records.layout import Home
+
+
+@pytest.fixture
+def pictures(call: Call) -> Path:
+    """Twenty RGB pictures of 20×20 in ./pictures, and s.yaml to train on them."""
+    folder = Path("pictures")
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 20, 20, 3), dtype=np.uint8)
+    for i, picture in enumerate(pixels):
+        Image.fromarray(picture).save(folder / f"{i:02d}.png")
+    Path("s.yaml").write_text(GOOD.replace("{image_size", "{name: image_folder, path: pictures, image_size"))
+    return folder
+
+
+def test_rgb_images_for_a_network_of_one_channel(call: Call, home: Home, pictures: Path) -> None:
+    assert call("run", "s.yaml", "--set", "model.channels=1") == (
+        "model.channels: 1, but the images of image_folder have 3 (RGB);"
+        " set model.channels: 3, or dataset.channels: 1 to convert them\n"
+    )
+    assert_nothing_left(home)
+
+
+def test_grey_images_for_a_network_of_three_channels(call: Call, home: Home) -> None:
+    assert call("run", "s.yaml", "--set", "model.channels=3") == (
+        "model.channels: 3, but the images of digits have 1 (greyscale);"
+        " set model.channels: 1, or dataset.channels: 3 to convert them\n"
+    )
+    assert_nothing_left(home)
+
+
+def test_fewer_images_than_a_batch(call: Call, home: Home, pictures: Path) -> None:
+    assert call("run", "s.yaml", "--set", "training.batch_size=21") == (
+        "training.batch_size: 21, but only 20 images train; lower it or give more images\n"
+    )
+    assert_nothing_left(home)
+
+
+def test_missing_and_empty_image_folder(call: Call, home: Home, pictures: Path, tmp_path: Path) -> None:
+    assert call("run", "s.yaml", "--set", "dataset.path=gone") == f"dataset.path: {tmp_path}/gone: no such folder\n"
+    assert call("run", "s.yaml", "--set", "dataset.path=s.yaml") == f"dataset.path: {tmp_path}/s.yaml: no such folder\n"
+    Path("empty").mkdir()
+    assert call("run", "s.yaml", "--set", "dataset.path=empty") == (
+        f"dataset.path: {tmp_path}/empty: holds no images (.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp)\n"
+    )
+    assert call("run", "s.yaml", "--set", "dataset.classes=[cats]") == (
+        f"dataset.classes: {tmp_path}/pictures has no class cats; it has no subfolders with images\n"
+    )
+    assert_nothing_left(home)
+
+
+def test_broken_pictures_are_named(call: Call, home: Home, pictures: Path) -> None:
+    file = (pictures / "07.png").absolute()
+    whole = file.read_bytes()
+
+    def reason() -> str:
+        begin, _, rest = call("run", "s.yaml").partition(f"{file}: not a readable image (")
+        assert begin == "dataset.path: "
+        assert rest.endswith(")\n")
+        assert rest.count("\n") == 1
+        return rest[:-2]
+
+    file.write_bytes(b"no picture at all")
+    assert reason() == f"cannot identify image file '{file}'"
+    file.write_bytes(whole[: len(whole) // 2])
+    assert reason() == "image file is truncated"
+    file.unlink()
+    file.symlink_to("gone.png")
+    assert reason() == f"[Errno 2] No such file or directory: '{file}'"
+    file.unlink()
+    file = file.with_suffix(".bmp")
+    Image.new("RGB", (20, 20)).save(file)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:18] + (2**20).to_bytes(4, "little") * 2 + whole[26:])  # claims a million pixels a side
+    assert reason() == (
+        "Image size (1099511627776 pixels) exceeds limit of 178956970 pixels, could be decompression bomb DOS attack."
+    )
+    assert_nothing_left(home)
+
+
+def test_pictures_without_permission(call: Call, home: Home, pictures: Path) -> None:
+    file = (pictures / "07.png").absolute()
+    file.chmod(0)
+    done = in_subprocess("run", "s.yaml", before=without_root_rights())
+    message = f"dataset.path: {file}: not a readable image ([Errno 13] Permission denied: '{file}')\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    pictures.chmod(0)
+    done = in_subprocess("run", "s.yaml", before=without_root_rights())
+    pictures.chmod(0o755)
+    message = f"dataset.path: {pictures.absolute()}: cannot be read (Permission denied)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    assert_nothing_left(home)
+
+
+def test_a_set_that_cannot_be_downloaded(call: Call, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading a:\nTried b:\nno route\n")
+
+    datasets = SimpleNamespace(MNIST=refuse)
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=datasets))  # importing it takes 3 s
+    assert call("run", "s.yaml", "--set", "dataset.name=mnist", "--set", "dataset.data_dir=here") == (
+        f"downloading mnist to {Path('here').absolute()}\n"
+        f"dataset.data_dir: mnist is not in {Path('here').absolute()} and could not be downloaded"
+        " (Error downloading a: Tried b: no route); name the folder that holds it with --set dataset.data_dir=FOLDER\n"
+    )
+    assert_nothing_left(home)

@@ -1,0 +1,218 @@
+"""Every command that trains nothing: data on stdout, messages on stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bad_calls import GOOD
+from click.testing import CliRunner, Result
+
+from gansweep.cli.main import COMMANDS, cli
+from gansweep.plan.loader import known_keys, load
+from gansweep.records.layout import Home
+from gansweep.schedule.prepare import make_plan, write_trials
+
+GRID = GOOD + "search: {method: grid, over: {training.beta1: [0.1, 0.5]}}\nreplicates: 2\n"
+
+
+@pytest.fixture(autouse=True)
+def _work_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    Path("s.yaml").write_text(GRID)
+
+
+def call(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, list(map(str, arguments)), prog_name="gansweep")
+    assert result.exit_code == code, result.output
+    return result
+
+
+def plan_document(*arguments: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(call("plan", "s.yaml", "--no-timing", "--json", *arguments).stdout)
+    return document
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda words: " ".join(words) or "all")
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(command: tuple[str, ...], option: str) -> None:
+    result = call(*command, option)
+    assert result.stdout.startswith(f"Usage: gansweep {' '.join([*command, '[OPTIONS]'])}")
+    assert result.stderr == ""
+    if not command:
+        assert all(re.search(rf"^  {name} +\S", result.stdout, re.MULTILINE) for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_and_their_options_have_help(command: str) -> None:
+    context = cli.make_context("gansweep", [command], resilient_parsing=True)
+    loaded = cli.get_command(context, command)
+    assert loaded is not None
+    assert loaded.name == command
+    assert loaded.help
+    assert COMMANDS[command][1].endswith(".")
+    for parameter in loaded.params:
+        if parameter.param_type_name == "option":
+            assert getattr(parameter, "help", None), f"{command} {parameter.name} has no help"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run",), "Missing argument 'FILE'."),
+        (("show",), "Missing argument 'TRIAL'."),
+        (("status", "a", "b"), "Got unexpected extra argument (b)"),
+        (("plan", "s.yaml", "--no-such"), "No such option '--no-such'."),
+        (("frobnicate",), "No such command 'frobnicate'."),
+        (("ui", "--port", "0"), "Invalid value for '--port': 0 is not in the range 1<=x<=65535."),
+    ],
+)
+def test_usage_errors_exit_with_2(arguments: tuple[str, ...], message: str) -> None:
+    result = call(*arguments, code=2)
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {message[:-1]}")
+
+
+def test_init_then_validate(home: Home) -> None:
+    result = call("init", "new.yaml")
+    assert (result.stdout, result.stderr) == ("", "wrote new.yaml; try `gansweep plan new.yaml`\n")
+    result = call("validate", "new.yaml", "--set", "name=mine")
+    assert (result.stdout, result.stderr) == ("", "new.yaml: mine, 6 trials\n")
+    assert call("init").stderr == "wrote sweep.yaml; try `gansweep plan sweep.yaml`\n"
+    assert not home.path.exists()
+
+
+def test_plan_as_text() -> None:
+    result = call("plan", "s.yaml", "--no-timing")
+    assert result.stderr == ""
+    lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert lines[0] == ["trial", "beta1", "seed", "steps", "params", "G", "params", "D", "ms/step", "state"]
+    assert [row[1:3] for row in lines[2:6]] == [["0.1", "0"], ["0.1", "1"], ["0.5", "0"], ["0.5", "1"]]
+    tail = result.stdout.split("data ")[1].splitlines()
+    assert re.fullmatch(r" +1,797 images of 1×16×16, fingerprint [0-9a-f]{16}", tail[0])
+    assert re.fullmatch(r"to train  4 of 4 trials, \d+ at a time", tail[1])
+    assert re.fullmatch(r"disk      up to \d+ [kM]B", tail[2])
+
+
+def test_plan_as_json() -> None:
+    document = plan_document()
+    assert document["sweep"] == "s"
+    assert document["cost"].keys() == {"wall_s", "disk_bytes", "pending"}
+    assert (document["cost"]["wall_s"], document["cost"]["pending"]) == (None, 4)
+    ids = [trial["id"] for trial in document["trials"]]
+    assert len(set(ids)) == 4
+    first = document["trials"][0]
+    assert re.fullmatch(r"[0-9a-f]{12}", first.pop("id"))
+    assert first.pop("parameters").keys() == {"generator", "discriminator"}
+    assert first == {
+        "varied": {"training.beta1": 0.1},
+        "seed": 0,
+        "steps": 10,
+        "finished": False,
+        "seconds_a_step": None,
+    }
+    longer = plan_document("--set", "training.steps=20")
+    assert [t["id"] for t in longer["trials"]] == ids
+
+
+def test_a_long_plan_is_cut_in_text_and_whole_in_json() -> None:
+    assert "and 10 more (all with --json)" in call("plan", "s.yaml", "--no-timing", "--set", "replicates=25").stdout
+    assert len(plan_document("--set", "replicates=25")["trials"]) == 50
+
+
+@pytest.mark.slow
+def test_plan_times_real_steps() -> None:
+    command = [sys.executable, "-m", "gansweep.cli", "plan", "s.yaml", "--json"]
+    command += ["--set", "resources.max_concurrent=1", "--set", "training.steps=1000"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    (seconds,) = {trial["seconds_a_step"] for trial in document["trials"]}  # one shape, timed once
+    assert 0 < seconds < 1
+    assert document["cost"]["wall_s"] == pytest.approx(15 + 4 * 1000 * seconds)
+
+
+def test_status_of_nothing(home: Home) -> None:
+    result = call("status")
+    assert (result.stdout, result.stderr) == ("", f"no sweeps in {home.path}; `gansweep run FILE` begins one\n")
+    assert json.loads(call("status", "--json").stdout) == {"sweeps": []}
+    assert not home.path.exists()
+
+
+def test_status_and_show_of_what_never_ran(home: Home) -> None:
+    plan = make_plan(load(Path("s.yaml")), home)
+    write_trials(plan, "gansweep run s.yaml", ())
+    trial = plan.trials[3].trial.id
+    (sweep,) = json.loads(call("status", "--json").stdout)["sweeps"]
+    assert (sweep["sweep"], sweep["trials"], sweep["pending"], sweep["running"]) == ("s", 4, 4, 0)
+    assert json.loads(call("status", "s", "--json").stdout)["trials"][3] == {
+        "id": trial, "varied": {"training.beta1": 0.5}, "seed": 1, "outcome": "pending", "verdict": None,
+        "reason": "", "step": 0, "steps_total": 10, "run_id": None, "metrics": {},
+    }  # fmt: skip
+    assert call("status", "s").stdout.endswith("4 trials: 4 pending\n")
+    shown = json.loads(call("show", trial[:8], "--json").stdout)
+    assert (shown["id"], shown["sweep"], shown["deaths"], shown["checkpoint"]) == (trial, "s", 0, None)
+    text = call("show", f"s/{trial}").stdout
+    assert re.search(r"^varied +beta1=0\.5 seed=1$", text, re.MULTILINE)
+    assert re.search(r"^run it alone +gansweep run .*--set training\.beta1=0\.5$", text, re.MULTILINE)
+
+
+def test_doctor() -> None:
+    result = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = {f["what"]: f for f in json.loads(result.stdout)}
+    assert found.keys() >= {"python", "gansweep", "torch", "ray", "mlflow", "cores", "GPUs", "home", "disk", "port"}
+    assert result.exit_code == (0 if all(f["good"] for f in found.values()) else 1)
+    lines = CliRunner().invoke(cli, ["doctor"]).stdout.splitlines()
+    assert len(lines) == len(found)
+    assert all(re.match(r"(ok  |BAD ) \S", line) for line in lines)
+    broken = CliRunner().invoke(cli, ["doctor", "--home", "s.yaml/home"])
+    assert broken.exit_code == 1
+    assert "cannot be written (Not a directory); name another folder with --home" in broken.stdout
+
+
+def test_schema_accepts_the_shipped_sweeps_and_refuses_unknown_keys(checkout: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from ruamel.yaml import YAML
+
+    schema = json.loads(call("schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    files = [checkout / "gansweep/plan/template.yaml", *sorted((checkout / "sweeps").rglob("*.yaml"))]
+    assert len(files) > 3
+    for file in files:
+        assert [e.message for e in validator.iter_errors(YAML(typ="safe").load(file))] == [], file
+    bad = YAML(typ="safe").load(files[0]) | {"modle": {}}
+    assert [e.message for e in validator.iter_errors(bad)] == [
+        "Additional properties are not allowed ('modle' was unexpected)"
+    ]
+    assert {key for key in known_keys() if "." not in key} == set(schema["properties"])
+
+
+def completions(*words: str) -> list[str]:
+    environment = {**os.environ, "_GANSWEEP_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("gansweep", *words))}
+    script = Path(sys.executable).with_name("gansweep")
+    done = subprocess.run([script], env={**environment, "COMP_CWORD": str(len(words))}, capture_output=True, text=True)
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_shell_completion() -> None:
+    script = Path(sys.executable).with_name("gansweep")
+    source = {**os.environ, "_GANSWEEP_COMPLETE": "bash_source"}
+    done = subprocess.run([script], env=source, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert completions("s") == ["status", "show", "stop", "sync", "schema"]
+    assert completions("run", "s.yaml", "--t") == ["--tracking-uri", "--time-budget"]
+    if bash := shutil.which("bash"):
+        program = f"source completion && complete -p gansweep && cd {Path.cwd()}"
+        Path("completion").write_text(done.stdout)
+        shown = subprocess.run([bash, "-c", program], capture_output=True, text=True)
+        assert "_gansweep_completion gansweep" in shown.stdout, shown.stderr

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet, Source, prepare, split_sizes
+
+
+def picture(mode: str = "RGB", colour: object = (200, 100, 50), size: tuple[int, int] = (16, 16)) -> Image.Image:
+    return Image.new(mode, size, colour)  # type: ignore[arg-type]
+
+
+def refusal(prepared: Callable[..., ImageSet], **changes: object) -> str:
+    with pytest.raises(UserError) as caught:
+        prepared(**changes)
+    return str(caught.value)
+
+
+def test_digits_are_the_whole_embedded_set(digits: ImageSet) -> None:
+    pixels, labels = digits.load(), digits.labels()
+    assert (pixels.shape, pixels.dtype) == ((1797, 1, 32, 32), np.uint8)
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert digits.classes == tuple("0123456789")
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_equal_those_of_scikit_learn(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    expected = np.minimum(load_digits().images * 16, 255).astype(np.uint8)
+    ours = prepare(Source("digits", 16), tmp_path)
+    resized = [np.asarray(Image.fromarray(e).resize((16, 16), Image.Resampling.BICUBIC)) for e in expected]
+    np.testing.assert_array_equal(ours.load()[:, 0], resized)
+    np.testing.assert_array_equal(ours.labels(), load_digits().target)
+
+
+def test_mnist_equals_its_own_files(shared_data: Path, tmp_path: Path) -> None:
+    found = prepare(Source("mnist", 28, data_dir=str(shared_data)), tmp_path)
+    raw = np.fromfile(shared_data / "MNIST/raw/train-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 1, 28, 28)
+    labels = np.fromfile(shared_data / "MNIST/raw/train-labels-idx1-ubyte", np.uint8)[8:]
+    np.testing.assert_array_equal(found.load(), raw)
+    np.testing.assert_array_equal(found.labels(), labels)
+
+
+def test_photographs_become_squares(shared_data: Path, root: Path, prepared: Callable[..., ImageSet]) -> None:
+    for file in sorted((shared_data / "natural_images" / "person").iterdir())[:5]:
+        shutil.copy(file, root)
+    pixels = prepared(image_size=64).load()
+    assert pixels.shape == (5, 3, 64, 64)
+    assert pixels.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (picture(), [200, 100, 50]),
+        (picture("RGBA", (200, 100, 50, 0)), [200, 100, 50]),
+        (picture("L", 70), [70]),
+        (picture("LA", (70, 9)), [70]),
+        (picture("1", 1), [255]),
+        (picture("I;16", 0x4600), [0x46]),
+        (picture().quantize(4), [200, 100, 50]),
+        (picture("P", 0), [0, 0, 0]),
+    ],
+    ids=["RGB", "RGBA", "greyscale", "greyscale with alpha", "two colours", "16 bits", "palette", "empty palette"],
+)
+def test_reads_every_mode(
+    root: Path, prepared: Callable[..., ImageSet], image: Image.Image, expected: list[int]
+) -> None:
+    image.save(root / "a.png")
+    pixels = prepared().load()
+    assert pixels.shape == (1, len(expected), 16, 16)
+    assert pixels[0, :, 8, 8].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("suffix", "tolerance"), [("jpg", 3), ("jpeg", 3), ("bmp", 0), ("webp", 9), ("gif", 0), ("TIFF", 0)]
+)
+def test_reads_every_format(root: Path, prepared: Callable[..., ImageSet], suffix: str, tolerance: int) -> None:
+    picture().save(root / f"a.{suffix}")
+    pixels = prepared().load().astype(int)
+    assert np.abs(pixels[0, :, 8, 8] - [200, 100, 50]).max() <= tolerance
+
+
+def test_channels_can_be_asked_for(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    picture().save(root / "a.png")
+    picture("L", 70).save(root / "b.png")
+    assert prepared(channels=1).load()[:, :, 0, 0].tolist() == [[124], [70]]  # ITU-R 601 luma
+    assert prepared(channels=3).load()[:, :, 0, 0].tolist() == [[200, 100, 50], [70, 70, 70]]
+    assert prepared().channels == 3  # the first picture speaks for the set
+
+
+def test_keeps_the_middle_square(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    wide = np.zeros((16, 40), np.uint8)
+    wide[:, 12:28] = 200
+    Image.fromarray(wide).save(root / "a.png")
+    Image.fromarray(wide.T.copy()).save(root / "b.png")
+    assert (prepared().load() == 200).all()
+
+
+def test_turns_pictures_as_their_exif_says(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    upright = np.zeros((16, 16), np.uint8)
+    upright[:8] = 200  # bright above
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90° clockwise
+    Image.fromarray(np.rot90(upright).copy()).save(root / "a.png", exif=exif)
+    np.testing.assert_array_equal(prepared().load()[0, 0], upright)
+
+
+def test_subfolders_are_classes(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    for name, shade in (("b", 20), ("a", 10), ("c/deep", 30)):
+        (root / name).mkdir(parents=True)
+        picture("L", shade).save(root / name / "1.png")
+    (root / "no images").mkdir()
+    (root / "no images" / "notes.txt").write_text("")
+    found = prepared()
+    assert found.classes == ("a", "b", "c")
+    assert found.labels().tolist() == [0, 1, 2]
+    assert found.load()[:, 0, 0, 0].tolist() == [10, 20, 30]
+    some = prepared(classes=("c", "a"))
+    assert some.classes == ("a", "c")
+    assert some.load()[:, 0, 0, 0].tolist() == [10, 30]
+
+
+def test_a_folder_named_like_an_image_is_a_folder(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    (root / "set.png").mkdir()
+    picture().save(root / "set.png" / "a.png")
+    assert prepared().classes == ("set.png",)
+
+
+def test_missing_classes_are_named(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    (root / "a").mkdir()
+    picture().save(root / "a" / "1.png")
+    assert refusal(prepared, classes=("a", "x", "y")) == f"dataset.classes: {root} has no class x, y; it has a"
+    (root / "a" / "1.png").rename(root / "1.png")
+    assert refusal(prepared, classes=("a",)) == (
+        f"dataset.classes: {root} has no class a; it has no subfolders with images"
+    )
+
+
+def test_a_missing_and_an_empty_folder_say_so(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    (root / "notes.txt").write_text("no image")
+    assert refusal(prepared) == (
+        f"dataset.path: {root}: holds no images (.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp)"
+    )
+    assert refusal(prepared, path=str(root / "x")) == f"dataset.path: {root / 'x'}: no such folder"
+    assert refusal(prepared, path=str(root / "notes.txt")) == f"dataset.path: {root / 'notes.txt'}: no such folder"
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp", "gif", "tiff"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        truncated,
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"no image at all"),
+        lambda file: (file.unlink(), file.symlink_to("gone")),
+    ],
+    ids=["truncated", "empty", "text", "dangling link"],
+)
+def test_a_file_that_is_no_image_is_named(
+    root: Path, prepared: Callable[..., ImageSet], suffix: str, spoil: Callable[[Path], object]
+) -> None:
+    picture().save(root / f"a.{suffix}")
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    file = root / f"b.{suffix}"
+    Image.fromarray(noise).save(file)
+    spoil(file)
+    message = refusal(prepared)
+    assert message.startswith(f"dataset.path: {file}: not a readable image (")
+    assert "\n" not in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("place", ["", "a", "a/1.png"])
+def test_what_may_not_be_read_is_named(root: Path, prepared: Callable[..., ImageSet], place: str) -> None:
+    (root / "a").mkdir()
+    (root / "b").mkdir()
+    for name in ("a", "b"):
+        picture().save(root / name / "1.png")
+    (root / place).chmod(0)
+    try:
+        message = refusal(prepared)
+    finally:
+        (root / place).chmod(0o755)
+    assert message.startswith(f"dataset.path: {root / place}: ")
+    assert "ermission denied" in message
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "sizes"), [(100, 0.0, (100, 0)), (100, 0.25, (75, 25)), (9, 0.1, (8, 1)), (3, 0.5, (1, 2))]
+)
+def test_split_sizes(images: int, share: float, sizes: tuple[int, int]) -> None:
+    assert split_sizes(images, share) == sizes

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from gansweep.gan.sampling import GAP, evaluating, grid_png, sample
+from gansweep.gan.training import Trainer
+
+
+def test_touches_neither_random_streams_nor_running_statistics(make_trainer: Callable[..., Trainer]) -> None:
+    trainer = make_trainer()
+    trainer.train_step()
+    before, global_before = {k: v.clone() for k, v in trainer.state().items()}, torch.get_rng_state()
+    images = sample(trainer.generator, trainer.fixed_noise)
+    assert (images.shape, images.dtype) == ((64, 1, 16, 16), np.uint8)
+    assert trainer.generator.training
+    assert torch.equal(torch.get_rng_state(), global_before)
+    for name, tensor in trainer.state().items():
+        assert torch.equal(tensor, before[name]), name
+    np.testing.assert_array_equal(sample(trainer.generator, trainer.fixed_noise), images)
+
+
+def test_maps_the_range_and_nan_to_bytes() -> None:
+    values = torch.tensor([-1.0, 0.0, 1.0, float("nan"), 2.0, -2.0]).view(1, 1, 2, 3)
+    assert sample(nn.Identity(), values).flatten().tolist() == [0, 128, 255, 0, 255, 0]
+
+
+def test_training_mode_comes_back_after_an_error() -> None:
+    network = nn.Identity()
+    with pytest.raises(ZeroDivisionError), evaluating(network):
+        print(1 / int(network.training))
+    assert network.training
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("n", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (5, 3, 2), (9, 3, 3), (64, 8, 8)])
+def test_a_grid_shows_every_image_row_by_row(channels: int, n: int, columns: int, rows: int) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (n, channels, 5, 4), np.uint8)
+    sheet = np.asarray(Image.open(io.BytesIO(grid_png(images))))
+    assert sheet.shape[:2] == (rows * (5 + GAP) - GAP, columns * (4 + GAP) - GAP)
+    white = np.ones(sheet.shape[:2], bool)
+    for i, image in enumerate(images):
+        top, left = i // columns * (5 + GAP), i % columns * (4 + GAP)
+        shown = sheet[top : top + 5, left : left + 4].reshape(5, 4, channels).transpose(2, 0, 1)
+        np.testing.assert_array_equal(shown, image)
+        white[top : top + 5, left : left + 4] = False
+    assert (sheet[white] == 255).all()

@@ -1,0 +1,102 @@
+"""The queue that hands trials to Ray Tune."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from gansweep.schedule.searcher import MAX_RETRIES, TrialQueue
+
+FINISHED = Searcher.FINISHED
+
+
+class Log:
+    """What the queue told of: (job id, deaths)."""
+
+    def __init__(self) -> None:
+        self.died: list[tuple[str, int]] = []
+        self.given_up: list[tuple[str, int]] = []
+
+    def queue(self, *ids: str) -> TrialQueue:
+        return TrialQueue(
+            [{"id": i} for i in ids],
+            lambda job, deaths: self.died.append((job["id"], deaths)),
+            lambda job, deaths: self.given_up.append((job["id"], deaths)),
+        )
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def suggested(queue: TrialQueue, trial: str) -> Any:
+    job = queue.suggest(trial)
+    return job["id"] if isinstance(job, dict) else job
+
+
+def test_hands_out_each_job_once_in_order(log: Log) -> None:
+    queue = log.queue("a", "b")
+    assert [suggested(queue, t) for t in ("1", "2", "3")] == ["a", "b", None]
+    queue.on_trial_complete("1", {"outcome": "completed"})
+    assert queue.suggest("4") is None, "b may still die and come back"
+    queue.on_trial_complete("2", {"outcome": "completed"})
+    assert queue.suggest("5") == FINISHED
+    assert log.died == []
+
+
+def test_an_empty_queue_is_finished_at_once(log: Log) -> None:
+    assert log.queue().suggest("1") == FINISHED
+
+
+def test_a_death_is_tried_again_three_times_and_then_given_up(log: Log) -> None:
+    queue = log.queue("a", "b")
+    for attempt in range(1 + MAX_RETRIES):
+        trial = f"a{attempt}"
+        assert suggested(queue, trial) == "a"
+        if attempt == 0:
+            assert suggested(queue, "b0") == "b"  # a dead job goes to the end of the queue
+            queue.on_trial_complete("b0", {"outcome": "completed"})
+        assert log.given_up == []
+        queue.on_trial_complete(trial, error=True)
+    assert MAX_RETRIES == 3
+    assert log.died == [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
+    assert log.given_up == [("a", 4)]
+    assert queue.suggest("more") == FINISHED
+
+
+def test_others_go_first(log: Log) -> None:
+    queue = log.queue("a", "b", "c")
+    assert suggested(queue, "1") == "a"
+    queue.on_trial_complete("1", error=True)
+    assert [suggested(queue, t) for t in ("2", "3", "4")] == ["b", "c", "a"]
+
+
+def test_deaths_are_counted_job_by_job(log: Log) -> None:
+    queue = log.queue("a", "b")
+    for trial in ("1", "2"):
+        queue.suggest(trial)
+        queue.on_trial_complete(trial, error=True)
+    assert log.died == [("a", 1), ("b", 1)]
+
+
+def test_a_drained_queue_hands_out_nothing_even_while_trials_run(log: Log) -> None:
+    queue = log.queue("a", "b")
+    queue.suggest("1")
+    queue.drain()
+    assert queue.suggest("2") == FINISHED
+    queue.on_trial_complete("1", error=True)
+    assert queue.suggest("3") == FINISHED
+
+
+def test_an_unknown_trial_is_ignored(log: Log) -> None:
+    queue = log.queue("a")
+    queue.on_trial_complete("never suggested", error=True)
+    assert log.died == []
+
+
+def test_can_be_pickled_by_tune(log: Log) -> None:
+    pickle.dumps(log.queue("a"))

@@ -1,0 +1,38 @@
+"""The house stays as it was laid: who imports whom, and how long and how explained a module is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "gansweep").rglob("*.py"))
+LONGEST = 350  # lines
+
+
+def test_imports_keep_to_the_layers() -> None:
+    command = [Path(sys.executable).with_name("lint-imports"), "--config", "setup.cfg", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
+def test_modules_say_what_they_are_for_and_are_short(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST
+    if module.name == "__init__.py":
+        assert not text or ast.get_docstring(ast.parse(text))
+    else:
+        assert ast.get_docstring(ast.parse(text)), "no docstring"
+
+
+def test_the_house_has_no_other_rooms() -> None:
+    rooms = {path.name for path in (ROOT / "gansweep").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms <= {"plan", "gan", "health", "records", "tracking", "schedule", "report", "cli"}
+    loose = {path.name for path in (ROOT / "gansweep").glob("*.py")}
+    assert loose == {"__init__.py", "errors.py"}

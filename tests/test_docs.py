@@ -1,0 +1,52 @@
+"""What the documents say is what is there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gansweep.cli.main import COMMANDS
+from gansweep.plan.loader import known_keys
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_relative_links_and_pictures_resolve(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)", text) + re.findall(r'(?:src|href)="([^"#]+)"', text)
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert not missing
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"`gansweep {name}" not in text] == []
+
+
+def test_every_key_of_a_sweep_file_stands_in_its_document() -> None:
+    text = (ROOT / "docs" / "sweep-files.md").read_text()
+    words = set(re.findall(r"\w+", text))
+    assert [key for key in known_keys() if not set(key.split(".")) <= words] == []
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert commands == [
+        "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gansweep run sweeps/lr_grid.yaml",
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest",
+    ]
+
+
+def test_the_speed_table_is_what_was_measured() -> None:
+    spec = importlib.util.spec_from_file_location("table", ROOT / "tests" / "benchmarks" / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.table(json.loads((ROOT / "docs" / "speed.json").read_text())) in (ROOT / "README.md").read_text()

@@ -1,0 +1,83 @@
+"""What is installed: the package and nothing else. Built from a copy, so that the working tree stays clean."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def checked(command: Sequence[str | Path], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git tracks or would track."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs git and a checkout")
+    copy = tmp_path_factory.mktemp("tree")
+    listing = checked(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT)
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(tree: Path) -> Path:
+    checked([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"], tree)
+    (built,) = (tree / "dist").glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(tree: Path, wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gansweep"}
+    modules = {str(path.relative_to(tree)) for path in (tree / "gansweep").rglob("*.py")}
+    assert {name for name in names if name.startswith("gansweep/")} == {*modules, "gansweep/plan/template.yaml"}
+
+
+def test_the_wheel_works_without_the_tree(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked elsewhere it is the gansweep that is imported, and it finds its template."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    program = f"""
+import sys
+sys.path.insert(0, {str(site)!r})
+import gansweep
+assert gansweep.__file__.startswith({str(site)!r}), gansweep.__file__
+from gansweep.cli.main import cli
+cli(["init", "new.yaml"], standalone_mode=False)
+cli(["validate", "new.yaml"], standalone_mode=False)
+"""
+    checked([sys.executable, "-c", program], tmp_path)
+    assert (tmp_path / "new.yaml").read_text() == (ROOT / "gansweep/plan/template.yaml").read_text()
+
+
+def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
+    files = zipfile.ZipFile(wheel)
+    info = next(name.split("/")[0] for name in files.namelist() if ".dist-info/" in name)
+    metadata = files.read(f"{info}/METADATA").decode()
+    assert "Name: gansweep\n" in metadata
+    assert "Requires-Python: >=3.11\n" in metadata
+    needed = {line.split(": ")[1].split(">")[0] for line in metadata.splitlines() if line.startswith("Requires-Dist")}
+    assert {"torch", "ray[tune]", "mlflow", "click", "pydantic"} <= needed
+    assert files.read(f"{info}/entry_points.txt").decode() == "[console_scripts]\ngansweep = gansweep.cli.main:main\n"
+
+
+@pytest.mark.parametrize("folder", ["analysis", "tests", "sweeps", "docs"])
+def test_no_other_folder_can_be_imported(folder: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import {folder}"], cwd=tmp_path, capture_output=True, text=True)
+    assert f"No module named '{folder}'" in done.stderr
