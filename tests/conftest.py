@@ -34,12 +34,3 @@ def home(tmp_path: Path) -> Home:
 def checkout() -> Path:
     """The repository's root."""
     return Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="session")
-def shared_data(checkout: Path) -> Path:
-    """Real images: MNIST, and people in natural_images. In CI they are never missing."""
-    folder = checkout.parent / "shared" / "data"
-    if not folder.is_dir():
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{folder} is missing")
-    return folder

@@ -16,6 +16,8 @@ import click
 
 from gansweep.cli import options
 from gansweep.errors import UserError
+from gansweep.records.layout import Home, read_json
+from gansweep.tracking.store import local_uri
 
 START_S = 90.0
 
@@ -31,15 +33,13 @@ START_S = 90.0
 )
 def ui(home_path: Path, port: int, browse: bool) -> None:
     """Serve the MLflow UI on the local store, to this machine only, until Ctrl-C."""
-    from gansweep.tracking import store
-
     home = options.home_of(home_path)
     if not home.database.exists():
         raise UserError(f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first")
     _check_port(port)
     url = f"http://127.0.0.1:{port}"
     click.echo("starting the MLflow UI", err=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.local_uri(home)]
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(home)]
     command += ["--default-artifact-root", home.artifacts.as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Without job execution it is two processes instead of ten, and up in half the time.
@@ -54,12 +54,14 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _wait_until_up(server, url)
-        click.echo(url)
+        links = _links(home, url) or {"MLflow": url}
+        for name, link in links.items():
+            click.echo(f"{name}  {link}")
         click.echo("Ctrl-C ends it", err=True)
         if browse:
             import webbrowser
 
-            webbrowser.open(url)
+            webbrowser.open(next(iter(links.values())) if len(links) == 1 else url)
         assert server.stderr is not None
         for _ in server.stderr:  # drain, so that it never blocks
             pass
@@ -67,6 +69,16 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
         sys.exit(130)
     finally:
         _end(server)
+
+
+def _links(home: Home, url: str) -> dict[str, str]:
+    """Sweep → its page, in MLflow's model-training view (its default view is about language models)."""
+    found = {folder.name: read_json(folder.tracking) for folder in home.sweeps()}
+    return {
+        name: f"{url}/#/experiments/{tracking['experiment_id']}/runs?workflowType=machine_learning"
+        for name, tracking in found.items()
+        if tracking.get("uri") == local_uri(home)
+    }
 
 
 def _check_port(port: int) -> None:

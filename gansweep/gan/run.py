@@ -61,6 +61,8 @@ class Run:
             self._saved_step = self._trainer.step if found else None
             _sweep_up(folder)
             folder.outcome.unlink(missing_ok=True)  # it has not ended any more
+            if self.step == 0:
+                self._record_samples()  # what training begins from; MLflow's slider begins there as well
         except BaseException:
             self._lock.close()
             raise

@@ -100,7 +100,7 @@ class Plan:
             steps, images = planned.trial.steps, planned.images
             checkpoints = min(keep + 1, -(-steps // cadence.checkpoints)) + 1
             grid = int(64 * images.channels * images.image_size**2 * SAMPLE_SHARE)
-            samples = -(-steps // cadence.samples) * grid * 6  # MLflow's copies are enlarged
+            samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
             journal = -(-steps // cadence.metrics) * 1_000
             total += checkpoints * planned.checkpoint_bytes + samples + journal
         return total
@@ -133,7 +133,7 @@ def check_disk(plan: Plan, home: Home) -> None:
     free = shutil.disk_usage(place).free
     if plan.disk_bytes > free:
         raise UserError(
-            f"{home.path}: the plan needs up to {plan.disk_bytes / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free;"
+            f"{home.path}: the plan needs up to {plan.disk_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free;"
             " lower retention.checkpoints, or name another disk with --home"
         )
 

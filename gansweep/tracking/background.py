@@ -10,6 +10,7 @@ from gansweep.tracking.publisher import Publisher
 
 PAUSE_S = 2.0
 LONGEST_PAUSE_S = 30.0
+RETRIES_S = 15.0  # at the end, of a store that does not take records
 
 
 class Background:
@@ -26,9 +27,9 @@ class Background:
 
     def finish(self, wait_s: float) -> bool:
         """Publish what is left, for at most so long; whether the store has everything."""
-        deadline = time.monotonic() + wait_s
         self._over.set()
         self._thread.join(wait_s)
+        deadline = time.monotonic() + min(wait_s, RETRIES_S)
         while not self._thread.is_alive():
             if self._try(running=False):
                 return True

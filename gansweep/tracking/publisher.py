@@ -119,7 +119,14 @@ class Publisher:
             self.connect()
             assert self._client is not None
             states = [self._publish_trial(self._client, trial) for trial in self._folder.planned()]
-            self._client.update_run(self.parent, status=_parent_status(states, running))
+            self._mark_parent(self._client, _parent_status(states, running))
+
+    def _mark_parent(self, client: MlflowClient, status: str) -> None:
+        if status in ("FINISHED", "FAILED"):
+            ends = [ended.time for trial in self._folder.planned() if (ended := outcome.read(trial))]
+            client.set_terminated(self.parent, status, int(max(ends) * 1000))
+        else:
+            client.update_run(self.parent, status=status)
 
     def _find_experiment(self, client: MlflowClient) -> str:
         name = self._folder.name
@@ -163,8 +170,9 @@ class Publisher:
         from mlflow.entities import Param
 
         trial = read_json(folder.trial)
-        name = ", ".join(f"{k.rpartition('.')[2]}={_short(v)}" for k, v in trial["varied"].items())
         seed = trial["config"]["seed"]
+        # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
+        name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {seed}"])
         tags = {
             "gansweep.sweep": trial["sweep"],
             "gansweep.trial_id": folder.id,
@@ -175,8 +183,7 @@ class Publisher:
             "mlflow.parentRunId": self.parent,
             "mlflow.user": "gansweep",
         }
-        run_name = f"{name}, seed {seed}" if name else f"seed {seed}"
-        run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=run_name)
+        run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=name)
         parameters = {**_flat(trial["config"]), **_flat({"parameters": trial["parameters"]})}
         client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
         self._known[folder.id] = run.info.run_id

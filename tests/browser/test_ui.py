@@ -40,7 +40,7 @@ resources: {cpus: 1, gpus: 0}
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 SWITCHES += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PATIENCE_MS = 30_000  # for a page, on a loaded machine
-LAST = "learning_rate=0.002, beta1=0.5, seed 0"
+LAST = "0.002 · 0.5 · seed 0"
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +63,16 @@ def swept(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 @pytest.fixture(scope="module")
-def address(swept: Service) -> Iterator[str]:
-    """Of the UI, as `gansweep ui` prints it. At the end Ctrl-C ends all that it began."""
+def link(swept: Service) -> Iterator[str]:
+    """To the sweep, as `gansweep ui` prints it. At the end Ctrl-C ends all that it began."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ui = swept.start("ui", "--port", port, "--no-open")
     assert ui.stdout is not None
     try:
-        url = ui.stdout.readline().strip()
-        assert url == f"http://127.0.0.1:{port}", ui.communicate(timeout=10)
+        name, _, url = ui.stdout.readline().strip().partition("  ")
+        assert (name, url.partition("/#/")[0]) == ("ten", f"http://127.0.0.1:{port}"), ui.communicate(timeout=10)
         yield url
         ui.send_signal(signal.SIGINT)
         assert ui.wait(20) == 130
@@ -83,12 +83,12 @@ def address(swept: Service) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(chromium: str, address: str) -> Iterator[Page]:
+def page(chromium: str, link: str) -> Iterator[Page]:
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=SWITCHES) as browser,
     ):
-        page = browser.new_page(viewport={"width": 1600, "height": 1000}, base_url=address)
+        page = browser.new_page(viewport={"width": 1600, "height": 1000}, base_url=link)
         page.set_default_timeout(PATIENCE_MS)
         yield page
 
@@ -117,11 +117,11 @@ def chart(page: Page, metric: str) -> Locator:
     return titled.locator("xpath=ancestor::div[.//*[contains(@class,'js-plotly-plot')]][1]")
 
 
-def test_the_experiment_lists_a_parent_with_its_ten_trials(page: Page, ids: dict[str, str], shots: Path) -> None:
-    page.goto(f"/#/experiments/{ids['experiment']}/runs?workflowType=machine_learning")
+def test_the_experiment_lists_a_parent_with_its_ten_trials(page: Page, link: str, shots: Path) -> None:
+    page.goto(link)
     expect(page.get_by_text("11 matching runs")).to_be_visible(timeout=PATIENCE_MS)
     parent = page.get_by_role("row").filter(has=page.get_by_role("link", name="ten", exact=True))
-    trials = page.get_by_role("row").filter(has=page.get_by_role("link", name="learning_rate="))
+    trials = page.get_by_role("row").filter(has=page.get_by_role("link", name=re.compile("· seed 0$")))
     expect(parent).to_be_visible()
     expect(trials).to_have_count(0)
     page.screenshot(path=shots / "1-experiment.png")
@@ -129,8 +129,8 @@ def test_the_experiment_lists_a_parent_with_its_ten_trials(page: Page, ids: dict
     expect(trials).to_have_count(10)
     names = {link.inner_text() for link in trials.get_by_role("link").all()}
     rates, betas = ("0.0001", "0.0002", "0.0005", "0.001", "0.002"), ("0", "0.5")
-    assert names == {f"learning_rate={r}, beta1={b}, seed 0" for r in rates for b in betas}
-    expect(page.get_by_text(re.compile(r"^\d+(ms|\.\ds|s)$"))).to_have_count(10)  # how long each took, never negative
+    assert names == {f"{r} · {b} · seed 0" for r in rates for b in betas}
+    expect(page.get_by_text(re.compile(r"^\d+(ms|\.\ds|s)$"))).to_have_count(11)  # how long each took, never negative
     page.screenshot(path=shots / "2-expanded.png")
 
 
@@ -164,16 +164,17 @@ def test_the_samples_have_a_step_slider(page: Page, ids: dict[str, str], shots: 
     page.goto(f"/#/experiments/{ids['experiment']}/runs/{ids['child']}/model-metrics")
     slider = page.get_by_role("slider").last
     slider.scroll_into_view_if_needed()
-    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("10", "30")
+    assert (slider.get_attribute("aria-valuemin"), slider.get_attribute("aria-valuemax")) == ("0", "30")
     shown = []
-    for step in (10, 20, 30):
-        slider.press("ArrowRight")
+    for step in (0, 10, 20, 30):
+        if step:
+            slider.press("ArrowRight")
         image = page.locator(f"img[src*='step%2B{step}%2B']")
         expect(image).to_be_visible()
         expect(slider).to_have_attribute("aria-valuenow", str(step))
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
         shown.append(image.screenshot(path=shots / f"6-samples-{step}.png"))
-    assert len(set(shown)) == 3, "every step has a picture of its own"
+    assert len(set(shown)) == 4, "every step has a picture of its own"
     page.screenshot(path=shots / "6-samples.png")
 
 

@@ -97,6 +97,11 @@ def test_pictures_without_permission(call: Call, home: Home, pictures: Path) -> 
     done = in_subprocess("run", "s.yaml", before=without_root_rights())
     message = f"dataset.path: {file}: not a readable image ([Errno 13] Permission denied: '{file}')\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    file.chmod(0o644)
+    (pictures / "below").mkdir(0)
+    done = in_subprocess("run", "s.yaml", before=without_root_rights())
+    message = f"dataset.path: {pictures.absolute() / 'below'}: cannot be read (Permission denied)\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
     pictures.chmod(0)
     done = in_subprocess("run", "s.yaml", before=without_root_rights())
     pictures.chmod(0o755)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,20 +39,18 @@ def test_digits_equal_those_of_scikit_learn(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours.labels(), load_digits().target)
 
 
-def test_mnist_equals_its_own_files(shared_data: Path, tmp_path: Path) -> None:
-    found = prepare(Source("mnist", 28, data_dir=str(shared_data)), tmp_path)
-    raw = np.fromfile(shared_data / "MNIST/raw/train-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 1, 28, 28)
-    labels = np.fromfile(shared_data / "MNIST/raw/train-labels-idx1-ubyte", np.uint8)[8:]
+def test_mnist_equals_its_own_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    raw, labels = rng.integers(0, 256, (30, 1, 28, 28), np.uint8), rng.integers(0, 10, 30, np.uint8)
+    folder = tmp_path / "data" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):  # torchvision asks for all four files
+        shape = np.array([2051, 30, 28, 28], ">i4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(shape + raw.tobytes())
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(np.array([2049, 30], ">i4").tobytes() + labels.tobytes())
+    found = prepare(Source("mnist", 28, data_dir=str(tmp_path / "data")), tmp_path)
     np.testing.assert_array_equal(found.load(), raw)
     np.testing.assert_array_equal(found.labels(), labels)
-
-
-def test_photographs_become_squares(shared_data: Path, root: Path, prepared: Callable[..., ImageSet]) -> None:
-    for file in sorted((shared_data / "natural_images" / "person").iterdir())[:5]:
-        shutil.copy(file, root)
-    pixels = prepared(image_size=64).load()
-    assert pixels.shape == (5, 3, 64, 64)
-    assert pixels.std() > 20
 
 
 @pytest.mark.parametrize(
@@ -180,22 +176,6 @@ def test_a_file_that_is_no_image_is_named(
     message = refusal(prepared)
     assert message.startswith(f"dataset.path: {file}: not a readable image (")
     assert "\n" not in message
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize("place", ["", "a", "a/1.png"])
-def test_what_may_not_be_read_is_named(root: Path, prepared: Callable[..., ImageSet], place: str) -> None:
-    (root / "a").mkdir()
-    (root / "b").mkdir()
-    for name in ("a", "b"):
-        picture().save(root / name / "1.png")
-    (root / place).chmod(0)
-    try:
-        message = refusal(prepared)
-    finally:
-        (root / place).chmod(0o755)
-    assert message.startswith(f"dataset.path: {root / place}: ")
-    assert "ermission denied" in message
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_records_what_is_due_and_the_last_step(tmp_path: Path, opened: Open) -> 
     records = journal.read(folder.journal)
     assert [r.step for r in records] == [2, 4, 6, 7]
     assert set(records[0].values) == {*TRAINING, STEPS_PER_S}
-    assert [p.name for p in folder.all_samples()] == ["00000003.png", "00000006.png", "00000007.png"]
+    assert [p.name for p in folder.all_samples()] == ["00000000.png", "00000003.png", "00000006.png", "00000007.png"]
     assert [p.name for p in folder.all_checkpoints()] == ["00000006.safetensors", "00000007.safetensors"]
     assert outcome.state(folder, 7) == "completed"
 

@@ -70,7 +70,7 @@ def test_everything_is_in_mlflow_once(swept: Service) -> None:
         assert params["seed"] == tags["gansweep.seed"]
         images = sorted(f.path for f in client.list_artifacts(run.info.run_id, "images"))
         steps = {int(name.split("+step+")[1].split("+")[0]) for name in images}
-        assert (steps, len(images)) == ({20, 30}, 4)  # a PNG and what the browser gets, for each step
+        assert (steps, len(images)) == ({0, 20, 30}, 6)  # a PNG and what the browser gets, for each step
         assert [f.path for f in client.list_artifacts(run.info.run_id, "checkpoints")] == [
             "checkpoints/last.safetensors"
         ]

@@ -176,7 +176,7 @@ def test_settings_become_parameters(bench: Bench) -> None:
     bench.trial("a", losses(1))
     bench.publish()
     run = bench.runs()["a"]
-    assert run.info.run_name == "learning_rate=0.0001, seed 3"
+    assert run.info.run_name == "0.0001 · seed 3"
     assert run.data.params == {"seed": "3", "training.learning_rate": "0.0001", "parameters.generator": "5"}
     assert bench.runs()["parent"].data.tags["gansweep.machine"] == "a bench"
 
