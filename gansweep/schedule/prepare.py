@@ -10,7 +10,8 @@ from typing import Any
 
 from gansweep.errors import UserError
 from gansweep.gan.architecture import Layer, discriminator_layers, generator_layers
-from gansweep.gan.data import ImageSet, Source, prepare, split_sizes
+from gansweep.gan.data import ImageSet, prepare, split_sizes
+from gansweep.gan.sources import Source
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.plan.schema import Dataset, Sweep, TrialConfig
 from gansweep.plan.trials import Trial, configurations, trial_id

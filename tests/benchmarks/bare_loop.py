@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gansweep.gan.data import ImageSet, Source, prepare
+from gansweep.gan.data import ImageSet, prepare
+from gansweep.gan.sources import Source
 from gansweep.schedule.environment import MALLOC
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -11,14 +11,10 @@ import re
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "integration"))  # for service.py
-
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from service import Service, leftovers
 

@@ -4,9 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for bad_calls.py
-
 from bad_calls import GOOD, Call
 
 from gansweep.cli.main import main

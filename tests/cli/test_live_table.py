@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from pathlib import Path
 
 import pexpect
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "integration"))  # for service.py
-
 from service import COMMAND, Service
 
 pytestmark = pytest.mark.slow

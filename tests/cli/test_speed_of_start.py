@@ -12,9 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "integration"))  # for service.py
-
 from service import Service
 
 HEAVY = {"torch", "ray", "mlflow", "torchvision", "sklearn", "pandas"}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from gansweep.gan.data import ImageSet, Pixels, Source, prepare
+from gansweep.gan.data import ImageSet, Pixels, prepare
+from gansweep.gan.sources import Source
 from gansweep.gan.training import Settings, Trainer, Updates
 
 CPU = torch.device("cpu")

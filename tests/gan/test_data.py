@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet, Source, prepare, split_sizes
+from gansweep.gan.data import ImageSet, prepare, split_sizes
+from gansweep.gan.sources import Source
 
 
 def picture(mode: str = "RGB", colour: object = (200, 100, 50), size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -51,6 +52,10 @@ def test_mnist_equals_its_own_files(tmp_path: Path) -> None:
     found = prepare(Source("mnist", 28, data_dir=str(tmp_path / "data")), tmp_path)
     np.testing.assert_array_equal(found.load(), raw)
     np.testing.assert_array_equal(found.labels(), labels)
+    images = folder / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(UserError, match=f"^dataset.data_dir: {images}: cannot be read "):
+        prepare(Source("mnist", 28, data_dir=str(tmp_path / "data")), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from gansweep.gan import data
-from gansweep.gan.data import ImageSet, Pixels, Source, prepare
+from gansweep.gan.data import ImageSet, Pixels, prepare
+from gansweep.gan.sources import Source
 
 
 def picture(mode: str = "RGB", colour: object = (200, 100, 50)) -> Image.Image:

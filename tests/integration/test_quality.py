@@ -13,9 +13,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 from gansweep.gan import checkpoint
-from gansweep.gan.data import Source, prepare
+from gansweep.gan.data import prepare
 from gansweep.gan.networks import Generator
 from gansweep.gan.sampling import sample
+from gansweep.gan.sources import Source
 from gansweep.records.layout import TrialFolder
 
 SAMPLES, LEAST_CLASSES, LEAST_SHARE = 500, 8, 0.01
