@@ -79,7 +79,7 @@ class Publisher:
         self._client: MlflowClient | None = None
         self._known: dict[str, str] = {}  # trial id → run id, as the store has them
         self._settled: dict[str, str] = {}  # trial id → final state, sent: not looked at again
-        self._experiment, self.parent = "", ""
+        self._experiment, self.parent, self._parent_status = "", "", ""
 
     def connect(self) -> None:
         """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
@@ -119,7 +119,9 @@ class Publisher:
             self.connect()
             assert self._client is not None
             states = [self._publish_trial(self._client, trial) for trial in self._folder.planned()]
-            self._mark_parent(self._client, _parent_status(states, running))
+            if (status := _parent_status(states, running)) != self._parent_status:
+                self._mark_parent(self._client, status)
+                self._parent_status = status
 
     def _mark_parent(self, client: MlflowClient, status: str) -> None:
         if status in ("FINISHED", "FAILED"):
@@ -287,8 +289,9 @@ def _image_files(path: Path, scratch: Path) -> None:
     with Image.open(io.BytesIO(path.read_bytes())) as grid:
         factor = max(1, round(GRID_PIXELS / max(grid.size)))
         large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
-    large.save(f"{stem}.png")
-    large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0)
+    # The fastest settings: encoding is half of what publishing takes from training.
+    large.save(f"{stem}.png", compress_level=1)
+    large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

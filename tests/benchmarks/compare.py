@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,22 +189,27 @@ def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
+PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "start_up": lambda data: start_up(),
+    "short": lambda data: against_peer(data, trials=10, steps=100, rounds=3),
+    "many_trials": many_trials,
+    "throughput": lambda data: throughput(data, steps=1000, rounds=4),
+    "long": lambda data: against_peer(data, trials=4, steps=1000, rounds=2),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help="measure these anew [all]")
     parser.add_argument("--data", type=Path, default=DATA, help="root of torchvision's MNIST")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write, or to replace parts of")
     args = parser.parse_args()
     data = find_mnist(args.data)
-    results = {
-        "context": context(HERE),
-        "start_up": start_up(),
-        "short": against_peer(data, 10, 100, args.rounds),
-        "many_trials": many_trials(data),
-        "throughput": throughput(data, 400, args.rounds),
-        "long": against_peer(data, 4, 1000, 1),
-    }
-    args.out.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(args.out.read_text()) if args.out.exists() else {}
+    for name in args.parts:
+        results[name] = PARTS[name](data)
+        results["context"] = context(HERE)
+        args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
