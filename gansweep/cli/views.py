@@ -62,7 +62,7 @@ class LiveView:
     def __init__(self, board: Board, link: str, console: Console) -> None:
         self._board, self._link, self._console = board, link, console
         self._recent: list[str] = []
-        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
+        self._live = Live(console=console, refresh_per_second=2, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -22,6 +22,7 @@ def set_up(*, joining: bool) -> None:
             "RAY_AIR_NEW_OUTPUT": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_CHDIR_TO_TRIAL_DIR": "0",
+            "RAY_task_events_report_interval_ms": "0",  # for Ray's dashboard, which is not started
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial that asks for no GPU sees none
             "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import tune
 
@@ -147,12 +148,21 @@ def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
             _temp_dir=str(scratch / "ray"),
             **quiet,
         )
+    _end_log_monitor()
     try:
         yield here
     finally:
         # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
         # Ray's own exit handler would wait as well.
         kill_descendants()
+
+
+def _end_log_monitor() -> None:
+    """Ray's process that sends what trials print to the driver: we asked for none of it, and it polls on."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(word.endswith("log_monitor.py") for word in process.cmdline()):
+                process.kill()
 
 
 def _knock(address: str) -> None:

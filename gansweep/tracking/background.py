@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gansweep.tracking.publisher import Publisher
 
-PAUSE_S = 3.0
+PAUSE_S = 5.0
 LONGEST_PAUSE_S = 30.0
 RETRIES_S = 15.0  # at the end, of a store that does not take records
 

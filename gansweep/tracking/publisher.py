@@ -280,17 +280,18 @@ def _parent_status(states: list[str], running: bool) -> str:
 
 
 def _image_files(path: Path, scratch: Path) -> None:
-    """The two files that the UI's image grid wants for a step: log_image's names, but the same at every try,
-    and its copy for the browser enlarged by a whole factor and lossless instead of smoothed."""
+    """The two files that the UI's image grid wants for a step: log_image's names, but the same at every try; the
+    grid as it is, and a copy for the browser, enlarged by a whole factor and lossless instead of smoothed."""
     from PIL import Image
 
     step, at = int(path.stem), int(path.stat().st_mtime * 1000)
     stem = scratch / f"samples+step+{step}+timestamp+{at}+{step:08d}"
-    with Image.open(io.BytesIO(path.read_bytes())) as grid:
+    content = path.read_bytes()
+    Path(f"{stem}.png").write_bytes(content)
+    with Image.open(io.BytesIO(content)) as grid:
         factor = max(1, round(GRID_PIXELS / max(grid.size)))
         large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
-    # The fastest settings: encoding is half of what publishing takes from training.
-    large.save(f"{stem}.png", compress_level=1)
+    # method 0, the fastest: encoding is half of what publishing takes from training.
     large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
 
 
