@@ -17,7 +17,7 @@ from gansweep.health.metrics import D_FAKE, D_REAL, LOSS_D, LOSS_G
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
 
-WIDE = 110  # characters from which on every column fits
+WIDE = 120  # characters from which on every column fits
 
 
 def plain_table() -> Table:
