@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -139,7 +141,7 @@ def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children():
+    with shielding_children(), _plain_interpreter(scratch):
         ray.init(
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
@@ -155,6 +157,21 @@ def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
         # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
         # Ray's own exit handler would wait as well.
         kill_descendants()
+
+
+@contextmanager
+def _plain_interpreter(scratch: Path) -> Iterator[None]:
+    """Ray begins its workers through a shell and leaves the interpreter's path unquoted: one with a space in it is
+    reached through a link to its environment."""
+    whole = sys.executable
+    if shlex.quote(whole) != whole:
+        environment, below = Path(whole).parents[1], Path(whole).parts[-2:]
+        (scratch / "environment").symlink_to(environment)
+        sys.executable = str((scratch / "environment").joinpath(*below))
+    try:
+        yield
+    finally:
+        sys.executable = whole
 
 
 def _end_log_monitor() -> None:

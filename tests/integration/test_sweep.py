@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from service import Service, assert_equal_weights, assert_tracked_once, final_weights, histories
+from service import COMMAND, Service, assert_equal_weights, assert_tracked_once, final_weights, histories
 
 pytestmark = pytest.mark.slow
 
@@ -234,6 +235,22 @@ def test_divergence_is_stopped_with_a_reason(service: Service) -> None:
     assert err == "small: nothing to train, all 2 trials are finished\n"
 
 
+def test_an_interpreter_whose_path_a_shell_would_split(service: Service) -> None:
+    environment = service.root / "it's a $folder" / "venv"
+    environment.parent.mkdir()
+    environment.symlink_to(sys.prefix)
+    command = [environment / "bin" / Path(sys.executable).name, *COMMAND[1:], "run", service.write(steps=5)]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "GANSWEEP_HOME": str(service.home.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {t["outcome"] for t in service.status()} == {"completed"}
+
+
 def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
     file = service.write(rates="[1e-4]", steps=5)
     service.call("run", file)
@@ -248,7 +265,6 @@ def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
 def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(service: Service) -> None:
     """A real MLflow server, killed in the middle of a sweep and started again afterwards."""
     import socket
-    import sys
     import urllib.request
 
     with socket.socket() as probe:
