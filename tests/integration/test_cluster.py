@@ -25,7 +25,10 @@ def address(tmp_path: Path, service: Service) -> Iterator[str]:
         port = probe.getsockname()[1]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
     service.environment.update(token)
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
+    # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
+    (tmp_path / "environment").symlink_to(sys.prefix)
+    python = tmp_path / "environment" / "bin" / Path(sys.executable).name
+    command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
     command += [f"--temp-dir=/tmp/gsw-head-{port}", "--object-store-memory=80000000"]
     with (tmp_path / "ray.log").open("w") as log:
