@@ -13,7 +13,7 @@ from gansweep.cli import options
 from gansweep.cli.text import COLOURS, measured, number, to_json, varied
 from gansweep.health.metrics import STEPS_PER_S
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
 
@@ -121,7 +121,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("step", f"{found['step']:,} of {found['steps_total']:,}"),
         ("deaths", str(found["deaths"]) if found["deaths"] else ""),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in found["parameters"].items())),
-        ("settings", ", ".join(f"{k}={number(v)}" for k, v in _flat(found["config"]).items())),
+        ("settings", ", ".join(f"{k}={number(v)}" for k, v in flat(found["config"]).items())),
         ("metrics", ", ".join(f"{k} {measured(v)}" for k, v in found["metrics"].items())),
         ("samples", found["samples"] or ""),
         ("checkpoint", found["checkpoint"] or ""),
@@ -155,13 +155,3 @@ def _yaml(value: Any) -> str:
     import json
 
     return json.dumps(value)
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value
-    return flat

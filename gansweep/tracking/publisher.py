@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gansweep.records import journal, lock, outcome
-from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
 from gansweep.tracking import store
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Publisher:
             "mlflow.user": "gansweep",
         }
         run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=name)
-        parameters = {**_flat(trial["config"]), **_flat({"parameters": trial["parameters"]})}
+        parameters = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
         client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
         self._known[folder.id] = run.info.run_id
         return str(run.info.run_id)
@@ -293,17 +293,6 @@ def _image_files(path: Path, scratch: Path) -> None:
         large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
     # method 0, the fastest: encoding is half of what publishing takes from training.
     large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested → dotted, leaving out what is not set."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[prefix + key] = value
-    return flat
 
 
 def _short(value: Any) -> str:
