@@ -43,8 +43,11 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     command += ["--default-artifact-root", home.artifacts.as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # Without job execution it is two processes instead of ten, and up in half the time.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "ERROR"}
-    quiet["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    quiet = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     server = subprocess.Popen(
         command,
         env={**os.environ, **quiet},

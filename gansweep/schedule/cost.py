@@ -14,7 +14,7 @@ from gansweep.schedule.prepare import Plan, Planned
 
 WARM_UP_STEPS = 2
 TIMED_S = 1.5
-START_S = 15.0  # Ray, the trial processes and their imports, once a sweep (README, "Speed")
+START_S = 12.5  # Ray, the trial processes and their imports, once a sweep (docs/speed.json: many_trials.ten_s)
 
 
 def shape_of(planned: Planned) -> str:
