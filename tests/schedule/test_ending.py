@@ -16,10 +16,13 @@ from gansweep.records.layout import Home, SweepFolder
 from gansweep.schedule.ending import Ending
 
 DRIVER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from gansweep.records.layout import SweepFolder
 from gansweep.schedule import ending as module
+
+for number in module.SIGNALS:  # the tests themselves may run under nohup, or in the background of a script
+    signal.signal(number, signal.SIG_DFL)
 
 module.PATIENCE_S = float(sys.argv[2])
 ending = module.Ending(SweepFolder(Path(sys.argv[1])), None)

@@ -53,7 +53,7 @@ class Service:
         return path
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """In a process group of its own, as a shell would."""
+        """In a process group of its own, with signals as a shell leaves them: the tests may run under nohup."""
         return subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
             env={**os.environ, "GANSWEEP_HOME": str(self.home.path), **self.environment},
@@ -62,6 +62,7 @@ class Service:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_default_signals,
         )
 
     def call(self, *arguments: object, code: int = 0) -> tuple[str, str]:
@@ -160,3 +161,8 @@ def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT, *, gr
     (os.killpg if group else os.kill)(process.pid, number)
     process.wait(30)
     return time.monotonic() - began
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
