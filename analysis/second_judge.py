@@ -1,0 +1,73 @@
+"""What labels runs (docs/verdicts.md, "Ground truth" 3): it shares nothing with the detectors but the data set."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.svm import SVC
+
+from gansweep import Gaussian, Settings, Trainer, Updates, evaluation_halves, frechet_distance, sample
+
+SAMPLES, PIXELS, TRAINING = 10_000, 2_000, 5_000
+
+
+class SecondJudge:
+    """A support vector machine, trained on the half that the detectors' classifier never saw; distances of pixels."""
+
+    def __init__(self, images):
+        self.images = images
+        pixels, labels = small(torch.from_numpy(images.load())), images.labels()
+        seen, others = evaluation_halves(images.images)
+        self.machine = SVC(C=10).fit(pixels[others[:TRAINING]], labels[others[:TRAINING]])
+        self.accuracy = float((self.machine.predict(pixels[seen[:PIXELS]]) == labels[seen[:PIXELS]]).mean())
+        self.shares = np.bincount(labels) / len(labels)
+        real = np.random.default_rng(0).permutation(len(pixels))[:PIXELS]
+        self.components = PCA(32, random_state=0).fit(pixels[real])
+        self.real = Gaussian.of(self.components.transform(pixels[real]))
+        self.distance, self.within = distances(pixels[real], labels[real])
+
+    def look(self, trainer):
+        """KL of the labels, diversity, within, and pixel_distance of fresh samples."""
+        z = torch.randn(SAMPLES, trainer.settings.latent_dim, generator=torch.Generator().manual_seed(12345))
+        pixels = np.concatenate([small(torch.from_numpy(sample(trainer.generator, part))) for part in z.split(500)])
+        labels = self.machine.predict(pixels)
+        p = np.bincount(labels, minlength=len(self.shares)) / SAMPLES
+        distance, within = distances(pixels, labels)
+        return {
+            "kl": float((p[p > 0] * np.log(p[p > 0] / self.shares[p > 0])).sum()),
+            "diversity": distance / self.distance,
+            "within": within / self.within,
+            "pixel_distance": frechet_distance(Gaussian.of(self.components.transform(pixels[:PIXELS])), self.real),
+        }
+
+    def confirm(self, trainer, steps):
+        """How the run stands, how after so many more steps, and how after as many against a reset D."""
+        if not trainer.weights_finite():
+            return {"diverged": True}
+        found, fresh = {"end": self.look(trainer)}, self.reset(trainer)
+        for name, one in {"continued": trainer, "reset": fresh}.items():
+            for _ in range(steps):
+                one.train_step()
+            found[name] = self.look(one)
+        return found
+
+    def reset(self, trainer):
+        """The same G with its optimizer, against a D that knows nothing yet and learns at 2e-4."""
+        changed = {**vars(trainer.settings), "discriminator": Updates(2e-4, 0.5, 0.999), "seed": 1}
+        other = Trainer(Settings(**changed), self.images.load(), torch.device("cpu"))
+        other.generator.load_state_dict(trainer.generator.state_dict())
+        other.adam_g.load_state(trainer.adam_g.state())
+        return other
+
+
+def small(pixels):
+    """(N, C, H, W) uint8 → (N, C·256) in 0…1."""
+    parts = [torch.nn.functional.adaptive_avg_pool2d(part.float() / 255, 16).flatten(1) for part in pixels.split(2000)]
+    return torch.cat(parts).numpy()
+
+
+def distances(pixels, labels):
+    """Mean distance of neighbours in the order of the rows: of any two, and of two with one label."""
+    any_two = np.linalg.norm(pixels[::2][: len(pixels) // 2] - pixels[1::2], axis=1).mean()
+    order = np.argsort(labels, kind="stable")
+    same = labels[order][1:] == labels[order][:-1]
+    return float(any_two), float(np.linalg.norm(np.diff(pixels[order], axis=0)[same], axis=1).mean())
