@@ -12,7 +12,7 @@ from second_judge import SecondJudge
 
 from gansweep import Evaluator, Home, Settings, Source, Trainer, Updates, prepare, reference_of
 
-STEPS, EVERY, SEEDS = 500, 20, 5
+STEPS, EVERY, SEEDS = 500, 20, 4
 BASE = {
     "latent_dim": 50,
     "generator_maps": 8,
@@ -49,7 +49,6 @@ def spike(trainer):
 # plant → (settings, step at which it acts, act)
 PLANTS = {
     "control": ({}, None, None),
-    "control_slow": ({"generator": SLOW, "discriminator": SLOW}, None, None),
     "frozen_g": ({}, 100, lambda t: freeze(t.adam_g)),
     "frozen_d": ({}, 100, lambda t: freeze(t.adam_d)),
     "d_rate_x20": ({"generator": SLOW, "discriminator": Updates(4e-3, 0.5, 0.999)}, None, None),

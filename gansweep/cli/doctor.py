@@ -56,7 +56,7 @@ def _examine(home_path: Path) -> Iterator[Finding]:
     home = options.home_of(home_path)
     recent = sys.version_info >= (3, 11)
     yield Finding("python", platform.python_version(), recent, "gansweep needs Python 3.11 or newer")
-    for package in ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy", "scikit-learn"):
+    for package in ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "scikit-learn"):
         try:
             yield Finding(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("gansweep.cli.run", "Train what is missing of a sweep."),
     "status": ("gansweep.cli.look", "Show sweeps, or the trials of one."),
     "show": ("gansweep.cli.look", "Show one trial: settings, results, files."),
+    "diagnose": ("gansweep.cli.diagnose", "Say what is wrong with a sweep's trials, and since when."),
     "ui": ("gansweep.cli.ui", "Open the MLflow UI on the local store."),
     "stop": ("gansweep.cli.upkeep", "End a running sweep, or one trial of it, in good order."),
     "sync": ("gansweep.cli.upkeep", "Send a sweep's records to its tracking store again."),

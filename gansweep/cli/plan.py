@@ -11,7 +11,8 @@ from gansweep.cli import options
 from gansweep.cli.text import duration, number, short_key, size, to_json
 
 if TYPE_CHECKING:
-    from gansweep.schedule.prepare import Plan, Planned
+    from gansweep.schedule.planned import Planned
+    from gansweep.schedule.prepare import Plan
 
 MOST_ROWS = 40
 
@@ -33,7 +34,7 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     home = options.home_of(home_path)
     check_writable(home)
     made = make_plan(sweep, home)
-    slots = concurrency(sweep.resources, cores(), gpus())
+    slots = made.slots(concurrency(sweep.resources, cores(), gpus()))
     document = _document(made, slots, timing)
     if as_json:
         click.echo(to_json(document))
@@ -45,7 +46,7 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
 def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
     step_s: dict[str, float] = {}
     wall: float | None = None
-    if timing and plan.pending:
+    if timing and plan.left:
         from gansweep.schedule import cost
 
         step_s = cost.seconds_a_step(plan, slots)
@@ -54,7 +55,8 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         "sweep": plan.sweep.name,
         "trials": [_trial(planned, step_s) for planned in plan.trials],
         "concurrent": slots,
-        "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.pending)},
+        "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
+        "to_come": len(plan.to_come),
     }
 
 
@@ -101,15 +103,19 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
             f"{1000 * seconds:.1f}" if seconds else "–",
             "finished" if trial["finished"] else "",
         )
-    Console().print(table)
+    if trials:
+        Console().print(table)
     if len(trials) > MOST_ROWS:
         click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
-    images, cost = plan.trials[0].images, document["cost"]
+    images, cost = (*plan.trials, *plan.to_come)[0].images, document["cost"]
     click.echo(
         f"data      {images.images:,} images of {images.channels}×{images.image_size}×{images.image_size},"
         f" fingerprint {images.fingerprint}"
     )
-    click.echo(f"to train  {cost['pending']} of {len(trials)} trials, {document['concurrent']} at a time")
+    click.echo(f"to train  {cost['pending']} of {plan.total} trials, {document['concurrent']} at a time")
+    if plan.to_come:
+        click.echo(f"search    {len(plan.to_come)} of them will be suggested by optuna as results come in")
     if cost["wall_s"] is not None:
-        click.echo(f"time      about {duration(cost['wall_s'])}")
+        about = "at most about" if plan.sweep.scheduler.method == "asha" else "about"
+        click.echo(f"time      {about} {duration(cost['wall_s'])}")
     click.echo(f"disk      up to {size(cost['disk_bytes'])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -11,19 +12,20 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import duration
+from gansweep.cli.text import duration, measured, varied
 from gansweep.errors import UserError
-from gansweep.records import lock
+from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, write_atomically
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Board
     from gansweep.schedule.ending import Ending
     from gansweep.schedule.prepare import Plan
+    from gansweep.schedule.search import Search
 
 LAST_RECORDS_S = 60.0  # what the tracking store is given at the end of a sweep
 LAST_RECORDS_AFTER_SIGNAL_S = 4.0
-CRASHED = 4
+WRONG, CRASHED = 1, 4  # exit codes
 
 
 @click.command()
@@ -52,6 +54,7 @@ def run(
     from gansweep.schedule.ending import leave_at_once
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
     from gansweep.schedule.resources import concurrency, cores, gpus
+    from gansweep.schedule.search import Search
     from gansweep.tracking import store
 
     sweep = load(file, overrides, max_trials)
@@ -61,7 +64,7 @@ def run(
     check_writable(home)
     plan = make_plan(sweep, home)
     check_disk(plan, home)
-    if plan.pending and address is None:
+    if plan.left and address is None:
         concurrency(sweep.resources, cores(), gpus())
     command = shlex.join(["gansweep", *sys.argv[1:]])
     try:
@@ -73,18 +76,22 @@ def run(
     with held:
         write_atomically(plan.folder.source, file.read_bytes())
         write_trials(plan, command, overrides)
-        code = _run(plan, home, uri, address, time_budget)
-        if plan.pending:
+        search = Search(plan, home)
+        search.suggest()
+        plan = search.plan
+        code = _run(search, home, uri, address, time_budget)
+        if plan.left:
             leave_at_once(code)
 
 
-def _run(plan: Plan, home: Home, uri: str, address: str | None, time_budget: float | None) -> int:
+def _run(search: Search, home: Home, uri: str, address: str | None, time_budget: float | None) -> int:
     from gansweep.schedule.ending import Ending
     from gansweep.tracking import publisher
     from gansweep.tracking.background import Background
     from gansweep.tracking.context import context
 
-    if not plan.pending and publisher.is_current(plan.folder, uri):
+    plan = search.plan
+    if not plan.left and publisher.is_current(plan.folder, uri):
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
     ending = Ending(plan.folder, time_budget)
@@ -94,7 +101,7 @@ def _run(plan: Plan, home: Home, uri: str, address: str | None, time_budget: flo
     )
     with ending.catching_signals():
         background.start()
-        board = _train(plan, ending, address, uri) if plan.pending else None
+        board = _train(search, ending, address, uri) if plan.left else None
         sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
     if not sent:
         click.echo(
@@ -104,10 +111,10 @@ def _run(plan: Plan, home: Home, uri: str, address: str | None, time_budget: flo
     if board is None:
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
-    return _report(plan, board, ending)
+    return _report(search.plan, board, ending)
 
 
-def _train(plan: Plan, ending: Ending, address: str | None, uri: str) -> Board:
+def _train(search: Search, ending: Ending, address: str | None, uri: str) -> Board:
     from gansweep.cli.views import view
     from gansweep.schedule import environment
     from gansweep.tracking import store
@@ -116,11 +123,9 @@ def _train(plan: Plan, ending: Ending, address: str | None, uri: str) -> Board:
     from gansweep.schedule import runner
 
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
-    click.echo(
-        f"{plan.sweep.name}: {len(plan.pending)} of {len(plan.trials)} trials to train; starting Ray",
-        err=True,
-    )
-    return runner.run(plan, lambda board: view(board, link), ending, address)
+    plan = search.plan
+    click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
+    return runner.run(search, lambda board: view(board, link), ending, address)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:
@@ -135,7 +140,7 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed"):
             click.echo(f"{row.id}: {row.outcome}: {row.reason}", err=True)
-    left = [row for row in rows if row.outcome in ("pending", "running", "interrupted")]
+    left = sum(row.outcome in ("pending", "running", "interrupted") for row in rows) + len(board.to_come)
     crashed = [row for row in rows if row.outcome == "crashed"]
     if crashed:
         click.echo(
@@ -143,10 +148,11 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
             " and the same command tries them again",
             err=True,
         )
+    judged = _say_best(plan)
     if left:
         why = f" because {ending.reason}" if ending.reason else ""
         click.echo(
-            f"ended early{why}; {len(left)} of {len(rows)} trials are not finished: run the same command to continue",
+            f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue",
             err=True,
         )
     if not left and not crashed:
@@ -154,4 +160,20 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
         click.echo(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them", err=True)
     if ending.signal:
         return 128 + ending.signal
-    return CRASHED if crashed else 0
+    return CRASHED if crashed else 0 if judged else WRONG
+
+
+def _say_best(plan: Plan) -> bool:
+    """Name the best trial; False where the objective matters and no run recorded it."""
+    ranking, trials = plan.ranking, {p.trial.id: p.trial for p in plan.trials}
+    folders = {i: plan.folder.trial(i) for i in trials}
+    whole = [i for i in trials if (ended := outcome.read(folders[i])) and ended.kind in ("completed", "stopped")]
+    if whole and plan.sweep.needs_objective and not any(ranking.is_recorded(folders[i]) for i in whole):
+        there = f"`gansweep show {whole[0]}` lists what they have"
+        click.echo(f"search.objective.metric: no run recorded {ranking.metric}; {there}", err=True)
+        return False
+    score, best = min(((ranking.final(folders[i]), i) for i in whole), default=(math.inf, ""))
+    if len(trials) > 1 and math.isfinite(score):
+        settings = varied(trials[best].varied, trials[best].config.seed)
+        click.echo(f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}", err=True)
+    return True

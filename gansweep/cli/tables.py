@@ -11,8 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansweep.cli.text import COLOURS, measured, number, short_key
-from gansweep.health.metrics import D_FAKE, D_REAL, LOSS_D, LOSS_G
+from gansweep.cli.text import COLOURS, measured, number, short_key, verdict_colour
+from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
+from gansweep.health.verdict import title
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
@@ -32,18 +33,16 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
     with_seed = len({row.seed for row in rows}) > 1
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
-    titles = [short_key(key) for key in keys] + (["seed"] if with_seed else [])
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+    headings = [short_key(key) for key in keys] + (["seed"] if with_seed else [])
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("progress", no_wrap=True)
-    titles = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))"] if wide else ["step", "loss D", "loss G"]
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+    headings = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD"] if wide else ["step", "CFD"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for row in rows:
-        losses = [
-            _loss(row.metrics.get(name)) for name in ([LOSS_D, LOSS_G, D_REAL, D_FAKE] if wide else [LOSS_D, LOSS_G])
-        ]
+        names = [LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
         table.add_row(
             row.id[:8],
             *(number(row.varied.get(key, "")) for key in keys),
@@ -51,7 +50,7 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
             _bar(row, 16 if wide else 8),
             f"{row.step:,}",
             *([measured(row.steps_per_s)] if wide else []),
-            *losses,
+            *(_measured(row.metrics.get(name)) for name in names),
             _outcome(row, wide),
         )
     return table
@@ -65,11 +64,13 @@ def _bar(row: Row, width: int) -> ProgressBar:
 
 
 def _outcome(row: Row, wide: bool) -> Text:
-    verdict = row.verdict.replace("_", " ") if row.verdict else ""
-    label = f"{row.outcome}: {verdict}" if wide and verdict else verdict or row.outcome
-    return Text(label, style=COLOURS[row.outcome])
+    if not row.verdict or (row.outcome == "running" and not wide):
+        return Text(row.outcome, style=COLOURS[row.outcome])
+    verdict = title(row.verdict)
+    label = f"{row.outcome}: {verdict}" if wide else verdict
+    return Text(label, style=verdict_colour(row.verdict))
 
 
-def _loss(value: float | None) -> Text:
+def _measured(value: float | None) -> Text:
     bad = value is not None and not math.isfinite(value)
     return Text(measured(value), style="red" if bad else "")

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gansweep.health.verdict import FAILURES
+
 # One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
 COLOURS = {
     "pending": "bright_black",
@@ -16,6 +18,15 @@ COLOURS = {
     "crashed": "bold red",
     "interrupted": "blue",
 }
+# One colour a group of verdicts: magenta and green differ for every kind of eye.
+FAILED, HEALTHY, UNDECIDED, INFORMATION = "bold magenta", "green", "bright_black", "cyan"
+
+
+def verdict_colour(kind: str) -> str:
+    """Of any kind of verdict."""
+    if kind in FAILURES:
+        return FAILED
+    return {"healthy": HEALTHY, "undecided": UNDECIDED}.get(kind, INFORMATION)
 
 
 def number(value: Any) -> str:

@@ -108,6 +108,6 @@ def _ended(row: Row) -> str:
 
 
 def _overall(board: Board) -> str:
-    text = f"{board.done()}/{len(board.rows)} done, {board.slots} at a time, {duration(board.elapsed_s())} so far"
+    text = f"{board.done()}/{board.total} done, {board.slots} at a time, {duration(board.elapsed_s())} so far"
     left = board.remaining_s()
     return f"{text}, about {duration(left)} left" if left is not None else text

@@ -99,6 +99,11 @@ class Batches:
         chosen = self._validation[: self._size]
         return self._gather(chosen) if len(chosen) >= 2 else None
 
+    def probe(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Always the same `count` training images and held-out ones (None without a split), uint8, not augmented."""
+        chosen, unseen = self._training[:: max(1, len(self._training) // count)][:count], self._validation[:count]
+        return self._pixels[chosen], self._pixels[unseen] if len(unseen) >= 2 else None
+
     def _gather(self, indices: Tensor) -> Tensor:
         images = self._pixels[indices.to(self._pixels.device)]
         return images.to(torch.float32).div_(127.5).sub_(1)

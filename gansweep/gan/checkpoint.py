@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,13 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
     return None, []
 
 
-def keep_newest(folder: TrialFolder, count: int) -> None:
-    """Delete all but the newest so many."""
-    for path in folder.all_checkpoints()[:-count]:
-        path.unlink(missing_ok=True)
+def keep(folder: TrialFolder, newest: int, score: Callable[[int], float]) -> None:
+    """Delete all but the newest so many and the best: the one whose step has the least score, the last of equals."""
+    paths = folder.all_checkpoints()
+    best = min(reversed(paths), key=lambda path: score(int(path.stem)), default=None)
+    for path in paths[:-newest]:
+        if path != best:
+            path.unlink(missing_ok=True)
 
 
 def _digest(tensors: Mapping[str, Tensor], header: str) -> str:

@@ -23,6 +23,8 @@ from gansweep.records.layout import write_atomically, write_json
 
 Pixels = NDArray[np.uint8]
 CACHE_FORMAT = 2  # raise when decoding or resizing changes
+FEATURES = 32  # dimensions of gan/embedding.py
+MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,27 @@ def split_sizes(images: int, validation: float) -> tuple[int, int]:
     """How many images train and how many validate."""
     held_out = round(images * validation)
     return images - held_out, held_out
+
+
+def evaluation_split(images: int) -> tuple[int, int]:
+    """How many images train the embedding, and with how many others samples are compared."""
+    return min(images // 2, MOST_SEEN), min(images - images // 2, MOST_UNSEEN)
+
+
+def evaluation_samples(images: int, wanted: int) -> int:
+    """How many samples an evaluation draws: two real samples of that size must fit into the unseen images.
+
+    Raises UserError where a Fréchet distance of FEATURES dimensions needs more.
+    """
+    samples = min(wanted, evaluation_split(images)[1] // 2)
+    if samples <= FEATURES:
+        least = FEATURES + 1
+        what = f"{wanted} samples" if samples == wanted else f"{images} images"
+        mend = f"give at least {least}" if samples == wanted else f"give at least {4 * least} images"
+        raise UserError(
+            f"evaluation.samples: {what} are too few for a Fréchet distance; {mend}, or evaluation.per_run: 0"
+        )
+    return samples
 
 
 def prepare(source: Source, cache: Path) -> ImageSet:

@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gansweep.gan import checkpoint
+from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Settings, Trainer
-from gansweep.health.detectors import divergence
-from gansweep.health.metrics import STEPS_PER_S, TRAINING
-from gansweep.records import lock, outcome
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.health.metrics import CFD_RATIO, EVALUATION, NONFINITE_STEP, STEPS_PER_S, TRAINING
+from gansweep.health.verdict import Verdict
+from gansweep.records import journal, lock, outcome
 from gansweep.records.journal import Journal, Record
-from gansweep.records.layout import TrialFolder, write_atomically
+from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import Ranking, score_at
 
 LOCK_WAIT_S = 20.0  # a killed driver's trials live on for a second, longer on a loaded machine
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """steps: length of the run. metrics, samples, checkpoints: every so many steps. keep: checkpoints kept."""
+    """steps: length of the run. metrics, samples, checkpoints, evaluations: every so many steps (evaluations 0: none).
+
+    keep: checkpoints kept, beside the best one. stop_on: kinds of verdicts that end the run. flag: kinds that are
+    said, once. objective, mode: a metric, and which of its values is best. pauses: steps at which `advance` returns.
+    """
 
     steps: int
     metrics: int
     samples: int
     checkpoints: int
     keep: int
+    evaluations: int = 0
+    stop_on: tuple[str, ...] = ("divergence",)
+    flag: tuple[str, ...] = ()
+    objective: str = CFD_RATIO
+    mode: Literal["min", "max"] = "min"
+    pauses: tuple[int, ...] = ()
 
 
 class Run:
     """An opened trial folder. Use: advance() until it returns an outcome, or suspend(); then close().
 
-    notices: sentences for the user (a damaged checkpoint that was passed over).
+    make_evaluator: called once the folder is ours; None where schedule.evaluations is 0.
+    notices: sentences for the user (a damaged checkpoint that was passed over). verdicts: what holds now.
     Raises Locked where another process trains the trial, CheckpointError where no checkpoint is sound.
     """
 
@@ -47,6 +65,7 @@ class Run:
         schedule: Schedule,
         pixels: NDArray[np.uint8],
         device: torch.device,
+        make_evaluator: Callable[[], Evaluator] | None = None,
     ) -> None:
         self.folder, self.schedule = folder, schedule
         self.latest: dict[str, float] = {}
@@ -59,10 +78,20 @@ class Run:
                 tensors, meta = found
                 self._trainer.load_state(tensors, meta["step"], meta["position"])
             self._saved_step = self._trainer.step if found else None
+            self._evaluator = make_evaluator() if make_evaluator else None
+            if self._evaluator:
+                self.notices += self._evaluator.notices
+                write_json(folder.evaluator, self._evaluator.description())
+            self._records = journal.read(folder.journal)
+            history = self._history()
+            self._nonfinite = len(history[NONFINITE_STEP]) > 0  # recorded once
+            self.verdicts = Judge()(history)
+            self._said = {v.kind for v in self.verdicts}
             _sweep_up(folder)
             folder.outcome.unlink(missing_ok=True)  # it has not ended any more
-            if self.step == 0:
-                self._record_samples()  # what training begins from; MLflow's slider begins there as well
+            if self.step == 0:  # what training begins from; MLflow's slider begins there as well
+                self._record_samples()
+                self._record_values()
         except BaseException:
             self._lock.close()
             raise
@@ -75,39 +104,87 @@ class Run:
     def advance(self, seconds: float) -> Outcome | None:
         """Train for about so long (at least a step); the outcome, recorded, once the run has ended."""
         deadline = time.perf_counter() + seconds
-        while self.step < self.schedule.steps:
+        while not (ended := self._ended()):
             self._trainer.train_step()
-            if ended := self._record():
-                return self._end(ended)
-            if time.perf_counter() >= deadline:
+            self._record()
+            if time.perf_counter() >= deadline or self.step in self.schedule.pauses:
+                ended = self._ended()
                 break
-        if self.step < self.schedule.steps:
-            return None
-        return self._end(Outcome("completed", self.step))
+        return self._end(ended) if ended else None
 
-    def suspend(self, reason: str) -> Outcome:
-        """Checkpoint where we are, and record that the run was asked to end."""
+    def suspend(self, reason: str, rule: str = "") -> Outcome:
+        """Checkpoint where we are, and record that the run was asked to end, by a rule where one is named."""
         self._checkpoint()
-        return self._end(Outcome("interrupted", self.step, reason))
+        return self._end(Outcome("stopped" if rule else "interrupted", self.step, reason, rule=rule))
 
     def close(self) -> None:
         """Let go of the folder; the trial can be opened again."""
         self._journal.close()
         self._lock.close()
 
-    def _record(self) -> Outcome | None:
+    def _ended(self) -> Outcome | None:
+        """From the verdicts alone, so that a run opened again after a kill ends where it would have ended."""
+        steps = self.schedule.steps
+        failure = self._failure()
+        if failure and (self.step < steps or failure.kind == "divergence"):
+            return Outcome("stopped", self.step, failure.reason, Judge().conclude(self._history()), failure.kind)
+        if self.step < steps:
+            return None
+        return Outcome("completed", self.step, verdicts=Judge().conclude(self._history()))
+
+    def _failure(self) -> Verdict | None:
+        """The verdict that ends the run, if one does."""
+        return next((v for v in self.verdicts if v.kind in self.schedule.stop_on), None)
+
+    def _record(self) -> None:
         """What is due after this step. Checkpoints come last: what they make unrepeatable is on disk by then."""
         due, step = self.schedule, self.step
-        last = step == due.steps
-        if (step % due.metrics == 0 or last) and (ended := self._record_metrics(last)):
-            return ended
+        self._record_values()
+        failure = self._failure()
+        last = step == due.steps or failure is not None
         if step % due.samples == 0 or last:
             self._record_samples()
-        if step % due.checkpoints == 0 or last:
+        if (step % due.checkpoints == 0 or last) and not (failure and failure.kind == "divergence"):
             self._checkpoint()
-        return None
 
-    def _record_metrics(self, last: bool) -> Outcome | None:
+    def _record_values(self) -> None:
+        """Metrics and an evaluation, where they are due, and the verdicts on them."""
+        due, step = self.schedule, self.step
+        last = step == due.steps
+        values: dict[str, float] = {}
+        if step and (step % due.metrics == 0 or last):
+            values |= self._metrics()
+        evaluating = self._evaluator is not None and (step % due.evaluations == 0 or last)
+        if evaluating:
+            values |= self._evaluation()
+        if not values:
+            return
+        record = Record(step, time.time(), values)
+        if self._journal.append(record):
+            self._records.append(record)
+        self.latest |= values
+        if evaluating or NONFINITE_STEP in values:
+            self.verdicts = Judge()(self._history())
+            self._flag()
+
+    def _flag(self) -> None:
+        new = [v for v in self.verdicts if v.kind in self.schedule.flag and v.kind not in self._said]
+        self.notices += [v.reason for v in new]
+        self._said |= {v.kind for v in new}
+
+    def _history(self) -> History:
+        """As far as we are: where a killed process had gone further, its records lie ahead of us."""
+        return History.of(((r.step, r.values) for r in self._records if r.step <= self.step), self.schedule.steps)
+
+    def _evaluation(self) -> dict[str, float]:
+        """From the journal where a killed process had gone further."""
+        assert self._evaluator is not None
+        if self.step <= self._journal.last_step:
+            found = next((r for r in self._records if r.step == self.step), None)
+            return {k: v for k, v in found.values.items() if k in EVALUATION} if found else {}
+        return self._evaluator(self._trainer)
+
+    def _metrics(self) -> dict[str, float]:
         trainer = self._trainer
         rows = trainer.read()
         with np.errstate(all="ignore"):
@@ -119,11 +196,14 @@ class Run:
         rate = trainer.clear() if whole else float("nan")
         if rate == rate:
             values[STEPS_PER_S] = rate
-        self._journal.append(Record(self.step, time.time(), values))
-        self.latest = values
-        steps = range(self.step - len(rows) + 1, self.step + 1)
-        verdict = divergence(rows, steps, trainer.weights_finite())
-        return Outcome("stopped", self.step, verdict.reason, verdict) if verdict else None
+        if not self._nonfinite:
+            bad = ~np.isfinite(rows).all(axis=1)
+            if bad.any():
+                values[NONFINITE_STEP] = float(self.step - len(rows) + 1 + int(np.argmax(bad)))
+            elif not trainer.weights_finite():
+                values[NONFINITE_STEP] = float(self.step)
+            self._nonfinite = NONFINITE_STEP in values
+        return values
 
     def _record_samples(self) -> None:
         path = self.folder.sample(self.step)
@@ -136,7 +216,8 @@ class Run:
         self._journal.sync()
         meta = {"step": self.step, "position": self._trainer.batches.position}
         checkpoint.save(self.folder.checkpoint(self.step), self._trainer.state(), meta)
-        checkpoint.keep_newest(self.folder, self.schedule.keep)
+        points = Ranking(self.schedule.objective, self.schedule.mode).points(self._records)
+        checkpoint.keep(self.folder, self.schedule.keep, partial(score_at, points))
         self._saved_step = self.step
 
     def _end(self, ended: Outcome) -> Outcome:

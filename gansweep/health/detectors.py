@@ -1,34 +1,192 @@
-"""Rules that turn a run's numbers into verdicts: pure, causal, without state."""
+"""The kinds of failure, one detector each. Thresholds: analysis/results/detector_accuracy.csv says how often they
+are right; first values and measurements behind them come from the studies that each docstring names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gansweep.health.metrics import TRAINING
+from gansweep.health import metrics as m
+from gansweep.health.detector import Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
+from gansweep.health.history import History
 from gansweep.health.verdict import Verdict
 
+Figures = Mapping[str, float]
 
-def divergence(values: NDArray[np.floating], steps: Sequence[int], weights_finite: bool) -> Verdict | None:
-    """A non-finite loss, gradient, parameter or buffer: one is enough.
 
-    values: (len(steps), len(TRAINING)), one row a step. weights_finite: parameters and buffers after the last
-    step. An empty window says nothing about the losses.
+def divergence(history: History) -> Verdict | None:
+    """A loss, gradient, parameter or running statistic is not finite: one is enough, at any step, and final. It has
+    no thresholds (a rule on the norm of parameters would only measure learning rate × steps)."""
+    found = history[m.NONFINITE_STEP]
+    if not len(found):
+        return None
+    recorded, step = int(found.steps[0]), int(found.values[0])
+    means = {name: float(history.at(found.steps[:1], name)[0]) for name in m.TRAINING if len(history[name])}
+    bad = {name: str(mean) for name, mean in means.items() if not np.isfinite(mean)}
+    what = ", ".join(f"{name} is {mean}" for name, mean in bad.items())
+    evidence = {"figures": bad or {"weights": "not finite"}, "at_step": recorded}
+    reason = f"divergence at step {step:,}: {what or 'a parameter or running statistic is not finite'}"
+    return Verdict("divergence", step, reason, evidence)
+
+
+@dataclass(frozen=True)
+class DeadGenerator(Detector):
+    """G's output does not depend on z: one constant image."""
+
+    kind = "dead_generator"
+    need: int = threshold(2, 1, 100)
+    window: int = threshold(2, 1, 100)
+    earliest: float = threshold(0.2, 0, 1)
+    across: float = threshold(0.05, 0, 1)
+
+    def signals(self, at: Evaluations) -> Signals:
+        return at[m.SPREAD_ACROSS] < self.across
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {k: float(at[k][-1]) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN)}
+
+    def reason(self, found: Figures) -> str:
+        looks = "blank" if found[m.SPREAD_WITHIN] < 0.2 else "the same image"
+        return f"G makes {looks} from every z (spread across samples {found[m.SPREAD_ACROSS]:.3f} of the real one)"
+
+
+@dataclass(frozen=True)
+class ModeCollapse(Stalling):
+    """G makes a few images well: dense, but they cover little of the data; or one class; or copies of each other.
+
+    Noise, whose features a classifier throws together, is no copy: its images are not alike (MS-SSIM).
     """
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row = int(np.argmax(bad.any(axis=1)))
-        metric = TRAINING[int(np.argmax(bad[row]))]
-        what = f"{metric} is {values[row, TRAINING.index(metric)]}"
-        return Verdict(
-            "divergence",
-            steps[row],
-            f"divergence at step {steps[row]:,}: {what}",
-            {metric: str(values[row][bad[row]][0])},
+
+    kind = "mode_collapse"
+    need: int = threshold(2, 1, 100)
+    window: int = threshold(3, 1, 100)
+    density: float = threshold(0.7, 0, 10)
+    coverage: float = threshold(0.5, 0, 1)
+    classes: float = threshold(1.5, 1, 1000)
+    duplicates: float = threshold(0.5, 0, 1)
+    alike: float = threshold(0.5, 0, 10)
+
+    def signals(self, at: Evaluations) -> Signals:
+        dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
+        copies = (at[m.NEAR_DUPLICATES] > self.duplicates) & (at[m.MS_SSIM] > self.alike)
+        return (dense_but_few | (at[m.CLASSES] <= self.classes) | copies) & self.stalled(at)
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {
+            k: float(at[k][-1]) for k in (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES) if len(at.history[k])
+        }
+
+    def reason(self, found: Figures) -> str:
+        words = {
+            m.COVERAGE: "samples cover {:.0%} of the real images",
+            m.DENSITY: "density is {:.2f}",
+            m.NEAR_DUPLICATES: "{:.0%} are near duplicates",
+            m.CLASSES: "{:.1f} effective classes are left",
+        }
+        return ", ".join(text.format(found[name]) for name, text in words.items() if name in found)
+
+
+@dataclass(frozen=True)
+class ModeDropping(Detector):
+    """Some classes no longer come out. 8 and 9 of 10 classes are a grey zone (HEALTH: planted distributions)."""
+
+    kind = "mode_dropping"
+    need: int = threshold(3, 1, 100)
+    window: int = threshold(5, 1, 100)
+    missing: int = threshold(1, 1, 1000)
+
+    def signals(self, at: Evaluations) -> Signals:
+        return at[m.CLASSES_MISSING] >= self.missing
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {k: float(at[k][-1]) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
+
+    def reason(self, found: Figures) -> str:
+        return (
+            f"{found[m.CLASSES_MISSING]:.0f} classes are missing, {found[m.CLASSES]:.1f} effective classes are left"
+            f" (KL from the real ones {found[m.LABEL_KL]:.2f})"
         )
-    if not weights_finite:
-        reason = f"divergence by step {steps[-1]:,}: a parameter or running statistic is not finite"
-        return Verdict("divergence", steps[-1], reason, {"weights": "not finite"})
-    return None
+
+
+@dataclass(frozen=True)
+class Imbalance(Detector):
+    """Every class comes out, in other shares than in the data."""
+
+    kind = "imbalance"
+    need: int = threshold(3, 1, 100)
+    window: int = threshold(5, 1, 100)
+    kl: float = threshold(0.2, 0, 100)
+
+    def signals(self, at: Evaluations) -> Signals:
+        uneven: Signals = (at[m.LABEL_KL] > self.kl) & (at[m.CLASSES_MISSING] == 0)
+        return uneven
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {m.LABEL_KL: float(at[m.LABEL_KL][-1])}
+
+    def reason(self, found: Figures) -> str:
+        return f"every class comes out, but unevenly (KL from the real ones {found[m.LABEL_KL]:.2f})"
+
+
+@dataclass(frozen=True)
+class NotLearning(Stalling):
+    """Samples vary, but stay far from the data and hardly better than they began."""
+
+    kind = "not_learning"
+    need: int = threshold(3, 1, 100)
+    window: int = threshold(5, 1, 100)
+    density: float = threshold(0.3, 0, 10)
+    share: float = threshold(0.5, 0, 1)
+    across: float = threshold(0.05, 0, 1)
+
+    def signals(self, at: Evaluations) -> Signals:
+        cfd = at[m.CFD_RATIO]
+        far = (at[m.DENSITY] <= self.density) & (cfd > self.share * starting_value(cfd))
+        return far & self.stalled(at) & (at[m.SPREAD_ACROSS] >= self.across)
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        first = float(starting_value(at[m.CFD_RATIO]))
+        return {m.CFD_RATIO: float(at[m.CFD_RATIO][-1]), "first_cfd_ratio": first, m.DENSITY: float(at[m.DENSITY][-1])}
+
+    def reason(self, found: Figures) -> str:
+        return (
+            f"CFD ratio is {found[m.CFD_RATIO]:.0f}, it began at {found['first_cfd_ratio']:.0f};"
+            f" density is {found[m.DENSITY]:.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class LateInstability(Detector):
+    """Quality was good and stable, and broke."""
+
+    kind = "late_instability"
+    need: int = threshold(2, 1, 100)
+    window: int = threshold(2, 1, 100)
+    stable: int = threshold(5, 2, 100)
+    within: float = threshold(1.1, 1, 10)
+    factor: float = threshold(2.0, 1, 100)
+    deviations: float = threshold(6.0, 0, 100)
+    least: float = threshold(4.0, 0, 1000)  # below, a CFD ratio is as good as ideal, and its noise is large
+
+    def signals(self, at: Evaluations) -> Signals:
+        cfd = at[m.CFD_RATIO]
+        best = np.fmin.accumulate(cfd)
+        near = rolling(cfd, self.stable, np.max) <= self.within * rolling(best, self.stable, np.max)
+        found, calm = np.zeros(len(at), bool), np.zeros(0)
+        for i in range(len(at)):
+            if len(calm):
+                middle = float(np.median(calm))
+                mad = float(np.median(np.abs(calm - middle)))
+                worse = cfd[i] > max(self.least, self.factor * best[i])
+                found[i] = worse and cfd[i] - middle > self.deviations * mad
+            if near[i]:
+                calm = cfd[i - self.stable + 1 : i + 1]
+        return found
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {m.CFD_RATIO: float(at[m.CFD_RATIO][-1]), "best_cfd_ratio": float(np.nanmin(at[m.CFD_RATIO]))}
+
+    def reason(self, found: Figures) -> str:
+        return f"CFD ratio is {found[m.CFD_RATIO]:.0f} after a best of {found['best_cfd_ratio']:.0f}"

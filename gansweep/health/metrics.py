@@ -14,3 +14,39 @@ VALIDATION_LOSS_D = "val_loss_d"
 VALIDATION_LOSS_G = "val_loss_g"
 
 STEPS_PER_S = "steps_per_s"
+
+# Recorded once, by the record that found it: the first step at which something was not finite.
+NONFINITE_STEP = "nonfinite_step"
+
+# Evaluations: fresh samples against real images, in the features of gan/embedding.py.
+CFD_RATIO = "cfd_ratio"  # classifier Fréchet distance over that of two real samples of the same size; 1 is ideal
+DENSITY = "density"
+COVERAGE = "coverage"
+PRECISION = "precision"  # beware: 1 for a black image
+RECALL = "recall"
+NDB = "ndb"  # share of bins with another share of samples than of real images; .05 by chance
+NEAR_DUPLICATES = "near_duplicates"  # share of samples nearer to another than 99 % of real images are
+SPREAD_ACROSS = "spread_across"  # standard deviation over z, over that of real images
+SPREAD_WITHIN = "spread_within"  # standard deviation within an image, over that of real images
+MS_SSIM = "ms_ssim"  # mean over pairs of a class, over that of real pairs; above 1: more alike than real ones
+# Of a labelled set's evaluations alone.
+CLASSES = "effective_classes"  # exp of the label entropy
+CLASSES_MISSING = "classes_missing"
+LABEL_KL = "label_kl"  # KL divergence of the labels from the real ones, in nats
+# D on a copy with batch statistics, on logits.
+D_AUC = "d_auc"  # of real images (held-out ones where there are) against fresh fakes
+D_ACCURACY = "d_accuracy"  # mean of the shares of real images and of fresh fakes that it names rightly
+D_FRESH = "d_fresh"  # mean σ(D(G(z))) on fresh fakes
+D_STD = "d_std"  # of D's logits
+R_T = "r_t"  # Karras et al. 2020, eq. 1: mean sign of D on training images; 1 suggests overfitting
+# Only with held-out images.
+D_GAP = "d_gap"  # accuracy on training images less that on held-out ones
+R_V = "r_v"  # Karras et al. 2020, eq. 1: overfitting of D, 0 none, 1 complete
+
+LABELLED = (CLASSES, CLASSES_MISSING, LABEL_KL)
+QUALITY = (
+    CFD_RATIO, DENSITY, COVERAGE, PRECISION, RECALL, NDB, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, MS_SSIM,
+    *LABELLED,
+)  # fmt: skip
+DISCRIMINATOR = (D_AUC, D_ACCURACY, D_FRESH, D_STD, R_T, D_GAP, R_V)
+EVALUATION = (*QUALITY, *DISCRIMINATOR)

@@ -15,6 +15,7 @@ from gansweep.errors import SweepFileError, UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20  # our deepest key lies at 5; ruamel takes quadratic time and the stack for thousands
+SWEEP_FILE = "sweep file"
 Path_ = tuple[str | int, ...]
 
 
@@ -42,23 +43,24 @@ class Document:
         return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (f"{self.where(path)}: {message}")
 
 
-def read(path: Path) -> str:
-    """The text of a sweep file; refuses what is missing, not text, or over 1 MB."""
+def read(path: Path, what: str = SWEEP_FILE) -> str:
+    """The text of a file of settings; refuses what is missing, not text, or over 1 MB."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path}: larger than 1 MB; a sweep file is a page of settings")
+            raise UserError(f"{path}: larger than 1 MB; a {what} is a page of settings")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `gansweep init {path}` writes one to begin with") from None
+        mend = f"; `gansweep init {path}` writes one to begin with" if what == SWEEP_FILE else ""
+        raise UserError(f"{path}: no such file{mend}") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name a sweep file in it") from None
+        raise UserError(f"{path}: is a folder; name a {what} in it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def parse(text: str, name: str) -> Document:
+def parse(text: str, name: str, what: str = SWEEP_FILE) -> Document:
     """YAML 1.2 text as plain data with marks. Aliases, tags and duplicate keys are refused."""
     try:
         _refuse_aliases_and_depth(text, name)
@@ -74,7 +76,8 @@ def parse(text: str, name: str) -> Document:
     if node is not None:
         document.data = _plain(node, (), name, document, problems)
     if not isinstance(document.data, dict) and not problems:
-        problems.append(f"{name}:1:1: a sweep file is a mapping of keys; see `gansweep init`")
+        see = "`gansweep init`" if what == SWEEP_FILE else "`gansweep diagnose --help`"
+        problems.append(f"{name}:1:1: a {what} is a mapping of keys; see {see}")
     if problems:
         raise SweepFileError(problems)
     return document

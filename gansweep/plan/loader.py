@@ -12,13 +12,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gansweep.errors import SweepFileError, UserError
+from gansweep.health.metrics import D_GAP, EVALUATION, R_V, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.plan.document import Document, Path_, dotted, parse, read
-from gansweep.plan.schema import Distribution, Sweep, TrialConfig
-from gansweep.plan.trials import assign, configurations, count
+from gansweep.plan.schema import Sweep, TrialConfig
+from gansweep.plan.search import Distribution, OptunaSearch
+from gansweep.plan.trials import assign, configurations, corners, count, stand_ins
 
 MAX_TRIALS = 10_000
 VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
 LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
+HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, D_GAP, R_V)  # metrics on images that do not train
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
@@ -29,7 +32,7 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
     sweep = _validate(document)
     if (n := count(sweep)) > max_trials:
         raise SweepFileError([document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")])
-    problems = _combination_problems(document, sweep)
+    problems = _combination_problems(document, sweep) + _objective_problems(document, sweep)
     if problems:
         raise SweepFileError(problems)
     return sweep
@@ -87,7 +90,7 @@ def _real_path(data: Any, loc: Path_) -> Path_:
     """Pydantic's location without what stands in no file: the tag of the search method."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        if part in ("grid", "random") and path == ["search"]:
+        if part in ("grid", "random", "optuna") and path == ["search"]:
             continue
         if isinstance(data, dict):
             data = data.get(str(part))
@@ -126,9 +129,9 @@ def message_of(error: ErrorDetails) -> str:
         case "literal_error":
             return f"must be {context['expected']}, got {given!r}"
         case "union_tag_not_found":
-            return "needs `method: grid` or `method: random`"
+            return "needs `method: grid`, `method: random` or `method: optuna`"
         case "union_tag_invalid":
-            return f"method must be grid or random, got {context['tag']!r}"
+            return f"method must be grid, random or optuna, got {context['tag']!r}"
         case "too_short":
             return "is empty" if not given else f"needs {context['min_length']} values, got {len(given)}"
         case "value_error":
@@ -236,8 +239,22 @@ def _messages(config: dict[str, Any]) -> dict[str, str]:
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
     """What is wrong only in combination: the first configuration that fails, with its values."""
-    for config, varied in configurations(sweep):
+    search = sweep.search
+    possible = [*corners(search), *stand_ins(search)] if isinstance(search, OptunaSearch) else []
+    for config, varied in configurations(sweep, possible):
         for key, message in _messages(config).items():
             values = ", ".join(f"{k}={v}" for k, v in varied.items())
             return [document.problem(("search",), f"with {values}: {key}: {message}")]
+    return []
+
+
+def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
+    """An objective that no run of the sweep would record, as far as the file alone says it."""
+    if sweep.search is None or not sweep.needs_objective:
+        return []
+    metric, path = sweep.objective.metric, ("search", "objective", "metric")
+    if metric in EVALUATION and not sweep.evaluation.per_run:
+        return [document.problem(path, f"no run records {metric} while evaluation.per_run is 0")]
+    if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in sweep.search.over:
+        return [document.problem(path, f"no run records {metric} without held-out images: set dataset.validation")]
     return []

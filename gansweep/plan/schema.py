@@ -8,19 +8,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, field_validator, model_validator
 
-Positive = Annotated[int, Field(ge=1)]
+from gansweep.health.verdict import FAILURES, Failure, Information
+from gansweep.plan.search import GridSearch, Objective, OptunaSearch, RandomSearch, Scheduler
+from gansweep.plan.section import Positive, Section
+
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
 FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="channels of the widest image's layer")]
+# What ends a trial unless the file says otherwise.
+STOP_ON: list[Literal[Failure, Information]] = [
+    "divergence",
+    "dead_generator",
+    "mode_collapse",
+    "discriminator_dominance",
+    "not_learning",
+]
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class Section(BaseModel):
-    """Base of every section of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Augment(Section):
@@ -134,49 +139,38 @@ class Retention(Section):
     checkpoints: Annotated[int, Field(ge=1, description="the newest so many; two survive a damaged one")] = 2
 
 
-class GridSearch(Section):
-    """Every combination."""
+class Evaluation(Section):
+    """Samples against real images, D against fresh fakes: what verdicts are made of."""
 
-    method: Literal["grid"]
-    over: Annotated[dict[str, list[Any]], Field(min_length=1)]
-
-    @field_validator("over")
-    @classmethod
-    def _no_empty_axis(cls, over: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        for key, values in over.items():
-            if not values:
-                raise ValueError(f"{key} has no values: an empty grid has no trials")
-        return over
+    per_run: Annotated[
+        int, Field(ge=0, le=1000, description="evaluations a run, beside the one at step 0; 0: none")
+    ] = 25
+    samples: Annotated[int, Field(ge=2, le=10_000, description="images that G makes for each")] = 256
 
 
-class Distribution(Section):
-    """One distribution; `choice` picks from a list, the others from [low, high]."""
+class Stop(Section):
+    """Which verdicts end a trial; `stop: none` records them and no more."""
 
-    uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    log_uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    int_uniform: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
-    choice: Annotated[list[Any], Field(min_length=1)] | None = None
+    on: list[Literal[Failure, Information]] = STOP_ON
+    action: Annotated[Literal["stop", "flag"], Field(description="flag: say so, and train on")] = "stop"
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        given = [k for k, v in self if v is not None]
-        if len(given) != 1:
-            raise ValueError("give exactly one of uniform, log_uniform, int_uniform, choice")
-        bounds = None if given == ["choice"] else getattr(self, given[0])
-        if bounds and bounds[0] > bounds[1]:
-            raise ValueError(f"{given[0]}: the low end {bounds[0]} lies above the high end {bounds[1]}")
-        if self.log_uniform and self.log_uniform[0] <= 0:
-            raise ValueError("log_uniform: both ends must be greater than 0")
-        return self
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Kinds of verdicts that end a trial."""
+        return tuple(self.on) if self.action == "stop" else ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Kinds of verdicts that are said, and end nothing."""
+        return tuple(kind for kind in FAILURES if kind not in self.rules) if self.on else ()
 
 
-class RandomSearch(Section):
-    """Independent draws; trial n is the same whatever `trials` is, so raising it adds trials."""
+def _none(given: Any) -> Any:
+    return {"on": []} if given == "none" else given
 
-    method: Literal["random"]
-    trials: Positive
-    seed: Annotated[int, Field(ge=0)] = 0
-    over: Annotated[dict[str, Distribution], Field(min_length=1)]
+
+def _named(given: Any) -> Any:
+    return {"method": given} if isinstance(given, str) else given
 
 
 class Resources(Section):
@@ -199,6 +193,7 @@ class TrialConfig(Section):
     dataset: Dataset = Dataset()
     model: Model = Model()
     training: Training
+    evaluation: Evaluation = Evaluation()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
@@ -209,12 +204,35 @@ class Sweep(Section):
     dataset: Dataset = Dataset()
     model: Model = Model()
     training: Training
+    evaluation: Evaluation = Evaluation()
+    stop: Annotated[Stop, BeforeValidator(_none, json_schema_input_type=Stop | Literal["none"])] = Stop()
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
-    search: Annotated[GridSearch | RandomSearch, Discriminator("method")] | None = None
+    search: Annotated[GridSearch | RandomSearch | OptunaSearch, Discriminator("method")] | None = None
+    scheduler: Annotated[
+        Scheduler, BeforeValidator(_named, json_schema_input_type=Scheduler | Literal["fifo", "asha"])
+    ] = Scheduler()
     replicates: Annotated[int, Field(ge=1, le=10_000, description="seeds of each configuration")] = 1
     seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
     resources: Resources = Resources()
+
+    @property
+    def objective(self) -> Objective:
+        """What is best."""
+        return self.search.objective if self.search else Objective()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """What ends a trial before its last step: kinds of verdicts, and `asha`."""
+        return (*self.stop.rules, *self.scheduler.rules)
+
+    @property
+    def needs_objective(self) -> bool:
+        """Whether anything hangs on it, or the file asks for it."""
+        if self.search is None:
+            return False
+        asked = "objective" in self.search.model_fields_set
+        return asked or isinstance(self.search, OptunaSearch) or self.scheduler.method == "asha"
 
     @field_validator("name")
     @classmethod

@@ -7,11 +7,12 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gansweep.plan.schema import Distribution, RandomSearch, Sweep, TrialConfig
+from gansweep.plan.schema import Sweep, TrialConfig
+from gansweep.plan.search import Distribution, OptunaSearch, RandomSearch
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def count(sweep: Sweep) -> int:
     match sweep.search:
         case None:
             configurations = 1
-        case RandomSearch(trials=trials):
+        case RandomSearch(trials=trials) | OptunaSearch(trials=trials):
             configurations = trials
         case grid:
             configurations = math.prod(len(values) for values in grid.over.values())
@@ -49,10 +50,15 @@ def assign(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     return {**config, head: new}
 
 
-def configurations(sweep: Sweep) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each configuration as (unvalidated config without a seed, varied values), in a fixed order."""
-    base = sweep.model_dump(include={"dataset", "model", "training"}, exclude_unset=True)
-    for varied in _varied(sweep):
+def configurations(
+    sweep: Sweep, suggested: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each configuration as (unvalidated config without a seed, varied values), in a fixed order.
+
+    suggested: the varied values of an optuna search, known only as it goes on.
+    """
+    base = sweep.model_dump(include={"dataset", "model", "training", "evaluation"}, exclude_unset=True)
+    for varied in _varied(sweep, suggested):
         config = base
         for key, value in varied.items():
             config = assign(config, key, value)
@@ -82,22 +88,50 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
             "generator": training.of("generator"),
             "discriminator": training.of("discriminator"),
         },
+        "evaluation": config.evaluation.model_dump(),
         "seed": config.seed,
         "version": training_version,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _varied(sweep: Sweep) -> Iterator[dict[str, Any]]:
+def search_id(sweep: Sweep, training_version: int) -> str:
+    """What an optuna search depends on beside its results, as 12 hex digits: more trials or steps go on with it."""
+    content = sweep.model_dump(
+        include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
+        exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
+    )
+    return hashlib.sha256(json.dumps([content, training_version], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def stand_ins(search: OptunaSearch, first: int = 0) -> list[dict[str, Any]]:
+    """Varied values in the place of those that are not suggested yet, from number `first` on: random draws."""
+    return [_drawn(search, number) for number in range(first, search.trials)]
+
+
+def corners(search: OptunaSearch) -> list[dict[str, Any]]:
+    """Varied values at the ends of all ranges and with every choice: what no suggestion goes beyond."""
+    axes = {key: d.choice or d.uniform or d.log_uniform or d.int_uniform or [] for key, d in search.over.items()}
+    most = max(len(values) for values in axes.values())
+    return [{key: values[min(i, len(values) - 1)] for key, values in axes.items()} for i in range(most)]
+
+
+def _varied(sweep: Sweep, suggested: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     match sweep.search:
         case None:
             yield {}
         case RandomSearch() as search:
             for number in range(search.trials):
-                yield {key: _draw(d, f"{search.seed}:{number}:{key}") for key, d in search.over.items()}
+                yield _drawn(search, number)
+        case OptunaSearch():
+            yield from map(dict, suggested)
         case grid:
             for values in itertools.product(*grid.over.values()):
                 yield dict(zip(grid.over, values, strict=True))
+
+
+def _drawn(search: RandomSearch | OptunaSearch, number: int) -> dict[str, Any]:
+    return {key: _draw(d, f"{search.seed}:{number}:{key}") for key, d in search.over.items()}
 
 
 def _draw(distribution: Distribution, stream: str) -> Any:

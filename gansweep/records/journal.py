@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+LATEST = 20  # records that `latest` looks at
+
 
 @dataclass(frozen=True)
 class Record:
@@ -79,7 +81,8 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
 
 
 def latest(path: Path) -> Record | None:
-    """The last whole record, without reading the whole file."""
+    """Step and time of the last whole record, and the newest value of every metric (not all are recorded at each
+    step), found without reading the whole file."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -87,7 +90,9 @@ def latest(path: Path) -> Record | None:
             lines = file.read().rpartition(b"\n")[0].splitlines()
     except FileNotFoundError:
         return None
-    return Record(**json.loads(lines[-1])) if lines else None
+    records = [Record(**json.loads(line)) for line in lines[-LATEST:]]
+    values = {name: value for record in records for name, value in record.values.items()}
+    return Record(records[-1].step, records[-1].time, values) if records else None
 
 
 def _whole_bytes(path: Path) -> int:

@@ -7,6 +7,7 @@ home/
   sweeps/NAME/
     sweep.yaml                   the file as it was last run
     plan.json                    ids of its trials, in order, and how it was called
+    suggestions.jsonl            what optuna suggested, in order
     lock                         held while the sweep runs
     publish.lock                 held while its records are sent
     stop                         asks the running driver to end in good order
@@ -14,6 +15,7 @@ home/
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics: one line a record
+      evaluator.json             what judged its samples: the classifier's accuracy, classes, samples
       samples/00000600.png
       checkpoints/00000600.safetensors
       outcome.json               how it ended; absent while it has not
@@ -53,6 +55,10 @@ class TrialFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
+
+    @property
+    def evaluator(self) -> Path:
+        return self.path / "evaluator.json"
 
     @property
     def outcome(self) -> Path:
@@ -126,6 +132,10 @@ class SweepFolder:
     @property
     def stop(self) -> Path:
         return self.path / "stop"
+
+    @property
+    def suggestions(self) -> Path:
+        return self.path / "suggestions.jsonl"
 
     @property
     def publish_lock(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,24 +21,31 @@ State = Literal["pending", "running", "completed", "stopped", "crashed", "interr
 class Outcome:
     """kind: completed (all steps), stopped (by a rule), crashed (an error), interrupted (asked to end).
 
-    step: the last one trained. reason: a sentence, "" for completed. time: seconds since the epoch.
+    step: the last one trained. reason: a sentence, "" for completed. verdicts: what was judged of a trial that was
+    completed or stopped, by precedence. rule: what stopped it, a kind of verdict or `asha`. time: s since the epoch.
     """
 
     kind: Kind
     step: int
     reason: str = ""
-    verdict: Verdict | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    rule: str = ""
     time: float = 0.0
 
-    def finished(self, steps: int) -> bool:
-        """Whether a trial of so many steps has nothing left to do."""
-        return self.kind == "stopped" or (self.kind == "completed" and self.step >= steps)
+    @property
+    def verdict(self) -> str | None:
+        """The one that names the run."""
+        return self.verdicts[0].kind if self.verdicts else None
+
+    def finished(self, steps: int, rules: Collection[str]) -> bool:
+        """Whether a trial of so many steps, stopped by these rules, has nothing left to do."""
+        stopped = self.kind == "stopped" and self.rule in rules
+        return stopped or (self.kind == "completed" and self.step >= steps)
 
 
 def write(folder: TrialFolder, outcome: Outcome) -> None:
     """Durably: what is said to have ended stays ended."""
     data = {**asdict(outcome), "time": outcome.time or time.time()}
-    data["verdict"] = outcome.verdict.to_json() if outcome.verdict else None
     write_json(folder.outcome, data, durable=True)
 
 
@@ -46,8 +54,9 @@ def read(folder: TrialFolder) -> Outcome | None:
     data = read_json(folder.outcome)
     if not data:
         return None
-    verdict = data.pop("verdict")
-    return Outcome(**data, verdict=Verdict.from_json(verdict) if verdict else None)
+    data.pop("verdict", None)  # of version 0.1, which had one
+    verdicts = tuple(Verdict.from_json(v) for v in data.pop("verdicts", ()))
+    return Outcome(**data, verdicts=verdicts)
 
 
 def state(folder: TrialFolder, steps: int) -> State:
@@ -58,7 +67,7 @@ def state(folder: TrialFolder, steps: int) -> State:
     if lock.is_held(folder.lock):
         return "running"
     recorded = read(folder)
-    if recorded and (recorded.kind != "completed" or recorded.finished(steps)):
+    if recorded and (recorded.kind != "completed" or recorded.step >= steps):
         return recorded.kind
     return "interrupted" if folder.lock.exists() else "pending"
 
@@ -85,7 +94,7 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
         "varied": trial["varied"],
         "seed": trial["config"]["seed"],
         "outcome": now,
-        "verdict": recorded.verdict.kind if recorded and recorded.verdict and now == "stopped" else None,
+        "verdict": recorded.verdict if recorded and now == recorded.kind else None,
         "reason": recorded.reason if recorded and now == recorded.kind else "",
         "step": step,
         "steps_total": trial["steps"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gansweep.records import journal
+from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 
 
@@ -30,31 +31,45 @@ class Row:
 
 @dataclass
 class Board:
-    """All rows of a run of a sweep, in the order of the plan."""
+    """All rows of a run of a sweep, in the order of the plan.
+
+    to_come: about how much work each trial is that has not been suggested yet, in units of Row.weight.
+    """
 
     sweep: str
     rows: dict[str, Row]
     slots: int
     began: float  # time.monotonic()
+    to_come: list[float] = field(default_factory=list)
     training_since: float | None = None  # when the first process was ready
     work_before: float = 0.0
 
     @classmethod
     def of(cls, plan: Plan, slots: int, began: float) -> Board:
         """Rows as the trial folders are now. began: time.monotonic() when the command began its work."""
-        board = cls(plan.sweep.name, {}, slots, began)
+        work = [float(p.step_operations * p.trial.steps) for p in plan.to_come]
+        board = cls(plan.sweep.name, {}, slots, began, work)
         for planned in plan.trials:
-            trial = planned.trial
-            row = Row(trial.id, trial.varied, trial.config.seed, trial.steps, planned.step_operations)
+            trial, row = planned.trial, _row(planned)
             last = journal.latest(plan.folder.trial(trial.id).journal)
             if last is not None:
                 row.step, row.metrics = min(last.step, trial.steps), last.values
             if planned.ended is not None and planned.finished:
                 row.outcome, row.reason = planned.ended.kind, planned.ended.reason
-                row.verdict = planned.ended.verdict.kind if planned.ended.verdict else None
+                row.verdict = planned.ended.verdict
             board.rows[trial.id] = row
         board.work_before = board._work()[0]
         return board
+
+    def add(self, planned: Planned) -> None:
+        """A trial that was to come, and has been suggested."""
+        self.rows[planned.trial.id] = _row(planned)
+        del self.to_come[:1]
+
+    @property
+    def total(self) -> int:
+        """Trials, those to come included."""
+        return len(self.rows) + len(self.to_come)
 
     def done(self) -> int:
         """Trials that have nothing left to do in this run."""
@@ -76,4 +91,9 @@ class Board:
         rows = self.rows.values()
         work = sum(row.weight * row.step for row in rows)
         left = sum(row.weight * (row.steps - row.step) for row in rows if row.outcome in ("pending", "running"))
-        return work, left
+        return work, left + sum(self.to_come)
+
+
+def _row(planned: Planned) -> Row:
+    trial = planned.trial
+    return Row(trial.id, trial.varied, trial.config.seed, trial.steps, planned.step_operations)

@@ -10,7 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from gansweep.gan.data import ImageSet
-from gansweep.schedule.prepare import Plan, Planned
+from gansweep.schedule.planned import Planned
+from gansweep.schedule.prepare import Plan
 
 WARM_UP_STEPS = 2
 TIMED_S = 1.5
@@ -27,7 +28,7 @@ def shape_of(planned: Planned) -> str:
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     """shape → seconds, with `slots` processes training the same side by side (they share caches and memory)."""
-    shapes = {shape_of(p): p for p in plan.pending}
+    shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
     with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = {}
@@ -41,11 +42,11 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
 def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
     """The longest of `slots` queues filled in the order of the plan, and the start."""
     queues = [0.0] * slots
-    for planned in plan.pending:
+    for planned in plan.left:
         left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)
         shortest = queues.index(min(queues))
         queues[shortest] += left * step_s[shape_of(planned)]
-    return START_S + max(queues) if plan.pending else 0.0
+    return START_S + max(queues) if plan.left else 0.0
 
 
 def _time_steps(job: tuple[dict[str, Any], dict[str, Any], int, bool]) -> float:

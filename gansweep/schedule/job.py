@@ -12,19 +12,24 @@ from gansweep.gan.data import ImageSet
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
+    from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Settings
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule."""
+    """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
+
+    samples: drawn at each evaluation.
+    """
 
     id: str
     sweep: str
     settings: Mapping[str, Any]
-    schedule: Mapping[str, int]
+    schedule: Mapping[str, Any]
     images: ImageSet
+    samples: int
     threads: int
     gpu: bool
 
@@ -51,8 +56,18 @@ class Job:
         if self.gpu and not torch.cuda.is_available():
             raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
         device = torch.device("cuda" if self.gpu else "cpu")
-        schedule = Schedule(**self.schedule)
-        return Run(self.folder, settings_of(self.settings), schedule, self.images.load(), device)
+        schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
+        make = self._evaluator if schedule.evaluations else None
+        return Run(self.folder, settings, schedule, self.images.load(), device, make)
+
+    def _evaluator(self) -> Evaluator:
+        from gansweep.gan.evaluator import Evaluator
+        from gansweep.gan.reference import reference_of
+
+        reference, notices = reference_of(self.images)
+        evaluator = Evaluator(reference, self.samples, self.settings["seed"])
+        evaluator.notices[:0] = notices
+        return evaluator
 
 
 def settings_of(data: Mapping[str, Any]) -> Settings:

@@ -2,104 +2,85 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gansweep.errors import UserError
-from gansweep.gan.architecture import Layer, discriminator_layers, generator_layers
-from gansweep.gan.data import ImageSet, prepare, split_sizes
+from gansweep.gan.architecture import discriminator_layers, generator_layers
+from gansweep.gan.data import ImageSet, evaluation_samples, prepare, split_sizes
 from gansweep.gan.sources import Source
 from gansweep.gan.version import TRAINING_VERSION
+from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.schema import Dataset, Sweep, TrialConfig
-from gansweep.plan.trials import Trial, configurations, trial_id
-from gansweep.records import outcome
-from gansweep.records.layout import Home, SweepFolder, write_json
-from gansweep.records.outcome import Outcome
+from gansweep.plan.search import OptunaSearch
+from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
+from gansweep.records import outcome, suggestions
+from gansweep.records.layout import Home, SweepFolder, read_json, write_json
+from gansweep.records.ranking import Ranking
+from gansweep.schedule.planned import Planned
 
-FLOAT_BYTES = 4
 SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A trial with its images, its networks' layers, and how it last ended, if it did."""
+class Suggestion:
+    """What optuna suggested, and its trials: one for each replicate."""
 
-    trial: Trial
-    images: ImageSet
-    generator: tuple[Layer, ...]
-    discriminator: tuple[Layer, ...]
-    ended: Outcome | None
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has nothing left to do."""
-        return self.ended is not None and self.ended.finished(self.trial.steps)
-
-    @property
-    def parameters(self) -> tuple[int, int]:
-        """Of generator and discriminator."""
-        g, d = (sum(layer.parameters for layer in layers) for layers in (self.generator, self.discriminator))
-        return g, d
-
-    @property
-    def checkpoint_bytes(self) -> int:
-        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 32 kB for the rest."""
-        buffers = sum(layer.buffers for layer in (*self.generator, *self.discriminator))
-        noise = 64 * self.trial.config.model.latent_dim
-        return FLOAT_BYTES * (3 * sum(self.parameters) + buffers + noise) + 32_768
-
-    @property
-    def step_operations(self) -> int:
-        """Multiply-adds of one step, about: what steps of different shapes cost in relation to each other."""
-        g, d = (sum(layer.multiply_adds for layer in layers) for layers in (self.generator, self.discriminator))
-        training = self.trial.config.training
-        per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)
-        return training.batch_size * per_image
-
-    def settings(self) -> dict[str, Any]:
-        """The run's settings as plain data, every inheritance resolved: gan.training.Settings by name."""
-        config = self.trial.config
-        model, training = config.model, config.training
-        return {
-            "latent_dim": model.latent_dim,
-            "generator_maps": model.generator.feature_maps or model.feature_maps,
-            "discriminator_maps": model.discriminator.feature_maps or model.feature_maps,
-            "image_size": self.images.image_size,
-            "channels": self.images.channels,
-            "batch_size": training.batch_size,
-            "generator": training.of("generator"),
-            "discriminator": training.of("discriminator"),
-            "seed": config.seed,
-            "precision": training.precision,
-            "validation": config.dataset.validation,
-            "augmentation": config.dataset.augment.model_dump(),
-        }
+    varied: Mapping[str, Any]
+    trials: tuple[Planned, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep, ready to run."""
+    """A sweep, ready to run. suggested: so far, by number. to_come: stand-ins for trials not suggested yet."""
 
     sweep: Sweep
     folder: SweepFolder
     trials: tuple[Planned, ...]
+    suggested: tuple[Suggestion, ...] = ()
+    to_come: tuple[Planned, ...] = ()
 
     @property
     def pending(self) -> tuple[Planned, ...]:
         return tuple(p for p in self.trials if not p.finished)
 
     @property
+    def left(self) -> tuple[Planned, ...]:
+        """What is to be trained, as far as it is known: pending trials and stand-ins."""
+        return (*self.pending, *self.to_come)
+
+    @property
+    def total(self) -> int:
+        """Trials, those not suggested yet included."""
+        return len(self.trials) + len(self.to_come)
+
+    @property
+    def ranking(self) -> Ranking:
+        return Ranking(self.sweep.objective.metric, self.sweep.objective.mode)
+
+    def slots(self, fit: int) -> int:
+        """Trials side by side, of as many as fit."""
+        search = self.sweep.search
+        return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, OptunaSearch) else fit
+
+    def evaluated_every(self, planned: Planned) -> int:
+        """Steps between a trial's values of the objective; 0 for none."""
+        return planned.evaluation_cadence if self.ranking.metric in EVALUATION else self.sweep.cadence.metrics
+
+    @property
     def disk_bytes(self) -> int:
-        """What the pending trials will have written at most: checkpoints (kept, one in writing), samples; twice
+        """What is left will have written at most: checkpoints (the newest, the best, one in writing), samples; twice
         the last checkpoint and the samples, since MLflow has its own."""
         cadence, keep = self.sweep.cadence, self.sweep.retention.checkpoints
         total = 0
-        for planned in self.pending:
+        for planned in self.left:
             steps, images = planned.trial.steps, planned.images
-            checkpoints = min(keep + 1, -(-steps // cadence.checkpoints)) + 1
+            checkpoints = min(keep + 2, -(-steps // cadence.checkpoints)) + 1
             grid = int(64 * images.channels * images.image_size**2 * SAMPLE_SHARE)
             samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
             journal = -(-steps // cadence.metrics) * 1_000
@@ -107,23 +88,59 @@ class Plan:
         return total
 
 
+class Resolver:
+    """Configurations of a sweep become planned trials."""
+
+    def __init__(self, sweep: Sweep, home: Home) -> None:
+        self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
+        self._sets: dict[str, ImageSet] = {}
+
+    def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[Planned, ...]]:
+        """For each configuration one trial a replicate. values: the varied ones of an optuna search.
+
+        Raises UserError for data that is missing or does not fit.
+        """
+        replicates = range(self._sweep.replicates)
+        return [
+            tuple(self._resolve({**config, "seed": self._sweep.seed + number}, varied) for number in replicates)
+            for config, varied in configurations(self._sweep, values)
+        ]
+
+    def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> Planned:
+        config = TrialConfig.model_validate(settings)
+        key = config.dataset.model_dump_json(exclude={"augment", "validation"})
+        if key not in self._sets:
+            self._sets[key] = prepare(_source(config.dataset), self._cache)
+            _check_labels(self._sweep, self._sets[key])
+        images = self._sets[key]
+        _check_fit(config, images)
+        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, _steps(config, images))
+        return _planned(trial, images, self._folder, self._sweep.rules)
+
+
 def make_plan(sweep: Sweep, home: Home) -> Plan:
     """Find the images, resolve every trial, look up what is finished.
 
     Raises UserError for data that is missing or does not fit.
     """
-    folder = home.sweep(sweep.name)
-    sets: dict[str, ImageSet] = {}
+    resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.search
+    if not isinstance(search, OptunaSearch):
+        return Plan(sweep, folder, unique(resolver.trials()))
+    values = suggestions.read(folder.suggestions, search_id(sweep, TRAINING_VERSION))[: search.trials]
+    suggested = tuple(map(Suggestion, values, resolver.trials(values)))
+    to_come = resolver.trials(stand_ins(search, len(values)))
+    if to_come:
+        resolver.trials(corners(search))  # raises where a suggestion might not fit
+    trials = unique(s.trials for s in suggested)
+    return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
+
+
+def unique(groups: Iterable[tuple[Planned, ...]]) -> tuple[Planned, ...]:
+    """Each trial once, in order: two configurations may be the same run."""
     trials: dict[str, Planned] = {}
-    for config, varied in _configs(sweep):
-        key = config.dataset.model_dump_json(exclude={"augment", "validation"})
-        if key not in sets:
-            sets[key] = prepare(_source(config.dataset), home.cache)
-        images = sets[key]
-        _check_fit(config, images)
-        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, _steps(config, images))
-        trials.setdefault(trial.id, _planned(trial, images, folder))
-    return Plan(sweep, folder, tuple(trials.values()))
+    for planned in itertools.chain.from_iterable(groups):
+        trials.setdefault(planned.trial.id, planned)
+    return tuple(trials.values())
 
 
 def check_disk(plan: Plan, home: Home) -> None:
@@ -154,12 +171,6 @@ def check_writable(home: Home) -> None:
         ) from None
 
 
-def _configs(sweep: Sweep) -> Iterator[tuple[TrialConfig, dict[str, Any]]]:
-    for config, varied in configurations(sweep):
-        for replicate in range(sweep.replicates):
-            yield TrialConfig.model_validate({**config, "seed": sweep.seed + replicate}), varied
-
-
 def _source(dataset: Dataset) -> Source:
     return Source(
         dataset.name,
@@ -185,6 +196,17 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f"training.batch_size: {config.training.batch_size}, but only {training} images train;"
             " lower it or give more images"
         )
+    if config.evaluation.per_run:
+        evaluation_samples(images.images, config.evaluation.samples)
+
+
+def _check_labels(sweep: Sweep, images: ImageSet) -> None:
+    metric = sweep.objective.metric
+    if sweep.needs_objective and metric in LABELLED and len(images.classes) < 2:
+        raise UserError(
+            f"search.objective.metric: no run records {metric}: the images have no classes;"
+            " sort them into subfolders, or choose another metric"
+        )
 
 
 def _steps(config: TrialConfig, images: ImageSet) -> int:
@@ -197,7 +219,7 @@ def _steps(config: TrialConfig, images: ImageSet) -> int:
     return max(1, batches // training.discriminator.updates)
 
 
-def _planned(trial: Trial, images: ImageSet, folder: SweepFolder) -> Planned:
+def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...]) -> Planned:
     model = trial.config.model
     g_maps = model.generator.feature_maps or model.feature_maps
     d_maps = model.discriminator.feature_maps or model.feature_maps
@@ -207,24 +229,44 @@ def _planned(trial: Trial, images: ImageSet, folder: SweepFolder) -> Planned:
         generator_layers(model.latent_dim, g_maps, images.image_size, images.channels),
         discriminator_layers(d_maps, images.image_size, images.channels),
         outcome.read(folder.trial(trial.id)),
+        rules,
     )
+
+
+def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
+    """A trial as its folder describes it. Raises UserError where its images are gone."""
+    folder = home.sweep(sweep)
+    document = json.loads(folder.trial(trial_id).trial.read_text())
+    config = document["config"]
+    config["training"]["steps"] = document["steps"]
+    resolved = TrialConfig.model_validate(config)
+    images = prepare(_source(resolved.dataset), home.cache)
+    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, ())
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str]) -> None:
     """Put the plan on record: every trial's document, then the list of them."""
-    for planned in plan.trials:
+    _write_documents(plan, plan.trials)
+    _write_list(plan, {"sweep": plan.sweep.name, "command": command, "overrides": list(overrides)})
+
+
+def write_more(plan: Plan, new: Iterable[Planned]) -> None:
+    """The same for trials that a recorded plan has grown by."""
+    _write_documents(plan, new)
+    _write_list(plan, read_json(plan.folder.plan))
+
+
+def _write_documents(plan: Plan, trials: Iterable[Planned]) -> None:
+    for planned in trials:
         folder = plan.folder.trial(planned.trial.id)
         folder.stop.unlink(missing_ok=True)
         write_json(folder.trial, _trial_document(planned, plan.sweep))
-    write_json(
-        plan.folder.plan,
-        {
-            "sweep": plan.sweep.name,
-            "command": command,
-            "overrides": list(overrides),
-            "trials": [p.trial.id for p in plan.trials],
-        },
-    )
+
+
+def _write_list(plan: Plan, head: dict[str, Any]) -> None:
+    ids = [p.trial.id for p in plan.trials]
+    objective = plan.sweep.objective.model_dump()
+    write_json(plan.folder.plan, {**head, "objective": objective, "to_come": len(plan.to_come), "trials": ids})
 
 
 def _trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:

@@ -22,10 +22,13 @@ class View(Protocol):
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
-    """Feeds the board. on_pass: called several times a second, whatever happens."""
+    """Feeds the board. on_pass: called several times a second, whatever happens. on_step: called with a trial's id and
+    step before it goes on."""
 
-    def __init__(self, board: Board, view: View, on_pass: Callable[[], None]) -> None:
-        self._board, self._view, self._on_pass = board, view, on_pass
+    def __init__(
+        self, board: Board, view: View, on_pass: Callable[[], None], on_step: Callable[[str, int], None]
+    ) -> None:
+        self._board, self._view, self._on_pass, self._on_step = board, view, on_pass, on_step
         self._last: dict[str, tuple[float, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -57,3 +60,4 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.metrics = result["verdict"], result["metrics"] or row.metrics
         self._view.changed(row)
+        self._on_step(row.id, row.step)

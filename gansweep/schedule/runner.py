@@ -21,14 +21,19 @@ import ray
 from ray import tune
 
 from gansweep.errors import UserError
+from gansweep.gan.data import evaluation_samples
 from gansweep.records import lock, outcome
+from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
+from gansweep.schedule.asha import Halving, rungs_of
 from gansweep.schedule.board import Board
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
 from gansweep.schedule.job import Job
-from gansweep.schedule.prepare import Plan, Planned
+from gansweep.schedule.planned import Planned
+from gansweep.schedule.prepare import Plan
 from gansweep.schedule.progress import Progress, View
 from gansweep.schedule.resources import concurrency, cores, gpus
+from gansweep.schedule.search import Search
 from gansweep.schedule.searcher import TrialQueue
 from gansweep.schedule.trainable import GanTrial
 
@@ -38,21 +43,23 @@ SETTLE_S = 60
 KNOCK_S = 5
 
 
-def run(plan: Plan, view_of: Any, ending: Ending, address: str | None = None) -> Board:
-    """Train what is pending; returns the board when all trials have ended or the end was requested.
+def run(search: Search, view_of: Any, ending: Ending, address: str | None = None) -> Board:
+    """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
+    was requested.
 
     view_of: called with the board, a context manager that gives a View. address: of a Ray cluster to join
     (whose machines share the home folder); None starts Ray on this machine and ends it again.
     Raises UserError where a trial asks for more than there is.
     """
-    resources, began = plan.sweep.resources, time.monotonic()
+    plan, began = search.plan, time.monotonic()
     with _scratch() as scratch, _cluster(scratch, address) as available:
-        slots = concurrency(resources, int(available.get("CPU", 0)), available.get("GPU", 0))
+        fit = concurrency(plan.sweep.resources, int(available.get("CPU", 0)), available.get("GPU", 0))
+        slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
         board = Board.of(plan, slots, began)
         # Again: joining a cluster, Ray puts a handler of its own over ours.
         with ending.catching_signals(), view_of(board) as view:
-            _fit(plan, board, view, ending, scratch)
+            _fit(search, board, view, ending, scratch)
     return board
 
 
@@ -61,9 +68,14 @@ def jobs(plan: Plan) -> list[dict[str, Any]]:
     return [_job(plan, planned) for planned in plan.pending]
 
 
-def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) -> None:
+def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path) -> None:
+    plan = search.plan
+    halving = Halving(plan)
+
     def died(job: dict[str, Any], deaths: int) -> None:
         folder = plan.folder.trial(job["id"])
+        if folder.stop.exists() and folder.stop.read_text():
+            folder.stop.unlink()  # decided anew when it is at the rung again
         outcome.count_death(folder)
         view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
 
@@ -74,7 +86,18 @@ def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) ->
         row.outcome, row.reason = ended.kind, ended.reason
         view.changed(row)
 
-    queue = TrialQueue(jobs(plan), died, given_up)
+    def ended(job: dict[str, Any]) -> list[dict[str, Any]]:
+        new = search.ended(job["id"])
+        for planned in new:
+            board.add(planned)
+            halving.add(planned)
+        return [_job(plan, planned) for planned in new]
+
+    queue = TrialQueue(jobs(plan), died, given_up, ended)
+
+    def on_step(trial_id: str, step: int) -> None:
+        if halving.ends(trial_id, step):
+            write_atomically(plan.folder.trial(trial_id).stop, b"asha")
 
     def on_pass() -> None:
         if ending.requested():
@@ -95,7 +118,7 @@ def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) ->
             name="tune",
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[Progress(board, view, on_pass)],
+            callbacks=[Progress(board, view, on_pass, on_step)],
             failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
@@ -104,11 +127,17 @@ def _fit(plan: Plan, board: Board, view: View, ending: Ending, scratch: Path) ->
 
 
 def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
-    cadence, resources = plan.sweep.cadence, plan.sweep.resources
+    cadence, resources, evaluation = plan.sweep.cadence, plan.sweep.resources, planned.trial.config.evaluation
     schedule = {
         "steps": planned.trial.steps,
         **cadence.model_dump(),
         "keep": plan.sweep.retention.checkpoints,
+        "evaluations": planned.evaluation_cadence,
+        "stop_on": plan.sweep.stop.rules,
+        "flag": plan.sweep.stop.flags,
+        "objective": plan.ranking.metric,
+        "mode": plan.ranking.mode,
+        "pauses": rungs_of(plan, planned),
     }
     images = replace(planned.images, file=str(Path(planned.images.file).absolute()))
     return asdict(
@@ -118,6 +147,7 @@ def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
             settings=planned.settings(),
             schedule=schedule,
             images=images,
+            samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
             threads=resources.cpus,
             gpu=resources.gpus > 0,
         )

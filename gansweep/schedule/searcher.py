@@ -15,7 +15,8 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     """Each job once, in order; a job whose process died once more, at most MAX_RETRIES times.
 
     Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
-    on_death: called with the job and its number of deaths; on_given_up: after the last of them.
+    on_death: called with the job and its number of deaths; on_given_up: after the last of them. on_end: called with
+    each job that has ended, given up or not; returns jobs that it gave rise to.
     """
 
     def __init__(
@@ -23,12 +24,13 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         jobs: Sequence[dict[str, Any]],
         on_death: Callable[[dict[str, Any], int], None],
         on_given_up: Callable[[dict[str, Any], int], None],
+        on_end: Callable[[dict[str, Any]], Sequence[dict[str, Any]]],
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
-        self._on_death, self._on_given_up = on_death, on_given_up
+        self._on_death, self._on_given_up, self._on_end = on_death, on_given_up, on_end
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,13 +51,17 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id, None)
-        if job is None or not error:
+        if job is None:
+            return
+        if not error:
+            self._waiting.extend(self._on_end(job))
             return
         self._deaths[job["id"]] += 1
         deaths = self._deaths[job["id"]]
         self._on_death(job, deaths)
         if deaths > MAX_RETRIES:
             self._on_given_up(job, deaths)
+            self._waiting.extend(self._on_end(job))
         else:
             self._waiting.append(job)
 

@@ -38,6 +38,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
         if self._run is None and self._ended is None:
             self._open()
+            if self._at_rung():
+                return self._result()  # it was killed before anything was decided there
         run = self._run
         if run is not None and self._ended is None:
             try:
@@ -63,8 +65,14 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         except Exception as error:
             self._ended = crashed(self._job.folder, 0, error)
 
+    def _at_rung(self) -> bool:
+        return self._run is not None and self._run.step in self._run.schedule.pauses
+
     def _advance(self, run: Run) -> Outcome | None:
-        if run.folder.stop.exists() or self._job.sweep_folder.stop.exists():
+        request = run.folder.stop
+        if request.exists() and (rule := request.read_text()):
+            return run.suspend(rule, rule)
+        if request.exists() or self._job.sweep_folder.stop.exists():
             return run.suspend("stopped on request")
         return run.advance(SLICE_S)
 
@@ -78,7 +86,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "notices": list(notices),
             "outcome": ended.kind if ended else "running",
             "reason": ended.reason if ended else "",
-            "verdict": ended.verdict.kind if ended and ended.verdict else None,
+            "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
             "at": time.time(),
             "done": ended is not None,
         }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
-from gansweep.tracking import store
+from gansweep.records.outcome import Outcome
+from gansweep.tracking import notes, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,14 +41,16 @@ PUBLISH_WAIT_S = 30.0
 
 @dataclass
 class Published:
-    """How much of a trial one store has."""
+    """How much of a trial one store has. ended_s: time of its outcome since the epoch, 0 for none."""
 
     uri: str = ""
     run_id: str = ""
     offset: int = 0
     samples: list[str] = field(default_factory=list)
     state: str = ""
+    ended_s: float = 0.0
     checkpoint: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: TrialFolder, uri: str) -> Published:
@@ -67,6 +70,8 @@ def is_current(folder: SweepFolder, uri: str) -> bool:
             return False
         if len(published.samples) != len(trial.all_samples()):
             return False
+        if now != "pending" and published.tags != notes.tags(trial, now, notes.ended_as(trial, now)):
+            return False
     return True
 
 
@@ -78,8 +83,9 @@ class Publisher:
         self._home, self._folder, self.uri, self._context = home, folder, uri, context
         self._client: MlflowClient | None = None
         self._known: dict[str, str] = {}  # trial id → run id, as the store has them
-        self._settled: dict[str, str] = {}  # trial id → final state, sent: not looked at again
-        self._experiment, self.parent, self._parent_status = "", "", ""
+        self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
+        self._experiment, self.parent = "", ""
+        self._parent_says = ("", "")  # status and note, as the store has them
 
     def connect(self) -> None:
         """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
@@ -87,7 +93,7 @@ class Publisher:
             return
         client = store.client(self._home, self.uri)
         self._experiment = self._find_experiment(client)
-        runs = _search(client, self._experiment, f"tags.`gansweep.sweep` = '{self._folder.name}'")
+        runs = store.runs(client, self._experiment, f"tags.`gansweep.sweep` = '{self._folder.name}'")
         self._known = {
             run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags
         }
@@ -118,12 +124,18 @@ class Publisher:
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             self.connect()
             assert self._client is not None
-            states = [self._publish_trial(self._client, trial) for trial in self._folder.planned()]
-            if (status := _parent_status(states, running)) != self._parent_status:
-                self._mark_parent(self._client, status)
-                self._parent_status = status
+            states = {trial: self._publish_trial(self._client, trial) for trial in self._folder.planned()}
+            says = (_parent_status(states.values(), running), "" if running else self._note(states))
+            if says != self._parent_says:
+                self._mark_parent(self._client, *says)
+                self._parent_says = says
 
-    def _mark_parent(self, client: MlflowClient, status: str) -> None:
+    def _note(self, states: Mapping[TrialFolder, str]) -> str:
+        links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
+        return notes.of_sweep(self._folder.name, states, links)
+
+    def _mark_parent(self, client: MlflowClient, status: str, note: str) -> None:
+        client.set_tag(self.parent, notes.NOTE, note)
         if status in ("FINISHED", "FAILED"):
             ends = [ended.time for trial in self._folder.planned() if (ended := outcome.read(trial))]
             client.set_terminated(self.parent, status, int(max(ends) * 1000))
@@ -141,34 +153,42 @@ class Publisher:
         return str(client.create_experiment(name, artifact_location=location))
 
     def _publish_trial(self, client: MlflowClient, folder: TrialFolder) -> str:
-        if folder.id in self._settled:
-            return self._settled[folder.id]
+        stamp = _stamp(folder.outcome)
+        settled_stamp, settled = self._settled.get(folder.id, (None, ""))
+        if settled_stamp == stamp:
+            return settled
         published = Published.read(folder, self.uri)
         before = asdict(published)
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, _steps(folder))
         if now == "pending":
             return now
-        if not published.run_id:
-            published.run_id = self._known.get(folder.id) or self._create(client, folder)
+        ended = notes.ended_as(folder, now)
+        tags = notes.tags(folder, now, ended)
+        if not published.run_id and folder.id in self._known:
+            published.run_id = self._known[folder.id]
+        elif not published.run_id:
+            published.run_id, published.tags = self._create(client, folder, tags), tags
+        self._known[folder.id] = published.run_id
         try:
-            if published.state != now:
-                client.set_tag(published.run_id, "gansweep.outcome", now)
-                if now == "running":
-                    client.update_run(published.run_id, status="RUNNING")
+            _send_tags(client, published, tags)
+            if now == "running" and published.state != now:
+                client.update_run(published.run_id, status="RUNNING")
             self._send_metrics(client, folder, published)
             self._send_samples(client, folder, published)
-            if published.state != now:
-                self._end(client, folder, published, now)
-                published.state = now
+            ended_s = ended.time if ended else 0.0
+            if (published.state, published.ended_s) != (now, ended_s):
+                if now != "running":
+                    self._end(client, folder, published, now, ended)
+                published.state, published.ended_s = now, ended_s
         finally:
             if asdict(published) != before:
                 write_json(folder.published, asdict(published))
         if now in ("completed", "stopped", "crashed"):
-            self._settled[folder.id] = now
+            self._settled[folder.id] = (stamp, now)
         return now
 
-    def _create(self, client: MlflowClient, folder: TrialFolder) -> str:
+    def _create(self, client: MlflowClient, folder: TrialFolder, more: Mapping[str, str]) -> str:
         from mlflow.entities import Param
 
         trial = read_json(folder.trial)
@@ -178,17 +198,15 @@ class Publisher:
         tags = {
             "gansweep.sweep": trial["sweep"],
             "gansweep.trial_id": folder.id,
-            "gansweep.outcome": "running",
-            "gansweep.verdict": "",
             "gansweep.seed": str(seed),
             "gansweep.data_fingerprint": trial["data"]["fingerprint"],
             "mlflow.parentRunId": self.parent,
             "mlflow.user": "gansweep",
+            **more,
         }
         run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=name)
         parameters = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
         client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
-        self._known[folder.id] = run.info.run_id
         return str(run.info.run_id)
 
     def _send_metrics(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
@@ -219,23 +237,20 @@ class Publisher:
             client.set_tag(published.run_id, "mlflow.loggedImages", "true")
         published.samples += [path.name for path in new]
 
-    def _end(self, client: MlflowClient, folder: TrialFolder, published: Published, now: str) -> None:
-        ended = outcome.read(folder)
-        verdict = ended.verdict.kind if ended and ended.verdict and now == "stopped" else ""
-        client.set_tag(published.run_id, "gansweep.verdict", verdict)
-        client.set_tag(published.run_id, "gansweep.reason", ended.reason if ended and now == ended.kind else "")
-        if now != "running":
-            checkpoints = folder.all_checkpoints()
-            if checkpoints and now != "interrupted" and published.checkpoint != checkpoints[-1].name:
-                with TemporaryDirectory(prefix="gansweep-") as scratch:
-                    copy = Path(scratch) / "last.safetensors"
-                    copy.write_bytes(checkpoints[-1].read_bytes())
-                    client.log_artifact(published.run_id, str(copy), "checkpoints")
-                published.checkpoint = checkpoints[-1].name
-            if ended and now == ended.kind and now != "interrupted":
-                client.set_terminated(published.run_id, STATUS[now], int(ended.time * 1000))
-            else:
-                client.update_run(published.run_id, status=STATUS[now])
+    def _end(
+        self, client: MlflowClient, folder: TrialFolder, published: Published, now: str, ended: Outcome | None
+    ) -> None:
+        checkpoints = folder.all_checkpoints()
+        if checkpoints and now != "interrupted" and published.checkpoint != checkpoints[-1].name:
+            with TemporaryDirectory(prefix="gansweep-") as scratch:
+                copy = Path(scratch) / "last.safetensors"
+                copy.write_bytes(checkpoints[-1].read_bytes())
+                client.log_artifact(published.run_id, str(copy), "checkpoints")
+            published.checkpoint = checkpoints[-1].name
+        if ended and now != "interrupted":
+            client.set_terminated(published.run_id, STATUS[now], int(ended.time * 1000))
+        else:
+            client.update_run(published.run_id, status=STATUS[now])
 
 
 def delete(home: Home, folder: SweepFolder, uri: str) -> None:
@@ -260,18 +275,25 @@ def _steps(folder: TrialFolder) -> int:
     return int(read_json(folder.trial).get("steps", 0))
 
 
-def _search(client: MlflowClient, experiment: str, condition: str) -> list[Any]:
-    found: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], condition, max_results=1_000, page_token=token)
-        found += page
-        token = page.token
-        if not token:
-            return found
+def _stamp(path: Path) -> int:
+    """Changes when the file does: a trial that is opened again has no outcome any more. 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
-def _parent_status(states: list[str], running: bool) -> str:
+def _send_tags(client: MlflowClient, published: Published, wanted: dict[str, str]) -> None:
+    """Those that the store has otherwise: one request, or none."""
+    from mlflow.entities import RunTag
+
+    new = [RunTag(key, value) for key, value in wanted.items() if published.tags.get(key) != value]
+    if new:
+        client.log_batch(published.run_id, tags=new)
+        published.tags = wanted
+
+
+def _parent_status(states: Collection[str], running: bool) -> str:
     if running:
         return "RUNNING"
     if any(s in ("pending", "interrupted", "running") for s in states):

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home
@@ -50,17 +50,34 @@ def check(uri: str) -> None:
 
 def client(home: Home, uri: str) -> MlflowClient:
     """A client that gives up within seconds when a server is gone. Creates the local store where it is missing."""
+    quiet()
+    if uri == local_uri(home):
+        _use_wal(home)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def quiet() -> None:
+    """Before MLflow is imported: no telemetry, no progress bars, no waiting."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    if uri == local_uri(home):
-        _use_wal(home)
-    from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+
+def runs(client: MlflowClient, experiment: str, condition: str = "") -> list[Any]:
+    """Every run of an experiment that meets a condition in MLflow's filter language, however many pages they fill."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], condition, max_results=1_000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _use_wal(home: Home) -> None:

@@ -93,6 +93,7 @@ def sweep_file(folder: Path, name: str, steps: int, maps: int, over: dict[str, l
         "dataset": {"name": "mnist", "image_size": 32, "data_dir": str(data)},
         "model": {"latent_dim": 100, "feature_maps": maps},
         "training": {"steps": steps, "batch_size": 64, "learning_rate": LEARNING_RATE, "beta1": BETA1},
+        "evaluation": {"per_run": 0},  # the peer evaluates nothing; what it costs is measured by itself
         "search": {"method": "grid", "over": over},
     }
     path.write_text(json.dumps(document))
@@ -186,6 +187,20 @@ def start_up() -> dict[str, float]:
     return found
 
 
+def evaluation(data: Path, maps: tuple[int, ...] = (8, 16, 64), rounds: int = 3) -> dict[str, Any]:
+    """Seconds of all evaluations of a run of 600 steps over those of its steps, by width; steps and evaluations take
+    turns in one process of one thread."""
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for width in maps:
+            command = [sys.executable, str(HERE / "evaluation.py"), str(data), scratch, str(width), str(rounds)]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Ray gives a trial of one CPU
+            output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+            found[str(width)] = json.loads(output)
+            _say(f"{width} maps: evaluation is {found[str(width)]['share']:.1%} of training")
+    return found
+
+
 def _say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
@@ -194,6 +209,7 @@ PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "start_up": lambda data: start_up(),
     "short": lambda data: against_peer(data, trials=10, steps=100, rounds=3),
     "many_trials": many_trials,
+    "evaluation": evaluation,
     "throughput": lambda data: throughput(data, steps=600, rounds=6),
     "long": lambda data: against_peer(data, trials=4, steps=1000, rounds=2),
 }

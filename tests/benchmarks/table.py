@@ -37,12 +37,26 @@ def table(results: dict[str, Any]) -> str:
             "near 0.64",
         ),
         ("200 trials of 1 step: each beyond the first ten", f"{many['each_beyond_s']:.2f} s", "", "", "≤ 0.3 s"),
+        *_evaluations(results["evaluation"]),
         ("`gansweep --help`", f"{start['help_s']:.2f} s", "", "", "< 0.5 s"),
         ("`gansweep plan --no-timing`, 1,000 trials", f"{start['plan_thousand_s']:.2f} s", "", "", "< 2 s"),
         ("peak memory of the driver", f"{peaks['command'] / 1e6:.0f} MB", "", "", ""),
         ("peak memory of a trial's process", f"{peaks['trial'] / 1e6:.0f} MB", "", "", ""),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _evaluations(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            f"26 evaluations in 600 steps, {maps} feature maps",
+            f"{1000 * one['evaluation_s']:.0f} ms each",
+            f"{1000 * one['step_s']:.0f} ms a step",
+            f"{one['share']:.3f}",
+            "≤ 0.10",
+        )
+        for maps, one in found.items()
+    ]
 
 
 def _against_peer(found: dict[str, Any], target: str) -> tuple[str, ...]:

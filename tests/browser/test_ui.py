@@ -25,6 +25,7 @@ name: ten
 dataset: {name: digits, image_size: 16}
 model: {latent_dim: 8, feature_maps: 4}
 training: {steps: 30, batch_size: 16}
+evaluation: {per_run: 0}
 cadence: {metrics: 2, samples: 10, checkpoints: 30}
 search:
   method: grid
@@ -32,6 +33,14 @@ search:
     training.learning_rate: [1e-4, 2e-4, 5e-4, 1e-3, 2e-3]
     training.beta1: [0.0, 0.5]
 resources: {cpus: 1, gpus: 0}
+"""
+# A learning rate that no G survives.
+FAILING = """
+name: failing
+dataset: {name: digits, image_size: 16}
+model: {latent_dim: 8, feature_maps: 4}
+training: {steps: 100, batch_size: 16, learning_rate: 0.5, beta1: 0.9}
+evaluation: {per_run: 10, samples: 64}
 """
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 SWITCHES += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -55,6 +64,8 @@ def swept(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
     (service.root / "ten.yaml").write_text(TEN)
     service.call("run", service.root / "ten.yaml")
     assert {trial["outcome"] for trial in service.status("ten")} == {"completed"}
+    (service.root / "failing.yaml").write_text(FAILING)
+    service.call("run", service.root / "failing.yaml")
     return service
 
 
@@ -67,9 +78,9 @@ def link(swept: Service) -> Iterator[str]:
     ui = swept.start("ui", "--port", port, "--no-open")
     assert ui.stdout is not None
     try:
-        name, _, url = ui.stdout.readline().strip().partition("  ")
-        assert (name, url.partition("/#/")[0]) == ("ten", f"http://127.0.0.1:{port}"), ui.communicate(timeout=10)
-        yield url
+        links = dict(ui.stdout.readline().split() for _ in ("failing", "ten"))
+        assert links["ten"].partition("/#/")[0] == f"http://127.0.0.1:{port}", ui.communicate(timeout=10)
+        yield links["ten"]
         ui.send_signal(signal.SIGINT)
         assert ui.wait(20) == 130
         assert leftovers(ui.pid) == []
@@ -180,3 +191,16 @@ def test_the_images_are_among_the_artifacts(page: Page, ids: dict[str, str], sho
     preview = page.locator("img[src^='blob:'], .image-outer-container img, img[src*='get-artifact']").first
     expect(preview).to_be_visible()
     page.screenshot(path=shots / "7-artifacts.png")
+
+
+def test_a_stopped_run_tells_its_verdict_without_its_artifacts(page: Page, swept: Service, shots: Path) -> None:
+    tracking = json.loads(swept.folder("failing").tracking.read_text())
+    (trial,) = swept.status("failing")
+    assert trial["outcome"] == "stopped"
+    verdict = str(trial["verdict"]).replace("_", " ")
+    page.goto(f"/#/experiments/{tracking['experiment_id']}/runs/{trial['run_id']}")
+    expect(page.get_by_text(re.compile(f"{verdict} since step")).first).to_be_visible()
+    page.screenshot(path=shots / "8-verdict.png")
+    page.goto(f"/#/experiments/{tracking['experiment_id']}/runs/{tracking['parent_run_id']}")
+    expect(page.get_by_role("cell", name=verdict).first).to_be_visible()
+    page.screenshot(path=shots / "9-sweep.png")

@@ -86,6 +86,7 @@ def loaded(root: Path, *command: str, home: Path | None = None) -> set[str]:
         ("-m", "gansweep.cli", "--help"),
         ("-m", "gansweep.cli", "--version"),
         ("-m", "gansweep.cli", "run", "--help"),
+        ("-m", "gansweep.cli", "diagnose", "--help"),
         ("-m", "gansweep.cli", "status"),
         ("-m", "gansweep.cli", "schema"),
     ],

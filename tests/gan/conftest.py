@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from gansweep.gan import embedding
 from gansweep.gan.data import ImageSet, Pixels, prepare
+from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.reference import Reference, reference_of
 from gansweep.gan.sources import Source
 from gansweep.gan.training import Settings, Trainer, Updates
 
@@ -64,6 +67,38 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """The embedded digits at 32 px."""
     cache: Path = tmp_path_factory.mktemp("cache")
     return prepare(Source("digits", 32), cache)
+
+
+@pytest.fixture(scope="session")
+def reference(digits: ImageSet) -> Reference:
+    """What real digits look like; its classifier is trained once for all tests."""
+    return reference_of(digits)[0]
+
+
+@pytest.fixture(scope="session")
+def evaluator(reference: Reference) -> Evaluator:
+    """Of 256 samples of digits."""
+    return Evaluator(reference, 256, seed=0)
+
+
+@pytest.fixture
+def make_set(tmp_path: Path) -> Callable[..., ImageSet]:
+    """(pixels, labels, classes=("a", "b")) → a prepared set."""
+
+    def make(pixels: Pixels, labels: Sequence[int], classes: Sequence[str] = ("a", "b")) -> ImageSet:
+        np.save(tmp_path / "0123.npy", pixels)
+        np.save(tmp_path / "0123.labels.npy", np.array(labels, np.int64))
+        n, channels, side, _ = pixels.shape
+        return ImageSet(str(tmp_path / "0123.npy"), "0123", n, channels, side, tuple(classes))
+
+    return make
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classifiers are trained for a moment, and know little."""
+    monkeypatch.setattr(embedding, "STEPS", 3)
+    monkeypatch.setattr(embedding, "IMAGES_A_STEP", 10**9)
 
 
 @pytest.fixture

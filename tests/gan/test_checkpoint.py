@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,24 @@ def test_refuses_for_good_when_all_are_damaged(folder: TrialFolder) -> None:
         )
 
 
-@pytest.mark.parametrize(("count", "steps"), [(1, [3]), (2, [2, 3]), (3, [1, 2, 3]), (9, [1, 2, 3])])
-def test_keep_newest(folder: TrialFolder, count: int, steps: list[int]) -> None:
-    checkpoint.keep_newest(folder, count)
+INF = math.inf
+
+
+@pytest.mark.parametrize(
+    ("newest", "scores", "steps"),
+    [
+        (1, [5, 5, 5], [3]),  # of equals the last
+        (1, [INF, INF, INF], [3]),
+        (2, [5, 5, 5], [2, 3]),
+        (9, [5, 5, 5], [1, 2, 3]),
+        (1, [1, 5, 5], [1, 3]),
+        (1, [5, 1, 5], [2, 3]),
+        (2, [1, 5, 5], [1, 2, 3]),
+        (2, [5, 1, 5], [2, 3]),
+        (1, [1, 1, 5], [2, 3]),
+        (1, [INF, 7, INF], [2, 3]),
+    ],
+)
+def test_keeps_the_newest_and_the_best(folder: TrialFolder, newest: int, scores: list[float], steps: list[int]) -> None:
+    checkpoint.keep(folder, newest, lambda step: scores[step - 1])
     assert folder.all_checkpoints() == [folder.checkpoint(step) for step in steps]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,33 @@ from gansweep.gan import checkpoint, run
 from gansweep.gan.batches import Augmentation
 from gansweep.gan.data import Pixels
 from gansweep.gan.run import Run, Schedule
-from gansweep.gan.training import Settings, Updates
-from gansweep.health.metrics import STEPS_PER_S, TRAINING
+from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.health.detectors import DeadGenerator
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, SPREAD_ACROSS, SPREAD_WITHIN, STEPS_PER_S, TRAINING
 from gansweep.records import journal, lock, outcome
-from gansweep.records.layout import TrialFolder
+from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 
 SCHEDULE = Schedule(steps=7, metrics=2, samples=3, checkpoints=3, keep=2)
+JUDGE = Judge((DeadGenerator(need=2, window=2, earliest=0, across=0.05),))
 Open = Callable[..., Any]  # a context manager that yields a Run
 
 
 @pytest.fixture
-def opened(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]) -> Open:
-    """A run in a folder, closed at the end of its block; keywords change settings."""
+def opened(
+    make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
+) -> Open:
+    """A run in a folder, judged by JUDGE, closed at the end of its block; keywords change settings."""
+    monkeypatch.setattr(run, "Judge", lambda: JUDGE)
 
     @contextmanager
-    def open_run(folder: TrialFolder, schedule: Schedule = SCHEDULE, **changes: Any) -> Iterator[Run]:
-        opened = Run(folder, make_settings(**changes), schedule, make_pixels(), torch.device("cpu"))
+    def open_run(
+        folder: TrialFolder, schedule: Schedule = SCHEDULE, evaluator: Any = None, **changes: Any
+    ) -> Iterator[Run]:
+        make = (lambda: evaluator) if evaluator else None
+        opened = Run(folder, make_settings(**changes), schedule, make_pixels(), torch.device("cpu"), make)
         try:
             yield opened
         finally:
@@ -39,12 +50,41 @@ def opened(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pi
     return open_run
 
 
+class Says:
+    """An evaluator that says what it was told to, or what a function makes of the trainer; asked: at which steps."""
+
+    def __init__(self, said: Mapping[str, float] | Callable[[Trainer], Mapping[str, float]]) -> None:
+        self.notices: list[str] = []
+        self.asked: list[int] = []
+        self._said = said
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        self.asked.append(trainer.step)
+        return dict(self._said(trainer) if callable(self._said) else self._said)
+
+    def description(self) -> dict[str, int]:
+        return {"samples": 2}
+
+
+def recorded(folder: TrialFolder) -> Outcome:
+    found = outcome.read(folder)
+    assert found is not None
+    return found
+
+
 def train(run: Run, steps: int) -> Outcome | None:
     """So many single steps."""
     ended = None
     for _ in range(steps):
         ended = run.advance(0)
     return ended
+
+
+def end_of(run: Run) -> tuple[str, int]:
+    """Kind of outcome and step."""
+    ended = run.advance(60)
+    assert ended is not None
+    return ended.kind, ended.step
 
 
 def kept(folder: TrialFolder) -> dict[str, Any]:
@@ -109,7 +149,7 @@ def test_records_what_is_due_and_the_last_step(tmp_path: Path, opened: Open) -> 
         assert outcome.state(folder, 7) == "running"
         assert train(run, 6) is None
         ended = train(run, 1)
-    assert ended == Outcome("completed", 7)
+    assert (ended.kind, ended.step, ended.verdict) == ("completed", 7, "undecided")
     records = journal.read(folder.journal)
     assert [r.step for r in records] == [2, 4, 6, 7]
     assert set(records[0].values) == {*TRAINING, STEPS_PER_S}
@@ -140,7 +180,7 @@ def test_more_steps_continue_as_if_they_had_been_asked_for_at_first(tmp_path: Pa
     with opened(grown, longer) as run:
         assert run.step == 7
         assert not grown.outcome.exists()
-        assert run.advance(60) == Outcome("completed", 12)
+        assert end_of(run) == ("completed", 12)
     ours, theirs = kept(grown), kept(whole)
     assert ours["tensors"] == theirs["tensors"]
     assert [r for r in ours["journal"] if r[0] != 7] == theirs["journal"]  # 7 was once the last
@@ -153,7 +193,7 @@ def test_a_completed_run_has_nothing_left_to_do(tmp_path: Path, opened: Open) ->
         run.advance(60)
     before = kept(folder)
     with opened(folder) as run:
-        assert run.advance(60) == Outcome("completed", 7)
+        assert end_of(run) == ("completed", 7)
     assert kept(folder) == before
 
 
@@ -162,18 +202,32 @@ def test_divergence_stops_the_run_with_its_reason(tmp_path: Path, opened: Open, 
     folder = TrialFolder(tmp_path / "t")
     with opened(folder, Schedule(50, 5, 50, 5, 2), **{network: Updates(1e20, 0.5, 0.999)}) as run:
         ended = run.advance(60)
-    assert ended.kind == "stopped"
-    assert ended.verdict.kind == "divergence"
-    assert ended.verdict.since_step <= ended.step <= 10
-    assert ended.reason == ended.verdict.reason
-    assert ended.reason.startswith("divergence ")
-    recorded = outcome.read(folder)
-    assert recorded is not None
-    assert (recorded.kind, recorded.step, recorded.reason, recorded.verdict) == (
-        "stopped", ended.step, ended.reason, ended.verdict,
-    )  # fmt: skip
-    assert recorded.finished(10**9)
+    assert (ended.kind, ended.rule, ended.verdict) == ("stopped", "divergence", "divergence")
+    assert ended.verdicts[0].since_step <= ended.step <= 10
+    assert ended.reason == ended.verdicts[0].reason
+    assert ended.reason.startswith("divergence at step ")
+    assert replace(recorded(folder), time=0.0) == ended
+    assert recorded(folder).finished(10**9, ["divergence"])
     assert all(torch.isfinite(t).all() for p in folder.all_checkpoints() for t in checkpoint.load(p)[0].values())
+
+
+def test_divergence_at_once_leaves_no_checkpoint(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder, Schedule(50, 1, 50, 1, 2), generator=Updates(1e20, 0.5, 0.999)) as run:
+        ended = run.advance(60)
+    assert (ended.kind, ended.step) == ("stopped", 1)
+    assert folder.all_checkpoints() == []
+    assert [p.name for p in folder.all_samples()] == ["00000000.png", "00000001.png"]
+    assert [r.values[NONFINITE_STEP] for r in journal.read(folder.journal)] == [1]
+
+
+def test_a_diverged_run_that_is_not_to_stop_trains_on(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    schedule = Schedule(6, 2, 6, 2, 2, stop_on=())
+    with opened(folder, schedule, generator=Updates(1e20, 0.5, 0.999)) as run:
+        ended = run.advance(60)
+    assert (ended.kind, ended.step, ended.rule, ended.verdict) == ("completed", 6, "", "divergence")
+    assert [r.step for r in journal.read(folder.journal) if NONFINITE_STEP in r.values] == [2], "said once"
 
 
 def test_a_second_process_is_refused(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,3 +282,229 @@ def test_latest_holds_the_last_metrics(tmp_path: Path, opened: Open) -> None:
         train(run, 2)
         assert set(run.latest) == {*TRAINING, STEPS_PER_S}
         assert all(math.isfinite(v) for v in run.latest.values())
+
+
+# Evaluations and verdicts.
+
+JUDGED = Schedule(20, metrics=5, samples=20, checkpoints=6, keep=9, evaluations=2, stop_on=("dead_generator",))
+BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.1}
+
+
+def weights(trainer: Trainer) -> dict[str, float]:
+    """Other numbers after every step."""
+    return {CFD_RATIO: float(sum(p.detach().sum() for p in trainer.generator.parameters()))}
+
+
+def dies(trainer: Trainer) -> dict[str, float]:
+    """Blank from step 8 on."""
+    return {SPREAD_ACROSS: 1.0 if trainer.step < 8 else 0.0, SPREAD_WITHIN: 0.1}
+
+
+def test_evaluates_at_the_start_when_due_and_at_the_end(tmp_path: Path, opened: Open) -> None:
+    folder, evaluator = TrialFolder(tmp_path / "t"), Says(weights)
+    with opened(folder, Schedule(6, 3, 9, 9, 1, evaluations=4), evaluator) as run:
+        assert evaluator.asked == [0]
+        assert set(run.latest) == {CFD_RATIO}
+        run.advance(60)
+    assert evaluator.asked == [0, 4, 6]
+    found = {r.step: set(r.values) for r in journal.read(folder.journal)}
+    trained = {*TRAINING, STEPS_PER_S}
+    assert found == {0: {CFD_RATIO}, 3: trained, 4: {CFD_RATIO}, 6: {CFD_RATIO, *trained}}
+
+
+def test_what_judges_is_on_record_and_its_notices_are_passed_on(tmp_path: Path, opened: Open) -> None:
+    folder, evaluator = TrialFolder(tmp_path / "t"), Says(BLANK)
+    evaluator.notices.append("beware")
+    with opened(folder, JUDGED, evaluator) as run:
+        assert run.notices == ["beware"]
+    assert read_json(folder.evaluator) == {"samples": 2}
+
+
+def test_a_failure_stops_the_run_at_the_evaluation_that_shows_it(tmp_path: Path, opened: Open) -> None:
+    whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
+    with opened(whole, replace(JUDGED, stop_on=()), Says(BLANK)) as run:
+        completed = run.advance(60)
+    history = History.of(((r.step, r.values) for r in journal.read(whole.journal)), JUDGED.steps)
+    with opened(folder, JUDGED, Says(BLANK)) as run:
+        stopped = run.advance(60)
+    assert (stopped.kind, stopped.step, stopped.rule, stopped.verdict) == (
+        "stopped", 4, "dead_generator", "dead_generator",
+    )  # fmt: skip
+    assert (JUDGE(history.until(3)), JUDGE(history.until(4))) == ((), stopped.verdicts)
+    assert stopped.reason == stopped.verdicts[0].reason
+    assert replace(recorded(folder), time=0.0) == stopped
+    assert [p.name for p in folder.all_checkpoints()] == ["00000004.safetensors"]
+    assert [p.name for p in folder.all_samples()] == ["00000000.png", "00000004.png"]
+    assert (completed.kind, completed.step, completed.rule) == ("completed", 20, "")
+    assert (completed.reason, completed.verdicts) == ("", JUDGE.conclude(history))
+    assert completed.verdict == "dead_generator"
+
+
+def test_other_kinds_than_those_asked_for_do_not_stop_it(tmp_path: Path, opened: Open) -> None:
+    schedule = replace(JUDGED, stop_on=("mode_collapse", "divergence"))
+    with opened(TrialFolder(tmp_path / "t"), schedule, Says(BLANK)) as run:
+        assert end_of(run) == ("completed", 20)
+        assert [v.kind for v in run.verdicts] == ["dead_generator"]
+
+
+def test_a_failure_that_only_the_last_step_shows_is_no_stop(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder, replace(JUDGED, steps=4), Says(BLANK)) as run:
+        assert end_of(run) == ("completed", 4)
+    assert (recorded(folder).verdict, recorded(folder).rule) == ("dead_generator", "")
+
+
+def test_a_stopped_run_whose_rule_is_lifted_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path, opened: Open) -> None:
+    whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
+    lifted = replace(JUDGED, stop_on=())
+    with opened(whole, lifted, Says(BLANK)) as run:
+        run.advance(60)
+    with opened(folder, JUDGED, Says(BLANK)) as run:
+        assert end_of(run) == ("stopped", 4)
+    with opened(folder, lifted, Says(BLANK)) as run:
+        assert run.step == 4
+        assert end_of(run) == ("completed", 20)
+    ours, theirs = kept(folder), kept(whole)
+    del ours["samples"]["00000004.png"]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("written", ["checkpoint", "samples", "journal"])
+def test_a_run_killed_before_its_stop_was_written_stops_the_same(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    """written: the last thing on disk when it was killed."""
+    whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
+    with opened(whole, JUDGED, Says(dies)) as run:
+        stopped = run.advance(60)
+    assert (stopped.kind, stopped.step) == ("stopped", 10)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    nth = {"checkpoint": "_end", "samples": "_checkpoint", "journal": "_record_samples"}[written]
+    with opened(folder, JUDGED, Says(dies)) as run:
+        train(run, 9)
+        monkeypatch.setattr(run, nth, kill)
+        with pytest.raises(Killed):
+            run.advance(60)
+    assert not folder.outcome.exists()
+    again = Says(dies)
+    with opened(folder, JUDGED, again) as run:
+        assert run.step == (10 if written == "checkpoint" else 6)
+        assert run.advance(60) == stopped
+    assert again.asked == []
+    assert kept(folder) == kept(whole)
+    assert replace(recorded(folder), time=0.0) == stopped
+
+
+def test_replayed_steps_are_not_evaluated_again(tmp_path: Path, opened: Open) -> None:
+    whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
+    with opened(whole, JUDGED, Says(weights)) as run:
+        assert end_of(run) == ("completed", 20)
+    with opened(folder, JUDGED, Says(weights)) as run:
+        train(run, 11)
+    again = Says(weights)
+    with opened(folder, JUDGED, again) as run:
+        assert run.step == 6
+        assert end_of(run) == ("completed", 20)
+    assert again.asked == [12, 14, 16, 18, 20]
+    assert kept(folder) == kept(whole)
+    assert recorded(folder).verdicts == recorded(whole).verdicts
+
+
+def test_a_run_begun_again_from_nothing_takes_its_first_evaluation_from_the_journal(
+    tmp_path: Path, opened: Open
+) -> None:
+    folder, again = TrialFolder(tmp_path / "t"), Says(weights)
+    with opened(folder, JUDGED, Says(weights)) as run:
+        train(run, 3)
+    with opened(folder, JUDGED, again) as run:
+        assert (run.step, set(run.latest)) == (0, {CFD_RATIO})
+    assert again.asked == []
+
+
+def test_verdicts_of_a_replay_know_nothing_of_what_lies_ahead(tmp_path: Path, opened: Open) -> None:
+    """A killed process had journalled steps 8 and 10, both dead; the run that goes on from 6 does not know yet."""
+    folder = TrialFolder(tmp_path / "t")
+    free = replace(JUDGED, stop_on=())
+    with opened(folder, free, Says(dies)) as run:
+        train(run, 11)
+        assert [v.kind for v in run.verdicts] == ["dead_generator"]
+    with opened(folder, free, Says(dies)) as run:
+        assert (run.step, run.verdicts) == (6, ())
+        train(run, 2)
+        assert (run.step, run.verdicts) == (8, ())
+        train(run, 2)
+        assert [v.kind for v in run.verdicts] == ["dead_generator"]
+
+
+def test_a_flagged_kind_is_said_once_and_stops_nothing(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    schedule = replace(JUDGED, stop_on=(), flag=("dead_generator",))
+    with opened(folder, schedule, Says(BLANK)) as run:
+        train(run, 12)
+        assert [notice.startswith("dead generator since step 2:") for notice in run.notices] == [True]
+        run.suspend("asked")
+    with opened(folder, schedule, Says(BLANK)) as run:
+        assert end_of(run) == ("completed", 20)
+        assert run.notices == []
+
+
+# Checkpoints that are kept, and pauses.
+
+BOWL = {0: 9.0, 2: 8.0, 4: 3.0, 6: 1.0, 8: 2.0, 10: 7.0, 12: 9.0, 14: math.nan}
+
+
+def bowl(trainer: Trainer) -> dict[str, float]:
+    """Best at step 6."""
+    return {CFD_RATIO: BOWL[trainer.step]}
+
+
+def kept_steps(folder: TrialFolder) -> list[int]:
+    return [int(path.stem) for path in folder.all_checkpoints()]
+
+
+@pytest.mark.parametrize(
+    ("cadence", "mode", "steps"),
+    [
+        (2, "min", [6, 14]),
+        (2, "max", [12, 14]),  # 9 at step 12 and, without a checkpoint, at 0
+        (3, "min", [6, 14]),
+        (4, "min", [8, 14]),  # 2 at 8 is the best that a checkpoint has
+        (5, "min", [5, 14]),  # the last evaluation before 5 was 3, before 10 it was 7
+    ],
+)
+@pytest.mark.parametrize("killed", [None, 7, 13])
+def test_the_best_checkpoint_is_kept(
+    tmp_path: Path, opened: Open, cadence: int, mode: Any, steps: list[int], killed: int | None
+) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    schedule = Schedule(14, 14, 14, cadence, 1, evaluations=2, stop_on=(), mode=mode)
+    if killed:
+        with opened(folder, schedule, Says(bowl)) as run:
+            train(run, killed)
+    with opened(folder, schedule, Says(bowl)) as run:
+        run.advance(60)
+    assert kept_steps(folder) == steps
+
+
+def test_advance_returns_at_pauses(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder, replace(SCHEDULE, pauses=(2, 5))) as run:
+        for step in (2, 5):
+            assert run.advance(60) is None
+            assert run.step == step
+        assert end_of(run) == ("completed", 7)
+
+
+def test_suspended_by_a_rule_it_is_stopped(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder) as run:
+        train(run, 2)
+        assert run.suspend("asha", "asha") == Outcome("stopped", 2, "asha", rule="asha")
+    assert kept_steps(folder) == [2]
+    assert recorded(folder).rule == "asha"

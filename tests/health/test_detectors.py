@@ -1,67 +1,584 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gansweep.health.detectors import divergence
-from gansweep.health.metrics import TRAINING
+from gansweep.health.detector import BURN_IN, Detector, Evaluations, Signals
+from gansweep.health.detectors import (
+    DeadGenerator,
+    Imbalance,
+    LateInstability,
+    ModeCollapse,
+    ModeDropping,
+    NotLearning,
+    divergence,
+)
+from gansweep.health.discriminator import (
+    CriticStalled,
+    DiscriminatorDominance,
+    DiscriminatorFailure,
+    DiscriminatorOverfitting,
+    DiscriminatorStrong,
+)
+from gansweep.health.history import History
+from gansweep.health.metrics import (
+    CFD_RATIO,
+    CLASSES,
+    CLASSES_MISSING,
+    COVERAGE,
+    D_AUC,
+    D_FRESH,
+    D_GAP,
+    D_STD,
+    DENSITY,
+    LABEL_KL,
+    LOSS_D,
+    MS_SSIM,
+    NDB,
+    NEAR_DUPLICATES,
+    NONFINITE_STEP,
+    QUALITY,
+    R_V,
+    SPREAD_ACROSS,
+    SPREAD_WITHIN,
+    TRAINING,
+)
 from gansweep.health.verdict import Verdict
 
-NAN, INF = float("nan"), float("inf")
+NAN, INF = math.nan, math.inf
+Columns = Mapping[str, Sequence[float]]
 
 
-def window(bad: Mapping[tuple[int, str], float], steps: int = 4) -> np.ndarray:
-    """Sound numbers, but for (row, metric) → value."""
-    values = np.ones((steps, len(TRAINING)), np.float32)
-    for (row, metric), value in bad.items():
-        values[row, TRAINING.index(metric)] = value
-    return values
+def history(columns: Columns, budget: int = 100, critic: bool = False, first: int = 0) -> History:
+    """Evaluations at steps first, first + 10, …"""
+    length = len(next(iter(columns.values())))
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(length)]
+    made = History.of(((first + 10 * i, row) for i, row in enumerate(rows)), budget)
+    return replace(made, critic=critic)
+
+
+# Thresholds are given in full: other defaults change nothing here.
+DEAD = DeadGenerator(need=2, window=2, earliest=0, across=0.05)
+STALLED: dict[str, Any] = {"earliest": 0, "over": 2, "improvement": 0.9, "good": 0}
+COLLAPSE = ModeCollapse(
+    **{**STALLED, "good": 4}, need=2, window=3, density=0.7, coverage=0.5, classes=1.5, duplicates=0.5, alike=0.5
+)
+DROPPING = ModeDropping(need=3, window=5, earliest=0, missing=1)
+IMBALANCE = Imbalance(need=3, window=5, earliest=0, kl=0.2)
+SEPARATION: dict[str, Any] = {**STALLED, "need": 1, "window": 1, "auc": 0.99}
+DOMINANCE = DiscriminatorDominance(**SEPARATION, sigma=0.1, start=0.1)
+STRONG = DiscriminatorStrong(**SEPARATION, sigma=0.1)
+CRITIC = CriticStalled(**SEPARATION)
+BLIND = DiscriminatorFailure(need=4, window=5, earliest=0, auc=0.05, std=1e-3, share=0.25)
+NOT_LEARNING = NotLearning(**STALLED, need=3, window=5, density=0.3, share=0.5, across=0.05)
+LATE = LateInstability(need=2, window=2, earliest=0, stable=3, within=1.1, factor=2.0, deviations=6.0, least=0)
+OVERFITTING = DiscriminatorOverfitting(need=4, window=5, earliest=0, r_v=0.5, gap=0.1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """The smallest history that fires, beginning with an evaluation that is no signal.
+
+    needed: metrics without which it must not. signal: index of the first signal. said: figures in its reason.
+    """
+
+    detector: Detector
+    columns: Columns
+    since: int
+    signal: int
+    needed: tuple[str, ...]
+    said: tuple[str, ...]
+    critic: bool = False
+
+    def history(self, **changes: Any) -> History:
+        return history(self.columns, **{"critic": self.critic, **changes})
+
+    @property
+    def length(self) -> int:
+        return len(self.columns[self.needed[0]])
+
+
+CASES = [
+    Case(
+        DEAD,
+        {SPREAD_ACROSS: [1, 0.04, 0.03], SPREAD_WITHIN: [1, 0.1, 0.1]},
+        10, 1, (SPREAD_ACROSS,), ("blank", "0.030"),
+    ),
+    Case(
+        COLLAPSE,
+        {
+            DENSITY: [0, 0.8, 0.9], COVERAGE: [0, 0.4, 0.3], NEAR_DUPLICATES: [0, 0.1, 0.2], CLASSES: [9, 3, 2.5],
+            CFD_RATIO: [1, 1, 1],
+        },
+        10, 1, (DENSITY, COVERAGE, CFD_RATIO), ("30%", "0.90", "20%", "2.5 effective classes"),
+    ),
+    Case(
+        DROPPING,
+        {CLASSES_MISSING: [0, 1, 2, 3], CLASSES: [9, 8, 7, 6.5], LABEL_KL: [0, 0.1, 0.2, 0.3]},
+        10, 1, (CLASSES_MISSING,), ("3 classes", "6.5 effective classes", "0.30"),
+    ),
+    Case(
+        IMBALANCE,
+        {LABEL_KL: [0, 0.3, 0.4, 0.5], CLASSES_MISSING: [0, 0, 0, 0]},
+        10, 1, (LABEL_KL, CLASSES_MISSING), ("0.50",),
+    ),
+    Case(
+        DOMINANCE,
+        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], CFD_RATIO: [100, 91, 92]},
+        10, 2, (D_AUC, D_FRESH, CFD_RATIO), ("training images", "AUC 1.000", "0.04", "2 evaluations"),
+    ),
+    Case(
+        STRONG,
+        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], CFD_RATIO: [100, 91, 89]},
+        10, 2, (D_AUC, D_FRESH, CFD_RATIO), ("training images", "AUC 1.000", "0.04", "CFD ratio 89"),
+    ),
+    Case(
+        CRITIC,
+        {D_AUC: [0.5, 1, 0.998], D_FRESH: [0, 1, 0.5], CFD_RATIO: [100, 91, 92]},
+        10, 2, (D_AUC, CFD_RATIO), ("AUC 0.999", "2 evaluations"), critic=True,
+    ),
+    Case(
+        BLIND,
+        {D_AUC: [0.9, 0.5, 0.47, 0.53, 0.52], D_STD: [1, 1, 1, 1, 1], CFD_RATIO: [100, 26, 26, 26, 27]},
+        10, 1, (D_AUC, CFD_RATIO), ("AUC 0.52", "CFD ratio 27"),
+    ),
+    Case(
+        NOT_LEARNING,
+        {CFD_RATIO: [100, 91, 92, 93, 94], DENSITY: [1, 1, 0.3, 0.2, 0.1], SPREAD_ACROSS: [1, 0.5, 0.5, 0.5, 0.5]},
+        20, 2, (CFD_RATIO, DENSITY, SPREAD_ACROSS), ("CFD ratio is 94", "began at 100", "0.10"),
+    ),
+    Case(LATE, {CFD_RATIO: [10, 10, 10, 21, 22]}, 30, 3, (CFD_RATIO,), ("CFD ratio is 22", "best of 10")),
+    Case(
+        OVERFITTING,
+        {R_V: [0, 0.6, 0.6, 0.6, 0.7], D_GAP: [0, 0.2, 0.2, 0.2, 0.3], D_AUC: [0.7] * 5},
+        10, 1, (R_V, D_GAP), ("30%", "r_v 0.70"),
+    ),
+]  # fmt: skip
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.detector.kind)
+
+
+def strict(verdict: Verdict) -> Verdict:
+    """Through JSON that knows neither NaN nor infinity."""
+    return Verdict.from_json(json.loads(json.dumps(verdict.to_json(), allow_nan=False)))
+
+
+@each_case
+def test_fires_with_its_figures(case: Case) -> None:
+    verdict = case.detector(case.history())
+    assert verdict is not None
+    assert (verdict.kind, verdict.since_step) == (case.detector.kind, case.since)
+    assert verdict.reason.startswith(f"{case.detector.kind.replace('_', ' ')} since step {case.since}: ")
+    assert [words for words in case.said if words not in verdict.reason] == []
+    evidence = verdict.evidence
+    assert (evidence["at_step"], evidence["evaluations"]) == (10 * (case.length - 1), case.detector.need)
+    assert evidence["thresholds"] == {f.name: getattr(case.detector, f.name) for f in fields(case.detector)}
+    assert all(math.isfinite(figure) for figure in evidence["figures"].values())
+    assert strict(verdict) == verdict
+
+
+@each_case
+def test_is_silent_one_evaluation_earlier(case: Case) -> None:
+    assert case.detector(case.history().until(10 * (case.length - 1) - 1)) is None
+
+
+@each_case
+def test_the_first_evaluation_is_no_signal_but_a_start(case: Case) -> None:
+    assert case.detector(history({name: [values[0]] * 9 for name, values in case.columns.items()})) is None
+
+
+@each_case
+def test_goes_on_until_it_is_broken_and_begins_again(case: Case) -> None:
+    long = {name: [*values, *[values[-1]] * 3] for name, values in case.columns.items()}
+    found = case.detector(history(long, critic=case.critic))
+    if not isinstance(case.detector, DiscriminatorStrong):  # quality that stands still improves no more
+        assert found is not None
+        assert found.since_step == case.since
+    quiet = 6
+    broken = {name: [*values, *[values[0]] * quiet] for name, values in case.columns.items()}
+    assert case.detector(history(broken, critic=case.critic)) is None
+    again = {name: [*broken[name], *values[1:]] for name, values in case.columns.items()}
+    if isinstance(case.detector, DiscriminatorStrong):
+        again[CFD_RATIO] = [*broken[CFD_RATIO], 81, 79]  # better than the first spell
+    verdict = case.detector(history(again, critic=case.critic))
+    assert verdict is not None
+    assert verdict.since_step == case.since + 10 * (case.length - 1 + quiet)
+
+
+@each_case
+def test_what_the_burn_in_shows_does_not_count(case: Case) -> None:
+    budget = round(10 * case.signal / BURN_IN)
+    assert case.detector(case.history(budget=budget)) is not None
+    assert case.detector(case.history(budget=budget + 1)) is None
+
+
+@each_case
+def test_nothing_is_said_before_the_earliest_share_of_the_budget(case: Case) -> None:
+    share = (case.length - 1) / 10  # its last evaluation
+    assert replace(case.detector, earliest=share + 0.01)(case.history()) is None
+    verdict = replace(case.detector, earliest=share)(case.history())
+    assert verdict is not None
+    assert verdict.since_step == case.since, "what came before it counts"
+
+
+@each_case
+def test_no_verdict_without_the_metrics_that_it_needs(case: Case) -> None:
+    for metric in case.needed:
+        rest = {name: values for name, values in case.columns.items() if name != metric} or {LOSS_D: [1.0]}
+        assert case.detector(history({**rest, NDB: [0.5] * case.length}, critic=case.critic)) is None, metric
+
+
+@each_case
+def test_no_verdict_out_of_nan(case: Case) -> None:
+    for metric in case.needed:
+        for column in ([*case.columns[metric][:-1], NAN], [NAN] * case.length):
+            assert case.detector(history({**case.columns, metric: column}, critic=case.critic)) is None, metric
+
+
+@each_case
+def test_where_single_evaluations_lack_a_metric_they_are_no_signals(case: Case) -> None:
+    for metric in case.needed:
+        made = case.history()
+        gap = replace(made, series={**made.series, metric: made.until(10 * case.length - 20)[metric]})
+        assert case.detector(gap) is None, metric
+
+
+@each_case
+def test_what_else_is_missing_not_a_number_or_infinite_breaks_nothing(case: Case) -> None:
+    for metric in case.columns:
+        others = {name: values for name, values in case.columns.items() if name != metric} | {NDB: [0.5] * case.length}
+        worst = {**case.columns, metric: [*case.columns[metric][:-1], INF]}
+        wild = {**case.columns, metric: [(INF, -INF, NAN)[i % 3] for i in range(case.length)]}
+        for columns in (others, worst, wild, {**others, metric: [INF] * case.length}):
+            found = case.detector(history(columns, critic=case.critic))
+            assert found is None or strict(found) == found
+        if metric not in case.needed:
+            assert case.detector(history(others, critic=case.critic)) is not None, metric
+
+
+@pytest.mark.parametrize("detector", [case.detector for case in CASES], ids=lambda detector: detector.kind)
+def test_an_empty_history_says_nothing(detector: Detector) -> None:
+    for critic in (False, True):
+        assert detector(replace(History.of([], 100), critic=critic)) is None
+        assert detector(history({name: [1.0] * 9 for name in TRAINING}, critic=critic)) is None
+        for name in QUALITY:
+            assert detector(history({name: [NAN] * 9}, critic=critic)) is None
+
+
+def separation(auc: Sequence[float], fresh: Sequence[float], cfd: Sequence[float], **more: Sequence[float]) -> Columns:
+    return {D_AUC: auc, D_FRESH: fresh, CFD_RATIO: cfd, **more}
+
+
+def constant(length: int, **values: float) -> Columns:
+    """A start, then the same at every evaluation."""
+    return {name: [100.0 if name == CFD_RATIO else 0.9, *[value] * (length - 1)] for name, value in values.items()}
+
+
+def collapsed(density: Sequence[float], coverage: Sequence[float], **others: Sequence[float]) -> Columns:
+    """Of a labelled set, the other signs absent."""
+    n = len(density)
+    quiet = {NEAR_DUPLICATES: [0.0] * n, MS_SSIM: [1.0] * n, CLASSES: [9.0] * n, CFD_RATIO: [1.0] * n}
+    return {DENSITY: density, COVERAGE: coverage, **quiet, **others}
+
+
+TABLE: list[tuple[Detector, Columns, int | None]] = [
+    (DEAD, {SPREAD_ACROSS: [1, 0.0499, 0.0499]}, 10),
+    (DEAD, {SPREAD_ACROSS: [1, 0.05, 0.05]}, None),
+    (DEAD, {SPREAD_ACROSS: [1, 0, 1, 0]}, None),
+    (DEAD, {SPREAD_ACROSS: [1, 0, 1, 0, 0]}, 30),
+    (COLLAPSE, collapsed([0, 0.71, 0.71], [0, 0.49, 0.49]), 10),
+    (COLLAPSE, collapsed([0, 0.7, 0.7], [0, 0.4, 0.4]), None),
+    (COLLAPSE, collapsed([0, 0.8, 0.8], [0, 0.5, 0.5]), None),
+    (COLLAPSE, collapsed([0, 0.8, 0, 0.8], [0, 0.4, 0, 0.4]), 10),  # two of three
+    (COLLAPSE, collapsed([0, 0.8, 0, 0, 0.8], [0, 0.4, 0, 0, 0.4]), None),  # two of four
+    (COLLAPSE, collapsed([0, 0.8, 0.8, 0], [0, 0.4, 0.4, 0.9]), None),  # the last does not show it
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, effective_classes=[9, 1.5, 1.5]), 10),
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, effective_classes=[9, 1.51, 1.51]), None),
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 0.51, 0.51]), 10),
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 0.5, 0.5]), None),
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[0, 0.51, 0.51]), 10),
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 0.5, 0.5]), None),  # noise
+    (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 1, NAN]), None),
+    (COLLAPSE, collapsed([0, 1, 0], [0] * 3, near_duplicates=[0, 0, 0.6]), 10),  # one sign and then another
+    (DROPPING, {CLASSES_MISSING: [0, 1, 0, 1, 0, 1]}, 10),  # three of five
+    (DROPPING, {CLASSES_MISSING: [0, 1, 0, 1, 0, 0, 1]}, None),
+    (replace(DROPPING, missing=2), {CLASSES_MISSING: [0, 1, 1, 1]}, None),
+    (replace(DROPPING, missing=2), {CLASSES_MISSING: [0, 2, 2, 2]}, 10),
+    (IMBALANCE, {LABEL_KL: [0, 0.21, 0.21, 0.21], CLASSES_MISSING: [0, 0, 0, 0]}, 10),
+    (IMBALANCE, {LABEL_KL: [0, 0.2, 0.2, 0.2], CLASSES_MISSING: [0, 0, 0, 0]}, None),
+    (IMBALANCE, {LABEL_KL: [0, 0.3, 0.3, 0.3], CLASSES_MISSING: [0, 0, 1, 0]}, None),
+    (DOMINANCE, separation([0.5, 0.991, 0.991], [0.5, 0.09, 0.09], [100, 90.1, 90.1]), 10),
+    (DOMINANCE, separation([0.5, 0.99, 0.99], [0.5, 0.09, 0.09], [100, 95, 95]), None),
+    (DOMINANCE, separation([0.5, 1, 1], [0.5, 0.1, 0.1], [100, 95, 95]), None),
+    (DOMINANCE, separation([0.5, 1, 1], [0.5, 0.09, 0.09], [100, 90, 95]), None),  # improved within the window
+    (DOMINANCE, separation([0.5, 1, 1, 1], [0, 0, 0, 0], [100, 11, 11, 11]), 20),
+    (DOMINANCE, separation([0.5, 1, 1, 1], [0, 0, 0, 0], [100, 10, 10, 10]), None),  # a tenth of the start: good
+    (DOMINANCE, separation([1, 1], [0, 0], [100, 100]), None),  # nothing before the window to compare with
+    (DOMINANCE, separation([0.5, 1, 1, 1, 1], [0, 0, 0, 0, 0], [100] * 5), 10),
+    (DOMINANCE, separation([0.5, 1, 1, 0.5, 1, 1], [0] * 6, [100] * 6), 40),  # medians of two: a mean
+    (replace(DOMINANCE, over=3), separation([0.5, 0.5, 0.5, 1, 0.9, 1], [0] * 6, [100] * 6), 30),  # of three: middle
+    (STRONG, separation([0.5, 0.991, 0.991], [0.5, 0.09, 0.09], [100, 90, 95]), 10),
+    (STRONG, separation([0.5, 1, 1], [0.5, 0.09, 0.09], [100, 90.1, 95]), None),
+    (STRONG, separation([0.5, 0.99, 0.99], [0.5, 0.09, 0.09], [100, 50, 50]), None),
+    (STRONG, separation([0.5, 1, 1], [0.5, 0.1, 0.1], [100, 50, 50]), None),
+    (STRONG, separation([1, 1], [0, 0], [100, 50]), None),  # nothing before the window to compare with
+    (replace(STRONG, good=4), separation([0.5, 1, 1], [0, 0, 0], [100, 5, 4]), 10),
+    (replace(STRONG, good=4), separation([0.5, 1, 1], [0, 0, 0], [100, 5, 3.9]), None),  # good, not improving
+    (BLIND, constant(5, d_auc=0.54, d_std=1, cfd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.46, d_std=1, cfd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.56, d_std=1, cfd_ratio=26), None),
+    (BLIND, constant(5, d_auc=0.44, d_std=1, cfd_ratio=26), None),
+    (BLIND, constant(5, d_auc=0.54, d_std=1, cfd_ratio=25), None),
+    (BLIND, constant(5, d_auc=0.9, d_std=0.9e-3, cfd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.9, d_std=1e-3, cfd_ratio=26), None),
+    (NOT_LEARNING, constant(6, cfd_ratio=50.1, density=0.3, spread_across=0.05), 30),
+    (NOT_LEARNING, constant(6, cfd_ratio=50, density=0.3, spread_across=0.05), None),
+    (NOT_LEARNING, constant(6, cfd_ratio=51, density=0.31, spread_across=0.05), None),
+    (NOT_LEARNING, constant(6, cfd_ratio=51, density=0.3, spread_across=0.049), None),  # a dead generator
+    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), CFD_RATIO: [100, 89, 80, 71, 63]}, None),  # it learns
+    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), CFD_RATIO: [100, 91, 90.1, 82, 82]}, 20),
+    (LATE, {CFD_RATIO: [10, 10, 10, 20.1, 20.1]}, 30),
+    (LATE, {CFD_RATIO: [10, 10, 10, 20, 20]}, None),
+    (LATE, {CFD_RATIO: [10, 10, 21, 21]}, None),  # not stable for long enough
+    (LATE, {CFD_RATIO: [10, 11, 10, 21, 21]}, 30),
+    (LATE, {CFD_RATIO: [10, 11.1, 10, 21, 21]}, None),  # not stable
+    (LATE, {CFD_RATIO: [10, 40, 40, 40, 40]}, None),  # stable, but not at its best
+    (LATE, {CFD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21]}, None),
+    (LATE, {CFD_RATIO: [20, 20, 20, 41, 41, 5, 41, 41]}, 60),  # it was calm, as far as was known then
+    (LATE, {CFD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21, 21]}, 70),
+    (replace(LATE, least=21), {CFD_RATIO: [10, 10, 10, 21, 21]}, None),
+    (replace(LATE, least=21), {CFD_RATIO: [10, 10, 10, 21.1, 21.1]}, 30),
+    (replace(LATE, factor=1.0), {CFD_RATIO: [11, 10.5, 10, 13.6, 13.6]}, 30),
+    (replace(LATE, factor=1.0), {CFD_RATIO: [11, 10.5, 10, 13.5, 13.5]}, None),  # six deviations of 0.5
+    (OVERFITTING, {R_V: [0] + [0.51] * 4, D_GAP: [0] + [0.11] * 4, D_AUC: [1] * 5}, 10),
+    (OVERFITTING, {R_V: [0] + [0.5] * 4, D_GAP: [0] + [0.11] * 4, D_AUC: [1] * 5}, None),
+    (OVERFITTING, {R_V: [0] + [0.51] * 4, D_GAP: [0] + [0.1] * 4, D_AUC: [1] * 5}, None),
+    (OVERFITTING, {R_V: [0, 1, 1, NAN, 1, 1], D_GAP: [0, 1, 1, 1, 1, 1], D_AUC: [1] * 6}, 10),  # four of five
+]
+
+
+@pytest.mark.parametrize(("detector", "columns", "since"), TABLE, ids=[f"{row[0].kind}-{row[2]}" for row in TABLE])
+def test_fires_where_the_table_says(detector: Detector, columns: Columns, since: int | None) -> None:
+    verdict = detector(history(columns))
+    assert (verdict.since_step if verdict else None) == since
+    if verdict:
+        assert strict(verdict) == verdict
 
 
 @pytest.mark.parametrize(
-    ("bad", "weights_finite", "since", "reason", "evidence"),
+    ("cfd", "since"),
     [
-        ({(0, "loss_d"): NAN}, True, 21, "at step 21: loss_d is nan", {"loss_d": "nan"}),
-        ({(2, "loss_g"): INF}, True, 23, "at step 23: loss_g is inf", {"loss_g": "inf"}),
-        ({(3, "grad_norm_g"): -INF}, True, 24, "at step 24: grad_norm_g is -inf", {"grad_norm_g": "-inf"}),
-        ({(1, "d_real"): NAN}, False, 22, "at step 22: d_real is nan", {"d_real": "nan"}),
-        # the earliest step, and its first metric, speak
-        ({(3, "loss_d"): NAN, (1, "loss_g"): INF}, True, 22, "at step 22: loss_g is inf", {"loss_g": "inf"}),
-        ({(1, "d_fake"): NAN, (1, "loss_g"): INF}, True, 22, "at step 22: loss_g is inf", {"loss_g": "inf"}),
-        ({}, False, 24, "by step 24: a parameter or running statistic is not finite", {"weights": "not finite"}),
+        ([100, 90.1, 95], 20),  # the best of two is hardly better than the best before
+        ([100, 95, 90.1], 20),
+        ([100, 90, 95], None),
+        ([100, 95, 90], None),
+        ([100, NAN, 95], None),
+        ([NAN, 95, 95], None),
+        ([100, 4, 3.9], 20),  # it is good
+        ([100, 3.9, 3.9], 10),
     ],
 )
-def test_fires(
-    bad: Mapping[tuple[int, str], float], weights_finite: bool, since: int, reason: str, evidence: Mapping[str, str]
+def test_a_collapse_is_one_only_where_quality_stands_still(cfd: list[float], since: int | None) -> None:
+    signs = collapsed([0] * 3, [0] * 3, effective_classes=[1] * 3, cfd_ratio=cfd)
+    verdict = replace(COLLAPSE, need=1, window=1)(history(signs))
+    assert (verdict.since_step if verdict else None) == since
+
+
+def test_a_critic_stalls_and_dominates_nothing() -> None:
+    still = separation([0.5, 1, 1], [0, 0, 0], [100, 90.1, 90.1])
+    better = separation([0.5, 1, 1], [0, 0, 0], [100, 90, 90])
+    for columns in (still, better):
+        assert DOMINANCE(history(columns, critic=True)) is None
+        assert STRONG(history(columns, critic=True)) is None
+        assert CRITIC(history(columns)) is None
+    assert CRITIC(history(still, critic=True)) is not None
+    assert CRITIC(history(better, critic=True)) is None
+    assert CRITIC(history({**still, D_AUC: [0.5, 0.99, 0.99]}, critic=True)) is None
+
+
+def test_a_reason_says_what_the_images_look_like() -> None:
+    blank = DEAD(history({SPREAD_ACROSS: [1, 0, 0], SPREAD_WITHIN: [1, 0.19, 0.19]}))
+    same = DEAD(history({SPREAD_ACROSS: [1, 0, 0], SPREAD_WITHIN: [1, 0.2, 0.2]}))
+    assert blank is not None
+    assert same is not None
+    assert ("blank" in blank.reason, "the same image" in blank.reason) == (True, False)
+    assert ("blank" in same.reason, "the same image" in same.reason) == (False, True)
+
+
+def test_a_reason_says_which_images_d_was_asked_about() -> None:
+    columns = separation([0.5, 1, 1], [0, 0, 0], [100, 95, 95])
+    for held_out, words in ((columns, "training images"), ({**columns, D_GAP: [0, 0, 0]}, "validation images")):
+        verdict = DOMINANCE(history(held_out))
+        assert verdict is not None
+        assert words in verdict.reason
+
+
+def test_one_sign_of_mode_collapse_is_enough_where_the_others_are_missing() -> None:
+    copies = {NEAR_DUPLICATES: [0, 0.6, 0.6], MS_SSIM: [1, 1, 1]}
+    for columns in (copies, {CLASSES: [9, 1, 1]}, {DENSITY: [0, 1, 1], COVERAGE: [0, 0, 0]}):
+        verdict = COLLAPSE(history({**columns, CFD_RATIO: [1, 1, 1]}))
+        assert verdict is not None
+        assert strict(verdict) == verdict
+
+
+def test_images_without_labels_are_judged_by_the_rest() -> None:
+    columns = {DENSITY: [0, 0.8, 0.8], COVERAGE: [0, 0.4, 0.4], NEAR_DUPLICATES: [0, 0, 0], CFD_RATIO: [1, 1, 1]}
+    verdict = COLLAPSE(history(columns))
+    assert verdict is not None
+    assert "classes" not in verdict.reason
+
+
+# What all detectors share.
+
+
+class Above(Detector):
+    """NDB is above one half."""
+
+    kind = "mode_collapse"
+
+    def signals(self, at: Evaluations) -> Signals:
+        above: Signals = at[NDB] > 0.5
+        return above
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {NDB: float(at[NDB][-1])}
+
+    def reason(self, found: Mapping[str, float]) -> str:
+        return f"NDB {found[NDB]:.1f}"
+
+
+@given(st.lists(st.booleans(), max_size=12), st.integers(1, 5), st.integers(0, 4))
+def test_a_spell_lasts_while_the_last_and_need_of_the_window_show_it(
+    signals: list[bool], need: int, slack: int
 ) -> None:
-    verdict = divergence(window(bad), range(21, 25), weights_finite)
-    assert verdict == Verdict("divergence", since, f"divergence {reason}", evidence)
+    window = need + slack
+    expected = None
+    for i in range(len(signals)):
+        recent = range(max(0, i - window + 1), i + 1)
+        if not signals[i] or sum(signals[j] for j in recent) < need:
+            expected = None
+        elif expected is None:
+            expected = 10 + 10 * next(j for j in recent if signals[j])
+    verdict = Above(need, window)(history({NDB: [float(s) for s in signals]}, first=10)) if signals else None
+    assert (verdict.since_step if verdict else None) == expected
+    if verdict:
+        assert verdict.evidence["evaluations"] == sum(signals[-window:])
+        assert verdict.reason.startswith(f"mode collapse since step {expected:,}: NDB ")
 
 
-@pytest.mark.parametrize("value", [0.0, -5.0, 3.4e38, 1e-40])
-def test_is_silent_on_any_finite_number(value: float) -> None:
-    values = np.full((4, len(TRAINING)), value, np.float32)
-    assert divergence(values, range(1, 5), True) is None
+ALL = [type(case.detector) for case in CASES]
+FIELDS = [(kind, field) for kind in ALL for field in fields(kind)]
 
 
-def test_an_empty_window_says_nothing() -> None:
-    assert divergence(np.empty((0, len(TRAINING))), range(0), True) is None
+@pytest.mark.parametrize(("detector", "field"), FIELDS, ids=[f"{kind.kind}.{field.name}" for kind, field in FIELDS])
+def test_a_threshold_out_of_its_range_is_refused(detector: type[Detector], field: Any) -> None:
+    low, high = field.metadata["range"]
+    whole = isinstance(field.default, int)
+    lowest = 0 if field.name == "need" else low
+    for value in (lowest, high):
+        given = {"need": 1, "window": 100} | {field.name: max(value, low)}
+        assert getattr(detector(**given), field.name) == max(value, low)
+    wrong: list[tuple[Any, str]] = [
+        (low - 1, f"must lie between {low:g} and {high:g}, got {low - 1:g}"),
+        (high + 1, f"must lie between {low:g} and {high:g}, got {high + 1:g}"),
+        (True, f"must be a {'whole ' if whole else ''}number, got True"),
+        ("1", f"must be a {'whole ' if whole else ''}number, got '1'"),
+        (None, f"must be a {'whole ' if whole else ''}number, got None"),
+    ]
+    if whole:
+        wrong.append((low + 0.5, f"must be a whole number, got {low + 0.5}"))
+    else:
+        wrong += [(x, f"must lie between {low:g} and {high:g}, got {x:g}") for x in (NAN, INF, -INF)]
+    for value, message in wrong:
+        with pytest.raises(ValueError, match="must") as caught:
+            detector(**{field.name: value})
+        text, name = caught.value.args
+        assert (text.startswith(message), name) == (True, field.name), text
+
+
+def test_a_threshold_that_no_float_can_hold_is_refused() -> None:
+    for detector, name in ((DEAD, "need"), (DEAD, "across")):
+        with pytest.raises(ValueError, match="must lie between") as caught:
+            replace(detector, **{name: 10**400})
+        assert caught.value.args[1] == name
+
+
+def test_no_more_evaluations_can_be_needed_than_are_looked_at() -> None:
+    with pytest.raises(ValueError, match="must") as caught:
+        Above(need=4, window=3)
+    assert caught.value.args == ("must be at most window, 3, got 4", "need")
+    assert Above(need=3, window=3).need == 3
+
+
+# Divergence.
+
+
+def diverged(step: float, **means: float) -> History:
+    """Recorded at step 24, after a sound record at 12; other metrics are 1."""
+    sound = dict.fromkeys(TRAINING, 1.0)
+    return History.of([(12, sound), (24, {**sound, **means, NONFINITE_STEP: step}), (36, sound)], 100)
+
+
+@pytest.mark.parametrize(
+    ("step", "means", "reason", "figures"),
+    [
+        (21, {"loss_d": NAN}, "at step 21: loss_d is nan", {"loss_d": "nan"}),
+        (23, {"loss_g": INF}, "at step 23: loss_g is inf", {"loss_g": "inf"}),
+        (24, {"grad_norm_g": -INF}, "at step 24: grad_norm_g is -inf", {"grad_norm_g": "-inf"}),
+        (
+            13,
+            {"loss_g": INF, "d_fake": NAN},
+            "at step 13: loss_g is inf, d_fake is nan",
+            {"loss_g": "inf", "d_fake": "nan"},
+        ),
+        (24, {}, "at step 24: a parameter or running statistic is not finite", {"weights": "not finite"}),
+    ],
+)
+def test_divergence_says_what_is_not_finite(
+    step: int, means: Mapping[str, float], reason: str, figures: Mapping[str, str]
+) -> None:
+    verdict = divergence(diverged(step, **means))
+    assert verdict == Verdict("divergence", step, f"divergence {reason}", {"figures": figures, "at_step": 24})
+    assert strict(verdict) == verdict
 
 
 @pytest.mark.parametrize("metric", TRAINING)
-def test_watches_every_metric(metric: str) -> None:
-    verdict = divergence(window({(0, metric): NAN}, steps=1), [1200], True)
+def test_divergence_watches_every_metric(metric: str) -> None:
+    verdict = divergence(History.of([(1200, {metric: NAN, NONFINITE_STEP: 1200.0})], 2000))
     assert verdict is not None
     assert verdict.reason == f"divergence at step 1,200: {metric} is nan"
 
 
-def test_a_verdict_survives_strict_json() -> None:
-    verdict = divergence(window({(2, "loss_g"): INF}), range(21, 25), True)
-    assert verdict is not None
-    text = json.dumps(verdict.to_json(), allow_nan=False)
-    assert Verdict.from_json(json.loads(text)) == verdict
+def test_divergence_is_final_and_speaks_of_its_first_record() -> None:
+    first, later = {NONFINITE_STEP: 5.0, LOSS_D: INF}, {NONFINITE_STEP: 20.0}
+    found = History.of([(8, first), (16, {LOSS_D: 1.0}), (24, later)], 99)
+    for step in (8, 16, 24):
+        assert divergence(found.until(step)) == divergence(History.of([(8, first)], 99))
+    assert divergence(found.until(7)) is None
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0, 3.4e38, 1e-40, NAN, INF])
+def test_divergence_says_nothing_before_a_record_says_so(value: float) -> None:
+    assert divergence(History.of([(10, dict.fromkeys(TRAINING, value))], 100)) is None
+    assert divergence(History.of([], 100)) is None
+
+
+def test_a_verdict_of_unknown_fields_is_refused() -> None:
+    verdict = Verdict("divergence", 1, "r")
     with pytest.raises(TypeError):
         Verdict.from_json({**verdict.to_json(), "colour": "red"})
+
+
+def test_values_are_compared_without_a_warning() -> None:
+    """pytest makes warnings errors; NumPy's own state is what it was."""
+    before = np.geterr()
+    for case in CASES:
+        case.detector(history({name: [NAN, INF, -INF, NAN, INF] for name in case.columns}, critic=case.critic))
+    assert np.geterr() == before

@@ -34,8 +34,8 @@ MOMENTS = {
 @pytest.mark.timeout(1800)
 def test_kills_lose_and_double_nothing(chaotic: Service) -> None:
     rng = random.Random(int(os.environ.get("GANSWEEP_KILL_SEED", "0")))
-    arguments = {"steps": 45, "rates": "[1e-4, 2e-4, 5e-4, 1e-3]", "seeds": 4 * ROUNDS, "maps": 4}
-    calm_file, file = chaotic.write("calm", **arguments), chaotic.write("small", **arguments)
+    arguments = {"steps": 45, "seeds": 4 * ROUNDS, "maps": 4, "evaluations": 5, "stop": "none"}
+    calm_file, file = (chaotic.write(name, rates="[1e-4, 2e-4, 5e-4, 1e-3]", **arguments) for name in ("calm", "small"))
     steps, deaths = Path(chaotic.environment["CHAOS_STEPS"]), Path(chaotic.environment["CHAOS_LOG"])
 
     chaotic.call("run", calm_file)

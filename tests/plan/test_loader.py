@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansweep.errors import SweepFileError, UserError
+from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.plan import loader
-from gansweep.plan.schema import GridSearch, Sweep
+from gansweep.plan.schema import Sweep
+from gansweep.plan.search import METRICS, GridSearch
 from gansweep.plan.trials import count
 
 HEAD = "name: s\ntraining: {steps: 10}\n"
@@ -33,7 +35,13 @@ def refusal(text: str, *overrides: str, max_trials: int = loader.MAX_TRIALS) -> 
     return caught.value.problems
 
 
-SECTIONS = "name, dataset, model, training, cadence, retention, search, replicates, seed, resources"
+SECTIONS = (
+    "name, dataset, model, training, evaluation, stop, cadence, retention, search, scheduler, replicates, seed,"
+    " resources"
+)
+
+
+KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +91,20 @@ SECTIONS = "name, dataset, model, training, cadence, retention, search, replicat
         ("name: s", "1:1: training: missing"),
         (HEAD + "replicates: 0", "3:13: replicates: must be at least 1, got 0"),
         (HEAD + "resources: {gpus: 1.5}", "3:12: resources: gpus above 1 must be whole, got 1.5"),
+        (HEAD + "evaluation: {per_run: -1}", "3:23: evaluation.per_run: must be at least 0, got -1"),
+        (HEAD + "evaluation: {per_run: 1001}", "3:23: evaluation.per_run: must be at most 1000, got 1001"),
+        (HEAD + "evaluation: {per_run: 2.5}", "3:23: evaluation.per_run: must be a whole number, got 2.5"),
+        (HEAD + "evaluation: {samples: 1}", "3:23: evaluation.samples: must be at least 2, got 1"),
+        (HEAD + "evaluation: {samples: 10001}", "3:23: evaluation.samples: must be at most 10000, got 10001"),
+        (HEAD + "evaluation: {sample: 5}", "3:14: evaluation.sample: unknown key; did you mean samples?"),
+        (HEAD + "stop: never", "3:7: stop: must be a mapping, got the text 'never'"),
+        (HEAD + "stop:", "3:6: stop: must be a mapping, got nothing"),
+        (HEAD + "stop: {on: divergence}", "3:12: stop.on: must be a list, got the text 'divergence'"),
+        (HEAD + "stop: {on: [divergence, collapse]}", f"3:25: stop.on[1]: must be {KINDS}, got 'collapse'"),
+        (HEAD + "stop: {on: [healthy]}", f"3:13: stop.on[0]: must be {KINDS}, got 'healthy'"),
+        (HEAD + "stop: {on: [asha]}", f"3:13: stop.on[0]: must be {KINDS}, got 'asha'"),
+        (HEAD + "stop: {action: warn}", "3:16: stop.action: must be 'stop' or 'flag', got 'warn'"),
+        (HEAD + "stop: {actoin: flag}", "3:8: stop.actoin: unknown key; did you mean action?"),
         (
             "name: ../evil\ntraining: {steps: 10}",
             "1:7: name: '../evil' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
@@ -122,8 +144,8 @@ SECTIONS = "name, dataset, model, training, cadence, retention, search, replicat
             "3:9: search: with dataset.name=image_folder: "
             "dataset: image_folder needs dataset.path, the folder of images",
         ),
-        (HEAD + "search: {over: {}}", "3:9: search: needs `method: grid` or `method: random`"),
-        (HEAD + "search: {method: tpe, over: {}}", "3:9: search: method must be grid or random, got 'tpe'"),
+        (HEAD + "search: {over: {}}", "3:9: search: needs `method: grid`, `method: random` or `method: optuna`"),
+        (HEAD + "search: {method: tpe, over: {}}", "3:9: search: method must be grid, random or optuna, got 'tpe'"),
         (
             HEAD + "search: {method: random, over: {training.beta1: {uniform: [0, 0.9]}}}",
             "3:9: search.trials: missing",
@@ -139,6 +161,64 @@ SECTIONS = "name, dataset, model, training, cadence, retention, search, replicat
         (
             HEAD + "search: {method: random, trials: 3, over: {training.beta1: {}}}",
             "3:60: search.over.training.beta1: give exactly one of uniform, log_uniform, int_uniform, choice",
+        ),
+        (
+            HEAD + "search: {method: optuna, trials: 3, parallel: 0, over: {training.beta1: {uniform: [0, 0.9]}}}",
+            "3:47: search.parallel: must be at least 1, got 0",
+        ),
+        (
+            HEAD + "search: {method: optuna, trials: 3, over: {training.beta1: {uniform: [0.5, 1.5]}}}",
+            "3:76: search.over.training.beta1.uniform[1]: must be less than 1.0, got 1.5",
+        ),
+        (
+            HEAD + "search: {method: optuna, trials: 1, over: {dataset.name: {choice: [digits, image_folder]}}}",
+            "3:9: search: with dataset.name=image_folder: "
+            "dataset: image_folder needs dataset.path, the folder of images",
+        ),
+        (
+            HEAD + "search: {method: grid, objective: {metric: cfd}, over: {training.beta1: [0.5]}}",
+            "3:44: search.objective.metric: no run records 'cfd'; did you mean cfd_ratio?",
+        ),
+        (
+            HEAD + "search: {method: grid, objective: {metric: steps_per_s, mode: max}, over: {training.beta1: [0.5]}}",
+            f"3:44: search.objective.metric: no run records 'steps_per_s'; there are {', '.join(METRICS)}",
+        ),
+        (
+            HEAD + "search: {method: grid, objective: {metric: coverage}, over: {training.beta1: [0.5]}}",
+            "3:35: search.objective: is the least or the greatest coverage best? say mode: min or max",
+        ),
+        (
+            HEAD + "search: {method: grid, objective: {mode: best}, over: {training.beta1: [0.5]}}",
+            "3:42: search.objective.mode: must be 'min' or 'max', got 'best'",
+        ),
+        (
+            HEAD + "evaluation: {per_run: 0}\nsearch: {method: grid, objective: {metric: cfd_ratio}, over:"
+            " {training.beta1: [0.5]}}",
+            "4:44: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+        ),
+        (
+            HEAD + "evaluation: {per_run: 0}\nsearch: {method: optuna, trials: 3, over:"
+            " {training.beta1: {choice: [0.5]}}}",
+            "4:9: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+        ),
+        (
+            HEAD + "evaluation: {per_run: 0}\nscheduler: asha\nsearch: {method: grid, over: {training.beta1: [0.5]}}",
+            "5:9: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+        ),
+        (
+            HEAD + "search: {method: grid, objective: {metric: val_loss_d, mode: min}, over: {training.beta1: [0.5]}}",
+            "3:44: search.objective.metric: no run records val_loss_d without held-out images: set dataset.validation",
+        ),
+        (HEAD + "scheduler: hyperband", "3:12: scheduler.method: must be 'fifo' or 'asha', got 'hyperband'"),
+        (HEAD + "scheduler: 5", "3:12: scheduler: must be a mapping, got 5"),
+        (HEAD + "scheduler: {grace: 0.2}", "3:12: scheduler: grace and reduction go with method: asha"),
+        (
+            HEAD + "scheduler: {method: asha, grace: 1}",
+            "3:34: scheduler.grace: must be less than 1.0, got 1",
+        ),
+        (
+            HEAD + "scheduler: {method: asha, reduction: 1}",
+            "3:38: scheduler.reduction: must be at least 1.5, got 1",
         ),
         ("name: &a s\ntraining: {steps: 10}", "1:7: aliases are refused: write the value out"),
         ("name: s\ntraining: *a", "2:11: aliases are refused: write the value out"),
@@ -245,10 +325,67 @@ def test_set_overrides_numbers_lists_and_text() -> None:
     assert sweep.search.over == {"training.beta1": [0.1, 0.2]}
 
 
+STOPS = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("", STOPS),
+        ("stop: {}", STOPS),
+        ("stop: {action: stop}", STOPS),
+        ("stop: {action: flag}", ()),
+        ("stop: none", ()),
+        ("stop: {on: []}", ()),
+        ("stop: {on: [critic_stalled, divergence]}", ("critic_stalled", "divergence")),
+        ("stop: {on: [divergence], action: flag}", ()),
+    ],
+)
+def test_stop_names_the_kinds_that_end_a_trial(text: str, rules: tuple[str, ...]) -> None:
+    assert load(HEAD + text).stop.rules == rules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "evaluation: {per_run: 0}\nsearch: {method: grid, over: {training.beta1: [0.5]}}",  # nothing hangs on it
+        "evaluation: {per_run: 0}\nscheduler: asha",
+        "scheduler: asha\nevaluation: {per_run: 0}\n"
+        "search: {method: grid, objective: {metric: loss_g, mode: min}, over: {training.beta1: [0.5]}}",
+        "dataset: {validation: 0.1}\n"
+        "search: {method: grid, objective: {metric: r_v, mode: min}, over: {training.beta1: [0.5]}}",
+        "search: {method: grid, objective: {metric: val_loss_g, mode: max}, over: {dataset.validation: [0, 0.5]}}",
+    ],
+)
+def test_an_objective_that_is_recorded_or_asked_for_by_nothing_is_allowed(text: str) -> None:
+    load(HEAD + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("", ("divergence",)),
+        ("scheduler: fifo", ("divergence",)),
+        ("scheduler: {}", ("divergence",)),
+        ("scheduler: asha", ("divergence", "asha")),
+        ("scheduler: {method: asha, grace: 0.2, reduction: 4}", ("divergence", "asha")),
+    ],
+)
+def test_asha_is_a_rule_that_ends_trials(text: str, rules: tuple[str, ...]) -> None:
+    assert load(HEAD + "stop: {on: [divergence]}\n" + text).rules == rules
+
+
+def test_stop_can_be_set_to_none() -> None:
+    assert load(HEAD + "stop: {on: [divergence]}", "stop=none").stop.rules == ()
+    assert load(HEAD + "stop: none", "stop.on=[divergence]").stop.rules == ("divergence",)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("seed=-1", "--set seed: seed: must be at least 0, got -1"),
+        ("stop=no", "--set stop: stop: must be a mapping, got the text 'no'"),
+        ("stop.action=warn", "--set stop.action: stop.action: must be 'stop' or 'flag', got 'warn'"),
         ("training.beta1=x", "--set training.beta1: training.beta1: must be a number, got the text 'x'"),
         (
             "training.learning_rat=1",

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.trials import assign, configurations, count, trial_id
+from gansweep.plan.search import OptunaSearch
+from gansweep.plan.trials import assign, configurations, corners, count, search_id, stand_ins, trial_id
 
 BASE: dict[str, Any] = {"name": "s", "training": {"steps": 10}}
 
@@ -33,7 +34,7 @@ def identity(dotted: dict[str, Any] | None = None, data: str = "da7a", version: 
 
 def test_an_id_is_12_hex_digits_that_never_change() -> None:
     assert re.fullmatch("[0-9a-f]{12}", identity())
-    assert identity() == "c0f55b34c582", "every trial ever trained would be trained again"
+    assert identity() == "7ed4fd4f79ee", "every trial ever trained would be trained again"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ def test_an_id_is_12_hex_digits_that_never_change() -> None:
         ("dataset.augment.rotate", 10),
         ("dataset.augment.translate", 0.1),
         ("dataset.augment.scale", 0.1),
+        ("evaluation.per_run", 10),
+        ("evaluation.samples", 128),
     ],
 )
 def test_what_changes_the_numbers_changes_the_id(key: str, value: Any) -> None:
@@ -89,6 +92,8 @@ def test_generator_and_discriminator_are_not_confused() -> None:
         ("training.discriminator.beta1", 0.5),
         ("dataset.augment.rotate", 0),
         ("dataset.validation", 0),
+        ("evaluation.per_run", 25),
+        ("evaluation.samples", 256),
     ],
 )
 def test_what_leaves_the_numbers_alone_leaves_the_id_alone(key: str, value: Any) -> None:
@@ -126,6 +131,7 @@ def ids(of: Sweep) -> list[str]:
         {"training": {"steps": 999}},
         {"cadence": {"metrics": 1, "samples": 2, "checkpoints": 3}},
         {"retention": {"checkpoints": 5}},
+        {"stop": {"on": ["late_instability"], "action": "flag"}},
         {"resources": {"cpus": 2, "gpus": 0.5, "max_concurrent": 1}},
         {"replicates": 3},
     ],
@@ -248,3 +254,63 @@ def test_draws_are_spread_evenly(key: str, distribution: dict[str, Any], share: 
 def test_both_ends_of_int_uniform_and_every_choice_are_drawn() -> None:
     assert {v["model.latent_dim"] for v in draws(60, {"model.latent_dim": {"int_uniform": [3, 5]}})} == {3, 4, 5}
     assert {v["model.latent_dim"] for v in draws(60, {"model.latent_dim": {"choice": [3, 9]}})} == {3, 9}
+
+
+# An optuna search.
+
+OVER = {"training.learning_rate": RATE, "training.beta1": BETA, "model.latent_dim": {"choice": [8, 16, 32]}}
+
+
+def optuna(trials: int = 5, **changes: Any) -> Sweep:
+    return sweep(**{"search": {"method": "optuna", "trials": trials, "over": OVER}, **changes})
+
+
+def search_of(of: Sweep) -> OptunaSearch:
+    assert isinstance(of.search, OptunaSearch)
+    return of.search
+
+
+def test_an_optuna_search_has_the_configurations_that_were_suggested() -> None:
+    suggested = [{"training.beta1": 0.25, "training.learning_rate": 1e-3, "model.latent_dim": 8}]
+    ((config, varied),) = configurations(optuna(), suggested)
+    assert varied == suggested[0]
+    assert config_of(config).training.beta1 == 0.25
+    assert list(configurations(optuna())) == []
+    assert count(optuna(7, replicates=3)) == 21
+
+
+def test_stand_ins_are_random_draws_in_the_place_of_what_is_to_come() -> None:
+    assert stand_ins(search_of(optuna(5))) == draws(5, OVER)
+    assert stand_ins(search_of(optuna(5)), 3) == draws(5, OVER)[3:]
+    assert stand_ins(search_of(optuna(5)), 5) == []
+
+
+def test_corners_hold_every_end_and_every_choice() -> None:
+    found = corners(search_of(optuna()))
+    assert {c["training.learning_rate"] for c in found} == {1e-5, 1e-2}
+    assert {c["training.beta1"] for c in found} == {0.0, 0.9}
+    assert {c["model.latent_dim"] for c in found} == {8, 16, 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"trials": 9}, True),
+        ({"training": {"steps": 99}}, True),
+        ({"training": {"epochs": 2}}, True),
+        ({"name": "t", "stop": "none", "scheduler": "asha", "resources": {"max_concurrent": 1}}, True),
+        ({"training": {"steps": 10, "beta2": 0.999}}, True),  # a default, said aloud
+        ({"training": {"steps": 10, "beta2": 0.99}}, False),
+        ({"evaluation": {"samples": 100}}, False),
+        ({"seed": 1}, False),
+        ({"replicates": 2}, False),
+        ({"search": {"method": "optuna", "trials": 5, "over": dict(reversed(OVER.items()))}}, True),
+        ({"search": {"method": "optuna", "trials": 5, "over": OVER, "seed": 1}}, False),
+        ({"search": {"method": "optuna", "trials": 5, "over": OVER, "parallel": 3}}, False),
+        ({"search": {"method": "optuna", "trials": 5, "over": {"training.beta1": BETA}}}, False),
+        ({"search": {"method": "optuna", "trials": 5, "over": OVER, "objective": {"mode": "max"}}}, False),
+    ],
+)
+def test_a_search_goes_on_unless_what_it_depends_on_changes(changes: dict[str, Any], same: bool) -> None:
+    assert (search_id(optuna(**changes), 1) == search_id(optuna(), 1)) is same
+    assert search_id(optuna(), 2) != search_id(optuna(), 1)

@@ -13,6 +13,8 @@ from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
 
 VERDICT = Verdict("divergence", 30, "divergence at step 30: loss_d is nan", {"loss_d": "nan"})
+DEAD = Verdict("dead_generator", 20, "dead generator since step 20: blank", {"figures": {"spread_across": 0.0}})
+HEALTHY = Verdict("healthy", 0, "healthy: no failure in 9 evaluations")
 
 
 @pytest.fixture
@@ -23,8 +25,8 @@ def folder(tmp_path: Path) -> TrialFolder:
 @pytest.mark.parametrize(
     "ended",
     [
-        Outcome("completed", 100, time=1.5),
-        Outcome("stopped", 40, VERDICT.reason, VERDICT, 2.5),
+        Outcome("completed", 100, verdicts=(HEALTHY,), time=1.5),
+        Outcome("stopped", 40, VERDICT.reason, (VERDICT, DEAD), "divergence", 2.5),
         Outcome("crashed", 3, "RuntimeError: out of memory", time=3.5),
         Outcome("interrupted", 7, "asked to end", time=4.5),
     ],
@@ -53,8 +55,8 @@ def test_the_time_is_now_unless_given(folder: TrialFolder) -> None:
         (Outcome("completed", 120), True, False, "completed"),  # fewer steps are asked for now
         (Outcome("completed", 99), True, False, "interrupted"),  # more steps are asked for now
         (Outcome("completed", 100), True, True, "running"),
-        (Outcome("stopped", 40, "r", VERDICT), True, False, "stopped"),
-        (Outcome("stopped", 40, "r", VERDICT), True, True, "running"),
+        (Outcome("stopped", 40, "r", (VERDICT,), "divergence"), True, False, "stopped"),
+        (Outcome("stopped", 40, "r", (VERDICT,), "divergence"), True, True, "running"),
         (Outcome("crashed", 40, "r"), True, False, "crashed"),
         (Outcome("crashed", 40, "r"), True, True, "running"),
         (Outcome("interrupted", 40, "r"), True, False, "interrupted"),
@@ -74,18 +76,29 @@ def test_state_of_a_trial_of_100_steps(
 
 
 @pytest.mark.parametrize(
-    ("ended", "finished"),
+    ("ended", "rules", "finished"),
     [
-        (Outcome("completed", 99), False),
-        (Outcome("completed", 100), True),
-        (Outcome("completed", 101), True),
-        (Outcome("stopped", 1), True),
-        (Outcome("crashed", 100), False),
-        (Outcome("interrupted", 100), False),
+        (Outcome("completed", 99), (), False),
+        (Outcome("completed", 100), (), True),
+        (Outcome("completed", 101), (), True),
+        (Outcome("completed", 100, verdicts=(DEAD,)), ("dead_generator",), True),
+        (Outcome("stopped", 1, rule="dead_generator"), ("divergence", "dead_generator"), True),
+        (Outcome("stopped", 1, rule="dead_generator"), ("divergence",), False),  # the rule is not in force any more
+        (Outcome("stopped", 1, rule="dead_generator"), (), False),
+        (Outcome("stopped", 1, rule="dead_generator", verdicts=(VERDICT, DEAD)), ("divergence",), False),
+        (Outcome("crashed", 100), ("dead_generator",), False),
+        (Outcome("interrupted", 100), ("dead_generator",), False),
     ],
 )
-def test_finished_says_whether_100_steps_have_nothing_left_to_do(ended: Outcome, finished: bool) -> None:
-    assert ended.finished(100) is finished
+def test_finished_says_whether_100_steps_have_nothing_left_to_do(
+    ended: Outcome, rules: tuple[str, ...], finished: bool
+) -> None:
+    assert ended.finished(100, rules) is finished
+
+
+@pytest.mark.parametrize(("verdicts", "named"), [((), None), ((HEALTHY,), "healthy"), ((VERDICT, DEAD), "divergence")])
+def test_the_first_verdict_names_the_run(verdicts: tuple[Verdict, ...], named: str | None) -> None:
+    assert Outcome("completed", 1, verdicts=verdicts).verdict == named
 
 
 def test_deaths_are_counted(folder: TrialFolder) -> None:
@@ -135,7 +148,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
     assert outcome.summary(folder) == pending
     with Journal(folder.journal) as journal:
         journal.append(Record(30, 1.0, {"loss_d": 0.5}))
-    outcome.write(folder, Outcome("stopped", 40, VERDICT.reason, VERDICT))
+    outcome.write(folder, Outcome("stopped", 40, VERDICT.reason, (VERDICT, DEAD), "divergence"))
     write_json(folder.published, {"run_id": "r"})
     assert outcome.summary(folder) == {
         **pending,

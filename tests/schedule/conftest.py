@@ -14,6 +14,7 @@ dataset: {image_size: 16}
 model: {latent_dim: 8, feature_maps: 4}
 training: {steps: 4, batch_size: 16}
 cadence: {metrics: 2, samples: 4, checkpoints: 4}
+evaluation: {per_run: 0}
 """
 PlanOf = Callable[..., Plan]
 

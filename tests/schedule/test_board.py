@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_begins_as_the_trial_folders_are(plan_of: PlanOf) -> None:
         with Journal(folder.journal) as journal:
             journal.append(Record(step, 1.0, {"loss_d": float(step)}))
     verdict = Verdict("divergence", 20, "divergence at step 20", {})
-    outcome.write(stopped, Outcome("stopped", 20, verdict.reason, verdict))
+    outcome.write(stopped, Outcome("stopped", 20, verdict.reason, (verdict,), "divergence"))
     outcome.write(half, Outcome("interrupted", 40, "asked"))
     made = Board.of(plan_of("replicates=3", "training.steps=100"), 2, time.monotonic())
     assert list(made.rows) == [folder.id for folder in folders]
@@ -84,3 +85,18 @@ def test_remaining_is_unknown_before_anything_was_trained() -> None:
     assert board(row("a", 0, "running")).remaining_s() is None
     assert board(row("a", 50, "running"), since_s=None).remaining_s() is None
     assert board(row("a", 50, "running")).elapsed_s() == pytest.approx(30.0, abs=0.5)
+
+
+def test_trials_to_come_count_as_work_and_become_rows(plan_of: PlanOf) -> None:
+    plan = plan_of("replicates=3", "training.steps=100")
+    made = Board.of(replace(plan, trials=plan.trials[:1], to_come=plan.trials[1:]), 1, time.monotonic())
+    assert (made.total, len(made.rows), made.done()) == (3, 1, 0)
+    weight = plan.trials[0].step_operations
+    assert made.to_come == [100.0 * weight] * 2
+    row = made.rows[plan.trials[0].trial.id]
+    made.training_since, row.step, row.outcome = time.monotonic() - 10.0, 50, "running"
+    assert made.remaining_s() == pytest.approx(50.0, abs=0.5)
+    made.add(plan.trials[2])
+    assert list(made.rows) == [plan.trials[0].trial.id, plan.trials[2].trial.id]
+    assert (made.total, len(made.to_come)) == (3, 1)
+    assert made.remaining_s() == pytest.approx(50.0, abs=0.5)

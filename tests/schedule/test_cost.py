@@ -54,7 +54,7 @@ def test_steps_already_trained_cost_nothing(plan_of: PlanOf) -> None:
     assert wall_s(plan, 1, step_s) == START_S + 60 + 100
     outcome.write(second, Outcome("completed", 100))
     assert wall_s(plan_of("training.steps=100", "replicates=2"), 1, step_s) == START_S + 60
-    outcome.write(first, Outcome("stopped", 40, "divergence"))
+    outcome.write(first, Outcome("stopped", 40, rule="divergence"))
     assert wall_s(plan_of("training.steps=100", "replicates=2"), 1, step_s) == 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gansweep.health.metrics import CFD_RATIO
 from gansweep.records import journal, outcome
 from gansweep.records.outcome import Outcome
 from gansweep.schedule import runner
@@ -36,11 +37,40 @@ def train(trial: GanTrial) -> dict[str, Any]:
 
 
 def test_is_plain_data_and_back(plan: Plan, jobs: list[dict[str, Any]]) -> None:
-    job = Job.from_config(json.loads(json.dumps(jobs[0])))
+    plain = json.loads(json.dumps(jobs[0]))
+    job = Job.from_config(plain)
     assert (job.id, job.folder) == (plan.trials[0].trial.id, plan.folder.trial(plan.trials[0].trial.id))
     assert (job.threads, job.gpu, job.schedule["steps"], job.images.images) == (1, False, 4, 1797)
     assert settings_of(job.settings).seed == 0
-    assert asdict(job) | {"images": None} == jobs[0] | {"images": None}
+    assert json.loads(json.dumps(asdict(job))) == plain
+    assert Job.from_config(jobs[0]).images == plan.trials[0].images
+
+
+def test_says_how_often_it_is_evaluated_and_what_stops_it(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of("training.steps=100", "evaluation={per_run: 5, samples: 40}", "stop.on=[mode_collapse]")
+    job = Job.from_config(runner.jobs(plan)[0])
+    assert (job.schedule["evaluations"], job.schedule["stop_on"], job.samples) == (20, ("mode_collapse",), 40)
+    (plain,) = runner.jobs(plan_of("stop=none", "evaluation={per_run: 5, samples: 10000}"))
+    assert plain["schedule"]["stop_on"] == ()
+    assert plain["samples"] == 449, "two samples of real images of that size are to be had, and no larger ones"
+
+
+def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 1)  # at once, a classifier that knows nothing
+    monkeypatch.setattr("gansweep.gan.embedding.IMAGES_A_STEP", 10**6)
+    plan = plan_of("evaluation={per_run: 2, samples: 40}", "stop=none")
+    (config,) = runner.jobs(plan)
+    trial = GanTrial(config)
+    first = trial.step()
+    result = first if first["done"] else train(trial)
+    folder = plan.folder.trial(config["id"])
+    assert [r.step for r in journal.read(folder.journal) if CFD_RATIO in r.values] == [0, 2, 4]
+    ended = outcome.read(folder)
+    assert ended is not None
+    assert (result["outcome"], result["verdict"], ended.kind) == ("completed", ended.verdict, "completed")
+    assert result["metrics"][CFD_RATIO] > 0
+    assert len([n for n in first["notices"] if n.startswith("evaluation.samples: counting missing classes")]) == 1
+    assert len([n for n in first["notices"] if n.startswith("the classifier that judges samples names")]) == 1
 
 
 @pytest.mark.parametrize("change", [{"surprise": 1}, {"settings": None}])
@@ -94,5 +124,5 @@ def test_an_error_is_an_outcome_with_its_traceback(plan: Plan, jobs: list[dict[s
     folder = plan.folder.trial(jobs[0]["id"])
     reason = "UserError: a GPU was asked for, but torch sees none; is this torch built for CUDA?"
     assert (result["done"], result["outcome"], result["reason"]) == (True, "crashed", reason)
-    assert outcome.read(folder) == Outcome("crashed", 0, reason, None, outcome.read(folder).time)  # type: ignore[union-attr]
+    assert outcome.read(folder) == Outcome("crashed", 0, reason, time=outcome.read(folder).time)  # type: ignore[union-attr]
     assert "Traceback" in folder.traceback.read_text()

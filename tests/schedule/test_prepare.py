@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.gan import checkpoint
 from gansweep.gan.training import Trainer
-from gansweep.records import outcome
+from gansweep.gan.version import TRAINING_VERSION
+from gansweep.plan.trials import search_id
+from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
+from gansweep.schedule import runner
+from gansweep.schedule.cost import shape_of, wall_s
 from gansweep.schedule.job import settings_of
 from gansweep.schedule.prepare import Plan, check_disk, check_writable, write_trials
 
@@ -69,7 +74,9 @@ def test_epochs_become_steps(plan_of: PlanOf) -> None:
         (Outcome("completed", 4), 4, False),
         (Outcome("completed", 4), 5, True),
         (Outcome("completed", 4), 3, False),
-        (Outcome("stopped", 2, "divergence"), 4, False),
+        (Outcome("stopped", 2, rule="divergence"), 4, False),
+        (Outcome("stopped", 2, rule="mode_collapse"), 9, False),
+        (Outcome("stopped", 2, rule="late_instability"), 4, True),  # no rule now
         (Outcome("crashed", 2, "OSError"), 4, True),
         (Outcome("interrupted", 4, "asked"), 4, True),
     ],
@@ -81,6 +88,46 @@ def test_what_is_pending(plan_of: PlanOf, ended: Outcome | None, steps: int, pen
     plan = plan_of(f"training.steps={steps}")
     assert bool(plan.pending) == pending
     assert (plan.disk_bytes > 0) == pending
+
+
+@pytest.mark.parametrize(
+    ("policy", "pending"),
+    [
+        ("stop={}", False),
+        ("stop.on=[dead_generator]", False),
+        ("stop.on=[divergence, mode_collapse]", True),
+        ("stop={on: [dead_generator], action: flag}", True),
+        ("stop=none", True),
+    ],
+)
+def test_a_stopped_trial_is_finished_while_its_rule_is_in_force(plan_of: PlanOf, policy: str, pending: bool) -> None:
+    plan = plan_of()
+    stopped = Outcome("stopped", 2, "dead generator since step 1", rule="dead_generator")
+    outcome.write(plan.folder.trial(plan.trials[0].trial.id), stopped)
+    assert bool(plan_of(policy).pending) == pending
+    assert plan_of(policy).trials[0].trial.id == plan.trials[0].trial.id
+
+
+@pytest.mark.parametrize(
+    ("per_run", "steps", "cadence"), [(0, 100, 0), (1, 100, 100), (25, 600, 24), (25, 610, 24), (25, 10, 1), (3, 8, 3)]
+)
+def test_evaluations_are_spread_over_the_run(plan_of: PlanOf, per_run: int, steps: int, cadence: int) -> None:
+    (planned,) = plan_of(f"evaluation.per_run={per_run}", f"training.steps={steps}").trials
+    assert planned.evaluation_cadence == cadence
+
+
+def test_too_few_images_or_samples_for_an_evaluation(plan_of: PlanOf, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of("evaluation={per_run: 1, samples: 32}")
+    few = "evaluation.samples: 32 samples are too few for a Fréchet distance; give at least 33"
+    assert str(caught.value) == few + ", or evaluation.per_run: 0"
+    assert plan_of("evaluation={per_run: 0, samples: 32}").trials
+    for number in range(20):
+        Image.new("L", (16, 16), number).save(tmp_path / f"{number}.png")
+    folder = f"dataset={{name: image_folder, image_size: 16, path: {tmp_path}}}"
+    with pytest.raises(UserError, match=r"^evaluation\.samples: 20 images are too few .* give at least \d+ images, or"):
+        plan_of(folder, "evaluation.per_run=1")
+    assert runner.jobs(plan_of(folder)), "nothing is evaluated"
 
 
 @pytest.mark.parametrize("settings", [("model.feature_maps=4",), ("model.latent_dim=512",), ("dataset.image_size=64",)])
@@ -130,6 +177,7 @@ def test_the_plan_is_put_on_record(plan_of: PlanOf) -> None:
     ids = [p.trial.id for p in plan.trials]
     assert read_json(plan.folder.plan) == {
         "sweep": "s", "command": "gansweep run s.yaml", "overrides": ["a=1"], "trials": ids,
+        "objective": {"metric": "cfd_ratio", "mode": "min"}, "to_come": 0,
     }  # fmt: skip
     assert [folder.id for folder in plan.folder.planned()] == ids
     document = read_json(plan.folder.planned()[1].trial)
@@ -137,3 +185,63 @@ def test_the_plan_is_put_on_record(plan_of: PlanOf) -> None:
     assert "steps" not in document["config"]["training"], "length is no part of what a trial is"
     assert document["data"] == {"fingerprint": plan.trials[0].images.fingerprint, "images": 1797}
     assert asdict(plan.trials[0].images)["images"] == 1797
+
+
+OVER = "{training.beta1: {uniform: [0, 0.9]}}"
+OPTUNA = f"search={{method: optuna, trials: 5, objective: {{metric: loss_g, mode: min}}, over: {OVER}}}"
+
+
+def test_an_optuna_search_is_planned_as_far_as_it_is_recorded(plan_of: PlanOf) -> None:
+    plan = plan_of(OPTUNA, "replicates=2")
+    assert (plan.trials, plan.pending, plan.suggested) == ((), (), ())
+    assert (len(plan.to_come), len(plan.left), plan.total) == (10, 10, 10)
+    suggestions.append(plan.folder.suggestions, search_id(plan.sweep, TRAINING_VERSION), 0, {"training.beta1": 0.25})
+    plan = plan_of(OPTUNA, "replicates=2")
+    assert [(p.trial.config.training.beta1, p.trial.config.seed) for p in plan.trials] == [(0.25, 0), (0.25, 1)]
+    assert [s.trials for s in plan.suggested] == [plan.trials]
+    assert (len(plan.to_come), plan.total) == (8, 10)
+
+
+def test_what_is_to_come_takes_disk_and_time_as_well(plan_of: PlanOf) -> None:
+    plan, random = plan_of(OPTUNA), plan_of(OPTUNA.replace("optuna", "random"))
+    assert plan.disk_bytes == random.disk_bytes
+    step_s = {shape_of(p): 1.0 for p in random.trials}
+    assert wall_s(plan, 2, step_s) == wall_s(random, 2, step_s) > 0
+
+
+@pytest.mark.parametrize(
+    ("fit", "parallel", "replicates", "slots"), [(2, 4, 1, 2), (16, 4, 1, 4), (16, 4, 3, 12), (16, 4, 5, 16)]
+)
+def test_no_more_run_side_by_side_than_can_be_suggested(
+    plan_of: PlanOf, fit: int, parallel: int, replicates: int, slots: int
+) -> None:
+    assert plan_of(OPTUNA, f"search.parallel={parallel}", f"replicates={replicates}").slots(fit) == slots
+    assert plan_of().slots(fit) == fit
+
+
+def test_a_range_whose_end_does_not_fit_is_refused_before_anything_starts(plan_of: PlanOf) -> None:
+    over = "{training.batch_size: {int_uniform: [16, 4096]}, training.beta1: {choice: [0, 0.1, 0.5]}}"
+    with pytest.raises(UserError, match=r"^training\.batch_size: 4096, but only 1797 images train"):
+        plan_of(OPTUNA.replace(OVER, over), "search.trials=1")
+
+
+def test_an_objective_that_counts_classes_needs_classes(plan_of: PlanOf, tmp_path: Path) -> None:
+    for number in range(140):
+        Image.new("L", (16, 16), number).save(tmp_path / f"{number}.png")
+    folder = f"dataset={{name: image_folder, image_size: 16, path: {tmp_path}}}"
+    search = "search={method: grid, objective: {metric: label_kl, mode: min}, over: {training.beta1: [0.5]}}"
+    assert plan_of(search, "evaluation.per_run=1").trials, "digits have classes"
+    with pytest.raises(UserError) as caught:
+        plan_of(search, folder, "evaluation.per_run=1")
+    assert str(caught.value) == (
+        "search.objective.metric: no run records label_kl: the images have no classes; sort them into subfolders,"
+        " or choose another metric"
+    )
+
+
+def test_the_best_checkpoint_and_one_in_writing_are_counted(plan_of: PlanOf) -> None:
+    (planned,) = plan_of().trials
+    cadence = "cadence={metrics: 100, samples: 1000, checkpoints: %d}"
+    least, most = (plan_of("training.steps=1000", cadence % every).disk_bytes for every in (1000, 10))
+    # one in the trial's folder and MLflow's copy; the newest two, the best, one in writing, and MLflow's copy
+    assert most - least == 3 * planned.checkpoint_bytes

@@ -14,9 +14,11 @@ FINISHED = Searcher.FINISHED
 
 
 class Log:
-    """What the queue told of: (job id, deaths)."""
+    """What the queue told of: (job id, deaths), and ids of jobs that ended. new: the job that each gives rise to."""
 
     def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.new: dict[str, str] = {}
         self.died: list[tuple[str, int]] = []
         self.given_up: list[tuple[str, int]] = []
 
@@ -25,7 +27,12 @@ class Log:
             [{"id": i} for i in ids],
             lambda job, deaths: self.died.append((job["id"], deaths)),
             lambda job, deaths: self.given_up.append((job["id"], deaths)),
+            self.on_end,
         )
+
+    def on_end(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        self.ended.append(job["id"])
+        return [{"id": self.new[job["id"]]}] if job["id"] in self.new else []
 
 
 @pytest.fixture
@@ -100,3 +107,26 @@ def test_an_unknown_trial_is_ignored(log: Log) -> None:
 
 def test_can_be_pickled_by_tune(log: Log) -> None:
     pickle.dumps(log.queue("a"))
+
+
+def test_what_a_job_gave_rise_to_is_handed_out(log: Log) -> None:
+    log.new = {"a": "c"}
+    queue = log.queue("a", "b")
+    assert [suggested(queue, t) for t in ("1", "2", "3")] == ["a", "b", None]
+    queue.on_trial_complete("1", {"outcome": "completed"})
+    assert suggested(queue, "4") == "c"
+    for trial in ("2", "4"):
+        queue.on_trial_complete(trial, {"outcome": "completed"})
+    assert queue.suggest("5") == FINISHED
+    assert log.ended == ["a", "b", "c"]
+
+
+def test_a_job_ends_once_it_is_given_up_and_not_before(log: Log) -> None:
+    log.new = {"a": "b"}
+    queue = log.queue("a")
+    for attempt in range(1 + MAX_RETRIES):
+        assert log.ended == []
+        assert suggested(queue, f"a{attempt}") == "a"
+        queue.on_trial_complete(f"a{attempt}", error=True)
+    assert log.ended == ["a"]
+    assert suggested(queue, "next") == "b"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from gansweep.health.metrics import TRAINING
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, TrialFolder, read_json, write_json
@@ -20,6 +22,14 @@ from gansweep.tracking.publisher import Publisher
 STEPS = 30
 BEGAN = 1_700_000_000.0  # seconds; records follow one a second
 TABLES = ("experiments", "runs", "tags", "params", "metrics", "latest_metrics")
+
+
+def empty_home(path: Path) -> Home:
+    """With a store that has its tables: making them takes seconds."""
+    home = Home(path)
+    path.mkdir(parents=True)
+    store.client(home, store.local_uri(home)).search_experiments()
+    return home
 
 
 class Bench:
@@ -33,13 +43,14 @@ class Bench:
         write_json(self.folder.plan, {"trials": []})
 
     def trial(
-        self, name: str, records: list[dict[str, float]] | None = None, ended: Outcome | None = None
+        self, name: str, records: list[dict[str, float]] | None = None, ended: Outcome | None = None, **changes: Any
     ) -> TrialFolder:
-        """Planned, opened once, with these records at steps 1, 2, …"""
+        """Planned, opened once, with these records at steps 1, 2, … changes: to what trial.json holds."""
         folder = self.folder.trial(name)
         config = {"seed": 3, "training": {"learning_rate": 1e-4}, "dataset": {"path": None}}
         document = {"id": name, "sweep": self.folder.name, "varied": {"training.learning_rate": 1e-4}, "steps": STEPS}
         document |= {"config": config, "data": {"fingerprint": "f"}, "parameters": {"generator": 5}}
+        document |= changes
         write_json(folder.trial, document)
         write_json(self.folder.plan, {"trials": [*read_json(self.folder.plan)["trials"], name]})
         if records is not None:
@@ -87,3 +98,14 @@ def append(folder: TrialFolder, records: list[dict[str, float]]) -> None:
 
 def losses(count: int) -> list[dict[str, float]]:
     return [{"loss_d": 1 / step, "loss_g": float(step)} for step in range(1, count + 1)]
+
+
+def sound(count: int, **changes: float) -> list[dict[str, float]]:
+    """Every step evaluated, and nothing wrong but for these metrics."""
+    steady = {
+        "density": 0.9, "coverage": 0.9, "near_duplicates": 0.01, "ms_ssim": 1.0,
+        "spread_across": 0.9, "spread_within": 0.9, "effective_classes": 9.5, "classes_missing": 0, "label_kl": 0.05,
+        "d_auc": 0.9, "d_fresh": 0.3, "d_std": 1.0,
+    }  # fmt: skip
+    training = dict.fromkeys(TRAINING, 1.0)
+    return [{**training, **steady, "cfd_ratio": 200 / step, **changes} for step in range(1, count + 1)]

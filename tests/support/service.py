@@ -24,6 +24,8 @@ name: {name}
 dataset: {{name: digits, image_size: 16}}
 model: {{latent_dim: 8, feature_maps: {maps}}}
 training: {{steps: {steps}, batch_size: 16}}
+evaluation: {{per_run: {evaluations}, samples: 64}}
+stop: {stop}
 cadence: {{metrics: 5, samples: 20, checkpoints: 10}}
 search:
   method: grid
@@ -46,10 +48,18 @@ class Service:
         return Home(self.root / "home")
 
     def write(
-        self, name: str = "small", steps: int = 30, rates: str = "[1e-4, 1e-3]", seeds: int = 1, maps: int = 4
+        self,
+        name: str = "small",
+        steps: int = 30,
+        rates: str = "[1e-4, 1e-3]",
+        seeds: int = 1,
+        maps: int = 4,
+        evaluations: int = 0,
+        stop: str = "{on: [divergence]}",
     ) -> Path:
         path = self.root / f"{name}.yaml"
-        path.write_text(SMALL.format(name=name, steps=steps, rates=rates, seeds=seeds, maps=maps))
+        values = {"name": name, "steps": steps, "rates": rates, "seeds": seeds, "maps": maps}
+        path.write_text(SMALL.format(**values, evaluations=evaluations, stop=stop))
         return path
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:

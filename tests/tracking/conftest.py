@@ -1,19 +1,15 @@
 from __future__ import annotations
 
 import pytest
-from bench import Bench
+from bench import Bench, empty_home
 
 from gansweep.records.layout import Home
-from gansweep.tracking import store
 
 
 @pytest.fixture(scope="module")
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """One store for all tests here: making one takes seconds. Each test has a sweep of its own in it."""
-    home = Home(tmp_path_factory.mktemp("tracking") / "home")
-    home.path.mkdir()
-    store.client(home, store.local_uri(home)).search_experiments()
-    return home
+    return empty_home(tmp_path_factory.mktemp("tracking") / "home")
 
 
 @pytest.fixture

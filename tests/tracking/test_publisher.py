@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,32 @@ from bench import BEGAN, STEPS, Bench, append, losses
 from mlflow import MlflowClient
 from PIL import Image
 
-from gansweep.health.verdict import Verdict
-from gansweep.records import lock
-from gansweep.records.layout import read_json
+from gansweep.health.verdict import ORDER, Verdict
+from gansweep.records import lock, outcome
+from gansweep.records.layout import TrialFolder, read_json, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.tracking import publisher
 from gansweep.tracking.publisher import BATCH, Publisher
+
+COLLAPSE = Verdict("mode_collapse", 1200, "mode collapse since step 1,200: samples cover 12% | few", {"at_step": 1400})
+DROPPING = Verdict("mode_dropping", 900, "mode dropping since step 900: 3 classes are missing", {"figures": {}})
+HEALTHY = Verdict("healthy", 0, "healthy: no failure in 22 evaluations, best CFD ratio 8", {})
+STRONG = Verdict("discriminator_strong", 7, "discriminator strong since step 7: AUC 0.999", {})
+NAMED = ("gansweep.verdict", "gansweep.verdicts", "gansweep.reason", "mlflow.note.content")
+NOTE = NAMED[-1]
+
+
+def tags(bench: Bench, name: str) -> dict[str, str]:
+    found: dict[str, str] = bench.runs()[name].data.tags
+    return found
+
+
+@contextmanager
+def reopened(trial: TrialFolder) -> Iterator[None]:
+    """As a process does that trains it further."""
+    with lock.acquire(trial.lock):
+        trial.outcome.unlink()
+        yield
 
 
 @contextmanager
@@ -127,7 +148,7 @@ def test_each_state_has_a_status_of_its_own(bench: Bench) -> None:
     bench.trial("asked", losses(3), Outcome("interrupted", 3, "stopped on request"))
     bench.trial("short", losses(3), Outcome("completed", 3))  # of 30 steps: it will go on
     bench.trial("completed", losses(STEPS), Outcome("completed", STEPS))
-    bench.trial("stopped", losses(7), Outcome("stopped", 7, verdict.reason, verdict))
+    bench.trial("stopped", losses(7), Outcome("stopped", 7, verdict.reason, (verdict,), "divergence"))
     bench.trial("crashed", losses(3), Outcome("crashed", 3, "OSError: no"))
     with lock.acquire(running.lock):
         bench.publish(running=True)
@@ -211,3 +232,206 @@ def test_another_store_gets_everything(bench: Bench, tmp_path: Path) -> None:
     (run,) = MlflowClient(other.uri).search_runs([bench.experiment()], "tags.`gansweep.trial_id` = 'a'")
     assert len(MlflowClient(other.uri).get_metric_history(run.info.run_id, "loss_d")) == STEPS
     assert read_json(trial.published)["uri"] == other.uri
+
+
+def test_a_failure_is_told_where_the_ui_shows_it(bench: Bench) -> None:
+    ended = Outcome("stopped", 7, COLLAPSE.reason, (COLLAPSE, DROPPING), COLLAPSE.kind)
+    bench.trial("a", losses(7), ended)
+    bench.publish()
+    found = tags(bench, "a")
+    assert found["gansweep.verdict"] == "mode_collapse"
+    assert [Verdict.from_json(v) for v in json.loads(found["gansweep.verdicts"])] == [COLLAPSE, DROPPING]
+    assert found["gansweep.reason"] == COLLAPSE.reason
+    assert found[NOTE].splitlines() == [
+        "**mode collapse since step 1,200**  ",
+        r"samples cover 12% \| few",
+        "",
+        "- mode dropping since step 900: 3 classes are missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason", "note"),
+    [
+        (Outcome("completed", STEPS, "", (HEALTHY,)), HEALTHY.reason,
+         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8"),
+        (Outcome("completed", STEPS, "", (HEALTHY, STRONG)), HEALTHY.reason,
+         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8\n\n"
+         "- discriminator strong since step 7: AUC 0.999"),
+        (Outcome("stopped", 9, "asha: 5 were better", (HEALTHY,), "asha"), "asha: 5 were better",
+         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8  \n"
+         "**stopped at step 9**  \nasha: 5 were better"),
+        (Outcome("crashed", 1200, "OSError: no\n<b>`room`</b>"), "OSError: no\n<b>`room`</b>",
+         "**crashed at step 1,200**  \nOSError: no &lt;b>\\`room\\`&lt;/b>  \n`gansweep show a` shows the traceback"),
+        (Outcome("completed", STEPS), "", ""),
+        (Outcome("interrupted", 3, "stopped on request"), "stopped on request", ""),
+    ],
+    ids=["healthy", "information", "asha", "crashed", "unjudged", "interrupted"],
+)  # fmt: skip
+def test_every_end_has_its_note(bench: Bench, ended: Outcome, reason: str, note: str) -> None:
+    bench.trial("a", losses(3), ended)
+    bench.publish()
+    found = tags(bench, "a")
+    assert (found["gansweep.reason"], found[NOTE]) == (reason, note)
+    assert found["gansweep.verdict"] == (ended.verdict or "")
+
+
+@pytest.mark.parametrize("kind", ["stopped", "crashed", "completed"])
+def test_nothing_is_said_of_a_trial_that_goes_on(bench: Bench, kind: Any) -> None:
+    """The publisher of a sweep begins before its trials are opened again."""
+    trial = bench.trial("a", losses(3), Outcome(kind, STEPS, COLLAPSE.reason, (COLLAPSE,)))
+    driver = bench.publish(running=True)
+    assert all(tags(bench, "a")[name] for name in NAMED)
+    with reopened(trial):
+        append(trial, losses(2))
+        driver.publish(running=True)
+        run = bench.runs()["a"]
+    assert (run.info.status, run.data.tags["gansweep.outcome"]) == ("RUNNING", "running")
+    assert [run.data.tags[name] for name in NAMED] == [""] * len(NAMED)
+    assert len(bench.stored(trial)) == 10
+    driver.publish(running=False)
+    found = tags(bench, "a")
+    assert found["gansweep.outcome"] == "interrupted"
+    assert [found[name] for name in NAMED] == [""] * len(NAMED)
+
+
+def test_a_second_end_that_nobody_saw_begin(bench: Bench) -> None:
+    """Completed, continued and completed again between two looks."""
+    trial = bench.trial("a", losses(3), Outcome("completed", STEPS, "", (HEALTHY,), time=BEGAN + 3))
+    bench.publish()
+    outcome.write(trial, Outcome("completed", STEPS, "", (COLLAPSE,), time=BEGAN + 9))
+    assert not publisher.is_current(bench.folder, bench.uri)
+    bench.publish()
+    run = bench.runs()["a"]
+    assert (run.info.end_time, run.data.tags["gansweep.verdict"]) == (int(1000 * (BEGAN + 9)), "mode_collapse")
+
+
+def test_long_verdicts_lose_evidence_and_stay_json(bench: Bench) -> None:
+    kinds: list[Any] = list(ORDER)
+    figures = {f"figure {i}": i / 7 for i in range(40)}
+    verdicts = tuple(Verdict(kind, 7, f"{kind}: {'σ' * 200}", {"figures": figures}) for kind in kinds)
+    bench.trial("a", losses(7), Outcome("stopped", 7, verdicts[0].reason, verdicts))
+    bench.trial("b", losses(7), Outcome("stopped", 7, verdicts[0].reason, verdicts[:4]))
+    bench.trial("c", losses(7), Outcome("stopped", 7, "x" * 9_000, (Verdict(kinds[0], 7, "x" * 9_000),)))
+    bench.publish()
+    found = {name: tags(bench, name) for name in "abc"}
+    told = {name: json.loads(found[name]["gansweep.verdicts"]) for name in "abc"}
+    assert all(len(value) <= 5_000 for one in found.values() for value in one.values())
+    assert [v["kind"] for v in told["a"]] == kinds
+    assert [v["reason"] for v in told["b"]] == [v.reason for v in verdicts[:4]]
+    assert [bool(v["evidence"]) for v in told["b"]] == [True, True, True, False]
+    assert all(v["evidence"] in ({}, {"figures": figures}) for name in "abc" for v in told[name])
+
+
+def test_more_steps_are_a_larger_budget(bench: Bench) -> None:
+    trial = bench.trial("a", losses(STEPS), Outcome("completed", STEPS, "", (HEALTHY,)))
+    bench.publish()
+    found = tags(bench, "a")
+    assert (found["gansweep.steps"], json.loads(found["gansweep.varied"])) == ("30", {"training.learning_rate": 1e-4})
+    write_json(trial.trial, {**read_json(trial.trial), "steps": 60, "varied": {}})
+    assert not publisher.is_current(bench.folder, bench.uri)
+    bench.publish()
+    found = tags(bench, "a")
+    assert (found["gansweep.steps"], found["gansweep.varied"], found["gansweep.outcome"]) == ("60", "{}", "interrupted")
+    assert found["gansweep.verdict"] == ""
+    assert publisher.is_current(bench.folder, bench.uri)
+
+
+@pytest.mark.parametrize(("accuracy", "told"), [(0.98765, "0.9877"), (None, None)])
+def test_what_judged_a_trial(bench: Bench, accuracy: float | None, told: str | None) -> None:
+    trial = bench.trial("a", losses(3))
+    bench.publish(running=True)
+    assert "gansweep.evaluator_accuracy" not in tags(bench, "a")
+    write_json(trial.evaluator, {"accuracy": accuracy, "classes": 10, "samples": 256})
+    bench.publish(running=True)
+    assert tags(bench, "a").get("gansweep.evaluator_accuracy") == told
+
+
+def test_records_of_an_older_version_are_completed(bench: Bench) -> None:
+    trial = bench.trial("a", losses(3), Outcome("completed", STEPS, "", (HEALTHY,)))
+    bench.publish()
+    new = ("gansweep.steps", "gansweep.varied", "gansweep.verdicts", NOTE)
+    for name in new:
+        bench.client.delete_tag(bench.runs()["a"].info.run_id, name)
+    old = {k: v for k, v in read_json(trial.published).items() if k not in ("tags", "ended_s")}
+    write_json(trial.published, old)
+    assert not publisher.is_current(bench.folder, bench.uri)
+    bench.publish()
+    assert tags(bench, "a").keys() >= set(new)
+    assert publisher.is_current(bench.folder, bench.uri)
+
+
+def test_tags_are_sent_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = bench.trial("a", losses(3), Outcome("completed", STEPS, "", (HEALTHY,)))
+    running = bench.trial("b", losses(3))
+    sent: list[str] = []
+    log_batch, set_tag = MlflowClient.log_batch, MlflowClient.set_tag
+
+    def spy_batch(self: MlflowClient, run_id: str, *rest: Any, tags: Any = (), **more: Any) -> None:
+        sent.extend(tag.key for tag in tags)
+        log_batch(self, run_id, *rest, tags=tags, **more)
+
+    def spy_tag(self: MlflowClient, run_id: str, key: str, value: str) -> None:
+        sent.append(key)
+        set_tag(self, run_id, key, value)
+
+    with lock.acquire(running.lock):
+        driver = bench.publish(running=True)
+        monkeypatch.setattr(MlflowClient, "log_batch", spy_batch)
+        monkeypatch.setattr(MlflowClient, "set_tag", spy_tag)
+        append(running, losses(3))
+        driver.publish(running=True)
+        assert sent == []
+    ended.published.unlink()
+    outcome.write(running, Outcome("completed", STEPS, "", (HEALTHY,)))
+    driver.publish(running=True)
+    assert sorted(sent) == sorted(["gansweep.outcome", *NAMED]), "of b alone: a is settled"
+
+
+def table(note: str) -> list[Mapping[str, str]]:
+    """A row a failed trial."""
+    lines = [line.strip("| ").split(" | ") for line in note.splitlines() if line.startswith("|")]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_the_parent_tells_what_failed(bench: Bench) -> None:
+    both = {"training.learning_rate": 0.2, "training.beta1": 0.9}
+    bench.trial("pending")
+    bench.trial("healthy", losses(3), Outcome("completed", STEPS, "", (HEALTHY,)))
+    bench.trial("flagged", losses(3), Outcome("completed", STEPS, "", (DROPPING,)), varied=both)
+    bench.trial("stopped", losses(3), Outcome("stopped", 7, COLLAPSE.reason, (COLLAPSE, DROPPING)))
+    bench.trial("crashed", losses(3), Outcome("crashed", 3, "OSError: a|b"))
+    driver = bench.publish(running=True)
+    assert tags(bench, "parent")[NOTE] == ""
+    driver.publish(running=False)
+    note, runs = tags(bench, "parent")[NOTE], bench.runs()
+    assert note.splitlines()[0] == (
+        "**5 trials**: 1 pending, 2 completed, 1 stopped, 1 crashed."
+        " Verdicts: 1 mode collapse, 1 mode dropping, 1 healthy."
+    )
+
+    def link(trial: str) -> str:
+        return f"[{trial}](#/experiments/{bench.experiment()}/runs/{runs[trial].info.run_id})"
+
+    assert table(note.replace(r"\|", "¦")) == [
+        {"trial": link("flagged"), "learning_rate": "0.2", "beta1": "0.9", "verdict": "**mode dropping**",
+         "since step": "900", "reason": "3 classes are missing"},
+        {"trial": link("stopped"), "learning_rate": "0.0001", "beta1": "", "verdict": "**mode collapse**",
+         "since step": "1,200", "reason": "samples cover 12% ¦ few"},
+        {"trial": link("crashed"), "learning_rate": "0.0001", "beta1": "", "verdict": "*crashed*",
+         "since step": "3", "reason": "OSError: a¦b"},
+    ]  # fmt: skip
+    driver.publish(running=True)
+    assert tags(bench, "parent")[NOTE] == ""
+
+
+def test_the_parents_table_names_seeds_and_is_cut_where_it_is_long(bench: Bench) -> None:
+    long = Verdict("dead_generator", 7, f"dead generator since step 7: {'the same image ' * 20}")
+    for number in range(20):
+        bench.trial(f"trial-{number}", losses(1), Outcome("stopped", 7, "", (long,)), config={"seed": number})
+    bench.publish()
+    note = tags(bench, "parent")[NOTE]
+    rows = table(note)
+    assert 4_500 < len(note) <= 5_000
+    assert [row["seed"] for row in rows] == list(map(str, range(len(rows))))
+    assert note.splitlines()[-1] == f"and {20 - len(rows)} more: `gansweep diagnose {bench.folder.name}`"

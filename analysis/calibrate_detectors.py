@@ -1,0 +1,120 @@
+"""How often are verdicts right? Judges the labelled runs under analysis/results and writes detector_accuracy.csv.
+
+    python analysis/calibrate_detectors.py --from-records            # a minute; CI runs it
+    python analysis/calibrate_detectors.py --retrain HOME [MNIST]    # hours: trains, plants and labels anew first
+    python analysis/calibrate_detectors.py --tuning                  # the part that thresholds were tuned on
+
+Labels, split, statistic and baselines: docs/verdicts.md, "Ground truth"."""
+
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+from benchmark import RESULTS, baseline, runs
+from scipy.stats import binomtest
+
+from gansweep import Judge
+
+README, BEGIN, END = RESULTS.parents[1] / "README.md", "<!-- accuracy -->", "<!-- end of accuracy -->"
+SWEEPS = ("natural_digits", "natural_mnist", "low_rate_digits")
+KINDS = {
+    "planted": ("dead_generator", "mode_collapse", "mode_dropping", "not_learning"),
+    "natural": ("mode_collapse", "discriminator_dominance", "dead_generator"),
+    "dynamics": ("mode_collapse", "discriminator_dominance", "divergence"),
+}
+
+
+def accuracy(part):
+    """A row a source and verdict; planted cases are judged whole, they tuned nothing."""
+    rows = []
+    for source, kinds in KINDS.items():
+        cases = [run for run in runs(source) if source != "natural" or run["part"] == part]
+        for run in cases:
+            run["kinds"] = {verdict.kind for verdict in Judge()(run["history"])}
+        mild = [run for run in cases if run["settings"].get("training.learning_rate", 0) <= 0.1]
+        for kind in kinds:
+            rows.append(row(source, "all", kind, cases))
+            if source == "natural":
+                rows.append(row(source, "learning rate ≤ 0.1", kind, mild))
+    return pd.DataFrame(rows)
+
+
+def row(source, which, kind, cases):
+    known = [run for run in cases if run["truth"].get(kind) is not None]
+    t, p, b = (
+        np.array(flags, bool)
+        for flags in (
+            [run["truth"][kind] for run in known],
+            [kind in run["kinds"] for run in known],
+            [source == "natural" and baseline(run, kind) for run in known],
+        )
+    )
+    return {
+        "source": source, "runs": which, "verdict": kind, "positives": t.sum(), "negatives": (~t).sum(),
+        "grey": len(cases) - len(known), "missed": (t & ~p).sum(), "false": (~t & p).sum(),
+        **share("precision", t & p, p), **share("recall", t & p, t), **share("false_positives", ~t & p, ~t),
+        **share("baseline_precision", t & b, b), **share("baseline_recall", t & b, t),
+    }  # fmt: skip
+
+
+def markdown(table):
+    """The README's table."""
+    lines = [
+        "| runs | verdict | failing / not | precision | recall | false positives | baseline |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in table.itertuples():
+        cells = [f"{r.source}, {r.runs}", r.verdict.replace("_", " "), f"{r.positives} / {r.negatives}"]
+        cells += [bounded(r.precision, r.precision_bound, "≥"), bounded(r.recall, r.recall_bound, "≥")]
+        cells += [bounded(r.false_positives, r.false_positives_bound, "≤")]
+        known = r.source == "natural" and r.baseline_precision == r.baseline_precision
+        cells += [f"{r.baseline_precision:.2f}, {r.baseline_recall:.2f}" if known else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def bounded(value, bound, sign):
+    return "–" if value is None or value != value else f"{value:.2f} ({sign} {bound:.2f})"
+
+
+def share(name, hits, of):
+    """A proportion and its one-sided 95 % Wilson bound (upper for false positives); empty where there is nothing."""
+    if not of.any():
+        return {name: None, f"{name}_bound": None}
+    interval = binomtest(int(hits.sum()), int(of.sum())).proportion_ci(0.9, "wilson")
+    bound = interval.high if name == "false_positives" else interval.low
+    return {name: hits.sum() / of.sum(), f"{name}_bound": bound}
+
+
+def retrain(home, mnist=None):
+    """The sweeps, the plants and the labels."""
+    data, folder = (["--set", f"dataset.data_dir={mnist}"], [mnist]) if mnist else ([], [])
+    for sweep in SWEEPS:
+        extra = data if "mnist" in sweep else []
+        subprocess.run(["gansweep", "run", f"sweeps/benchmark/{sweep}.yaml", "--home", home, *extra], check=True)
+    for script, output, rest in (
+        ("plant_distributions", "planted", folder),
+        ("plant_dynamics", "dynamics", folder),
+        ("label_runs", "natural", [sweep.replace("_", "-") for sweep in SWEEPS]),
+    ):
+        command = [sys.executable, f"analysis/{script}.py", home, RESULTS / f"{output}.jsonl.gz", *rest]
+        subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--from-records", action="store_true", help="judge what is recorded: the default")
+    parser.add_argument("--retrain", nargs="+", metavar=("HOME", "MNIST"), help="record anew first")
+    parser.add_argument("--tuning", action="store_true", help="show the part that thresholds were tuned on")
+    given = parser.parse_args()
+    if given.retrain:
+        retrain(*given.retrain)
+    table = accuracy("tuning" if given.tuning else "held-out")
+    print(table.round(3).to_string(index=False))
+    if not given.tuning:
+        table.round(4).to_csv(RESULTS / "detector_accuracy.csv", index=False)
+        text = README.read_text()
+        before, _, rest = text.partition(BEGIN)
+        README.write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")

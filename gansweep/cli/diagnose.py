@@ -1,0 +1,182 @@
+"""`gansweep diagnose`: a sweep judged anew, from the tracking store alone."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import COLOURS, number, short_key, to_json, verdict_colour
+from gansweep.errors import SweepFileError, UserError
+from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
+from gansweep.records.layout import Home, read_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from gansweep.health.judge import Judge
+    from gansweep.plan.document import Document
+    from gansweep.tracking.reader import TrackedTrial
+
+    Judged = list[tuple[TrackedTrial, tuple[Verdict, ...]]]
+
+# Characters of a line. Where fewer are left for the reason, the verdict is wrapped and tells the outcome as well; where
+# less than half are, the settings go below the trial.
+LEAST_REASON = 40
+LONGEST_WORD = "(interrupted)"
+
+
+@click.command()
+@click.argument("sweep")
+@options.home_option
+@options.uri_option
+@click.option(
+    "--thresholds",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Judge by other thresholds. YAML, as in `mode_collapse: {coverage: 0.4}`.",
+)
+@options.json_option
+def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: Path | None, as_json: bool) -> None:
+    """Say what is wrong with each trial of SWEEP, since when, and why: finished, running or interrupted."""
+    from gansweep.tracking import reader, store
+
+    home = options.home_of(home_path)
+    judge = _judge(thresholds)
+    uri = tracking_uri or _recorded_uri(home, sweep) or store.local_uri(home)
+    store.check(uri)
+    judged = [(trial, judge.conclude(trial.history)) for trial in reader.trials(home, uri, sweep)]
+    _check_judgeable(sweep, judged)
+    if as_json:
+        trials = [
+            {"id": trial.id, "varied": trial.varied, "verdicts": [verdict.to_json() for verdict in verdicts]}
+            for trial, verdicts in judged
+        ]
+        click.echo(to_json({"sweep": sweep, "trials": trials}))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table(judged, console.width))
+    click.echo(f"{sweep}: {_counts(judged)}", err=True)
+
+
+def _recorded_uri(home: Home, sweep: str) -> str | None:
+    """The store that the sweep was sent to, where its folder is here."""
+    return next((read_json(folder.tracking).get("uri") for folder in home.sweeps() if folder.name == sweep), None)
+
+
+def _judge(file: Path | None) -> Judge:
+    """With the thresholds of a file. Raises SweepFileError with a problem a kind, UserError for an unreadable file."""
+    from gansweep.health.judge import Judge
+
+    judge = Judge()
+    if file is None:
+        return judge
+    from gansweep.plan.document import parse, read
+
+    document = parse(read(file, "thresholds file"), str(file), "thresholds file")
+    problems = []
+    for kind, values in document.data.items():
+        try:
+            judge = judge.with_thresholds({kind: values})
+        except ValueError as error:
+            problems.append(_problem(document, judge, *error.args))
+    if problems:
+        raise SweepFileError(problems)
+    return judge
+
+
+def _problem(document: Document, judge: Judge, message: str, kind: str, name: str | None = None) -> str:
+    """One line, with the nearest name where the name is what is wrong."""
+    kinds = {str(detector.kind): [field.name for field in fields(detector)] for detector in judge.detectors}
+    given, known = (kind, list(kinds)) if name is None else (name, kinds[kind])
+    path = (kind,) if name is None else (kind, name)
+    unknown = given not in known
+    near = difflib.get_close_matches(given, known, n=1) if unknown and given not in ORDER else []
+    return document.problem(path, message + (f"; did you mean {near[0]}?" if near else ""), key=unknown)
+
+
+def _check_judgeable(sweep: str, judged: Judged) -> None:
+    """Raises UserError where nothing can be said of any trial."""
+    if not judged:
+        raise UserError(f"{sweep}: no trial has begun yet; `gansweep status {sweep}` shows how far it is")
+    evaluated = any(len(trial.history.evaluations()) for trial, _ in judged)
+    if not evaluated and not any(verdict.is_failure for _, verdicts in judged for verdict in verdicts):
+        raise UserError(
+            f"{sweep}: no evaluations are recorded, which verdicts are made of; set evaluation.per_run: 25 in its"
+            " sweep file and run it again"
+        )
+
+
+def _table(judged: Judged, width: int) -> Table:
+    """A row a verdict, those of a trial under each other; the reason gets what the others leave of width."""
+    from rich.text import Text
+
+    from gansweep.tracking.notes import finding
+
+    settings = _settings(judged)
+    wide, stacked = _fit(judged, settings, width)
+    columns = [] if stacked else settings
+    table = _empty_table([heading for heading, *_ in columns], wide)
+    for row, (trial, verdicts) in enumerate(judged, 1):
+        below = [f"\n{heading}={values[row - 1]}" for heading, *values in settings] if stacked else []
+        cells = [Text("".join([trial.id[:8], *below])), *(Text(column[row]) for column in columns)]
+        cells += [Text(trial.outcome, style=COLOURS.get(trial.outcome, ""))] if wide else []
+        for verdict in verdicts:
+            kind = Text(title(verdict.kind), style=verdict_colour(verdict.kind))
+            if not wide and verdict is verdicts[0] and trial.outcome != "completed":
+                kind.append(f" ({trial.outcome})", style="not bold bright_black")
+            since = "" if verdict.kind in CONCLUSIONS else f"{verdict.since_step:,}"
+            table.add_row(*cells, kind, since, Text(finding(verdict)))
+            cells = [Text()] * len(cells)
+    return table
+
+
+def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, bool]:
+    """Whether the outcome has a column of its own, and whether the settings stand below the trial."""
+    kinds = [title(verdict.kind) for _, verdicts in judged for verdict in verdicts]
+    left = width - _taken(["trial id", *(max(column, key=len) for column in settings), "since"])
+    wide = left - _taken(["interrupted", max(kinds, key=len)]) >= LEAST_REASON
+    return wide, left - _taken([LONGEST_WORD]) < LEAST_REASON / 2
+
+
+def _taken(columns: Sequence[str]) -> int:
+    """Characters of a line that columns take whose longest texts these are."""
+    return sum(len(text) + 2 for text in columns)
+
+
+def _empty_table(settings: Sequence[str], wide: bool) -> Table:
+    from gansweep.cli.tables import plain_table
+
+    table = plain_table()
+    table.add_column("trial", style="bright_black", no_wrap=True)
+    for heading in settings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("outcome", no_wrap=True)
+    table.add_column("verdict", no_wrap=wide, max_width=None if wide else len(LONGEST_WORD))
+    table.add_column("since", justify="right", no_wrap=True)
+    table.add_column("reason")
+    return table
+
+
+def _settings(judged: Judged) -> list[list[str]]:
+    """Columns, headings first: what is varied, and the seed where there are several."""
+    trials = [trial for trial, _ in judged]
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.varied))
+    columns = [[short_key(key), *(number(trial.varied.get(key, "")) for trial in trials)] for key in keys]
+    seeds = [str(trial.seed) for trial in trials]
+    return columns + ([["seed", *seeds]] if len(set(seeds)) > 1 else [])
+
+
+def _counts(judged: Judged) -> str:
+    """How many trials each verdict names."""
+    counts = Counter(str(verdicts[0].kind) for _, verdicts in judged)
+    return ", ".join(f"{counts[kind]} {title(kind)}" for kind in ORDER if kind in counts)

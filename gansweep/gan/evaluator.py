@@ -1,0 +1,137 @@
+"""Evaluates a trainer as it stands: samples against real images, D against fresh fakes. Changes nothing of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gansweep.gan.batches import generator
+from gansweep.gan.reference import PAIRS, Reference
+from gansweep.gan.sampling import sample
+from gansweep.gan.training import Trainer
+from gansweep.health import metrics as m
+from gansweep.health import quality
+from gansweep.health.quality import Gaussian, Histogram, TooFewSamplesError
+
+PROBE = 128  # real images, and as many fakes, that D is asked about; more only where a batch is larger
+
+
+class Evaluator:
+    """samples: drawn at each evaluation. notices: sentences for the user (a metric that cannot be had).
+
+    Random numbers come from a stream of its own for each step, G is in eval mode, D a copy in training mode (its
+    batch norm would see other statistics than in training), with real and fake in separate batches of the training
+    size: HEALTH, "Two traps".
+    """
+
+    def __init__(self, reference: Reference, samples: int, seed: int) -> None:
+        self.notices: list[str] = []
+        self._reference, self._samples, self._seed = reference, samples, seed
+        self._real = reference.at(samples)
+        self._countable = bool(reference.classes) and self._can_count()
+
+    def description(self) -> dict[str, float | int | None]:
+        """What judges the samples, for the records. accuracy: of the classifier on unseen real images."""
+        accuracy = self._reference.accuracy
+        return {
+            "accuracy": None if math.isnan(accuracy) else accuracy,
+            "classes": self._reference.classes,
+            "samples": self._samples,
+        }
+
+    def __call__(self, trainer: Trainer) -> dict[str, float]:
+        """Every metric of metrics.EVALUATION that can be had here, and nothing else."""
+        s = trainer.settings
+        batches = max(1, round(PROBE / s.batch_size))
+        rng = generator(self._seed, f"evaluation {trainer.step}")
+        count = max(self._samples, batches * s.batch_size)
+        z = torch.randn(count, s.latent_dim, generator=rng)
+        pixels = sample(trainer.generator, z.to(trainer.device))
+        fakes = torch.from_numpy(pixels[: batches * s.batch_size]).to(trainer.device)
+        return self.quality(pixels[: self._samples]) | _discriminator(trainer, fakes)
+
+    def quality(self, pixels: np.ndarray) -> dict[str, float]:
+        """The metrics of metrics.QUALITY of (N, C, H, W) uint8 images, as many as `samples`."""
+        reference, real = self._reference, self._real
+        embedded, labels = reference.embedding.embed(torch.from_numpy(pixels))
+        features = embedded.numpy()
+        distance = quality.frechet_distance(Gaussian.of(features), real.gaussian)
+        density, coverage = quality.density_coverage(real.features, real.radii, features)
+        precision, recall = quality.precision_recall(real.features, real.radii_of_3, features)
+        across, within = quality.spread(pixels)
+        first, second = quality.pairs_within(labels.numpy(), PAIRS)
+        alike = float(quality.ms_ssim(pixels[first], pixels[second]).mean()) if len(first) else float("nan")
+        found = {
+            m.CFD_RATIO: _over(distance, real.baseline),
+            m.DENSITY: density,
+            m.COVERAGE: coverage,
+            m.PRECISION: precision,
+            m.RECALL: recall,
+            m.NDB: real.bins.different(features),
+            m.NEAR_DUPLICATES: quality.near_duplicates(features, real.duplicate_distance),
+            m.SPREAD_ACROSS: _over(across, reference.spread[0]),
+            m.SPREAD_WITHIN: _over(within, reference.spread[1]),
+            m.MS_SSIM: _over(alike, reference.ms_ssim),
+        }
+        if reference.classes:
+            histogram = Histogram.of(labels.numpy(), reference.classes)
+            found[m.CLASSES] = histogram.effective_classes()
+            found[m.LABEL_KL] = histogram.divergence_from(reference.histogram)
+            if self._countable:
+                found[m.CLASSES_MISSING] = float(histogram.missing(reference.histogram))
+        return found
+
+    def _can_count(self) -> bool:
+        least = self._reference.histogram.least_to_miss()
+        if self._samples < least:
+            error = TooFewSamplesError("counting missing classes", self._samples, least)
+            self.notices.append(f"evaluation.samples: {error}; they are not counted")
+        return self._samples >= least
+
+
+def _discriminator(trainer: Trainer, fakes: Tensor) -> dict[str, float]:
+    """fakes: (batches · batch_size, C, H, W) uint8."""
+    size = trainer.settings.batch_size
+    judge = copy.deepcopy(trainer.discriminator)
+    training, held_out = trainer.batches.probe(len(fakes))
+    real, fake = _logits(judge, training, size), _logits(judge, fakes, size)
+    unseen = _logits(judge, held_out, size) if held_out is not None else None
+    with np.errstate(all="ignore"):  # logits may be infinite
+        return _compared(real, fake, unseen)
+
+
+def _compared(real: np.ndarray, fake: np.ndarray, unseen: np.ndarray | None) -> dict[str, float]:
+    """Logits of training images, fresh fakes and held-out images → metrics."""
+    found = {
+        m.D_AUC: quality.auc(real if unseen is None else unseen, fake),
+        m.D_ACCURACY: float(((real > 0).mean() + (fake < 0).mean()) / 2),
+        m.R_T: float(np.sign(real).mean()),
+        m.D_FRESH: float((1 / (1 + np.exp(-np.clip(fake, -700, 700)))).mean()),
+        m.D_STD: float(np.concatenate([real, fake]).std()),
+    }
+    if unseen is not None:
+        found[m.D_GAP] = float((real > 0).mean() - (unseen > 0).mean())
+        found[m.R_V] = _ratio(real.mean() - unseen.mean(), real.mean() - fake.mean())
+    return found
+
+
+@torch.no_grad()
+def _logits(discriminator: torch.nn.Module, pixels: Tensor, size: int) -> np.ndarray:
+    """(N,) float64, normalised in batches of `size` (a last smaller one by itself)."""
+    parts = [discriminator(chunk.to(torch.float32).div(127.5).sub(1)).float() for chunk in torch.split(pixels, size)]
+    logits: np.ndarray = torch.cat(parts).double().cpu().numpy()
+    return logits
+
+
+def _over(value: float, real: float) -> float:
+    """NaN where the real images show none of it."""
+    return value / real if real else float("nan")
+
+
+def _ratio(above: float, below: float) -> float:
+    """NaN where D does not separate at all: the ratio would say nothing."""
+    return float(above / below) if math.isfinite(below) and below > 1e-6 else float("nan")

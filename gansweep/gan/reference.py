@@ -1,0 +1,161 @@
+"""The real side of all evaluations of a data set: an embedding, and what real images look like in it.
+
+Made once for each set by whichever trial comes first, kept beside the decoded images under the data's fingerprint, and
+shared by all. Half of the images train the embedding; samples are compared with the other half, which it never saw.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gansweep.errors import CheckpointError
+from gansweep.gan import checkpoint
+from gansweep.gan.batches import generator
+from gansweep.gan.data import FEATURES, MOST_UNSEEN, ImageSet, evaluation_split
+from gansweep.gan.embedding import Embedding, Shape, principal_components, train_classifier
+from gansweep.health import quality
+from gansweep.health.quality import Bins, Gaussian, Histogram
+from gansweep.records import lock
+
+VERSION = 1  # raise when the embedding or the split changes; part of the file's name
+WAIT_S = 300.0  # for another trial that makes it
+BINS = 20  # of NDB at most: a dozen samples each, at 256; fewer where there are fewer than ten real images a bin
+PAIRS = 64  # of MS-SSIM
+DRAWS = 10  # of two real samples, for the CFD that ratios are relative to
+DIGITS = tuple("0123456789")
+GOOD_ACCURACY = 0.95
+
+
+@dataclass(frozen=True)
+class Reference:
+    """features: (unseen, FEATURES), labels: (unseen,) as the embedding sees unseen real images, in random order.
+
+    accuracy: the classifier's on them; NaN without classes. shares: of the classes among all images.
+    spread: quality.spread of unseen real images. ms_ssim: mean over pairs of unseen real images of one class.
+    """
+
+    embedding: Embedding
+    features: NDArray[np.float32]
+    histogram: Histogram
+    accuracy: float
+    spread: tuple[float, float]
+    ms_ssim: float
+
+    @property
+    def classes(self) -> int:
+        return self.embedding.shape.classes
+
+    def at(self, samples: int) -> RealSide:
+        """What `samples` generated ones are compared with. Raises TooFewSamplesError for at most FEATURES."""
+        real = self.features[:samples]
+        rng = np.random.default_rng(0)
+        draws = [rng.permutation(len(self.features)) for _ in range(DRAWS)]
+        pairs = [(self.features[d[:samples]], self.features[d[samples : 2 * samples]]) for d in draws]
+        baseline = [quality.frechet_distance(Gaussian.of(a), Gaussian.of(b)) for a, b in pairs]
+        return RealSide(
+            Gaussian.of(real),
+            real,
+            quality.neighbour_radii(real),
+            quality.neighbour_radii(real, 3),
+            Bins.of(self.features, min(BINS, len(self.features) // 10)),
+            quality.duplicate_distance(real),
+            float(np.mean(baseline)),
+        )
+
+
+@dataclass(frozen=True)
+class RealSide:
+    """Statistics of as many unseen real images as samples are drawn. baseline: CFD of two real samples of that size."""
+
+    gaussian: Gaussian
+    features: NDArray[np.float32]
+    radii: NDArray[np.floating]
+    radii_of_3: NDArray[np.floating]
+    bins: Bins
+    duplicate_distance: float
+    baseline: float
+
+
+def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
+    """The set's reference, made where it is missing, and sentences for the user."""
+    path = Path(images.file).with_suffix(f".reference-{VERSION}.safetensors")
+    with contextlib.suppress(CheckpointError):  # missing, or damaged: it can be made again
+        return _load(path, images), []
+    with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
+        try:
+            return _load(path, images), []  # another trial was quicker
+        except CheckpointError:
+            notices = _make(images, path)
+    return _load(path, images), notices
+
+
+def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the images that train the embedding, and of all others, each in random order, always the same."""
+    order = torch.randperm(images, generator=generator(0, "evaluation split")).numpy()
+    seen, _ = evaluation_split(images)
+    return order[:seen], order[seen:]
+
+
+def _make(images: ImageSet, path: Path) -> list[str]:
+    classes = len(images.classes) if len(images.classes) > 1 else 0
+    shape, pixels = Shape(images.channels, classes), images.load()
+    labels = torch.from_numpy(images.labels())
+    seen, unseen = (torch.from_numpy(half) for half in halves(images.images))
+    training, held_out = seen.sort().values, unseen[:MOST_UNSEEN]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same weights, whatever a trial may use
+    try:
+        chosen = torch.from_numpy(pixels[training.numpy()])
+        embedding = (
+            train_classifier(chosen, labels[training], shape)
+            if classes
+            else principal_components(chosen, images.channels)
+        )
+        real = pixels[held_out.numpy()]
+        features, found = embedding.embed(torch.from_numpy(real))
+    finally:
+        torch.set_num_threads(threads)
+    accuracy = float((found == labels[held_out]).double().mean()) if classes else float("nan")
+    tensors = {**embedding.state_dict(), "features": features, "histogram": torch.bincount(labels, minlength=classes)}
+    first, second = quality.pairs_within(labels[held_out].numpy(), PAIRS)
+    alike = float(quality.ms_ssim(real[first], real[second]).mean()) if len(first) else float("nan")
+    meta = {"accuracy": accuracy if classes else None, "spread": quality.spread(real), "ms_ssim": alike}
+    checkpoint.save(path, tensors, meta)
+    return _notices(images, accuracy)
+
+
+def _notices(images: ImageSet, accuracy: float) -> list[str]:
+    if len(images.classes) < 2:
+        return ["the images have one class: they are judged without labels (no missing classes, no label entropy)"]
+    if images.classes == DIGITS and accuracy < GOOD_ACCURACY:
+        return [
+            f"the classifier that judges samples names {accuracy:.1%} of unseen real digits rightly;"
+            " verdicts that count classes are less sure"
+        ]
+    return []
+
+
+def _load(path: Path, images: ImageSet) -> Reference:
+    tensors, meta = checkpoint.load(path)
+    features: Tensor = tensors.pop("features")
+    counts: Tensor = tensors.pop("histogram")
+    classes = len(images.classes) if len(images.classes) > 1 else 0
+    embedding = Embedding(Shape(images.channels, classes)).requires_grad_(False)
+    embedding.load_state_dict(tensors)
+    assert features.shape[1] == FEATURES
+    accuracy = meta["accuracy"]
+    return Reference(
+        embedding,
+        features.numpy(),
+        Histogram(counts.numpy()),
+        float("nan") if accuracy is None else accuracy,
+        tuple(meta["spread"]),
+        meta["ms_ssim"],
+    )

@@ -1,0 +1,288 @@
+"""How close generated samples are to real images: features or labels → statistics → metrics. NumPy only.
+
+Features: (N, d), of any embedding. Labels: (N,), whole numbers from 0. A NaN in the features makes the metrics NaN
+(distances) or counts as far away (neighbours); NDB is undefined with one. Callers keep images finite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+NEIGHBOURS = 5  # k of density and coverage (Naeem et al. 2020, section 3)
+COPY = 1e-4  # of the median distance to the nearest neighbour: what lies closer is the same image
+DUPLICATE_QUANTILE = 0.01  # of the nearest-neighbour distances among real images
+
+
+class TooFewSamplesError(ValueError):
+    """Too few samples for a metric; the message names the metric and the least number."""
+
+    def __init__(self, metric: str, given: int, least: int) -> None:
+        super().__init__(f"{metric} needs at least {least} samples, got {given}")
+        self.least = least
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """mean: (d,). covariance: (d, d), with N − 1 below the fraction."""
+
+    mean: Floats
+    covariance: Floats
+
+    @classmethod
+    def of(cls, features: Floats) -> Self:
+        """Raises TooFewSamplesError for N ≤ d: the covariance would be singular by construction."""
+        n, d = features.shape
+        if n <= d:
+            raise TooFewSamplesError("a Fréchet distance", n, d + 1)
+        x = features.astype(np.float64)
+        return cls(x.mean(axis=0), np.cov(x, rowvar=False).reshape(d, d))
+
+
+def frechet_distance(a: Gaussian, b: Gaussian) -> float:
+    """Squared Fréchet distance of two Gaussians (Dowson & Landau 1982, eq. 4; Heusel et al. 2017, eq. 6).
+
+    At least 0; 0 for equal ones. NaN where a statistic is not finite.
+    """
+    if not all(np.isfinite(s).all() for s in (a.mean, a.covariance, b.mean, b.covariance)):
+        return float("nan")
+    root = _square_root(a.covariance)
+    # The eigenvalues of Σa Σb are those of the symmetric √Σa Σb √Σa.
+    cross = np.linalg.eigvalsh(root @ b.covariance @ root)
+    distance = np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance + b.covariance)
+    return max(0.0, float(distance - 2 * np.sqrt(np.maximum(cross, 0)).sum()))
+
+
+def _square_root(covariance: Floats) -> Floats:
+    values, vectors = np.linalg.eigh(covariance)
+    root: Floats = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    return root
+
+
+def distances(a: Floats, b: Floats) -> Floats:
+    """(N, M) Euclidean distances between rows."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
+    found: Floats = np.sqrt(np.maximum(squares, 0))
+    return found
+
+
+def neighbour_radii(features: Floats, k: int = NEIGHBOURS, metric: str = "density and coverage") -> Floats:
+    """(N,) distance of each row to its k-th nearest other row. Raises TooFewSamplesError for N ≤ k (of `metric`)."""
+    n = len(features)
+    if n <= k:
+        raise TooFewSamplesError(metric, n, k + 1)
+    among = distances(features, features)
+    np.fill_diagonal(among, np.inf)
+    radii: Floats = np.partition(among, k - 1, axis=1)[:, k - 1]
+    return radii
+
+
+def density_coverage(real: Floats, radii: Floats, samples: Floats, k: int = NEIGHBOURS) -> tuple[float, float]:
+    """Density (≥ 0, 1 for honest samples) and coverage (0…1) of samples among real features.
+
+    Naeem et al. 2020, eq. 3 and 4.
+    radii: neighbour_radii(real, k). Raises TooFewSamplesError for no samples.
+    """
+    if len(samples) == 0:
+        raise TooFewSamplesError("density and coverage", 0, 1)
+    inside = distances(real, samples) < radii[:, None]
+    return float(inside.sum() / (k * len(samples))), float(inside.any(axis=1).mean())
+
+
+def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int = 3) -> tuple[float, float]:
+    """Shares (0…1) of samples within the real manifold and of real images within that of the samples
+    (Kynkäänniemi et al. 2019, eq. 1, 2). real_radii: neighbour_radii(real, k). Raises TooFewSamplesError for N ≤ k."""
+    between = distances(real, samples)
+    precision = (between <= real_radii[:, None]).any(axis=0).mean()
+    recall = (between <= neighbour_radii(samples, k, "precision and recall")[None, :]).any(axis=1).mean()
+    return float(precision), float(recall)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """centres: (K, d). shares: (K,) of real images nearest to each."""
+
+    centres: Floats
+    shares: Floats
+    real: int
+
+    @classmethod
+    def of(cls, real: Floats, bins: int, rounds: int = 10) -> Self:
+        """Lloyd's k-means from evenly spaced real rows. Raises TooFewSamplesError for fewer than 10 rows a bin."""
+        if len(real) < 10 * bins:
+            raise TooFewSamplesError(f"NDB with {bins} bins", len(real), 10 * bins)
+        centres = real[:: len(real) // bins][:bins].astype(np.float64)
+        for _ in range(rounds):
+            nearest = distances(real, centres).argmin(axis=1)
+            for i in np.unique(nearest):
+                centres[i] = real[nearest == i].mean(axis=0)
+        nearest = distances(real, centres).argmin(axis=1)
+        return cls(centres, np.bincount(nearest, minlength=bins) / len(real), len(real))
+
+    def different(self, samples: Floats) -> float:
+        """Share (0…1) of bins whose share of samples differs from the real one at 5 %, two-proportion z-test
+        (NDB/K of Richardson & Weiss 2018, section 3). Raises TooFewSamplesError for no samples."""
+        n, m = len(samples), self.real
+        if not n:
+            raise TooFewSamplesError("NDB", 0, 1)
+        shares = np.bincount(distances(samples, self.centres).argmin(axis=1), minlength=len(self.centres)) / n
+        pooled = (n * shares + m * self.shares) / (n + m)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = np.abs(shares - self.shares) / error
+        return float((z > 1.959964).mean())
+
+
+def duplicate_distance(real: Floats, quantile: float = DUPLICATE_QUANTILE) -> float:
+    """The distance up to which two samples count as near duplicates: that quantile of the nearest-neighbour
+    distances among real ones, exact copies left out (a distance of 0 would be lost in rounding).
+
+    Raises TooFewSamplesError for N < 2.
+    """
+    radii = neighbour_radii(real, 1, "near duplicates")
+    different = radii[radii > COPY * np.median(radii)]
+    return float(np.quantile(different, quantile)) if len(different) else 0.0
+
+
+def near_duplicates(samples: Floats, distance: float) -> float:
+    """Share (0…1) of samples with another one no farther than `distance`: many, where G draws from a small pool
+    (after the birthday-paradox test of Arora, Risteski & Zhang 2018). Raises TooFewSamplesError for N < 2."""
+    if len(samples) < 2:
+        raise TooFewSamplesError("near duplicates", len(samples), 2)
+    return float((neighbour_radii(samples, 1, "near duplicates") <= distance).mean())
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """counts: (classes,)."""
+
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, labels: NDArray[np.integer], classes: int) -> Self:
+        """Raises TooFewSamplesError for none."""
+        if len(labels) == 0:
+            raise TooFewSamplesError("a class histogram", 0, 1)
+        return cls(np.bincount(labels, minlength=classes))
+
+    @property
+    def shares(self) -> Floats:
+        shares: Floats = self.counts / self.counts.sum()
+        return shares
+
+    def effective_classes(self) -> float:
+        """exp of the entropy: m for m classes evenly."""
+        p = self.shares[self.counts > 0]
+        return float(np.exp(-(p * np.log(p)).sum()))
+
+    def divergence_from(self, real: Histogram) -> float:
+        """KL(self ‖ real) in nats; biased upwards by (classes − 1) / 2N. inf for a class that real lacks."""
+        p, q = self.shares, real.shares
+        with np.errstate(divide="ignore"):
+            terms = p[p > 0] * (np.log(p[p > 0]) - np.log(q[p > 0]))
+        return max(0.0, float(terms.sum()))
+
+    def least_to_miss(self) -> int:
+        """Samples of this distribution from which on its rarest class is expected 12 times: fewer than 5 of it come
+        out once in a hundred times."""
+        return int(-(-12 * self.counts.sum() // self.counts[self.counts > 0].min()))
+
+    def missing(self, real: Histogram) -> int:
+        """Classes with fewer than max(5, a tenth of what their real share would give) samples.
+
+        Raises TooFewSamplesError for fewer than real.least_to_miss().
+        """
+        n = int(self.counts.sum())
+        if n < real.least_to_miss():
+            raise TooFewSamplesError("counting missing classes", n, real.least_to_miss())
+        there = real.counts > 0
+        return int((self.counts[there] < np.maximum(5, 0.1 * n * real.shares[there])).sum())
+
+
+def auc(real: Floats, fake: Floats) -> float:
+    """Probability that a real logit lies above a fake one, ties half (Mann & Whitney 1947). NaN where one is NaN.
+
+    Raises TooFewSamplesError where either is empty.
+    """
+    if not len(real) or not len(fake):
+        raise TooFewSamplesError("AUC", 0, 1)
+    if np.isnan(real).any() or np.isnan(fake).any():
+        return float("nan")
+    below = np.sort(fake)
+    lower, upper = np.searchsorted(below, real, "left"), np.searchsorted(below, real, "right")
+    return float((lower + upper).mean() / (2 * len(fake)))
+
+
+def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
+    """(across, within) of (N, C, H, W): the mean over pixels of the standard deviation over images, and the mean
+    over images of that over pixels, in grey levels. Raises TooFewSamplesError for N < 2."""
+    if len(images) < 2:
+        raise TooFewSamplesError("the spread across samples", len(images), 2)
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    return float(flat.std(axis=0, ddof=1).mean()), float(flat.std(axis=1).mean())
+
+
+SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small: images have 16 to 64 pixels
+SSIM_SCALES = (0.5, 0.5)  # exponents of two scales
+
+
+def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
+    """(N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal ones; two scales, Gaussian
+    window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14."""
+    x: Floats = a.astype(np.float64)
+    y: Floats = b.astype(np.float64)
+    result: Floats = np.ones(len(x))
+    for scale, exponent in enumerate(SSIM_SCALES):
+        luminance, contrast = _ssim_parts(x, y)
+        last = scale == len(SSIM_SCALES) - 1
+        factor = (luminance * contrast if last else contrast).mean(axis=(1, 2, 3))
+        result *= np.maximum(factor, 0) ** exponent
+        x, y = _halved(x), _halved(y)
+    return result
+
+
+def _ssim_parts(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mx, my = _blurred(x), _blurred(y)
+    vx, vy, cov = _blurred(x * x) - mx * mx, _blurred(y * y) - my * my, _blurred(x * y) - mx * my
+    return (2 * mx * my + c1) / (mx * mx + my * my + c1), (2 * cov + c2) / (vx + vy + c2)
+
+
+def _blurred(x: Floats) -> Floats:
+    """Filtered by the window where it fits whole."""
+    weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
+    weights /= weights.sum()
+
+    def band(size: int) -> Floats:
+        rows = np.zeros((size - SSIM_WINDOW + 1, size))
+        for i in range(len(rows)):
+            rows[i, i : i + SSIM_WINDOW] = weights
+        return rows
+
+    blurred: Floats = band(x.shape[2]) @ x @ band(x.shape[3]).T
+    return blurred
+
+
+def _halved(x: Floats) -> Floats:
+    n, c, h, w = x.shape
+    x = x[:, :, : h // 2 * 2, : w // 2 * 2]
+    halved: Floats = x.reshape(n, c, h // 2, 2, w // 2, 2).mean(axis=(3, 5))
+    return halved
+
+
+def pairs_within(labels: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of up to `count` pairs of neighbours of the same label, in the order of the samples."""
+    first, second = [], []
+    last: dict[int, int] = {}
+    for i, label in enumerate(labels.tolist()):
+        if label in last:
+            first.append(last.pop(label))
+            second.append(i)
+        else:
+            last[label] = i
+    return np.array(first[:count], np.int64), np.array(second[:count], np.int64)

@@ -1,0 +1,89 @@
+"""Asynchronous successive halving (Li et al. 2020, its variant that stops): which trials go on at a rung. No Ray.
+
+What was measured at rungs is read from the trials' journals, so a sweep that was killed goes on with all of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.records import journal
+from gansweep.records.journal import Record
+from gansweep.records.ranking import WORST
+from gansweep.schedule.planned import Planned
+from gansweep.schedule.prepare import Plan
+
+
+def rungs(steps: int, every: int, grace: float, reduction: float) -> tuple[int, ...]:
+    """The steps of the rungs of a run, at which the objective is measured every so many; none where it never is."""
+    shares, found = grace, []
+    while every and shares < 1:
+        found.append(math.ceil(shares * steps / every - 1e-9) * every)
+        shares *= reduction
+    return tuple(step for step in found if step < steps)
+
+
+def rungs_of(plan: Plan, planned: Planned) -> tuple[int, ...]:
+    """Of one trial; none without ASHA."""
+    scheduler = plan.sweep.scheduler
+    if scheduler.method != "asha":
+        return ()
+    return rungs(planned.trial.steps, plan.evaluated_every(planned), scheduler.grace, scheduler.reduction)
+
+
+class Halving:
+    """Decides at each rung, knowing what all trials measured there so far.
+
+    A value that is not finite, and any value of a run that a failure verdict holds for, never goes on.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """Reads what was measured already."""
+        self._plan = plan
+        self._trials: dict[str, Planned] = {}
+        self._scores: defaultdict[int, dict[str, float]] = defaultdict(dict)  # rung → trial → score
+        for planned in plan.trials:
+            self.add(planned)
+
+    def add(self, planned: Planned) -> None:
+        """A trial that may be asked about."""
+        self._trials[planned.trial.id] = planned
+        if rungs_of(self._plan, planned):
+            self._read(planned)
+
+    def ends(self, trial_id: str, step: int) -> bool:
+        """Whether a trial that has trained so many steps is to end there. Called at every rung, before it goes on."""
+        planned = self._trials[trial_id]
+        here = [i for i, at in enumerate(rungs_of(self._plan, planned)) if at == step]
+        if not here:
+            return False
+        last = self._read(planned)
+        # Where a killed process had gone beyond the rung, it had been allowed to.
+        return last == step and not all(self._goes_on(rung, trial_id) for rung in here)
+
+    def _goes_on(self, rung: int, trial_id: str) -> bool:
+        scores = self._scores[rung]
+        score = scores.get(trial_id)
+        if score is None:
+            return True  # nothing was measured
+        better = sum(other < score for other in scores.values())
+        return score != WORST and better < max(1.0, len(scores) / self._plan.sweep.scheduler.reduction)
+
+    def _read(self, planned: Planned) -> int:
+        """Take in a trial's journal; returns its last step."""
+        records = journal.read(self._plan.folder.trial(planned.trial.id).journal)
+        points = self._plan.ranking.points(records)
+        for rung, step in enumerate(rungs_of(self._plan, planned)):
+            at, score = next((point for point in points if point[0] >= step), (0, WORST))
+            if at:
+                self._scores[rung][planned.trial.id] = WORST if _failed(records, at, planned.trial.steps) else score
+        return records[-1].step if records else 0
+
+
+def _failed(records: list[Record], step: int, budget: int) -> bool:
+    """Whether a failure verdict held then."""
+    history = History.of(((r.step, r.values) for r in records if r.step <= step), budget)
+    return any(verdict.is_failure for verdict in Judge()(history))

@@ -1,0 +1,76 @@
+"""A trial as the driver knows it: with its images, its networks and how it last ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gansweep.gan.architecture import Layer
+from gansweep.gan.data import ImageSet
+from gansweep.plan.trials import Trial
+from gansweep.records.outcome import Outcome
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A trial with its images, its networks' layers, and how it last ended, if it did."""
+
+    trial: Trial
+    images: ImageSet
+    generator: tuple[Layer, ...]
+    discriminator: tuple[Layer, ...]
+    ended: Outcome | None
+    rules: tuple[str, ...]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing left to do, as the sweep's rules for stopping are now."""
+        return self.ended is not None and self.ended.finished(self.trial.steps, self.rules)
+
+    @property
+    def evaluation_cadence(self) -> int:
+        """Steps from one evaluation to the next; 0 for none."""
+        per_run = self.trial.config.evaluation.per_run
+        return max(1, round(self.trial.steps / per_run)) if per_run else 0
+
+    @property
+    def parameters(self) -> tuple[int, int]:
+        """Of generator and discriminator."""
+        g, d = (sum(layer.parameters for layer in layers) for layers in (self.generator, self.discriminator))
+        return g, d
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 32 kB for the rest."""
+        buffers = sum(layer.buffers for layer in (*self.generator, *self.discriminator))
+        noise = 64 * self.trial.config.model.latent_dim
+        return FLOAT_BYTES * (3 * sum(self.parameters) + buffers + noise) + 32_768
+
+    @property
+    def step_operations(self) -> int:
+        """Multiply-adds of one step, about: what steps of different shapes cost in relation to each other."""
+        g, d = (sum(layer.multiply_adds for layer in layers) for layers in (self.generator, self.discriminator))
+        training = self.trial.config.training
+        per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)
+        return training.batch_size * per_image
+
+    def settings(self) -> dict[str, Any]:
+        """The run's settings as plain data, every inheritance resolved: gan.training.Settings by name."""
+        config = self.trial.config
+        model, training = config.model, config.training
+        return {
+            "latent_dim": model.latent_dim,
+            "generator_maps": model.generator.feature_maps or model.feature_maps,
+            "discriminator_maps": model.discriminator.feature_maps or model.feature_maps,
+            "image_size": self.images.image_size,
+            "channels": self.images.channels,
+            "batch_size": training.batch_size,
+            "generator": training.of("generator"),
+            "discriminator": training.of("discriminator"),
+            "seed": config.seed,
+            "precision": training.precision,
+            "validation": config.dataset.validation,
+            "augmentation": config.dataset.augment.model_dump(),
+        }

@@ -1,0 +1,136 @@
+"""What the store says of a trial and of a sweep in words: tags, and the notes that MLflow's UI shows first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
+from gansweep.records import outcome
+from gansweep.records.layout import TrialFolder, read_json
+from gansweep.records.outcome import Outcome
+
+NOTE = "mlflow.note.content"  # Markdown
+BREAK = "  \n"  # a new line of the same paragraph
+LONGEST = 5_000  # characters of a tag, which every store takes
+LONGEST_REASON = 250  # with so many, all kinds at once fit in a tag
+
+
+def finding(verdict: Verdict) -> str:
+    """Its reason without the kind and the step, for where these stand beside it."""
+    head, _, rest = verdict.reason.partition(": ")
+    return rest if rest and head.startswith(title(verdict.kind)) else verdict.reason
+
+
+def ended_as(folder: TrialFolder, now: str) -> Outcome | None:
+    """The outcome of a trial that is in the state which it tells; None where it goes on, or will."""
+    ended = outcome.read(folder)
+    return ended if ended and ended.kind == now else None
+
+
+def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]:
+    """Of a trial in this state; empty where there is nothing to say, so that nothing old is left standing."""
+    trial = read_json(folder.trial)
+    verdicts = ended.verdicts if ended else ()
+    reason = ended.reason or (verdicts[0].reason if verdicts else "") if ended else ""
+    found = {
+        "gansweep.outcome": now,
+        "gansweep.steps": str(trial["steps"]),
+        "gansweep.varied": json.dumps(trial["varied"]),
+        "gansweep.verdict": verdicts[0].kind if verdicts else "",
+        "gansweep.verdicts": verdicts_json(verdicts) if verdicts else "",
+        "gansweep.reason": reason[:LONGEST],
+        NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
+    }
+    accuracy = read_json(folder.evaluator).get("accuracy")
+    return found if accuracy is None else {**found, "gansweep.evaluator_accuracy": f"{accuracy:.4g}"}
+
+
+def verdicts_json(verdicts: Sequence[Verdict]) -> str:
+    """A list of `Verdict.to_json`. Too long for a tag, it loses evidence, that of the last verdict first."""
+    found = [verdict.to_json() for verdict in verdicts]
+    for one in reversed(found):
+        if len(text := json.dumps(found, ensure_ascii=False)) <= LONGEST:
+            return text
+        one["evidence"] = {}
+    for one in found:
+        one["reason"] = one["reason"][:LONGEST_REASON]
+    return json.dumps(found, ensure_ascii=False)
+
+
+def of_sweep(name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str]) -> str:
+    """How many ended how, and a table of the trials that failed. links: trial id → where the UI shows its run."""
+    ended = {trial: ended_as(trial, now) for trial, now in states.items()}
+    named = [one.verdict for one in ended.values() if one and one.verdict]
+    counts = ", ".join(f"{n} {now}" for now, n in Counter(states.values()).items())
+    note = f"**{len(states)} trials**: {counts}."
+    if named:
+        said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
+        note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."
+    failed = {trial: one for trial, one in ended.items() if one and (one.kind == "crashed" or _failures(one))}
+    return _with_table(note, name, failed, links)
+
+
+def _with_table(note: str, sweep: str, failed: Mapping[TrialFolder, Outcome], links: Mapping[str, str]) -> str:
+    """As many rows as fit in a tag."""
+    trials = {trial: read_json(trial.trial) for trial in failed}
+    keys = list(dict.fromkeys(key for trial in trials.values() for key in trial["varied"]))
+    seeds = {trial: str(document["config"]["seed"]) for trial, document in trials.items()}
+    with_seed = len(set(seeds.values())) > 1
+    titles = ["trial", *(key.rpartition(".")[2] for key in keys), *(["seed"] if with_seed else [])]
+    titles += ["verdict", "since step", "reason"]
+    lines = ["", _row(titles), _row(["---"] * len(titles))] if failed else []
+    for number, (trial, one) in enumerate(failed.items()):
+        link = links.get(trial.id)
+        name = f"[{trial.id[:8]}]({link})" if link else trial.id[:8]
+        values = [_plain(trials[trial]["varied"].get(key, "")) for key in keys]
+        line = _row([name, *values, *([seeds[trial]] if with_seed else []), *_failure(one)])
+        rest = f"\n\nand {len(failed) - number} more: `gansweep diagnose {sweep}`"
+        if len("\n".join([note, *lines, line])) + len(rest) > LONGEST:
+            return "\n".join([note, *lines]) + rest
+        lines.append(line)
+    return "\n".join([note, *lines])
+
+
+def _failure(ended: Outcome) -> tuple[str, str, str]:
+    """Verdict, first step, reason."""
+    if ended.kind == "crashed":
+        return "*crashed*", f"{ended.step:,}", _plain(ended.reason[:LONGEST_REASON])
+    (first, *_) = _failures(ended)
+    return f"**{title(first.kind)}**", f"{first.since_step:,}", _plain(finding(first))
+
+
+def _failures(ended: Outcome) -> list[Verdict]:
+    return [verdict for verdict in ended.verdicts if verdict.is_failure]
+
+
+def _note(trial_id: str, ended: Outcome) -> str:
+    """Short lines: the UI folds away what is more than about six of them."""
+    if ended.kind == "interrupted":
+        return ""
+    lines = [line for first in ended.verdicts[:1] for line in (f"**{_headline(first)}**", _plain(finding(first)))]
+    if ended.kind != "completed" and all(verdict.reason != ended.reason for verdict in ended.verdicts):
+        lines += [f"**{ended.kind} at step {ended.step:,}**", _plain(ended.reason[:LONGEST_REASON])]
+    if ended.kind == "crashed":
+        lines.append(f"`gansweep show {trial_id}` shows the traceback")
+    others = [f"\n- {_headline(verdict)}: {_plain(finding(verdict))}" for verdict in ended.verdicts[1:]]
+    return BREAK.join(lines) + ("\n" if others else "") + "".join(others)
+
+
+def _headline(verdict: Verdict) -> str:
+    if verdict.kind in CONCLUSIONS:
+        return title(verdict.kind)
+    return f"{title(verdict.kind)} since step {verdict.since_step:,}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(value: Any) -> str:
+    """On one line, with nothing in it that Markdown would take for a sign of its own."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")

@@ -1,0 +1,230 @@
+"""`gansweep diagnose`, on a real SQLite store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bad_calls import Call
+from bench import STEPS, Bench, empty_home, losses, sound
+from click.testing import CliRunner, Result
+
+from gansweep.cli.main import cli
+from gansweep.cli.text import verdict_colour
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.health.metrics import NONFINITE_STEP
+from gansweep.health.verdict import FAILURES, INFORMATION
+from gansweep.records import lock
+from gansweep.records.layout import Home, write_json
+from gansweep.records.outcome import Outcome
+
+KINDS: Mapping[str, Mapping[str, float]] = {
+    "healthy": {},
+    "mode_collapse": {"density": 1.2, "coverage": 0.1, "classes_missing": 2.0, "cfd_ratio": 200.0},
+    "divergence": {"loss_d": float("nan"), NONFINITE_STEP: 1.0},
+    "undecided": {"cfd_ratio": float("inf")},
+}
+RATES = (1e-3, 0.2, 0.02, 1e-4)
+
+
+@pytest.fixture(scope="module")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return empty_home(tmp_path_factory.mktemp("diagnose") / "home")
+
+
+@pytest.fixture
+def bench(shared_home: Home, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A sweep of the test's own, in the home that the command is told of."""
+    monkeypatch.setenv("GANSWEEP_HOME", str(shared_home.path))
+    return Bench(shared_home, request.node.name.replace("[", "-").strip("]")[:60])
+
+
+@pytest.fixture(scope="module")
+def judged(shared_home: Home) -> Bench:
+    """A trial a kind, published: completed, stopped, stopped, interrupted. Only to be looked at."""
+    bench = Bench(shared_home, "judged")
+    ends = (Outcome("completed", STEPS), Outcome("stopped", STEPS), Outcome("stopped", STEPS), None)
+    for (kind, values), rate, ended in zip(KINDS.items(), RATES, ends, strict=True):
+        varied = {"training.learning_rate": rate, "training.beta1": 0.5}
+        bench.trial(f"{kind}-{'0' * 12}", sound(STEPS, **values), ended, varied=varied)
+    bench.publish()
+    return bench
+
+
+def diagnose(bench: Bench, *options: object, width: int = 150) -> Result:
+    environment = {"COLUMNS": str(width), "GANSWEEP_HOME": str(bench.home.path)}
+    result = CliRunner().invoke(cli, ["diagnose", bench.folder.name, *map(str, options)], env=environment)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of every line of a table, beginning with its heading; columns are set apart by two spaces here."""
+    lines = [re.split(r" {2,}", line.strip()) for line in text.splitlines() if line.strip()]
+    return [line for line in lines if not line[0].startswith("──")]
+
+
+def test_a_row_tells_what_is_wrong_since_when_and_why(judged: Bench) -> None:
+    result = diagnose(judged)
+    heading, *found = rows(result.stdout)
+    assert heading == ["trial", "learning_rate", "beta1", "outcome", "verdict", "since", "reason"]
+    collapse, healthy = next(r for r in found if r[0] == "mode_col"), next(r for r in found if r[0] == "healthy-")
+    assert healthy[:5] == ["healthy-", "1e-3", "0.5", "completed", "healthy"]
+    assert healthy[5].startswith("no failure in ")
+    assert collapse[:5] == ["mode_col", "0.2", "0.5", "stopped", "mode collapse"]
+    assert re.fullmatch(r"\d+", collapse[5])
+    assert collapse[6].startswith("samples cover 10% of the real images")
+    divergence = next(r for r in found if r[0] == "divergen")
+    assert divergence[:7] == ["divergen", "0.02", "0.5", "stopped", "divergence", "1", "loss_d is nan"]
+    assert next(r for r in found if r[0] == "undecide")[3] == "interrupted"
+    assert result.stderr == "judged: 1 divergence, 1 mode collapse, 1 healthy, 1 undecided\n"
+
+
+def test_further_verdicts_stand_below(judged: Bench) -> None:
+    _, *found = rows(diagnose(judged, width=250).stdout)
+    below = found[[row[0] for row in found].index("mode_col") + 1]
+    assert (below[0], below[2]) == ("mode dropping", "2 classes are missing, 9.5 effective classes are left (KL from"
+                                    " the real ones 0.05)")  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_narrow_terminals_lose_no_word(judged: Bench, width: int) -> None:
+    narrow, wide = diagnose(judged, width=width).stdout, diagnose(judged, width=200).stdout
+    assert max(map(len, narrow.splitlines())) <= width
+    shown = re.split(r"[\s=()]+", narrow)
+    missing = {word for word in re.split(r"[\s()]+", wide) if word not in shown and not word.startswith("──")}
+    assert missing == {"outcome", "completed"}
+    assert ("learning_rate=0.2" in narrow) == (width == 60)
+
+
+def test_seeds_are_shown_where_there_are_several(bench: Bench) -> None:
+    for seed in (0, 7):
+        bench.trial(f"of-seed-{seed}", sound(STEPS), config={"seed": seed})
+    bench.publish()
+    heading, *found = rows(diagnose(bench).stdout)
+    assert heading[1:3] == ["learning_rate", "seed"]
+    assert [row[2] for row in found] == ["0", "7"]
+
+
+def test_json(judged: Bench) -> None:
+    result = diagnose(judged, "--json")
+    document = json.loads(result.stdout)
+    assert (document.keys(), result.stderr) == ({"sweep", "trials"}, "")
+    assert document["sweep"] == "judged"
+    assert [trial["id"].rstrip("-0") for trial in document["trials"]] == sorted(KINDS)
+    for trial in document["trials"]:
+        kind = trial["id"].rstrip("-0")
+        assert trial.keys() == {"id", "varied", "verdicts"}
+        assert trial["varied"] == {"training.learning_rate": RATES[[*KINDS].index(kind)], "training.beta1": 0.5}
+        history = History.of(enumerate(sound(STEPS, **KINDS[kind]), 1), STEPS)
+        assert trial["verdicts"] == [verdict.to_json() for verdict in Judge().conclude(history)]
+        assert trial["verdicts"][0]["kind"] == kind
+
+
+def test_a_sweep_that_runs(bench: Bench) -> None:
+    trial = bench.trial("a", sound(STEPS)[:12])
+    with lock.acquire(trial.lock):
+        bench.publish(running=True)
+        result = diagnose(bench)
+    assert rows(result.stdout)[1][:4] == ["a", "1e-4", "running", "healthy"]
+
+
+def test_other_thresholds(judged: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "thresholds.yaml"
+    file.write_text("mode_collapse: {coverage: 0.05, duplicates: 0.9}\nmode_dropping: {missing: 3}\n")
+    result = diagnose(judged, "--thresholds", file)
+    assert result.stderr == "judged: 1 divergence, 2 healthy, 1 undecided\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mode_colapse: {coverage: 0.4}", "1:1: mode_colapse: .*; did you mean mode_collapse?"),
+        ("mode_collapse:\n  coverge: 0.4", "2:3: mode_collapse.coverge: .*; did you mean coverage?"),
+        ("mode_collapse:\n  zzz: 0.4", "2:3: mode_collapse.zzz: unknown threshold; known here: .*, coverage, .*"),
+        ("mode_collapse: {coverage: 2}", "1:27: mode_collapse.coverage: must lie between 0 and 1, got 2"),
+        ("mode_collapse: {coverage: high}", "1:27: mode_collapse.coverage: must be a number, got 'high'"),
+        ("mode_collapse: {coverage: .nan}", "1:27: mode_collapse.coverage: must lie between 0 and 1, got nan"),
+        ("mode_collapse: {window: 1}", "1:16: mode_collapse.need: must be at most window, 1, got 2"),
+        ("mode_collapse: 0.4", "1:16: mode_collapse: must be a mapping of thresholds, got 0.4"),
+        ("divergence: {need: 2}", "1:1: divergence: no kind has thresholds by this name; known: dead_generator, .*e"),
+        ("mode_collapse: {coverage: 2}\nimbalance: {kl: -1}",
+         "1:27: mode_collapse.coverage: .*\nt.yaml:2:17: imbalance.kl: must lie between 0 and 100, got -1"),
+        ("mode_collapse: [", "1:17: not valid YAML: .*"),
+        ("mode_collapse: {coverage: 0.4, coverage: 0.5}", "1:32: mode_collapse.coverage: given twice"),
+        ("- 0.4", "1:1: a thresholds file is a mapping of keys; see `gansweep diagnose --help`"),
+        ("", "1:1: a thresholds file is a mapping of keys; see `gansweep diagnose --help`"),
+    ],
+)  # fmt: skip
+def test_faults_of_thresholds(call: Call, text: str, problem: str) -> None:
+    Path("t.yaml").write_text(text)
+    found = call("diagnose", "any", "--thresholds", "t.yaml")
+    assert re.fullmatch(f"t.yaml:{problem}\n".replace("?", r"\?"), found), found
+
+
+def test_thresholds_that_cannot_be_read(call: Call) -> None:
+    assert call("diagnose", "any", "--thresholds", "gone.yaml") == "gone.yaml: no such file\n"
+    Path("folder").mkdir()
+    assert call("diagnose", "any", "--thresholds", "folder") == "folder: is a folder; name a thresholds file in it\n"
+    Path("t.yaml").write_bytes(b"\xff")
+    assert call("diagnose", "any", "--thresholds", "t.yaml") == "t.yaml: not UTF-8 text (byte 0)\n"
+    Path("t.yaml").write_text("#" * 1_000_001)
+    assert call("diagnose", "any", "--thresholds", "t.yaml") == (
+        "t.yaml: larger than 1 MB; a thresholds file is a page of settings\n"
+    )
+
+
+def test_a_sweep_without_evaluations(bench: Bench, call: Call) -> None:
+    bench.trial("a", losses(STEPS), Outcome("completed", STEPS))
+    bench.publish()
+    name = bench.folder.name
+    for options in ((), ("--json",)):
+        assert call("diagnose", name, *options) == (
+            f"{name}: no evaluations are recorded, which verdicts are made of; set evaluation.per_run: 25 in its sweep"
+            " file and run it again\n"
+        )
+    bench.trial("b", [{"loss_d": 1.0}, {"loss_d": float("nan"), NONFINITE_STEP: 2.0}])
+    bench.publish()
+    assert diagnose(bench).stderr == f"{name}: 1 divergence, 1 undecided\n"
+
+
+def test_a_sweep_of_which_nothing_began(bench: Bench, call: Call) -> None:
+    bench.trial("a")
+    bench.publish()
+    name = bench.folder.name
+    assert call("diagnose", name) == f"{name}: no trial has begun yet; `gansweep status {name}` shows how far it is\n"
+
+
+def test_where_there_is_nothing(bench: Bench, call: Call, tmp_path: Path) -> None:
+    bench.trial("a", losses(1))
+    bench.publish()
+    name, home = bench.folder.name, bench.home.path
+    assert call("diagnose", f"{name}x").startswith(f"{home}: no sweep named '{name}x'; did you mean ")
+    assert call("diagnose", name, "--home", tmp_path / "new") == (
+        f"{tmp_path}/new: nothing recorded here yet; `gansweep run FILE` comes first\n"
+    )
+    assert not (tmp_path / "new").exists()
+    assert call("diagnose", name, "--tracking-uri", "ftp://a") == (
+        "--tracking-uri ftp://a: give http://, https:// or sqlite:///\n"
+    )
+    assert "no MLflow server answers" in call("diagnose", name, "--tracking-uri", "http://127.0.0.1:9")
+
+
+def test_the_store_that_the_sweep_was_sent_to_is_asked(judged: Bench, call: Call, tmp_path: Path) -> None:
+    name, here, uri = judged.folder.name, Home(tmp_path / "other"), f"sqlite:///{tmp_path}/gone.db"
+    write_json(here.sweep(name).plan, {"trials": []})
+    write_json(here.sweep(name).tracking, {"uri": uri})
+    assert call("diagnose", name, "--home", here.path).startswith(f"{uri}: nothing recorded here yet")
+    assert diagnose(judged, "--home", here.path, "--tracking-uri", judged.uri).stderr.startswith("judged: 1 ")
+
+
+def test_each_group_of_verdicts_has_a_colour_of_its_own() -> None:
+    groups: tuple[tuple[Any, ...], ...] = (FAILURES, ("healthy",), ("undecided",), INFORMATION)
+    colours = [{verdict_colour(kind) for kind in group} for group in groups]
+    assert [len(group) for group in colours] == [1, 1, 1, 1]
+    assert len(set.union(*colours)) == 4

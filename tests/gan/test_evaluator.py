@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gansweep.errors import UserError
+from gansweep.gan.batches import Augmentation, generator
+from gansweep.gan.data import ImageSet, Pixels, evaluation_samples
+from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.reference import Reference, halves, reference_of
+from gansweep.gan.sampling import sample
+from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.health import metrics as m
+
+MakeTrainer = Callable[..., Trainer]
+HELD_OUT = (m.D_GAP, m.R_V)
+
+
+@pytest.fixture
+def trainer_of(digits: ImageSet, make_settings: Callable[..., Settings]) -> MakeTrainer:
+    """Tiny networks on digits, trained for so many steps; keywords change settings."""
+
+    def make(steps: int = 2, **changes: Any) -> Trainer:
+        trainer = Trainer(make_settings(image_size=32, **changes), digits.load(), torch.device("cpu"))
+        for _ in range(steps):
+            trainer.train_step()
+        return trainer
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small(reference: Reference) -> Evaluator:
+    """Of 40 samples: fewer than D is asked about."""
+    return Evaluator(reference, 40, seed=7)
+
+
+def snapshot(trainer: Trainer) -> dict[str, Any]:
+    """Everything that the next step depends on."""
+    state = {name: tensor.clone() for name, tensor in trainer.state().items()}
+    return {
+        "state": {name: tensor.numpy().tobytes() for name, tensor in state.items()},
+        "modes": (trainer.generator.training, trainer.discriminator.training),
+        "gradients": [p.grad for p in trainer.discriminator.parameters()],
+        "at": (trainer.step, trainer.batches.position),
+        "global": torch.get_rng_state().numpy().tobytes(),
+    }
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "validation and augmentation": {"validation": 0.3, "augmentation": Augmentation(flip=True, rotate=20)},
+}
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+def test_leaves_training_bit_for_bit_as_it_was(
+    trainer_of: MakeTrainer, small: Evaluator, changes: dict[str, Any]
+) -> None:
+    evaluated, never = trainer_of(**changes), trainer_of(**changes)
+    before = snapshot(evaluated)
+    small(evaluated)
+    assert snapshot(evaluated) == before
+    for _ in range(2):
+        evaluated.train_step()
+        never.train_step()
+        small(evaluated)
+    assert snapshot(evaluated) == snapshot(never)
+    assert np.array_equal(evaluated.read(), never.read())
+
+
+def test_the_same_step_gives_the_same_numbers(trainer_of: MakeTrainer, small: Evaluator, reference: Reference) -> None:
+    trainer = trainer_of()
+    found = small(trainer)
+    torch.manual_seed(5)
+    trainer.noise()
+    trainer.batches.next()
+    assert small(trainer) == found
+    assert Evaluator(reference, 40, seed=7)(trainer) == found
+    assert Evaluator(reference, 40, seed=8)(trainer) != found
+    trainer.step += 1
+    assert small(trainer) != found
+
+
+def test_gives_every_metric_that_can_be_had(trainer_of: MakeTrainer, evaluator: Evaluator) -> None:
+    labelled, split = evaluator(trainer_of(0)), evaluator(trainer_of(0, validation=0.2))
+    assert set(labelled) == {*m.EVALUATION} - {*HELD_OUT}
+    assert set(split) == {*m.EVALUATION}
+    assert {name: labelled[name] for name in m.QUALITY} == {name: split[name] for name in m.QUALITY}
+    assert all(type(value) is float and math.isfinite(value) for value in split.values())
+    assert evaluator.notices == []
+
+
+def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, reference: Reference) -> None:
+    least = reference.histogram.least_to_miss()
+    few, enough = Evaluator(reference, least - 1, 0), Evaluator(reference, least, 0)
+    assert few.notices == [
+        f"evaluation.samples: counting missing classes needs at least {least} samples, got {least - 1};"
+        " they are not counted"
+    ]
+    assert enough.notices == []
+    assert set(few(trainer_of())) == {*m.EVALUATION} - {*HELD_OUT, m.CLASSES_MISSING}
+    assert few.description() == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
+
+
+def test_without_labels_nothing_is_said_of_classes(
+    make_set: Callable[..., ImageSet], make_trainer: MakeTrainer, make_pixels: Callable[..., Pixels]
+) -> None:
+    reference, _ = reference_of(make_set(make_pixels(500), [0] * 500, ("all",)))
+    evaluator = Evaluator(reference, 60, 0)
+    assert set(evaluator(make_trainer())) == {*m.EVALUATION} - {*m.LABELLED, *HELD_OUT}
+    assert evaluator.notices == []
+    assert evaluator.description() == {"accuracy": None, "classes": 0, "samples": 60}
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (500, 1, 16, 16), np.uint8)
+POOR = {
+    "one image": (NOISE[:1].repeat(500, axis=0), 1),
+    "flat images": (NOISE[:, :, :1, :1].repeat(16, axis=2).repeat(16, axis=3), 1),
+    "no two of a class": (NOISE, 500),
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("pixels", "classes"), POOR.values(), ids=POOR)
+def test_real_images_without_variety_break_nothing(
+    make_set: Callable[..., ImageSet], make_trainer: MakeTrainer, pixels: Pixels, classes: int
+) -> None:
+    images = make_set(pixels, [i % classes for i in range(500)], [str(i) for i in range(classes)])
+    evaluator = Evaluator(reference_of(images)[0], 60, 0)
+    assert {*m.QUALITY} - {*m.LABELLED} <= set(evaluator(make_trainer()))
+
+
+# Quality.
+
+
+def test_real_images_are_judged_as_good_as_real(digits: ImageSet, evaluator: Evaluator) -> None:
+    """Those that real ones are compared with are others."""
+    found = evaluator.quality(digits.load()[halves(digits.images)[1][300:556]])
+    assert 0.4 < found[m.CFD_RATIO] < 2  # of two samples of 256 real digits, it has a standard deviation of 0.3
+    assert found[m.DENSITY] == pytest.approx(1, abs=0.25)
+    assert found[m.COVERAGE] > 0.85
+    assert min(found[m.PRECISION], found[m.RECALL]) > 0.75
+    assert found[m.NDB] <= 0.2
+    assert found[m.NEAR_DUPLICATES] < 0.05
+    assert (found[m.SPREAD_ACROSS], found[m.SPREAD_WITHIN]) == pytest.approx((1, 1), abs=0.05)
+    assert found[m.MS_SSIM] == pytest.approx(1, abs=0.15)
+    assert found[m.CLASSES] > 9.5
+    assert (found[m.CLASSES_MISSING], found[m.LABEL_KL] < 0.1) == (0, True)
+
+
+def test_one_image_again_and_again(digits: ImageSet, evaluator: Evaluator) -> None:
+    """But for some grey levels."""
+    one = digits.load()[:1].clip(2, 253)
+    found = evaluator.quality(one + np.random.default_rng(0).integers(-2, 3, (256, 1, 32, 32)).astype(np.uint8))
+    assert found[m.SPREAD_ACROSS] < 0.05
+    assert found[m.SPREAD_WITHIN] > 0.5
+    assert (found[m.NEAR_DUPLICATES], found[m.CLASSES], found[m.CLASSES_MISSING]) == (1, 1, 9)
+    assert found[m.MS_SSIM] > 1.2
+    assert found[m.CFD_RATIO] > 10
+    assert found[m.COVERAGE] < 0.1
+
+
+def test_one_class_alone(digits: ImageSet, evaluator: Evaluator) -> None:
+    ones = digits.load()[digits.labels() == 1]
+    found = evaluator.quality(np.concatenate([ones, ones])[:256])
+    assert found[m.CLASSES] < 1.5
+    assert found[m.CLASSES_MISSING] >= 8
+    assert found[m.LABEL_KL] > 2
+
+
+def test_samples_are_what_g_makes_of_fresh_noise(trainer_of: MakeTrainer, small: Evaluator) -> None:
+    trainer = trainer_of()
+    z = torch.randn(128, trainer.settings.latent_dim, generator=generator(7, "evaluation 2"))
+    found, expected = small(trainer), small.quality(sample(trainer.generator, z)[:40])
+    assert {name: found[name] for name in expected} == expected
+
+
+# D.
+
+
+def plainly(trainer: Trainer, pixels: Pixels, held_out: Pixels | None, seed: int) -> dict[str, float]:
+    """The metrics of D again, number by number."""
+    size = trainer.settings.batch_size
+    asked = round(128 / size) * size
+    z = torch.randn(asked, trainer.settings.latent_dim, generator=generator(seed, f"evaluation {trainer.step}"))
+    fakes = sample(trainer.generator, z)
+    d = copy.deepcopy(trainer.discriminator).train()
+
+    def logits(images: Pixels) -> list[float]:
+        found: list[float] = []
+        with torch.no_grad():
+            for i in range(0, len(images), size):
+                found += d(torch.from_numpy(images[i : i + size]).float() / 127.5 - 1).flatten().tolist()
+        return found
+
+    real, fake = logits(pixels[:: len(pixels) // asked][:asked]), logits(fakes)
+    unseen = real if held_out is None else logits(held_out[:asked])
+    wins = [(r > f) + (r == f) / 2 for r in unseen for f in fake]
+    found = {
+        m.D_AUC: sum(wins) / len(wins),
+        m.D_ACCURACY: (sum(r > 0 for r in real) / len(real) + sum(f < 0 for f in fake) / len(fake)) / 2,
+        m.D_FRESH: sum(1 / (1 + math.exp(-f)) for f in fake) / len(fake),
+        m.D_STD: float(np.std([*real, *fake])),
+        m.R_T: sum(math.copysign(1, r) for r in real) / len(real),
+    }
+    if held_out is not None:
+        found[m.D_GAP] = sum(r > 0 for r in real) / len(real) - sum(u > 0 for u in unseen) / len(unseen)
+        found[m.R_V] = (np.mean(real) - np.mean(unseen)) / (np.mean(real) - np.mean(fake))
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [8, 60])
+@pytest.mark.parametrize("validation", [0.0, 0.1])
+def test_d_is_asked_in_batches_of_real_and_of_fake_images(
+    trainer_of: MakeTrainer, digits: ImageSet, small: Evaluator, validation: float, batch_size: int
+) -> None:
+    slow = Updates(1e-4, 0.5, 0.999)  # D tells some fakes from real images, not all
+    trainer = trainer_of(2, validation=validation, batch_size=batch_size, discriminator=slow)
+    pixels = digits.load()
+    order = torch.randperm(len(pixels), generator=generator(0, "validation split")).numpy()
+    held = round(validation * len(pixels))
+    training, held_out = pixels[np.sort(order[held:])], pixels[order[:held]] if held else None
+    found = small(trainer)
+    assert {name: found[name] for name in m.DISCRIMINATOR if name in found} == pytest.approx(
+        plainly(trainer, training, held_out, seed=7), rel=1e-5, abs=1e-7
+    )
+    assert 0.6 < found[m.D_AUC] < 0.95
+
+
+def test_a_d_that_says_nothing_separates_nothing(trainer_of: MakeTrainer, small: Evaluator) -> None:
+    trainer = trainer_of(0, validation=0.1)
+    with torch.no_grad():
+        trainer.discriminator.weights[-1].zero_()
+    found = small(trainer)
+    assert (found[m.D_AUC], found[m.D_FRESH], found[m.D_STD], found[m.R_T], found[m.D_GAP]) == (0.5, 0.5, 0, 0, 0)
+    assert math.isnan(found[m.R_V])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_weights_that_are_not_finite_are_evaluated_without_a_warning(
+    trainer_of: MakeTrainer, small: Evaluator, network: str, value: float
+) -> None:
+    trainer = trainer_of(0, validation=0.1)
+    with torch.no_grad():
+        for parameter in getattr(trainer, network).parameters():
+            parameter.fill_(value)
+    assert set(small(trainer)) == {*m.EVALUATION} - {m.CLASSES_MISSING}
+
+
+def test_infinite_logits_are_evaluated_without_a_warning(trainer_of: MakeTrainer, small: Evaluator) -> None:
+    trainer = trainer_of(0, validation=0.1)
+    head = trainer.discriminator.weights[-1]
+    with torch.no_grad():
+        head.zero_()
+        head[0, 0, 0, 0] = 3e38
+    found = small(trainer)
+    assert set(found) == {*m.EVALUATION} - {m.CLASSES_MISSING}
+    assert not math.isfinite(found[m.D_STD])
+
+
+# How many samples.
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "drawn"),
+    [(1797, 256, 256), (1797, 449, 449), (1797, 500, 449), (70_000, 5_000, 1_000), (1797, 33, 33), (132, 256, 33)],
+)
+def test_two_real_samples_of_as_many_fit_into_the_unseen_images(images: int, wanted: int, drawn: int) -> None:
+    assert evaluation_samples(images, wanted) == drawn
+    assert 2 * drawn <= len(halves(images)[1])
+
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "message"),
+    [
+        (1797, 32, "32 samples are too few for a Fréchet distance; give at least 33"),
+        (20, 2, "2 samples are too few for a Fréchet distance; give at least 33"),
+        (128, 256, "128 images are too few for a Fréchet distance; give at least 132 images"),
+        (2, 256, "2 images are too few for a Fréchet distance; give at least 132 images"),
+    ],
+)
+def test_too_few_are_refused(images: int, wanted: int, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        evaluation_samples(images, wanted)
+    assert str(caught.value) == f"evaluation.samples: {message}, or evaluation.per_run: 0"

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import json
+import math
+import random
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gansweep.health.detector import Evaluations
+from gansweep.health.detectors import DeadGenerator, Imbalance, LateInstability, ModeCollapse, ModeDropping, NotLearning
+from gansweep.health.discriminator import (
+    CriticStalled,
+    DiscriminatorDominance,
+    DiscriminatorFailure,
+    DiscriminatorOverfitting,
+    DiscriminatorStrong,
+)
+from gansweep.health.history import History
+from gansweep.health.judge import ENOUGH, Judge
+from gansweep.health.metrics import (
+    CFD_RATIO,
+    CLASSES,
+    CLASSES_MISSING,
+    COVERAGE,
+    D_AUC,
+    D_FRESH,
+    D_GAP,
+    D_STD,
+    DENSITY,
+    LABEL_KL,
+    LOSS_D,
+    MS_SSIM,
+    NEAR_DUPLICATES,
+    NONFINITE_STEP,
+    R_V,
+    SPREAD_ACROSS,
+    SPREAD_WITHIN,
+)
+from gansweep.health.verdict import CONCLUSIONS, FAILURES, INFORMATION, ORDER, Verdict, by_precedence
+from gansweep.records import journal
+from gansweep.records.journal import Journal, Record
+
+NAN, INF = math.nan, math.inf
+Values = Mapping[str, float]
+# Quick to fire, so that random histories show every kind.
+STALLED = {"over": 2, "improvement": 0.5, "good": 0.2}
+QUICK = Judge((
+    DeadGenerator(1, 1, 0, across=0.5),
+    ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5),
+    DiscriminatorDominance(1, 1, 0, **STALLED, auc=0.6, sigma=0.6, start=0.1),
+    NotLearning(1, 2, 0.3, **STALLED, density=0.6, share=0.5, across=0.0),
+    LateInstability(1, 1, 0, stable=2, within=2, factor=1.0, deviations=0.5, least=0.5),
+    ModeDropping(1, 2, 0, missing=1),
+    DiscriminatorStrong(1, 1, 0, **STALLED, auc=0.6, sigma=0.6),
+    CriticStalled(1, 1, 0, **STALLED, auc=0.6),
+    DiscriminatorFailure(1, 2, 0, auc=0.4, std=0.5, share=0.2),
+    DiscriminatorOverfitting(2, 2, 0, r_v=0.5, gap=0.1),
+    Imbalance(2, 3, 0, kl=0.2),
+))  # fmt: skip
+BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.0}
+DROPPED = {CLASSES_MISSING: 2.0, CLASSES: 7.0, LABEL_KL: 0.3}
+OVERFIT = {R_V: 0.9, D_GAP: 0.5}
+
+
+def history(*rows: Values, budget: int = 100) -> History:
+    """Evaluations at steps 10, 20, …"""
+    return History.of(((10 * i, row) for i, row in enumerate(rows, 1)), budget)
+
+
+def kinds(verdicts: tuple[Verdict, ...]) -> list[str]:
+    return [v.kind for v in verdicts]
+
+
+def test_every_kind_that_holds_is_said_by_precedence() -> None:
+    everything = {**BLANK, **DROPPED, **OVERFIT, D_AUC: 0.5, NONFINITE_STEP: 15.0}
+    assert kinds(QUICK(history(everything, everything))) == [
+        "divergence", "dead_generator", "mode_dropping", "discriminator_overfitting",
+    ]  # fmt: skip
+
+
+def test_nothing_is_said_while_nothing_holds() -> None:
+    assert Judge()(history()) == QUICK(history()) == ()
+    assert QUICK(history({SPREAD_ACROSS: 1.0})) == ()
+
+
+def test_the_order_holds_each_kind_once_and_the_judge_has_a_detector_for_each() -> None:
+    assert len(ORDER) == len(set(ORDER)) == len(FAILURES) + len(CONCLUSIONS) + len(INFORMATION)
+    judged = [detector.kind for detector in Judge().detectors]
+    assert sorted(["divergence", *judged]) == sorted([*FAILURES, *INFORMATION])
+    assert kinds(by_precedence(Verdict(kind, 0, "") for kind in reversed(ORDER))) == list(ORDER)  # type: ignore[arg-type]
+
+
+def good(ratio: float = 2.0) -> Values:
+    return {CFD_RATIO: ratio, SPREAD_ACROSS: 1.0}
+
+
+def test_a_run_without_failure_is_healthy_after_enough_evaluations() -> None:
+    rows = [good(3.0), *[good()] * (ENOUGH - 1)]
+    found = Judge().conclude(history(*rows))
+    assert kinds(found) == ["healthy"]
+    assert found[0].evidence["figures"] == {CFD_RATIO: 2.0, "best_cfd_ratio": 2.0}
+    assert "best CFD ratio 2" in found[0].reason
+    assert f"{ENOUGH} evaluations" in found[0].reason
+
+
+@pytest.mark.parametrize("last", [good(NAN), good(INF), {SPREAD_ACROSS: 1.0}], ids=["nan", "inf", "missing"])
+def test_evaluations_that_say_nothing_of_quality_do_not_count(last: Values) -> None:
+    few = [good()] * (ENOUGH - 1)
+    (undecided,) = Judge().conclude(history(*few, last))
+    assert (undecided.kind, undecided.evidence["figures"]) == ("undecided", {"evaluations": ENOUGH - 1})
+    (healthy,) = Judge().conclude(history(*few, good(), last))
+    assert healthy.kind == "healthy"
+    assert json.dumps(healthy.to_json(), allow_nan=False)
+
+
+def test_the_burn_in_does_not_count_towards_a_healthy_run() -> None:
+    assert kinds(Judge().conclude(history(*[good()] * ENOUGH, budget=100))) == ["healthy"]
+    assert kinds(Judge().conclude(history(*[good()] * ENOUGH, budget=101))) == ["undecided"]
+    assert kinds(Judge().conclude(history())) == ["undecided"]
+
+
+def test_a_conclusion_stands_before_information_and_not_beside_a_failure() -> None:
+    overfit = [{**good(), **OVERFIT}] * ENOUGH
+    assert kinds(QUICK.conclude(history(*overfit))) == ["healthy", "discriminator_overfitting"]
+    assert kinds(QUICK.conclude(history(*overfit[:2]))) == ["undecided", "discriminator_overfitting"]
+    failed = history(*overfit, {**good(), **OVERFIT, **DROPPED})
+    assert QUICK.conclude(failed) == QUICK(failed)
+    assert kinds(QUICK(failed)) == ["mode_dropping", "discriminator_overfitting"]
+
+
+def test_thresholds_can_be_changed_by_kind_and_field() -> None:
+    judge = Judge().with_thresholds({"dead_generator": {"need": 3, "window": 4, "across": 0.5}, "imbalance": {"kl": 1}})
+    changed = {detector.kind: detector for detector in judge.detectors}
+    before = {detector.kind: detector for detector in Judge().detectors}
+    dead = changed["dead_generator"]
+    assert isinstance(dead, DeadGenerator)
+    assert (dead.need, dead.window, dead.across) == (3, 4, 0.5)
+    assert [kind for kind in before if changed[kind] != before[kind]] == ["dead_generator", "imbalance"]
+    assert list(changed) == list(before)
+    assert Judge().with_thresholds({}) == Judge()
+
+
+@pytest.mark.parametrize("detector", Judge().detectors, ids=lambda detector: detector.kind)
+def test_every_field_is_a_threshold(detector: Any) -> None:
+    same = {f.name: getattr(detector, f.name) for f in fields(detector)}
+    assert Judge().with_thresholds({detector.kind: same}) == Judge()
+
+
+KNOWN = ", ".join(detector.kind for detector in Judge().detectors)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "error"),
+    [
+        ({"collapse": {}}, (f"no kind has thresholds by this name; known: {KNOWN}", "collapse")),
+        ({"divergence": {}}, (f"no kind has thresholds by this name; known: {KNOWN}", "divergence")),
+        ({"imbalance": 0.3}, ("must be a mapping of thresholds, got 0.3", "imbalance")),
+        ({"imbalance": None}, ("must be a mapping of thresholds, got None", "imbalance")),
+        (
+            {"imbalance": {"kul": 0.3}},
+            ("unknown threshold; known here: need, window, earliest, kl", "imbalance", "kul"),
+        ),
+        (
+            {"imbalance": {"kind": "divergence"}},
+            ("unknown threshold; known here: need, window, earliest, kl", "imbalance", "kind"),
+        ),
+        ({"imbalance": {"kl": -0.1}}, ("must lie between 0 and 100, got -0.1", "imbalance", "kl")),
+        ({"imbalance": {"kl": NAN}}, ("must lie between 0 and 100, got nan", "imbalance", "kl")),
+        ({"imbalance": {"kl": "0.3"}}, ("must be a number, got '0.3'", "imbalance", "kl")),
+        ({"imbalance": {"need": 2.0}}, ("must be a whole number, got 2.0", "imbalance", "need")),
+        ({"imbalance": {"need": 3, "window": 2}}, ("must be at most window, 2, got 3", "imbalance", "need")),
+        ({"dead_generator": {}, "imbalance": {"kl": 101}}, ("must lie between 0 and 100, got 101", "imbalance", "kl")),
+    ],
+)  # fmt: skip
+def test_says_which_threshold_is_wrong(thresholds: Any, error: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"known|must") as caught:
+        Judge().with_thresholds(thresholds)
+    assert caught.value.args == error
+
+
+# A run judged as it goes is judged as when it has ended.
+
+NUMBERS = (0.0, 0.1, 0.5, 0.55, 0.9, 1.0, 2.0, 20.0, NAN, INF)
+METRICS = (
+    CFD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
+    MS_SSIM, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D,
+)  # fmt: skip
+
+
+def random_rows(seed: int) -> dict[int, Values]:
+    """Step → values, as a journal has them: spells of like evaluations, some with a metric missing or broken."""
+    rng, found = random.Random(seed), {}
+    values = {name: rng.choice(NUMBERS) for name in METRICS}
+    for step in range(0, 5 * rng.randint(0, 12), 5):
+        values |= {name: rng.choice(NUMBERS) for name in rng.sample(METRICS, rng.randint(0, 3))}
+        missing = rng.sample(METRICS, rng.randint(0, 2))
+        found[step] = {name: value for name, value in values.items() if name not in missing}
+        if rng.random() < 0.05:
+            found[step][NONFINITE_STEP] = float(step)
+    return found
+
+
+ROWS = st.integers(0, 10**9).map(random_rows)
+
+
+def test_random_histories_show_every_kind() -> None:
+    """The properties below would hold of a judge that says nothing."""
+    seen = {kind for seed in range(200) for kind in kinds(QUICK(History.of(random_rows(seed).items(), 60)))}
+    assert {*FAILURES, *INFORMATION} - seen == {"critic_stalled"}
+
+
+@settings(max_examples=20)
+@given(ROWS, st.sampled_from([30, 60, 120]))
+def test_judging_what_was_known_then_is_judging_as_it_goes(found: dict[int, Values], budget: int) -> None:
+    whole = History.of(found.items(), budget)
+    so_far: list[tuple[int, Values]] = []
+    for step, values in found.items():
+        so_far += [(step, values), (step, dict.fromkeys(values, 77.0))]  # said twice: the first holds
+        verdicts = QUICK(History.of(so_far, budget))
+        assert verdicts == QUICK(whole.until(step))
+        assert all(json.dumps(v.to_json(), allow_nan=False) for v in verdicts)
+
+
+@given(ROWS, st.integers(0, 60), st.booleans())
+def test_no_signal_depends_on_what_comes_later(found: dict[int, Values], step: int, critic: bool) -> None:
+    whole = replace(History.of(found.items(), 60), critic=critic)
+    until = whole.until(step)
+    with np.errstate(all="ignore"):
+        for detector in QUICK.detectors:
+            early, late = (detector.signals(Evaluations(known)).tolist() for known in (until, whole))
+            assert early == late[: len(early)], detector.kind
+
+
+@settings(max_examples=20)
+@given(ROWS, st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=3))
+def test_judging_is_the_same_from_a_journal_however_often_the_run_was_killed(
+    found: dict[int, Values], kills: list[tuple[int, int]]
+) -> None:
+    """kills: after so many records the process dies, and the next one goes on from so many before them."""
+    whole = History.of(found.items(), 60)
+    expected = {step: QUICK(whole.until(step)) for step in found}
+    steps = list(found)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.jsonl"
+        first = 0
+        for end, back in [*kills, (len(steps), 0)]:
+            end = max(first, min(end, len(steps)))
+            with Journal(path) as open_journal:
+                known = journal.read(path)
+                for step in steps[first:end]:
+                    record = Record(step, 0.0, found[step])
+                    known += [record] if open_journal.append(record) else []
+                    so_far = ((r.step, r.values) for r in known if r.step <= step)
+                    assert QUICK(History.of(so_far, 60)) == expected[step]
+            with path.open("ab") as file:
+                file.write(b'{"step": 1')  # half a line, as a killed process leaves it
+            first = max(0, end - back)
+        again = [(r.step, r.values) for r in journal.read(path)]
+    assert [step for step, _ in again] == steps
+    assert QUICK.conclude(History.of(again, 60)) == QUICK.conclude(whole)

@@ -1,0 +1,74 @@
+"""What a search looks for, as a score."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from gansweep.health.verdict import Verdict
+from gansweep.records import outcome
+from gansweep.records.journal import Journal, Record
+from gansweep.records.layout import TrialFolder
+from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import WORST, Ranking, score_at
+
+LEAST, MOST = Ranking("x", "min"), Ranking("x", "max")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_worst_either_way(value: float) -> None:
+    assert LEAST.score(value) == MOST.score(value) == WORST
+    assert WORST > 1e308
+
+
+def test_less_is_better_whatever_the_mode() -> None:
+    assert LEAST.score(1.0) < LEAST.score(2.0)
+    assert MOST.score(2.0) < MOST.score(1.0)
+    for ranking in (LEAST, MOST):
+        assert [ranking.value(ranking.score(v)) for v in (-1.5, 0.0, 3.0)] == [-1.5, 0.0, 3.0]
+
+
+def test_points_are_the_records_that_hold_the_metric() -> None:
+    records = [Record(0, 0.0, {"x": 3.0}), Record(5, 0.0, {"y": 1.0}), Record(10, 0.0, {"x": math.nan, "y": 2.0})]
+    assert LEAST.points(records) == [(0, 3.0), (10, WORST)]
+    assert MOST.points(records) == [(0, -3.0), (10, WORST)]
+
+
+@pytest.mark.parametrize(("step", "score"), [(-1, WORST), (0, 3.0), (9, 3.0), (10, 1.0), (99, 1.0)])
+def test_score_at_is_the_last_one_until_then(step: int, score: float) -> None:
+    assert score_at([(0, 3.0), (10, 1.0)], step) == score
+    assert score_at([], step) == WORST
+
+
+FAILED = (Verdict("mode_dropping", 5, "mode dropping"), Verdict("imbalance", 5, "imbalance"))
+
+
+@pytest.mark.parametrize(
+    ("ended", "values", "score"),
+    [
+        (Outcome("completed", 20), [3.0, 1.0, 2.0], 2.0),  # the last, not the best
+        (Outcome("completed", 20, verdicts=FAILED[1:]), [2.0], 2.0),
+        (Outcome("completed", 20, verdicts=FAILED), [2.0], WORST),
+        (Outcome("completed", 20), [2.0, math.nan], WORST),
+        (Outcome("completed", 20), [], WORST),
+        (Outcome("stopped", 20, "asha", rule="asha"), [2.0], 2.0),
+        (Outcome("stopped", 20, "r", FAILED, "mode_dropping"), [2.0], WORST),
+        (Outcome("crashed", 20, "r"), [2.0], WORST),
+        (None, [2.0], WORST),
+    ],
+)
+def test_final_is_the_last_value_of_a_trial_that_did_not_fail(
+    tmp_path: Path, ended: Outcome | None, values: list[float], score: float
+) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    with Journal(folder.journal) as journal:
+        for i, value in enumerate(values):
+            journal.append(Record(10 * i, 0.0, {"x": value}))
+        journal.append(Record(1000, 0.0, {"y": 0.0}))
+    if ended:
+        outcome.write(folder, ended)
+    assert LEAST.final(folder) == score
+    assert LEAST.is_recorded(folder) == bool(values)
+    assert not Ranking("z", "min").is_recorded(folder)

@@ -1,0 +1,274 @@
+"""Analysis scripts stand on the public names alone, and flag_failures.py tells what became of real trials."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from bench import Bench, empty_home, sound
+from PIL import Image
+
+import gansweep
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.health.verdict import FAILURES, Verdict
+from gansweep.plan.loader import load
+from gansweep.records.layout import Home
+from gansweep.schedule import runner
+from gansweep.schedule.job import Job
+from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.tracking import store
+from gansweep.tracking.publisher import Publisher
+from gansweep.tracking.reader import TrackedTrial
+
+ANALYSIS = Path(__file__).parents[1] / "analysis"
+SCRIPTS = sorted(ANALYSIS.glob("*.py"))
+LONGEST = 120  # lines
+HEAVY = ("torch", "ray", "mlflow", "numpy", "pandas")
+SWEEP = """
+name: {name}
+dataset: {dataset}
+model: {{latent_dim: 8, feature_maps: 4}}
+training: {{steps: 60, batch_size: 16}}
+evaluation: {{per_run: 20, samples: 64}}
+stop: none
+cadence: {{metrics: 5, samples: 20, checkpoints: 60}}
+search: {{method: grid, over: {{training.learning_rate: {rates}}}}}
+resources: {{cpus: 1, gpus: 0}}
+"""
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_is_short_and_imports_public_names_alone(script: Path) -> None:
+    text = script.read_text()
+    assert len(text.splitlines()) <= LONGEST
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            assert [name.name for name in node.names if name.name.split(".")[0] == "gansweep"] == []
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert node.module is not None
+            if node.module.split(".")[0] == "gansweep":
+                assert node.module == "gansweep"
+                assert {name.name for name in node.names} <= set(gansweep.__all__)
+
+
+def test_the_scripts_are_no_package_and_stand_in_their_readme() -> None:
+    assert SCRIPTS
+    assert not (ANALYSIS / "__init__.py").exists()
+    text = (ANALYSIS / "README.md").read_text()
+    assert [script.name for script in SCRIPTS if f"({script.name})" not in text] == []
+    assert [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if not (ANALYSIS / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", gansweep.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(gansweep, name) is not None
+    assert name in dir(gansweep)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'gansweep' has no attribute 'nothing'"):
+        _ = gansweep.nothing
+
+
+def test_importing_gansweep_alone_loads_nothing_heavy() -> None:
+    code = f"import json, sys, gansweep; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Sweep `digits`, one trial with a learning rate that breaks it and one without; `plain`, images of one class."""
+    root = tmp_path_factory.mktemp("analysis")
+    home = empty_home(root / "home")
+    rng = np.random.default_rng(0)
+    (root / "images").mkdir()
+    for number in range(400):
+        Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(root / "images" / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gansweep.gan.embedding.STEPS", 300)  # a second
+        train(home, root, "digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]")
+        train(home, root, "plain", f"{{name: image_folder, path: {root / 'images'}, image_size: 16}}", "[0.2]")
+    return home
+
+
+def train(home: Home, root: Path, name: str, dataset: str, rates: str) -> None:
+    """A sweep without Ray: its trials one after the other, then sent."""
+    file = root / f"{name}.yaml"
+    file.write_text(SWEEP.format(name=name, dataset=dataset, rates=rates))
+    plan = make_plan(load(file, ()), home)
+    write_trials(plan, "gansweep run", ())
+    plan.folder.source.write_text(file.read_text())
+    for config in runner.jobs(plan):
+        run = Job.from_config(config).open()
+        while run.advance(60) is None:
+            pass
+        run.close()
+    Publisher(home, plan.folder, store.local_uri(home), {}).publish(running=False)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+    """flag_failures.py with these arguments, as `python` runs it: exit status, stdout, stderr."""
+    monkeypatch.syspath_prepend(ANALYSIS)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        script = ANALYSIS / "flag_failures.py"
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as exit_:
+            code = 1 if isinstance(exit_.code, str) else int(exit_.code or 0)
+            print(exit_.code, file=sys.stderr)
+        return (code, *capsys.readouterr())
+
+    yield call
+    plt.close("all")
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    monkeypatch.syspath_prepend(ANALYSIS)
+    return importlib.import_module
+
+
+@pytest.mark.slow
+def test_a_real_sweep(swept: Home, call: Call, tmp_path: Path) -> None:
+    code, out, err = call("digits", "--home", swept.path, "--out", tmp_path / "out")
+    assert (code, err) == (0, "")
+    rows = pd.read_csv(tmp_path / "out" / "failures.csv").set_index(["setting", "value"])
+    assert [*rows.index] == [("sweep", "digits"), ("training.learning_rate", "1e-3"), ("training.learning_rate", "0.2")]
+    assert [*rows["trials"]] == [2, 1, 1]
+    broken, whole = rows.loc[("training.learning_rate", "0.2")], rows.loc[("sweep", "digits")]
+    assert broken["failing"] == 1
+    assert broken["failing_low"] == pytest.approx(0.2065, abs=1e-4)
+    trials = gansweep.tracked_trials(swept, store.local_uri(swept), "digits")
+    kinds = [{verdict.kind for verdict in Judge().conclude(trial.history)} for trial in trials]
+    for kind in FAILURES:
+        assert whole[kind] == sum(kind in found for found in kinds), kind
+    lines = {words[0]: words for line in out.splitlines() if (words := line.split())}
+    assert lines["0.2"][1:4] == ["1", "1", "100"]
+    failing = int(whole["failing"])
+    assert lines["digits"][1:3] == ["2", str(failing)]
+
+    counts = pd.read_csv(tmp_path / "out" / "classes.csv")
+    assert [*counts.groupby("trial")["samples"].sum()] == [1_000] * failing
+    assert [*counts.groupby("trial")["real"].sum()] == [1_797] * failing
+    assert set(counts["verdict"]) <= set(FAILURES)
+    for figure in ("losses", "classes", "strips"):
+        assert "</svg>" in (tmp_path / "out" / f"{figure}.svg").read_text()
+    assert (tmp_path / "out" / "strips.svg").read_text().count("image-rendering:pixelated") == 2 * failing
+
+
+@pytest.mark.slow
+def test_images_without_classes_have_no_histogram(swept: Home, call: Call, tmp_path: Path) -> None:
+    code, _, err = call("plain", "--home", swept.path, "--out", tmp_path)
+    assert code == 0
+    assert re.fullmatch(r"no histogram: plain/\w+: its images have no classes\n", err)
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["failures.csv", "losses.svg", "strips.svg"]
+
+
+@pytest.mark.slow
+def test_trials_that_are_not_in_the_home_folder_have_losses_alone(swept: Home, call: Call, tmp_path: Path) -> None:
+    bench = Bench(swept, "elsewhere")
+    bench.trial("sound", sound(30))
+    bench.trial("broken", sound(30, spread_across=0.01))
+    bench.trial("short", sound(3))
+    bench.publish()
+    code, out, err = call("elsewhere", "--home", swept.path, "--out", tmp_path)
+    assert code == 0
+    assert [line.split()[:3] for line in out.splitlines() if "(" in line] == [
+        ["elsewhere", "2", "1"],
+        ["1e-4", "2", "1"],
+    ]
+    assert err.splitlines() == [
+        "left out: 1 of 3 trials, undecided for want of evaluations",
+        f"losses alone of 1 of 1 trials: their samples are not in {swept.path}",
+    ]
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["failures.csv", "losses.svg"]
+
+
+def test_no_failing_trials(swept: Home, call: Call, tmp_path: Path) -> None:
+    bench = Bench(swept, "fine")
+    bench.trial("a", sound(30))
+    bench.publish()
+    code, out, err = call("fine", "--home", swept.path, "--out", tmp_path)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "no failing trials among 1 of fine"
+    assert not [*tmp_path.glob("*.svg")]
+
+
+def test_an_unknown_sweep(swept: Home, call: Call, tmp_path: Path) -> None:
+    code, out, err = call("digit", "--home", swept.path, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert err == f"{swept.path}: no sweep named 'digit'; did you mean digits?\n"
+    assert not (tmp_path / "out").exists()
+
+
+def trial(name: str, **varied: Any) -> TrackedTrial:
+    return TrackedTrial(name, "run", varied, 0, 100, "completed", History({}, 100))
+
+
+def test_drawn_numbers_share_a_row_a_decade(scripts: Callable[[str], Any]) -> None:
+    grouped = scripts("failure_table").grouped
+    drawn = grouped([(value, set()) for value in (0.0123456, 0.1, 1.5e-4, 9.99e-3, 1e-3)])
+    assert {name: len(kinds) for name, kinds in drawn.items()} == {
+        "1e-4 … 1e-3": 1, "1e-3 … 1e-2": 2, "1e-2 … 1e-1": 1, "1e-1 … 1e0": 1
+    }  # fmt: skip
+    assert [*grouped([(width, set()) for width in (100, 8, 16, 8)])] == ["8", "16", "100"]
+    assert [*grouped([(width, set()) for width in range(5, 15)])] == ["1e0 … 1e1", "1e1 … 1e2"]
+    assert [*grouped([(value, set()) for value in (0.9, 0.0, 2e-4)])] == ["0", "2e-4", "0.9"]
+    assert [*grouped([(value, set()) for value in ("mnist", "digits")])] == ["digits", "mnist"]
+    assert [*grouped([(value, set()) for value in (True, False)])] == ["False", "True"]
+
+
+def test_trials_count_for_every_failure_of_theirs_and_where_a_setting_was_varied(scripts: Callable[[str], Any]) -> None:
+    both = (Verdict("mode_collapse", 5, ""), Verdict("discriminator_dominance", 5, ""))
+    trials = [("a", trial("1", beta1=0.5), both), ("a", trial("2", beta1=0.9), (Verdict("healthy", 0, ""),))]
+    trials += [("b", trial("3"), (Verdict("imbalance", 5, ""),)) for _ in range(8)]
+    rows = scripts("failure_table").table(trials).set_index(["setting", "value"])
+    assert rows["trials"].to_dict() == {("sweep", "a"): 2, ("sweep", "b"): 8, ("beta1", "0.5"): 1, ("beta1", "0.9"): 1}
+    assert [*rows["failing"]] == [1, 0, 1, 0]
+    assert [*rows["mode_collapse"]] == [*rows["discriminator_dominance"]] == [1, 0, 1, 0]
+    known = {"failing_share": 0.5, "failing_low": 0.0945, "failing_high": 0.9055}  # Wilson, 1 of 2
+    assert rows.loc[("sweep", "a"), [*known]].to_dict() == pytest.approx(known, abs=1e-4)
+
+
+def test_figures_show_nine_trials_of_all_kinds_each_once(scripts: Callable[[str], Any]) -> None:
+    kinds = ("mode_collapse", "discriminator_dominance", "mode_dropping")
+    verdicts = [tuple(Verdict(kind, 5, "") for kind in kinds)] * 12 + [(Verdict("divergence", 5, ""),)] * 2
+    failing = [("s", trial(str(number)), found) for number, found in enumerate(verdicts)]
+    chosen = scripts("flag_failures").examples(failing)
+    assert len({one.id for _, one, _ in chosen}) == len(chosen) == 9
+    assert [verdict.kind for *_, verdict in chosen] == [
+        *["mode_collapse"] * 3, *["discriminator_dominance"] * 2, *["divergence"] * 2, *["mode_dropping"] * 2
+    ]  # fmt: skip
+
+
+def test_the_accuracy_table_is_what_the_records_give(checkout: Path, tmp_path: Path) -> None:
+    """--from-records writes the CSV and the README's table anew: both must be as they are committed."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copytree(checkout / "analysis", copy / "analysis")
+    shutil.copy(checkout / "README.md", copy)
+    for script in ("calibrate_detectors.py", "replay_stops.py"):
+        subprocess.run([sys.executable, copy / "analysis" / script], check=True, capture_output=True)
+    for file in ("README.md", "analysis/results/detector_accuracy.csv", "analysis/results/stops.csv"):
+        assert (copy / file).read_text() == (checkout / file).read_text(), file

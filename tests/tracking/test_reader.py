@@ -1,0 +1,230 @@
+"""Trial folders → a real SQLite store → the same histories, and the same verdicts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import STEPS, Bench, append, losses, sound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from gansweep.errors import UserError
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.records import journal, lock
+from gansweep.records.layout import Home, TrialFolder, read_json, write_json
+from gansweep.records.outcome import Outcome
+from gansweep.tracking import reader, store
+from gansweep.tracking.reader import METRICS, TrackedTrial
+
+SHORT = 12  # steps, all evaluated: enough for every detector's window
+NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
+VALUES = st.sampled_from([NAN, INF, -INF, 0.0, 0.02, 0.3, 0.9, 0.995, 1.2, 40.0, 3e38, 5e-324]) | st.floats(0, 3)
+CHANGES = st.dictionaries(st.sampled_from((*TRAINING, *EVALUATION)), VALUES, max_size=6)
+
+
+def read(bench: Bench) -> dict[str, TrackedTrial]:
+    return {trial.id: trial for trial in reader.trials(bench.home, bench.uri, bench.folder.name)}
+
+
+def journalled(trial: TrialFolder) -> History:
+    records = journal.read(trial.journal)
+    return History.of(((r.step, r.values) for r in records), read_json(trial.trial)["steps"])
+
+
+def verdicts(history: History) -> str:
+    """As text: NaN equals NaN."""
+    return json.dumps([verdict.to_json() for verdict in Judge().conclude(history)], indent=1)
+
+
+def test_a_trial_comes_back_as_it_was_sent(bench: Bench) -> None:
+    varied = {"training.learning_rate": 0.1 + 0.2, "dataset.name": "digits", "model.latent_dim": 100}
+    records = [{**values, "steps_per_s": 50.0, "val_loss_d": 1.0} for values in sound(STEPS)]
+    trial = bench.trial("a", records, Outcome("completed", STEPS), varied=varied, steps=60)
+    bench.publish()
+    run = bench.runs()["a"].info.run_id
+    found = read(bench)["a"]
+    assert (found.id, found.run_id, found.seed, found.steps, found.outcome) == ("a", run, 3, 60, "interrupted")
+    assert found.varied == varied
+    assert [*found.varied] == [*varied]
+    assert found.history.budget == 60
+    assert set(found.history.series) == set(METRICS) & {name for values in records for name in values}
+    for name, series in found.history.series.items():
+        assert list(series) == list(journalled(trial)[name])
+
+
+def test_only_what_detectors_use_is_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0, "d_auc": 0.5}])
+    bench.publish()
+    asked: list[str] = []
+    original = MlflowClient.get_metric_history
+
+    def spy(self: MlflowClient, run_id: str, key: str) -> Any:
+        asked.append(key)
+        return original(self, run_id, key)
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", spy)
+    read(bench)
+    assert sorted(asked) == ["d_auc", "loss_d"]
+    assert set(METRICS) == {*TRAINING, *EVALUATION, NONFINITE_STEP}
+
+
+def test_numbers_that_are_not_finite_are_so_again(bench: Bench) -> None:
+    bench.trial("a", [{"loss_d": value} for value in (1.0, NAN, INF, -INF, LARGEST, 3.4e38)])
+    bench.publish()
+    series = read(bench)["a"].history["loss_d"]
+    assert series.steps.tolist() == [1, 2, 3, 4, 5, 6]
+    assert series.values == pytest.approx([1.0, NAN, INF, -INF, INF, 3.4e38], rel=0, nan_ok=True)
+
+
+def test_trials_come_in_the_order_in_which_they_began(bench: Bench) -> None:
+    for name, began in (("b", 300.0), ("c", 100.0), ("a", 200.0)):
+        trial = bench.trial(name)
+        trial.lock.touch()
+        trial.journal.write_text(json.dumps({"step": 1, "time": began, "values": {"loss_d": 1.0}}) + "\n")
+    bench.trial("pending")
+    bench.publish()
+    assert [*read(bench)] == ["c", "a", "b"]
+
+
+def test_a_sweep_that_runs_is_read_as_far_as_it_was_sent(bench: Bench) -> None:
+    trial = bench.trial("a", losses(3))
+    with lock.acquire(trial.lock):
+        bench.publish(running=True)
+        append(trial, losses(3))
+        found = read(bench)["a"]
+    assert (found.outcome, found.history["loss_d"].steps.tolist()) == ("running", [1, 2, 3])
+
+
+def test_the_store_alone_is_read(bench: Bench) -> None:
+    trial = bench.trial("a", sound(STEPS), Outcome("completed", STEPS))
+    bench.publish()
+    expected = verdicts(journalled(trial))
+    bench.folder.path.rename(bench.folder.path.with_name("moved-away"))
+    assert verdicts(read(bench)["a"].history) == expected
+
+
+def test_experiments_of_others_have_no_trials(bench: Bench) -> None:
+    experiment = bench.client.create_experiment(bench.folder.name)
+    bench.client.log_metric(bench.client.create_run(experiment).info.run_id, "loss_d", 1.0)
+    assert read(bench) == {}
+
+
+DETECTABLE = {
+    "healthy": {},
+    "divergence": {"loss_d": NAN, "loss_g": INF, NONFINITE_STEP: 1.0},
+    "dead_generator": {"spread_across": 0.01},
+    "mode_collapse": {"density": 1.2, "coverage": 0.1, "cfd_ratio": 200.0},
+    "discriminator_dominance": {"d_auc": 0.999, "d_fresh": 0.01, "cfd_ratio": 200.0},
+    "not_learning": {"density": 0.01, "cfd_ratio": 200.0},
+    "mode_dropping": {"classes_missing": 3.0},
+    "undecided": {"cfd_ratio": NAN},
+}
+
+
+def test_the_verdicts_of_the_journals(bench: Bench) -> None:
+    trials = {kind: bench.trial(kind, sound(SHORT, **values), steps=SHORT) for kind, values in DETECTABLE.items()}
+    bench.publish()
+    found = read(bench)
+    assert {kind: verdicts(found[kind].history) for kind in trials} == {
+        kind: verdicts(journalled(trial)) for kind, trial in trials.items()
+    }
+    assert [Judge().conclude(found[kind].history)[0].kind for kind in trials] == [*DETECTABLE]
+
+
+numbers = itertools.count()
+Change = tuple[int, dict[str, float], int | None]
+
+
+@settings(max_examples=2)
+@given(st.lists(st.tuples(st.integers(0, SHORT), CHANGES, st.none() | st.integers(1, SHORT)), min_size=4, max_size=4))
+def test_any_history_has_the_verdicts_of_its_journal(shared_home: Home, changes: Sequence[Change]) -> None:
+    """Sound until a step, changed from then on; something not finite at a step, or never."""
+    bench = Bench(shared_home, f"any-{next(numbers)}")
+    trials = []
+    for number, (begin, values, nonfinite) in enumerate(changes):
+        records = sound(begin) + sound(SHORT, **values)[begin:]
+        if nonfinite is not None:
+            records[nonfinite - 1][NONFINITE_STEP] = float(nonfinite)
+        trials.append(bench.trial(str(number), records, steps=SHORT))
+    bench.publish()
+    found = read(bench)
+    for trial in trials:
+        assert verdicts(found[trial.id].history) == verdicts(journalled(trial))
+
+
+def problem(home: Home, uri: str, sweep: str) -> str:
+    with pytest.raises(UserError) as caught:
+        reader.trials(home, uri, sweep)
+    return str(caught.value)
+
+
+def test_an_unknown_sweep_is_told_with_the_nearest_names(bench: Bench, tmp_path: Path) -> None:
+    bench.trial("a", losses(1))
+    bench.publish()
+    name, where = bench.folder.name, bench.home.path
+    assert problem(bench.home, bench.uri, f"{name}s").startswith(f"{where}: no sweep named '{name}s'; did you mean ")
+    assert name in problem(bench.home, bench.uri, f"{name}s").partition("did you mean ")[2]
+    far = problem(bench.home, bench.uri, "€")
+    assert far.startswith(f"{where}: no sweep named '€'; there are ")
+    assert "Default" not in far
+    elsewhere = problem(Home(tmp_path), bench.uri, "€")
+    assert elsewhere.startswith(f"{bench.uri}: no sweep named '€'; there are ")
+
+
+def test_a_sweep_deleted_in_the_ui_is_unknown(bench: Bench) -> None:
+    bench.trial("a", losses(1))
+    bench.publish()
+    bench.client.delete_experiment(bench.experiment())
+    assert f"no sweep named '{bench.folder.name}'" in problem(bench.home, bench.uri, bench.folder.name)
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    expected = "nothing recorded here yet; `gansweep run FILE` comes first"
+    assert problem(home, store.local_uri(home), "s") == f"{tmp_path}: {expected}"
+    gone = f"sqlite:///{tmp_path}/gone.db"
+    assert problem(home, gone, "s") == f"{gone}: {expected}"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "notes.db").write_text("dear diary, " * 1_000)
+    uri = f"sqlite:///{tmp_path}/notes.db"
+    found = problem(Home(tmp_path), uri, "s")
+    assert found.startswith(f"{uri}: the tracking store cannot be read (")
+    assert "\n" not in found
+
+
+def test_a_store_that_goes_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.trial("a", losses(1))
+    bench.publish()
+
+    def gone(*_: object) -> None:
+        raise ConnectionError("refused\nby the host")
+
+    monkeypatch.setattr(MlflowClient, "get_metric_history", gone)
+    found = problem(bench.home, bench.uri, bench.folder.name)
+    assert found == f"{bench.home.path}: the tracking store cannot be read (refused)"
+
+
+def test_what_an_older_version_sent_is_to_be_completed(bench: Bench) -> None:
+    trial = bench.trial("a", losses(3))
+    bench.publish()
+    for tag in ("gansweep.steps", "gansweep.varied"):
+        bench.client.delete_tag(bench.runs()["a"].info.run_id, tag)
+    write_json(trial.published, {k: v for k, v in read_json(trial.published).items() if k != "tags"})
+    name = bench.folder.name
+    assert problem(bench.home, bench.uri, name) == (
+        f"{name}: recorded by an older gansweep; `gansweep sync {name}` sends what is missing"
+    )
+    bench.publish()
+    assert read(bench)["a"].steps == STEPS
