@@ -64,8 +64,9 @@ def _bar(row: Row, width: int) -> ProgressBar:
 
 
 def _outcome(row: Row, wide: bool) -> Text:
-    if not row.verdict or (row.outcome == "running" and not wide):
+    if row.verdict in (None, "undecided") or (row.outcome == "running" and not wide):
         return Text(row.outcome, style=COLOURS[row.outcome])
+    assert row.verdict is not None
     verdict = title(row.verdict)
     label = f"{row.outcome}: {verdict}" if wide else verdict
     return Text(label, style=verdict_colour(row.verdict))

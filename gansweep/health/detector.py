@@ -22,6 +22,7 @@ from gansweep.health.verdict import Kind, Verdict, title
 
 Signals = NDArray[np.bool_]
 BURN_IN = 0.1  # share of the budget in which nothing counts but divergence: no G has learned anything yet
+LATE = 0.7  # share of the budget before which a G that has not taken off yet cannot be told from one that never will
 
 
 def threshold(default: float, low: float, high: float) -> Any:
@@ -140,7 +141,7 @@ class Stalling(Detector):
     before them, or it is good already (`good`; there, its noise is as large as any progress). Early in a run a G that
     will learn looks collapsed, or dominated, until it takes off."""
 
-    earliest: float = threshold(0.7, 0, 1)
+    earliest: float = threshold(LATE, 0, 1)
     over: int = threshold(3, 2, 100)
     improvement: float = threshold(0.85, 0, 1)
     good: float = threshold(4.0, 0, 1000)

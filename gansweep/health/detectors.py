@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gansweep.health import metrics as m
-from gansweep.health.detector import Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
+from gansweep.health.detector import LATE, Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
 from gansweep.health.history import History
 from gansweep.health.verdict import Verdict
 
@@ -95,6 +95,7 @@ class ModeDropping(Detector):
     kind = "mode_dropping"
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
+    earliest: float = threshold(LATE, 0, 1)
     missing: int = threshold(1, 1, 1000)
 
     def signals(self, at: Evaluations) -> Signals:
@@ -117,6 +118,7 @@ class Imbalance(Detector):
     kind = "imbalance"
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
+    earliest: float = threshold(LATE, 0, 1)
     kl: float = threshold(0.2, 0, 100)
 
     def signals(self, at: Evaluations) -> Signals:

@@ -61,7 +61,7 @@ class DiscriminatorDominance(_Separation):
 
     kind = "discriminator_dominance"
     over: int = threshold(10, 2, 100)
-    improvement: float = threshold(1.0, 0, 1)
+    improvement: float = threshold(0.99, 0, 1)
     sigma: float = threshold(0.1, 0, 1)
     start: float = threshold(0.1, 0, 1)
 

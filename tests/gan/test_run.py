@@ -345,6 +345,7 @@ def test_other_kinds_than_those_asked_for_do_not_stop_it(tmp_path: Path, opened:
     with opened(TrialFolder(tmp_path / "t"), schedule, Says(BLANK)) as run:
         assert end_of(run) == ("completed", 20)
         assert [v.kind for v in run.verdicts] == ["dead_generator"]
+        assert run.notices == [], "nor is it flagged"
 
 
 def test_a_failure_that_only_the_last_step_shows_is_no_stop(tmp_path: Path, opened: Open) -> None:

@@ -25,7 +25,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.tracking import reader, store
 from gansweep.tracking.reader import METRICS, TrackedTrial
 
-SHORT = 12  # steps, all evaluated: enough for every detector's window
+SHORT = 25  # evaluations, one a step: dominance wants ten and ten before them
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 VALUES = st.sampled_from([NAN, INF, -INF, 0.0, 0.02, 0.3, 0.9, 0.995, 1.2, 40.0, 3e38, 5e-324]) | st.floats(0, 3)
 CHANGES = st.dictionaries(st.sampled_from((*TRAINING, *EVALUATION)), VALUES, max_size=6)
