@@ -37,7 +37,7 @@ GOOD_ACCURACY = 0.95
 class Reference:
     """features: (unseen, FEATURES), labels: (unseen,) as the embedding sees unseen real images, in random order.
 
-    accuracy: the classifier's on them; NaN without classes. shares: of the classes among all images.
+    accuracy: the classifier's on them; NaN without classes. histogram: of the labels of all images.
     spread: quality.spread of unseen real images. ms_ssim: mean over pairs of unseen real images of one class.
     """
 

@@ -211,8 +211,8 @@ class Run:
             write_atomically(path, grid_png(sample(self._trainer.generator, self._trainer.fixed_noise)), durable=True)
 
     def _checkpoint(self) -> None:
-        if self._saved_step == self.step:
-            return
+        if self._saved_step == self.step or not self._trainer.weights_finite():
+            return  # of a run that has diverged the last sound checkpoint is kept
         self._journal.sync()
         meta = {"step": self.step, "position": self._trainer.batches.position}
         checkpoint.save(self.folder.checkpoint(self.step), self._trainer.state(), meta)

@@ -48,7 +48,7 @@ class DeadGenerator(Detector):
         return {k: float(at[k][-1]) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN)}
 
     def reason(self, found: Figures) -> str:
-        looks = "blank" if found[m.SPREAD_WITHIN] < 0.2 else "the same image"
+        looks = "a blank image" if found[m.SPREAD_WITHIN] < 0.2 else "the same image"
         return f"G makes {looks} from every z (spread across samples {found[m.SPREAD_ACROSS]:.3f} of the real one)"
 
 

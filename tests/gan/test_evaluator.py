@@ -212,7 +212,7 @@ def plainly(trainer: Trainer, pixels: Pixels, held_out: Pixels | None, seed: int
     }
     if held_out is not None:
         found[m.D_GAP] = sum(r > 0 for r in real) / len(real) - sum(u > 0 for u in unseen) / len(unseen)
-        found[m.R_V] = (np.mean(real) - np.mean(unseen)) / (np.mean(real) - np.mean(fake))
+        found[m.R_V] = float((np.mean(real) - np.mean(unseen)) / (np.mean(real) - np.mean(fake)))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from gansweep.errors import CheckpointError
 from gansweep.gan import reference as module
 from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, Pixels, evaluation_samples, evaluation_split
 from gansweep.gan.evaluator import Evaluator
@@ -152,7 +153,7 @@ def test_trials_that_find_a_damaged_one_at_once_all_get_it(small: ImageSet, monk
     def together(path: Path, images: ImageSet) -> Reference:
         try:
             return load(path, images)
-        except module.CheckpointError:
+        except CheckpointError:
             if waiting.acquire(blocking=False):
                 barrier.wait(5)  # both have seen the damage before either mends it
             raise

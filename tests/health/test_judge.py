@@ -51,7 +51,7 @@ from gansweep.records.journal import Journal, Record
 NAN, INF = math.nan, math.inf
 Values = Mapping[str, float]
 # Quick to fire, so that random histories show every kind.
-STALLED = {"over": 2, "improvement": 0.5, "good": 0.2}
+STALLED: dict[str, Any] = {"over": 2, "improvement": 0.5, "good": 0.2}
 QUICK = Judge((
     DeadGenerator(1, 1, 0, across=0.5),
     ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5),
@@ -197,14 +197,14 @@ METRICS = (
 
 def random_rows(seed: int) -> dict[int, Values]:
     """Step → values, as a journal has them: spells of like evaluations, some with a metric missing or broken."""
-    rng, found = random.Random(seed), {}
+    rng, found = random.Random(seed), dict[int, Values]()
     values = {name: rng.choice(NUMBERS) for name in METRICS}
     for step in range(0, 5 * rng.randint(0, 12), 5):
         values |= {name: rng.choice(NUMBERS) for name in rng.sample(METRICS, rng.randint(0, 3))}
         missing = rng.sample(METRICS, rng.randint(0, 2))
         found[step] = {name: value for name, value in values.items() if name not in missing}
         if rng.random() < 0.05:
-            found[step][NONFINITE_STEP] = float(step)
+            found[step] = {**found[step], NONFINITE_STEP: float(step)}
     return found
 
 
