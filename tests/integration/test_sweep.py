@@ -33,7 +33,12 @@ def test_status_says_what_happened(swept: Service) -> None:
     assert [t["varied"] for t in trials] == [{"training.learning_rate": r} for r in (1e-4, 1e-4, 1e-3, 1e-3)]
     assert [t["seed"] for t in trials] == [0, 1, 0, 1]
     for trial in trials:
-        assert (trial["outcome"], trial["verdict"], trial["step"], trial["steps_total"]) == ("completed", None, 30, 30)
+        assert (trial["outcome"], trial["verdict"], trial["step"], trial["steps_total"]) == (
+            "completed",
+            "undecided",
+            30,
+            30,
+        )
         assert trial["run_id"]
         assert set(trial["metrics"]) >= {"loss_d", "loss_g", "d_real", "d_fake", "grad_norm_d", "grad_norm_g"}
 
@@ -64,7 +69,7 @@ def test_everything_is_in_mlflow_once(swept: Service) -> None:
         assert tags["mlflow.parentRunId"] == parent.info.run_id
         assert (tags["gansweep.outcome"], tags["gansweep.verdict"], tags["gansweep.sweep"]) == (
             "completed",
-            "",
+            "undecided",  # it was never evaluated
             "small",
         )
         assert (run.info.status, params["training.batch_size"], params["model.latent_dim"]) == ("FINISHED", "16", "8")
