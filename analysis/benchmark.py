@@ -11,21 +11,33 @@ from gansweep import History
 
 RESULTS = Path(__file__).parent / "results"
 POOR = 6.0  # pixel distance, a quarter of a blank image's: above it there is something to recover from
-TUNING = 102  # of 256: the share of the configurations that thresholds are tuned on
+LONG = 1500  # steps of the second round's runs
+TUNING = 64  # of 256: the share of the second round's configurations that thresholds are tuned on
 
 
 def runs(source):
     """Each record of planted, dynamics or natural, with history, truth (kind → True, False, None: grey) and part."""
-    with gzip.open(RESULTS / f"{source}.jsonl.gz", "rt") as file:
-        for line in file:
-            run = json.loads(line)
-            series = run["series"].items()
-            points = [(s, {name: v}) for name, (steps, values) in series for s, v in zip(steps, values, strict=True)]
-            run["history"] = History.of(sorted(points, key=lambda point: point[0]), run["budget"])
-            run["truth"] = truth(run)
-            digest = hashlib.sha256(json.dumps([run["source"], run["settings"]], sort_keys=True).encode()).digest()
-            run["part"] = "tuning" if digest[0] < TUNING else "held-out"
-            yield run
+    for path in sorted(RESULTS.glob(f"{source}*.jsonl.gz")):
+        with gzip.open(path, "rt") as file:
+            for line in file:
+                run = json.loads(line)
+                run["history"] = History.of(points(run["series"]), run["budget"])
+                run["truth"], run["part"] = truth(run), part(run)
+                yield run
+
+
+def points(series):
+    """metric → [steps, values] as (step, {metric: value}), in the order of steps."""
+    found = [(s, {name: v}) for name, (steps, values) in series.items() for s, v in zip(steps, values, strict=True)]
+    return sorted(found, key=lambda point: point[0])
+
+
+def part(run):
+    """What tunes and what is held out: the first round of natural runs (500 steps) has been looked at, and tunes."""
+    if run["budget"] < LONG:
+        return "tuning"
+    digest = hashlib.sha256(json.dumps([run["source"], run["settings"]], sort_keys=True).encode()).digest()
+    return "tuning" if digest[0] < TUNING else "held-out"
 
 
 def truth(run):

@@ -18,7 +18,10 @@ from scipy.stats import binomtest
 from gansweep import Judge
 
 README, BEGIN, END = RESULTS.parents[1] / "README.md", "<!-- accuracy -->", "<!-- end of accuracy -->"
-SWEEPS = ("natural_digits", "natural_mnist", "low_rate_digits")
+ROUNDS = {  # file under results → its sweeps
+    "natural": ("natural_digits", "natural_mnist", "low_rate_digits"),
+    "natural_long": ("long_digits", "long_mnist", "long_low_rate"),
+}
 KINDS = {
     "planted": ("dead_generator", "mode_collapse", "mode_dropping", "not_learning"),
     "natural": ("mode_collapse", "discriminator_dominance", "dead_generator"),
@@ -91,13 +94,13 @@ def share(name, hits, of):
 def retrain(home, mnist=None):
     """The sweeps, the plants and the labels."""
     data, folder = (["--set", f"dataset.data_dir={mnist}"], [mnist]) if mnist else ([], [])
-    for sweep in SWEEPS:
+    for sweep in (sweep for sweeps in ROUNDS.values() for sweep in sweeps):
         extra = data if "mnist" in sweep else []
         subprocess.run(["gansweep", "run", f"sweeps/benchmark/{sweep}.yaml", "--home", home, *extra], check=True)
     for script, output, rest in (
         ("plant_distributions", "planted", folder),
         ("plant_dynamics", "dynamics", folder),
-        ("label_runs", "natural", [sweep.replace("_", "-") for sweep in SWEEPS]),
+        *(("label_runs", file, [sweep.replace("_", "-") for sweep in sweeps]) for file, sweeps in ROUNDS.items()),
     ):
         command = [sys.executable, f"analysis/{script}.py", home, RESULTS / f"{output}.jsonl.gz", *rest]
         subprocess.run(command, check=True)

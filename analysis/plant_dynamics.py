@@ -12,7 +12,7 @@ from second_judge import SecondJudge
 
 from gansweep import Evaluator, Home, Settings, Source, Trainer, Updates, prepare, reference_of
 
-STEPS, EVERY, SEEDS = 500, 20, 4
+STEPS, EVERY, SEEDS = 1500, 60, 4
 BASE = {
     "latent_dim": 50,
     "generator_maps": 8,
@@ -49,13 +49,13 @@ def spike(trainer):
 # plant → (settings, step at which it acts, act)
 PLANTS = {
     "control": ({}, None, None),
-    "frozen_g": ({}, 100, lambda t: freeze(t.adam_g)),
-    "frozen_d": ({}, 100, lambda t: freeze(t.adam_d)),
+    "frozen_g": ({}, 300, lambda t: freeze(t.adam_g)),
+    "frozen_d": ({}, 300, lambda t: freeze(t.adam_d)),
     "d_rate_x20": ({"generator": SLOW, "discriminator": Updates(4e-3, 0.5, 0.999)}, None, None),
     "images_500": ({"validation": 0.2}, None, None),
-    "nan": ({}, 250, poison),
-    "noise_burst": ({}, 350, lambda t: noise(t, 0.3)),
-    "rate_spike": ({}, 350, spike),
+    "nan": ({}, 750, poison),
+    "noise_burst": ({}, 1050, lambda t: noise(t, 0.3)),
+    "rate_spike": ({}, 1050, spike),
 }
 
 
