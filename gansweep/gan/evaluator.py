@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from gansweep.health import metrics as m
 from gansweep.health import quality
 from gansweep.health.quality import Gaussian, Histogram, TooFewSamplesError
 
+MOST_SHOWN = 64  # classes whose shares are recorded, one metric each
 PROBE = 128  # real images, and as many fakes, that D is asked about; more only where a batch is larger
 
 
@@ -34,17 +37,19 @@ class Evaluator:
         self._real = reference.at(samples)
         self._countable = bool(reference.classes) and self._can_count()
 
-    def description(self) -> dict[str, float | int | None]:
-        """What judges the samples, for the records. accuracy: of the classifier on unseen real images."""
-        accuracy = self._reference.accuracy
+    def description(self) -> dict[str, Any]:
+        """What judges the samples, for the records. accuracy: of the classifier on unseen real images. real_shares:
+        class name → its share among the real images."""
+        accuracy, reference = self._reference.accuracy, self._reference
         return {
             "accuracy": None if math.isnan(accuracy) else accuracy,
-            "classes": self._reference.classes,
+            "classes": reference.classes,
+            "real_shares": _class_shares(reference.class_names, reference.histogram),
             "samples": self._samples,
         }
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        """Every metric of metrics.EVALUATION that can be had here, and nothing else."""
+        """Every metric of metrics.EVALUATION that can be had here, the share of each class, and nothing else."""
         s = trainer.settings
         batches = max(1, round(PROBE / s.batch_size))
         rng = generator(self._seed, f"evaluation {trainer.step}")
@@ -83,6 +88,8 @@ class Evaluator:
             found[m.LABEL_KL] = histogram.divergence_from(reference.histogram)
             if self._countable:
                 found[m.CLASSES_MISSING] = float(histogram.missing(reference.histogram))
+            shares = _class_shares(reference.class_names, histogram)
+            found |= {f"{m.CLASS_SHARE}{name}": share for name, share in shares.items()}
         return found
 
     def _can_count(self) -> bool:
@@ -125,6 +132,16 @@ def _logits(discriminator: torch.nn.Module, pixels: Tensor, size: int) -> np.nda
     parts = [discriminator(chunk.to(torch.float32).div(127.5).sub(1)).float() for chunk in torch.split(pixels, size)]
     logits: np.ndarray = torch.cat(parts).double().cpu().numpy()
     return logits
+
+
+def _class_shares(names: tuple[str, ...], histogram: Histogram) -> dict[str, float]:
+    """Class → share, under names that every tracking store takes as part of a metric's; none for very many classes."""
+    if not 0 < len(names) <= MOST_SHOWN:
+        return {}
+    plain = [re.sub(r"[^\w .:-]", "_", name) for name in names]
+    if len(set(plain)) < len(names):
+        plain = [str(number) for number in range(len(names))]
+    return dict(zip(plain, histogram.shares.tolist(), strict=True))
 
 
 def _over(value: float, real: float) -> float:

@@ -47,6 +47,7 @@ class Reference:
     accuracy: float
     spread: tuple[float, float]
     ms_ssim: float
+    class_names: tuple[str, ...]  # none where the images have one class
 
     @property
     def classes(self) -> int:
@@ -158,4 +159,5 @@ def _load(path: Path, images: ImageSet) -> Reference:
         float("nan") if accuracy is None else accuracy,
         tuple(meta["spread"]),
         meta["ms_ssim"],
+        images.classes if classes else (),
     )

@@ -33,6 +33,7 @@ MS_SSIM = "ms_ssim"  # mean over pairs of a class, over that of real pairs; abov
 CLASSES = "effective_classes"  # exp of the label entropy
 CLASSES_MISSING = "classes_missing"
 LABEL_KL = "label_kl"  # KL divergence of the labels from the real ones, in nats
+CLASS_SHARE = "class_share/"  # + a class's name: share of the samples that the classifier puts there; for people to see
 # D on a copy with batch statistics, on logits.
 D_AUC = "d_auc"  # of real images (held-out ones where there are) against fresh fakes
 D_ACCURACY = "d_accuracy"  # mean of the shares of real images and of fresh fakes that it names rightly
@@ -50,3 +51,8 @@ QUALITY = (
 )  # fmt: skip
 DISCRIMINATOR = (D_AUC, D_ACCURACY, D_FRESH, D_STD, R_T, D_GAP, R_V)
 EVALUATION = (*QUALITY, *DISCRIMINATOR)
+
+
+def is_evaluation(name: str) -> bool:
+    """Whether an evaluation records it: EVALUATION, or a class's share."""
+    return name in EVALUATION or name.startswith(CLASS_SHARE)

@@ -45,8 +45,12 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.reason": reason[:LONGEST],
         NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
     }
-    accuracy = read_json(folder.evaluator).get("accuracy")
-    return found if accuracy is None else {**found, "gansweep.evaluator_accuracy": f"{accuracy:.4g}"}
+    judge = read_json(folder.evaluator)
+    if (accuracy := judge.get("accuracy")) is not None:
+        found["gansweep.evaluator_accuracy"] = f"{accuracy:.4g}"
+    if shares := judge.get("real_shares"):
+        found["gansweep.real_shares"] = json.dumps({name: round(share, 4) for name, share in shares.items()})
+    return found
 
 
 def verdicts_json(verdicts: Sequence[Verdict]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from gansweep.health import metrics as m
 
 MakeTrainer = Callable[..., Trainer]
 HELD_OUT = (m.D_GAP, m.R_V)
+SHARES = tuple(f"{m.CLASS_SHARE}{digit}" for digit in range(10))
 
 
 @pytest.fixture
@@ -90,8 +92,9 @@ def test_the_same_step_gives_the_same_numbers(trainer_of: MakeTrainer, small: Ev
 
 def test_gives_every_metric_that_can_be_had(trainer_of: MakeTrainer, evaluator: Evaluator) -> None:
     labelled, split = evaluator(trainer_of(0)), evaluator(trainer_of(0, validation=0.2))
-    assert set(labelled) == {*m.EVALUATION} - {*HELD_OUT}
-    assert set(split) == {*m.EVALUATION}
+    assert set(labelled) == {*m.EVALUATION, *SHARES} - {*HELD_OUT}
+    assert set(split) == {*m.EVALUATION, *SHARES}
+    assert all(m.is_evaluation(name) for name in split)
     assert {name: labelled[name] for name in m.QUALITY} == {name: split[name] for name in m.QUALITY}
     assert all(type(value) is float and math.isfinite(value) for value in split.values())
     assert evaluator.notices == []
@@ -105,8 +108,28 @@ def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, refer
         " they are not counted"
     ]
     assert enough.notices == []
-    assert set(few(trainer_of())) == {*m.EVALUATION} - {*HELD_OUT, m.CLASSES_MISSING}
-    assert few.description() == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
+    assert set(few(trainer_of())) == {*m.EVALUATION, *SHARES} - {*HELD_OUT, m.CLASSES_MISSING}
+    found = few.description()
+    assert found.pop("real_shares") == dict(zip("0123456789", reference.histogram.shares.tolist(), strict=True))
+    assert found == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
+
+
+def test_shares_of_classes_are_those_that_the_classifier_names(reference: Reference, evaluator: Evaluator) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 1, 32, 32)).astype(np.uint8)
+    _, labels = reference.embedding.embed(torch.from_numpy(pixels))
+    found = evaluator.quality(pixels)
+    assert {name: found[name] for name in SHARES} == {
+        name: float((labels == number).double().mean()) for number, name in enumerate(SHARES)
+    }
+
+
+def test_names_of_classes_are_such_that_stores_take_them(reference: Reference) -> None:
+    strange = dataclasses.replace(reference, class_names=(*"012345678", "é/ä%?"))
+    alike = dataclasses.replace(reference, class_names=(*"01234567", "?", "!"))
+    many = dataclasses.replace(reference, class_names=tuple(map(str, range(65))))
+    assert [*Evaluator(strange, 40, 0).description()["real_shares"]] == [*"012345678", "é_ä__"]
+    assert [*Evaluator(alike, 40, 0).description()["real_shares"]] == [*"0123456789"]
+    assert Evaluator(many, 40, 0).description()["real_shares"] == {}
 
 
 def test_without_labels_nothing_is_said_of_classes(
@@ -116,7 +139,7 @@ def test_without_labels_nothing_is_said_of_classes(
     evaluator = Evaluator(reference, 60, 0)
     assert set(evaluator(make_trainer())) == {*m.EVALUATION} - {*m.LABELLED, *HELD_OUT}
     assert evaluator.notices == []
-    assert evaluator.description() == {"accuracy": None, "classes": 0, "samples": 60}
+    assert evaluator.description() == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60}
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (500, 1, 16, 16), np.uint8)
@@ -252,7 +275,7 @@ def test_weights_that_are_not_finite_are_evaluated_without_a_warning(
     with torch.no_grad():
         for parameter in getattr(trainer, network).parameters():
             parameter.fill_(value)
-    assert set(small(trainer)) == {*m.EVALUATION} - {m.CLASSES_MISSING}
+    assert set(small(trainer)) == {*m.EVALUATION, *SHARES} - {m.CLASSES_MISSING}
 
 
 def test_infinite_logits_are_evaluated_without_a_warning(trainer_of: MakeTrainer, small: Evaluator) -> None:
@@ -262,7 +285,7 @@ def test_infinite_logits_are_evaluated_without_a_warning(trainer_of: MakeTrainer
         head.zero_()
         head[0, 0, 0, 0] = 3e38
     found = small(trainer)
-    assert set(found) == {*m.EVALUATION} - {m.CLASSES_MISSING}
+    assert set(found) == {*m.EVALUATION, *SHARES} - {m.CLASSES_MISSING}
     assert not math.isfinite(found[m.D_STD])
 
 
