@@ -18,7 +18,7 @@ from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Settings, Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CFD_RATIO, EVALUATION, NONFINITE_STEP, STEPS_PER_S, TRAINING
+from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, STEPS_PER_S, TRAINING, is_evaluation
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.journal import Journal, Record
@@ -181,7 +181,7 @@ class Run:
         assert self._evaluator is not None
         if self.step <= self._journal.last_step:
             found = next((r for r in self._records if r.step == self.step), None)
-            return {k: v for k, v in found.values.items() if k in EVALUATION} if found else {}
+            return {k: v for k, v in found.values.items() if is_evaluation(k)} if found else {}
         return self._evaluator(self._trainer)
 
     def _metrics(self) -> dict[str, float]:
