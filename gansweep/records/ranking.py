@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gansweep.health.metrics import CFD_RATIO
 from gansweep.records import journal, outcome
 from gansweep.records.journal import Record
-from gansweep.records.layout import TrialFolder
+from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 
 WORST = math.inf
 Point = tuple[int, float]  # step, score
@@ -49,6 +50,12 @@ class Ranking:
     def is_recorded(self, folder: TrialFolder) -> bool:
         """Whether any record of the trial holds the metric."""
         return any(self.metric in record.values for record, _ in journal.read_from(folder.journal, 0))
+
+
+def ranking_of(sweep: SweepFolder) -> Ranking:
+    """By the sweep's objective, as it was last run."""
+    objective = read_json(sweep.plan).get("objective", {"metric": CFD_RATIO, "mode": "min"})
+    return Ranking(objective["metric"], objective["mode"])
 
 
 def score_at(points: Sequence[Point], step: int) -> float:

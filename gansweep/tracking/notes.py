@@ -12,10 +12,12 @@ from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 from gansweep.records import outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import WORST, Ranking
 
 NOTE = "mlflow.note.content"  # Markdown
 BREAK = "  \n"  # a new line of the same paragraph
 LONGEST = 5_000  # characters of a tag, which every store takes
+BEST = 5  # trials that a sweep's note names
 LONGEST_REASON = 250  # with so many, all kinds at once fit in a tag
 
 
@@ -65,8 +67,11 @@ def verdicts_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def of_sweep(name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str]) -> str:
-    """How many ended how, and a table of the trials that failed. links: trial id → where the UI shows its run."""
+def of_sweep(name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str], ranking: Ranking) -> str:
+    """How many ended how, a table of the best trials, and one of those that failed, as many as fit in a tag.
+
+    links: trial id → where the UI shows its run.
+    """
     ended = {trial: ended_as(trial, now) for trial, now in states.items()}
     named = [one.verdict for one in ended.values() if one and one.verdict]
     counts = ", ".join(f"{n} {now}" for now, n in Counter(states.values()).items())
@@ -75,24 +80,34 @@ def of_sweep(name: str, states: Mapping[TrialFolder, str], links: Mapping[str, s
         said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
         note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."
     failed = {trial: one for trial, one in ended.items() if one and (one.kind == "crashed" or _failures(one))}
-    return _with_table(note, name, failed, links)
+    scores = {trial: ranking.final(trial) for trial, one in ended.items() if one and one.kind != "interrupted"}
+    ranked = sorted((score, trial.id, trial) for trial, score in scores.items() if score < WORST)[:BEST]
+    best = {trial: [f"{ranking.value(score):.4g}"] for score, _, trial in ranked}
+    if best:
+        note = _with_table(f"{note}\n\nThe best:", best, [ranking.metric], links, f"`gansweep best {name}`")
+    if failed:
+        reasons = {trial: [*_failure(one)] for trial, one in failed.items()}
+        titles = ["verdict", "since step", "reason"]
+        note = _with_table(f"{note}\n\nThose that failed:", reasons, titles, links, f"`gansweep diagnose {name}`")
+    return note
 
 
-def _with_table(note: str, sweep: str, failed: Mapping[TrialFolder, Outcome], links: Mapping[str, str]) -> str:
-    """As many rows as fit in a tag."""
-    trials = {trial: read_json(trial.trial) for trial in failed}
+def _with_table(
+    note: str, rows: Mapping[TrialFolder, list[str]], titles: Sequence[str], links: Mapping[str, str], command: str
+) -> str:
+    """A row a trial, with its settings before what is said of it; as many as fit in a tag. command: prints all."""
+    trials = {trial: read_json(trial.trial) for trial in rows}
     keys = list(dict.fromkeys(key for trial in trials.values() for key in trial["varied"]))
     seeds = {trial: str(document["config"]["seed"]) for trial, document in trials.items()}
     with_seed = len(set(seeds.values())) > 1
-    titles = ["trial", *(key.rpartition(".")[2] for key in keys), *(["seed"] if with_seed else [])]
-    titles += ["verdict", "since step", "reason"]
-    lines = ["", _row(titles), _row(["---"] * len(titles))] if failed else []
-    for number, (trial, one) in enumerate(failed.items()):
+    heads = ["trial", *(key.rpartition(".")[2] for key in keys), *(["seed"] if with_seed else []), *titles]
+    lines = ["", _row(heads), _row(["---"] * len(heads))]
+    for number, (trial, said) in enumerate(rows.items()):
         link = links.get(trial.id)
         name = f"[{trial.id[:8]}]({link})" if link else trial.id[:8]
         values = [_plain(trials[trial]["varied"].get(key, "")) for key in keys]
-        line = _row([name, *values, *([seeds[trial]] if with_seed else []), *_failure(one)])
-        rest = f"\n\nand {len(failed) - number} more: `gansweep diagnose {sweep}`"
+        line = _row([name, *values, *([seeds[trial]] if with_seed else []), *said])
+        rest = f"\n\nand {len(rows) - number} more: {command}"
         if len("\n".join([note, *lines, line])) + len(rest) > LONGEST:
             return "\n".join([note, *lines]) + rest
         lines.append(line)

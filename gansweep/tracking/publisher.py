@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import ranking_of
 from gansweep.tracking import notes, store
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Publisher:
 
     def _note(self, states: Mapping[TrialFolder, str]) -> str:
         links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
-        return notes.of_sweep(self._folder.name, states, links)
+        return notes.of_sweep(self._folder.name, states, links, ranking_of(self._folder))
 
     def _mark_parent(self, client: MlflowClient, status: str, note: str) -> None:
         client.set_tag(self.parent, notes.NOTE, note)

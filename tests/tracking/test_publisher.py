@@ -425,6 +425,25 @@ def test_the_parent_tells_what_failed(bench: Bench) -> None:
     assert tags(bench, "parent")[NOTE] == ""
 
 
+def test_the_parent_names_the_best_and_links_to_them(bench: Bench) -> None:
+    for number, last in enumerate((7.0, 3.5, 9.0, math.inf, 4.0, 5.0, 6.0)):
+        records = [{"cfd_ratio": 1.0}, {"cfd_ratio": last}]
+        bench.trial(f"t{number}", records, Outcome("completed", STEPS, "", (HEALTHY,)), config={"seed": number})
+    bench.trial("failed", [{"cfd_ratio": 0.5}], Outcome("completed", STEPS, "", (DROPPING,)))
+    bench.trial("asked", [{"cfd_ratio": 0.5}], Outcome("interrupted", 3, "Ctrl-C"))
+    bench.publish()
+    note = tags(bench, "parent")[NOTE]
+    head, best, failed = note.split("\n\nT")
+    assert (best.partition("\n")[0], failed.partition("\n")[0]) == ("he best:", "hose that failed:")
+    rows = table(best)
+    assert [(row["seed"], row["cfd_ratio"]) for row in rows] == [
+        ("1", "3.5"), ("4", "4"), ("5", "5"), ("6", "6"), ("0", "7"),
+    ]  # fmt: skip
+    assert rows[0]["trial"] == f"[t1](#/experiments/{bench.experiment()}/runs/{bench.runs()['t1'].info.run_id})"
+    assert [row["verdict"] for row in table(failed)] == ["**mode dropping**"]
+    assert head.startswith("**9 trials**")
+
+
 def test_the_parents_table_names_seeds_and_is_cut_where_it_is_long(bench: Bench) -> None:
     long = Verdict("dead_generator", 7, f"dead generator since step 7: {'the same image ' * 20}")
     for number in range(20):
