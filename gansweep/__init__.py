@@ -25,6 +25,7 @@ _NAMES = {
     "frechet_distance": "gansweep.health.quality",
     "prepare": "gansweep.gan.data",
     "read_journal": "gansweep.records.journal:read",
+    "read_sweep": "gansweep.report.tables",
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.schedule.reopen",
     "sample": "gansweep.gan.sampling",

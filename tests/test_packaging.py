@@ -21,6 +21,9 @@ def checked(command: Sequence[str | Path], folder: Path) -> str:
     return done.stdout
 
 
+DATA = {"gansweep/plan/template.yaml", "gansweep/report/report.typ", "gansweep/report/accuracy.csv"}
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git tracks or would track."""
@@ -46,7 +49,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tree: Path, wheel: Path) -
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gansweep"}
     modules = {str(path.relative_to(tree)) for path in (tree / "gansweep").rglob("*.py")}
-    assert {name for name in names if name.startswith("gansweep/")} == {*modules, "gansweep/plan/template.yaml"}
+    assert {name for name in names if name.startswith("gansweep/")} == {*modules, *DATA}
 
 
 def test_the_wheel_works_without_the_tree(wheel: Path, tmp_path: Path) -> None:

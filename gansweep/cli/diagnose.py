@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, number, short_key, to_json, verdict_colour
+from gansweep.cli.text import COLOURS, short_key, to_json, verdict_colour
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
-from gansweep.records.layout import Home, read_json
+from gansweep.report.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,12 +45,11 @@ LONGEST_WORD = "(interrupted)"
 @options.json_option
 def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: Path | None, as_json: bool) -> None:
     """Say what is wrong with each trial of SWEEP, since when, and why: finished, running or interrupted."""
-    from gansweep.tracking import reader, store
+    from gansweep.tracking import reader
 
     home = options.home_of(home_path)
     judge = _judge(thresholds)
-    uri = tracking_uri or _recorded_uri(home, sweep) or store.local_uri(home)
-    store.check(uri)
+    uri = reader.where(home, sweep, tracking_uri)
     judged = [(trial, judge.conclude(trial.history)) for trial in reader.trials(home, uri, sweep)]
     _check_judgeable(sweep, judged)
     if as_json:
@@ -65,11 +64,6 @@ def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: 
     console = Console()
     console.print(_table(judged, console.width))
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
-
-
-def _recorded_uri(home: Home, sweep: str) -> str | None:
-    """The store that the sweep was sent to, where its folder is here."""
-    return next((read_json(folder.tracking).get("uri") for folder in home.sweeps() if folder.name == sweep), None)
 
 
 def _judge(file: Path | None) -> Judge:

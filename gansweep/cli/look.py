@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, measured, number, to_json, varied
+from gansweep.cli.text import COLOURS, command_alone, measured, to_json, varied
 from gansweep.health.metrics import STEPS_PER_S
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
+from gansweep.records.layout import Home, TrialFolder, flat, read_json
+from gansweep.report.words import number
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
 
@@ -53,7 +52,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
-        "command": _command_alone(sweep, document),
+        "command": command_alone(sweep, document),
         "folder": str(folder.path),
         "samples": str(samples[-1]) if samples else None,
         "checkpoint": str(checkpoints[-1]) if checkpoints else None,
@@ -134,24 +133,3 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
             click.echo(f"{name:<13} {text}")
     if found["outcome"] == "crashed" and folder.traceback.exists():
         click.echo(f"\n{folder.traceback.read_text().rstrip()}")
-
-
-def _command_alone(sweep: SweepFolder, document: dict[str, Any]) -> str:
-    """The sweep's own file with the search taken out and this trial's values put in, under a name of its own."""
-    settings = {
-        "name": f"{sweep.name[:50]}-{document['id']}",
-        "search": "null",
-        "replicates": "1",
-        "seed": str(document["config"]["seed"]),
-        **{key: _yaml(value) for key, value in document["varied"].items()},
-    }
-    overrides = [*read_json(sweep.plan).get("overrides", []), *(f"{k}={v}" for k, v in settings.items())]
-    return shlex.join(["gansweep", "run", str(sweep.source), *(x for o in overrides for x in ("--set", o))])
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, float) and math.isfinite(value):
-        return repr(value)
-    import json
-
-    return json.dumps(value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gansweep.errors import UserError
-from gansweep.records.layout import Home, SweepFolder, TrialFolder
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, write_atomically
 
 home_option = click.option(
     "--home",
@@ -81,3 +83,26 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
         raise UserError(f"no trial {reference!r}; {hint}")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
     raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
+
+
+def check_output(path: Path, endings: Sequence[str]) -> None:
+    """Raises UserError where nothing could be written there: said before any work."""
+    if path.suffix.lower() not in endings:
+        raise UserError(f"{path}: unknown ending; name a file that ends in {' or '.join(endings)}")
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot be written (Permission denied); name a file elsewhere")
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """All or nothing. Raises UserError where it cannot be written."""
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None

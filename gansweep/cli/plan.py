@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import duration, number, short_key, size, to_json
+from gansweep.cli.text import short_key, size, to_json
+from gansweep.report.words import duration, number
 
 if TYPE_CHECKING:
     from gansweep.schedule.planned import Planned

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import duration, measured, varied
+from gansweep.cli.text import measured, varied
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, write_atomically
+from gansweep.report.words import duration
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Board
@@ -103,6 +104,8 @@ def _run(search: Search, home: Home, uri: str, address: str | None, time_budget:
         background.start()
         board = _train(search, ending, address, uri) if plan.left else None
         sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
+    if board is not None and sent and not ending.signal:
+        _show_overview(home, uri, plan.sweep.name)
     if not sent:
         click.echo(
             f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest",
@@ -112,6 +115,17 @@ def _run(search: Search, home: Home, uri: str, address: str | None, time_budget:
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
     return _report(search.plan, board, ending)
+
+
+def _show_overview(home: Home, uri: str, sweep: str) -> None:
+    """The picture of the whole grid goes to the parent run. A sweep that is trained and sent does not fail over it."""
+    from gansweep.report.make import log_overview
+
+    try:
+        log_overview(home, uri, sweep)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        click.echo(f"no overview in MLflow ({what})", err=True)
 
 
 def _train(search: Search, ending: Ending, address: str | None, uri: str) -> Board:

@@ -11,9 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansweep.cli.text import COLOURS, measured, number, short_key, verdict_colour
+from gansweep.cli.text import COLOURS, measured, short_key, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
+from gansweep.report.words import number
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row

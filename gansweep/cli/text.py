@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gansweep.health.verdict import FAILURES
+from gansweep.plan.alone import alone
+from gansweep.records.layout import SweepFolder, read_json
+from gansweep.report.words import number
 
 # One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
 COLOURS = {
@@ -27,16 +30,6 @@ def verdict_colour(kind: str) -> str:
     if kind in FAILURES:
         return FAILED
     return {"healthy": HEALTHY, "undecided": UNDECIDED}.get(kind, INFORMATION)
-
-
-def number(value: Any) -> str:
-    """As short as is exact for settings: 1e-4, 0.5, 100."""
-    if isinstance(value, float):
-        if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
-            mantissa, exponent = f"{value:.6e}".split("e")
-            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-        return f"{value:g}"
-    return str(value)
 
 
 def measured(value: float | None, digits: int = 3) -> str:
@@ -59,16 +52,6 @@ def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
     return " ".join(parts + ([f"seed={seed}"] if seed is not None else []))
 
 
-def duration(seconds: float) -> str:
-    """47 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def size(count: float) -> str:
     """Bytes in decimal units."""
     for unit in ("B", "kB", "MB"):
@@ -76,6 +59,12 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def command_alone(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
+    """What trains one trial (document: its trial.json) without the rest of its sweep."""
+    overrides, seed = read_json(sweep.plan).get("overrides", []), document["config"]["seed"]
+    return alone(str(sweep.source), sweep.name, document["id"], seed, document["varied"], overrides)
 
 
 def to_json(data: Any) -> str:

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gansweep.cli.tables import trial_table
-from gansweep.cli.text import duration, measured, varied
+from gansweep.cli.text import measured, varied
 from gansweep.health.metrics import LOSS_D, LOSS_G
+from gansweep.report.words import duration
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Board, Row

@@ -42,6 +42,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    except KeyError:
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of gansweep") from None
     except Exception as error:
         raise CheckpointError(f"{path}: damaged ({type(error).__name__}: {error})") from None
     return tensors, meta

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gansweep.gan import checkpoint
+from gansweep.gan import checkpoint, restore
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Settings, Trainer
@@ -214,8 +214,9 @@ class Run:
         if self._saved_step == self.step or not self._trainer.weights_finite():
             return  # of a run that has diverged the last sound checkpoint is kept
         self._journal.sync()
-        meta = {"step": self.step, "position": self._trainer.batches.position}
-        checkpoint.save(self.folder.checkpoint(self.step), self._trainer.state(), meta)
+        trainer = self._trainer
+        meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.settings)}
+        checkpoint.save(self.folder.checkpoint(self.step), trainer.state(), meta)
         points = Ranking(self.schedule.objective, self.schedule.mode).points(self._records)
         checkpoint.keep(self.folder, self.schedule.keep, partial(score_at, points))
         self._saved_step = self.step

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from gansweep.gan.batches import generator as stream
+
 GAP = 2  # pixels between the images of a grid, so that strokes do not run from one into the next
+CHUNK = 64  # images made at once by `draw`
 
 
 @contextmanager
@@ -33,6 +36,16 @@ def sample(generator: nn.Module, z: Tensor) -> NDArray[np.uint8]:
         images = generator(z)
     pixels: NDArray[np.uint8] = images.nan_to_num(-1.0).add(1).mul(127.5).round().clamp(0, 255).byte().cpu().numpy()
     return pixels
+
+
+def draw(generator: nn.Module, latent_dim: int, count: int, seed: int) -> NDArray[np.uint8]:
+    """(count, C, H, W) from fresh noise. Of one seed the first images are the same, however many are drawn.
+
+    Whole chunks are made and the rest cut off: random numbers and sums depend on the size of what is asked for.
+    """
+    rng = stream(seed, "draw")
+    chunks = [sample(generator, torch.randn(CHUNK, latent_dim, generator=rng)) for _ in range(0, count, CHUNK)]
+    return np.concatenate(chunks)[:count]
 
 
 def grid_png(images: NDArray[np.uint8]) -> bytes:

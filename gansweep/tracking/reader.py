@@ -1,29 +1,36 @@
-"""The tracking store → histories. Reads the store alone, so any machine that reaches it can ask."""
+"""The tracking store → what it knows of a sweep. Reads the store alone, so any machine that reaches it can ask."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
-from gansweep.health.history import History
+from gansweep.health.history import History, Series
 from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
-from gansweep.records.layout import Home
-from gansweep.tracking import store
+from gansweep.records.layout import Home, read_json
+from gansweep.tracking import artifacts, bulk, store
+from gansweep.tracking.bulk import Points, Wanted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 METRICS = (*TRAINING, NONFINITE_STEP, *EVALUATION)  # what verdicts are made of
+IMAGES = "images"  # the folder of a run's sample grids
+GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")  # as the publisher names them
 MOST_NAMES = 10  # of sweeps, in a message
-THREADS = 4  # a server answers side by side; SQLite takes as long as with one
+THREADS = 4  # a server answers side by side
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,50 @@ class TrackedTrial:
     history: History
 
 
+@dataclass(frozen=True)
+class TrackedRun:
+    """A trial's run, as it was sent. params, tags: text. metrics: name → points. began_ms: since the epoch."""
+
+    run_id: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, Points]
+    began_ms: int
+    artifact_uri: str
+
+    @property
+    def id(self) -> str:
+        """Of the trial."""
+        return self.tags["gansweep.trial_id"]
+
+    @property
+    def steps(self) -> int:
+        """Its budget."""
+        return int(self.tags["gansweep.steps"])
+
+    def history(self) -> History:
+        """Of METRICS."""
+        recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
+        return History({name: Series(points.steps, points.values) for name, points in recorded.items()}, self.steps)
+
+
+@dataclass(frozen=True)
+class TrackedSweep:
+    """A sweep, as it was sent. parent: tags of its parent run. file: YAML. plan: what plan.json holds. All empty where
+    they are missing.
+
+    runs: of every trial that has begun, in the order in which they did.
+    """
+
+    name: str
+    experiment_id: str
+    parent_run_id: str
+    parent: Mapping[str, str]
+    file: str
+    plan: Mapping[str, Any]
+    runs: Sequence[TrackedRun]
+
+
 def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
     """Every trial of a sweep that has begun, in the order in which they did.
 
@@ -49,12 +100,58 @@ def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
     """
     with _readable(home, uri):
         client = store.client(home, uri)
-        runs = [r for r in store.runs(client, _experiment(client, home, uri, sweep)) if _is_trial(r)]
-        if any("gansweep.steps" not in run.data.tags for run in runs):
-            raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
-        runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
-        with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(lambda run: _trial(client, run), runs))
+        runs = store.runs(client, _experiment(client, home, uri, sweep))
+        return [_trial(run) for run in _tracked(client, uri, sweep, runs, METRICS.__contains__)]
+
+
+def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
+    """All that was recorded of a sweep but the artifacts of its trials. Raises UserError as `trials` does."""
+    with _readable(home, uri):
+        client = store.client(home, uri)
+        experiment = _experiment(client, home, uri, name)
+        runs = store.runs(client, experiment)
+        parent = next((run for run in runs if _is_parent(run)), None)
+        file, plan = (_attached(uri, parent, path) for path in ("sweep.yaml", "plan.json"))
+        return TrackedSweep(
+            name,
+            experiment,
+            parent.info.run_id if parent else "",
+            parent.data.tags if parent else {},
+            file.decode(errors="replace"),
+            json.loads(plan or "{}"),
+            _tracked(client, uri, name, runs, lambda _: True),
+        )
+
+
+def artifact(home: Home, uri: str, run_id: str, path: str) -> bytes | None:
+    """What a file among a run's artifacts holds; None where the store has no such artifact.
+
+    Raises UserError for a store that is not there or cannot be read, unknown runs included.
+    """
+    with _readable(home, uri):
+        return artifacts.content(artifacts.repository(uri, _artifact_uri(home, uri, run_id)), path)
+
+
+def samples(home: Home, uri: str, runs: Sequence[TrackedRun]) -> list[tuple[TrackedRun, int, str]]:
+    """(run, step, path among its artifacts) of every sample grid, by run and step. Raises UserError as `artifact`."""
+    with _readable(home, uri), ThreadPoolExecutor(THREADS) as pool:
+        listed = pool.map(lambda run: artifacts.repository(uri, run.artifact_uri).list_artifacts(IMAGES), runs)
+        found = []
+        for run, files in zip(runs, listed, strict=True):
+            grids = [(GRID.fullmatch(file.path), file.path) for file in files]
+            # Of a step that was sent twice, which a copied folder does, the newest: the last by name.
+            steps = {int(match["step"]): path for match, path in sorted(grids, key=itemgetter(1)) if match}
+            found += [(run, step, path) for step, path in sorted(steps.items())]
+        return found
+
+
+def where(home: Home, sweep: str, given: str | None) -> str:
+    """URI of the store to be asked for a sweep: the one given, else where the sweep was sent if its folder is here,
+    else the home's own. Raises UserError for a server that does not answer, and for a URI that is no tracking store."""
+    recorded = (read_json(folder.tracking).get("uri") for folder in home.sweeps() if folder.name == sweep)
+    uri: str = given or next(recorded, None) or store.local_uri(home)
+    store.check(uri)
+    return uri
 
 
 @contextmanager
@@ -69,7 +166,7 @@ def _readable(home: Home, uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{_name(home, uri)}: the tracking store cannot be read ({what})") from error
 
@@ -94,21 +191,42 @@ def _is_trial(run: Run) -> bool:
     return "gansweep.trial_id" in run.data.tags
 
 
-def _trial(client: MlflowClient, run: Run) -> TrackedTrial:
-    tags, steps = run.data.tags, int(run.data.tags["gansweep.steps"])
-    return TrackedTrial(
-        tags["gansweep.trial_id"],
-        run.info.run_id,
-        json.loads(tags["gansweep.varied"]),
-        int(tags["gansweep.seed"]),
-        steps,
-        tags["gansweep.outcome"],
-        _history(client, run, steps),
-    )
+def _is_parent(run: Run) -> bool:
+    return "gansweep.sweep" in run.data.tags and not _is_trial(run)
 
 
-def _history(client: MlflowClient, run: Run, steps: int) -> History:
-    recorded = [name for name in METRICS if name in run.data.metrics]
-    points = [point for name in recorded for point in client.get_metric_history(run.info.run_id, name)]
-    points.sort(key=lambda point: (point.step, point.timestamp))
-    return History.of(((point.step, {point.key: point.value}) for point in points), steps)
+def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wanted: Wanted) -> list[TrackedRun]:
+    """Those of trials, in the order in which they began."""
+    runs = [run for run in runs if _is_trial(run)]
+    if any("gansweep.steps" not in run.data.tags for run in runs):
+        raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
+    runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
+    metrics = bulk.read(client, uri, runs, wanted)
+    return [
+        TrackedRun(
+            run.info.run_id,
+            run.data.params,
+            run.data.tags,
+            metrics[run.info.run_id],
+            run.info.start_time,
+            run.info.artifact_uri,
+        )
+        for run in runs
+    ]
+
+
+def _trial(run: TrackedRun) -> TrackedTrial:
+    tags = run.tags
+    varied, seed = json.loads(tags["gansweep.varied"]), int(tags["gansweep.seed"])
+    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, tags["gansweep.outcome"], run.history())
+
+
+@lru_cache(4096)
+def _artifact_uri(home: Home, uri: str, run_id: str) -> str:
+    """It never changes, and many artifacts of a run may be asked for."""
+    return str(store.client(home, uri).get_run(run_id).info.artifact_uri)
+
+
+def _attached(uri: str, run: Run | None, path: str) -> bytes:
+    """Empty where there is nothing."""
+    return (artifacts.content(artifacts.repository(uri, run.info.artifact_uri), path) if run else None) or b""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gansweep.gan.sampling import GAP, evaluating, grid_png, sample
+from gansweep.gan.sampling import CHUNK, GAP, draw, evaluating, grid_png, sample
 from gansweep.gan.training import Trainer
 
 
@@ -36,6 +36,28 @@ def test_training_mode_comes_back_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), evaluating(network):
         print(1 / int(network.training))
     assert network.training
+
+
+@pytest.mark.parametrize("count", [1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
+def test_draws_the_same_first_images_however_many_are_asked_for(
+    make_trainer: Callable[..., Trainer], count: int
+) -> None:
+    trainer = make_trainer()
+    trainer.train_step()
+    many, before = draw(trainer.generator, 5, 3 * CHUNK - 7, seed=1), torch.get_rng_state()
+    images = draw(trainer.generator, 5, count, seed=1)
+    assert (images.shape, many.shape) == ((count, 1, 16, 16), (3 * CHUNK - 7, 1, 16, 16))
+    np.testing.assert_array_equal(images, many[:count])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_draws_by_its_seed_from_standard_normal_noise() -> None:
+    drawn = [draw(nn.Unflatten(1, (1, 1, 30)), 30, 500, seed) for seed in (0, 1, 0)]
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+    assert (drawn[0] != drawn[1]).mean() > 0.5
+    assert len(np.unique(drawn[0].reshape(500, 30), axis=0)) == 500  # chunks go on in the stream
+    below = (drawn[0] == 0).mean(), (drawn[0] == 255).mean()  # P(z < -1), but for rounding; the same above 1
+    np.testing.assert_allclose(below, (0.159, 0.159), atol=0.01)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from bench import STEPS, Bench, append, losses, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlflow import MlflowClient
 
 from gansweep.errors import UserError
+from gansweep.gan.sampling import grid_png
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
 from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
 from gansweep.records import journal, lock
-from gansweep.records.layout import Home, TrialFolder, read_json, write_json
+from gansweep.records.layout import Home, TrialFolder, read_json, write_atomically, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.tracking import reader, store
 from gansweep.tracking.reader import METRICS, TrackedTrial
@@ -61,19 +64,10 @@ def test_a_trial_comes_back_as_it_was_sent(bench: Bench) -> None:
         assert list(series) == list(journalled(trial)[name])
 
 
-def test_only_what_detectors_use_is_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0, "d_auc": 0.5}])
+def test_only_what_detectors_use_is_read(bench: Bench) -> None:
+    bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0, "d_auc": 0.5, "class_share/0": 1.0}])
     bench.publish()
-    asked: list[str] = []
-    original = MlflowClient.get_metric_history
-
-    def spy(self: MlflowClient, run_id: str, key: str) -> Any:
-        asked.append(key)
-        return original(self, run_id, key)
-
-    monkeypatch.setattr(MlflowClient, "get_metric_history", spy)
-    read(bench)
-    assert sorted(asked) == ["d_auc", "loss_d"]
+    assert {*read(bench)["a"].history.series} == {"d_auc", "loss_d"}
     assert set(METRICS) == {*TRAINING, *EVALUATION, NONFINITE_STEP}
 
 
@@ -204,16 +198,16 @@ def test_a_file_that_is_no_store(tmp_path: Path) -> None:
     assert "\n" not in found
 
 
-def test_a_store_that_goes_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_of_another_make(bench: Bench, tmp_path: Path) -> None:
     bench.trial("a", losses(1))
     bench.publish()
-
-    def gone(*_: object) -> None:
-        raise ConnectionError("refused\nby the host")
-
-    monkeypatch.setattr(MlflowClient, "get_metric_history", gone)
-    found = problem(bench.home, bench.uri, bench.folder.name)
-    assert found == f"{bench.home.path}: the tracking store cannot be read (refused)"
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(bench.home.database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        target.execute("ALTER TABLE metrics RENAME COLUMN is_nan TO nan")
+    uri = f"sqlite:///{copy}"
+    found = problem(bench.home, uri, bench.folder.name)
+    assert found == f"{uri}: the tracking store cannot be read (no such column: is_nan)"
 
 
 def test_what_an_older_version_sent_is_to_be_completed(bench: Bench) -> None:
@@ -228,3 +222,70 @@ def test_what_an_older_version_sent_is_to_be_completed(bench: Bench) -> None:
     )
     bench.publish()
     assert read(bench)["a"].steps == STEPS
+
+
+def test_a_sweep_comes_with_what_was_run(bench: Bench) -> None:
+    trial = bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0}], Outcome("completed", STEPS))
+    made = bench.publish()
+    found = reader.sweep(bench.home, bench.uri, bench.folder.name)
+    assert (found.name, found.experiment_id) == (bench.folder.name, bench.experiment())
+    assert (found.parent_run_id, found.parent["gansweep.machine"]) == (made.parent, "a bench")
+    assert (found.file, found.plan) == (bench.folder.source.read_text(), {"trials": ["a"]})
+    (run,) = found.runs
+    assert (run.id, run.steps, run.params["training.learning_rate"]) == ("a", STEPS, "0.0001")
+    assert {*run.metrics} == {"loss_d", "steps_per_s"}
+    assert run.began_ms == int(1000 * min(journal.read(trial.journal)[0].time, trial.lock.stat().st_mtime))
+
+
+def test_a_sweep_of_others_comes_without(bench: Bench) -> None:
+    bench.client.create_run(bench.client.create_experiment(bench.folder.name))
+    found = reader.sweep(bench.home, bench.uri, bench.folder.name)
+    assert (found.parent_run_id, found.parent, found.file, found.plan, found.runs) == ("", {}, "", {}, [])
+
+
+def test_sample_grids_are_found_and_read(bench: Bench) -> None:
+    trial = bench.trial("a", losses(1))
+    grids = {step: grid_png(np.full((4, 1, 8, 8), step, np.uint8)) for step in (100, 20)}
+    for step, grid in grids.items():
+        write_atomically(trial.sample(step), grid)
+    bench.trial("none", losses(1))
+    bench.publish()
+    runs = reader.sweep(bench.home, bench.uri, bench.folder.name).runs
+    found = reader.samples(bench.home, bench.uri, runs)
+    assert [(run.id, step) for run, step, _ in found] == [("a", 20), ("a", 100)]
+    for run, step, path in found:
+        assert reader.artifact(bench.home, bench.uri, run.run_id, path) == grids[step]
+
+
+def test_a_grid_that_was_sent_twice_counts_once(bench: Bench) -> None:
+    trial = bench.trial("a", losses(1))
+    for moment in (1_700_000_000, 1_700_000_100):  # of the file: a copied home has others
+        write_atomically(trial.sample(20), grid_png(np.full((4, 1, 8, 8), moment % 200, np.uint8)))
+        os.utime(trial.sample(20), (moment, moment))
+        trial.published.unlink(missing_ok=True)
+        bench.publish()
+    runs = reader.sweep(bench.home, bench.uri, bench.folder.name).runs
+    ((_, step, path),) = reader.samples(bench.home, bench.uri, runs)
+    assert (step, reader.artifact(bench.home, bench.uri, runs[0].run_id, path)) == (20, trial.sample(20).read_bytes())
+
+
+def test_artifacts_that_are_not_there(bench: Bench, tmp_path: Path) -> None:
+    bench.trial("a", losses(1))
+    bench.publish()
+    run = bench.runs()["a"].info.run_id
+    for path in ("images/gone.png", "gone", "."):
+        assert reader.artifact(bench.home, bench.uri, run, path) is None
+    with pytest.raises(UserError, match=r"the tracking store cannot be read \(Run with id=nobody not found\)"):
+        reader.artifact(bench.home, bench.uri, "nobody", "a")
+    with pytest.raises(UserError, match="nothing recorded here yet"):
+        reader.artifact(Home(tmp_path), f"sqlite:///{tmp_path}/gone.db", run, "a")
+
+
+def test_the_store_that_a_sweep_was_sent_to_is_asked(bench: Bench) -> None:
+    elsewhere, name = f"sqlite:///{bench.home.path}/elsewhere.db", bench.folder.name
+    assert reader.where(bench.home, name, None) == bench.uri
+    write_json(bench.folder.tracking, {"uri": elsewhere})
+    assert reader.where(bench.home, name, None) == elsewhere
+    assert reader.where(bench.home, name, bench.uri) == bench.uri
+    with pytest.raises(UserError, match=r"^--tracking-uri http://127\.0\.0\.1:9: no MLflow server answers"):
+        reader.where(bench.home, name, "http://127.0.0.1:9")

@@ -1,0 +1,65 @@
+"""`gansweep export`: a sweep's tables as CSV files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+import click
+
+from gansweep.cli import options
+from gansweep.errors import UserError
+from gansweep.records.layout import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLES = ("sweeps", "trials", "histories", "evaluations", "verdicts", "samples")
+NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists: JSON in a file
+
+
+@click.command()
+@click.argument("sweeps", metavar="SWEEP...", nargs=-1, required=True)
+@click.option(
+    "--csv",
+    "folder",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write to; made where it is missing.",
+)
+@options.home_option
+@options.uri_option
+def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri: str | None) -> None:
+    """Write the tables of each SWEEP as CSV files: sweeps, trials, histories, evaluations, verdicts and samples."""
+    _check_writable(folder)
+    from gansweep.report.tables import read_sweep
+
+    tables = read_sweep(*sweeps, home=home_path, tracking_uri=tracking_uri)
+    for name in TABLES:
+        table: pd.DataFrame = getattr(tables, name)
+        path = folder / f"{name}.csv"
+        try:
+            write_atomically(path, _csv(table).encode())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+        click.echo(f"{path}: {len(table):,} row{'' if len(table) == 1 else 's'}", err=True)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises UserError where no file can be made in a folder, or in what is there of its path."""
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise UserError(f"--csv {folder}: cannot be written ({error.strerror}); name another folder") from error
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """Nested values as JSON. NaN and what is missing are empty cells."""
+    plain = table.assign(**{name: table[name].map(json.dumps) for name in NESTED if name in table})
+    text: str = plain.to_csv(index=False)
+    return text

@@ -1,0 +1,35 @@
+"""`gansweep report`: sweeps explained in a PDF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gansweep.cli import options
+
+
+@click.command()
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...")
+@click.option(
+    "-o", "--output", default="report.pdf", show_default=True, type=click.Path(path_type=Path), help="The PDF to write."
+)
+@click.option("--log", "to_mlflow", is_flag=True, help="Add the PDF to the sweep's parent run in MLflow as well.")
+@click.option("--verbose", is_flag=True, help="Say where the time goes.")
+@options.home_option
+@options.uri_option
+def report(
+    sweeps: tuple[str, ...], output: Path, to_mlflow: bool, verbose: bool, home_path: Path, tracking_uri: str | None
+) -> None:
+    """Explain each SWEEP to someone who was not there: what was tried, what worked, what failed and why, and how sure
+    that is. Finished, running or interrupted; several are compared by name."""
+    options.check_output(output, (".pdf",))
+
+    def timing(what: str, seconds: float) -> None:
+        if verbose:
+            click.echo(f"{what:<20} {seconds:5.1f} s", err=True)
+
+    from gansweep.report.make import make
+
+    make(sweeps, output, options.home_of(home_path), tracking_uri, timing, to_mlflow=to_mlflow)
+    click.echo(f"wrote {output}", err=True)

@@ -1,0 +1,268 @@
+"""`gansweep best` and `compare`: trials beside each other, read from their folders alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import COLOURS, command_alone, measured, short_key, to_json, varied, verdict_colour
+from gansweep.errors import UserError
+from gansweep.health import metrics as m
+from gansweep.health.verdict import FAILURES, title
+from gansweep.records import journal, outcome
+from gansweep.records.layout import SweepFolder, TrialFolder, flat, read_json
+from gansweep.records.ranking import WORST, Ranking, ranking_of
+from gansweep.report.words import duration, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+ENDED = ("completed", "stopped", "crashed")
+SHOWN = (*m.EVALUATION, *m.TRAINING, m.VALIDATION_LOSS_D, m.VALIDATION_LOSS_G, m.NONFINITE_STEP)
+# The metrics of which less, or more, is better without an if or a but.
+BETTER: dict[str, Callable[[Sequence[float]], float]] = {
+    m.CFD_RATIO: min,
+    m.COVERAGE: max,
+    m.CLASSES_MISSING: min,
+    m.LABEL_KL: min,
+}
+
+
+@click.command()
+@click.argument("sweep")
+@click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="How many trials to list.")
+@options.home_option
+@options.json_option
+def best(sweep: str, count: int, home_path: Path, as_json: bool) -> None:
+    """Name the best trial of SWEEP by its objective, and its runners-up: those that ended without a failure verdict."""
+    folder = options.find_sweep(options.home_of(home_path), sweep)
+    ranking = ranking_of(folder)
+    ranked, left_out = _ranked(folder, ranking)
+    if as_json:
+        objective = {"metric": ranking.metric, "mode": ranking.mode}
+        counts = {"ranked": len(ranked), **left_out}
+        click.echo(to_json({"sweep": sweep, "objective": objective, **counts, "trials": ranked[:count]}))
+        return
+    if ranked:
+        _print_whole(_best_table(ranked[:count], ranking.metric))
+        _print_best(ranked[0])
+    says = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial has ended well"]
+    says += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
+    click.echo(f"{sweep}: {', '.join(says)}", err=True)
+
+
+@click.command()
+@click.argument("trials", nargs=-1, required=True, metavar="TRIAL TRIAL...")
+@options.home_option
+@options.json_option
+def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
+    """Say how trials differ: the settings that are not the same, and what came of them."""
+    if len(trials) < 2:
+        raise click.UsageError("name two trials or more: gansweep compare TRIAL TRIAL")
+    home = options.home_of(home_path)
+    found = [options.find_trial(home, reference) for reference in trials]
+    repeated = [f"{s.name}/{t.id}" for (s, t), times in Counter(found).items() if times > 1]
+    if repeated:
+        raise UserError(f"{repeated[0]}: named twice; name trials that differ")
+    facts = [_facts(sweep, folder) for sweep, folder in found]
+    settings = _differing([fact.pop("settings") for fact in facts])
+    metrics = [fact.pop("metrics") for fact in facts]
+    same_data = len({fact["data_fingerprint"] for fact in facts}) == 1
+    names = [name for name in SHOWN if any(name in values for values in metrics)]
+    results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in m.QUALITY}
+    if as_json:
+        shown = [{**fact, "settings": _nth(settings, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
+        click.echo(to_json({"same_data": same_data, "trials": shown}))
+        return
+    _print_whole(_comparison(facts, settings, results))
+    if not settings:
+        click.echo("no setting differs", err=True)
+    if not same_data:
+        click.echo("their data differ: the quality of samples is not compared", err=True)
+
+
+def _ranked(sweep: SweepFolder, ranking: Ranking) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Trials that ended well, best first; and how many were left out, why."""
+    trials = [(folder, read_json(folder.trial), outcome.summary(folder)) for folder in sweep.planned()]
+    left_out = {"failed": 0, "without_a_value": 0, "not_ended": read_json(sweep.plan).get("to_come", 0)}
+    scores: dict[str, float] = {}
+    for folder, _, summary in trials:
+        if summary["outcome"] not in ENDED:
+            left_out["not_ended"] += 1
+        elif summary["outcome"] == "crashed" or summary["verdict"] in FAILURES:
+            left_out["failed"] += 1
+        elif (score := ranking.final(folder)) == WORST:
+            left_out["without_a_value"] += 1
+        else:
+            scores[folder.id] = score
+    seeds: dict[str, list[str]] = {}
+    for folder, document, _ in trials:
+        seeds.setdefault(_configuration(document), []).append(folder.id)
+    well = sorted((trial for trial in trials if trial[0].id in scores), key=lambda trial: scores[trial[0].id])
+    ranked = []
+    for rank, (folder, document, summary) in enumerate(well, 1):
+        ids = seeds[_configuration(document)]
+        samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
+        ranked.append(
+            {
+                "rank": rank,
+                **{key: summary[key] for key in ("id", "varied", "seed")},
+                "quality": ranking.value(scores[folder.id]),
+                **_over_seeds(len(ids), [ranking.value(scores[i]) for i in ids if i in scores]),
+                **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
+                "checkpoint": str(checkpoints[-1]) if checkpoints else None,
+                "samples": str(samples[-1]) if samples else None,
+                "command": command_alone(sweep, document),
+            }
+        )
+    return ranked, left_out
+
+
+def _configuration(document: Mapping[str, Any]) -> str:
+    """The same for trials that differ in nothing but the seed."""
+    return json.dumps({**document["config"], "seed": None}, sort_keys=True)
+
+
+def _over_seeds(seeds: int, values: list[float]) -> dict[str, Any]:
+    """values: of the seeds that ended well. No mean of a single one, nor a geometric one of numbers below 0."""
+    mean = statistics.geometric_mean(values) if len(values) > 1 and min(values) > 0 else None
+    return {"seeds": seeds, "seeds_ranked": len(values), "seeds_mean": mean}
+
+
+def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
+    """A row a trial."""
+    from rich.text import Text
+
+    from gansweep.cli.tables import plain_table
+
+    keys = list(dict.fromkeys(key for trial in ranked for key in trial["varied"]))
+    replicated = any(trial["seeds"] > 1 for trial in ranked)
+    table = plain_table()
+    headings = ["rank", "trial", *map(short_key, keys), "seed", metric, *(["over seeds"] if replicated else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True, style="bright_black" if heading == "trial" else "")
+    table.add_column("outcome")
+    table.add_column("verdict")
+    for trial in ranked:
+        mean = f"{measured(trial['seeds_mean'])} ({trial['seeds_ranked']} of {trial['seeds']})"
+        table.add_row(
+            str(trial["rank"]),
+            trial["id"][:8],
+            *(number(trial["varied"].get(key, "")) for key in keys),
+            str(trial["seed"]),
+            measured(trial["quality"]),
+            *([mean] if replicated else []),
+            Text(trial["outcome"], COLOURS[trial["outcome"]]),
+            _verdicts([trial["verdict"]] if trial["verdict"] else []),
+        )
+    return table
+
+
+def _print_best(trial: Mapping[str, Any]) -> None:
+    rows = [
+        ("best", f"{trial['id']}  {varied(trial['varied'], trial['seed'])}"),
+        ("step", f"{trial['step']:,} of {trial['steps_total']:,}"),
+        ("samples", trial["samples"]),
+        ("checkpoint", trial["checkpoint"]),
+        ("run it alone", trial["command"]),
+    ]
+    for name, text in rows:
+        if text:
+            click.echo(f"{name:<13} {text}")
+
+
+def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
+    """One trial: where it stands, its settings by dotted key, and the newest value of every metric."""
+    document, summary, ended = read_json(folder.trial), outcome.summary(folder), outcome.read(folder)
+    records = journal.read(folder.journal)
+    speeds = [r.values[m.STEPS_PER_S] for r in records if m.STEPS_PER_S in r.values]
+    data = document["data"]["fingerprint"]
+    return {
+        "sweep": sweep.name,
+        **{key: summary[key] for key in ("id", "outcome", "reason", "step", "steps_total")},
+        "verdicts": [v.kind for v in ended.verdicts] if ended and summary["verdict"] else [],
+        "wall_s": records[-1].time - records[0].time if records else None,
+        "steps_per_s": statistics.median(speeds) if speeds else None,
+        "data_fingerprint": data,
+        "settings": {
+            **flat(document["config"]),
+            "data fingerprint": data,
+            "training version": document.get("training_version"),
+        },
+        "metrics": {name: value for record in records for name, value in record.values.items()},
+    }
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Key → its value in each trial (None where it is not set), for the keys that are not the same everywhere."""
+    keys = dict.fromkeys(key for of_one in settings for key in of_one)
+    rows = {key: [of_one.get(key) for of_one in settings] for key in keys}
+    return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
+
+
+def _nth(rows: Mapping[str, Sequence[Any]], i: int) -> dict[str, Any]:
+    """One trial's part of the rows."""
+    return {key: values[i] for key, values in rows.items()}
+
+
+def _comparison(
+    facts: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Sequence[Any]],
+    results: Mapping[str, Sequence[float | None]],
+) -> Table:
+    """A column a trial, a row a quantity."""
+    from rich.text import Text
+
+    from gansweep.cli.tables import plain_table
+
+    table = plain_table()
+    table.add_column("", no_wrap=True)
+    several = len({fact["sweep"] for fact in facts}) > 1
+    for fact in facts:
+        table.add_column(f"{fact['sweep']}\n{fact['id'][:8]}" if several else fact["id"][:8], justify="right")
+    for key, values in settings.items():
+        table.add_row(key, *("–" if value is None else number(value) for value in values))
+    table.add_section()
+    table.add_row("outcome", *(Text(fact["outcome"], COLOURS[fact["outcome"]]) for fact in facts))
+    table.add_row("verdicts", *(_verdicts(fact["verdicts"]) for fact in facts))
+    table.add_row("step", *(f"{fact['step']:,} of {fact['steps_total']:,}" for fact in facts))
+    table.add_row("wall time", *("–" if fact["wall_s"] is None else duration(fact["wall_s"]) for fact in facts))
+    table.add_row("steps/s", *(measured(fact["steps_per_s"]) for fact in facts))
+    table.add_section()
+    for name, values in results.items():
+        best = _best_of(name, values)
+        cells = (Text(measured(value), "bold" if value == best else "") for value in values)
+        table.add_row(name, *cells)
+    return table
+
+
+def _print_whole(table: Table) -> None:
+    """As wide as it must be: a number that is cut off is worse than a line that is broken."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console()
+    needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    Console(width=max(console.width, needed)).print(table)
+
+
+def _best_of(metric: str, values: Sequence[float | None]) -> float | None:
+    """The better value, where the metric has a direction and not all values are the same."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    return BETTER[metric](finite) if metric in BETTER and finite and len(set(values)) > 1 else None
+
+
+def _verdicts(kinds: Sequence[str]) -> Text:
+    """Under each other."""
+    from rich.text import Text
+
+    return Text("\n").join(Text(title(kind), verdict_colour(kind)) for kind in kinds)

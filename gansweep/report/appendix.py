@@ -1,0 +1,79 @@
+"""The appendix: every trial, how to run it alone, the sweep files, and what they ran on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from gansweep.health.verdict import title
+from gansweep.report import choose
+from gansweep.report.study import Cell, Study, head, paragraphs, section, table, trial_cell, verdict_cell
+from gansweep.report.words import listed, measured
+
+
+def appendix(study: Study) -> list[dict[str, Any]]:
+    """Its heading and sections."""
+    trials = [trial for _, trial in choose.by_rank(study.trials).iterrows()]
+    found = study.tables.verdicts.sort_values("place")
+    kinds = {key: list(group["kind"]) for key, group in found.groupby(["sweep", "trial"], sort=False)}
+    heads = [
+        *(head("trial"), head("rank", right=True), *study.columns(), head("seed", right=True), head("outcome")),
+        *(head("verdict"), head("also", wide=True), head("step", right=True), head(study.called, right=True)),
+        *(head(name, right=True) for name in study.final_names),
+    ]
+    rows = [_row(study, trial, kinds.get((trial["sweep"], trial["trial"]), [])) for trial in trials]
+    commands = [[trial_cell(trial), {"text": study.command(trial), "mono": True}] for trial in trials]
+    alone = table([head("trial"), head("command", wide=True)], commands)
+    return [
+        section("Appendix", new_page=True),
+        section("Every trial", table(heads, rows), level=2),
+        *(_sweep_file(study, sweep) for _, sweep in study.tables.sweeps.iterrows()),
+        section(
+            "How to run one alone", paragraphs("With the sweep file under the name in the command:"), alone, level=2
+        ),
+    ]
+
+
+def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
+    """kinds: of all its verdicts, by precedence."""
+    return [
+        {"text": trial["trial"], "label": str(trial_cell(trial)["to"])},
+        "" if pd.isna(trial["rank"]) else str(trial["rank"]),
+        *study.cells(trial),
+        str(trial["seed"]),
+        str(trial["outcome"]),
+        verdict_cell(trial),
+        ", ".join(title(kind) for kind in kinds[1:]),
+        f"{trial['step']:,}",
+        measured(trial["quality"]),
+        *study.finals(trial),
+    ]
+
+
+def _sweep_file(study: Study, sweep: pd.Series) -> dict[str, Any]:
+    text = {"kind": "code", "text": sweep["file"].rstrip(), "lang": "yaml"}
+    name = f"The sweep file of {sweep['sweep']}"
+    return section(name, text, paragraphs(_ran_on(study, sweep)), level=2, label=f"file-{sweep['sweep']}")
+
+
+def _ran_on(study: Study, sweep: pd.Series) -> str:
+    """Call, machine, versions, commit, data, and how good the classifier is that judges samples."""
+    versions = [
+        f"{name.removeprefix('version.')} {sweep[name]}"
+        for name in sweep.index
+        if name.startswith("version.") and sweep[name]
+    ]
+    trials = study.trials[study.trials["sweep"] == sweep["sweep"]]
+    accuracy = trials["evaluator_accuracy"].dropna()
+    parts = [
+        f"Called as {sweep['command']}" if sweep["command"] else "",
+        sweep["machine"],
+        ", ".join(versions),
+        f"commit {sweep['commit'][:12]}" if sweep["commit"] else "",
+        f"data {listed(sorted(set(trials['data_fingerprint'])))}",
+        f"the classifier that judges samples names {accuracy.iloc[0]:.1%} of unseen real images rightly"
+        if len(accuracy)
+        else "",
+    ]
+    return "; ".join(part for part in parts if part) + "."

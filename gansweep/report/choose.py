@@ -1,0 +1,46 @@
+"""Which trials a report shows in detail: the best, some of every kind of failure, and the median; tables have all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gansweep.health.verdict import FAILURES
+
+MOST = 24  # trials in detail
+BEST = 5
+CASES = 4  # of a kind of failure, on its page
+
+
+def in_detail(trials: pd.DataFrame) -> pd.DataFrame:
+    """At most MOST rows of trials, ranked ones first, failed ones by kind after them."""
+    ordered = by_rank(trials)
+    if len(ordered) <= MOST:
+        return ordered
+    ranked, failed = ordered[ordered["rank"].notna()], ordered[ordered["failed"]]
+    chosen = [*ranked.index[:BEST], *ranked.index[len(ranked) // 2 : len(ranked) // 2 + 2]]
+    chosen += [index for kind in failing_kinds(failed) for index in cases(failed, kind).index[:2]]
+    chosen = list(dict.fromkeys(chosen))[:MOST]
+    return ordered.loc[[index for index in ordered.index if index in chosen]]
+
+
+def by_rank(trials: pd.DataFrame) -> pd.DataFrame:
+    """The best first; trials without a rank behind them, failed ones last, by kind."""
+    kinds = [*FAILURES, "crashed"]
+    kind = trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
+    place = kind.map({name: number for number, name in enumerate(kinds)}).fillna(-1)
+    keys = trials.assign(_failed=trials["failed"], _rank=trials["rank"].astype(float).fillna(np.inf), _kind=place)
+    order = keys.sort_values(["_failed", "_rank", "_kind", "sweep", "trial"], kind="stable").index
+    return trials.loc[order]
+
+
+def failing_kinds(trials: pd.DataFrame) -> list[str]:
+    """Kinds that name at least one trial, by precedence."""
+    named = set(trials["verdict"])
+    return [kind for kind in FAILURES if kind in named]
+
+
+def cases(trials: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """The trials that a kind names, those that fail longest first."""
+    found = trials[trials["verdict"] == kind]
+    return found.sort_values(["since_step", "trial"], kind="stable")

@@ -1,0 +1,58 @@
+"""Trials that differ in nothing but the seed, as one row: seeds are replicates."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from gansweep.report.statistics import Interval, best_of, mean_over_seeds
+
+Mode = Literal["min", "max"]
+KEY = ["sweep", "configuration"]
+
+
+def configurations(trials: pd.DataFrame, *, log: bool, mode: Mode) -> pd.DataFrame:
+    """A row a configuration, the best first.
+
+    Columns: sweep, configuration, trials, failed (of them), steps (all together), quality (an Interval over its seeds,
+    failed ones included as far as they have a finite quality), estimate, low, high (of it), place (1 = best among those
+    of which not every trial failed; <NA> for the others), may_be_best (<NA> where no setting has two seeds),
+    behind_low, behind_high (of its distance to the best other: `best_of`, whose spread is pooled over all of them).
+    """
+    rows = [_row(key, group, log) for key, group in trials.groupby(KEY, sort=False)]
+    found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "steps", "quality", "values"])
+    found["estimate"] = [q.estimate for q in found["quality"]]
+    found["low"] = [q.low for q in found["quality"]]
+    found["high"] = [q.high for q in found["quality"]]
+    able = (found["failed"] < found["trials"]) & np.isfinite(found["estimate"].astype(float))
+    order = found.assign(unable=~able).sort_values(
+        ["unable", "estimate"], ascending=[True, mode == "min"], kind="stable"
+    )
+    places = pd.array(range(1, len(order) + 1), dtype="Int64")
+    order["place"] = places
+    order.loc[order["unable"], "place"] = pd.NA
+    found = order.drop(columns="unable").reset_index(drop=True)
+    return _compared(found, log, mode).drop(columns="values")
+
+
+def _row(key: Any, group: pd.DataFrame, log: bool) -> tuple[Any, ...]:
+    values = group["quality"].to_numpy(float)
+    finite = values[np.isfinite(values)]
+    quality = mean_over_seeds(finite, log=log) if len(finite) else Interval(np.nan, np.nan, np.nan, 0)
+    return (*key, len(group), int(group["failed"].sum()), int(group["step"].sum()), quality, finite)
+
+
+def _compared(found: pd.DataFrame, log: bool, mode: Mode) -> pd.DataFrame:
+    """With Hsu's comparison to the best, among those that have a place."""
+    able = found[found["place"].notna()]
+    found = found.assign(
+        may_be_best=pd.array([pd.NA] * len(found), dtype="boolean"), behind_low=np.nan, behind_high=np.nan
+    )
+    if len(able) < 2:
+        return found
+    compared = best_of(dict(zip(able.index, able["values"], strict=True)), mode=mode, log=log).set_index("group")
+    for column, source in (("may_be_best", "may_be_best"), ("behind_low", "low"), ("behind_high", "high")):
+        found.loc[compared.index, column] = compared[source]
+    return found

@@ -1,0 +1,262 @@
+"""Figures over steps: losses and quality of many trials on shared axes, and the evidence for a failure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gansweep.health import metrics as m
+from gansweep.health.verdict import title
+from gansweep.report.palette import GREY, INK, PALE, colour
+from gansweep.report.style import WIDTH, canvas, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 4
+LOSSES = (
+    (m.LOSS_D, INK, "-"),
+    (m.LOSS_G, "#999999", "-"),
+    (m.VALIDATION_LOSS_D, INK, ":"),
+    (m.VALIDATION_LOSS_G, "#999999", ":"),
+)
+WORDS = {
+    m.LOSS_D: "loss D",
+    m.LOSS_G: "loss G",
+    m.VALIDATION_LOSS_D: "loss D, validation",
+    m.VALIDATION_LOSS_G: "loss G, validation",
+}
+
+
+class Series:
+    """Metrics of trials by (sweep, trial), found quickly."""
+
+    def __init__(self, histories: pd.DataFrame, evaluations: pd.DataFrame) -> None:
+        self._training = dict(tuple(histories.groupby(["sweep", "trial", "metric"], sort=False)))
+        self._all = evaluations
+        self._evaluations = dict(tuple(evaluations.groupby(["sweep", "trial"], sort=False)))
+
+    def training(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, values), empty where there are none."""
+        found = self._training.get((*key, metric))
+        return _columns(found, "value")
+
+    def evaluation(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(steps, values), empty where there are none."""
+        return _columns(self._evaluations.get(key), metric)
+
+    def objective(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of evaluations or of training, whichever records it."""
+        found = self.evaluation(key, metric)
+        return found if len(found[0]) else self.training(key, metric)
+
+    def span(self, metric: str) -> tuple[float, float] | None:
+        """The least and the greatest value of all trials' evaluations; None where there is none."""
+        values = self._all[metric].to_numpy(float) if metric in self._all else np.empty(0)
+        finite = values[np.isfinite(values)]
+        return (float(finite.min()), float(finite.max())) if len(finite) else None
+
+    def shares(self, key: tuple[str, str]) -> dict[str, float]:
+        """Class → its share at the last evaluation; empty without classes."""
+        found = self._evaluations.get(key)
+        if found is None or found.empty:
+            return {}
+        last = found.iloc[-1]
+        names = [name for name in found.columns if name.startswith(m.CLASS_SHARE)]
+        return {name.removeprefix(m.CLASS_SHARE): float(last[name]) for name in names if not math.isnan(last[name])}
+
+
+def _columns(found: pd.DataFrame | None, column: str) -> tuple[np.ndarray, np.ndarray]:
+    if found is None or column not in found:
+        return np.empty(0), np.empty(0)
+    values = found[column].to_numpy(float)
+    there = np.isfinite(values)
+    return found["step"].to_numpy()[there], values[there]
+
+
+def losses(series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
+    """A panel a trial: the losses of D and G (dotted: on held-out images), and where its failure began."""
+    figure, axes = _panels(chosen, captions)
+    drawn: dict[str, Any] = {}
+    for ax, (_, trial) in zip(axes, chosen.iterrows(), strict=True):
+        key = (trial["sweep"], trial["trial"])
+        for metric, ink, dash in LOSSES:
+            steps, values = series.training(key, metric)
+            if len(steps):
+                (drawn[WORDS[metric]],) = ax.plot(steps, values, color=ink, linestyle=dash, linewidth=0.9)
+        _onset(ax, trial)
+    axes[0].set_yscale("symlog", linthresh=0.1)
+    axes[0].yaxis.set_major_formatter("{x:g}")
+    axes[0].set_ylim(bottom=0)
+    figure.supylabel("loss (nats)", size=7, color=GREY)
+    figure.legend(drawn.values(), drawn.keys(), loc="outside upper right", ncols=4)
+    return svg(figure)
+
+
+def quality(
+    series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
+) -> bytes:
+    """A panel a trial: the objective over steps, all others in grey behind it, and where its failure began."""
+    figure, axes = _panels(chosen, captions)
+    curves = {}
+    for _, trial in chosen.iterrows():
+        key = (trial["sweep"], trial["trial"])
+        curves[key] = series.objective(key, metric)
+    background = _broken(curves.values())
+    positive = all((values > 0).all() for _, values in curves.values())
+    for ax, (_, trial) in zip(axes, chosen.iterrows(), strict=True):
+        ax.plot(*background, color=PALE, linewidth=0.4, alpha=0.7, zorder=0)
+        steps, values = curves[trial["sweep"], trial["trial"]]
+        ax.plot(steps, values, color=_ink(trial), linewidth=1.3)
+        _onset(ax, trial)
+    if positive:
+        _log(axes[0])
+    figure.supylabel(called, size=7, color=GREY)
+    return svg(figure)
+
+
+def _log(ax: Axes) -> None:
+    """A log scale with ticks at 1, 2 and 5, in plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Many curves as one with gaps: drawn in one stroke, and small in the file."""
+    steps, values = [], []
+    for x, y in curves:
+        steps += [x.astype(float), [np.nan]]
+        values += [y, [np.nan]]
+    return np.concatenate(steps), np.concatenate(values)
+
+
+def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> tuple[Any, Any]:
+    columns = min(COLUMNS, len(chosen))
+    rows = math.ceil(len(chosen) / columns)
+    figure = canvas(WIDTH, 1.12 * rows + 0.45)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat[len(chosen) :]:
+        ax.remove()
+    for ax, (_, trial) in zip(axes.flat, chosen.iterrows(), strict=False):
+        ax.set_title(captions[trial["sweep"], trial["trial"]], fontweight="normal", color=INK, size=6.5)
+        ax.set_xlim(0, max(1, int(chosen["steps"].max())))
+    figure.supxlabel("training step", size=7, color=GREY)
+    return figure, axes.flat[: len(chosen)]
+
+
+def _onset(ax: Axes, trial: pd.Series) -> None:
+    if trial["failed"] and pd.notna(trial["since_step"]) and trial["outcome"] != "crashed":
+        ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.75, zorder=0)
+        ax.annotate(title(trial["verdict"]), (1, 1), xycoords="axes fraction", xytext=(-2, -2), ha="right", va="top",
+                    textcoords="offset points", color=colour(trial["verdict"]), size=6.5, fontweight="semibold",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85})  # fmt: skip
+
+
+def _ink(trial: pd.Series) -> str:
+    return colour("crashed" if trial["outcome"] == "crashed" else trial["verdict"])
+
+
+def evidence(
+    series: Series, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
+) -> bytes:
+    """A row a case: its classes at the end, D's AUC and σ(D), the spread of its samples, its quality."""
+    labelled = any(series.shares((t["sweep"], t["trial"])) for _, t in found.iterrows())
+    panels = [*([_classes] if labelled else []), _separation, _spread]
+    figure = canvas(WIDTH, 1.02 * len(found) + 0.35)
+    axes = figure.subplots(len(found), len(panels) + 1, squeeze=False)
+    for row, (_, trial) in zip(axes, found.iterrows(), strict=True):
+        key = (trial["sweep"], trial["trial"])
+        for ax, panel in zip(row, panels, strict=False):
+            panel(ax, series, key, trial)
+        row[-1].plot(*series.objective(key, metric), color=_ink(trial))
+        _as_all(row[-1], series, metric)
+        for ax in row[int(labelled) :]:
+            ax.set_xlim(0, max(1, int(trial["steps"])))
+            ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.5, zorder=0)
+        row[0].set_ylabel(captions[key], rotation=0, ha="right", va="center", color=INK, labelpad=6)
+    heads = [*(["classes at the end"] if labelled else []), "D: AUC, σ(D(G(z)))", "spread of samples", called]
+    for ax, head in zip(axes[0], heads, strict=True):
+        ax.set_title(head)
+    for ax in axes[-1][int(labelled) :]:
+        ax.set_xlabel("step")
+    return svg(figure)
+
+
+def _as_all(ax: Axes, series: Series, metric: str) -> None:
+    """The range that all trials of the sweep span: a curve that only seems to fall must not look like one that does."""
+    span = series.span(metric)
+    if span is None:
+        return
+    if span[0] > 0:
+        ax.set_ylim(span[0] / 1.1, span[1] * 1.1)
+        _log(ax)
+    else:
+        ax.set_ylim(*span)
+
+
+def _classes(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+    shares, real = series.shares(key), trial["real_shares"] or {}
+    places = range(len(shares))
+    ax.bar(places, list(shares.values()), color=_ink(trial), width=0.75)
+    ax.plot(places, [real.get(name, np.nan) for name in shares], "_", color=GREY, markersize=6)
+    many = len(shares) > 12
+    ax.set_xticks([] if many else list(places), [] if many else list(shares))
+    ax.tick_params(axis="x", length=0)
+    ax.set_ylim(0, 1)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _separation(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+    for metric, ink, words in ((m.D_AUC, INK, "AUC"), (m.D_FRESH, "#999999", "σ(D)")):
+        steps, values = series.evaluation(key, metric)
+        ax.plot(steps, values, color=ink)
+        _name(ax, steps, values, words, ink)
+    ax.set_ylim(-0.03, 1.08)
+
+
+def _spread(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+    for metric, ink, words in ((m.SPREAD_ACROSS, INK, "across z"), (m.SPREAD_WITHIN, "#999999", "within")):
+        steps, values = series.evaluation(key, metric)
+        ax.plot(steps, values, color=ink)
+        _name(ax, steps, values, words, ink)
+    ax.set_ylim(bottom=0)
+
+
+def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str) -> None:
+    """Beside the curve's end, instead of a legend."""
+    if len(steps):
+        ax.annotate(words, (steps[-1], values[-1]), xytext=(2, 0), textcoords="offset points", va="center",
+                    color=ink, size=6, annotation_clip=False)  # fmt: skip
+
+
+def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]) -> bytes:
+    """Steps a second and wall time, a dot a trial, over each setting of the networks that varies (or over none)."""
+    keys = [key for key in settings if key.startswith("model.")][:3]
+    figure = canvas(WIDTH if keys else WIDTH / 2, 1.9)
+    axes = figure.subplots(1, 2 * max(1, len(keys)))
+    columns = (("steps_per_s", 1, "steps/s"), ("wall_s", 60, "wall time (min)"))
+    panels = [(column, key) for column in columns for key in keys or [""]]
+    for ax, ((column, scale, words), key) in zip(axes, panels, strict=True):
+        groups = dict(tuple(trials.groupby(key))) if key else {"": trials}
+        _dots(ax, [group[column].dropna().to_numpy(float) / scale for group in groups.values()])
+        ax.set_xticks(range(len(groups)), [str(value) for value in groups])
+        ax.set(xlim=(-0.6, len(groups) - 0.4), xlabel=names[key] if key else "", title=words)
+        ax.set_ylim(bottom=0)
+    return svg(figure)
+
+
+def _dots(ax: Axes, groups: Sequence[np.ndarray]) -> None:
+    """A dot a value, beside each other where they are many, and a bar at the median."""
+    rng = np.random.default_rng(0)
+    for place, values in enumerate(groups):
+        ax.scatter(place + rng.uniform(-0.12, 0.12, len(values)), values, s=7, color=INK, alpha=0.55, linewidths=0)
+        if len(values):
+            ax.plot([place - 0.28, place + 0.28], [np.median(values)] * 2, color="#CC6677", linewidth=1.6)

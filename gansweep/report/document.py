@@ -1,0 +1,60 @@
+"""A report as a document: sections made of tables, and the PDF that typst sets of them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from gansweep.report import sections, style
+from gansweep.report.appendix import appendix
+from gansweep.report.failures import failures
+from gansweep.report.overview import differences, nothing_yet, overview
+from gansweep.report.study import Study
+from gansweep.report.words import counted, listed
+
+STANDARD: Literal["ua-1"] = "ua-1"  # PDF/UA-1, for screen readers: typst refuses what it does not allow
+
+
+def compose(study: Study) -> dict[str, Any]:
+    """Title and sections, as report.typ wants them; the files that they show are in study.files."""
+    names = listed(study.tables.sweeps["sweep"])
+    about = {"title": names, "about": _about(study), "description": f"Report of {names}, made by gansweep"}
+    if study.trials.empty:
+        return {**about, "sections": [nothing_yet(study)]}
+    middle = [differences(study), sections.whole_grid(study), sections.over_steps(study), sections.samples(study)]
+    parts = [*middle, *failures(study), sections.cost(study), *appendix(study)]
+    # The overview last: only then is it known which samples are missing.
+    return {**about, "sections": [overview(study), *(part for part in parts if part)]}
+
+
+def _about(study: Study) -> str:
+    """What stands under the title and above each page."""
+    what = f"sweep report · {counted(len(study.trials), 'trial')}"
+    began = study.trials["started"].min() if len(study.trials) else pd.NaT
+    return what if pd.isna(began) else f"{what} · {began:%-d %B %Y}"
+
+
+def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
+    """The PDF. The same document and files give the same bytes: no date, no font but those that come with us."""
+    from importlib import resources
+
+    import typst
+
+    with tempfile.TemporaryDirectory(prefix="gansweep-") as scratch:
+        folder = Path(scratch)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        (folder / "report.json").write_text(json.dumps(document))
+        main = folder / "report.typ"
+        main.write_text(resources.files("gansweep.report").joinpath("report.typ").read_text(encoding="utf-8"))
+        for name in ("Regular", "Semibold", "Bold", "It"):
+            file = f"SourceSansPro-{name}.ttf"
+            (folder / file).symlink_to(style.fonts() / file)
+        pdf: bytes = typst.compile(
+            main, root=folder, font_paths=[folder], ignore_system_fonts=True, pdf_standards=[STANDARD]
+        )
+    return pdf

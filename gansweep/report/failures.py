@@ -1,0 +1,98 @@
+"""The sections on failures: what each kind looks like, what speaks for it, and how often such a verdict is right."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import fields
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from gansweep.health.judge import Judge
+from gansweep.health.verdict import title
+from gansweep.report import choose, curves
+from gansweep.report.study import Block, Study, head, paragraphs, section, table, trial_cell
+from gansweep.report.words import counted
+
+
+def failures(study: Study) -> list[dict[str, Any]]:
+    """A section for each kind that names a trial; none where nothing failed."""
+    kinds = choose.failing_kinds(study.trials)
+    crashed = study.trials[study.trials["outcome"] == "crashed"]
+    if not kinds and crashed.empty:
+        return []
+    text = (
+        "A verdict is evidence that was measured on samples, not a threshold on a loss. A trial may carry several; the"
+        " first one names it, in the order of these pages."
+    )
+    found = [section("Failures", paragraphs(text), new_page=True)]
+    found += [_kind(study, kind, choose.cases(study.trials, kind)) for kind in kinds]
+    if len(crashed):
+        found.append(section("Crashed", _crashes(study, crashed), level=2))
+    return found
+
+
+def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
+    shown = found.head(choose.CASES)
+    stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
+    figure = study.picture(
+        f"evidence-{kind}",
+        curves.evidence(study.series, shown, stacked, study.metric, study.called),
+        f"Evidence of {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
+        f" mean output on fresh fakes, spread of samples, and {study.called} over steps.",
+        f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: of real images."
+        " The line marks the onset.",
+    )
+    rows = []
+    for _, trial in found.iterrows():
+        reason = str(trial["reason"])
+        ended = f"{trial['step']:,}"
+        rows.append(
+            [
+                *(trial_cell(trial), *study.cells(trial), f"{int(trial['since_step']):,}", ended),
+                reason.partition(": ")[2] or reason,
+            ]
+        )
+    heads = [head("trial"), *study.columns(), head("since step", right=True), head("ended at", right=True)]
+    said = paragraphs(_accuracy(kind), _thresholds(kind))
+    cases = table([*heads, head("evidence", wide=True)], rows)
+    return section(title(kind).capitalize(), said, figure, cases, level=2, label=kind)
+
+
+def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
+    heads = [head("trial"), *study.columns(), head("step", right=True), head("error", wide=True)]
+    rows = [
+        [trial_cell(trial), *study.cells(trial), f"{trial['step']:,}", str(trial["reason"])]
+        for _, trial in crashed.iterrows()
+    ]
+    return table(heads, rows)
+
+
+def _thresholds(kind: str) -> str:
+    detector = next((one for one in Judge().detectors if one.kind == kind), None)
+    if detector is None:
+        return "It has no thresholds: one value that is not finite is enough."
+    values = ", ".join(f"{field.name} {getattr(detector, field.name):g}" for field in fields(detector))
+    return f"Thresholds: {values}."
+
+
+def _accuracy(kind: str) -> str:
+    """What was measured of this verdict on labelled runs: natural ones, where there were any that failed so."""
+    rows = [row for row in _measured() if row["verdict"] == kind and row["runs"] == "all" and row["precision"]]
+    row = next((row for row in rows if row["source"] == "natural"), rows[0] if rows else None)
+    if row is None or not row["recall"]:
+        return "How often this verdict is right was not measured."
+    precision, recall = (
+        f"{float(row[name]):.2f} (at least {float(row[f'{name}_bound']):.2f})" for name in ("precision", "recall")
+    )
+    runs = int(row["positives"]) + int(row["negatives"])
+    return f"On {runs} labelled {row['source']} runs its precision was {precision}, its recall {recall}, at 95\u00a0%."
+
+
+@cache
+def _measured() -> list[dict[str, str]]:
+    """The table that analysis/calibrate_detectors.py writes."""
+    text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))

@@ -1,0 +1,217 @@
+"""Figures of the whole grid: quality and verdicts over two settings, all settings side by side, what matters most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gansweep.health.verdict import ORDER, title
+from gansweep.report.palette import GREY, INK, PALE, colour
+from gansweep.report.style import WIDTH, canvas, svg
+from gansweep.report.words import measured, short, titles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_CELLS = 10  # values of a setting, up to which it is an axis of cells; beyond, trials are points
+BINS = 5  # of numbers that were drawn, in parallel coordinates' ticks
+
+
+def kind_of(trials: pd.DataFrame) -> pd.Series:
+    """The verdict that names each trial, or `crashed`."""
+    return trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
+
+
+def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool) -> Figure:
+    """Quality and verdicts over one or two settings: cells where there are few values, points where they were drawn."""
+    x, y = axes[0], axes[1] if len(axes) > 1 else None
+    few = all(trials[key].nunique() <= MOST_CELLS for key in axes)
+    draw = _cells if few else _points
+    rows = trials[y].nunique() if y and few else 1 if few else 6
+    figure = canvas(WIDTH, 1.15 + 0.34 * rows)
+    left, right = figure.subplots(1, 2)
+    names = titles(axes)
+    draw(left, right, trials, x, y, log)
+    for ax in (left, right):
+        ax.set_xlabel(names[x])
+        ax.set_ylabel(names[y] if y else "")
+    left.set_title(f"{metric}, {'geometric ' if log else ''}mean" if few else metric)
+    right.set_title("verdicts, one stripe a trial" if few else "verdicts")
+    _legend(figure, kind_of(trials))
+    return figure
+
+
+def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool) -> None:
+    import seaborn as sns
+    from matplotlib.patches import Rectangle
+
+    columns, rows = _values(trials[x]), _values(trials[y]) if y else [None]
+    table = np.full((len(rows), len(columns)), np.nan)
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            cell = trials[(trials[x] == column) & ((trials[y] == row) if y else True)]
+            quality = cell["quality"].to_numpy(float)
+            quality = quality[np.isfinite(quality)]
+            if len(quality):
+                table[r, c] = np.exp(np.log(quality).mean()) if log and (quality > 0).all() else quality.mean()
+            kinds = sorted(kind_of(cell), key=_order)
+            for n, kind in enumerate(kinds):
+                stripe = Rectangle(
+                    (c + n / len(kinds), r), 1 / len(kinds), 1, facecolor=colour(kind), edgecolor="white"
+                )
+                stripe.set_linewidth(0.4)
+                right.add_patch(stripe)
+    shown = np.log(table) if log else table
+    low, high = _range(shown)
+    words = np.vectorize(measured, otypes=[object])(table)
+    sns.heatmap(shown, ax=left, annot=words, fmt="", cmap=sns.light_palette("#332288", as_cmap=True), cbar=False,
+                vmin=low, vmax=high, linewidths=0.8, linecolor="white", annot_kws={"size": 7})  # fmt: skip
+    right.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    for ax in (left, right):
+        ax.set_xticks(np.arange(len(columns)) + 0.5, [short(v) for v in columns], rotation=0)
+        ax.set_yticks(np.arange(len(rows)) + 0.5, [short(v) for v in rows] if y else [""], rotation=0)
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+
+
+def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool) -> None:
+    kinds = kind_of(trials)
+    across, up = _place(trials[x], left, "x"), _place(trials[y], left, "y") if y else np.zeros(len(trials))
+    _place(trials[x], right, "x")
+    if y:
+        _place(trials[y], right, "y")
+    quality = trials["quality"].to_numpy(float)
+    finite = np.isfinite(quality)
+    shown = np.log(quality, where=finite & (quality > 0), out=np.full(len(quality), np.nan)) if log else quality
+    marks = left.scatter(across, up, c=shown, cmap="viridis", s=22, edgecolors="white", linewidths=0.4)
+    bar = left.figure.colorbar(marks, ax=left, shrink=0.8, pad=0.02)
+    if log:
+        ticks = np.linspace(*_range(shown), 4)
+        bar.set_ticks(ticks.tolist(), labels=[measured(float(np.exp(t)), 2) for t in ticks])
+    bar.outline.set_visible(False)
+    right.scatter(across, up, c=[colour(kind) for kind in kinds], s=22, edgecolors="white", linewidths=0.4)
+
+
+def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
+    """Positions of values along an axis, which is scaled and labelled for them."""
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CELLS:
+        if values.min() > 0 and values.max() / values.min() > 20:
+            getattr(ax, f"set_{axis}scale")("log")
+        return values.to_numpy(float)
+    distinct = _values(values)
+    getattr(ax, f"set_{axis}ticks")(range(len(distinct)), [short(v) for v in distinct])
+    return values.map({v: n for n, v in enumerate(distinct)}).to_numpy(float)
+
+
+def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log: bool, lower: bool) -> bytes:
+    """Each trial a line over all settings, quality last (the better the higher), coloured by its verdict."""
+    names = titles(settings)
+    figure = canvas(WIDTH, 2.5)
+    ax = figure.subplots()
+    axes = [*(_scaled(trials[key]) for key in settings), _quality(trials["quality"].to_numpy(float), log, lower)]
+    lines = np.column_stack([place for place, _ in axes])
+    jitter = np.random.default_rng(0).uniform(-0.012, 0.012, lines.shape) * (np.arange(len(axes)) < len(axes) - 1)
+    for line, kind in sorted(zip(lines + jitter, kind_of(trials), strict=True), key=lambda p: p[1] == "healthy"):
+        there = np.isfinite(line)
+        ax.plot(np.flatnonzero(there), line[there], color=colour(kind), alpha=0.65, linewidth=0.9)
+    for number, (_, marks) in enumerate(axes):
+        ax.axvline(number, color=PALE, linewidth=0.6, zorder=0)
+        for place, text in marks:
+            last = number == len(axes) - 1
+            ax.annotate(text, (number, place), xytext=(4 if last else -4, 0), textcoords="offset points",
+                        ha="left" if last else "right", va="center", color=INK, size=6.5,
+                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75})  # fmt: skip
+    ax.set_xticks(
+        range(len(axes)), [*(names[key] for key in settings), f"{metric}\n({'lower' if lower else 'higher'} is better)"]
+    )
+    ax.tick_params(axis="x", length=0, labelcolor=INK)
+    ax.set(yticks=[], ylim=(-0.06, 1.06), xlim=(-0.45, len(axes) - 0.65))
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    _legend(figure, kind_of(trials))
+    return svg(figure)
+
+
+def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Places in 0…1, the best at 1, NaN where there is no quality; and tick labels."""
+    known = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
+    shown = np.log(known) if log else known
+    low, high = _range(shown)
+    worst, best = (high, low) if lower else (low, high)
+    ticks = np.linspace(0, 1, 4)
+    at = worst + ticks * (best - worst)
+    words = [measured(float(np.exp(value) if log else value), 2) for value in at]
+    return (shown - worst) / ((best - worst) or 1.0), list(zip(ticks.tolist(), words, strict=True))
+
+
+def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Places in 0…1 and tick labels of one setting: evenly spaced values, or a scale of numbers that were drawn."""
+    distinct = _values(values)
+    if not pd.api.types.is_numeric_dtype(values) or len(distinct) <= MOST_CELLS:
+        even = {v: n / max(1, len(distinct) - 1) for n, v in enumerate(distinct)}
+        if len(distinct) == 1:
+            even = {distinct[0]: 0.5}
+        return values.map(even).to_numpy(float), [(place, short(v)) for v, place in even.items()]
+    numbers = values.to_numpy(float)
+    log = numbers.min() > 0 and numbers.max() / numbers.min() > 20
+    scale = np.log(numbers) if log else numbers
+    low, high = scale.min(), scale.max()
+    ticks = np.linspace(0, 1, BINS)
+    marks = [low + t * (high - low) for t in ticks]
+    return (scale - low) / (high - low), [
+        (float(t), short(float(np.exp(m) if log else m))) for t, m in zip(ticks, marks, strict=True)
+    ]
+
+
+def importance(shares: Mapping[str, Mapping[str, float]], settings: Sequence[str]) -> bytes:
+    """shares: what is explained (quality, or a kind of failure) → setting → its share. A panel each, shared axes."""
+    names = titles(settings)
+    columns = min(4, len(shares))
+    rows = -(-len(shares) // columns)
+    figure = canvas(WIDTH if columns > 2 else WIDTH * 0.7, rows * (0.45 + 0.2 * len(settings)) + 0.2)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat[len(shares) :]:
+        ax.remove()
+    for ax, (what, of) in zip(axes.flat, shares.items(), strict=False):
+        values = [of.get(key, 0.0) for key in settings]
+        ax.barh(range(len(settings)), values, height=0.62, color=colour(what) if what in ORDER else GREY)
+        for row, value in enumerate(values):
+            ax.annotate(f"{value:.0%}", (value, row), xytext=(3, 0), textcoords="offset points", va="center", size=6.5)
+        ax.set_yticks(range(len(settings)), [names[key] for key in settings])
+        ax.set(xlim=(0, 1.18), xticks=[], ylim=(len(settings) - 0.4, -0.6))
+        ax.set_title(title(what))
+        ax.tick_params(length=0, labelcolor=INK)
+        ax.spines["bottom"].set_visible(False)
+    return svg(figure)
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest finite value; 0 and 1 where there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+
+
+def _legend(figure: Any, kinds: pd.Series) -> None:
+    from matplotlib.lines import Line2D
+
+    there = sorted(set(kinds), key=_order)
+    handles = [Line2D([], [], marker="s", linestyle="", color=colour(kind), markersize=5) for kind in there]
+    figure.legend(handles, [title(kind) for kind in there], loc="outside lower center", ncols=min(6, len(there)),
+                  handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+
+
+def _order(kind: str) -> int:
+    return ORDER.index(kind) if kind in ORDER else -1
+
+
+def _values(values: pd.Series) -> list[Any]:
+    """Distinct ones in order, as Python's own types."""
+    return sorted(
+        (v.item() if isinstance(v, np.generic) else v for v in values.dropna().unique()),
+        key=lambda v: (str(type(v)), v),
+    )

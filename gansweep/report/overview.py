@@ -1,0 +1,138 @@
+"""Page 1: each sweep in a paragraph, the best settings, and samples of the best trial and of each kind of failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gansweep.health.verdict import title
+from gansweep.report import choose, prose
+from gansweep.report.palette import colour
+from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, table, trial_cell
+from gansweep.report.words import counted, listed, measured, short
+
+MOST_GRIDS = 4  # side by side
+
+
+def overview(study: Study) -> dict[str, Any]:
+    """Without a heading; the table of contents follows it."""
+    texts = [_sweep(study, sweep) for _, sweep in study.tables.sweeps.iterrows()]
+    blocks = [paragraphs(*texts, _between(study) if study.several else ""), _best(study), _samples(study)]
+    if study.missing:
+        missing = f"Samples of {counted(len(study.missing), 'trial')} are not in the store; grey stands in their place."
+        blocks.append(paragraphs(missing))
+    return {"blocks": [block for block in blocks if block], "contents": True}
+
+
+def nothing_yet(study: Study) -> dict[str, Any]:
+    """For sweeps of which no trial has begun."""
+    names = listed(study.tables.sweeps["sweep"])
+    return {"blocks": [paragraphs(f"No trial of {names} has begun yet: there is nothing to report.")]}
+
+
+def differences(study: Study) -> dict[str, Any] | None:
+    """Of several sweeps: the settings whose values are not the same in all of them."""
+    if not study.several:
+        return None
+    rows: list[list[Cell]] = []
+    trials = study.trials.rename(columns={"steps": "training.steps"})
+    for key in [name for name in trials if "." in name and not name.startswith("parameters.")]:
+        values = trials.groupby("sweep", sort=False)[key].agg(_values)
+        if values.nunique() > 1:
+            rows.append([key, *({"text": value, "strong": True} for value in values)])
+    if not rows:
+        return section("What differs between the sweeps", paragraphs("No setting does; seeds may."))
+    heads = [head("setting"), *(head(name) for name in study.tables.sweeps["sweep"])]
+    return section("What differs between the sweeps", table(heads, rows))
+
+
+def _values(found: pd.Series) -> str:
+    """Every value of a setting."""
+    return ", ".join(short(prose.item(value)) for value in sorted(found.dropna().unique(), key=str)) or "–"
+
+
+def _sweep(study: Study, sweep: pd.Series) -> str:
+    trials = study.trials[study.trials["sweep"] == sweep["sweep"]]
+    if trials.empty:
+        return f"{sweep['sweep']}: no trial has begun yet."
+    settings = study.settings_of(trials)
+    names = prose.called(trials, study.tables.settings, with_sweep=False)
+    sentences = (
+        prose.tried(sweep["sweep"], trials, settings),
+        prose.ended(trials, int(sweep["planned"])),
+        prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
+        prose.failures(trials, settings),
+    )
+    return " ".join(sentences)
+
+
+def _between(study: Study) -> str:
+    """Which sweep has the best setting, or why that cannot be said."""
+    if not study.comparable:
+        return "The sweeps trained on different images: their quality is not compared."
+    ranked = study.configurations[study.configurations["place"].notna()]
+    if ranked.empty:
+        return ""
+    first = ranked.iloc[0]
+    name = study.in_words[first["sweep"], first["configuration"]]
+    return f"Of all of them, {name} is best ({study.called} {measured(first['estimate'])})."
+
+
+def _best(study: Study) -> Block | None:
+    """The five best settings; three of each sweep where their quality is not compared."""
+    found = study.configurations[study.configurations["place"].notna()]
+    found = found.head(choose.BEST) if study.comparable else found.groupby("sweep", sort=False).head(3)
+    if found.empty:
+        return None
+    replicated = bool((study.configurations["trials"] > 1).any())
+    rows: list[list[Cell]] = []
+    for place, (_, row) in enumerate(found.iterrows(), 1):
+        mine = (study.trials["sweep"] == row["sweep"]) & (study.trials["configuration"] == row["configuration"])
+        best = choose.by_rank(study.trials[mine]).iloc[0]
+        value = {"text": measured(row["estimate"]), "strong": place == 1}
+        rows.append([str(place), *study.cells(best), value, *(_surety(row) if replicated else []), trial_cell(best)])
+    sure = ("95\u00a0% interval", "may be best", "healthy seeds") if replicated else ()
+    heads = [head(""), *study.columns(), *(head(name, right=True) for name in (study.called, *sure, "best trial"))]
+    return table(heads, rows)
+
+
+def _surety(row: pd.Series) -> list[str]:
+    """Interval, whether seeds leave it a chance to be best, how many did not fail."""
+    return [
+        f"{measured(row['low'])} – {measured(row['high'])}" if np.isfinite(row["low"]) else "–",
+        "–" if pd.isna(row["may_be_best"]) else "yes" if row["may_be_best"] else "no",
+        f"{row['trials'] - row['failed']} of {row['trials']}",
+    ]
+
+
+def _samples(study: Study) -> Block:
+    """The best trial and one of each kind of failure; where little failed, a middling and the last one."""
+    ordered = choose.by_rank(study.trials)
+    ranked = [*ordered.index[ordered["rank"].notna()]]
+    chosen = ranked[:1] + [choose.cases(study.trials, one).index[0] for one in choose.failing_kinds(study.trials)]
+    if len(chosen) < MOST_GRIDS - 1:
+        chosen += [*ranked[len(ranked) // 2 : len(ranked) // 2 + 1], *ranked[-1:]]
+    chosen = list(dict.fromkeys(chosen))[:MOST_GRIDS] or [ordered.index[0]]
+    items = [_grid(study, study.trials.loc[index], best=index in ranked[:1]) for index in chosen]
+    return {"kind": "grids", "items": items, "columns": max(MOST_GRIDS - 1, len(items))}
+
+
+def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
+    name = title(kind(trial)).capitalize()
+    if best:
+        name = "Best"
+    elif not pd.isna(trial["rank"]):
+        name = f"Rank {trial['rank']} of {study.trials['rank'].notna().sum()}"
+    text = f"{study.captions[trial['sweep'], trial['trial']]}; step {trial['step']:,}"
+    if np.isfinite(trial["quality"]):
+        text += f", {study.called} {measured(trial['quality'])}"
+    return {
+        "file": study.add(f"grid-{trial['trial']}.png", study.last_grid(trial)),
+        "alt": f"Samples of trial {trial['trial'][:8]}, {name}: {text}",
+        "title": name,
+        "colour": colour(kind(trial)),
+        "text": text,
+        "to": trial_cell(trial)["to"],
+    }

@@ -1,0 +1,236 @@
+"""What all sections of a report draw on: tables, names, the chosen trials, pictures, and the files made so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import pandas as pd
+
+from gansweep.health.verdict import title
+from gansweep.plan.alone import alone
+from gansweep.report import choose, prose
+from gansweep.report.configurations import configurations
+from gansweep.report.curves import Series
+from gansweep.report.palette import colour
+from gansweep.report.pixels import placeholder
+from gansweep.report.tables import Tables
+from gansweep.report.words import measured, setting, short, titles
+
+FINAL = {"cfd_ratio": "CFD ratio", "coverage": "coverage", "d_auc": "AUC of D"}  # in the appendix
+Key = tuple[str, str]  # sweep, trial
+Block = dict[str, Any]
+Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `strong`, `mono`
+
+
+@dataclass(frozen=True)
+class Study:
+    """fetch: (run id, artifact) → its bytes, None where the store does not have it.
+
+    files: name → content, of what the document shows. missing: trials some of whose samples are not there.
+    """
+
+    tables: Tables
+    fetch: Callable[[str, str], bytes | None]
+    files: dict[str, bytes] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        return self.tables.trials
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What varies; of several sweeps their names as well."""
+        return (*(["sweep"] if self.several else []), *self.tables.settings)
+
+    @property
+    def several(self) -> bool:
+        return len(self.tables.sweeps) > 1
+
+    @property
+    def comparable(self) -> bool:
+        """Whether quality was measured against the same images by the same judge."""
+        return int(self.trials["data_fingerprint"].nunique()) <= 1
+
+    @property
+    def metric(self) -> str:
+        return str(self.tables.sweeps["objective"].iloc[0])
+
+    @property
+    def lower(self) -> bool:
+        """Whether less of the objective is better."""
+        return str(self.tables.sweeps["mode"].iloc[0]) == "min"
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        return "min" if self.lower else "max"
+
+    @property
+    def log(self) -> bool:
+        """CFD ratios are averaged and drawn on a log scale."""
+        return self.metric == "cfd_ratio"
+
+    @property
+    def called(self) -> str:
+        return prose.objective(self.metric)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        return titles(self.settings)
+
+    @cached_property
+    def configurations(self) -> pd.DataFrame:
+        """Of all sweeps together, the best first; sweep by sweep where their quality is not compared."""
+        if self.comparable:
+            return configurations(self.trials, log=self.log, mode=self.mode)
+        return pd.concat([self.configurations_of(name) for name in self.tables.sweeps["sweep"]], ignore_index=True)
+
+    def configurations_of(self, sweep: str) -> pd.DataFrame:
+        """Of one sweep alone."""
+        return configurations(self.trials[self.trials["sweep"] == sweep], log=self.log, mode=self.mode)
+
+    def held(self, kind: str) -> pd.Series:
+        """Whether each trial carries a verdict of this kind, first or not."""
+        found = self.tables.verdicts[self.tables.verdicts["kind"] == kind]
+        pairs = pd.MultiIndex.from_frame(found[["sweep", "trial"]])
+        mine = pd.MultiIndex.from_frame(self.trials[["sweep", "trial"]])
+        return pd.Series(mine.isin(pairs), index=self.trials.index)
+
+    @cached_property
+    def in_words(self) -> dict[tuple[str, int], str]:
+        """(sweep, configuration) → its settings."""
+        return prose.called(self.trials, self.tables.settings, with_sweep=self.several)
+
+    def settings_of(self, trials: pd.DataFrame) -> tuple[str, ...]:
+        """What varies among them."""
+        return tuple(key for key in self.tables.settings if trials[key].nunique() > 1)
+
+    def columns(self) -> list[dict[str, Any]]:
+        """Headings of the columns that name a trial's settings."""
+        return [head(self.names[key], right=key != "sweep") for key in self.settings]
+
+    def cells(self, trial: pd.Series) -> list[Cell]:
+        """A trial's settings, one a column."""
+        return ["–" if prose.missing(value := trial[key]) else short(prose.item(value)) for key in self.settings]
+
+    @property
+    def final_names(self) -> list[str]:
+        """Headings of further final metrics."""
+        return [FINAL[name] for name in self._finals]
+
+    def finals(self, trial: pd.Series) -> list[str]:
+        """Their values at a trial's last evaluation."""
+        found = [self.series.evaluation((trial["sweep"], trial["trial"]), name)[1] for name in self._finals]
+        return [measured(float(values[-1])) if len(values) else "–" for values in found]
+
+    @property
+    def _finals(self) -> list[str]:
+        return [name for name in FINAL if name != self.metric and name in self.tables.evaluations]
+
+    def command(self, trial: pd.Series) -> str:
+        """What trains it alone, from the sweep's file."""
+        sweep = self.tables.sweeps.set_index("sweep").loc[trial["sweep"]]
+        varied = {key: prose.item(trial[key]) for key in self.tables.settings if not prose.missing(trial[key])}
+        return alone(
+            f"{trial['sweep']}.yaml", trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"]
+        )
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        return choose.in_detail(self.trials)
+
+    @cached_property
+    def series(self) -> Series:
+        return Series(self.tables.histories, self.tables.evaluations)
+
+    @cached_property
+    def captions(self) -> dict[Key, str]:
+        """Trial → its settings and seed, in few words: above a panel there is little room."""
+        seeds = self.trials["seed"].nunique() > 1
+        keys = self.tables.settings
+        found = {}
+        for _, trial in self.trials.iterrows():
+            varied = {key: value for key in keys if not prose.missing(value := trial[key])}
+            parts = [trial["sweep"]] if self.several else []
+            parts += [setting({key: value}, self.names) for key, value in varied.items()]
+            parts += [f"seed {trial['seed']}"] if seeds or not parts else []
+            found[trial["sweep"], trial["trial"]] = ", ".join(parts)
+        return found
+
+    @cached_property
+    def grids(self) -> dict[Key, dict[int, str]]:
+        """Trial → step → artifact."""
+        found: dict[Key, dict[int, str]] = {}
+        for row in self.tables.samples.itertuples():
+            found.setdefault((row.sweep, row.trial), {})[row.step] = row.artifact
+        return found
+
+    def size(self, trial: pd.Series) -> int:
+        """Pixels of a side of its images."""
+        return int(trial.get("dataset.image_size", 32))
+
+    def grid_at(self, trial: pd.Series, step: int) -> bytes | None:
+        artifact = self.grids.get((trial["sweep"], trial["trial"]), {}).get(step)
+        found = self.fetch(trial["run_id"], artifact) if artifact else None
+        if found is None:
+            self.missing.add(trial["trial"])
+        return found
+
+    def last_grid(self, trial: pd.Series) -> bytes:
+        """Of its last samples; a placeholder where there are none."""
+        steps = self.sample_steps(trial)
+        found = self.grid_at(trial, steps[-1]) if steps else None
+        if found is None:
+            self.missing.add(trial["trial"])
+        return found or placeholder(self.size(trial))
+
+    def sample_steps(self, trial: pd.Series) -> list[int]:
+        """At which it recorded samples, in order."""
+        return sorted(self.grids.get((trial["sweep"], trial["trial"]), {}))
+
+    def add(self, name: str, content: bytes) -> str:
+        """A file of the document; its name."""
+        self.files[name] = content
+        return name
+
+    def picture(self, name: str, content: bytes, alt: str, caption: str) -> Block:
+        return {"kind": "picture", "file": self.add(f"{name}.svg", content), "alt": alt, "caption": caption}
+
+
+def kind(trial: pd.Series) -> str:
+    """The verdict that names a trial, or `crashed`."""
+    return "crashed" if trial["outcome"] == "crashed" else str(trial["verdict"])
+
+
+def verdict_cell(trial: pd.Series) -> dict[str, Any]:
+    return {"text": title(kind(trial)), "colour": colour(kind(trial))}
+
+
+def trial_cell(trial: pd.Series) -> dict[str, Any]:
+    """Its short id, linked to its row in the appendix."""
+    return {"text": trial["trial"][:8], "to": f"trial-{trial['sweep']}-{trial['trial']}"}
+
+
+def head(name: str, *, right: bool = False, wide: bool = False) -> dict[str, Any]:
+    """A column of a table. right: numbers. wide: takes the room that others leave."""
+    return {"title": name, "right": right, "wide": wide}
+
+
+def table(columns: Sequence[Block], rows: Sequence[Sequence[Cell]]) -> Block:
+    """columns: of `head`."""
+    return {"kind": "rows", "columns": list(columns), "rows": [list(row) for row in rows]}
+
+
+def section(
+    name: str, *blocks: Block | None, level: int = 1, label: str = "", new_page: bool = False
+) -> dict[str, Any]:
+    """Blocks under a heading; those that are None are left out."""
+    found = {"title": name, "level": level, "label": label or name.lower().replace(" ", "-"), "new-page": new_page}
+    return {**found, "blocks": [block for block in blocks if block]}
+
+
+def paragraphs(*texts: str) -> Block:
+    return {"kind": "prose", "paragraphs": [text for text in texts if text]}

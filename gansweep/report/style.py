@@ -1,0 +1,64 @@
+"""How figures look: one face, one scale of type, thin axes; and how they become SVG, the same bytes every time."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.report.palette import GREY, INK, PALE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FACE = "Source Sans Pro"
+WIDTH = 6.7  # inches between the margins of the page
+SMALL = 7.0  # points: labels in figures, and the small print of the page
+RC: Any = {
+    "font.family": FACE, "font.size": SMALL, "text.color": INK,
+    "axes.titlesize": SMALL, "axes.titleweight": "semibold", "axes.titlelocation": "left", "axes.titlecolor": INK,
+    "axes.labelsize": SMALL, "axes.labelcolor": GREY, "axes.edgecolor": PALE, "axes.linewidth": 0.6,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlepad": 3.0, "axes.labelpad": 2.0,
+    "xtick.labelsize": SMALL - 0.5, "ytick.labelsize": SMALL - 0.5, "xtick.color": PALE, "ytick.color": PALE,
+    "xtick.labelcolor": GREY, "ytick.labelcolor": GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
+    "legend.frameon": False, "legend.fontsize": SMALL, "lines.linewidth": 1.0, "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",  # text stays text: it can be searched, and typst sets it in the page's face
+    "svg.hashsalt": "gansweep",  # ids in the SVG; without it they differ from run to run
+}  # fmt: skip
+
+
+def fonts() -> Path:
+    """The folder of the face's files, which matplotlib measures with and typst sets."""
+    spec = importlib.util.find_spec("font_source_sans_pro")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "files"
+
+
+@cache
+def prepare() -> None:
+    """Once, before the first figure."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    for weight in ("Regular", "Semibold", "Bold", "It"):
+        font_manager.fontManager.addfont(fonts() / f"SourceSansPro-{weight}.ttf")
+    matplotlib.rcParams.update(RC)
+
+
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of so many inches. Not pyplot's: it opens no window and leaves nothing to close."""
+    from matplotlib.figure import Figure
+
+    prepare()
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, without a date."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return file.getvalue()

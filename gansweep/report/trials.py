@@ -1,0 +1,188 @@
+"""A row a trial: what it was, how it ended, how good it is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gansweep.health.metrics import CFD_RATIO, STEPS_PER_S
+from gansweep.health.verdict import CONCLUSIONS, Verdict
+from gansweep.tracking.reader import TrackedRun, TrackedSweep
+
+TIME = "datetime64[ms, UTC]"
+COLUMNS = {
+    "sweep": "str",
+    "trial": "str",
+    "run_id": "str",
+    "configuration": "int64",
+    "seed": "int64",
+    "outcome": "str",
+    "verdict": "str",
+    "failed": "bool",
+    "since_step": "Int64",
+    "reason": "str",
+    "rule": "str",
+    "step": "Int64",
+    "steps": "int64",
+    "quality": "float64",
+    "rank": "Int64",
+    "started": TIME,
+    "wall_s": "float64",
+    "steps_per_s": "float64",
+    "evaluator_accuracy": "float64",
+    "parameters.generator": "Int64",
+    "parameters.discriminator": "Int64",
+    "data_fingerprint": "str",
+    "real_shares": "object",
+}
+Judged = Mapping[str, Sequence[Verdict]]  # by run id
+
+
+def objective(sweep: TrackedSweep) -> tuple[str, str]:
+    """The metric and which of its values is best, `min` or `max`. What older versions recorded says nothing of it."""
+    recorded = sweep.plan.get("objective", {})
+    return recorded.get("metric", CFD_RATIO), recorded.get("mode", "min")
+
+
+def varied_keys(sweeps: Iterable[TrackedSweep]) -> tuple[str, ...]:
+    """Dotted keys, in the order of the sweep files."""
+    return tuple(dict.fromkeys(key for sweep in sweeps for run in sweep.runs for key in _varied(run)))
+
+
+def table(sweeps: Sequence[TrackedSweep], judged: Judged) -> pd.DataFrame:
+    """COLUMNS, then what varies, then the other settings by name."""
+    runs = [run for sweep in sweeps for run in sweep.runs]
+    found = frame((row for sweep in sweeps for row in _rows(sweep, judged)), COLUMNS)
+    settings = [_settings(run) for run in runs]
+    others = sorted({key for one in settings for key in one})
+    columns = {
+        key: _typed([one.get(key) for one in settings]) for key in dict.fromkeys((*varied_keys(sweeps), *others))
+    }
+    return pd.concat([found, pd.DataFrame(columns)], axis=1)
+
+
+def frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    """With these columns and types, even where there are no rows. A time is given in ms since the epoch."""
+    listed = [*rows]
+    values = {name: [row[name] for row in listed] for name in columns}
+    return pd.DataFrame({name: series(values[name], kind) for name, kind in columns.items()})
+
+
+def series(values: Any, kind: str) -> pd.Series:
+    """Of a type."""
+    if kind == TIME:
+        return pd.Series(pd.to_datetime(np.asarray(values, np.int64), unit="ms", utc=True)).astype(TIME)
+    return pd.Series(values, dtype=kind)
+
+
+def _rows(sweep: TrackedSweep, judged: Judged) -> list[dict[str, Any]]:
+    metric, mode = objective(sweep)
+    numbers: dict[Any, int] = {}  # settings → configuration
+    rows = []
+    for run in sweep.runs:
+        settings = frozenset((key, value) for key, value in run.params.items() if key != "seed")
+        same = settings | {("data", run.tags.get("gansweep.data_fingerprint"))}
+        configuration = numbers.setdefault(same, len(numbers))
+        rows.append({"sweep": sweep.name, "configuration": configuration, **_row(run, judged[run.run_id], metric)})
+    sound = {i: row["quality"] for i, row in enumerate(rows) if not row["failed"] and math.isfinite(row["quality"])}
+    ranks = pd.Series(sound, dtype="float64").rank(method="min", ascending=mode == "min")
+    return [{**row, "rank": int(ranks[i]) if i in ranks else pd.NA} for i, row in enumerate(rows)]
+
+
+def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str, Any]:
+    tags, first = run.tags, verdicts[0]
+    outcome = tags["gansweep.outcome"]
+    crashed = outcome == "crashed"
+    found = run.metrics.values()
+    times = [time for points in found for time in (points.times_ms.min(), points.times_ms.max())]
+    speed = run.metrics.get(STEPS_PER_S)
+    quality = run.metrics.get(metric)
+    return {
+        "trial": run.id,
+        "run_id": run.run_id,
+        "seed": int(tags["gansweep.seed"]),
+        "outcome": outcome,
+        "verdict": first.kind,
+        "failed": crashed or first.is_failure,  # failures come first
+        "since_step": since(first),
+        "reason": tags.get("gansweep.reason", "") if crashed else first.reason,
+        "rule": _rule(tags) if outcome == "stopped" else "",
+        "step": max((int(points.steps[-1]) for points in found), default=pd.NA),
+        "steps": run.steps,
+        "quality": float(quality.values[-1]) if quality else math.nan,
+        "started": run.began_ms,
+        "wall_s": (max(times) - min(times)) / 1000 if times else math.nan,
+        "steps_per_s": float(np.median(speed.values)) if speed else math.nan,
+        "evaluator_accuracy": float(tags.get("gansweep.evaluator_accuracy", math.nan)),
+        "parameters.generator": _whole(run.params.get("parameters.generator")),
+        "parameters.discriminator": _whole(run.params.get("parameters.discriminator")),
+        "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
+        "real_shares": real_shares(run),
+    }
+
+
+def real_shares(run: TrackedRun) -> dict[str, float]:
+    """Class → its share among the real images; none where they have no classes."""
+    shares: dict[str, float] = json.loads(run.tags.get("gansweep.real_shares", "{}"))
+    return shares
+
+
+def since(verdict: Verdict) -> Any:
+    """Its first step; pd.NA for a conclusion, which has none."""
+    return pd.NA if verdict.kind in CONCLUSIONS else verdict.since_step
+
+
+def _rule(tags: Mapping[str, str]) -> str:
+    """What stopped a trial: the verdict whose reason was given, or what was given is the rule's name itself."""
+    reason = tags.get("gansweep.reason", "")
+    verdicts = json.loads(tags.get("gansweep.verdicts") or "[]")
+    return next((str(one["kind"]) for one in verdicts if one["reason"] == reason), reason)
+
+
+def _whole(text: str | None) -> Any:
+    return pd.NA if text is None else int(text)
+
+
+def _varied(run: TrackedRun) -> dict[str, Any]:
+    varied: dict[str, Any] = json.loads(run.tags["gansweep.varied"])
+    return varied
+
+
+def _settings(run: TrackedRun) -> dict[str, Any]:
+    """Dotted key → a number, a truth value or text. The store has text alone, but for what is varied."""
+    recorded = {
+        key: _value(text) for key, text in run.params.items() if key != "seed" and not key.startswith("parameters.")
+    }
+    plain = {
+        key: value if isinstance(value, bool | int | float | None) else str(value)
+        for key, value in _varied(run).items()
+    }
+    return {**recorded, **plain}
+
+
+def _value(text: str) -> Any:
+    """The number or truth value whose text this is, else the text: lists stay text as well."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, bool | int | float) and str(value) == text else text
+
+
+def _typed(values: Sequence[Any]) -> pd.Series:
+    """Of the narrowest type that takes all; text where kinds are mixed. None is a missing value."""
+    kinds = {type(value) for value in values if value is not None}
+    missing = None in values
+    if kinds == {bool}:
+        return pd.Series(values, dtype="boolean" if missing else "bool")
+    if kinds == {int}:
+        return pd.Series(values, dtype="Int64" if missing else "int64")
+    if kinds <= {int, float}:
+        return pd.Series(values, dtype="float64")
+    return pd.Series([None if value is None else str(value) for value in values], dtype="str")

@@ -1,0 +1,79 @@
+"""How reports write numbers, settings and lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """A setting, as short as is exact: 1e-4, 0.5, 100."""
+    if isinstance(value, float):
+        if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
+            mantissa, exponent = f"{value:.6e}".split("e")
+            return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+        return f"{value:g}"
+    return str(value)
+
+
+def short(value: Any) -> str:
+    """A setting to three significant digits: where it was drawn, more would only fill the page."""
+    return number(float(f"{value:.3g}")) if isinstance(value, float) else str(value)
+
+
+def measured(value: float | None, digits: int = 3) -> str:
+    """A measurement to a few significant digits; – where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
+
+
+def percent(share: float) -> str:
+    """40 %, with a space that does not break; – where there is none."""
+    return "–" if math.isnan(share) else f"{100 * share:.0f}\u00a0%"
+
+
+def duration(seconds: float) -> str:
+    """47 s, 3 min 20 s, 2 h 5 min; – where it is not known."""
+    if not math.isfinite(seconds):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counted(count: int, what: str, more: str = "") -> str:
+    """1 trial, 2 trials; more: the plural, where it is not what + s."""
+    return f"{count:,} {what if count == 1 else more or what + 's'}"
+
+
+def listed(items: Iterable[str], last: str = "and") -> str:
+    """a; a and b; a, b and c."""
+    found = list(items)
+    return f" {last} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+
+
+def titles(keys: Sequence[str]) -> dict[str, str]:
+    """Dotted key → what people call it, with as many of its parts as tell it from the others."""
+    found: dict[str, str] = {}
+    for key in keys:
+        parts = key.split(".")
+        for count in range(1, len(parts) + 1):
+            tail = parts[-count:]
+            if all(other == key or other.split(".")[-count:] != tail for other in keys):
+                break
+        found[key] = " ".join(tail).replace("latent_dim", "latent dimension").replace("_", " ")
+    return found
+
+
+def setting(varied: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """learning rate 2e-4, beta1 0.5."""
+    return ", ".join(f"{names[key]} {short(value)}" for key, value in varied.items())

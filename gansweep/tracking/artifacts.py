@@ -1,0 +1,36 @@
+"""Files among a run's artifacts, wherever these lie: beside the store, behind a server, or with a cloud."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+
+@lru_cache(4096)
+def repository(uri: str, artifact_uri: str) -> ArtifactRepository:
+    """Where a run's artifacts are. uri: of the tracking store."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(artifact_uri, tracking_uri=uri)
+
+
+def content(where: ArtifactRepository, path: str) -> bytes | None:
+    """What a file holds; None where there is none by this path. Raises what MLflow raises."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    if isinstance(where, LocalArtifactRepository):  # which would copy it
+        file = Path(where.artifact_dir, path)
+        return file.read_bytes() if file.is_file() else None
+    with TemporaryDirectory(prefix="gansweep-") as scratch:
+        try:
+            return Path(where.download_artifacts(path, scratch)).read_bytes()
+        except Exception:  # each kind of repository has its own; the list says what it meant
+            folder = str(PurePosixPath(path).parent)
+            if path in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
+                raise
+            return None

@@ -1,0 +1,96 @@
+"""How long a large sweep takes to be read, from its SQLite file and from an MLflow server on it.
+
+    python tests/benchmarks/reading.py [RUNS METRICS POINTS] [--workers N] [--folder FOLDER]
+
+The store is filled by hand: through MLflow that takes an hour. Each reading is a whole process, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from bench import Bench, empty_home
+from tracking_server import tracking_server
+
+from gansweep.health.metrics import EVALUATION, STEPS_PER_S, TRAINING
+from gansweep.records.layout import Home
+
+SWEEP, EVERY = "large", 5  # steps between two records
+METRICS = (*TRAINING, *EVALUATION[:3], STEPS_PER_S, *EVALUATION[3:])
+READ = """
+import json, sys, time
+began = time.perf_counter()
+from gansweep import read_sweep
+tables = read_sweep(sys.argv[1], home=sys.argv[2], tracking_uri=sys.argv[3])
+points = len(tables.histories) + int(tables.evaluations.iloc[:, 4:].notna().to_numpy().sum())
+print(json.dumps({"s": time.perf_counter() - began, "trials": len(tables.trials), "points": points}))
+"""
+
+
+def fill(home: Home, runs: int, metrics: int, points: int) -> None:
+    """One trial is sent as ever; the others are copies of its rows, with metrics of their own."""
+    bench = Bench(home, SWEEP)
+    bench.trial("0" * 12, [dict.fromkeys(METRICS[:metrics], 1.0)], steps=points * EVERY)
+    bench.publish()
+    first = bench.runs()["0" * 12].info.run_id
+    with closing(sqlite3.connect(home.database)) as database:
+        for number in range(1, runs):
+            copy(database, first, f"{number:032x}", f"{number:012x}")
+        ids = [first, *(f"{number:032x}" for number in range(1, runs))]
+        database.execute("DELETE FROM metrics")
+        for number, run_id in enumerate(ids):
+            rng = np.random.default_rng(number)
+            for metric in METRICS[:metrics]:
+                rows = enumerate(rng.lognormal(size=points).tolist(), 1)
+                values = ((metric, v, 1_700_000_000_000 + i * 1_000, run_id, i * EVERY, 0) for i, v in rows)
+                database.executemany("INSERT INTO metrics VALUES (?, ?, ?, ?, ?, ?)", values)
+        database.commit()
+
+
+def copy(database: sqlite3.Connection, run_id: str, new: str, trial: str) -> None:
+    for table in ("runs", "tags", "params", "latest_metrics"):
+        columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+        values = ", ".join("?1" if column == "run_uuid" else f'"{column}"' for column in columns)
+        database.execute(f"INSERT INTO {table} SELECT {values} FROM {table} WHERE run_uuid = ?2", (new, run_id))
+    database.execute("UPDATE tags SET value = ? WHERE key = 'gansweep.trial_id' AND run_uuid = ?", (trial, new))
+
+
+def reading(home: Home, uri: str) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-c", READ, SWEEP, str(home.path), uri], stdout=subprocess.PIPE, check=True, text=True
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def main(runs: int, metrics: int, points: int, workers: int, folder: Path) -> None:
+    home = Home(folder / "home")
+    if not home.database.exists():
+        began = time.perf_counter()
+        fill(empty_home(home.path), runs, metrics, points)
+        print(f"filled in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    found = {"sqlite": reading(home, f"sqlite:///{home.database}")}
+    with tracking_server(home, workers) as uri:
+        found["server"] = reading(home, uri)
+    print(json.dumps({"runs": runs, "metrics": metrics, "points": points, "workers": workers, **found}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sizes", nargs="*", type=int, default=[1_000, 10, 200], metavar="N")
+    parser.add_argument("--workers", type=int, default=1, help="of the server")
+    parser.add_argument("--folder", type=Path, help="keeps the store for the next time")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="gansweep-") as scratch:
+        main(*given.sizes, given.workers, given.folder or Path(scratch))
