@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,7 +147,8 @@ def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> tu
     for ax in axes.flat[len(chosen) :]:
         ax.remove()
     for ax, (_, trial) in zip(axes.flat, chosen.iterrows(), strict=False):
-        ax.set_title(captions[trial["sweep"], trial["trial"]], fontweight="normal", color=INK, size=6.5)
+        words = fill(captions[trial["sweep"], trial["trial"]], 132 // columns)  # letters beside each other in WIDTH
+        ax.set_title(words, fontweight="normal", color=INK, size=6.5)
         ax.set_xlim(0, max(1, int(chosen["steps"].max())))
     figure.supxlabel("training step", size=7, color=GREY)
     return figure, axes.flat[: len(chosen)]

@@ -11,7 +11,7 @@ import pandas as pd
 from gansweep.health.verdict import ORDER, title
 from gansweep.report.palette import GREY, INK, PALE, colour
 from gansweep.report.style import WIDTH, canvas, svg
-from gansweep.report.words import measured, short, titles
+from gansweep.report.words import distinct, measured, short, titles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None,
     import seaborn as sns
     from matplotlib.patches import Rectangle
 
-    columns, rows = _values(trials[x]), _values(trials[y]) if y else [None]
+    columns, rows = distinct(trials[x]), distinct(trials[y]) if y else [None]
     table = np.full((len(rows), len(columns)), np.nan)
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
@@ -103,9 +103,9 @@ def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
         if values.min() > 0 and values.max() / values.min() > 20:
             getattr(ax, f"set_{axis}scale")("log")
         return values.to_numpy(float)
-    distinct = _values(values)
-    getattr(ax, f"set_{axis}ticks")(range(len(distinct)), [short(v) for v in distinct])
-    return values.map({v: n for n, v in enumerate(distinct)}).to_numpy(float)
+    levels = distinct(values)
+    getattr(ax, f"set_{axis}ticks")(range(len(levels)), [short(v) for v in levels])
+    return values.map({v: n for n, v in enumerate(levels)}).to_numpy(float)
 
 
 def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log: bool, lower: bool) -> bytes:
@@ -151,11 +151,11 @@ def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, li
 
 def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
     """Places in 0…1 and tick labels of one setting: evenly spaced values, or a scale of numbers that were drawn."""
-    distinct = _values(values)
-    if not pd.api.types.is_numeric_dtype(values) or len(distinct) <= MOST_CELLS:
-        even = {v: n / max(1, len(distinct) - 1) for n, v in enumerate(distinct)}
-        if len(distinct) == 1:
-            even = {distinct[0]: 0.5}
+    levels = distinct(values)
+    if not pd.api.types.is_numeric_dtype(values) or len(levels) <= MOST_CELLS:
+        even = {v: n / max(1, len(levels) - 1) for n, v in enumerate(levels)}
+        if len(levels) == 1:
+            even = {levels[0]: 0.5}
         return values.map(even).to_numpy(float), [(place, short(v)) for v, place in even.items()]
     numbers = values.to_numpy(float)
     log = numbers.min() > 0 and numbers.max() / numbers.min() > 20
@@ -207,11 +207,3 @@ def _legend(figure: Any, kinds: pd.Series) -> None:
 
 def _order(kind: str) -> int:
     return ORDER.index(kind) if kind in ORDER else -1
-
-
-def _values(values: pd.Series) -> list[Any]:
-    """Distinct ones in order, as Python's own types."""
-    return sorted(
-        (v.item() if isinstance(v, np.generic) else v for v in values.dropna().unique()),
-        key=lambda v: (str(type(v)), v),
-    )

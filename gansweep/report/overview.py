@@ -11,7 +11,7 @@ from gansweep.health.verdict import title
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
 from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, table, trial_cell
-from gansweep.report.words import counted, listed, measured, short
+from gansweep.report.words import counted, distinct, listed, measured, short
 
 MOST_GRIDS = 4  # side by side
 
@@ -50,7 +50,7 @@ def differences(study: Study) -> dict[str, Any] | None:
 
 def _values(found: pd.Series) -> str:
     """Every value of a setting."""
-    return ", ".join(short(prose.item(value)) for value in sorted(found.dropna().unique(), key=str)) or "–"
+    return ", ".join(short(value) for value in distinct(found)) or "–"
 
 
 def _sweep(study: Study, sweep: pd.Series) -> str:
@@ -58,7 +58,7 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
     if trials.empty:
         return f"{sweep['sweep']}: no trial has begun yet."
     settings = study.settings_of(trials)
-    names = prose.called(trials, study.tables.settings, with_sweep=False)
+    names = prose.called(trials, settings, with_sweep=False)
     sentences = (
         prose.tried(sweep["sweep"], trials, settings),
         prose.ended(trials, int(sweep["planned"])),

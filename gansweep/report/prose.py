@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from gansweep.health.verdict import FAILURES, title
-from gansweep.report.words import counted, listed, measured, percent, setting, short, titles
+from gansweep.report.words import counted, distinct, item, listed, measured, percent, setting, short, titles
 
 Names = Mapping[tuple[str, int], str]  # (sweep, configuration) → its settings in words
 MOST_RIVALS = 4  # settings that may be as good, named one by one
@@ -45,7 +45,7 @@ def ended(trials: pd.DataFrame, planned: int) -> str:
     """How trials ended, and what is still to come."""
     counts = Counter(trials["outcome"])
     words = {
-        "completed": ("completed all its steps", "completed all their steps"),
+        "completed": ("ran to its end", "ran to their end"),
         "stopped": ("was stopped early", "were stopped early"),
         "crashed": ("crashed", "crashed"),
         "running": ("is still running", "are still running"),
@@ -143,13 +143,13 @@ def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 def _cuts(values: pd.Series, name: str) -> list[tuple[str, np.ndarray]]:
     """(words, which trials) for each side of each cut of a setting."""
-    distinct = sorted(values.dropna().unique(), key=lambda v: (str(type(v)), v))
-    if not pd.api.types.is_numeric_dtype(values) or len(distinct) <= 2:
-        return [(f"{name} {short(item(v))}", (values == v).to_numpy()) for v in distinct]
+    found = distinct(values)
+    if not pd.api.types.is_numeric_dtype(values) or len(found) <= 2:
+        return [(f"{name} {short(v)}", (values == v).to_numpy()) for v in found]
     cuts = []
-    for value in distinct:
-        cuts.append((f"{name} ≥ {short(item(value))}", (values >= value).to_numpy()))
-        cuts.append((f"{name} ≤ {short(item(value))}", (values <= value).to_numpy()))
+    for value in found:
+        cuts.append((f"{name} ≥ {short(value)}", (values >= value).to_numpy()))
+        cuts.append((f"{name} ≤ {short(value)}", (values <= value).to_numpy()))
     return cuts
 
 
@@ -186,17 +186,12 @@ def _data(trials: pd.DataFrame) -> str:
 
 
 def _axis(values: pd.Series, name: str) -> str:
-    distinct = sorted(values.dropna().unique(), key=lambda v: (str(type(v)), v))
-    if len(distinct) <= FEW:
-        return f"{name} ({', '.join(short(item(v)) for v in distinct)})"
+    found = distinct(values)
+    if len(found) <= FEW:
+        return f"{name} ({', '.join(short(v) for v in found)})"
     if pd.api.types.is_numeric_dtype(values):
-        return f"{name} ({len(distinct)} values from {short(item(distinct[0]))} to {short(item(distinct[-1]))})"
-    return f"{name} ({len(distinct)} values)"
-
-
-def item(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
+        return f"{name} ({len(found)} values from {short(found[0])} to {short(found[-1])})"
+    return f"{name} ({len(found)} values)"
 
 
 def _span(values: pd.Series) -> str:

@@ -17,7 +17,7 @@ from gansweep.report.curves import Series
 from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
 from gansweep.report.tables import Tables
-from gansweep.report.words import measured, setting, short, titles
+from gansweep.report.words import item, measured, setting, short, titles
 
 FINAL = {"cfd_ratio": "CFD ratio", "coverage": "coverage", "d_auc": "AUC of D"}  # in the appendix
 Key = tuple[str, str]  # sweep, trial
@@ -37,9 +37,14 @@ class Study:
     files: dict[str, bytes] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
-    @property
+    @cached_property
     def trials(self) -> pd.DataFrame:
-        return self.tables.trials
+        """Of several sweeps whose quality is compared, with ranks over all of them."""
+        trials = self.tables.trials
+        if not self.several or not self.comparable:
+            return trials
+        quality = trials["quality"].where(trials["rank"].notna())
+        return trials.assign(rank=quality.rank(method="min", ascending=self.lower).astype("Int64"))
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -53,7 +58,7 @@ class Study:
     @property
     def comparable(self) -> bool:
         """Whether quality was measured against the same images by the same judge."""
-        return int(self.trials["data_fingerprint"].nunique()) <= 1
+        return int(self.tables.trials["data_fingerprint"].nunique()) <= 1
 
     @property
     def metric(self) -> str:
@@ -102,7 +107,9 @@ class Study:
     @cached_property
     def in_words(self) -> dict[tuple[str, int], str]:
         """(sweep, configuration) → its settings."""
-        return prose.called(self.trials, self.tables.settings, with_sweep=self.several)
+        groups = [trials for _, trials in self.trials.groupby("sweep", sort=False)]
+        named = (prose.called(trials, self.settings_of(trials), with_sweep=self.several) for trials in groups)
+        return {key: words for one in named for key, words in one.items()}
 
     def settings_of(self, trials: pd.DataFrame) -> tuple[str, ...]:
         """What varies among them."""
@@ -114,7 +121,7 @@ class Study:
 
     def cells(self, trial: pd.Series) -> list[Cell]:
         """A trial's settings, one a column."""
-        return ["–" if prose.missing(value := trial[key]) else short(prose.item(value)) for key in self.settings]
+        return ["–" if prose.missing(value := trial[key]) else short(item(value)) for key in self.settings]
 
     @property
     def final_names(self) -> list[str]:
@@ -133,7 +140,7 @@ class Study:
     def command(self, trial: pd.Series) -> str:
         """What trains it alone, from the sweep's file."""
         sweep = self.tables.sweeps.set_index("sweep").loc[trial["sweep"]]
-        varied = {key: prose.item(trial[key]) for key in self.tables.settings if not prose.missing(trial[key])}
+        varied = {key: item(trial[key]) for key in self.tables.settings if not prose.missing(trial[key])}
         return alone(
             f"{trial['sweep']}.yaml", trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"]
         )
@@ -150,10 +157,10 @@ class Study:
     def captions(self) -> dict[Key, str]:
         """Trial → its settings and seed, in few words: above a panel there is little room."""
         seeds = self.trials["seed"].nunique() > 1
-        keys = self.tables.settings
+        keys = {name: self.settings_of(trials) for name, trials in self.trials.groupby("sweep", sort=False)}
         found = {}
         for _, trial in self.trials.iterrows():
-            varied = {key: value for key in keys if not prose.missing(value := trial[key])}
+            varied = {key: value for key in keys[trial["sweep"]] if not prose.missing(value := trial[key])}
             parts = [trial["sweep"]] if self.several else []
             parts += [setting({key: value}, self.names) for key, value in varied.items()]
             parts += [f"seed {trial['seed']}"] if seeds or not parts else []

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def number(value: Any) -> str:
@@ -59,6 +64,16 @@ def listed(items: Iterable[str], last: str = "and") -> str:
     """a; a and b; a, b and c."""
     found = list(items)
     return f" {last} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+
+
+def item(value: Any) -> Any:
+    """NumPy's numbers as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def distinct(values: pd.Series) -> list[Any]:
+    """A setting's values in order, each once, as Python's own types."""
+    return sorted((item(value) for value in values.dropna().unique()), key=lambda value: (str(type(value)), value))
 
 
 def titles(keys: Sequence[str]) -> dict[str, str]:

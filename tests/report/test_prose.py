@@ -46,11 +46,11 @@ def test_what_was_tried() -> None:
 @pytest.mark.parametrize(
     ("outcomes", "planned", "said"),
     [
-        (["completed"], 1, "It completed all its steps."),
-        (["completed"] * 3, 3, "All completed all their steps."),
-        (["completed"] * 2 + ["stopped"], 3, "2 completed all their steps and 1 was stopped early."),
+        (["completed"], 1, "It ran to its end."),
+        (["completed"] * 3, 3, "All ran to their end."),
+        (["completed"] * 2 + ["stopped"], 3, "2 ran to their end and 1 was stopped early."),
         (["completed", "running", "interrupted", "crashed"], 6,
-         "1 completed all its steps, 1 crashed, 1 is still running, 1 was interrupted and will go on and"
+         "1 ran to its end, 1 crashed, 1 is still running, 1 was interrupted and will go on and"
          " 2 have not begun."),
         (["interrupted"], 2, "1 was interrupted and will go on and 1 has not begun."),
     ],

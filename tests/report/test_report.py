@@ -17,7 +17,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from service import Service
+from synthetic import tables
 
+from gansweep.gan.sampling import grid_png
 from gansweep.report import document
 from gansweep.report.make import make
 from gansweep.report.study import Study
@@ -241,3 +243,15 @@ def test_sweeps_of_other_images_are_not_compared(swept: Service, tmp_path: Path)
     text = text_of(tmp_path / "apart.pdf")
     assert "The sweeps trained on different images: their quality is not compared." in text
     assert "Of all of them" not in text
+
+
+def test_two_hundred_trials_fit_in_forty_pages_and_fifteen_megabytes(tmp_path: Path) -> None:
+    """Samples included: a noise grid, which no compression makes smaller, for each that is shown."""
+    noise = grid_png(np.random.default_rng(0).integers(0, 256, (64, 1, 32, 32)).astype(np.uint8))
+    many = tables(200)
+    listed = [(trial, step) for trial in many.trials["trial"] for step in range(0, 601, 100)]
+    rows = [{"sweep": "synthetic", "trial": trial, "step": step, "artifact": "a"} for trial, step in listed]
+    pdf = typeset(Study(replace(many, list_samples=lambda: pd.DataFrame(rows)), lambda *_: noise))
+    pages = len(pypdfium2.PdfDocument(pdf))
+    assert 10 < pages < 40
+    assert len(pdf) < 15e6

@@ -1,0 +1,166 @@
+"""Sweeps of any size without training: journals that look like those of real runs, sound and failed ones, in a real
+store or directly as tables."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gansweep.gan.sampling import grid_png
+from gansweep.health import metrics as m
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
+from gansweep.records import outcome
+from gansweep.records.journal import Journal, Record
+from gansweep.records.layout import Home, SweepFolder, write_json
+from gansweep.records.outcome import Outcome
+from gansweep.report.tables import Tables
+from gansweep.tracking import store
+from gansweep.tracking.publisher import Publisher
+
+STEPS, EVERY = 600, 10
+BEGAN = 1_790_000_000.0  # seconds; a step takes a twentieth
+RATES, BETAS, DIMS, WIDTHS, SEEDS = (1e-4, 2e-4, 1e-3, 5e-3, 0.2), (0.5, 0.9), (25, 100), (8, 16), 5
+KEYS = ("training.learning_rate", "training.beta1", "model.latent_dim", "model.feature_maps")
+DIGITS = [str(digit) for digit in range(10)]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trial: what it was given, and what it recorded."""
+
+    id: str
+    varied: dict[str, Any]
+    seed: int
+    records: list[tuple[int, dict[str, float]]]
+
+
+def trials(count: int) -> Iterator[Made]:
+    """So many, over a grid of four settings with five seeds; at beta1 0.9 or a rate of 0.2 few classes are left."""
+    grid = itertools.islice(itertools.product(RATES, BETAS, DIMS, WIDTHS, range(SEEDS)), count)
+    for number, (*values, seed) in enumerate(grid):
+        rng = np.random.default_rng(number)
+        failed = values[1] == 0.9 or values[0] == 0.2
+        records = list(_records(failed, rng))
+        yield Made(f"{number:012x}", dict(zip(KEYS, values, strict=True)), seed, records)
+
+
+def _records(failed: bool, rng: np.random.Generator) -> Iterator[tuple[int, dict[str, float]]]:
+    floor = rng.uniform(40, 80) if failed else rng.uniform(3, 12)
+    for step in range(0, STEPS + 1, 2):
+        values: dict[str, float] = {}
+        if step % EVERY == 0 and step:
+            noise = rng.normal(0, 0.1, 6)
+            values = dict(zip(m.TRAINING, (1.3 + noise[0], 1 + noise[1], 0.5, 0.4, 1.0, 1.0), strict=True))
+            values[m.STEPS_PER_S] = 20 + noise[2]
+        if step % (STEPS // 25) == 0:
+            values |= _evaluation(floor + 80 * np.exp(-step / 120), failed, rng)
+        if values:
+            yield step, values
+
+
+def _evaluation(cfd: float, failed: bool, rng: np.random.Generator) -> dict[str, float]:
+    shares = rng.dirichlet([0.1] * 10 if failed else [50.0] * 10)
+    good = {m.DENSITY: 0.9, m.COVERAGE: 0.8, m.NEAR_DUPLICATES: 0.01, m.CLASSES: 9.5, m.CLASSES_MISSING: 0.0}
+    bad = {m.DENSITY: 0.9, m.COVERAGE: 0.05, m.NEAR_DUPLICATES: 0.9, m.CLASSES: 1.4, m.CLASSES_MISSING: 8.0}
+    steady = {
+        m.SPREAD_ACROSS: 0.8,
+        m.SPREAD_WITHIN: 0.9,
+        m.MS_SSIM: 1.0,
+        m.LABEL_KL: 0.1,
+        m.D_AUC: 0.98,
+        m.D_FRESH: 0.3,
+    }
+    found = {m.CFD_RATIO: float(cfd * rng.lognormal(0, 0.04)), **steady, **(bad if failed else good)}
+    return found | {f"{m.CLASS_SHARE}{digit}": float(share) for digit, share in zip(DIGITS, shares, strict=True)}
+
+
+def config(made: Made) -> dict[str, Any]:
+    """As trial.json holds it, shortened."""
+    rate, beta1, latent, maps = made.varied.values()
+    return {
+        "dataset": {"name": "digits", "image_size": 32},
+        "model": {"architecture": "dcgan", "latent_dim": latent, "feature_maps": maps},
+        "training": {"batch_size": 64, "learning_rate": rate, "beta1": beta1},
+        "evaluation": {"per_run": 25, "samples": 256},
+        "seed": made.seed,
+    }
+
+
+def publish(root: Path, count: int, name: str = "synthetic") -> Home:
+    """A home whose store has a sweep of so many trials, each with seven sample grids."""
+    home = Home(root)
+    folder = home.sweep(name)
+    folder.path.mkdir(parents=True)
+    folder.source.write_text(f"name: {name}\ntraining: {{steps: {STEPS}}}\n")
+    grids = [grid_png(np.random.default_rng(n).integers(0, 256, (64, 1, 32, 32)).astype(np.uint8)) for n in range(7)]
+    made = list(trials(count))
+    for one in made:
+        _write(folder, one, grids)
+    plan = {"objective": {"metric": m.CFD_RATIO, "mode": "min"}, "trials": [one.id for one in made]}
+    write_json(folder.plan, {"sweep": name, "command": f"gansweep run {name}.yaml", "overrides": [], **plan})
+    Publisher(home, folder, store.local_uri(home), {"gansweep.machine": "made up"}).publish(running=False)
+    return home
+
+
+def _write(sweep: SweepFolder, made: Made, grids: list[bytes]) -> None:
+    folder = sweep.trial(made.id)
+    document = {"id": made.id, "sweep": sweep.name, "varied": made.varied, "steps": STEPS, "config": config(made)}
+    data = {"data": {"fingerprint": "f"}, "parameters": {"generator": 1, "discriminator": 1}}
+    write_json(folder.trial, document | data)
+    shares = dict.fromkeys(DIGITS, 0.1)
+    write_json(folder.evaluator, {"accuracy": 0.99, "classes": 10, "real_shares": shares, "samples": 256})
+    folder.lock.touch()
+    with Journal(folder.journal) as journal:
+        for step, values in made.records:
+            journal.append(Record(step, BEGAN + step / 20, values))
+    folder.samples.mkdir()
+    for number, grid in enumerate(grids):
+        folder.sample(100 * number).write_bytes(grid)
+    verdicts = Judge().conclude(History.of(made.records, STEPS))
+    outcome.write(folder, Outcome("completed", STEPS, "", verdicts, time=time.time()))
+
+
+def tables(count: int) -> Tables:
+    """The same as tables, without a store and without samples."""
+    made = list(trials(count))
+    rows, verdicts, histories, evaluations = [], [], [], []
+    for one in made:
+        found = Judge().conclude(History.of(one.records, STEPS))
+        last = [values[m.CFD_RATIO] for _, values in one.records if m.CFD_RATIO in values][-1]
+        first = found[0]
+        key = {"sweep": "synthetic", "trial": one.id}
+        rows.append({
+            **key, "run_id": one.id, "configuration": int(one.id, 16) // SEEDS, "seed": one.seed,
+            "outcome": "completed",
+            "verdict": first.kind, "failed": first.is_failure, "reason": first.reason, "rule": "", "step": STEPS,
+            "since_step": first.since_step if first.is_failure else pd.NA, "steps": STEPS, "quality": last,
+            "started": pd.Timestamp(BEGAN, unit="s", tz="UTC"), "wall_s": 30.0, "steps_per_s": 20.0,
+            "evaluator_accuracy": 0.99, "data_fingerprint": "f", "real_shares": dict.fromkeys(DIGITS, 0.1),
+            **one.varied, "dataset.name": "digits", "dataset.image_size": 32, "model.architecture": "dcgan",
+        })  # fmt: skip
+        verdicts += [
+            {**key, "place": n, "kind": v.kind, "failure": v.is_failure, "since_step": v.since_step, "reason": ""}
+            for n, v in enumerate(found)
+        ]
+        for step, values in one.records:
+            judged = {name: value for name, value in values.items() if m.is_evaluation(name)}
+            evaluations += [{**key, "step": step, **judged}] if judged else []
+            training = {name: value for name, value in values.items() if name not in judged}
+            histories += [{**key, "metric": name, "step": step, "value": value} for name, value in training.items()]
+    found = pd.DataFrame(rows)
+    found["since_step"] = pd.array(found["since_step"], dtype="Int64")
+    found["rank"] = found[~found["failed"]]["quality"].rank(method="first").astype("Int64")
+    found["rank"] = found["rank"].astype("Int64")
+    sweep = {"sweep": "synthetic", "objective": m.CFD_RATIO, "mode": "min", "file": "name: synthetic\n", "command": "",
+             "overrides": [], "commit": "", "machine": "made up", "planned": count, "to_come": 0}  # fmt: skip
+    return Tables(
+        pd.DataFrame([sweep]), found, pd.DataFrame(histories), pd.DataFrame(evaluations), pd.DataFrame(verdicts), KEYS
+    )
