@@ -22,7 +22,8 @@ from gansweep.health.verdict import Kind, Verdict, title
 
 Signals = NDArray[np.bool_]
 BURN_IN = 0.1  # share of the budget in which nothing counts but divergence: no G has learned anything yet
-LATE = 0.7  # share of the budget before which a G that has not taken off yet cannot be told from one that never will
+TAKEOFF = 500  # steps by which a G that learns at all has taken off: before, it cannot be told from one that never will
+LATE = 0.7  # share of the budget after which it is too late to wait for that
 
 
 def threshold(default: float, low: float, high: float) -> Any:
@@ -84,7 +85,7 @@ class Detector(ABC):
         with np.errstate(all="ignore"):
             signals = self.signals(at) & (at.steps >= BURN_IN * history.budget)
             since = _since(signals, self.need, self.window)
-            if since is None or at.steps[-1] < self.earliest * history.budget:
+            if since is None or at.steps[-1] < self.begins(history.budget) or not self.admits(at)[-1]:
                 return None
             figures = self.figures(at)
         step = int(at.steps[self._onset(since)])
@@ -95,6 +96,14 @@ class Detector(ABC):
             "at_step": int(at.steps[-1]),
         }
         return Verdict(self.kind, step, f"{title(self.kind)} since step {step:,}: {self.reason(figures)}", evidence)
+
+    def begins(self, budget: int) -> float:
+        """The step before which nothing is said of a run of so many."""
+        return self.earliest * budget
+
+    def admits(self, at: Evaluations) -> Signals:
+        """(n,) whether the verdict may be said at each evaluation, whatever was shown up to it."""
+        return np.ones(len(at), bool)
 
     def _onset(self, first_signal: int) -> int:
         """Index of the evaluation at which that which the first signal shows began."""
@@ -139,12 +148,17 @@ def best_before(values: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
 class Stalling(Detector):
     """Quality stands still: the best CFD ratio of the last `over` evaluations is not below `improvement` times the best
     before them, or it is good already (`good`; there, its noise is as large as any progress). Early in a run a G that
-    will learn looks collapsed, or dominated, until it takes off."""
+    will learn looks collapsed, or dominated, until it takes off, which is a matter of steps (`takeoff`); of a run that is
+    hardly longer than that, nothing is said before LATE of it."""
 
-    earliest: float = threshold(LATE, 0, 1)
-    over: int = threshold(3, 2, 100)
-    improvement: float = threshold(0.85, 0, 1)
+    earliest: float = threshold(0.35, 0, 1)
+    takeoff: int = threshold(TAKEOFF, 0, 100_000)
+    over: int = threshold(5, 2, 100)
+    improvement: float = threshold(0.95, 0, 1)
     good: float = threshold(4.0, 0, 1000)
+
+    def begins(self, budget: int) -> float:
+        return max(self.earliest * budget, min(self.takeoff, LATE * budget))
 
     def stalled(self, at: Evaluations) -> Signals:
         cfd = at[CFD_RATIO]

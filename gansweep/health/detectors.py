@@ -56,6 +56,8 @@ class DeadGenerator(Detector):
 class ModeCollapse(Stalling):
     """G makes a few images well: dense, but they cover little of the data; or one class; or copies of each other.
 
+    While the run goes on it is said only where quality stands still; at its end, collapsed is collapsed.
+
     Noise, whose features a classifier throws together, is no copy: its images are not alike (MS-SSIM).
     """
 
@@ -71,7 +73,10 @@ class ModeCollapse(Stalling):
     def signals(self, at: Evaluations) -> Signals:
         dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
         copies = (at[m.NEAR_DUPLICATES] > self.duplicates) & (at[m.MS_SSIM] > self.alike)
-        return (dense_but_few | (at[m.CLASSES] <= self.classes) | copies) & self.stalled(at)
+        return dense_but_few | (at[m.CLASSES] <= self.classes) | copies
+
+    def admits(self, at: Evaluations) -> Signals:
+        return self.stalled(at) | (at.steps >= at.history.budget)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {

@@ -67,7 +67,7 @@ def history(columns: Columns, budget: int = 100, critic: bool = False, first: in
 
 # Thresholds are given in full: other defaults change nothing here.
 DEAD = DeadGenerator(need=2, window=2, earliest=0, across=0.05)
-STALLED: dict[str, Any] = {"earliest": 0, "over": 2, "improvement": 0.9, "good": 0}
+STALLED: dict[str, Any] = {"earliest": 0, "takeoff": 0, "over": 2, "improvement": 0.9, "good": 0}
 COLLAPSE = ModeCollapse(
     **{**STALLED, "good": 4}, need=2, window=3, density=0.7, coverage=0.5, classes=1.5, duplicates=0.5, alike=0.5
 )
@@ -228,6 +228,30 @@ def test_nothing_is_said_before_the_earliest_share_of_the_budget(case: Case) -> 
     assert verdict.since_step == case.since, "what came before it counts"
 
 
+@pytest.mark.parametrize(
+    ("budget", "begins"),
+    [(5_000, 1_750), (1_500, 525), (1_000, 500), (715, 500), (600, 420), (100, 70)],
+)
+def test_a_g_that_may_still_take_off_is_waited_for(budget: int, begins: float) -> None:
+    """By the share of a long run, by steps of a shorter one, by another share of one that ends before those steps."""
+    for detector in (ModeCollapse(), NotLearning(), DiscriminatorDominance()):
+        assert detector.begins(budget) == pytest.approx(begins)
+    columns = {DENSITY: [0.9] * 4, COVERAGE: [0.1] * 4, CFD_RATIO: [80.0] * 4}
+    sure = replace(COLLAPSE, earliest=0.35, takeoff=500)
+    late, early = ([round(begins) + 10 * n - shift for n in range(4)] for shift in (30, 31))
+    for steps, said in ((late, True), (early, False)):
+        points = [(step, {k: v[n] for k, v in columns.items()}) for n, step in enumerate(steps)]
+        assert (sure(History.of(points, budget)) is not None) is said
+
+
+def test_at_its_end_a_collapsed_run_is_collapsed_although_it_improves() -> None:
+    falling = {DENSITY: [0.9] * 5, COVERAGE: [0.1] * 5, CFD_RATIO: [80.0, 60, 40, 20, 10]}
+    assert COLLAPSE(history(falling, budget=41)) is None
+    assert COLLAPSE(history(falling, budget=40)) is not None
+    still = {DENSITY: [0.0] * 6, SPREAD_ACROSS: [0.9] * 6, CFD_RATIO: [90.0, 80, 75, 70, 65, 60]}
+    assert replace(NotLearning(), **STALLED)(history(still, budget=50)) is None, "slow learning is learning"
+
+
 @each_case
 def test_no_verdict_without_the_metrics_that_it_needs(case: Case) -> None:
     for metric in case.needed:
@@ -375,13 +399,13 @@ def test_fires_where_the_table_says(detector: Detector, columns: Columns, since:
 @pytest.mark.parametrize(
     ("cfd", "since"),
     [
-        ([100, 90.1, 95], 20),  # the best of two is hardly better than the best before
-        ([100, 95, 90.1], 20),
+        ([100, 90.1, 95], 10),  # the best of two is hardly better than the best before
+        ([100, 95, 90.1], 10),
         ([100, 90, 95], None),
         ([100, 95, 90], None),
         ([100, NAN, 95], None),
         ([NAN, 95, 95], None),
-        ([100, 4, 3.9], 20),  # it is good
+        ([100, 4, 3.9], 10),  # it is good
         ([100, 3.9, 3.9], 10),
     ],
 )

@@ -51,7 +51,7 @@ from gansweep.records.journal import Journal, Record
 NAN, INF = math.nan, math.inf
 Values = Mapping[str, float]
 # Quick to fire, so that random histories show every kind.
-STALLED: dict[str, Any] = {"over": 2, "improvement": 0.5, "good": 0.2}
+STALLED: dict[str, Any] = {"takeoff": 0, "over": 2, "improvement": 0.5, "good": 0.2}
 QUICK = Judge((
     DeadGenerator(1, 1, 0, across=0.5),
     ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5),
