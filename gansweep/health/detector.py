@@ -148,8 +148,8 @@ def best_before(values: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
 class Stalling(Detector):
     """Quality stands still: the best CFD ratio of the last `over` evaluations is not below `improvement` times the best
     before them, or it is good already (`good`; there, its noise is as large as any progress). Early in a run a G that
-    will learn looks collapsed, or dominated, until it takes off, which is a matter of steps (`takeoff`); of a run that is
-    hardly longer than that, nothing is said before LATE of it."""
+    will learn looks collapsed, or dominated, until it takes off, which is a matter of steps (`takeoff`); of a run that
+    is hardly longer than that, nothing is said before LATE of it."""
 
     earliest: float = threshold(0.35, 0, 1)
     takeoff: int = threshold(TAKEOFF, 0, 100_000)
