@@ -17,7 +17,8 @@ from scipy.stats import binomtest
 
 from gansweep import Judge
 
-README, BEGIN, END = RESULTS.parents[1] / "README.md", "<!-- accuracy -->", "<!-- end of accuracy -->"
+ROOT, BEGIN, END = RESULTS.parents[1], "<!-- accuracy -->", "<!-- end of accuracy -->"
+WRITTEN = (RESULTS / "detector_accuracy.csv", ROOT / "gansweep" / "report" / "accuracy.csv")  # reports quote it
 ROUNDS = {  # file under results → its sweeps
     "natural": ("natural_digits", "natural_mnist", "low_rate_digits"),
     "natural_long": ("long_digits", "long_mnist", "long_low_rate"),
@@ -46,14 +47,8 @@ def accuracy(part):
 
 def row(source, which, kind, cases):
     known = [run for run in cases if run["truth"].get(kind) is not None]
-    t, p, b = (
-        np.array(flags, bool)
-        for flags in (
-            [run["truth"][kind] for run in known],
-            [kind in run["kinds"] for run in known],
-            [source == "natural" and baseline(run, kind) for run in known],
-        )
-    )
+    flags = [(r["truth"][kind], kind in r["kinds"], source == "natural" and baseline(r, kind)) for r in known]
+    t, p, b = np.array(flags, bool).reshape(-1, 3).T
     return {
         "source": source, "runs": which, "verdict": kind, "positives": t.sum(), "negatives": (~t).sum(),
         "grey": len(cases) - len(known), "missed": (t & ~p).sum(), "false": (~t & p).sum(),
@@ -64,10 +59,7 @@ def row(source, which, kind, cases):
 
 def markdown(table):
     """The README's table."""
-    lines = [
-        "| runs | verdict | failing / not | precision | recall | false positives | baseline |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| runs | verdict | failing / not | precision | recall | false positives | baseline |", f"|{'---|' * 7}"]
     for r in table.itertuples():
         cells = [f"{r.source}, {r.runs}", r.verdict.replace("_", " "), f"{r.positives} / {r.negatives}"]
         cells += [bounded(r.precision, r.precision_bound, "≥"), bounded(r.recall, r.recall_bound, "≥")]
@@ -117,7 +109,7 @@ if __name__ == "__main__":
     table = accuracy("tuning" if given.tuning else "held-out")
     print(table.round(3).to_string(index=False))
     if not given.tuning:
-        table.round(4).to_csv(RESULTS / "detector_accuracy.csv", index=False)
-        text = README.read_text()
-        before, _, rest = text.partition(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")
+        for path in WRITTEN:
+            table.round(4).to_csv(path, index=False)
+        before, _, rest = (ROOT / "README.md").read_text().partition(BEGIN)
+        (ROOT / "README.md").write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")

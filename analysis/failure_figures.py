@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from failure_table import KINDS, settings, words
+from failure_table import settings, words
 
-from gansweep import CheckpointError, UserError, reference_of, reopen, sample
+from gansweep import CheckpointError, UserError, reference_of, reopen, sample, verdict_colour
 
-# One colour a verdict, everywhere: Paul Tol's muted scheme, made for every kind of eye.
-COLOURS = dict(zip(KINDS, ("#332288", "#CC6677", "#117733", "#AA4499", "#44AA99", "#999933", "#882255"), strict=True))
 INK, GREY, PALE = "#222222", "#6B6B6B", "#A8A8A8"
 SAMPLES = 1_000  # of each trial, whose classes are counted
 STYLE = {
@@ -33,7 +31,7 @@ def losses(chosen, out):
             steps, values = trial.history[metric].steps, trial.history[metric].values
             ax.plot(steps, np.where(np.isfinite(values), values, np.nan), color=colour, linewidth=1.4)
         onset, late = verdict.since_step, verdict.since_step > trial.steps / 2
-        ax.axvline(onset, color=COLOURS[verdict.kind], linewidth=2.5, zorder=0)
+        ax.axvline(onset, color=verdict_colour(verdict.kind), linewidth=2.5, zorder=0)
         beside = {"xytext": (-6 if late else 6, 0), "ha": "right" if late else "left", "textcoords": "offset points"}
         ax.annotate(words(verdict), (onset, 0.98), xycoords=ax.get_xaxis_transform(), va="top", **beside)
         ax.set_yscale("symlog", linthresh=0.01)
@@ -57,7 +55,7 @@ def class_histograms(home, chosen, out):
     figure, axes = panels([one for one, _ in found], f"Classes of {SAMPLES:,} samples at the end, and of real images")
     for ((_, _, verdict), counts), ax in zip(found, axes, strict=True):
         shares = 100 * counts[["samples", "real"]] / counts[["samples", "real"]].sum()
-        sns.barplot(x=counts["class"], y=shares["samples"], ax=ax, color=COLOURS[verdict.kind], saturation=1)
+        sns.barplot(x=counts["class"], y=shares["samples"], ax=ax, color=verdict_colour(verdict.kind), saturation=1)
         real = ax.plot(shares["real"], "_", color=INK, markersize=11, markeredgewidth=1.5)
         ax.set(xlabel="", ylabel="", ylim=(0, 135), yticks=range(0, 101, 25))
         ax.tick_params(axis="x", length=0, rotation=90 if counts["class"].str.len().max() > 2 else 0)
@@ -92,7 +90,7 @@ def strips(home, chosen, out):
     figure.suptitle("Samples before the failure began, and at the end", x=0.01, ha="left")
     for (sweep, trial, verdict), (label, *row) in zip(chosen, axes, strict=True):
         label.set_axis_off()
-        label.axvline(0, color=COLOURS[verdict.kind], linewidth=2.5)
+        label.axvline(0, color=verdict_colour(verdict.kind), linewidth=2.5)
         label.set(xlim=(0, 1), ylim=(0, 1))
         label.text(0.05, 1, words(verdict), va="top")
         label.text(0.05, 0.66, settings(sweep, trial, 34), va="top", color=GREY, fontsize=6)

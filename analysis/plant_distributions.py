@@ -106,8 +106,8 @@ def case(task):
     kind, make = PLANTS[plant]
     draw = make(np.random.default_rng([number, list(PLANTS).index(plant)]), real, labels)
     points = [(step, evaluator.quality(draw())) for step in range(DRAWS)]
-    described = {"source": f"planted-{name}", "id": f"{plant}-{number}", "settings": {"plant": plant}, "budget": DRAWS}
-    return {**described, "label": {"kind": kind}, "series": compact(points)}
+    about = {"source": f"planted-{name}", "id": f"{plant}-{number}", "settings": {"plant": plant}}
+    return {**about, "budget": DRAWS - 1, "label": {"kind": kind}, "series": compact(points)}
 
 
 if __name__ == "__main__":

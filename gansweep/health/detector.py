@@ -22,7 +22,7 @@ from gansweep.health.verdict import Kind, Verdict, title
 
 Signals = NDArray[np.bool_]
 BURN_IN = 0.1  # share of the budget in which nothing counts but divergence: no G has learned anything yet
-TAKEOFF = 500  # steps by which a G that learns at all has taken off: before, it cannot be told from one that never will
+TAKEOFF = 1_000  # steps by which a G that learns at all has taken off: before, it cannot be told from one that will not
 LATE = 0.7  # share of the budget after which it is too late to wait for that
 
 

@@ -230,14 +230,14 @@ def test_nothing_is_said_before_the_earliest_share_of_the_budget(case: Case) -> 
 
 @pytest.mark.parametrize(
     ("budget", "begins"),
-    [(5_000, 1_750), (1_500, 525), (1_000, 500), (715, 500), (600, 420), (100, 70)],
+    [(5_000, 1_750), (2_900, 1_015), (2_000, 1_000), (1_500, 1_000), (1_000, 700), (600, 420)],
 )
 def test_a_g_that_may_still_take_off_is_waited_for(budget: int, begins: float) -> None:
     """By the share of a long run, by steps of a shorter one, by another share of one that ends before those steps."""
     for detector in (ModeCollapse(), NotLearning(), DiscriminatorDominance()):
         assert detector.begins(budget) == pytest.approx(begins)
     columns = {DENSITY: [0.9] * 4, COVERAGE: [0.1] * 4, CFD_RATIO: [80.0] * 4}
-    sure = replace(COLLAPSE, earliest=0.35, takeoff=500)
+    sure = replace(COLLAPSE, earliest=0.35, takeoff=1_000)
     late, early = ([round(begins) + 10 * n - shift for n in range(4)] for shift in (30, 31))
     for steps, said in ((late, True), (early, False)):
         points = [(step, {k: v[n] for k, v in columns.items()}) for n, step in enumerate(steps)]
