@@ -22,6 +22,7 @@ WRITTEN = (RESULTS / "detector_accuracy.csv", ROOT / "gansweep" / "report" / "ac
 ROUNDS = {  # file under results → its sweeps
     "natural": ("natural_digits", "natural_mnist", "low_rate_digits"),
     "natural_long": ("long_digits", "long_mnist", "long_low_rate"),
+    "natural_third": ("third_digits", "third_mnist"),
 }
 KINDS = {
     "planted": ("dead_generator", "mode_collapse", "mode_dropping", "not_learning"),

@@ -52,9 +52,7 @@ def summary(name, table):
     print(f"  verdicts     {stopped.kept.mean():.0%} of those hold at the end of the run as well")
     if table.delay.notna().any():
         causes = table.delay.notna().sum()
-        print(
-            f"  delay        {table.delay.median():.0f} evaluations, the median of {causes} planted causes that are stopped"
-        )
+        print(f"  delay        {table.delay.median():.0f} evaluations, the median of {causes} planted causes")
 
 
 if __name__ == "__main__":
