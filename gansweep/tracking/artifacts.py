@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
+
+PATIENCE_S = 120  # for a reply; others may be asked for as well
 
 
 @lru_cache(4096)
@@ -21,16 +24,32 @@ def repository(uri: str, artifact_uri: str) -> ArtifactRepository:
 
 def content(where: ArtifactRepository, path: str) -> bytes | None:
     """What a file holds; None where there is none by this path. Raises what MLflow raises."""
+    from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     if isinstance(where, LocalArtifactRepository):  # which would copy it
         file = Path(where.artifact_dir, path)
         return file.read_bytes() if file.is_file() else None
+    try:
+        return _of_server(where, path) if isinstance(where, HttpArtifactRepository) else _downloaded(where, path)
+    except Exception:  # each kind of repository has its own; the list says what it meant
+        folder = str(PurePosixPath(path).parent)
+        if path in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
+            raise
+        return None
+
+
+def _of_server(where: HttpArtifactRepository, path: str) -> bytes:
+    """In one request, over connections that are kept: MLflow's download takes two, and a file."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.request_utils import augmented_raise_for_status
+    from mlflow.utils.rest_utils import http_request
+
+    response = http_request(get_default_host_creds(where.artifact_uri), f"/{path}", "GET", timeout=PATIENCE_S)
+    augmented_raise_for_status(response)
+    return bytes(response.content)
+
+
+def _downloaded(where: ArtifactRepository, path: str) -> bytes:
     with TemporaryDirectory(prefix="gansweep-") as scratch:
-        try:
-            return Path(where.download_artifacts(path, scratch)).read_bytes()
-        except Exception:  # each kind of repository has its own; the list says what it meant
-            folder = str(PurePosixPath(path).parent)
-            if path in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
-                raise
-            return None
+        return Path(where.download_artifacts(path, scratch)).read_bytes()

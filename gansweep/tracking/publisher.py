@@ -21,7 +21,7 @@ from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import ranking_of
-from gansweep.tracking import notes, store
+from gansweep.tracking import journals, notes, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,7 +42,8 @@ PUBLISH_WAIT_S = 30.0
 
 @dataclass
 class Published:
-    """How much of a trial one store has. ended_s: time of its outcome since the epoch, 0 for none."""
+    """How much of a trial one store has. ended_s: time of its outcome since the epoch, 0 for none. journal: digest of
+    the copy of its journal, empty for none, or one of an earlier end."""
 
     uri: str = ""
     run_id: str = ""
@@ -51,6 +52,7 @@ class Published:
     state: str = ""
     ended_s: float = 0.0
     checkpoint: str = ""
+    journal: str = ""
     tags: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -71,7 +73,9 @@ def is_current(folder: SweepFolder, uri: str) -> bool:
             return False
         if len(published.samples) != len(trial.all_samples()):
             return False
-        if now != "pending" and published.tags != notes.tags(trial, now, notes.ended_as(trial, now)):
+        if now in journals.ENDED and not published.journal:
+            return False
+        if now != "pending" and published.tags != _tags(trial, now, notes.ended_as(trial, now), published):
             return False
     return True
 
@@ -165,7 +169,11 @@ class Publisher:
         if now == "pending":
             return now
         ended = notes.ended_as(folder, now)
-        tags = notes.tags(folder, now, ended)
+        ended_s = ended.time if ended else 0.0
+        news = (published.state, published.ended_s) != (now, ended_s)
+        if news:
+            published.journal = ""
+        tags = _tags(folder, now, ended, published)
         if not published.run_id and folder.id in self._known:
             published.run_id = self._known[folder.id]
         elif not published.run_id:
@@ -177,15 +185,16 @@ class Publisher:
                 client.update_run(published.run_id, status="RUNNING")
             self._send_metrics(client, folder, published)
             self._send_samples(client, folder, published)
-            ended_s = ended.time if ended else 0.0
-            if (published.state, published.ended_s) != (now, ended_s):
+            if news:
                 if now != "running":
                     self._end(client, folder, published, now, ended)
                 published.state, published.ended_s = now, ended_s
+            if now in journals.ENDED and not published.journal:
+                self._attach_journal(client, folder, published)
         finally:
             if asdict(published) != before:
                 write_json(folder.published, asdict(published))
-        if now in ("completed", "stopped", "crashed"):
+        if now in journals.ENDED:
             self._settled[folder.id] = (stamp, now)
         return now
 
@@ -219,7 +228,7 @@ class Publisher:
             if len(pending) + len(record.values) > BATCH:
                 client.log_batch(published.run_id, metrics=pending)
                 pending, published.offset = [], offset
-            at = int(record.time * 1000)
+            at = journals.at_ms(record)
             pending += [Metric(name, value, at, record.step) for name, value in record.values.items()]
             offset = end
         if pending:
@@ -253,6 +262,16 @@ class Publisher:
         else:
             client.update_run(published.run_id, status=STATUS[now])
 
+    def _attach_journal(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
+        """As far as its metrics were sent; then vouch for it."""
+        content = folder.journal.read_bytes()[: published.offset] if published.offset else b""
+        with TemporaryDirectory(prefix="gansweep-") as scratch:
+            copy = Path(scratch, journals.NAME)
+            copy.write_bytes(journals.pack(content))
+            client.log_artifact(published.run_id, str(copy))
+        published.journal = journals.digest(content)
+        _send_tags(client, published, {**published.tags, journals.TAG: published.journal})
+
 
 def delete(home: Home, folder: SweepFolder, uri: str) -> None:
     """Delete a sweep's runs from its store. The experiment is renamed first, so that the name is free again."""
@@ -282,6 +301,10 @@ def _stamp(path: Path) -> int:
         return path.stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _tags(folder: TrialFolder, now: str, ended: Outcome | None, published: Published) -> dict[str, str]:
+    return {**notes.tags(folder, now, ended), journals.TAG: published.journal}
 
 
 def _send_tags(client: MlflowClient, published: Published, wanted: dict[str, str]) -> None:

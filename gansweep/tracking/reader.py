@@ -19,7 +19,7 @@ from gansweep.errors import UserError
 from gansweep.health.history import History, Series
 from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
 from gansweep.records.layout import Home, read_json
-from gansweep.tracking import artifacts, bulk, store
+from gansweep.tracking import artifacts, bulk, journals, store
 from gansweep.tracking.bulk import Points, Wanted
 
 if TYPE_CHECKING:
@@ -201,7 +201,8 @@ def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wa
     if any("gansweep.steps" not in run.data.tags for run in runs):
         raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
     runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
-    metrics = bulk.read(client, uri, runs, wanted)
+    metrics = journals.read(uri, runs, wanted) if store.is_server(uri) else {}
+    metrics |= bulk.read(client, uri, [run for run in runs if run.info.run_id not in metrics], wanted)
     return [
         TrackedRun(
             run.info.run_id,

@@ -204,6 +204,6 @@ def test_a_sweep_behind_a_server(shared_home: Home, server: str, monkeypatch: py
     def broken(*_: object) -> None:
         raise ConnectionError("lost")
 
-    monkeypatch.setattr(artifacts.repository(server, run.artifact_uri), "download_artifacts", broken)
+    monkeypatch.setattr(artifacts, "_of_server", broken)
     with pytest.raises(UserError, match=r"the tracking store cannot be read \(lost\)"):
         reader.artifact(shared_home, server, run.run_id, path)

@@ -385,7 +385,7 @@ def test_tags_are_sent_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     ended.published.unlink()
     outcome.write(running, Outcome("completed", STEPS, "", (HEALTHY,)))
     driver.publish(running=True)
-    assert sorted(sent) == sorted(["gansweep.outcome", *NAMED]), "of b alone: a is settled"
+    assert sorted(sent) == sorted(["gansweep.outcome", "gansweep.journal", *NAMED]), "of b alone: a is settled"
 
 
 def table(note: str) -> list[Mapping[str, str]]:

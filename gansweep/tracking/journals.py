@@ -1,0 +1,97 @@
+"""Copies of journals among the artifacts of runs: a trial that has ended is read from its own in one reply.
+
+A server's ORM takes 26 µs for a point, so what it has of two million takes a minute; a thousand files, seconds. A tag
+of the run vouches for the copy. It is empty from the moment that the trial is known to go on until it has ended again
+and a new copy lies there. Who reads does not rely on that alone: the copy must end with the metrics that the run has.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gansweep.health.history import LARGEST
+from gansweep.records.journal import Record
+from gansweep.tracking import artifacts
+from gansweep.tracking.bulk import Points, Row, Wanted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+NAME = "journal.jsonl.gz"
+TAG = "gansweep.journal"  # the digest of what the copy holds; empty where none is to be read
+ENDED = ("completed", "stopped", "crashed")  # outcomes that have a copy
+THREADS = 4  # two million points of a server with one worker: 14 s with 1 or 2, 12 with 4 or 8, on two cores
+
+
+def pack(journal: bytes) -> bytes:
+    """The copy's content, the same at every try."""
+    return gzip.compress(journal, mtime=0)
+
+
+def digest(journal: bytes) -> str:
+    """What a run's tag says of its copy."""
+    return hashlib.sha256(journal).hexdigest()
+
+
+def at_ms(record: Record) -> int:
+    """Its time as MLflow has it: whole milliseconds since the epoch."""
+    return int(record.time * 1000)
+
+
+def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
+    """Run id → name → the metrics that are wanted, by name, of those runs whose copy is there and vouched for.
+
+    Just what `bulk.read` finds. Runs are left out where a copy cannot be read, for whatever reason.
+    """
+    vouched = [run for run in runs if run.data.tags.get(TAG)]
+    found: dict[str, dict[str, Points]] = {}
+    for run, journal in zip(vouched, _copies(uri, vouched), strict=False):
+        if digest(journal) == run.data.tags[TAG]:
+            points = _points(journal, wanted)
+            if _ends_with(points, {name: value for name, value in run.data.metrics.items() if wanted(name)}):
+                found[run.info.run_id] = points
+    return found
+
+
+def _copies(uri: str, runs: Sequence[Run]) -> Iterator[bytes]:
+    """The first error ends it: where artifacts are out of reach, as a cloud's without its keys, all of them are."""
+    with ThreadPoolExecutor(THREADS) as pool, suppress(Exception):  # each kind of repository has its own
+        yield from pool.map(lambda run: _copy(uri, run), runs)
+
+
+def _copy(uri: str, run: Run) -> bytes:
+    """Empty for one that is missing or damaged."""
+    packed = artifacts.content(artifacts.repository(uri, run.info.artifact_uri), NAME)
+    try:
+        return gzip.decompress(packed or b"")
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _points(journal: bytes, wanted: Wanted) -> dict[str, Points]:
+    rows: dict[str, list[Row]] = {}
+    for line in journal.splitlines():
+        record = Record(**json.loads(line))
+        for name in filter(wanted, record.values):
+            rows.setdefault(name, []).append((record.step, at_ms(record), record.values[name]))
+    return {name: Points.of(rows[name]) for name in sorted(rows)}
+
+
+def _ends_with(found: Mapping[str, Points], latest: Mapping[str, float]) -> bool:
+    """Whether these are the last values that the store has of each metric, in digits that every database keeps."""
+    names = sorted(latest)
+    if names != [*found]:
+        return False
+    mine = np.array([found[name].values[-1] for name in names])
+    there = np.array([latest[name] for name in names])
+    there[np.abs(there) >= LARGEST] *= np.inf
+    return np.allclose(mine, there, rtol=1e-9, atol=0, equal_nan=True)
