@@ -39,6 +39,10 @@ def replay(run):
     }
 
 
+def planted(table):
+    return table.source.str.startswith("dynamics")
+
+
 def summary(name, table):
     """Lines for some of the runs."""
     failing, healthy = table[table.labelled == "failing"], table[table.labelled == "healthy"]
@@ -58,7 +62,8 @@ def summary(name, table):
 if __name__ == "__main__":
     table = pd.DataFrame([replay(run) for source in ("natural", "dynamics") for run in runs(source)])
     table.round(4).to_csv(RESULTS / "stops.csv", index=False)
-    planted = table.source.str.startswith("dynamics")
-    summary("natural runs, held out", table[~planted & (table.part == "held-out")])
-    summary("natural runs, tuning", table[~planted & (table.part == "tuning")])
-    summary("planted dynamics", table[planted])
+    which = table.source.str.split("-").str[0].where(table.part == "held-out", "tuning")
+    summary("natural runs of the third round", table[which == "third"])
+    summary("natural runs of the second round, held out", table[which == "long"])
+    summary("natural runs that thresholds were tuned on", table[(which == "tuning") & ~planted(table)])
+    summary("planted dynamics", table[planted(table)])
