@@ -30,4 +30,4 @@ def alone(
 def _yaml(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return repr(value)
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)  # YAML reads "\ud83d\ude00" as two characters

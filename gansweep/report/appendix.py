@@ -8,7 +8,7 @@ import pandas as pd
 
 from gansweep.health.verdict import title
 from gansweep.report import choose
-from gansweep.report.study import Cell, Study, head, paragraphs, section, table, trial_cell, verdict_cell
+from gansweep.report.study import Cell, Study, head, paragraphs, section, step_of, table, trial_cell, verdict_cell
 from gansweep.report.words import listed, measured
 
 
@@ -45,7 +45,7 @@ def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
         str(trial["outcome"]),
         verdict_cell(trial),
         ", ".join(title(kind) for kind in kinds[1:]),
-        f"{trial['step']:,}",
+        step_of(trial),
         measured(trial["quality"]),
         *study.finals(trial),
     ]

@@ -14,11 +14,13 @@ from gansweep.health import metrics as m
 from gansweep.health.verdict import title
 from gansweep.report.palette import GREY, INK, PALE, colour
 from gansweep.report.style import WIDTH, canvas, svg
+from gansweep.report.words import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
+MOST_GROUPS = 10  # values of a setting, up to which each has its place; beyond, it is a scale
 LOSSES = (
     (m.LOSS_D, INK, "-"),
     (m.LOSS_G, "#999999", "-"),
@@ -108,13 +110,13 @@ def quality(
         key = (trial["sweep"], trial["trial"])
         curves[key] = series.objective(key, metric)
     background = _broken(curves.values())
-    positive = all((values > 0).all() for _, values in curves.values())
+    known = np.concatenate([values for _, values in curves.values()])
     for ax, (_, trial) in zip(axes, chosen.iterrows(), strict=True):
         ax.plot(*background, color=PALE, linewidth=0.4, alpha=0.7, zorder=0)
         steps, values = curves[trial["sweep"], trial["trial"]]
         ax.plot(steps, values, color=_ink(trial), linewidth=1.3)
         _onset(ax, trial)
-    if positive:
+    if len(known) and known.min() > 0:
         _log(axes[0])
     figure.supylabel(called, size=7, color=GREY)
     return svg(figure)
@@ -195,7 +197,7 @@ def evidence(
 def _as_all(ax: Axes, series: Series, metric: str) -> None:
     """The range that all trials of the sweep span: a curve that only seems to fall must not look like one that does."""
     span = series.span(metric)
-    if span is None:
+    if span is None or span[0] == span[1]:
         return
     if span[0] > 0:
         ax.set_ylim(span[0] / 1.1, span[1] * 1.1)
@@ -247,18 +249,23 @@ def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]
     columns = (("steps_per_s", 1, "steps/s"), ("wall_s", 60, "wall time (min)"))
     panels = [(column, key) for column in columns for key in keys or [""]]
     for ax, ((column, scale, words), key) in zip(axes, panels, strict=True):
-        groups = dict(tuple(trials.groupby(key))) if key else {"": trials}
-        _dots(ax, [group[column].dropna().to_numpy(float) / scale for group in groups.values()])
-        ax.set_xticks(range(len(groups)), [str(value) for value in groups])
-        ax.set(xlim=(-0.6, len(groups) - 0.4), xlabel=names[key] if key else "", title=words)
+        values = trials[column].astype(float) / scale
+        ax.set(xlabel=names[key] if key else "", title=words)
+        if key and trials[key].nunique() > MOST_GROUPS:
+            ax.scatter(trials[key].astype(float), values, s=7, color=INK, alpha=0.55, linewidths=0)
+        else:
+            _dots(ax, dict(tuple(values.groupby(trials[key], dropna=False))) if key else {"": values})
         ax.set_ylim(bottom=0)
     return svg(figure)
 
 
-def _dots(ax: Axes, groups: Sequence[np.ndarray]) -> None:
+def _dots(ax: Axes, groups: Mapping[Any, pd.Series]) -> None:
     """A dot a value, beside each other where they are many, and a bar at the median."""
     rng = np.random.default_rng(0)
-    for place, values in enumerate(groups):
+    ax.set_xticks(range(len(groups)), ["–" if pd.isna(value) else short(value) for value in groups])
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+    for place, known in enumerate(groups.values()):
+        values = known.dropna().to_numpy()
         ax.scatter(place + rng.uniform(-0.12, 0.12, len(values)), values, s=7, color=INK, alpha=0.55, linewidths=0)
         if len(values):
             ax.plot([place - 0.28, place + 0.28], [np.median(values)] * 2, color="#CC6677", linewidth=1.6)

@@ -47,8 +47,9 @@ def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="gansweep-") as scratch:
         folder = Path(scratch)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
-        (folder / "report.json").write_text(json.dumps(document))
+            drawn = name.endswith(".svg")
+            (folder / name).write_bytes(style.displayable(content.decode()).encode() if drawn else content)
+        (folder / "report.json").write_text(json.dumps(_displayable(document)))
         main = folder / "report.typ"
         main.write_text(resources.files("gansweep.report").joinpath("report.typ").read_text(encoding="utf-8"))
         for name in ("Regular", "Semibold", "Bold", "It"):
@@ -58,3 +59,12 @@ def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
             main, root=folder, font_paths=[folder], ignore_system_fonts=True, pdf_standards=[STANDARD]
         )
     return pdf
+
+
+def _displayable(part: Any) -> Any:
+    """The same document in characters that its fonts have."""
+    if isinstance(part, str):
+        return style.displayable(part)
+    if isinstance(part, dict):
+        return {key: _displayable(value) for key, value in part.items()}
+    return [_displayable(value) for value in part] if isinstance(part, list | tuple) else part

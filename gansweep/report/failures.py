@@ -13,7 +13,7 @@ import pandas as pd
 from gansweep.health.judge import Judge
 from gansweep.health.verdict import title
 from gansweep.report import choose, curves
-from gansweep.report.study import Block, Study, head, paragraphs, section, table, trial_cell
+from gansweep.report.study import Block, Study, head, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted
 
 
@@ -48,10 +48,9 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
     rows = []
     for _, trial in found.iterrows():
         reason = str(trial["reason"])
-        ended = f"{trial['step']:,}"
         rows.append(
             [
-                *(trial_cell(trial), *study.cells(trial), f"{int(trial['since_step']):,}", ended),
+                *(trial_cell(trial), *study.cells(trial), f"{int(trial['since_step']):,}", step_of(trial)),
                 reason.partition(": ")[2] or reason,
             ]
         )
@@ -64,7 +63,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
 def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
     heads = [head("trial"), *study.columns(), head("step", right=True), head("error", wide=True)]
     rows = [
-        [trial_cell(trial), *study.cells(trial), f"{trial['step']:,}", str(trial["reason"])]
+        [trial_cell(trial), *study.cells(trial), step_of(trial), str(trial["reason"])]
         for _, trial in crashed.iterrows()
     ]
     return table(heads, rows)

@@ -99,9 +99,14 @@ def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None
 
 def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
     """Positions of values along an axis, which is scaled and labelled for them."""
+    from matplotlib.ticker import NullFormatter
+
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CELLS:
         if values.min() > 0 and values.max() / values.min() > 20:
             getattr(ax, f"set_{axis}scale")("log")
+            of = getattr(ax, f"{axis}axis")
+            of.set_major_formatter(lambda value, _: short(float(value)))
+            of.set_minor_formatter(NullFormatter())
         return values.to_numpy(float)
     levels = distinct(values)
     getattr(ax, f"set_{axis}ticks")(range(len(levels)), [short(v) for v in levels])
@@ -158,9 +163,9 @@ def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
             even = {levels[0]: 0.5}
         return values.map(even).to_numpy(float), [(place, short(v)) for v, place in even.items()]
     numbers = values.to_numpy(float)
-    log = numbers.min() > 0 and numbers.max() / numbers.min() > 20
+    log = np.nanmin(numbers) > 0 and np.nanmax(numbers) / np.nanmin(numbers) > 20
     scale = np.log(numbers) if log else numbers
-    low, high = scale.min(), scale.max()
+    low, high = np.nanmin(scale), np.nanmax(scale)
     ticks = np.linspace(0, 1, BINS)
     marks = [low + t * (high - low) for t in ticks]
     return (scale - low) / (high - low), [

@@ -10,7 +10,7 @@ import pandas as pd
 from gansweep.health.verdict import title
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
-from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, table, trial_cell
+from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted, distinct, listed, measured, short
 
 MOST_GRIDS = 4  # side by side
@@ -124,12 +124,13 @@ def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
     if best:
         name = "Best"
     elif not pd.isna(trial["rank"]):
-        name = f"Rank {trial['rank']} of {study.trials['rank'].notna().sum()}"
-    text = f"{study.captions[trial['sweep'], trial['trial']]}; step {trial['step']:,}"
+        among = study.comparable | (study.trials["sweep"] == trial["sweep"])
+        name = f"Rank {trial['rank']} of {study.trials.loc[among, 'rank'].count()}"
+    text = f"{study.captions[trial['sweep'], trial['trial']]}; step {step_of(trial)}"
     if np.isfinite(trial["quality"]):
         text += f", {study.called} {measured(trial['quality'])}"
     return {
-        "file": study.add(f"grid-{trial['trial']}.png", study.last_grid(trial)),
+        "file": study.add(f"grid-{trial['run_id']}.png", study.last_grid(trial)),
         "alt": f"Samples of trial {trial['trial'][:8]}, {name}: {text}",
         "title": name,
         "colour": colour(kind(trial)),

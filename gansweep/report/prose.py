@@ -188,7 +188,8 @@ def _data(trials: pd.DataFrame) -> str:
 def _axis(values: pd.Series, name: str) -> str:
     found = distinct(values)
     if len(found) <= FEW:
-        return f"{name} ({', '.join(short(v) for v in found)})"
+        unset = ["not set"] if values.isna().any() else []
+        return f"{name} ({', '.join([*unset, *(short(v) for v in found)])})"
     if pd.api.types.is_numeric_dtype(values):
         return f"{name} ({len(found)} values from {short(found[0])} to {short(found[-1])})"
     return f"{name} ({len(found)} values)"

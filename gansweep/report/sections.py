@@ -134,7 +134,7 @@ def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
     return {
         "name": verdict_cell(trial) | {"text": place + title(kind(trial))},
         "text": study.captions[trial["sweep"], trial["trial"]] + ended,
-        "file": study.add(f"strip-{trial['trial']}.png", strip(grids, len(common), study.size(trial), *PER_STEP)),
+        "file": study.add(f"strip-{trial['run_id']}.png", strip(grids, len(common), study.size(trial), *PER_STEP)),
         "alt": f"Samples of trial {trial['trial'][:8]} at steps {', '.join(f'{step:,}' for step in shown)}",
     }
 
@@ -157,5 +157,5 @@ def cost(study: Study) -> dict[str, Any] | None:
         text += "No trial was stopped early."
     picture = curves.cost(trials, study.settings_of(trials), study.names)
     alt = "Steps per second and wall time of each trial by the shape of its networks."
-    figure = study.picture("cost", picture, alt, "Speed and wall time, a dot a trial; the bar is the median.")
+    figure = study.picture("cost", picture, alt, "Speed and wall time, a dot a trial; a bar is the median.")
     return section("Time and cost", paragraphs(text), figure)

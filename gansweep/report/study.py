@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +30,7 @@ Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `s
 class Study:
     """fetch: (run id, artifact) → its bytes, None where the store does not have it.
 
-    files: name → content, of what the document shows. missing: trials some of whose samples are not there.
+    files: name → content, of what the document shows. missing: runs some of whose samples are not there.
     """
 
     tables: Tables
@@ -75,8 +76,8 @@ class Study:
 
     @property
     def log(self) -> bool:
-        """CFD ratios are averaged and drawn on a log scale."""
-        return self.metric == "cfd_ratio"
+        """CFD ratios are averaged and drawn on a log scale, but for one of 0 or less, which no run should have."""
+        return self.metric == "cfd_ratio" and not (self.tables.trials["quality"] <= 0).any()
 
     @property
     def called(self) -> str:
@@ -113,7 +114,7 @@ class Study:
 
     def settings_of(self, trials: pd.DataFrame) -> tuple[str, ...]:
         """What varies among them."""
-        return tuple(key for key in self.tables.settings if trials[key].nunique() > 1)
+        return tuple(key for key in self.tables.settings if trials[key].nunique(dropna=False) > 1)
 
     def columns(self) -> list[dict[str, Any]]:
         """Headings of the columns that name a trial's settings."""
@@ -140,7 +141,9 @@ class Study:
     def command(self, trial: pd.Series) -> str:
         """What trains it alone, from the sweep's file."""
         sweep = self.tables.sweeps.set_index("sweep").loc[trial["sweep"]]
-        varied = {key: item(trial[key]) for key in self.tables.settings if not prose.missing(trial[key])}
+        mine = self.settings_of(self.trials[self.trials["sweep"] == trial["sweep"]])
+        given = [key for key in self.tables.settings if key in mine or not prose.missing(trial[key])]
+        varied = {key: None if prose.missing(trial[key]) else _given(item(trial[key])) for key in given}
         return alone(
             f"{trial['sweep']}.yaml", trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"]
         )
@@ -183,7 +186,7 @@ class Study:
         artifact = self.grids.get((trial["sweep"], trial["trial"]), {}).get(step)
         found = self.fetch(trial["run_id"], artifact) if artifact else None
         if found is None:
-            self.missing.add(trial["trial"])
+            self.missing.add(trial["run_id"])
         return found
 
     def last_grid(self, trial: pd.Series) -> bytes:
@@ -191,7 +194,7 @@ class Study:
         steps = self.sample_steps(trial)
         found = self.grid_at(trial, steps[-1]) if steps else None
         if found is None:
-            self.missing.add(trial["trial"])
+            self.missing.add(trial["run_id"])
         return found or placeholder(self.size(trial))
 
     def sample_steps(self, trial: pd.Series) -> list[int]:
@@ -207,9 +210,24 @@ class Study:
         return {"kind": "picture", "file": self.add(f"{name}.svg", content), "alt": alt, "caption": caption}
 
 
+def _given(value: Any) -> Any:
+    """A setting as a sweep file has it: tables have a list of names as text."""
+    if isinstance(value, str) and value[:2] in ("['", '["'):
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            return value  # text that only begins like a list
+    return value
+
+
 def kind(trial: pd.Series) -> str:
     """The verdict that names a trial, or `crashed`."""
     return "crashed" if trial["outcome"] == "crashed" else str(trial["verdict"])
+
+
+def step_of(trial: pd.Series) -> str:
+    """The last that it recorded: 1,200; – where it did not record any."""
+    return "–" if prose.missing(trial["step"]) else f"{trial['step']:,}"
 
 
 def verdict_cell(trial: pd.Series) -> dict[str, Any]:

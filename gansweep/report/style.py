@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ RC: Any = {
     "xtick.labelcolor": GREY, "ytick.labelcolor": GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
     "legend.frameon": False, "legend.fontsize": SMALL, "lines.linewidth": 1.0, "lines.solid_capstyle": "round",
+    "text.parse_math": False,  # names of classes and files are nobody's formulas
     "svg.fonttype": "none",  # text stays text: it can be searched, and typst sets it in the page's face
     "svg.hashsalt": "gansweep",  # ids in the SVG; without it they differ from run to run
 }  # fmt: skip
@@ -36,6 +38,22 @@ def fonts() -> Path:
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent / "files"
+
+
+def displayable(text: str) -> str:
+    """With � for every character that neither our face nor typst's own monospaced one has: PDF/UA takes no others."""
+    unknown = {ord(one) for one in set(text)} - _characters()
+    return text.translate(dict.fromkeys(unknown, "\ufffd"))
+
+
+@cache
+def _characters() -> frozenset[int]:
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    files = (fonts() / "SourceSansPro-Regular.ttf", font_manager.findfont("DejaVu Sans Mono"))  # matplotlib has it too
+    found = frozenset(code for file in files for code in FT2Font(str(file)).get_charmap())
+    return (found | set(b"\t\n\r")) - {0xFEFF}  # a byte order mark is no text
 
 
 @cache
@@ -60,5 +78,7 @@ def canvas(width: float, height: float) -> Figure:
 def svg(figure: Figure) -> bytes:
     """The figure as SVG, without a date."""
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # `displayable` is for those
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     return file.getvalue()

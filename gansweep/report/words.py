@@ -33,7 +33,7 @@ def measured(value: float | None, digits: int = 3) -> str:
         return "–"
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
-    if abs(value) >= 10**digits:
+    if abs(value) >= 10**digits - 0.5:  # what would round up to a power of ten is not left to `g`: 1e+03
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import FAILURES
+from gansweep.report.study import Study
+from gansweep.report.tables import Tables
 
 RATE, BETA1 = "training.learning_rate", "training.beta1"
 FIXED = {"model.architecture": "dcgan", "dataset.name": "digits", "dataset.image_size": 32}
@@ -30,12 +32,12 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
 def frame(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> pd.DataFrame:
     """With configurations numbered, and ranks by the least quality of what did not fail."""
     found = pd.DataFrame(list(rows))
-    found["trial"] = [f"{number:012x}" for number in range(len(found))]
+    found["trial"] = [f"{number:08x}0000" for number in range(len(found))]
     found["run_id"] = found["trial"]
     found["configuration"] = 0
     if settings:
         for _, group in found.groupby("sweep", sort=False):
-            keys = group[list(settings)].astype(str).agg("|".join, axis=1)
+            keys = group[list(settings)].map(repr).agg("|".join, axis=1)
             found.loc[group.index, "configuration"] = pd.factorize(keys)[0]
     found["since_step"] = pd.array(found["since_step"], dtype="Int64")
     able = found[~found["failed"] & np.isfinite(found["quality"])]
@@ -51,3 +53,69 @@ def grid(qualities: Mapping[tuple[float, float], float | Sequence[float]], **mor
         for seed, value in enumerate(values if isinstance(values, Sequence) else [values]):
             rows.append(trial({RATE: rate, BETA1: beta1}, value, seed=seed, **more))
     return frame(rows, [RATE, BETA1])
+
+
+def steps(until: int, every: int) -> range:
+    """0, every, 2 · every … until."""
+    return range(0, until + 1, every)
+
+
+def histories(trials: pd.DataFrame) -> pd.DataFrame:
+    """Losses of each trial at every tenth of its steps but the first."""
+    names = {"loss_d": 1.0, "loss_g": 2.0}
+    rows = [
+        {"sweep": row.sweep, "trial": row.trial, "metric": name, "step": step, "value": value}
+        for row in trials.itertuples()
+        for name, value in names.items()
+        for step in steps(0 if pd.isna(row.step) else int(row.step), 60)[1:]
+    ]
+    return pd.DataFrame(rows, columns=["sweep", "trial", "metric", "step", "value"])
+
+
+def evaluations(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] = {}) -> pd.DataFrame:
+    """At every tenth of a trial's steps: a metric that comes down to its quality; and shares of classes."""
+    steady = {"coverage": 0.8, "spread_across": 0.7, "spread_within": 0.9, "d_auc": 0.95, "d_fresh": 0.25}
+    classes = {f"class_share/{name}": share for name, share in shares.items()}
+    rows = [
+        {"sweep": row.sweep, "trial": row.trial, "step": step, **steady, **classes, metric: row.quality + 600 - step}
+        for row in trials.itertuples()
+        for step in steps(0 if pd.isna(row.step) else int(row.step), 60)
+    ]
+    return pd.DataFrame(rows, columns=["sweep", "trial", "step", metric, *steady, *classes])
+
+
+def study(
+    trials: pd.DataFrame,
+    settings: Sequence[str] = (),
+    *,
+    objective: str = "cfd_ratio",
+    mode: str = "min",
+    shares: Mapping[str, float] = {},
+    recorded: Mapping[str, pd.DataFrame] = {},
+    samples: Mapping[str, Mapping[int, bytes | None]] = {},
+    **sweep: Any,
+) -> Study:
+    """Of trials as `frame` makes them. samples: trial → step → its grid, None where the store has lost it.
+
+    recorded: histories and evaluations in the place of made-up ones. sweep: further columns of sweeps.
+    """
+    sweeps = [
+        {
+            "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "command": "",
+            "commit": "", "machine": "made up", "overrides": [], "planned": len(group), "to_come": 0, **sweep,
+        }
+        for name, group in trials.groupby("sweep", sort=False)
+    ]  # fmt: skip
+    verdicts = trials[["sweep", "trial", "since_step", "reason"]].assign(place=0, kind=trials["verdict"])
+    names = dict(zip(trials["trial"], trials["sweep"], strict=True))
+    listed = [
+        {"sweep": names[trial], "trial": trial, "step": step, "artifact": str(step)}
+        for trial, grids in samples.items()
+        for step in grids
+    ]
+    made = {"histories": histories(trials), "evaluations": evaluations(trials, objective, shares)}
+    tables = Tables(
+        pd.DataFrame(sweeps), trials, verdicts=verdicts, settings=tuple(settings), **(made | dict(recorded)),
+        list_samples=lambda: pd.DataFrame(listed, columns=["sweep", "trial", "step", "artifact"]),
+    )  # fmt: skip
+    return Study(tables, lambda run, artifact: samples[run][int(artifact)])

@@ -1,0 +1,326 @@
+"""What figures show is what was recorded: their texts, colours and curves, read from the SVG or the figure itself."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from frames import BETA1, RATE, evaluations, frame, histories, trial
+from frames import grid as over_two
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from scipy.stats import gmean
+
+from gansweep.health.verdict import FAILURES, ORDER
+from gansweep.report import curves, grid
+from gansweep.report.curves import Series
+from gansweep.report.palette import CRASHED, GREY, VERDICTS, colour
+from gansweep.report.style import canvas, displayable, fonts, svg
+
+NAN, INF = math.nan, math.inf
+SVG = "{http://www.w3.org/2000/svg}"
+MARKUP = ("a#b", "$x$", r"$\foo$", "*s*", "_u_", "<b>", "a&b", '"q"', "\\n", "`r`", "@ref")
+KEY = ("s", "000000000000")
+
+
+def texts(picture: bytes) -> list[str]:
+    """Of an SVG, in the order of drawing."""
+    return ["".join(text.itertext()) for text in ElementTree.fromstring(picture).iter(f"{SVG}text")]
+
+
+def cells(figure: Figure) -> dict[tuple[int, int], str]:
+    """(column, row) → what a heat map says there."""
+    return {(int(x), int(y)): text.get_text() for text in figure.axes[0].texts for x, y in [text.get_position()]}
+
+
+def stripes(figure: Figure) -> dict[tuple[int, int], list[str]]:
+    """(column, row) → colours from left to right; they fill the cell and do not overlap."""
+    found: dict[tuple[int, int], list[tuple[float, float, str]]] = {}
+    for patch in figure.axes[1].patches:
+        x, width = patch.get_x(), patch.get_width()  # type: ignore[attr-defined]
+        cell = (int(x + 1e-9), int(patch.get_y()))  # type: ignore[attr-defined]
+        found.setdefault(cell, []).append((x - cell[0], width, to_hex(patch.get_facecolor())))
+    for one in found.values():
+        assert [x for x, _, _ in one] == pytest.approx([n / len(one) for n in range(len(one))])
+        assert [width for _, width, _ in one] == pytest.approx([1 / len(one)] * len(one))
+    return {cell: [ink for _, _, ink in one] for cell, one in found.items()}
+
+
+def hexes(*kinds: str) -> list[str]:
+    return [colour(kind).lower() for kind in kinds]
+
+
+# Palette and style
+
+
+def test_every_verdict_has_a_colour_of_its_own() -> None:
+    """Failures and conclusions name trials; information shares one."""
+    assert set(VERDICTS) == set(ORDER)
+    naming = [colour(kind) for kind in (*FAILURES, "healthy", "undecided", "crashed")]
+    assert len(set(naming)) == len(naming)
+    assert (colour("crashed"), colour("of another version")) == (CRASHED, GREY)
+
+
+def test_the_faces_files_are_found() -> None:
+    for weight in ("Regular", "Semibold", "Bold", "It"):
+        assert (fonts() / f"SourceSansPro-{weight}.ttf").read_bytes()[:4] == b"\x00\x01\x00\x00"
+
+
+def test_a_figure_is_the_same_bytes_twice() -> None:
+    def make() -> bytes:
+        figure = canvas(2, 1)
+        figure.subplots().plot([0, 1], [1, 0])
+        return svg(figure)
+
+    assert make() == make()
+    assert b"date" not in make().lower()
+    trials = over_two({(1e-3, 0.5): [4.0, 6.0], (1e-4, 0.5): 5.0})
+    drawn = [grid.parallel(trials, [RATE], "q", log=True, lower=True) for _ in range(2)]
+    assert drawn[0] == drawn[1]
+
+
+def test_text_stays_text_in_our_face_and_is_never_a_formula() -> None:
+    figure = canvas(4, 3)
+    for number, text in enumerate(MARKUP):
+        figure.text(0.1, number / len(MARKUP), text)
+    assert sorted(texts(svg(figure))) == sorted(MARKUP)
+    assert b"Source Sans Pro" in svg(figure)
+
+
+def test_what_no_font_has_is_drawn_without_a_warning_and_replaced_where_it_is_set() -> None:
+    figure = canvas(2, 1)
+    figure.text(0, 0, "猫")
+    assert texts(svg(figure)) == ["猫"]
+    assert displayable("a 猫, \x1b[31m and 😀\ufeff") == "a �, �[31m and ��"
+    for kept in ("кот σ(D) × → ∞ – −", "two\r\nlines\tand a tab", *MARKUP):
+        assert displayable(kept) == kept
+
+
+# The grid
+
+
+def test_cells_are_geometric_means_of_their_trials() -> None:
+    rates, betas = (1e-4, 1e-3, 0.2), (0.5, 0.9)
+    rng = np.random.default_rng(0)
+    values = {pair: rng.lognormal(2, 1, 3).tolist() for pair in itertools.product(rates, betas)}
+    figure = grid.plane(over_two(values), [RATE, BETA1], "CFD ratio", log=True)
+    expected = {(rates.index(r), betas.index(b)): f"{gmean(seeds):.3g}" for (r, b), seeds in values.items()}
+    assert cells(figure) == expected
+    said = texts(svg(figure))
+    assert set(expected.values()) <= set(said)
+    for text in ("CFD ratio, geometric mean", "learning rate", "beta1", "1e-4", "1e-3", "0.2", "0.5", "0.9"):
+        assert text in said
+
+
+def test_cells_are_plain_means_without_a_log_scale() -> None:
+    """Less than nothing among them."""
+    figure = grid.plane(over_two({(1e-3, 0.5): [-1.0, 4.0], (1e-4, 0.5): [0.0]}), [RATE, BETA1], "loss g", log=False)
+    assert cells(figure) == {(0, 0): "0", (1, 0): "1.5"}
+    assert figure.axes[0].get_title(loc="left") == "loss g, mean"
+
+
+def test_cells_leave_out_what_is_not_finite_and_are_empty_without_anything() -> None:
+    values = {(1e-4, 0.5): [4.0, NAN, INF, 9.0], (1e-3, 0.5): [NAN, INF], (1e-3, 0.9): 1000.0}
+    figure = grid.plane(over_two(values), [RATE, BETA1], "q", log=True)
+    assert cells(figure) == {(0, 0): "6", (1, 1): "1,000"}
+    assert stripes(figure)[1, 0] == hexes("healthy") * 2, "their verdicts are there all the same"
+
+
+def test_a_stripe_a_trial_in_the_colours_of_verdicts() -> None:
+    """By precedence; a crash first, whatever had been said of the trial."""
+    kinds = {0.5: ["healthy", "mode_collapse", "healthy", "divergence"], 0.9: ["undecided"]}
+    rows = [trial({BETA1: beta}, 5.0, kind) for beta, named in kinds.items() for kind in named]
+    rows.append(trial({BETA1: 0.9}, 5.0, "mode_collapse", outcome="crashed"))
+    figure = grid.plane(frame(rows, [BETA1]), [BETA1], "q", log=True)
+    assert stripes(figure) == {
+        (0, 0): hexes("divergence", "mode_collapse", "healthy", "healthy"),
+        (1, 0): hexes("crashed", "undecided"),
+    }
+    said = texts(svg(figure))
+    assert said[-5:] == ["crashed", "divergence", "mode collapse", "healthy", "undecided"]
+
+
+def test_settings_of_text_and_truth_values_are_axes_as_well() -> None:
+    key, flip = "dataset.path", "dataset.augment.flip"
+    rows = [trial({key: text, flip: on}, 5.0 + on) for text in MARKUP[:3] for on in (True, False)]
+    trials = frame(rows, [key, flip])
+    figure = grid.plane(trials, [key, flip], "q", log=True)
+    assert cells(figure) == {(x, y): ("5", "6")[y] for x in range(3) for y in range(2)}
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == sorted(MARKUP[:3])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["False", "True"]
+    assert set(MARKUP[:3]) <= set(texts(grid.parallel(trials, [key, flip], "q", log=True, lower=True)))
+
+
+def drawn(count: int = 30, **more: Any) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rates, betas = 10 ** rng.uniform(-4, -1, count), rng.uniform(0.4, 0.9, count)
+    rows = zip(rates.tolist(), betas.tolist(), rng.lognormal(2, 1, count).tolist(), strict=True)
+    return frame([trial({RATE: rate, BETA1: beta}, quality, **more) for rate, beta, quality in rows], [RATE, BETA1])
+
+
+def test_drawn_settings_are_points_where_they_were_drawn() -> None:
+    trials = drawn()
+    figure = grid.plane(trials, [RATE, BETA1], "q", log=True)
+    for ax in figure.axes[:2]:
+        np.testing.assert_allclose(ax.collections[0].get_offsets(), trials[[RATE, BETA1]].to_numpy())
+        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    np.testing.assert_allclose(figure.axes[0].collections[0].get_array(), np.log(trials["quality"]))
+    said = texts(svg(figure))
+    assert {"1e-4", "1e-3", "0.01", "0.1"} <= set(said), "not 10^-4"
+    assert not any("$" in text for text in said)
+
+
+@pytest.mark.parametrize("quality", [NAN, INF, 5.0, 0.0, -1.0])
+def test_points_of_any_quality(quality: float) -> None:
+    trials = drawn().assign(quality=quality)
+    for log in (True, False):
+        assert svg(grid.plane(trials, [RATE, BETA1], "q", log=log))
+        assert grid.parallel(trials, [RATE, BETA1], "q", log=log, lower=True)
+
+
+@pytest.mark.parametrize(("lower", "order"), [(True, [2, 1, 0]), (False, [0, 1, 2])])
+def test_in_parallel_coordinates_the_better_is_the_higher(lower: bool, order: list[int]) -> None:
+    places, ticks = grid._quality(np.array([1.0, 10.0, 100.0, NAN, INF, 0.0, -1.0]), True, lower)
+    assert places[:3] == pytest.approx([place / 2 for place in order])
+    assert np.isnan(places[3:]).all()
+    assert [text for _, text in ticks][:: 1 if lower else -1] == ["100", "22", "4.6", "1"]
+
+
+def test_places_of_drawn_values_leave_out_missing_ones() -> None:
+    """Of several sweeps only some have a setting."""
+    values = pd.Series([*np.geomspace(1e-4, 1e-1, 13).tolist(), None])
+    places, ticks = grid._scaled(values)
+    assert places[[0, 6, 12]] == pytest.approx([0, 0.5, 1])
+    assert math.isnan(places[13])
+    assert [text for _, text in ticks] == ["1e-4", "5.62e-4", "3.16e-3", "0.0178", "0.1"]
+
+
+def test_a_line_a_trial_in_its_colour() -> None:
+    trials = frame([trial({BETA1: 0.5}, 5.0), trial({BETA1: 0.9}, 9.0, "mode_collapse")], [BETA1])
+    strokes = grid.parallel(trials, [BETA1], "CFD ratio", log=True, lower=True).decode()
+    assert strokes.count(f"stroke: {colour('healthy').lower()}; stroke-opacity") == 1
+    assert strokes.count(f"stroke: {colour('mode_collapse').lower()}; stroke-opacity") == 1
+    assert {"0.5", "0.9", "5", "9", "(lower is better)"} <= set(texts(strokes.encode()))
+
+
+def test_bars_of_importance_hold_their_shares() -> None:
+    shares = {"CFD ratio": {RATE: 0.75, BETA1: 0.25}, "mode_collapse": {BETA1: 1.0}}
+    said = texts(grid.importance(shares, [RATE, BETA1]))
+    for text, times in {"75%": 1, "25%": 1, "100%": 1, "0%": 1, "CFD ratio": 1, "mode collapse": 1}.items():
+        assert said.count(text) == times, text
+
+
+# Over steps
+
+
+def captions(trials: pd.DataFrame, text: str = "caption") -> dict[tuple[str, str], str]:
+    return {(row.sweep, row.trial): f"{text} {number}" for number, row in enumerate(trials.itertuples())}
+
+
+def series(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] | None = None) -> Series:
+    return Series(histories(trials), evaluations(trials, metric, shares or {}))
+
+
+def test_series_are_found_by_trial_and_leave_out_what_is_not_finite() -> None:
+    trials = frame([trial({}, 5.0), trial({}, 7.0)], [])
+    judged = evaluations(trials)
+    judged.loc[1, "cfd_ratio"] = NAN
+    judged.loc[2, "cfd_ratio"] = INF
+    found = Series(histories(trials), judged)
+    steps, values = found.evaluation(KEY, "cfd_ratio")
+    assert steps.tolist() == [0, 180, 240, 300, 360, 420, 480, 540, 600]
+    assert values.tolist() == [605.0, 425.0, 365.0, 305.0, 245.0, 185.0, 125.0, 65.0, 5.0]
+    assert found.training(KEY, "loss_d")[0].tolist() == list(range(60, 601, 60))
+    assert found.span("cfd_ratio") == (5.0, 607.0)
+    for nothing in (found.evaluation(KEY, "density"), found.training(("other", "0"), "loss_d")):
+        assert [len(part) for part in nothing] == [0, 0]
+    assert found.span("density") is None
+
+
+def test_an_objective_may_be_a_training_metric() -> None:
+    trials = frame([trial({}, 2.0)], [])
+    found = Series(histories(trials), evaluations(trials))
+    assert found.objective(KEY, "loss_g")[1].tolist() == [2.0] * 10
+    assert found.objective(KEY, "cfd_ratio")[1][-1] == 2.0
+    assert found.span("loss_g") is None
+
+
+def test_shares_are_those_of_the_last_evaluation() -> None:
+    trials = frame([trial({})], [])
+    judged = evaluations(trials, shares=dict.fromkeys(MARKUP, 0.1))
+    judged.loc[judged.index[-1], "class_share/$x$"] = 0.7
+    judged.loc[judged.index[-1], "class_share/<b>"] = NAN
+    expected = {name: 0.7 if name == "$x$" else 0.1 for name in MARKUP if name != "<b>"}
+    assert Series(histories(trials), judged).shares(KEY) == expected
+    assert Series(histories(trials), judged.iloc[:0]).shares(KEY) == {}
+
+
+@pytest.mark.parametrize("kind", ["healthy", "mode_collapse"])
+def test_panels_say_whose_they_are_and_where_a_failure_began(kind: str) -> None:
+    trials = frame([trial({BETA1: beta}, 5.0, kind) for beta in (0.5, 0.9)], [BETA1])
+    named = captions(trials, "<b> $x$")
+    for picture in (
+        curves.losses(series(trials), trials, named),
+        curves.quality(series(trials), trials, named, "cfd_ratio", "CFD ratio"),
+    ):
+        said = texts(picture)
+        assert {"<b> $x$ 0", "<b> $x$ 1", "training step"} <= set(said)
+        assert said.count("mode collapse") == (2 if kind == "mode_collapse" else 0)
+
+
+@pytest.mark.parametrize("quality", [NAN, INF, 0.0, -1.0, 5.0])
+def test_curves_of_any_quality(quality: float) -> None:
+    trials = frame([trial({BETA1: beta}, quality, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
+    for evaluated in (evaluations(trials), evaluations(trials).iloc[:0], evaluations(trials).assign(cfd_ratio=quality)):
+        found = Series(histories(trials), evaluated)
+        assert curves.quality(found, trials, captions(trials), "cfd_ratio", "q")
+        assert curves.evidence(found, trials, captions(trials), "cfd_ratio", "q")
+
+
+def failing(**more: Any) -> pd.DataFrame:
+    return frame([trial({}, 5.0, "mode_collapse", **more)], [])
+
+
+def test_evidence_names_its_classes_unless_they_are_many() -> None:
+    shares = dict.fromkeys(MARKUP, 1 / len(MARKUP))
+    trials = failing(real_shares=shares)
+    said = texts(curves.evidence(series(trials, shares=shares), trials, captions(trials), "cfd_ratio", "q"))
+    assert set(MARKUP) <= set(said)
+    assert "classes at the end" in said
+    many = {f"class {number}": 1 / 40 for number in range(40)}
+    trials = failing(real_shares=many)
+    said = texts(curves.evidence(series(trials, shares=many), trials, captions(trials), "cfd_ratio", "q"))
+    assert not set(many) & set(said)
+    assert "classes at the end" in said
+
+
+def test_evidence_without_classes_has_no_panel_for_them() -> None:
+    trials = failing()
+    said = texts(curves.evidence(series(trials), trials, captions(trials), "cfd_ratio", "q"))
+    assert "classes at the end" not in said
+    assert {"AUC", "σ(D)", "across z", "within", "caption 0", "q"} <= set(said)
+
+
+def ticks(picture: bytes) -> list[str]:
+    """Labels of the first panel's horizontal axis."""
+    root = ElementTree.fromstring(picture)
+    axis = root.find(f".//{SVG}g[@id='matplotlib.axis_1']")
+    assert axis is not None
+    return ["".join(text.itertext()) for text in axis.iter(f"{SVG}text")]
+
+
+def test_cost_has_a_place_for_each_of_a_few_values_and_a_scale_for_many() -> None:
+    key, names = "model.feature_maps", {"model.feature_maps": "feature maps"}
+    few = frame([trial({key: maps}) for maps in (8, 8, 16, None)], [key])
+    assert ticks(curves.cost(few, [key], names)) == ["8", "16", "–", "feature maps"]
+    many = frame([trial({key: maps}) for maps in range(8, 48)], [key])
+    assert 2 < len(ticks(curves.cost(many, [key], names))) < 12
+    assert ticks(curves.cost(many, [], names)) == []
+    unknown = few.assign(steps_per_s=NAN, wall_s=NAN)
+    assert curves.cost(unknown, [key], names)

@@ -1,0 +1,503 @@
+"""What each section says of studies whose answer is known, and documents of odd ones, typeset and read again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pypdfium2
+import pytest
+from bench import Bench, empty_home, losses
+from frames import BETA1, RATE, evaluations, frame, histories, study, trial
+from PIL import Image
+
+from gansweep.gan.sampling import grid_png
+from gansweep.health.verdict import FAILURES, title
+from gansweep.plan.loader import load
+from gansweep.plan.schema import TrialConfig
+from gansweep.plan.trials import configurations
+from gansweep.report import sections
+from gansweep.report.appendix import appendix
+from gansweep.report.document import compose, typeset
+from gansweep.report.failures import failures
+from gansweep.report.overview import differences, overview
+from gansweep.report.palette import colour
+from gansweep.report.study import Study
+from gansweep.report.tables import read_sweep
+
+NAN, INF = math.nan, math.inf
+MARKUP = ("a#b", "$x$", "*s*", "_u_", "<b>", "a&b", '"q"', "back\\slash", "`r`", "@ref", "//c", "= h", "[1]", "~")
+
+
+def plain(text: str) -> str:
+    """In one line, with plain spaces."""
+    return re.sub(r"\s+", " ", text)
+
+
+def texts(part: Any) -> Iterator[str]:
+    """All text of a part of a document, in order."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict | list):
+        for one in part.values() if isinstance(part, dict) else part:
+            yield from texts(one)
+
+
+def said(part: Any) -> str:
+    return plain(" | ".join(texts(part)))
+
+
+def rows(section: dict[str, Any]) -> list[list[str]]:
+    """Of its tables: the texts of the cells."""
+    found = [row for block in section["blocks"] if block["kind"] == "rows" for row in block["rows"]]
+    return [[cell if isinstance(cell, str) else cell["text"] for cell in row] for row in found]
+
+
+def pdf_text(made: Study) -> str:
+    pages = pypdfium2.PdfDocument(typeset(compose(made), made.files))
+    return plain(" ".join(page.get_textpage().get_text_range() for page in pages))
+
+
+def over(key: str, values: list[Any], qualities: list[float] | None = None, **more: Any) -> pd.DataFrame:
+    """A trial a value, of quality 5, 6, … or as given."""
+    each = qualities or [5.0 + number for number in range(len(values))]
+    return frame([trial({key: value}, q, **more) for value, q in zip(values, each, strict=True)], [key])
+
+
+# The overview
+
+
+def test_the_best_settings_are_listed_in_order_with_their_best_trial() -> None:
+    trials = frame(
+        [
+            *(trial({RATE: 1e-3}, quality, seed=seed) for seed, quality in enumerate([6.0, 4.0, 9.0])),
+            *(trial({RATE: 1e-4}, quality, seed=seed) for seed, quality in enumerate([30.0, 20.0, 45.0])),
+            *(trial({RATE: 0.2}, 1.0, "mode_collapse", seed=seed) for seed in range(3)),
+        ],
+        [RATE],
+    )
+    first, second = rows(overview(study(trials, [RATE])))
+    assert first[:3] == ["1", "1e-3", "6"], "(6 · 4 · 9) to the third"
+    assert second[:3] == ["2", "1e-4", "30"]
+    assert [row[-2] for row in (first, second)] == ["3 of 3", "3 of 3"]
+    assert [row[-1] for row in (first, second)] == [trials["trial"][1][:8], trials["trial"][4][:8]]
+
+
+def test_of_one_seed_each_there_is_no_interval() -> None:
+    found = overview(study(over(RATE, [1e-4, 1e-3]), [RATE]))
+    heads = [column["title"] for block in found["blocks"] if block["kind"] == "rows" for column in block["columns"]]
+    assert heads == ["", "learning rate", "CFD ratio", "best trial"]
+
+
+def test_what_is_to_be_maximised_is_ordered_the_other_way() -> None:
+    """A training metric, without any evaluation of it."""
+    trials = over(RATE, [1e-4, 1e-3, 1e-2], [-1.0, 2.0, 0.5])
+    trials["rank"] = trials["quality"].rank(ascending=False).astype("Int64")
+    judged = evaluations(trials).drop(columns="cfd_ratio")
+    made = study(trials, [RATE], objective="loss_g", mode="max", recorded={"evaluations": judged})
+    assert [row[1:3] for row in rows(overview(made))] == [["1e-3", "2"], ["0.01", "0.5"], ["1e-4", "-1"]]
+    text = pdf_text(made)
+    assert "Best is learning rate 1e-3 (loss g 2)." in text
+    assert "(higher is better)" in text
+    assert "loss g, mean" in text
+
+
+def test_samples_are_of_the_best_of_each_failure_and_of_a_middling_one() -> None:
+    kinds = ["healthy"] * 3 + ["mode_collapse", "mode_collapse"]
+    trials = frame([trial({RATE: n}, 5.0 + n, kind) for n, kind in enumerate(kinds)], [RATE])
+    made = study(trials, [RATE])
+    (grids,) = [block for block in overview(made)["blocks"] if block["kind"] == "grids"]
+    assert [item["title"] for item in grids["items"]] == ["Best", "Mode collapse", "Rank 2 of 3", "Rank 3 of 3"]
+    assert [item["colour"] for item in grids["items"][:2]] == [colour("healthy"), colour("mode_collapse")]
+    assert grids["items"][1]["text"] == "learning rate 3; step 600, CFD ratio 8"
+    assert "Samples of 4 trials are not in the store" in said(overview(made))
+
+
+@pytest.mark.parametrize(("other", "ranks", "shown"), [("f", [1, 3, 2, 4], 4), ("g", [1, 2, 1, 2], 2)])
+def test_ranks_are_over_all_sweeps_of_the_same_images(other: str, ranks: list[int], shown: int) -> None:
+    """Of other images each has its own."""
+    sweeps = {"a": (1.0, 3.0), "b": (2.0, 4.0)}
+    made = [trial({RATE: q}, q, sweep=name) for name, qualities in sweeps.items() for q in qualities]
+    trials = frame(made, [RATE])
+    trials["data_fingerprint"] = ["f", "f", other, other]
+    found = study(trials, [RATE])
+    assert found.trials["rank"].tolist() == ranks
+    (grids,) = [block for block in overview(found)["blocks"] if block["kind"] == "grids"]
+    assert grids["items"][0]["title"] == "Best"
+    assert grids["items"][-1]["title"].endswith(f" of {shown}")
+
+
+def test_the_grid_shown_is_the_last_that_was_recorded() -> None:
+    noise = [grid_png(np.random.default_rng(n).integers(0, 256, (64, 1, 32, 32)).astype(np.uint8)) for n in range(2)]
+    trials = over(RATE, [1e-3])
+    made = study(trials, [], samples={trials["trial"][0]: {0: noise[0], 600: noise[1], 60: noise[0]}})
+    (grids,) = [block for block in overview(made)["blocks"] if block["kind"] == "grids"]
+    assert made.files[grids["items"][0]["file"]] == noise[1]
+    assert made.missing == set()
+
+
+def test_settings_that_differ_between_sweeps() -> None:
+    more = {"training.batch_size": 64, "dataset.augment.flip": False, "training.generator.learning_rate": None}
+    a = [trial({RATE: rate, **more}, sweep="a") for rate in (1e-4, 1e-3)]
+    b = [trial({RATE: 1e-3, **more, "training.batch_size": 32}, sweep="b", steps=1200)]
+    b[0] |= {"dataset.augment.flip": True, "training.generator.learning_rate": 0.01}
+    found = differences(study(frame([*a, *b], [RATE]), [RATE]))
+    assert found is not None
+    assert sorted(rows(found)) == [
+        ["dataset.augment.flip", "False", "True"],
+        ["training.batch_size", "64", "32"],
+        ["training.generator.learning_rate", "–", "0.01"],
+        [RATE, "1e-4, 1e-3", "1e-3"],
+        ["training.steps", "600", "1200"],
+    ]
+    same = differences(study(frame([a[0], a[0] | {"sweep": "b"}], [RATE]), [RATE]))
+    assert "No setting does; seeds may." in said(same)
+    assert differences(study(frame(a, [RATE]), [RATE])) is None
+
+
+# The grid
+
+
+def test_the_two_settings_that_matter_most_are_the_axes() -> None:
+    third = "model.latent_dim"
+    rng = np.random.default_rng(0)
+    made = [
+        trial({RATE: rate, BETA1: beta, third: dim}, math.exp(dim / 50 + beta + rng.normal(0, 0.01)))
+        for rate in (1e-4, 1e-3)
+        for beta in (0.1, 0.9)
+        for dim in (10, 100)
+    ]
+    found = sections.whole_grid(study(frame(made, [RATE, BETA1, third]), [RATE, BETA1, third]))
+    assert "over beta1 and latent dimension, which matter most" in said(found)
+
+
+def test_a_grid_needs_something_that_varies_and_a_few_trials() -> None:
+    assert sections.whole_grid(study(over(RATE, [1e-3] * 4), [RATE])) is None
+    assert sections.whole_grid(study(over(RATE, [1e-3, 1e-4]), [RATE])) is None
+    found = sections.whole_grid(study(over(RATE, [1e-3, 1e-4, 1e-2], [NAN] * 3), [RATE]))
+    assert found is not None
+    assert [block["file"] for block in found["blocks"]] == ["plane.svg"], "nothing to draw lines to"
+
+
+# Samples across training
+
+STEPS = range(0, 601, 100)
+
+
+def recorded(seed: int, channels: int = 1) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 255, (64, channels, 32, 32))  # never white
+    return grid_png(noise.astype(np.uint8))
+
+
+def step(picture: bytes, number: int) -> Any:
+    """The pixels of one step of a strip: five images wide, two high."""
+    left = number * (5 * 34 - 2 + 10)
+    return np.asarray(Image.open(io.BytesIO(picture)))[:, left : left + 5 * 34 - 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_row_a_trial_by_rank_with_an_early_end_and_what_is_missing(channels: int) -> None:
+    trials = frame(
+        [trial({RATE: 1}, 9.0), trial({RATE: 2}, 5.0), trial({RATE: 3}, 5.0, "mode_collapse", step=250)], [RATE]
+    )
+    grids = {name: {at: recorded(at, channels) for at in STEPS} for name in trials["trial"][:2]}
+    grids[trials["trial"][0]][300] = None  # type: ignore[assignment]
+    grids[trials["trial"][2]] = {at: recorded(at, channels) for at in (0, 100, 200, 250)}
+    made = study(trials, [RATE], samples=grids)
+    found = sections.samples(made)
+    assert found is not None
+    (strips,) = [block for block in found["blocks"] if block["kind"] == "strips"]
+    assert strips["steps"] == [f"step {at}" for at in STEPS]
+    assert [(row["name"]["text"], row["text"]) for row in strips["rows"]] == [
+        ("1. healthy", "learning rate 2"),
+        ("2. healthy", "learning rate 1"),
+        ("mode collapse", "learning rate 3; to step 250"),
+    ]
+    whole, lost, short = (made.files[row["file"]] for row in strips["rows"])
+    for number, at in enumerate(STEPS):
+        cut = np.asarray(Image.open(io.BytesIO(recorded(at, channels))))[: 2 * 34 - 2, : 5 * 34 - 2]
+        np.testing.assert_array_equal(step(whole, number), cut)
+    assert (step(lost, 3) == 0xDD).all()
+    assert made.missing == {trials["run_id"][0]}
+    last = np.asarray(Image.open(io.BytesIO(recorded(250, channels))))[: 2 * 34 - 2, : 5 * 34 - 2]
+    np.testing.assert_array_equal(step(short, 3), last)
+    assert all((step(short, number) == 0xFF).all() for number in (4, 5, 6))
+
+
+def test_the_same_trial_in_two_sweeps_keeps_its_own_pictures() -> None:
+    """A trial is its content, so both have the same id."""
+    trials = frame([trial({RATE: 1e-3}, sweep=sweep) for sweep in "ab"], [RATE])
+    trials["trial"] = "0" * 12
+    made = study(trials, [RATE])
+    listed = [{"sweep": name, "trial": "0" * 12, "step": 600, "artifact": name} for name in "ab"]
+    made.tables.__dict__["samples"] = pd.DataFrame(listed)
+    pictures = {"a": recorded(1), "b": recorded(2)}
+    both = Study(made.tables, lambda _, artifact: pictures[artifact])
+    found = sections.samples(both)
+    assert found is not None
+    shown = [both.files[row["file"]] for block in found["blocks"][1:] for row in block["rows"]]
+    assert len(set(shown)) == 2
+
+
+def test_trials_without_samples_have_no_section() -> None:
+    assert sections.samples(study(over(RATE, [1e-3, 1e-4]), [RATE])) is None
+
+
+# Over steps, time and cost
+
+
+def test_panels_are_of_trials_that_recorded_losses() -> None:
+    trials = over(RATE, [1e-4, 1e-3])
+    some = histories(trials)
+    made = study(trials, [RATE], recorded={"histories": some[some["trial"] == trials["trial"][0]]})
+    found = sections.over_steps(made)
+    assert found is not None
+    assert "Shown are 1 of 2 trials" in said(found)
+    assert b"1e-4" in made.files["losses-0.svg"]
+    assert b"1e-3" not in made.files["losses-0.svg"]
+    assert sections.over_steps(study(trials, [RATE], recorded={"histories": some.iloc[:0]})) is None
+
+
+def test_steps_that_stopping_saved() -> None:
+    ends = [("completed", 600), ("stopped", 150), ("stopped", 300), ("crashed", 100), ("running", 200)]
+    made = [trial({RATE: n}, outcome=outcome, step=at) for n, (outcome, at) in enumerate(ends)]
+    text = said(sections.cost(study(frame(made, [RATE]), [RATE])))
+    assert "All trials together trained for 2 min 30 s, 1,350 steps." in text
+    assert "Stopping saved 750 steps: 62 % of those of the 2 trials that it ended, 25 % of all." in text
+    assert "No trial was stopped early." in said(sections.cost(study(frame(made[:1], [RATE]), [RATE])))
+    unknown = frame([trial({RATE: 1}, steps_per_s=NAN)], [RATE])
+    assert sections.cost(study(unknown, [RATE])) is None
+
+
+# Failures
+
+
+def measured(kind: str, source: str) -> dict[str, str]:
+    text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
+    table = csv.DictReader(text.splitlines())
+    (row,) = [r for r in table if (r["verdict"], r["source"], r["runs"]) == (kind, source, "all")]
+    return row
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_verdict_is_shown_with_its_thresholds_and_how_often_it_is_right(kind: str) -> None:
+    found = failures(study(over(RATE, [1e-3], verdict=kind), [RATE]))
+    assert [section["title"] for section in found] == ["Failures", title(kind).capitalize()]
+    text = said(found)
+    assert "Thresholds: " in text or kind == "divergence"
+    try:
+        row = measured(kind, "natural")
+    except ValueError:
+        assert "natural runs" not in text
+        return
+    number = {name: float(row[name]) for name in ("precision", "precision_bound", "recall", "recall_bound")}
+    assert (
+        f"On {int(row['positives']) + int(row['negatives'])} labelled natural runs its precision was"
+        f" {number['precision']:.2f} (at least {number['precision_bound']:.2f}), its recall"
+        f" {number['recall']:.2f} (at least {number['recall_bound']:.2f}), at 95 %." in text
+    )
+
+
+def test_what_was_never_measured_is_said() -> None:
+    found = failures(study(over(RATE, [1e-3], verdict="late_instability"), [RATE]))
+    assert "How often this verdict is right was not measured." in said(found)
+
+
+def test_cases_and_crashes_are_all_listed() -> None:
+    kinds = ["mode_collapse"] * 6 + ["divergence", "healthy"]
+    made = [trial({RATE: n}, 5.0, kind, since_step=1000 - n) for n, kind in enumerate(kinds)]
+    made.append(trial({RATE: 8}, NAN, "undecided", outcome="crashed", reason="ValueError: no", step=pd.NA))
+    made[1]["reason"] = "mode collapse since step 999: coverage 0.1: few"
+    _, divergence, collapse, crashed = failures(study(frame(made, [RATE]), [RATE]))
+    assert [section["title"] for section in (divergence, collapse, crashed)] == [
+        "Divergence", "Mode collapse", "Crashed",
+    ]  # fmt: skip
+    assert [row[1] for row in rows(collapse)] == ["5", "4", "3", "2", "1", "0"]
+    assert rows(collapse)[4][2:] == ["999", "600", "coverage 0.1: few"]
+    assert "4 of 6 cases" in said(collapse)
+    assert [row[1:] for row in rows(crashed)] == [["8", "–", "ValueError: no"]]
+    assert failures(study(over(RATE, [1e-3]), [RATE])) == []
+
+
+# The appendix
+
+
+def test_every_trial_is_in_the_appendix() -> None:
+    made = [
+        trial({RATE: 1e-3}, 4.0), trial({RATE: 1e-4}, 3.0),
+        trial({RATE: 0.2}, INF, "divergence", step=120, outcome="stopped"),
+        trial({RATE: 0.1}, NAN, "undecided", outcome="running", step=pd.NA),
+    ]  # fmt: skip
+    trials = frame(made, [RATE])
+    _, table, file, alone = appendix(study(trials, [RATE], file="# mine\nname: s\n", commit="abc"))
+    assert [row[:-2] for row in rows(table)] == [
+        [trials["trial"][1], "1", "1e-4", "0", "completed", "healthy", "", "600", "3"],
+        [trials["trial"][0], "2", "1e-3", "0", "completed", "healthy", "", "600", "4"],
+        [trials["trial"][3], "", "0.1", "0", "running", "undecided", "", "–", "–"],
+        [trials["trial"][2], "", "0.2", "0", "stopped", "divergence", "", "120", "∞"],
+    ]
+    assert [row[-2:] for row in rows(table)] == [["0.8", "0.95"]] * 4
+    assert file["blocks"][0]["text"] == "# mine\nname: s"
+    assert said(file["blocks"][1]).endswith(
+        "made up; commit abc; data f; the classifier that judges samples names 99.0% of unseen real images rightly."
+    )
+    assert len(rows(alone)) == 4
+
+
+SWEEP = """
+name: {name}
+dataset: {{name: image_folder, path: x, channels: 3}}
+training: {{steps: 600, generator: {{learning_rate: 3e-3}}}}
+search:
+  method: grid
+  over: {over}
+"""
+OVER = {
+    "numbers": "{training.discriminator.beta1: [0.1, 0], model.latent_dim: [25, 100], dataset.augment.flip: [true, false]}",
+    "texts": """{dataset.path: ["/a b", "1e-4", "true", "[1]", "None"], dataset.classes: [["a"], ["it's", "1"]]}""",
+    "nothing": "{training.generator.learning_rate: [null, 1e-4], dataset.channels: [null, 1]}",
+    "one value": "{training.beta1: [0.9]}",
+}
+
+
+def test_the_commands_train_the_trials_that_the_store_has(tmp_path: Path) -> None:
+    """Of several sweeps in one report, where one varies what another leaves as it is: types survive the store."""
+    home, planned = empty_home(tmp_path / "home"), {}
+    for number, over_text in enumerate(OVER.values()):
+        bench = Bench(home, f"sweep-{number}")
+        source = tmp_path / f"sweep-{number}.yaml"
+        source.write_text(SWEEP.format(name=bench.folder.name, over=over_text))
+        for place, (config, varied) in enumerate(configurations(load(source))):
+            resolved = TrialConfig.model_validate({**config, "seed": 0})
+            dumped = resolved.model_dump(exclude={"training": {"steps", "epochs"}})
+            name = f"{number}{place:011x}"
+            bench.trial(name, losses(2), config=dumped, varied=varied)
+            planned[name] = resolved
+        bench.publish()
+    made = Study(read_sweep(*(f"sweep-{n}" for n in range(len(OVER))), home=home.path), lambda *_: None)
+    assert len(made.trials) == len(planned) > 20
+    for _, row in made.trials.iterrows():
+        source, options = shlex.split(made.command(row))[2], shlex.split(made.command(row))[3:]
+        sweep = load(tmp_path / source, tuple(options[1::2]))
+        ((config, varied),) = configurations(sweep)
+        assert varied == {}
+        assert TrialConfig.model_validate({**config, "seed": sweep.seed}) == planned[row["trial"]]
+
+
+# Whole documents
+
+
+def test_markup_in_names_is_text_in_the_document() -> None:
+    """For typst, SVG and matplotlib alike: in settings, classes, reasons, the sweep's file and its call."""
+    key = "dataset.path"
+    shares = dict.fromkeys(MARKUP, 1 / len(MARKUP))
+    reason = "ValueError: " + " ".join(MARKUP)
+    made = [trial({key: text}, 5.0, "mode_collapse", real_shares=shares) for text in MARKUP]
+    made.append(trial({key: "last"}, NAN, "undecided", outcome="crashed", reason=reason, real_shares=shares))
+    trials = frame(made, [key])
+    lines = "\n".join(f"# {text}" for text in MARKUP)
+    text = pdf_text(study(trials, [key], shares=shares, file=f"name: s\n{lines}\n", command=" ".join(MARKUP)))
+    for name, row in zip(MARKUP, trials["trial"], strict=False):
+        assert re.search(rf"{row} {re.escape(name)} 0 completed mode collapse", text), name
+        assert f"path {name}" in text, "captions"
+        assert f"# {name}" in text, "the sweep file"
+    assert reason in text
+    assert f"Called as {' '.join(MARKUP)};" in text
+
+
+def test_a_sweep_may_be_called_anything() -> None:
+    names = ("a_b*c", '<b>#$x$&"\\')
+    trials = frame([trial({RATE: rate}, 5.0, "mode_collapse", sweep=name) for name in names for rate in (1, 2)], [RATE])
+    text = pdf_text(study(trials, [RATE]))
+    assert text.startswith(" and ".join(names))
+    for name in names:
+        assert f"{name} trained 2 DCGANs" in text
+        assert f"The sweep file of {name}" in text
+
+
+def test_characters_that_no_font_has_are_replaced() -> None:
+    """A PDF for screen readers takes none: the report would fail of a comment in a sweep file."""
+    trials = over("dataset.path", ["/data/猫", "кот", "😀"], verdict="mode_collapse", real_shares={"猫": 1.0})
+    made = study(trials, ["dataset.path"], shares={"猫": 1.0}, file="\ufeff# 注释 of \x1b[31mmine\n")
+    text = pdf_text(made)
+    assert "/data/�" in text
+    assert "кот" in text
+    assert "# �� of �[31mmine" in text
+
+
+def without_steps() -> pd.DataFrame:
+    """Trials that have just begun."""
+    nothing = {"step": pd.NA, "outcome": "running", "wall_s": NAN, "steps_per_s": NAN, "started": pd.NaT}
+    return over(RATE, [1e-4, 1e-3, 1e-2], [NAN] * 3, verdict="undecided", evaluator_accuracy=NAN, **nothing)
+
+
+def odd(name: str) -> Study:
+    rates = [1e-4, 1e-3, 1e-2]
+    many = [1e-4 * n for n in range(1, 16)]
+    match name:
+        case "one trial":
+            return study(frame([trial({})], []))
+        case "one failed trial":
+            return study(frame([trial({}, NAN, "divergence")], []))
+        case "one setting of truth values":
+            return study(over("dataset.augment.flip", [True, False, True]), ["dataset.augment.flip"])
+        case "a setting that some leave out":
+            return study(over("model.generator.feature_maps", [None, 8, 16]), ["model.generator.feature_maps"])
+        case "only one of two values given":
+            return study(over("model.generator.feature_maps", [None, 8, None]), ["model.generator.feature_maps"])
+        case "quality that is not finite":
+            return study(over(RATE, rates, [NAN, INF, -INF]), [RATE])
+        case "quality of nothing or less":
+            return study(over(RATE, rates, [0.0, -1.0, 5.0], verdict="mode_dropping"), [RATE])
+        case "drawn quality of nothing or less":
+            return study(over(RATE, many, [0.0, -1.0, 5.0] * 5), [RATE])
+        case "no evaluations":
+            trials = over(RATE, rates, [NAN] * 3, verdict="divergence")
+            return study(trials, [RATE], recorded={"evaluations": evaluations(trials).iloc[:0]})
+        case "nothing recorded":
+            trials = without_steps()
+            none = {"evaluations": evaluations(trials).iloc[:0], "histories": histories(trials).iloc[:0]}
+            return study(trials, [RATE], recorded=none)
+        case "all crashed":
+            return study(over(RATE, rates, [NAN] * 3, verdict="undecided", outcome="crashed", since_step=pd.NA), [RATE])
+        case "forty classes":
+            shares = {f"class {number}": 1 / 40 for number in range(40)}
+            return study(over(RATE, rates, verdict="mode_dropping", real_shares=shares), [RATE], shares=shares)
+        case "a constant objective":
+            trials = over(RATE, rates, [0.0] * 3, verdict="mode_collapse")
+            same = evaluations(trials, "classes_missing").assign(classes_missing=0.0)
+            return study(trials, [RATE], objective="classes_missing", recorded={"evaluations": same})
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("one trial", "s is a single DCGAN on digits at 32×32 pixels, 600 steps long. It ran to its end."),
+        ("one failed trial", "It failed by divergence."),
+        ("one setting of truth values", "2 combinations of flip (False, True)"),
+        ("a setting that some leave out", "3 combinations of feature maps (not set, 8, 16)"),
+        ("only one of two values given", "2 combinations of feature maps (not set, 8)"),
+        ("quality that is not finite", "Nothing can be called best"),
+        ("quality of nothing or less", "Nothing can be called best: all of it failed"),
+        ("drawn quality of nothing or less", "share the best CFD ratio -1."),
+        ("no evaluations", "All 3 trials failed: 3 by divergence."),
+        ("nothing recorded", "All are still running."),
+        ("all crashed", "All 3 trials failed: 3 crashes."),
+        ("forty classes", "Mode dropping"),
+        ("a constant objective", "classes missing"),
+    ],
+)
+def test_odd_studies_have_a_report(name: str, sentence: str) -> None:
+    text = pdf_text(odd(name))
+    assert sentence in text
+    assert not re.search(r"<NA>|\bnan\b|\bNone\b(?! of)|\bNaT\b|\binf\b", text)
