@@ -167,12 +167,12 @@ def _settings(run: TrackedRun) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """The number, truth value or None whose text this is, else the text: lists stay text as well."""
+    """The number or truth value whose text this is, else the text: lists stay text as well."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    return value if isinstance(value, bool | int | float | None) and str(value) == text else text
+    return value if isinstance(value, bool | int | float) and str(value) == text else text
 
 
 def _typed(values: Sequence[Any]) -> pd.Series:

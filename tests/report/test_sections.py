@@ -362,7 +362,7 @@ search:
   over: {over}
 """
 OVER = {
-    "numbers": "{training.discriminator.beta1: [0.1, 0], model.latent_dim: [25, 100], dataset.augment.flip: [true, false]}",
+    "numbers": "{training.discriminator.beta1: [0.1], model.latent_dim: [9, 8], dataset.augment.flip: [true, false]}",
     "texts": """{dataset.path: ["/a b", "1e-4", "true", "[1]", "None"], dataset.classes: [["a"], ["it's", "1"]]}""",
     "nothing": "{training.generator.learning_rate: [null, 1e-4], dataset.channels: [null, 1]}",
     "one value": "{training.beta1: [0.9]}",
@@ -384,7 +384,7 @@ def test_the_commands_train_the_trials_that_the_store_has(tmp_path: Path) -> Non
             planned[name] = resolved
         bench.publish()
     made = Study(read_sweep(*(f"sweep-{n}" for n in range(len(OVER))), home=home.path), lambda *_: None)
-    assert len(made.trials) == len(planned) > 20
+    assert len(made.trials) == len(planned) == 19
     for _, row in made.trials.iterrows():
         source, options = shlex.split(made.command(row))[2], shlex.split(made.command(row))[3:]
         sweep = load(tmp_path / source, tuple(options[1::2]))
