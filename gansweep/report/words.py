@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -67,8 +65,8 @@ def listed(items: Iterable[str], last: str = "and") -> str:
 
 
 def item(value: Any) -> Any:
-    """NumPy's numbers as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
+    """NumPy's numbers as Python's own. Without NumPy: the command line writes its numbers with this module as well."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def distinct(values: pd.Series) -> list[Any]:
