@@ -19,7 +19,7 @@ COLUMNS, ROWS = 100, 30
 def screen(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Everything that a sweep of three trials (the last one diverges) wrote to a terminal, colours and all."""
     service = Service(tmp_path_factory.mktemp("terminal"), {})
-    file = service.write(steps=400, rates="[1e-4, 1e-3, 1e20]", maps=8)
+    file = service.write(steps=1200, rates="[1e-4, 1e-3, 1e20]", maps=8)
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR", "CI")}
     child = pexpect.spawn(
         COMMAND[0],
@@ -68,8 +68,8 @@ def test_outcomes_are_told_apart(frames: list[str], screen: str) -> None:
     assert any(re.search(r"1e20 .*divergence", frame) for frame in frames)
     assert any(re.search(r"1e-3 .*pending|1e20 .*pending", frame) for frame in frames)
     end = ESCAPES.sub("", screen.rpartition("MLflow:")[2]).replace("\r", "")
-    assert re.search(r"1e-4 .* 400 .*completed", end)
-    assert re.search(r"1e-3 .* 400 .*completed", end)
+    assert re.search(r"1e-4 .* 1,200 .*completed", end)
+    assert re.search(r"1e-3 .* 1,200 .*completed", end)
     assert re.search(r"[0-9a-f]{12}: stopped: divergence ", end)
 
 
