@@ -19,7 +19,7 @@ def appendix(study: Study) -> list[dict[str, Any]]:
     kinds = {key: list(group["kind"]) for key, group in found.groupby(["sweep", "trial"], sort=False)}
     heads = [
         *(head("trial"), head("rank", right=True), *study.columns(), head("seed", right=True), head("outcome")),
-        *(head("verdict"), head("also", wide=True), head("step", right=True), head(study.called, right=True)),
+        *(head("verdicts", wide=True), head("step", right=True), head(study.called, right=True)),
         *(head(name, right=True) for name in study.final_names),
     ]
     rows = [_row(study, trial, kinds.get((trial["sweep"], trial["trial"]), [])) for trial in trials]
@@ -43,8 +43,7 @@ def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
         *study.cells(trial),
         str(trial["seed"]),
         str(trial["outcome"]),
-        verdict_cell(trial),
-        ", ".join(title(kind) for kind in kinds[1:]),
+        verdict_cell(trial) | {"more": "".join(f", {title(kind)}" for kind in kinds[1:])},
         step_of(trial),
         measured(trial["quality"]),
         *study.finals(trial),

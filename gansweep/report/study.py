@@ -21,9 +21,10 @@ from gansweep.report.tables import Tables
 from gansweep.report.words import item, measured, setting, short, titles
 
 FINAL = {"cfd_ratio": "CFD ratio", "coverage": "coverage", "d_auc": "AUC of D"}  # in the appendix
+MOST_SETTINGS = 3  # beside which the appendix has room for FINAL
 Key = tuple[str, str]  # sweep, trial
 Block = dict[str, Any]
-Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `strong`, `mono`
+Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `more` in grey, `strong`, `mono`
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class Study:
 
     @property
     def _finals(self) -> list[str]:
+        if len(self.settings) > MOST_SETTINGS:  # they need the room
+            return []
         return [name for name in FINAL if name != self.metric and name in self.tables.evaluations]
 
     def command(self, trial: pd.Series) -> str:

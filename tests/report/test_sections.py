@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -340,10 +341,10 @@ def test_every_trial_is_in_the_appendix() -> None:
     trials = frame(made, [RATE])
     _, table, file, alone = appendix(study(trials, [RATE], file="# mine\nname: s\n", commit="abc"))
     assert [row[:-2] for row in rows(table)] == [
-        [trials["trial"][1], "1", "1e-4", "0", "completed", "healthy", "", "600", "3"],
-        [trials["trial"][0], "2", "1e-3", "0", "completed", "healthy", "", "600", "4"],
-        [trials["trial"][3], "", "0.1", "0", "running", "undecided", "", "–", "–"],
-        [trials["trial"][2], "", "0.2", "0", "stopped", "divergence", "", "120", "∞"],
+        [trials["trial"][1], "1", "1e-4", "0", "completed", "healthy", "600", "3"],
+        [trials["trial"][0], "2", "1e-3", "0", "completed", "healthy", "600", "4"],
+        [trials["trial"][3], "", "0.1", "0", "running", "undecided", "–", "–"],
+        [trials["trial"][2], "", "0.2", "0", "stopped", "divergence", "120", "∞"],
     ]
     assert [row[-2:] for row in rows(table)] == [["0.8", "0.95"]] * 4
     assert file["blocks"][0]["text"] == "# mine\nname: s"
@@ -351,6 +352,26 @@ def test_every_trial_is_in_the_appendix() -> None:
         "made up; commit abc; data f; the classifier that judges samples names 99.0% of unseen real images rightly."
     )
     assert len(rows(alone)) == 4
+
+
+def test_the_appendix_tells_all_verdicts_and_makes_room_for_many_settings() -> None:
+    trials = frame([trial({RATE: 0.2}, 50.0, "mode_collapse")], [RATE])
+    both = study(trials, [RATE])
+    kinds = ("mode_collapse", "mode_dropping", "imbalance")
+    more = [
+        {"sweep": "s", "trial": trials["trial"][0], "place": place, "kind": one, "failure": True, "since_step": 1,
+         "reason": "", "evidence": {}}
+        for place, one in enumerate(kinds)
+    ]  # fmt: skip
+    told = replace(both.tables, verdicts=pd.DataFrame(more))
+    _, table, *_ = appendix(Study(told, lambda *_: None))
+    (row,) = table["blocks"][0]["rows"]
+    (cell,) = (one for one in row if isinstance(one, dict) and "more" in one)
+    assert (cell["text"], cell["more"]) == ("mode collapse", ", mode dropping, imbalance")
+    keys = (RATE, "model.latent_dim", "model.feature_maps", "training.beta1")
+    wide = frame([trial(dict.fromkeys(keys, 1.0))], keys)
+    assert study(wide, keys).final_names == []
+    assert both.final_names != []
 
 
 SWEEP = """
