@@ -16,13 +16,13 @@ KEY = ["sweep", "configuration"]
 def configurations(trials: pd.DataFrame, *, log: bool, mode: Mode) -> pd.DataFrame:
     """A row a configuration, the best first.
 
-    Columns: sweep, configuration, trials, failed (of them), steps (all together), quality (an Interval over its seeds,
-    failed ones included as far as they have a finite quality), estimate, low, high (of it), place (1 = best among those
-    of which not every trial failed; <NA> for the others), may_be_best (<NA> where no setting has two seeds),
-    behind_low, behind_high (of its distance to the best other: `best_of`, whose spread is pooled over all of them).
+    Columns: sweep, configuration, trials, failed (of them), quality (an Interval over its seeds, failed ones
+    included as far as they have a finite quality), estimate, low, high (of it), place (1 = best among those
+    of which not every trial failed; <NA> for the others), may_be_best (by `best_of`, whose spread is pooled over all of
+    them; <NA> where no setting has two seeds).
     """
     rows = [_row(key, group, log) for key, group in trials.groupby(KEY, sort=False)]
-    found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "steps", "quality", "values"])
+    found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "quality", "values"])
     found["estimate"] = [q.estimate for q in found["quality"]]
     found["low"] = [q.low for q in found["quality"]]
     found["high"] = [q.high for q in found["quality"]]
@@ -41,18 +41,15 @@ def _row(key: Any, group: pd.DataFrame, log: bool) -> tuple[Any, ...]:
     values = group["quality"].to_numpy(float)
     finite = values[np.isfinite(values)]
     quality = mean_over_seeds(finite, log=log) if len(finite) else Interval(np.nan, np.nan, np.nan, 0)
-    return (*key, len(group), int(group["failed"].sum()), int(group["step"].sum()), quality, finite)
+    return (*key, len(group), int(group["failed"].sum()), quality, finite)
 
 
 def _compared(found: pd.DataFrame, log: bool, mode: Mode) -> pd.DataFrame:
     """With Hsu's comparison to the best, among those that have a place."""
     able = found[found["place"].notna()]
-    found = found.assign(
-        may_be_best=pd.array([pd.NA] * len(found), dtype="boolean"), behind_low=np.nan, behind_high=np.nan
-    )
+    found = found.assign(may_be_best=pd.array([pd.NA] * len(found), dtype="boolean"))
     if len(able) < 2:
         return found
     compared = best_of(dict(zip(able.index, able["values"], strict=True)), mode=mode, log=log).set_index("group")
-    for column, source in (("may_be_best", "may_be_best"), ("behind_low", "low"), ("behind_high", "high")):
-        found.loc[compared.index, column] = compared[source]
+    found.loc[compared.index, "may_be_best"] = compared["may_be_best"]
     return found

@@ -11,10 +11,13 @@ from typing import Any
 import pandas as pd
 
 from gansweep.health.judge import Judge
-from gansweep.health.verdict import title
+from gansweep.health.verdict import FAILURES, title
 from gansweep.report import choose, curves
-from gansweep.report.study import Block, Study, head, paragraphs, section, step_of, table, trial_cell
-from gansweep.report.words import counted
+from gansweep.report.statistics import share
+from gansweep.report.study import Block, Cell, Study, head, paragraphs, section, step_of, table, trial_cell
+from gansweep.report.words import counted, distinct, percent, short
+
+MOST_VALUES = 10  # of a setting, whose failure rates are listed
 
 
 def failures(study: Study) -> list[dict[str, Any]]:
@@ -27,11 +30,34 @@ def failures(study: Study) -> list[dict[str, Any]]:
         "A verdict is evidence that was measured on samples, not a threshold on a loss. A trial may carry several; the"
         " first one names it, in the order of these pages."
     )
-    found = [section("Failures", paragraphs(text), new_page=True)]
+    found = [section("Failures", paragraphs(text), how_often(study), new_page=True)]
     found += [_kind(study, kind, choose.cases(study.trials, kind)) for kind in kinds]
     if len(crashed):
         found.append(section("Crashed", _crashes(study, crashed), level=2))
     return found
+
+
+def how_often(study: Study) -> Block:
+    """Failure rates with Wilson intervals, in all, by kind (a trial counts for each that it carries), and by setting;
+    among trials that are decided, one way or the other."""
+    decided = study.trials[study.trials["failed"] | (study.trials["verdict"] == "healthy")]
+    rows = [_rate("any failure", decided["failed"])]
+    for kind in FAILURES:
+        if (held := study.held(kind)[decided.index]).any():
+            rows.append(_rate(title(kind), held))
+    for key in study.settings:
+        values = distinct(decided[key])
+        if 1 < len(values) <= MOST_VALUES:
+            rows += [_rate(f"{study.names[key]} {short(v)}", decided["failed"][decided[key] == v]) for v in values]
+    return table(
+        [head("failing"), *(head(name, right=True) for name in ("trials", "of", "share", "95\u00a0% interval"))], rows
+    )
+
+
+def _rate(what: str, failed: pd.Series) -> list[Cell]:
+    found = share(int(failed.sum()), len(failed))
+    interval = f"{percent(found.low)} – {percent(found.high)}"
+    return [what, str(int(failed.sum())), str(len(failed)), percent(found.estimate), interval]
 
 
 def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:

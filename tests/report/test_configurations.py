@@ -28,7 +28,7 @@ def test_a_setting_is_the_mean_over_its_seeds(log: bool) -> None:
         interval = np.array(ttest_1samp(np.log(seeds) if log else seeds, 0).confidence_interval())
         assert row["estimate"] == pytest.approx(mean)
         assert [row["low"], row["high"]] == pytest.approx(list(np.exp(interval) if log else interval))
-        assert (row["trials"], row["failed"], row["steps"], row["quality"].n) == (3, 0, 1800, 3)
+        assert (row["trials"], row["failed"], row["quality"].n) == (3, 0, 3)
     assert (first["place"], second["place"]) == (1, 2)
 
 
@@ -39,8 +39,6 @@ def test_the_comparison_is_that_of_all_settings_with_the_best() -> None:
     expected = best_of(dict(values.items()), mode="min", log=True).sort_values("estimate")
     found = configurations(grid(values), log=True, mode="min")
     assert found["may_be_best"].tolist() == expected["may_be_best"].tolist() == [True, True, False]
-    assert found["behind_low"].tolist() == pytest.approx(expected["low"].tolist())
-    assert found["behind_high"].tolist() == pytest.approx(expected["high"].tolist())
 
 
 @pytest.mark.parametrize(("mode", "best"), [("min", 1e-3), ("max", 1e-4)])
@@ -61,7 +59,6 @@ def test_what_failed_with_every_seed_has_no_place_and_some_seeds_count_as_they_a
     assert (half["place"], half["failed"], half["trials"], half["estimate"]) == (1, 1, 2, pytest.approx(6.0))
     assert failed["place"] is None
     assert failed["may_be_best"] is None
-    assert math.isnan(failed["behind_low"])
     assert failed["estimate"] == pytest.approx(1.0)
 
 
@@ -78,7 +75,7 @@ def test_one_trial_and_trials_without_a_step() -> None:
     (one,) = by_place(frame([trial({}, 3.0)], []))
     assert (one["estimate"], one["place"], one["may_be_best"]) == (pytest.approx(3.0), 1, None)
     (none,) = by_place(frame([trial({}, math.nan, step=pd.NA)], []))
-    assert (none["steps"], none["place"]) == (0, None)
+    assert none["place"] is None
 
 
 def test_configurations_of_several_sweeps_stay_apart() -> None:

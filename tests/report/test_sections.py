@@ -29,7 +29,7 @@ from gansweep.plan.trials import configurations
 from gansweep.report import sections
 from gansweep.report.appendix import appendix
 from gansweep.report.document import compose, typeset
-from gansweep.report.failures import failures
+from gansweep.report.failures import failures, how_often
 from gansweep.report.overview import differences, overview
 from gansweep.report.palette import colour
 from gansweep.report.study import Study
@@ -330,6 +330,23 @@ def test_cases_and_crashes_are_all_listed() -> None:
 
 
 # The appendix
+
+
+def test_failure_rates_have_wilson_intervals() -> None:
+    """5 of 5 against 1 of 5 (Wilson's bounds by his formula), a kind counted for every trial that carries it; what is
+    not decided does not count."""
+    made = [trial({BETA1: 0.9}, 50.0, "mode_collapse") for _ in range(5)] + [trial({BETA1: 0.5}, 50.0, "divergence")]
+    made += [trial({BETA1: 0.5}, 4.0) for _ in range(4)] + [trial({BETA1: 0.5}, NAN, "undecided")]
+    plain = study(frame(made, [BETA1]), [BETA1])
+    table = how_often(plain)
+    found = [[str(cell).replace("\u00a0", " ") for cell in row] for row in table["rows"]]
+    assert found == [
+        ["any failure", "6", "10", "60 %", "31 % – 83 %"],
+        ["divergence", "1", "10", "10 %", "2 % – 40 %"],
+        ["mode collapse", "5", "10", "50 %", "24 % – 76 %"],
+        ["beta1 0.5", "1", "5", "20 %", "4 % – 62 %"],
+        ["beta1 0.9", "5", "5", "100 %", "57 % – 100 %"],
+    ]
 
 
 def test_every_trial_is_in_the_appendix() -> None:
