@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, short_key, to_json, verdict_colour
+from gansweep.cli.text import COLOURS, setting_columns, to_json, verdict_colour
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
-from gansweep.report.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -164,8 +163,7 @@ def _empty_table(settings: Sequence[str], wide: bool) -> Table:
 def _settings(judged: Judged) -> list[list[str]]:
     """Columns, headings first: what is varied, and the seed where there are several."""
     trials = [trial for trial, _ in judged]
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.varied))
-    columns = [[short_key(key), *(number(trial.varied.get(key, "")) for trial in trials)] for key in keys]
+    columns = setting_columns([trial.varied for trial in trials])
     seeds = [str(trial.seed) for trial in trials]
     return columns + ([["seed", *seeds]] if len(set(seeds)) > 1 else [])
 

@@ -3,94 +3,138 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gansweep.cli import options
+from gansweep.cli.animation import animation, frame
 from gansweep.errors import CheckpointError, UserError
 from gansweep.records import journal
-from gansweep.records.layout import Home
+from gansweep.records.layout import Home, SweepFolder
 from gansweep.records.ranking import ranking_of, score_at
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
+    from torch import Tensor
 
-PIXELS = 512  # an animation's grids are enlarged by a whole factor to about so many
-MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # of the grid's width: white around it, below it for the step, its type
-HOLD_S = 2.0  # how much longer the last frame is shown
+    from gansweep.gan.restore import Restored
+
+HOLD_S = 2.0  # how much longer the last recorded grid is shown
+GRIDS_FPS, WALK_FPS = 4, 12  # frames a second, unless --fps says otherwise
+WALK_S, WALK_COUNT = 8, 36  # unless --seconds and --count say otherwise
+LEG_S = 2.0  # of a walk, from one set of images to the next
 
 output_option = click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+class_option = click.option(
+    "--class", "wanted", multiple=True, metavar="NAME",
+    help="Of a conditional generator: only this class; repeatable.  [default: all, a row each]",
+)  # fmt: skip
 
 
 @click.command()
-@click.argument("subject", metavar="TRIAL|CHECKPOINT")
+@click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="How many images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same images.")
+@class_option
 @click.option("--step", type=click.IntRange(0), help="Which of the trial's checkpoints.  [default: the best one kept]")
 @output_option
 @options.home_option
-def sample(subject: str, count: int, seed: int, step: int | None, output: Path, home_path: Path) -> None:
+def sample(
+    subject: str, count: int, seed: int, wanted: tuple[str, ...], step: int | None, output: Path, home_path: Path
+) -> None:
     """Draw images from a trial's generator, or from that of a CHECKPOINT file (.safetensors) alone, as a PNG grid.
 
-    With one seed the first images are the same, however many are drawn.
+    FOLDER: of a trial or a single run. With one seed the first images are the same, however many are drawn. A
+    conditional generator gives a row a class, and the same noise in all of a column.
     """
     options.check_output(output, (".png",))
-    if Path(subject).suffix:
-        path, which = _checkpoint_file(Path(subject), step), subject
-    else:
-        path, which = _kept(options.home_of(home_path), subject, step)
-    from gansweep.gan.restore import generator_of
-    from gansweep.gan.sampling import draw, grid_png
+    path, which = _checkpoint(subject, options.home_of(home_path), step)
+    from gansweep.gan.sampling import grid_png, noise
 
-    try:
-        found = generator_of(path)
-    except CheckpointError as error:
-        raise UserError(str(error)) from None
-    options.write_output(output, grid_png(draw(found.generator, found.latent_dim, count, seed)))
-    click.echo(f"{output}: {count:,} images after {found.step:,} steps ({which})", err=True)
+    found = _generator(path)
+    rows = _rows(found, path, wanted)
+    columns = _columns(count, rows)
+    images = _images(found, noise(found.latent_dim, columns or count, seed), rows)
+    options.write_output(output, grid_png(images, columns))
+    click.echo(f"{output}: {len(images):,} images after {found.step:,} steps ({which})", err=True)
 
 
 @click.command()
-@click.argument("trial")
-@click.option("--fps", default=4, show_default=True, type=click.IntRange(1, 30), help="Frames a second.")
+@click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
+@click.option(
+    "--fps", type=click.IntRange(1, 30), help=f"Frames a second.  [default: {GRIDS_FPS}, of a walk {WALK_FPS}]"
+)
 @click.option(
     "--scale", type=click.IntRange(1, 8), help="Pixels for each pixel of the samples.  [default: a grid of about 512]"
 )
+@click.option("--seconds", type=click.IntRange(1, 60), help=f"Of a walk: how long it is.  [default: {WALK_S}]")
+@click.option("--count", type=click.IntRange(1, 400), help=f"Of a walk: how many images.  [default: {WALK_COUNT}]")
+@click.option("--seed", type=click.IntRange(0), help="Of a walk: same seed, same way.  [default: 0]")
+@class_option
 @output_option
 @options.home_option
-def animate(trial: str, fps: int, scale: int | None, output: Path, home_path: Path) -> None:
-    """Show how TRIAL's samples came about: the same noise at every recorded step, as a .webp or .gif file.
+def animate(
+    subject: str,
+    fps: int | None,
+    scale: int | None,
+    seconds: int | None,
+    count: int | None,
+    seed: int | None,
+    wanted: tuple[str, ...],
+    output: Path,
+    home_path: Path,
+) -> None:
+    """Show how samples came about, or walk through latent space, as a .webp or .gif file.
 
-    Both keep every grey; of colours a GIF keeps the nearest 256 a frame, WebP all.
+    Of a TRIAL, or the FOLDER of one or of a single run: the same noise at every recorded step. Of a CHECKPOINT file
+    (.safetensors): a closed walk from the images that `sample` draws from it by others and back.
+
+    Both kinds of file keep every grey; of colours a GIF keeps the nearest 256 a frame, WebP all.
     """
     options.check_output(output, (".webp", ".gif"))
-    sweep, folder = options.find_trial(options.home_of(home_path), trial)
-    paths = folder.all_samples()
-    if len(paths) < 2:
-        there = "one sample grid is" if paths else "no sample grid is"
-        raise UserError(f"{sweep.name}/{folder.id}: {there} recorded so far, and two make an animation")
-    durations = [1000 // fps] * len(paths)
-    durations[-1] += round(1000 * HOLD_S)
-    options.write_output(output, _animation(output.suffix.lower(), _frames(paths, scale), durations))
-    click.echo(f"{output}: {len(paths)} frames, steps {int(paths[0].stem):,} to {int(paths[-1].stem):,}", err=True)
+    path = _file(subject)
+    fps = fps or (GRIDS_FPS if path is None else WALK_FPS)
+    if path is None:
+        given = {"--seconds": seconds, "--count": count, "--seed": seed, "--class": wanted or None}
+        if refused := [name for name, value in given.items() if value is not None]:
+            raise click.UsageError(f"{refused[0]} is for walks, of a CHECKPOINT file, and {subject} is none")
+        grids = _grids(options.home_of(home_path), subject)
+        frames, said = _recorded(grids, scale), f"steps {int(grids[0].stem):,} to {int(grids[-1].stem):,}"
+        durations = [1000 // fps] * len(grids)
+        durations[-1] += round(1000 * HOLD_S)
+    else:
+        found = _generator(path)
+        rows = _rows(found, path, wanted)
+        seconds = seconds or WALK_S
+        durations = [1000 // fps] * (fps * seconds)
+        places = max(3, round(seconds / LEG_S))  # between two it would go back as it came
+        frames = _walk(found, rows, count or WALK_COUNT, seed or 0, len(durations), places, scale)
+        said = f"a walk through latent space after {found.step:,} steps"
+    options.write_output(output, animation(output.suffix.lower(), frames, durations))
+    click.echo(f"{output}: {len(durations):,} frames, {said}", err=True)
 
 
-def _checkpoint_file(path: Path, step: int | None) -> Path:
-    """Raises UserError for what is no safetensors file by its name: pickles are never opened."""
-    if step is not None:
-        raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
-    if path.suffix != ".safetensors":
-        raise UserError(f"{path}: no checkpoint of gansweep; name a .safetensors file, or a trial")
-    return path
+def _file(subject: str) -> Path | None:
+    """The checkpoint file that is named; None for a trial or a folder."""
+    if not Path(subject).suffix or options.is_folder(subject):
+        return None
+    return options.checkpoint_file(Path(subject))
 
 
-def _kept(home: Home, trial: str, step: int | None) -> tuple[Path, str]:
-    """A trial's checkpoint, the best one unless a step is named, and which one that is in words."""
-    sweep, folder = options.find_trial(home, trial)
-    paths, name = folder.all_checkpoints(), f"{sweep.name}/{folder.id}"
+def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
+    """A checkpoint, the best one of a trial unless a step is named, and which one that is in words."""
+    if path := _file(subject):
+        if step is not None:
+            raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
+        return path, subject
+    name, folder = options.find_folder(home, subject)
+    paths = folder.all_checkpoints()
     if not paths:
         raise UserError(f"{name}: no checkpoint is recorded so far; see cadence.checkpoints")
     if step is not None:
@@ -98,28 +142,62 @@ def _kept(home: Home, trial: str, step: int | None) -> tuple[Path, str]:
             kept = ", ".join(str(int(path.stem)) for path in paths)
             raise UserError(f"{name}: no checkpoint of step {step} is kept; those of {kept} are")
         return folder.checkpoint(step), name
-    ranking = ranking_of(sweep)
+    ranking = ranking_of(SweepFolder(folder.path.parents[1]))
     points = ranking.points(journal.read(folder.journal))
     best = min(reversed(paths), key=lambda path: score_at(points, int(path.stem)))
     which = f"best by {ranking.metric}" if points else "the last"
     return best, f"{name}, {which} of {len(paths)} checkpoints kept"
 
 
-def _animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> bytes:
-    """Loops for ever. RGB frames lose colours in a GIF, nothing else is lost."""
-    how: dict[str, Any] = {".webp": {"lossless": True, "quality": 50, "method": 2}, ".gif": {}}[ending]
-    buffer = io.BytesIO()
-    first = next(frames)
-    first.save(buffer, ending[1:], save_all=True, append_images=frames, duration=durations_ms, loop=0, **how)
-    return buffer.getvalue()
+def _generator(path: Path) -> Restored:
+    from gansweep.gan.restore import generator_of
+
+    try:
+        return generator_of(path)
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
 
 
-def _frames(paths: Sequence[Path], scale: int | None) -> Iterator[Image]:
-    """Each grid enlarged, on white, its step below it. Raises UserError for a file that is no grid of this trial."""
-    from PIL import Image, ImageDraw, ImageFont
+def _rows(found: Restored, path: Path, wanted: Sequence[str]) -> list[int]:
+    """The class of each row of a grid; none of a generator that knows no classes."""
+    if wanted and not found.classes:
+        raise UserError(f"--class: the generator in {path} is not conditional; it knows no classes")
+    for name in wanted:
+        if name not in found.classes:
+            raise UserError(f"--class {name}: unknown to the generator in {path}; it has {', '.join(found.classes)}")
+    return [found.classes.index(name) for name in dict.fromkeys(wanted or found.classes)]
 
-    from gansweep.report.palette import INK
-    from gansweep.report.style import fonts
+
+def _columns(count: int, rows: Sequence[int]) -> int | None:
+    """Of a grid with a row a class; None for a near-square one, of one class or without any."""
+    return math.ceil(count / len(rows)) if len(rows) > 1 else None
+
+
+def _images(found: Restored, z: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
+    """(N, C, H, W): an image for each z, in each row's class."""
+    import numpy as np
+    import torch
+
+    from gansweep.gan.sampling import in_chunks
+
+    if not rows:
+        return in_chunks(found.generator, z)
+    return np.concatenate([in_chunks(found.generator, z, torch.full((len(z),), row)) for row in rows])
+
+
+def _grids(home: Home, subject: str) -> list[Path]:
+    """The recorded sample grids, two at least."""
+    name, folder = options.find_folder(home, subject)
+    paths = folder.all_samples()
+    if len(paths) < 2:
+        there = "one sample grid is" if paths else "no sample grid is"
+        raise UserError(f"{name}: {there} recorded so far, and two make an animation")
+    return paths
+
+
+def _recorded(paths: Sequence[Path], scale: int | None) -> Iterator[Image]:
+    """Each grid, its step below it. Raises UserError for a file that is no grid of this run."""
+    from PIL import Image
 
     size: tuple[int, int] | None = None
     for path in paths:
@@ -131,12 +209,17 @@ def _frames(paths: Sequence[Path], scale: int | None) -> Iterator[Image]:
         size = size or grid.size
         if grid.size != size:
             raise UserError(f"{path}: {grid.width}×{grid.height} pixels, but the grids before it {size[0]}×{size[1]}")
-        factor = scale or max(1, round(PIXELS / max(size)))
-        width, height = size[0] * factor, size[1] * factor
-        margin, strip = round(width * MARGIN), round(width * STRIP)
-        frame = Image.new(grid.mode, (width + 2 * margin, margin + height + strip), "white")
-        frame.paste(grid.resize((width, height), Image.Resampling.NEAREST), (margin, margin))
-        font = ImageFont.truetype(fonts() / "SourceSansPro-Regular.ttf", round(width * LETTERS))
-        middle = margin + height + strip // 2
-        ImageDraw.Draw(frame).text((margin, middle), f"step {int(path.stem):,}", INK, font, "lm")
-        yield frame
+        yield frame(grid, f"step {int(path.stem):,}", scale)
+
+
+def _walk(
+    found: Restored, rows: Sequence[int], count: int, seed: int, frames: int, places: int, scale: int | None
+) -> Iterator[Image]:
+    from PIL import Image
+
+    from gansweep.gan.sampling import grid_png, walk
+
+    columns = _columns(count, rows)
+    for z in walk(found.latent_dim, columns or count, seed, frames, places):
+        with Image.open(io.BytesIO(grid_png(_images(found, z, rows), columns))) as grid:
+            yield frame(grid, f"step {found.step:,}", scale)

@@ -85,6 +85,29 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
     raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
 
 
+def is_folder(reference: str) -> bool:
+    """Whether it is the path of a trial's folder, or of a single run's."""
+    try:
+        return (Path(reference) / "trial.json").is_file()
+    except OSError:  # too long for a path
+        return False
+
+
+def find_folder(home: Home, reference: str) -> tuple[str, TrialFolder]:
+    """By path, or as find_trial does; with a name for messages. Raises UserError unless exactly one fits."""
+    if is_folder(reference):
+        return reference, TrialFolder(Path(reference).absolute())
+    sweep, folder = find_trial(home, reference)
+    return f"{sweep.name}/{folder.id}", folder
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Raises UserError for what is no safetensors file by its name: pickles are never opened."""
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path}: no checkpoint of gansweep; name a .safetensors file")
+    return path
+
+
 def check_output(path: Path, endings: Sequence[str]) -> None:
     """Raises UserError where nothing could be written there: said before any work."""
     if path.suffix.lower() not in endings:

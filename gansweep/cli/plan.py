@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import short_key, size, to_json
-from gansweep.report.words import duration, number
+from gansweep.cli.text import setting_columns, size, to_json
+from gansweep.report.words import duration
 
 if TYPE_CHECKING:
     from gansweep.schedule.planned import Planned
@@ -82,21 +82,22 @@ def _trial(planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
 def _print(plan: Plan, document: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from gansweep.cli.tables import plain_table
+    from gansweep.cli.tables import add_settings, plain_table
 
     trials = document["trials"]
-    keys = list(dict.fromkeys(key for trial in trials for key in trial["varied"]))
+    settings = setting_columns([trial["varied"] for trial in trials])
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
-    titles = [*(short_key(k) for k in keys), "seed", "steps", "params G", "params D", "ms/step"]
+    add_settings(table, settings)
+    titles = ["seed", "steps", "params G", "params D", "ms/step"]
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("state")
-    for trial in trials[:MOST_ROWS]:
+    for at, trial in enumerate(trials[:MOST_ROWS], 1):
         parameters, seconds = trial["parameters"], trial["seconds_a_step"]
         table.add_row(
             trial["id"],
-            *(number(trial["varied"].get(key, "")) for key in keys),
+            *(column[at] for column in settings),
             str(trial["seed"]),
             f"{trial['steps']:,}",
             f"{parameters['generator']:,}",

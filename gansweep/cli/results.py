@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, command_alone, measured, short_key, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, command_alone, measured, setting_columns, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 ENDED = ("completed", "stopped", "crashed")
-SHOWN = (*m.EVALUATION, *m.TRAINING, m.VALIDATION_LOSS_D, m.VALIDATION_LOSS_G, m.NONFINITE_STEP)
+SHOWN = (
+    *m.EVALUATION,
+    *dict.fromkeys((*m.TRAINING, *m.CRITIC_TRAINING)),
+    m.VALIDATION_LOSS_D,
+    m.VALIDATION_LOSS_G,
+    m.NONFINITE_STEP,
+)
 # The metrics of which less, or more, is better without an if or a but.
 BETTER: dict[str, Callable[[Sequence[float]], float]] = {
     m.CFD_RATIO: min,
@@ -144,20 +150,27 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
 
     from gansweep.cli.tables import plain_table
 
-    keys = list(dict.fromkeys(key for trial in ranked for key in trial["varied"]))
+    settings = setting_columns([trial["varied"] for trial in ranked])
     replicated = any(trial["seeds"] > 1 for trial in ranked)
     table = plain_table()
-    headings = ["rank", "trial", *map(short_key, keys), "seed", metric, *(["over seeds"] if replicated else [])]
+    headings = [
+        "rank",
+        "trial",
+        *(heading for heading, *_ in settings),
+        "seed",
+        metric,
+        *(["over seeds"] if replicated else []),
+    ]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True, style="bright_black" if heading == "trial" else "")
     table.add_column("outcome")
     table.add_column("verdict")
-    for trial in ranked:
+    for at, trial in enumerate(ranked, 1):
         mean = f"{measured(trial['seeds_mean'])} ({trial['seeds_ranked']} of {trial['seeds']})"
         table.add_row(
             str(trial["rank"]),
             trial["id"][:8],
-            *(number(trial["varied"].get(key, "")) for key in keys),
+            *(column[at] for column in settings),
             str(trial["seed"]),
             measured(trial["quality"]),
             *([mean] if replicated else []),

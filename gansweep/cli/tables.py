@@ -11,10 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansweep.cli.text import COLOURS, measured, short_key, verdict_colour
+from gansweep.cli.text import COLOURS, MANY_SETTINGS, measured, setting_columns, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
-from gansweep.report.words import number
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
@@ -30,23 +29,23 @@ def plain_table() -> Table:
 def trial_table(rows: Sequence[Row], width: int) -> Table:
     """Varied settings, progress, losses and outcome, a row a trial; fewer columns where width (characters) is small."""
     wide = width >= WIDE
-    keys = list(dict.fromkeys(key for row in rows for key in row.varied))
+    settings = setting_columns([row.varied for row in rows])
     with_seed = len({row.seed for row in rows}) > 1
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
-    headings = [short_key(key) for key in keys] + (["seed"] if with_seed else [])
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    add_settings(table, settings)
+    if with_seed:
+        table.add_column("seed", justify="right", no_wrap=True)
     table.add_column("progress", no_wrap=True)
     headings = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD"] if wide else ["step", "CFD"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    for row in rows:
+    for at, row in enumerate(rows, 1):
         names = [LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
         table.add_row(
             row.id[:8],
-            *(number(row.varied.get(key, "")) for key in keys),
+            *(column[at] for column in settings),
             *([str(row.seed)] if with_seed else []),
             _bar(row, 16 if wide else 8),
             f"{row.step:,}",
@@ -55,6 +54,13 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
             _outcome(row, wide),
         )
     return table
+
+
+def add_settings(table: Table, settings: Sequence[Sequence[str]]) -> None:
+    """The columns that text.setting_columns made; the one of many settings gives way where a line is short."""
+    for heading, *_ in settings:
+        many = heading == MANY_SETTINGS
+        table.add_column(heading, justify="left" if many else "right", no_wrap=not many)
 
 
 def _bar(row: Row, width: int) -> ProgressBar:

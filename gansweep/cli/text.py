@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gansweep.health.verdict import FAILURES
 from gansweep.plan.alone import alone
 from gansweep.records.layout import SweepFolder, read_json
-from gansweep.report.words import number
+from gansweep.report.words import number, telling_parts
 
 # One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
 COLOURS = {
@@ -23,6 +24,9 @@ COLOURS = {
 }
 # One colour a group of verdicts: magenta and green differ for every kind of eye.
 FAILED, HEALTHY, UNDECIDED, INFORMATION = "bold magenta", "green", "bright_black", "cyan"
+
+MOST_COLUMNS = 4  # of settings
+MANY_SETTINGS = "settings"  # heads the one column that stands for more of them
 
 
 def verdict_colour(kind: str) -> str:
@@ -41,15 +45,34 @@ def measured(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
 
 
-def short_key(key: str) -> str:
-    """training.learning_rate → learning_rate."""
-    return key.rpartition(".")[2]
+def setting_columns(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What each trial's settings are, as columns: a heading, and a cell a trial.
+
+    A column a key; where there are many keys, which few trials change each, one column that says what is unusual.
+    """
+    names = _short_names(settings)
+    if len(names) > MOST_COLUMNS:
+        usual = {key: Counter(number(s.get(key)) for s in settings).most_common(1)[0][0] for key in names}
+        return [[MANY_SETTINGS, *(_unusual(one, names, usual) for one in settings)]]
+    return [[name, *(number(one.get(key, "")) for one in settings)] for key, name in names.items()]
 
 
 def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
     """learning_rate=2e-4 beta1=0.5 seed=0."""
-    parts = [f"{short_key(k)}={number(v)}" for k, v in settings.items()]
+    parts = [f"{name}={number(settings[key])}" for key, name in _short_names([settings]).items()]
     return " ".join(parts + ([f"seed={seed}"] if seed is not None else []))
+
+
+def _short_names(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """training.learning_rate → learning_rate, or more of it where another key ends alike."""
+    keys = list(dict.fromkeys(key for one in settings for key in one))
+    return {key: ".".join(parts) for key, parts in telling_parts(keys).items()}
+
+
+def _unusual(settings: Mapping[str, Any], names: Mapping[str, str], usual: Mapping[str, str]) -> str:
+    found = {name: number(settings.get(key)) for key, name in names.items()}
+    parts = [f"{names[key]}={found[names[key]]}" for key in names if found[names[key]] != usual[key]]
+    return " ".join(parts) or "as most"
 
 
 def size(count: float) -> str:

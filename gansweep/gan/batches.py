@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from gansweep.gan.data import split_sizes
 
+Batch = tuple[Tensor, Tensor | None]
+
 
 def stream_seed(seed: int, stream: str) -> int:
     """A seed for one named random stream, so that drawing more from one leaves the others alone."""
@@ -59,6 +61,7 @@ class Batches:
 
     The order of an epoch follows from the seed and its number alone, so a position is all there is to save.
     validation: share held out; which images is the same for every seed. Incomplete last batches are left out.
+    labels: (images,) int64, where the classes matter; batches are pairs of images and labels, or None for them.
     """
 
     def __init__(
@@ -69,8 +72,10 @@ class Batches:
         device: torch.device,
         augmentation: Augmentation,
         validation: float = 0.0,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
         self.position = 0
+        self.labels = None if labels is None else torch.from_numpy(labels).to(device)
         self.augmentation_rng = generator(seed, "augmentation", device)
         self._augmentation, self._seed, self._size = augmentation, seed, batch_size
         self._pixels = torch.from_numpy(pixels)
@@ -84,26 +89,33 @@ class Batches:
             raise ValueError(f"{len(self._training)} training images do not fill a batch of {batch_size}")
         self._epoch, self._order = -1, self._training
 
-    def next(self) -> Tensor:
-        """(batch_size, C, H, W) in [-1, 1], float32."""
+    def next(self) -> Batch:
+        """(batch_size, C, H, W) in [-1, 1], float32, and its labels."""
         epoch, batch = divmod(self.position, self.per_epoch)
         if epoch != self._epoch:
             order = torch.randperm(len(self._training), generator=generator(self._seed, f"epoch {epoch}"))
             self._epoch, self._order = epoch, self._training[order]
         self.position += 1
-        images = self._gather(self._order[batch * self._size : (batch + 1) * self._size])
-        return self._augmentation(images, self.augmentation_rng)
+        images, labels = self._gather(self._order[batch * self._size : (batch + 1) * self._size])
+        return self._augmentation(_scaled(images), self.augmentation_rng), labels
 
-    def validation(self) -> Tensor | None:
+    def validation(self) -> Batch | None:
         """The first held-out batch, not augmented; None without a split or where it fills no batch of two."""
         chosen = self._validation[: self._size]
-        return self._gather(chosen) if len(chosen) >= 2 else None
+        if len(chosen) < 2:
+            return None
+        images, labels = self._gather(chosen)
+        return _scaled(images), labels
 
-    def probe(self, count: int) -> tuple[Tensor, Tensor | None]:
+    def probe(self, count: int) -> tuple[Batch, Batch | None]:
         """Always the same `count` training images and held-out ones (None without a split), uint8, not augmented."""
         chosen, unseen = self._training[:: max(1, len(self._training) // count)][:count], self._validation[:count]
-        return self._pixels[chosen], self._pixels[unseen] if len(unseen) >= 2 else None
+        return self._gather(chosen), self._gather(unseen) if len(unseen) >= 2 else None
 
-    def _gather(self, indices: Tensor) -> Tensor:
-        images = self._pixels[indices.to(self._pixels.device)]
-        return images.to(torch.float32).div_(127.5).sub_(1)
+    def _gather(self, indices: Tensor) -> Batch:
+        indices = indices.to(self._pixels.device)
+        return self._pixels[indices], None if self.labels is None else self.labels[indices]
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.to(torch.float32).div_(127.5).sub_(1)

@@ -82,25 +82,31 @@ def evaluation_samples(images: int, wanted: int) -> int:
 def prepare(source: Source, cache: Path) -> ImageSet:
     """The set from the cache, decoding (and downloading) it first where it isn't there.
 
-    Raises UserError for a missing or unreadable source.
+    Raises UserError for a missing or unreadable source, and for classes that it lacks.
     """
-    reader = reader_of(source, cache / "downloads")
-    key = hashlib.sha256(
-        json.dumps([CACHE_FORMAT, asdict(source), reader.signature()], default=str).encode()
-    ).hexdigest()[:16]
-    index = cache / f"{source.name}-{key}.json"
+    reader = reader_of(source, cache)
+    index = cache / f"{source.name}-{_key(source, reader)}.json"
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
         found = json.loads(index.read_text())
         image_set = ImageSet(**{**found, "file": str(cache / found["file"]), "classes": tuple(found["classes"])})
         if len(image_set.load()) == len(image_set.labels()) == image_set.images:  # whole: numpy knows their sizes
             return image_set
-    pixels, labels, classes = _decode(reader, source)
     try:
+        pixels, labels, classes = _decode(reader, source)
         return _store(pixels, labels, classes, index)
     except OSError as error:
         raise UserError(
             f"{cache}: the decoded images cannot be written ({error.strerror}); name another disk with --home"
         ) from None
+
+
+def _key(source: Source, reader: Reader) -> str:
+    """16 hex digits; what came later than the first caches counts only where it is given."""
+    given = asdict(source)
+    if source.per_class is None:
+        del given["per_class"]
+    content = [CACHE_FORMAT, given, reader.signature()]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]
 
 
 def _decode(reader: Reader, source: Source) -> tuple[Pixels, NDArray[np.int64], list[str]]:

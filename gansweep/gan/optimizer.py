@@ -37,6 +37,11 @@ class Adam:
             amsgrad=False, maximize=False,
         )  # fmt: skip
 
+    def copy_moments(self, to: int, other: Adam, at: int) -> None:
+        """Go on with parameter number `to` as another Adam would have with its number `at`."""
+        for mine, theirs in ((self.means, other.means), (self.squares, other.squares), (self.steps, other.steps)):
+            mine[to].copy_(theirs[at])
+
     def state(self) -> dict[str, Tensor]:
         """Everything a checkpoint needs."""
         named = {"mean": self.means, "square": self.squares, "step": self.steps}

@@ -35,7 +35,7 @@ GOOD_ACCURACY = 0.95
 
 @dataclass(frozen=True)
 class Reference:
-    """features: (unseen, FEATURES), labels: (unseen,) as the embedding sees unseen real images, in random order.
+    """features: (unseen, FEATURES) as the embedding sees unseen real images, in random order. labels: (unseen,) theirs.
 
     accuracy: the classifier's on them; NaN without classes. histogram: of the labels of all images.
     spread: quality.spread of unseen real images. ms_ssim: mean over pairs of unseen real images of one class.
@@ -43,6 +43,7 @@ class Reference:
 
     embedding: Embedding
     features: NDArray[np.float32]
+    labels: NDArray[np.int64]
     histogram: Histogram
     accuracy: float
     spread: tuple[float, float]
@@ -152,9 +153,11 @@ def _load(path: Path, images: ImageSet) -> Reference:
     embedding.load_state_dict(tensors)
     assert features.shape[1] == FEATURES
     accuracy = meta["accuracy"]
+    _, unseen = halves(images.images)
     return Reference(
         embedding,
         features.numpy(),
+        images.labels()[unseen[:MOST_UNSEEN]],
         Histogram(counts.numpy()),
         float("nan") if accuracy is None else accuracy,
         tuple(meta["spread"]),

@@ -12,25 +12,36 @@ from torch import Tensor
 
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
-from gansweep.gan.architecture import generator_layers
-from gansweep.gan.networks import Generator
+from gansweep.gan.networks.block import Layout
+from gansweep.gan.networks.network import Network
+from gansweep.gan.networks.registry import ARCHITECTURES, Composition, generator_layout
 from gansweep.gan.training import Settings
-
-ARCHITECTURE = "dcgan"
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A generator with the weights of a checkpoint, on the CPU. step: how long it was trained."""
+    """A generator with the weights of a checkpoint (their average over time, where it has one), on the CPU.
 
-    generator: Generator
+    step: how long it was trained. classes: names of what it can be asked for; none unless it is conditional.
+    """
+
+    generator: Network
     latent_dim: int
     step: int
+    classes: tuple[str, ...] = ()
 
 
 def description(settings: Settings) -> dict[str, Any]:
     """What a checkpoint's meta says of its networks, so that they can be built from it."""
-    return {"architecture": ARCHITECTURE, "settings": asdict(settings)}
+    return {"settings": asdict(settings)}
+
+
+def composition_of(settings: Mapping[str, Any]) -> Composition:
+    """Of the settings that a checkpoint's meta holds; older ones name none. Raises TypeError for what is unknown."""
+    if not isinstance(settings, Mapping):
+        raise TypeError(settings)
+    found = dict(settings.get("networks", {}))
+    return Composition(**{**found, "classes": tuple(found.get("classes", ()))})
 
 
 def generator_of(path: Path) -> Restored:
@@ -39,22 +50,26 @@ def generator_of(path: Path) -> Restored:
     Touches no random stream.
     """
     tensors, meta = checkpoint.load(path)
-    prefix = "generator."
+    averaged = any(name.startswith("average.") for name in tensors)
+    prefix = "average." if averaged else "generator."
     state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     if "step" not in meta or "weights.0" not in state:
         raise CheckpointError(f"{path}: holds no generator; name a checkpoint of a trial")
-    if (architecture := meta.get("architecture", ARCHITECTURE)) != ARCHITECTURE:
-        raise CheckpointError(f"{path}: its generator is of the architecture {architecture!r}, unknown to this version")
     try:
+        composition = composition_of(meta.get("settings", {}))
+        if (architecture := composition.architecture) not in ARCHITECTURES:
+            raise CheckpointError(
+                f"{path}: its generator is of the architecture {architecture!r}, unknown to this version"
+            )
         sizes = _sizes(meta["settings"]) if "settings" in meta else _sizes_of(state)
-        with torch.random.fork_rng(devices=[]):
-            return Restored(_built(sizes, state), sizes["latent_dim"], int(meta["step"]))
+        network = _built(generator_layout(**sizes, composition=composition), state)
+        return Restored(network, sizes["latent_dim"], int(meta["step"]), composition.classes)
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
         raise CheckpointError(f"{path}: its settings do not describe the generator whose weights it holds") from None
 
 
 def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
-    """The arguments of a Generator."""
+    """Sizes in pixels, channels and numbers of a generator."""
     return {
         "latent_dim": settings["latent_dim"],
         "feature_maps": settings["generator_maps"],
@@ -64,7 +79,7 @@ def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """The same, read off the weights, for older checkpoints: they name no settings."""
+    """The same, read off the weights of a DCGAN, for older checkpoints: they name no settings."""
     layers = sum(name.startswith("weights.") for name in state)
     first, last = state["weights.0"], state[f"weights.{layers - 1}"]
     return {
@@ -75,11 +90,13 @@ def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _built(sizes: Mapping[str, int], state: Mapping[str, Tensor]) -> Generator:
-    """Raises one of many errors where sizes and state do not belong together."""
-    for i, layer in enumerate(generator_layers(**sizes)):  # before sizes that a forger chose take memory
-        if state[f"weights.{i}"].shape != (layer.inputs, layer.outputs, layer.kernel, layer.kernel):
+def _built(layout: Layout, state: Mapping[str, Tensor]) -> Network:
+    """Raises one of many errors where layout and state do not belong together."""
+    shapes = [shape for block in layout.blocks for shape in block.weights]
+    for i, shape in enumerate(shapes):  # before sizes that a forger chose take memory
+        if state[f"weights.{i}"].shape != shape:
             raise ValueError(f"weights.{i} has another shape")
-    generator = Generator(**sizes)
-    generator.load_state_dict(state)
-    return generator
+    with torch.random.fork_rng(devices=[]):
+        network = Network(layout)
+    network.load_state_dict(state)
+    return network

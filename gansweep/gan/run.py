@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from gansweep.gan import checkpoint, restore
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.sampling import grid_png, sample
-from gansweep.gan.training import Settings, Trainer
+from gansweep.gan.training import A_CLASS, Settings, Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, STEPS_PER_S, TRAINING, is_evaluation
+from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, STEPS_PER_S, is_evaluation
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.journal import Journal, Record
@@ -54,6 +54,7 @@ class Run:
     """An opened trial folder. Use: advance() until it returns an outcome, or suspend(); then close().
 
     make_evaluator: called once the folder is ours; None where schedule.evaluations is 0.
+    labels: (images,) classes, of a conditional model.
     notices: sentences for the user (a damaged checkpoint that was passed over). verdicts: what holds now.
     Raises Locked where another process trains the trial, CheckpointError where no checkpoint is sound.
     """
@@ -66,13 +67,14 @@ class Run:
         pixels: NDArray[np.uint8],
         device: torch.device,
         make_evaluator: Callable[[], Evaluator] | None = None,
+        labels: NDArray[np.int64] | None = None,
     ) -> None:
         self.folder, self.schedule = folder, schedule
         self.latest: dict[str, float] = {}
         self._lock = lock.acquire(folder.lock, wait_s=LOCK_WAIT_S)
         try:
             self._journal = Journal(folder.journal)
-            self._trainer = Trainer(settings, pixels, device)
+            self._trainer = Trainer(settings, pixels, device, labels)
             found, self.notices = checkpoint.load_latest(folder)
             if found:
                 tensors, meta = found
@@ -174,7 +176,9 @@ class Run:
 
     def _history(self) -> History:
         """As far as we are: where a killed process had gone further, its records lie ahead of us."""
-        return History.of(((r.step, r.values) for r in self._records if r.step <= self.step), self.schedule.steps)
+        s = self._trainer.settings
+        points = ((r.step, r.values) for r in self._records if r.step <= self.step)
+        return History.of(points, self.schedule.steps, s.loss.critic, s.networks.growth_at)
 
     def _evaluation(self) -> dict[str, float]:
         """From the journal where a killed process had gone further."""
@@ -189,7 +193,7 @@ class Run:
         rows = trainer.read()
         with np.errstate(all="ignore"):
             means = rows.mean(axis=0, dtype=np.float64)
-        values = {name: float(mean) for name, mean in zip(TRAINING, means, strict=True)}
+        values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
         values |= trainer.validation_losses()
         whole = self.step % self.schedule.metrics == 0
         # A last interval cut short stays open: a run with more steps will fill and record it.
@@ -208,7 +212,9 @@ class Run:
     def _record_samples(self) -> None:
         path = self.folder.sample(self.step)
         if not path.exists():
-            write_atomically(path, grid_png(sample(self._trainer.generator, self._trainer.fixed_noise)), durable=True)
+            z, labels = self._trainer.grid()
+            grid = grid_png(sample(self._trainer.sampler, z, labels), None if labels is None else A_CLASS)
+            write_atomically(path, grid, durable=True)
 
     def _checkpoint(self) -> None:
         if self._saved_step == self.step or not self._trainer.weights_finite():

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from gansweep.errors import UserError
+from gansweep.gan import glyphs
+from gansweep.records.layout import write_atomically
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 # name → torchvision's class, its folder
@@ -38,7 +41,7 @@ UINT8_IDX = 0x0800  # of an idx file's magic number; the lowest byte counts dime
 
 @dataclass(frozen=True)
 class Source:
-    """Which images, as what. channels None: as they are stored."""
+    """Which images, as what. channels None: as they are stored. classes None: all. per_class: of glyphs."""
 
     name: str
     image_size: int
@@ -46,6 +49,7 @@ class Source:
     path: str | None = None
     classes: tuple[str, ...] | None = None
     data_dir: str | None = None
+    per_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,42 @@ class Reader:
     classes: Callable[[], list[str]]
 
 
-def reader_of(source: Source, downloads: Path) -> Reader:
-    """downloads: folder for sets that are not on disk. Raises UserError for a missing source."""
+def reader_of(source: Source, cache: Path) -> Reader:
+    """cache: folder for what is downloaded or drawn. Raises UserError for a missing source or class."""
     match source.name:
-        case "digits":
-            return _digits()
         case "image_folder":
             return _folder(source)
-        case _:
-            return _downloaded(source.name, Path(source.data_dir).absolute() if source.data_dir else downloads)
+        case "glyphs":
+            return _glyphs(source, cache / f"glyphs-{glyphs.VERSION}")
+        case "digits":
+            return _only(source, _digits())
+        case name:
+            root = Path(source.data_dir).absolute() if source.data_dir else cache / "downloads"
+            return _only(source, _downloaded(name, root))
+
+
+def _chosen(source: Source, known: Sequence[str], place: str) -> list[str]:
+    """The classes asked for, in the set's own order: equal choices are equal sets. Raises UserError for others."""
+    if source.classes is None:
+        return list(known)
+    if missing := [c for c in source.classes if c not in known]:
+        raise UserError(
+            f"dataset.classes: {place} has no class {', '.join(missing)};"
+            f" it has {', '.join(known) or 'no subfolders with images'}"
+        )
+    return [c for c in known if c in source.classes]
+
+
+def _only(source: Source, reader: Reader) -> Reader:
+    """The chosen classes of a reader of all."""
+    known = reader.classes()
+    chosen = _chosen(source, known, source.name)
+    new_label = {known.index(name): i for i, name in enumerate(chosen)}
+
+    def images() -> Iterator[tuple[Image.Image, int]]:
+        yield from ((picture, new_label[label]) for picture, label in reader.images() if label in new_label)
+
+    return replace(reader, images=images, classes=lambda: chosen)
 
 
 def _digits() -> Reader:
@@ -136,6 +167,37 @@ def _idx(file: Path) -> NDArray[np.uint8]:
         raise UserError(f"dataset.data_dir: {file}: cannot be read ({error})") from None
 
 
+def _glyphs(source: Source, folder: Path) -> Reader:
+    """Letters, kept below `folder`, one folder a letter; what is not there (whole) is drawn.
+
+    Drawing is as fast as reading: the files are there to be looked at, and to stay the same when a font changes.
+    """
+    chosen = _chosen(source, glyphs.LETTERS, source.name)
+    # not "A" and "a": some file systems take them for the same
+    places = [folder / f"{'upper' if letter.isupper() else 'lower'}-{letter}" for letter in chosen]
+
+    def images() -> Iterator[tuple[Image.Image, int]]:
+        if not all(place.is_dir() for place in places):
+            print(f"drawing glyphs to {folder}", file=sys.stderr)
+        for label, (letter, place) in enumerate(zip(chosen, places, strict=True)):
+            for index in range(source.per_class or glyphs.PER_CLASS):
+                yield _glyph(letter, index, place / f"{index:05d}.png"), label
+
+    return Reader(lambda: glyphs.VERSION, images, lambda: chosen)
+
+
+def _glyph(letter: str, index: int, file: Path) -> Image.Image:
+    """From its file; drawn, and the file written, where that is missing or torn."""
+    with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(file) as picture:
+        picture.load()
+        return picture
+    drawn = glyphs.draw(letter, index)
+    buffer = io.BytesIO()
+    drawn.save(buffer, "png")
+    write_atomically(file, buffer.getvalue())
+    return drawn
+
+
 def _folder(source: Source) -> Reader:
     """A folder of images; its subfolders, where it has any with images, are the classes."""
     assert source.path is not None
@@ -144,14 +206,8 @@ def _folder(source: Source) -> Reader:
         raise UserError(f"dataset.path: {source.path}: no such folder")
     try:
         subfolders = sorted(d for d in root.iterdir() if d.is_dir() and any(_images_in(d)))
-        if source.classes is not None:
-            known = [d.name for d in subfolders]
-            if missing := [c for c in source.classes if c not in known]:
-                raise UserError(
-                    f"dataset.classes: {source.path} has no class {', '.join(missing)};"
-                    f" it has {', '.join(known) or 'no subfolders with images'}"
-                )
-            subfolders = [d for d in subfolders if d.name in source.classes]
+        chosen = _chosen(source, [d.name for d in subfolders], source.path)
+        subfolders = [d for d in subfolders if d.name in chosen]
         folders = subfolders or [root]
         files = [(f, i) for i, d in enumerate(folders) for f in sorted(_images_in(d))]
     except OSError as error:
@@ -177,7 +233,7 @@ def _folder(source: Source) -> Reader:
         return str(file.relative_to(root)), found.st_size, found.st_mtime_ns
 
     # A set without classes is not named after its folder: the fingerprint holds wherever it lies.
-    return Reader(lambda: [stamp(f) for f, _ in files], images, lambda: [d.name for d in subfolders] or ["all"])
+    return Reader(lambda: [stamp(f) for f, _ in files], images, lambda: chosen or ["all"])
 
 
 def _images_in(folder: Path) -> Iterator[Path]:

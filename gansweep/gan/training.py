@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gansweep.gan.batches import Augmentation, Batches, generator, stream_seed
-from gansweep.gan.losses import discriminator_loss, generator_loss
-from gansweep.gan.networks import Discriminator, Generator
+from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
+from gansweep.gan.networks.network import Network
+from gansweep.gan.networks.registry import Composition, discriminator_layout, generator_layout
 from gansweep.gan.optimizer import Adam
-from gansweep.health.metrics import TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 
 FIXED_NOISE = 64  # images of a sample grid
+A_CLASS = 8  # of those, in each row of a conditional network's grid
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Settings:
     precision: str = "float32"
     validation: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    networks: Composition = field(default_factory=Composition)
+    loss: LossSettings = field(default_factory=LossSettings)
+    ema: float = 0.0
 
 
 class Trainer:
@@ -54,40 +59,66 @@ class Trainer:
 
     A step: D is updated on real images and on fakes, then G against the updated D; the first update of G
     reuses the fakes of D's last one, as the DCGAN tutorial does. Nothing in a step waits for the device.
+    labels: (images,) of a conditional model.
     """
 
-    def __init__(self, settings: Settings, pixels: NDArray[np.uint8], device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pixels: NDArray[np.uint8],
+        device: torch.device,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
         s = self.settings = settings
         self.step, self.device = 0, device
+        self.loss = LOSSES[s.loss.name]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
-            self.generator = Generator(s.latent_dim, s.generator_maps, s.image_size, s.channels).to(device)
-            self.discriminator = Discriminator(s.discriminator_maps, s.image_size, s.channels).to(device)
-        self._g, self._d = list(self.generator.parameters()), list(self.discriminator.parameters())
-        self.adam_g = Adam(self._g, s.generator.learning_rate, s.generator.beta1, s.generator.beta2)
-        self.adam_d = Adam(self._d, s.discriminator.learning_rate, s.discriminator.beta1, s.discriminator.beta2)
-        self.batches = Batches(pixels, s.batch_size, s.seed, device, s.augmentation, s.validation)
+            layout = generator_layout(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks)
+            self.generator = Network(layout).to(device)
+            self.discriminator = self._new_discriminator(grown=s.networks.growth_at is None)
+        self.average = copy.deepcopy(self.generator) if s.ema else None
+        self._g, self._d = _parameters(self.generator), _parameters(self.discriminator)
+        self.adam_g, self.adam_d = _adam(self._g, s.generator), _adam(self._d, s.discriminator)
+        labels = labels if s.networks.classes else None
+        self.batches = Batches(pixels, s.batch_size, s.seed, device, s.augmentation, s.validation, labels)
         self.noise_rng = generator(s.seed, "noise", device)
+        self._rngs = {"noise_rng": self.noise_rng, "augmentation_rng": self.batches.augmentation_rng}
+        others = {
+            "label_rng": bool(s.networks.classes),
+            "penalty_rng": s.loss.name == "wasserstein_gp",
+            "instance_noise_rng": s.loss.instance_noise > 0,
+        }
+        self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
         self._rows: list[Tensor] = []  # one a step since the last reading, on the device
         self._timed_steps, self._seconds = 0, 0.0
+
+    @property
+    def sampler(self) -> Network:
+        """What samples come from: G, or its average over time where settings.ema asks for one."""
+        return self.generator if self.average is None else self.average
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of `read`'s columns."""
+        return CRITIC_TRAINING if self.settings.loss.critic else TRAINING
 
     def train_step(self) -> None:
         """One step; metrics stay on the device."""
         began = time.perf_counter()
         s = self.settings
+        if self.step == s.networks.growth_at:
+            self._grow()
         for _ in range(s.discriminator.updates - 1):
-            with torch.no_grad(), self._autocast():
-                fakes = self.generator(self.noise())
-            self._update_discriminator(fakes)
-        with self._autocast():
-            fakes = self.generator(self.noise())
-        of_d = self._update_discriminator(fakes.detach())
-        of_g = self._update_generator(fakes)
+            with torch.no_grad():
+                made = self._make()
+            self._update_discriminator(*made)
+        fakes, labels = self._make()
+        of_d = self._update_discriminator(fakes.detach(), labels)
+        of_g = self._update_generator(fakes, labels)
         for _ in range(s.generator.updates - 1):
-            with self._autocast():
-                fakes = self.generator(self.noise())
-            of_g = self._update_generator(fakes)
+            of_g = self._update_generator(*self._make())
         loss_d, d_real, d_fake, norm_d = of_d
         loss_g, norm_g = of_g
         self._rows.append(torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g]))  # in TRAINING's order
@@ -100,8 +131,26 @@ class Trainer:
         s = self.settings
         return torch.randn(s.batch_size, s.latent_dim, generator=self.noise_rng, device=self.device)
 
+    def labels(self) -> Tensor | None:
+        """The next classes to ask for, as often as they come among the real images: (batch_size,)."""
+        known = self.batches.labels
+        if known is None:
+            return None
+        chosen = torch.randint(
+            len(known), (self.settings.batch_size,), generator=self._rngs["label_rng"], device=self.device
+        )
+        return known[chosen]
+
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """Always the same z and classes, for samples to look at: FIXED_NOISE, or A_CLASS of them in each class."""
+        classes = len(self.settings.networks.classes)
+        if not classes:
+            return self.fixed_noise, None
+        rows = torch.arange(classes, device=self.device).repeat_interleave(A_CLASS)
+        return self.fixed_noise[:A_CLASS].repeat(classes, 1), rows
+
     def read(self) -> NDArray[np.float32]:
-        """(steps since the last clear, len(TRAINING)): waits for the device."""
+        """(steps since the last clear, len(metrics)): waits for the device."""
         rows = torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
         values: NDArray[np.float32] = rows.cpu().numpy()
         return values
@@ -123,16 +172,18 @@ class Trainer:
 
         On copies: neither running statistics nor random streams are touched.
         """
-        real = self.batches.validation()
-        if real is None:
+        batch = self.batches.validation()
+        if batch is None:
             return {}
+        real, labels = batch
+        z, asked = self.grid()
         with torch.no_grad(), self._autocast():
-            fakes = copy.deepcopy(self.generator)(self.fixed_noise)
+            fakes = copy.deepcopy(self.generator)(z, asked)
             discriminator = copy.deepcopy(self.discriminator)
-            real_logits, fake_logits = discriminator(real).float(), discriminator(fakes).float()
+            real_outputs, fake_outputs = discriminator(real, labels).float(), discriminator(fakes, asked).float()
         return {
-            VALIDATION_LOSS_D: float(discriminator_loss(real_logits, fake_logits)),
-            VALIDATION_LOSS_G: float(generator_loss(fake_logits)),
+            VALIDATION_LOSS_D: float(self.loss.discriminator(real_outputs, fake_outputs, 0.0)),
+            VALIDATION_LOSS_G: float(self.loss.generator(fake_outputs)),
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -143,8 +194,8 @@ class Trainer:
             **{f"discriminator.{k}": v for k, v in self.discriminator.state_dict().items()},
             **{f"adam_g.{k}": v for k, v in self.adam_g.state().items()},
             **{f"adam_d.{k}": v for k, v in self.adam_d.state().items()},
-            "noise_rng": self.noise_rng.get_state(),
-            "augmentation_rng": self.batches.augmentation_rng.get_state(),
+            **({f"average.{k}": v for k, v in self.average.state_dict().items()} if self.average else {}),
+            **{name: rng.get_state() for name, rng in self._rngs.items()},
             "fixed_noise": self.fixed_noise,
             "interval": rows,
         }
@@ -155,12 +206,17 @@ class Trainer:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{prefix}."): v for k, v in state.items() if k.startswith(f"{prefix}.")}
 
+        growth = self.settings.networks.growth_at
+        if growth is not None and step > growth:
+            self._grow()  # what it begins with is replaced below
         self.generator.load_state_dict(part("generator"))
         self.discriminator.load_state_dict(part("discriminator"))
+        if self.average:
+            self.average.load_state_dict(part("average"))
         self.adam_g.load_state(part("adam_g"))
         self.adam_d.load_state(part("adam_d"))
-        self.noise_rng.set_state(state["noise_rng"])
-        self.batches.augmentation_rng.set_state(state["augmentation_rng"])
+        for name, rng in self._rngs.items():
+            rng.set_state(state[name])
         self.fixed_noise.copy_(state["fixed_noise"])
         self._rows = list(state["interval"].to(self.device).unbind())
         self.step, self.batches.position = step, position
@@ -170,33 +226,105 @@ class Trainer:
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _update_discriminator(self, fakes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Loss, mean σ on real, mean σ on fakes, gradient norm. Convolves both batches at once, normalises each."""
+    def _new_discriminator(self, *, grown: bool) -> Network:
+        s = self.settings
+        layout = discriminator_layout(s.discriminator_maps, s.image_size, s.channels, s.networks, grown=grown)
+        return Network(layout, spectral_norm=s.networks.spectral_norm).to(self.device)
+
+    def _grow(self) -> None:
+        """D gets its last block and a new head, or a new head alone. Everything else goes on as it was, Adam's moments
+        included; what is new starts from its own random stream with moments of zero."""
+        s, small, moments = self.settings, self.discriminator, self.adam_d
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(s.seed, "growth"))
+            self.discriminator = self._new_discriminator(grown=True)
+        kept = _without_head(small)
+        self.discriminator.load_state_dict({**self.discriminator.state_dict(), **kept})
+        self._d = _parameters(self.discriminator)
+        self.adam_d = _adam(self._d, s.discriminator)
+        before = {name: i for i, (name, _) in enumerate(small.named_parameters())}
+        for i, (name, _) in enumerate(self.discriminator.named_parameters()):
+            if name in kept:
+                self.adam_d.copy_moments(i, moments, before[name])
+
+    def _make(self) -> tuple[Tensor, Tensor | None]:
+        """Fakes, (batch_size, C, H, W), and the classes that were asked for."""
+        labels = self.labels()
         with self._autocast():
-            logits = self.discriminator(torch.cat([self.batches.next(), fakes.float()]), groups=2).float()
-        real, fake = logits.chunk(2)
-        loss = discriminator_loss(real, fake)
+            return self.generator(self.noise(), labels), labels
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """With instance noise (Sønderby et al. 2017), where there is some at this step."""
+        deviation = self.settings.loss.noise_at(self.step)
+        if not deviation:
+            return images
+        rng = self._rngs["instance_noise_rng"]
+        return images + deviation * torch.randn(images.shape, generator=rng, device=self.device)
+
+    def _update_discriminator(self, fakes: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Loss, mean probability (of a critic: output) on real and on fakes, gradient norm. Convolves both batches at
+        once, normalises each."""
+        s, (real, labels) = self.settings.loss, self.batches.next()
+        real, fakes = self._seen(real), self._seen(fakes.float())
+        both = None if labels is None or asked is None else torch.cat([labels, asked])
+        with self._autocast():
+            outputs = self.discriminator(torch.cat([real, fakes]), both, groups=2).float()
+        of_real, of_fake = outputs.chunk(2)
+        loss = self.loss.discriminator(of_real, of_fake, s.label_smoothing)
+        if s.name == "wasserstein_gp":
+            between = torch.rand(len(real), generator=self._rngs["penalty_rng"], device=self.device)
+            penalty = gradient_penalty(lambda x: self.discriminator(x, labels), real, fakes, between)
+            loss = loss + s.gradient_penalty * penalty
         gradients = torch.autograd.grad(loss, self._d)
         self.adam_d.step(gradients)
+        if s.name == "wasserstein_clip":
+            with torch.no_grad():
+                torch._foreach_clamp_max_(self._d, s.clip)
+                torch._foreach_clamp_min_(self._d, -s.clip)
         with torch.no_grad():
-            return loss.detach(), real.sigmoid().mean(), fake.sigmoid().mean(), _norm(gradients)
+            real_mean, fake_mean = (self._probability(part).mean() for part in (of_real, of_fake))
+            return loss.detach(), real_mean, fake_mean, _norm(gradients)
 
-    def _update_generator(self, fakes: Tensor) -> tuple[Tensor, Tensor]:
+    def _probability(self, outputs: Tensor) -> Tensor:
+        return self.loss.probability(outputs) if self.loss.probability else outputs
+
+    def _update_generator(self, fakes: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor]:
         """Loss and gradient norm. Asking for G's gradients alone computes none for D's weights."""
         with self._autocast():
-            logits = self.discriminator(fakes).float()
-        loss = generator_loss(logits)
+            outputs = self.discriminator(self._seen(fakes), asked).float()
+        loss = self.loss.generator(outputs)
         gradients = torch.autograd.grad(loss, self._g)
         self.adam_g.step(gradients)
+        if self.average:
+            self._follow(self.average)
         return loss.detach(), _norm(gradients)
+
+    @torch.no_grad()
+    def _follow(self, average: Network) -> None:
+        """Weights as a running mean (Yazıcı et al. 2019), statistics of batch norms as they are."""
+        torch._foreach_lerp_(_parameters(average), self._g, 1 - self.settings.ema)
+        for mine, theirs in zip(average.buffers(), self.generator.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+def _parameters(network: nn.Module) -> list[Tensor]:
+    return list(network.parameters())
+
+
+def _adam(parameters: list[Tensor], updates: Updates) -> Adam:
+    return Adam(parameters, updates.learning_rate, updates.beta1, updates.beta2)
+
+
+def _without_head(discriminator: Network) -> dict[str, Tensor]:
+    """Its state but for the last block's. A bias of a block before the head would come first in `biases`."""
+    last = discriminator.layout.rest[-1]
+    head = {f"weights.{len(discriminator.weights) - 1}", f"u{len(discriminator.weights) - 1}"}
+    if last.bias:
+        head.add(f"biases.{len(discriminator.biases) - 1}")
+    return {name: tensor for name, tensor in discriminator.state_dict().items() if name not in head}
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
     """Euclidean norm of all together."""
     norm: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
     return norm
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(p.numel() for p in network.parameters())

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansweep.health.history import History
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.health.metrics import CFD_RATIO, DISCRIMINATOR
 from gansweep.health.verdict import Kind, Verdict, title
 
 Signals = NDArray[np.bool_]
@@ -32,13 +32,21 @@ def threshold(default: float, low: float, high: float) -> Any:
 
 
 class Evaluations:
-    """A history's values at its evaluations: [metric] → (n,), NaN where it was not recorded. steps: (n,)."""
+    """A history's values at its evaluations: [metric] → (n,), NaN where it was not recorded. steps: (n,).
+
+    Once D has grown, what the smaller one said is NaN as well: it says nothing of the grown one. Windows begin anew.
+    """
 
     def __init__(self, history: History) -> None:
         self.history, self.steps = history, history.evaluations()
+        smaller = self.steps <= (-1 if history.growth is None else history.growth)
+        self._forgotten = smaller & (not smaller.all())
 
     def __getitem__(self, metric: str) -> NDArray[np.float64]:
-        return self.history.at(self.steps, metric)
+        values = self.history.at(self.steps, metric)
+        if metric in DISCRIMINATOR:
+            values[self._forgotten] = np.nan
+        return values
 
     def __len__(self) -> int:
         return len(self.steps)

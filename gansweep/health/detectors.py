@@ -3,6 +3,7 @@ are right; first values and measurements behind them come from the studies that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ def divergence(history: History) -> Verdict | None:
     if not len(found):
         return None
     recorded, step = int(found.steps[0]), int(found.values[0])
-    means = {name: float(history.at(found.steps[:1], name)[0]) for name in m.TRAINING if len(history[name])}
+    names = m.CRITIC_TRAINING if history.critic else m.TRAINING
+    means = {name: float(history.at(found.steps[:1], name)[0]) for name in names if len(history[name])}
     bad = {name: str(mean) for name, mean in means.items() if not np.isfinite(mean)}
     what = ", ".join(f"{name} is {mean}" for name, mean in bad.items())
     evidence = {"figures": bad or {"weights": "not finite"}, "at_step": recorded}
@@ -59,6 +61,10 @@ class ModeCollapse(Stalling):
     While the run goes on it is said only where quality stands still; at its end, collapsed is collapsed.
 
     Noise, whose features a classifier throws together, is no copy: its images are not alike (MS-SSIM).
+
+    The same within the classes that a conditional G is asked for, by the one that is covered worst. There samples are
+    few: of honest ones (real MNIST digits, k = 5) the worst of 10 classes with 25 each is covered by .92 in the median
+    and by .72 once in a hundred times, never below .48 in 3,000 draws; the worst of 2 with 128 each by .96 and .91.
     """
 
     kind = "mode_collapse"
@@ -69,19 +75,20 @@ class ModeCollapse(Stalling):
     classes: float = threshold(1.5, 1, 1000)
     duplicates: float = threshold(0.5, 0, 1)
     alike: float = threshold(0.5, 0, 10)
+    within: float = threshold(0.4, 0, 1)
 
     def signals(self, at: Evaluations) -> Signals:
         dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
         copies = (at[m.NEAR_DUPLICATES] > self.duplicates) & (at[m.MS_SSIM] > self.alike)
-        return dense_but_few | (at[m.CLASSES] <= self.classes) | copies
+        one_class = (at[m.DENSITY_WITHIN_WORST] > self.density) & (at[m.COVERAGE_WITHIN_WORST] < self.within)
+        return dense_but_few | (at[m.CLASSES] <= self.classes) | copies | one_class
 
     def admits(self, at: Evaluations) -> Signals:
         return self.stalled(at) | (at.steps >= at.history.budget)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {
-            k: float(at[k][-1]) for k in (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES) if len(at.history[k])
-        }
+        signs = (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES, m.COVERAGE_WITHIN_WORST, m.DENSITY_WITHIN_WORST)
+        return {k: float(at[k][-1]) for k in signs if len(at.history[k])}
 
     def reason(self, found: Figures) -> str:
         words = {
@@ -90,7 +97,11 @@ class ModeCollapse(Stalling):
             m.NEAR_DUPLICATES: "{:.0%} are near duplicates",
             m.CLASSES: "{:.1f} effective classes are left",
         }
-        return ", ".join(text.format(found[name]) for name, text in words.items() if name in found)
+        said = ", ".join(text.format(found[name]) for name, text in words.items() if name in found)
+        dense, covered = (found.get(k, math.nan) for k in (m.DENSITY_WITHIN_WORST, m.COVERAGE_WITHIN_WORST))
+        if dense > self.density and covered < self.within:
+            return f"within the class asked for, at worst {covered:.0%} of its images are covered; in all, {said}"
+        return said
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,39 @@ class ModeDropping(Detector):
         return (
             f"{found[m.CLASSES_MISSING]:.0f} classes are missing, {found[m.CLASSES]:.1f} effective classes are left"
             f" (KL from the real ones {found[m.LABEL_KL]:.2f})"
+        )
+
+
+@dataclass(frozen=True)
+class ConditionIgnored(Detector):
+    """A conditional G makes the class that it is asked for hardly more often than by chance.
+
+    A G that does not look at the label makes one of n equally frequent classes in a share of 1 / n, so that share times
+    the effective classes is 1 at most, with a deviation of .19 for 256 samples of ten classes and .06 of two. One that
+    heeds it comes to n times the accuracy of the classifier, which may be poor: 5 for ten classes where half are right.
+    Where one class is much more frequent than the others the product says less; so in some class, moreover, hardly half
+    of the samples must be what was asked for (of two classes, half are by chance).
+    """
+
+    kind = "condition_ignored"
+    need: int = threshold(3, 1, 100)
+    window: int = threshold(5, 1, 100)
+    earliest: float = threshold(LATE, 0, 1)
+    times: float = threshold(1.5, 1, 100)
+    worst: float = threshold(0.6, 0, 1)
+
+    def signals(self, at: Evaluations) -> Signals:
+        by_chance = at[m.REQUESTED] * at[m.CLASSES] < self.times
+        ignored: Signals = by_chance & (at[m.REQUESTED_WORST] < self.worst)
+        return ignored
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {k: float(at[k][-1]) for k in (m.REQUESTED, m.REQUESTED_WORST, m.CLASSES)}
+
+    def reason(self, found: Figures) -> str:
+        return (
+            f"{found[m.REQUESTED]:.0%} of the samples are of the class that was asked for, of one class"
+            f" {found[m.REQUESTED_WORST]:.0%}; of {found[m.CLASSES]:.1f} effective classes, that is chance"
         )
 
 

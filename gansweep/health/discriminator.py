@@ -1,4 +1,8 @@
-"""What D's outputs say of a run: detectors of dominance, failure and overfitting."""
+"""What D's outputs say of a run: detectors of dominance, failure and overfitting.
+
+A critic's outputs have neither sign nor scale: of what is said here, `critic_stalled` and `discriminator_failure` (by
+its AUC) are meant for one; the others need metrics.PROBABILITIES, which are not recorded of it.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +41,10 @@ class _Separation(Stalling):
     def figures(self, at: Evaluations) -> dict[str, float]:
         last = slice(-self.over, None)
         return {
-            m.D_AUC: float(np.median(at[m.D_AUC][last])),
-            m.D_FRESH: float(np.median(at[m.D_FRESH][last])),
+            **{k: float(np.median(at[k][last])) for k in (m.D_AUC, m.D_FRESH) if len(at.history[k])},
             m.CFD_RATIO: float(at[m.CFD_RATIO][-1]),
             "best_cfd_ratio_before": float(best_before(at[m.CFD_RATIO], self.over)[-1]),
-            "held_out": float(len(at.history[m.D_GAP]) > 0),
+            "held_out": float(len(at.history[m.R_V]) > 0),
         }
 
     def signs(self, found: Figures) -> str:
@@ -111,7 +114,11 @@ class CriticStalled(_Separation):
 
 @dataclass(frozen=True)
 class DiscriminatorFailure(Detector):
-    """D tells nothing apart although the samples are poor: G gets no direction."""
+    """D tells nothing apart although the samples are poor: G gets no direction.
+
+    std is one of logits. That of a critic is whatever its weights allow (clipped to ± 0.01 they make outputs of
+    1e-3 and less, which tell a lot), so of a critic the AUC alone counts.
+    """
 
     kind = "discriminator_failure"
     need: int = threshold(4, 1, 100)
@@ -121,7 +128,8 @@ class DiscriminatorFailure(Detector):
     share: float = threshold(0.25, 0, 1)
 
     def signals(self, at: Evaluations) -> Signals:
-        blind = (np.abs(at[m.D_AUC] - 0.5) <= self.auc) | (at[m.D_STD] < self.std)
+        constant = (at[m.D_STD] < self.std) & (not at.history.critic)
+        blind = (np.abs(at[m.D_AUC] - 0.5) <= self.auc) | constant
         return blind & (at[m.CFD_RATIO] > self.share * starting_value(at[m.CFD_RATIO]))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
@@ -135,7 +143,7 @@ class DiscriminatorFailure(Detector):
 
 @dataclass(frozen=True)
 class DiscriminatorOverfitting(Detector):
-    """D knows its training images by heart (Karras et al. 2020). Needs held-out images."""
+    """D knows its training images by heart (Karras et al. 2020). Needs held-out images; not for critics."""
 
     kind = "discriminator_overfitting"
     need: int = threshold(4, 1, 100)

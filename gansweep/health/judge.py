@@ -30,6 +30,7 @@ class Judge:
         d.NotLearning(),
         d.LateInstability(),
         d.ModeDropping(),
+        d.ConditionIgnored(),
         of_d.DiscriminatorStrong(),
         of_d.CriticStalled(),
         of_d.DiscriminatorFailure(),

@@ -8,6 +8,11 @@ D_FAKE = "d_fake"  # mean σ(D(G(z))) on the fakes that D trained on
 GRADIENT_NORM_D = "grad_norm_d"
 GRADIENT_NORM_G = "grad_norm_g"
 TRAINING = (LOSS_D, LOSS_G, D_REAL, D_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
+# A critic's outputs are no probabilities: their means are recorded in the place of D_REAL and D_FAKE.
+CRITIC_REAL = "critic_real"  # mean D(x) on real images
+CRITIC_FAKE = "critic_fake"  # mean D(G(z)) on the fakes that D trained on
+CRITIC_TRAINING = (LOSS_D, LOSS_G, CRITIC_REAL, CRITIC_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
+CRITIC_LOSSES = ("wasserstein_clip", "wasserstein_gp")  # values of training.loss that make D a critic
 
 # Once a record, on held-out images (only with dataset.validation).
 VALIDATION_LOSS_D = "val_loss_d"
@@ -34,6 +39,13 @@ CLASSES = "effective_classes"  # exp of the label entropy
 CLASSES_MISSING = "classes_missing"
 LABEL_KL = "label_kl"  # KL divergence of the labels from the real ones, in nats
 CLASS_SHARE = "class_share/"  # + a class's name: share of the samples that the classifier puts there; for people to see
+# Of a conditional run's evaluations alone: samples are asked for by class.
+REQUESTED = "requested"  # share of the samples that the classifier puts into the class that was asked for
+REQUESTED_WORST = "requested_worst"  # of the class in which it is least
+REQUESTED_SHARE = "requested/"  # + a class's name: of that class; for people to see
+COVERAGE_WITHIN = "coverage_within"  # mean over classes: coverage of a class's real images by samples asked to be of it
+COVERAGE_WITHIN_WORST = "coverage_within_worst"  # of the class in which it is least
+DENSITY_WITHIN_WORST = "density_within_worst"  # of that same class
 # D on a copy with batch statistics, on logits.
 D_AUC = "d_auc"  # of real images (held-out ones where there are) against fresh fakes
 D_ACCURACY = "d_accuracy"  # mean of the shares of real images and of fresh fakes that it names rightly
@@ -45,14 +57,16 @@ D_GAP = "d_gap"  # accuracy on training images less that on held-out ones
 R_V = "r_v"  # Karras et al. 2020, eq. 1: overfitting of D, 0 none, 1 complete
 
 LABELLED = (CLASSES, CLASSES_MISSING, LABEL_KL)
+CONDITIONAL = (REQUESTED, REQUESTED_WORST, COVERAGE_WITHIN, COVERAGE_WITHIN_WORST, DENSITY_WITHIN_WORST)
 QUALITY = (
     CFD_RATIO, DENSITY, COVERAGE, PRECISION, RECALL, NDB, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, MS_SSIM,
-    *LABELLED,
+    *LABELLED, *CONDITIONAL,
 )  # fmt: skip
 DISCRIMINATOR = (D_AUC, D_ACCURACY, D_FRESH, D_STD, R_T, D_GAP, R_V)
+PROBABILITIES = (D_REAL, D_FAKE, D_ACCURACY, D_FRESH, R_T, D_GAP)  # what no critic has: its sign means nothing
 EVALUATION = (*QUALITY, *DISCRIMINATOR)
 
 
 def is_evaluation(name: str) -> bool:
-    """Whether an evaluation records it: EVALUATION, or a class's share."""
-    return name in EVALUATION or name.startswith(CLASS_SHARE)
+    """Whether an evaluation records it: EVALUATION, or a figure of one class."""
+    return name in EVALUATION or name.startswith((CLASS_SHARE, REQUESTED_SHARE))

@@ -94,6 +94,29 @@ def density_coverage(real: Floats, radii: Floats, samples: Floats, k: int = NEIG
     return float(inside.sum() / (k * len(samples))), float(inside.any(axis=1).mean())
 
 
+def within_classes(
+    real: Floats,
+    real_labels: NDArray[np.integer],
+    generated: Floats,
+    asked: NDArray[np.integer],
+    classes: int,
+    k: int = NEIGHBOURS,
+) -> tuple[Floats, Floats]:
+    """(classes,) density and (classes,) coverage, each of the samples that were asked to be of a class among its real
+    images, the first ones of both, equally many. NaN for a class with fewer than k + 1 of either.
+
+    generated: (N, d), asked: (N,) the classes that were asked for, as real: (M, d) and real_labels: (M,).
+    """
+    found = np.full((2, classes), np.nan)
+    for label in range(classes):
+        there, made = real[real_labels == label], generated[asked == label]
+        count = min(len(there), len(made))
+        if count > k:
+            there = there[:count]
+            found[:, label] = density_coverage(there, neighbour_radii(there, k), made[:count], k)
+    return found[0], found[1]
+
+
 def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int = 3) -> tuple[float, float]:
     """Shares (0…1) of samples within the real manifold and of real images within that of the samples
     (Kynkäänniemi et al. 2019, eq. 1, 2). real_radii: neighbour_radii(real, k). Raises TooFewSamplesError for N ≤ k."""

@@ -14,6 +14,7 @@ Failure = Literal[
     "not_learning",
     "late_instability",
     "mode_dropping",
+    "condition_ignored",
 ]
 Information = Literal[
     "discriminator_strong", "critic_stalled", "discriminator_failure", "discriminator_overfitting", "imbalance"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from pydantic_core import ErrorDetails
 
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.metrics import D_GAP, EVALUATION, R_V, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.plan.conflicts import conflicts
 from gansweep.plan.document import Document, Path_, dotted, parse, read
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import Distribution, OptunaSearch
+from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, varied_keys
 from gansweep.plan.trials import assign, configurations, corners, count, stand_ins
 
 MAX_TRIALS = 10_000
@@ -32,9 +34,10 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
     sweep = _validate(document)
     if (n := count(sweep)) > max_trials:
         raise SweepFileError([document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")])
-    problems = _combination_problems(document, sweep) + _objective_problems(document, sweep)
+    problems = _combination_problems(document, sweep) or _repeated_cases(document, sweep)
+    problems += _objective_problems(document, sweep)
     if problems:
-        raise SweepFileError(problems)
+        raise SweepFileError(sorted(problems, key=_line_order))
     return sweep
 
 
@@ -87,10 +90,10 @@ def _line_order(problem: str) -> tuple[int, int]:
 
 
 def _real_path(data: Any, loc: Path_) -> Path_:
-    """Pydantic's location without what stands in no file: the tag of the search method."""
+    """Pydantic's location without what stands in no file: the search method after `search`."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        if part in ("grid", "random", "optuna") and path == ["search"]:
+        if i == 1 and path == ["search"]:
             continue
         if isinstance(data, dict):
             data = data.get(str(part))
@@ -105,11 +108,20 @@ def _real_path(data: Any, loc: Path_) -> Path_:
 def _describe(document: Document, error: ErrorDetails) -> str:
     path = _real_path(document.data, error["loc"])
     if error["type"] == "extra_forbidden":
-        parent = dotted(path[:-1])
-        siblings = [k.removeprefix(f"{parent}.") for k in known_keys() if not parent or k.startswith(f"{parent}.")]
-        siblings = [k for k in siblings if "." not in k]
-        return document.problem(path, "unknown key" + _hint(str(path[-1]), siblings), key=True)
+        return document.problem(path, "unknown key" + _hint(str(path[-1]), _fields_at(error["loc"][:-1])), key=True)
     return document.problem(path, message_of(error))
+
+
+def _fields_at(loc: Path_) -> list[str]:
+    """Names of the fields of the section at pydantic's location; none below a list or a mapping of the user's keys."""
+    sections: list[type[BaseModel]] = [Sweep]
+    for i, part in enumerate(loc):
+        if i == 1 and loc[0] == "search":
+            sections = [s for s in sections if part in typing.get_args(s.model_fields["method"].annotation)]
+        else:
+            fields = [f for s in sections for name, f in s.model_fields.items() if name == part]
+            sections = [s for f in fields for s in _sections(f.annotation)]
+    return [name for s in sections for name in s.model_fields]
 
 
 def message_of(error: ErrorDetails) -> str:
@@ -129,9 +141,9 @@ def message_of(error: ErrorDetails) -> str:
         case "literal_error":
             return f"must be {context['expected']}, got {given!r}"
         case "union_tag_not_found":
-            return "needs `method: grid`, `method: random` or `method: optuna`"
+            return "needs `method: grid`, `method: random`, `method: optuna` or `method: cases`"
         case "union_tag_invalid":
-            return f"method must be grid, random or optuna, got {context['tag']!r}"
+            return f"method must be grid, random, optuna or cases, got {context['tag']!r}"
         case "too_short":
             return "is empty" if not given else f"needs {context['min_length']} values, got {len(given)}"
         case "value_error":
@@ -193,21 +205,18 @@ def _leaf_keys() -> list[str]:
 def _search_problems(document: Document) -> list[str]:
     """Keys that cannot be varied, and single values that their key does not take."""
     search = document.data.get("search")
-    over = search.get("over") if isinstance(search, dict) else None
-    if not isinstance(over, dict):
+    if not isinstance(search, dict):
         return []
     problems, leaves = [], _leaf_keys()
     base = {k: document.data[k] for k in VARIABLE if isinstance(document.data.get(k), dict)}
-    for key, axis in over.items():
-        path: Path_ = ("search", "over", key)
+    for path, candidates in _varied(search):
+        key = str(path[-1])
         if key in LENGTHS:
             problems.append(document.problem(path, "length makes no other trial: raise it and run again", key=True))
             continue
         if key not in leaves:
-            what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
-            problems.append(document.problem(path, what + _hint(key, leaves if "." in key else []), key=True))
+            problems.append(document.problem(path, _unvariable(key, leaves), key=True))
             continue
-        candidates = list(_candidates(axis, path))
         seen: dict[str, Path_] = {}
         for at, value in candidates:
             found = _messages(assign(base, key, value))
@@ -218,8 +227,26 @@ def _search_problems(document: Document) -> list[str]:
     return problems
 
 
+def _unvariable(key: str, leaves: list[str]) -> str:
+    if inner := [leaf for leaf in leaves if leaf.startswith(f"{key}.") and leaf not in LENGTHS]:
+        return f"is a section; name one of its keys, as in {inner[0]}"
+    what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
+    return what + _hint(key, leaves if "." in key else [])
+
+
+def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, Any]]]]:
+    """Each place that varies a key, its last part, with values that a search certainly takes and where they stand."""
+    if isinstance(over := search.get("over"), dict):
+        for key, axis in over.items():
+            yield ("search", "over", key), _candidates(axis, ("search", "over", key))
+    if isinstance(cases := search.get("cases"), list):
+        for number, case in enumerate(cases):
+            for key, value in case.items() if isinstance(case, dict) else ():
+                yield (path := ("search", "cases", number, key)), [(path, value)]
+
+
 def _candidates(axis: Any, path: Path_) -> list[tuple[Path_, Any]]:
-    """Values that a search certainly takes: a grid's, a choice's, the two ends of a range."""
+    """A grid's values, a choice's, the two ends of a range."""
     if isinstance(axis, list):
         return [((*path, i), v) for i, v in enumerate(axis)]
     if isinstance(axis, dict):
@@ -238,14 +265,47 @@ def _messages(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
-    """What is wrong only in combination: the first configuration that fails, with its values."""
+    """What is wrong only in combination: of every case, or of the first other configuration that fails."""
     search = sweep.search
     possible = [*corners(search), *stand_ins(search)] if isinstance(search, OptunaSearch) else []
-    for config, varied in configurations(sweep, possible):
-        for key, message in _messages(config).items():
-            values = ", ".join(f"{k}={v}" for k, v in varied.items())
-            return [document.problem(("search",), f"with {values}: {key}: {message}")]
-    return []
+    metric = sweep.objective.metric if sweep.needs_objective else None
+    own = _faults(sweep.model_dump(include={"dataset", "model", "training", "evaluation"}), metric)
+    problems: list[str] = []
+    for number, (config, varied) in enumerate(configurations(sweep, possible)):
+        given = search.cases[number] if isinstance(search, CasesSearch) else varied
+        for key, message in _faults(config, metric).items():
+            if key.startswith("search.") or (key not in given and own.get(key) == message):  # nothing here is to blame
+                problems.append(document.problem(tuple(key.split(".")), message))
+            elif isinstance(search, CasesSearch):
+                case: Path_ = ("search", "cases", number)
+                at, what = ((*case, key), message) if key in given else (case, f"{key}: {message}")
+                problems.append(document.problem(at, what))
+            else:
+                values = ", ".join(f"{k}={v}" for k, v in given.items())
+                problems.append(document.problem(("search",), f"with {values}: {key}: {message}"))
+        if problems and not isinstance(search, CasesSearch):
+            break
+    return list(dict.fromkeys(problems))
+
+
+def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
+    """Dotted key → message: what no section takes, else what does not go together."""
+    if found := _messages(config):
+        return found
+    return {dotted(path): message for path, message in conflicts(TrialConfig.model_validate(config), metric)}
+
+
+def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
+    """Those with the settings of one before, whether a case says them or the file does. All must be valid."""
+    if not isinstance(sweep.search, CasesSearch):
+        return []
+    problems: list[str] = []
+    first: dict[str, int] = {}  # settings → case
+    for number, (config, _) in enumerate(configurations(sweep)):
+        before = first.setdefault(TrialConfig.model_validate(config).model_dump_json(), number)
+        if before < number:
+            problems.append(document.problem(("search", "cases", number), f"repeats search.cases[{before}]"))
+    return problems
 
 
 def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
@@ -255,6 +315,6 @@ def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
     metric, path = sweep.objective.metric, ("search", "objective", "metric")
     if metric in EVALUATION and not sweep.evaluation.per_run:
         return [document.problem(path, f"no run records {metric} while evaluation.per_run is 0")]
-    if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in sweep.search.over:
+    if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in varied_keys(sweep.search):
         return [document.problem(path, f"no run records {metric} without held-out images: set dataset.validation")]
     return []

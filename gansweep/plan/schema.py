@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gansweep.health.verdict import FAILURES, Failure, Information
-from gansweep.plan.search import GridSearch, Objective, OptunaSearch, RandomSearch, Scheduler
+from gansweep.plan.search import Objective, OptunaSearch, Scheduler, Search
 from gansweep.plan.section import Positive, Section
 
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
@@ -37,16 +37,31 @@ class Augment(Section):
     scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
 
 
+def _as_text(classes: Any) -> Any:
+    """A class alone becomes a list, and a number text: for digits one writes [3, 8], and a grid varies [u, W]."""
+    if classes is None:
+        return None
+    listed = classes if isinstance(classes, list) else [classes]
+    return [str(c) if isinstance(c, int) and not isinstance(c, bool) else c for c in listed]
+
+
 class Dataset(Section):
     """The real images."""
 
-    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "image_folder"] = "digits"
+    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "glyphs", "image_folder"] = "digits"
     image_size: Annotated[Literal[16, 28, 32, 64], Field(description="side in pixels")] = 32
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None
     path: Annotated[str | None, Field(description="image_folder: the folder")] = None
-    classes: Annotated[list[str] | None, Field(min_length=1, description="image_folder: only these subfolders")] = None
+    classes: Annotated[
+        list[str] | None,
+        Field(min_length=1, description="only these; of image_folder: its subfolders"),
+        BeforeValidator(_as_text, json_schema_input_type=list[str | int] | str | int | None),
+    ] = None
+    per_class: Annotated[
+        int | None, Field(ge=1, le=10_000, description="glyphs: images of each letter; default: 640")
+    ] = None
     data_dir: Annotated[
         str | None, Field(description="where mnist, fashion_mnist or cifar10 lie or are downloaded to")
     ] = None
@@ -56,27 +71,54 @@ class Dataset(Section):
     ] = 0.0
 
     @model_validator(mode="after")
-    def _path_fits_name(self) -> Self:
+    def _keys_fit_name(self) -> Self:
         folder = self.name == "image_folder"
         if folder and self.path is None:
             raise ValueError("image_folder needs dataset.path, the folder of images")
         if not folder and self.path is not None:
-            raise ValueError(f"dataset.path goes with name: image_folder; {self.name} takes data_dir")
-        if not folder and self.classes is not None:
-            raise ValueError(f"dataset.classes goes with name: image_folder, not {self.name}")
+            raise ValueError(f"dataset.path goes with name: image_folder, not {self.name}")
+        if self.name != "glyphs" and self.per_class is not None:
+            raise ValueError(f"dataset.per_class goes with name: glyphs, not {self.name}")
         return self
+
+
+class Growth(Section):
+    """D begins without its last block and gets it on the way, with a new head (two-stage training)."""
+
+    at: Annotated[int | None, Field(ge=1, description="after so many steps; default: never")] = None
+    adds: Annotated[
+        Literal["block", "head"], Field(description="head: D is whole from the start, and gets a new head alone")
+    ] = "block"
 
 
 class Network(Section):
     """What one network may have of its own."""
 
     feature_maps: FeatureMaps | None = None
+    depth: Annotated[
+        int, Field(ge=1, le=4, description="layers at each resolution: one that changes it, and 3×3 ones")
+    ] = 1
+    separable: Annotated[bool, Field(description="convolutions as depthwise and 1×1 ones")] = False
+
+
+class DiscriminatorNetwork(Network):
+    """The same, and what D alone may have."""
+
+    norm: Annotated[
+        Literal["batch", "layer", "none"] | None, Field(description="default: as the architecture has it")
+    ] = None
+    spectral_norm: Annotated[bool, Field(description="every weight over its largest singular value")] = False
+    growth: Growth = Growth()
 
 
 class Model(Section):
     """The two networks."""
 
-    architecture: Literal["dcgan"] = "dcgan"
+    architecture: Literal["dcgan", "dcgan_mnist28", "projected"] = "dcgan"
+    conditioning: Annotated[
+        Literal["none", "concat", "two_stream"],
+        Field(description="how both networks are told the class: beside their input, or through a layer of its own"),
+    ] = "none"
     latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
     feature_maps: FeatureMaps = 64
     channels: Annotated[
@@ -84,7 +126,7 @@ class Model(Section):
         Field(description="of the images the networks make and read; default: the data's"),
     ] = None
     generator: Network = Network()
-    discriminator: Network = Network()
+    discriminator: DiscriminatorNetwork = DiscriminatorNetwork()
 
 
 class NetworkTraining(Section):
@@ -107,6 +149,26 @@ class Training(Section):
     beta2: Beta = 0.999
     generator: NetworkTraining = NetworkTraining()
     discriminator: NetworkTraining = NetworkTraining()
+    loss: Annotated[
+        Literal["non_saturating", "saturating", "least_squares", "hinge", "wasserstein_clip", "wasserstein_gp"],
+        Field(description="what D and G minimise"),
+    ] = "non_saturating"
+    clip: Annotated[
+        float, Field(gt=0, le=10, description="wasserstein_clip: the critic's weights lie within ± this")
+    ] = 0.01
+    gradient_penalty: Annotated[float, Field(gt=0, description="wasserstein_gp: its weight")] = 10.0
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=0.5, description="D's target for real images is 1 less this (one-sided)")
+    ] = 0.0
+    instance_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation of noise on all that D sees; images lie in [-1, 1]")
+    ] = 0.0
+    instance_noise_until: Annotated[
+        int | None, Field(ge=1, description="it falls to 0 in so many steps; default: it stays")
+    ] = None
+    ema: Annotated[
+        float, Field(ge=0, lt=1, description="decay of G's averaged weights, which samples come from; 0: none")
+    ] = 0.0
     precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16: autocast, on CUDA only")] = (
         "float32"
     )
@@ -208,7 +270,7 @@ class Sweep(Section):
     stop: Annotated[Stop, BeforeValidator(_none, json_schema_input_type=Stop | Literal["none"])] = Stop()
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
-    search: Annotated[GridSearch | RandomSearch | OptunaSearch, Discriminator("method")] | None = None
+    search: Search | None = None
     scheduler: Annotated[
         Scheduler, BeforeValidator(_named, json_schema_input_type=Scheduler | Literal["fifo", "asha"])
     ] = Scheduler()

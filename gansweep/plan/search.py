@@ -5,12 +5,20 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, field_validator, model_validator
 
-from gansweep.health.metrics import CFD_RATIO, EVALUATION, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.health.metrics import (
+    CFD_RATIO,
+    CRITIC_TRAINING,
+    EVALUATION,
+    TRAINING,
+    VALIDATION_LOSS_D,
+    VALIDATION_LOSS_G,
+)
 from gansweep.plan.section import Positive, Section
 
-METRICS = (*EVALUATION, *TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G)  # what a search may look for
+# What a search may look for.
+METRICS = tuple(dict.fromkeys((*EVALUATION, *TRAINING, *CRITIC_TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G)))
 
 
 class Objective(Section):
@@ -95,6 +103,26 @@ class OptunaSearch(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     parallel: Annotated[int, Field(ge=1, le=1000, description="most trials at a time, whatever would fit")] = 4
     over: Annotated[dict[str, Distribution], Field(min_length=1)]
+
+
+class CasesSearch(Section):
+    """One configuration a case: for one factor at a time, and for arms that no grid can say."""
+
+    method: Literal["cases"]
+    objective: Objective = Objective()
+    cases: Annotated[
+        list[dict[str, Any]], Field(min_length=1, description="dotted key → value; {}: the file's own settings")
+    ]
+
+
+Search = Annotated[GridSearch | RandomSearch | OptunaSearch | CasesSearch, Discriminator("method")]
+
+
+def varied_keys(search: Search) -> tuple[str, ...]:
+    """Dotted keys that its trials may differ in, in the order of the file."""
+    if isinstance(search, CasesSearch):
+        return tuple(dict.fromkeys(key for case in search.cases for key in case))
+    return tuple(search.over)
 
 
 class Scheduler(Section):

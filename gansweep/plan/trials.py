@@ -1,4 +1,4 @@
-"""A sweep becomes trials: the grid or the random draws, times the seeds, and each trial's identity."""
+"""A sweep becomes trials: the grid, the draws or the cases, times the seeds, and each trial's identity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import Distribution, OptunaSearch, RandomSearch
+from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, RandomSearch, varied_keys
+from gansweep.plan.section import Section
+from gansweep.records.layout import flat
+
+# What trials were identified by at first, resolved below; any later key counts where it is not at its default, so that
+# a new key with the old behaviour as its default gives nobody's trials other ids.
+FIRST_MODEL_KEYS = (
+    "architecture", "latent_dim", "feature_maps", "channels", "generator.feature_maps", "discriminator.feature_maps",
+)  # fmt: skip
+FIRST_TRAINING_KEYS = (
+    "steps", "epochs", "batch_size", "precision",
+    *(f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in ("learning_rate", "beta1", "beta2")),
+    "generator.updates", "discriminator.updates",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -20,7 +33,7 @@ class Trial:
     """One run of a sweep.
 
     id: 12 hex digits, the hash of everything that determines the run's numbers.
-    varied: dotted key → value, for the keys that the search varies.
+    varied: dotted key → value, for the keys that the search varies, the same in all its trials.
     steps: length of the run; not part of the identity, so that more steps continue a run.
     """
 
@@ -37,6 +50,8 @@ def count(sweep: Sweep) -> int:
             configurations = 1
         case RandomSearch(trials=trials) | OptunaSearch(trials=trials):
             configurations = trials
+        case CasesSearch(cases=cases):
+            configurations = len(cases)
         case grid:
             configurations = math.prod(len(values) for values in grid.over.values())
     return configurations * sweep.replicates
@@ -81,18 +96,25 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
             "latent_dim": model.latent_dim,
             "generator": model.generator.feature_maps or model.feature_maps,
             "discriminator": model.discriminator.feature_maps or model.feature_maps,
+            **_beyond(model, FIRST_MODEL_KEYS),
         },
         "training": {
             "batch_size": training.batch_size,
             "precision": training.precision,
             "generator": training.of("generator"),
             "discriminator": training.of("discriminator"),
+            **_beyond(training, FIRST_TRAINING_KEYS),
         },
         "evaluation": config.evaluation.model_dump(),
         "seed": config.seed,
         "version": training_version,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:
+    """Dotted key → value of the keys beside `known` that are not at their defaults."""
+    return {k: v for k, v in flat(section.model_dump(exclude_defaults=True)).items() if k not in known}
 
 
 def search_id(sweep: Sweep, training_version: int) -> str:
@@ -125,9 +147,19 @@ def _varied(sweep: Sweep, suggested: Sequence[Mapping[str, Any]]) -> Iterator[di
                 yield _drawn(search, number)
         case OptunaSearch():
             yield from map(dict, suggested)
+        case CasesSearch() as search:
+            own = flat(sweep.model_dump(include={"dataset", "model", "training"}))
+            for case in search.cases:
+                holds = flat({**own, **case})  # without what is None
+                yield {key: holds.get(key, holds.get(_inherited(key))) for key in varied_keys(search)}
         case grid:
             for values in itertools.product(*grid.over.values()):
                 yield dict(zip(grid.over, values, strict=True))
+
+
+def _inherited(key: str) -> str:
+    """training.generator.beta1 → training.beta1, which holds where the first is not given."""
+    return key.replace(".generator.", ".").replace(".discriminator.", ".")
 
 
 def _drawn(search: RandomSearch | OptunaSearch, number: int) -> dict[str, Any]:

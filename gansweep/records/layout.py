@@ -24,14 +24,19 @@ home/
       stop                       asks that process to end in good order
       traceback.txt              of a crash
       published.json             how much of this MLflow has
+  runs/NAME-YYYYMMDD-HHMMSS/     a single run: what a trial's folder holds, and
+    log.txt                      what was said while it trained
+    plots/losses.png
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +113,19 @@ class TrialFolder:
 
 
 @dataclass(frozen=True)
+class RunFolder(TrialFolder):
+    """A single run's files: those of a trial, and these."""
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+
+@dataclass(frozen=True)
 class SweepFolder:
     """One sweep's files."""
 
@@ -178,6 +196,20 @@ class Home:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    def new_run(self, name: str) -> RunFolder:
+        """Made here, stamped with the time, so that nobody else's run takes it."""
+        stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        for number in itertools.count(1):
+            folder = RunFolder(self.runs / (stamped if number == 1 else f"{stamped}-{number}"))
+            with contextlib.suppress(FileExistsError):
+                folder.path.mkdir(parents=True)
+                break
+        return folder
 
     def sweep(self, name: str) -> SweepFolder:
         return SweepFolder(self.path / "sweeps" / name)

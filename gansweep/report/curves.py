@@ -33,6 +33,7 @@ WORDS = {
     m.VALIDATION_LOSS_D: "loss D, validation",
     m.VALIDATION_LOSS_G: "loss G, validation",
 }
+NATS = ("non_saturating", "saturating")  # values of training.loss: cross-entropies, on one scale
 
 
 class Series:
@@ -81,22 +82,42 @@ def _columns(found: pd.DataFrame | None, column: str) -> tuple[np.ndarray, np.nd
     return found["step"].to_numpy()[there], values[there]
 
 
+def scale_of(trial: pd.Series) -> str:
+    """Trials of one name have losses that can share an axis. Trials from before there was a choice are in nats."""
+    loss = trial.get("training.loss", NATS[0])
+    return "nats" if pd.isna(loss) or loss in NATS else str(loss).replace("_", " ")
+
+
+def is_critic(trial: pd.Series) -> bool:
+    """Whether its D is a critic, whose outputs are no probabilities."""
+    return trial.get("training.loss") in m.CRITIC_LOSSES
+
+
 def losses(series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
-    """A panel a trial: the losses of D and G (dotted: on held-out images), and where its failure began."""
+    """A panel a trial: the losses of D and G (dotted: on held-out images), where its failure began, and where D grew.
+
+    chosen: of one scale.
+    """
     figure, axes = _panels(chosen, captions)
     drawn: dict[str, Any] = {}
+    least = 0.0
     for ax, (_, trial) in zip(axes, chosen.iterrows(), strict=True):
         key = (trial["sweep"], trial["trial"])
         for metric, ink, dash in LOSSES:
             steps, values = series.training(key, metric)
             if len(steps):
                 (drawn[WORDS[metric]],) = ax.plot(steps, values, color=ink, linestyle=dash, linewidth=0.9)
+                least = min(least, float(values.min()))
+        grown = trial.get("model.discriminator.growth.at")
+        if not pd.isna(grown):
+            drawn["D grew"] = ax.axvline(int(grown), color=GREY, linestyle="--", linewidth=0.7, zorder=0)
         _onset(ax, trial)
     axes[0].set_yscale("symlog", linthresh=0.1)
     axes[0].yaxis.set_major_formatter("{x:g}")
-    axes[0].set_ylim(bottom=0)
-    figure.supylabel("loss (nats)", size=7, color=GREY)
-    figure.legend(drawn.values(), drawn.keys(), loc="outside upper right", ncols=4)
+    if least == 0:
+        axes[0].set_ylim(bottom=0)
+    figure.supylabel(f"loss ({scale_of(chosen.iloc[0])})", size=7, color=GREY)
+    figure.legend(drawn.values(), drawn.keys(), loc="outside upper right", ncols=5)
     return svg(figure)
 
 
@@ -171,7 +192,9 @@ def _ink(trial: pd.Series) -> str:
 def evidence(
     series: Series, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """A row a case: its classes at the end, D's AUC and σ(D), the spread of its samples, its quality."""
+    """A row a case: its classes at the end, D's AUC and σ(D) (means of a critic's outputs on an axis of their own), the
+    spread of its samples, its quality."""
+    critics = [is_critic(trial) for _, trial in found.iterrows()]
     labelled = any(series.shares((t["sweep"], t["trial"])) for _, t in found.iterrows())
     panels = [*([_classes] if labelled else []), _separation, _spread]
     figure = canvas(WIDTH, 1.02 * len(found) + 0.35)
@@ -186,12 +209,19 @@ def evidence(
             ax.set_xlim(0, max(1, int(trial["steps"])))
             ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.5, zorder=0)
         row[0].set_ylabel(captions[key], rotation=0, ha="right", va="center", color=INK, labelpad=6)
-    heads = [*(["classes at the end"] if labelled else []), "D: AUC, σ(D(G(z)))", "spread of samples", called]
+    heads = [*(["classes at the end"] if labelled else []), _said_of_d(critics), "spread of samples", called]
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head)
     for ax in axes[-1][int(labelled) :]:
         ax.set_xlabel("step")
     return svg(figure)
+
+
+def _said_of_d(critics: Sequence[bool]) -> str:
+    """critics: of each case."""
+    if not any(critics):
+        return "D: AUC, σ(D(G(z)))"
+    return "critic: AUC, outputs" if all(critics) else "D: AUC, outputs"
 
 
 def _as_all(ax: Axes, series: Series, metric: str) -> None:
@@ -222,8 +252,18 @@ def _separation(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series
     for metric, ink, words in ((m.D_AUC, INK, "AUC"), (m.D_FRESH, "#999999", "σ(D)")):
         steps, values = series.evaluation(key, metric)
         ax.plot(steps, values, color=ink)
-        _name(ax, steps, values, words, ink)
+        _name(ax, steps, values, words, ink, inside=is_critic(trial))
     ax.set_ylim(-0.03, 1.08)
+    if is_critic(trial):
+        _outputs(ax.twinx(), series, key)
+
+
+def _outputs(ax: Axes, series: Series, key: tuple[str, str]) -> None:
+    """Of a critic, in training: they have no scale but their own."""
+    for metric, dash in ((m.CRITIC_REAL, "-"), (m.CRITIC_FAKE, ":")):
+        ax.plot(*series.training(key, metric), color="#999999", linestyle=dash)
+    ax.tick_params(axis="y", labelcolor="#999999")
+    ax.spines["right"].set_visible(True)
 
 
 def _spread(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
@@ -234,11 +274,12 @@ def _spread(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) ->
     ax.set_ylim(bottom=0)
 
 
-def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str) -> None:
-    """Beside the curve's end, instead of a legend."""
+def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str, *, inside: bool = False) -> None:
+    """Beside the curve's end, instead of a legend; inside: under it, where a second axis takes that place."""
     if len(steps):
-        ax.annotate(words, (steps[-1], values[-1]), xytext=(2, 0), textcoords="offset points", va="center",
-                    color=ink, size=6, annotation_clip=False)  # fmt: skip
+        ax.annotate(words, (steps[-1], values[-1]), xytext=(-2, -2) if inside else (2, 0), textcoords="offset points",
+                    ha="right" if inside else "left", va="top" if inside else "center", color=ink, size=6,
+                    annotation_clip=False)  # fmt: skip
 
 
 def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]) -> bytes:

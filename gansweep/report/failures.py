@@ -62,6 +62,8 @@ def _rate(what: str, failed: pd.Series) -> list[Cell]:
 
 def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
     shown = found.head(choose.CASES)
+    critics = any(curves.is_critic(trial) for _, trial in shown.iterrows())
+    outputs = " Grey on the right: means of a critic's outputs on real images, dotted on fakes." if critics else ""
     stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
     figure = study.picture(
         f"evidence-{kind}",
@@ -69,7 +71,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
         f"Evidence of {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
         f" mean output on fresh fakes, spread of samples, and {study.called} over steps.",
         f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: of real images."
-        " The line marks the onset.",
+        f" The line marks the onset.{outputs}",
     )
     rows = []
     for _, trial in found.iterrows():

@@ -12,6 +12,7 @@ VERDICTS = {
     "not_learning": "#B08A1E",
     "late_instability": "#AA4499",
     "mode_dropping": "#2F8FC4",
+    "condition_ignored": "#7A4A21",
     "discriminator_strong": "#44AA99",
     "critic_stalled": "#44AA99",
     "discriminator_failure": "#44AA99",

@@ -142,14 +142,19 @@ def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def _cuts(values: pd.Series, name: str) -> list[tuple[str, np.ndarray]]:
-    """(words, which trials) for each side of each cut of a setting."""
+    """(words, which trials) for each side of each cut of a setting; where it is not set, a trial is on no side."""
     found = distinct(values)
+
+    def side(compared: pd.Series) -> np.ndarray:
+        known: np.ndarray = compared.to_numpy(bool, na_value=False)
+        return known
+
     if not pd.api.types.is_numeric_dtype(values) or len(found) <= 2:
-        return [(f"{name} {short(v)}", (values == v).to_numpy()) for v in found]
+        return [(f"{name} {short(v)}", side(values == v)) for v in found]
     cuts = []
     for value in found:
-        cuts.append((f"{name} ≥ {short(value)}", (values >= value).to_numpy()))
-        cuts.append((f"{name} ≤ {short(value)}", (values <= value).to_numpy()))
+        cuts.append((f"{name} ≥ {short(value)}", side(values >= value)))
+        cuts.append((f"{name} ≤ {short(value)}", side(values <= value)))
     return cuts
 
 
@@ -176,7 +181,7 @@ def _gap(first: float, second: float, *, log: bool) -> str:
 
 def _architecture(trials: pd.DataFrame) -> str:
     names = sorted(set(trials.get("model.architecture", pd.Series(["GAN"]))))
-    return " or ".join(str(name).upper() if name == "dcgan" else str(name) for name in names)
+    return " or ".join({"dcgan": "DCGAN", "GAN": "GAN"}.get(name, f"{name} GAN") for name in map(str, names))
 
 
 def _data(trials: pd.DataFrame) -> str:

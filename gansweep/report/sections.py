@@ -85,18 +85,26 @@ def over_steps(study: Study) -> dict[str, Any] | None:
     if chosen.empty:
         return None
     blocks: list[Block | None] = [_which(study, chosen)]
-    parts = [chosen.iloc[at : at + PANELS] for at in range(0, len(chosen), PANELS)]
-    for number, part in enumerate(parts):
+    scales = chosen.apply(curves.scale_of, axis=1)
+    several = scales.nunique() > 1
+    alike = [(scale, part) for scale in scales.unique() for part in _parts(chosen[scales == scale])]
+    for number, (scale, part) in enumerate(alike):
         picture = curves.losses(study.series, part, study.captions)
         alt = f"Losses of D and G over steps, a panel for each of {counted(len(part), 'trial')}."
-        caption = "Losses of D and G. A vertical line marks where a failure began."
+        scaled = f" ({scale}; other losses have other scales)" if several else ""
+        caption = f"Losses of D and G{scaled}. A vertical line marks where a failure began."
         blocks.append(study.picture(f"losses-{number}", picture, alt, caption))
-    for number, part in enumerate(parts):
+    for number, part in enumerate(_parts(chosen)):
         picture = curves.quality(study.series, part, study.captions, study.metric, study.called)
         alt = f"{study.called} over steps, a panel for each of {counted(len(part), 'trial')}."
         caption = f"{study.called} over steps, the other trials in grey behind. The colour is the verdict."
         blocks.append(study.picture(f"quality-{number}", picture, alt, caption))
     return section("Losses and quality over steps", *blocks)
+
+
+def _parts(chosen: pd.DataFrame) -> list[pd.DataFrame]:
+    """What fits a page each."""
+    return [chosen.iloc[at : at + PANELS] for at in range(0, len(chosen), PANELS)]
 
 
 def _which(study: Study, chosen: pd.DataFrame) -> Block | None:

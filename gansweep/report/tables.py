@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CLASS_SHARE, EVALUATION, is_evaluation
+from gansweep.health.metrics import CLASS_SHARE, EVALUATION, REQUESTED_SHARE, is_evaluation
 from gansweep.records.layout import Home
 from gansweep.report import trials
 from gansweep.report.trials import TIME, Judged, frame, series, since
@@ -172,9 +172,10 @@ def _aligned(run: TrackedRun) -> dict[str, NDArray[Any]]:
 
 
 def _evaluation_names(runs: Sequence[TrackedRun]) -> list[str]:
-    """Of metrics that any run has; shares of classes last, in the order of the data set's classes."""
+    """Of metrics that any run has; figures of classes last, in the order of the data set's classes."""
     recorded = dict.fromkeys(name for run in runs for name in run.metrics if is_evaluation(name))
-    classes = dict.fromkeys(f"{CLASS_SHARE}{name}" for run in runs for name in trials.real_shares(run))
+    named = dict.fromkeys(name for run in runs for name in trials.real_shares(run))
+    classes = [f"{prefix}{name}" for prefix in (CLASS_SHARE, REQUESTED_SHARE) for name in named]
     return [name for name in dict.fromkeys((*EVALUATION, *classes, *recorded)) if name in recorded]
 
 

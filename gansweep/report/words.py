@@ -11,18 +11,22 @@ if TYPE_CHECKING:
 
 
 def number(value: Any) -> str:
-    """A setting, as short as is exact: 1e-4, 0.5, 100."""
+    """A setting, as short as is exact: 1e-4, 0.5, 100; – where it is not set."""
+    if value is None:
+        return "–"
     if isinstance(value, float):
         if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
             mantissa, exponent = f"{value:.6e}".split("e")
             return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
         return f"{value:g}"
+    if isinstance(value, list):
+        return "+".join(map(number, value))
     return str(value)
 
 
 def short(value: Any) -> str:
     """A setting to three significant digits: where it was drawn, more would only fill the page."""
-    return number(float(f"{value:.3g}")) if isinstance(value, float) else str(value)
+    return number(float(f"{value:.3g}") if isinstance(value, float) else value)
 
 
 def measured(value: float | None, digits: int = 3) -> str:
@@ -74,16 +78,27 @@ def distinct(values: pd.Series) -> list[Any]:
     return sorted((item(value) for value in values.dropna().unique()), key=lambda value: (str(type(value)), value))
 
 
+VAGUE = ("at", "adds")  # parts of a dotted key that say nothing without the one before
+
+
 def titles(keys: Sequence[str]) -> dict[str, str]:
     """Dotted key → what people call it, with as many of its parts as tell it from the others."""
-    found: dict[str, str] = {}
+    return {
+        key: " ".join(parts).replace("latent_dim", "latent dimension").replace("_", " ")
+        for key, parts in telling_parts(keys).items()
+    }
+
+
+def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
+    """Dotted key → its last parts, as many as tell it from the others."""
+    found: dict[str, list[str]] = {}
     for key in keys:
         parts = key.split(".")
-        for count in range(1, len(parts) + 1):
+        for count in range(2 if parts[-1] in VAGUE else 1, len(parts) + 1):
             tail = parts[-count:]
             if all(other == key or other.split(".")[-count:] != tail for other in keys):
                 break
-        found[key] = " ".join(tail).replace("latent_dim", "latent dimension").replace("_", " ")
+        found[key] = tail
     return found
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from gansweep.health.history import History
+from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
+from gansweep.plan.trials import Trial
 from gansweep.records import journal
 from gansweep.records.journal import Record
 from gansweep.records.ranking import WORST
@@ -79,11 +80,12 @@ class Halving:
         for rung, step in enumerate(rungs_of(self._plan, planned)):
             at, score = next((point for point in points if point[0] >= step), (0, WORST))
             if at:
-                self._scores[rung][planned.trial.id] = WORST if _failed(records, at, planned.trial.steps) else score
+                self._scores[rung][planned.trial.id] = WORST if _failed(records, at, planned.trial) else score
         return records[-1].step if records else 0
 
 
-def _failed(records: list[Record], step: int, budget: int) -> bool:
+def _failed(records: list[Record], step: int, trial: Trial) -> bool:
     """Whether a failure verdict held then."""
-    history = History.of(((r.step, r.values) for r in records if r.step <= step), budget)
+    known = ((r.step, r.values) for r in records if r.step <= step)
+    history = History.of(known, trial.steps, *traits(trial.config.model_dump()))
     return any(verdict.is_failure for verdict in Judge()(history))

@@ -57,7 +57,9 @@ def _time_steps(job: tuple[dict[str, Any], dict[str, Any], int, bool]) -> float:
 
     settings, images, threads, gpu = job
     torch.set_num_threads(threads)
-    trainer = Trainer(settings_of(settings), ImageSet(**images).load(), torch.device("cuda" if gpu else "cpu"))
+    image_set = ImageSet(**images)
+    device = torch.device("cuda" if gpu else "cpu")
+    trainer = Trainer(settings_of(settings), image_set.load(), device, image_set.labels())
     for _ in range(WARM_UP_STEPS):
         trainer.train_step()
     trainer.read()  # waits for the device

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet
+from gansweep.gan.data import ImageSet, evaluation_samples
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Settings
+    from gansweep.schedule.planned import Planned
+    from gansweep.schedule.prepare import Plan
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Job:
         device = torch.device("cuda" if self.gpu else "cpu")
         schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
         make = self._evaluator if schedule.evaluations else None
-        return Run(self.folder, settings, schedule, self.images.load(), device, make)
+        labels = self.images.labels() if settings.networks.classes else None
+        return Run(self.folder, settings, schedule, self.images.load(), device, make, labels)
 
     def _evaluator(self) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
@@ -70,9 +73,38 @@ class Job:
         return evaluator
 
 
+def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = ()) -> Job:
+    """A planned trial, with absolute paths. pauses: steps at which it waits for a decision."""
+    sweep, evaluation = plan.sweep, planned.trial.config.evaluation
+    schedule = {
+        "steps": planned.trial.steps,
+        **sweep.cadence.model_dump(),
+        "keep": sweep.retention.checkpoints,
+        "evaluations": planned.evaluation_cadence,
+        "stop_on": sweep.stop.rules,
+        "flag": sweep.stop.flags,
+        "objective": plan.ranking.metric,
+        "mode": plan.ranking.mode,
+        "pauses": tuple(pauses),
+    }
+    images = replace(planned.images, file=str(Path(planned.images.file).absolute()))
+    return Job(
+        id=planned.trial.id,
+        sweep=str(plan.folder.path.absolute()),
+        settings=planned.settings(),
+        schedule=schedule,
+        images=images,
+        samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
+        threads=sweep.resources.cpus,
+        gpu=sweep.resources.gpus > 0,
+    )
+
+
 def settings_of(data: Mapping[str, Any]) -> Settings:
     """Settings from plain data. Raises TypeError for missing or unknown fields."""
     from gansweep.gan.batches import Augmentation
+    from gansweep.gan.losses import LossSettings
+    from gansweep.gan.restore import composition_of
     from gansweep.gan.training import Settings, Updates
 
     return Settings(
@@ -81,5 +113,7 @@ def settings_of(data: Mapping[str, Any]) -> Settings:
             "generator": Updates(**data["generator"]),
             "discriminator": Updates(**data["discriminator"]),
             "augmentation": Augmentation(**data["augmentation"]),
+            "networks": composition_of(data),
+            "loss": LossSettings(**data["loss"]),
         }
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from gansweep.gan.architecture import Layer
 from gansweep.gan.data import ImageSet
+from gansweep.gan.networks.block import Layout
+from gansweep.gan.networks.registry import Composition
+from gansweep.plan.schema import Model
 from gansweep.plan.trials import Trial
 from gansweep.records.outcome import Outcome
 
@@ -19,8 +21,8 @@ class Planned:
 
     trial: Trial
     images: ImageSet
-    generator: tuple[Layer, ...]
-    discriminator: tuple[Layer, ...]
+    generator: Layout
+    discriminator: Layout
     ended: Outcome | None
     rules: tuple[str, ...]
 
@@ -38,20 +40,20 @@ class Planned:
     @property
     def parameters(self) -> tuple[int, int]:
         """Of generator and discriminator."""
-        g, d = (sum(layer.parameters for layer in layers) for layers in (self.generator, self.discriminator))
-        return g, d
+        return self.generator.parameters, self.discriminator.parameters
 
     @property
     def checkpoint_bytes(self) -> int:
         """Weights, Adam's two moments, running statistics, the noise of the samples; at most 32 kB for the rest."""
-        buffers = sum(layer.buffers for layer in (*self.generator, *self.discriminator))
+        buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.trial.config.model.latent_dim
-        return FLOAT_BYTES * (3 * sum(self.parameters) + buffers + noise) + 32_768
+        average = self.generator.parameters if self.trial.config.training.ema else 0
+        return FLOAT_BYTES * (3 * sum(self.parameters) + average + buffers + noise) + 32_768
 
     @property
     def step_operations(self) -> int:
         """Multiply-adds of one step, about: what steps of different shapes cost in relation to each other."""
-        g, d = (sum(layer.multiply_adds for layer in layers) for layers in (self.generator, self.discriminator))
+        g, d = self.generator.multiply_adds, self.discriminator.multiply_adds
         training = self.trial.config.training
         per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)
         return training.batch_size * per_image
@@ -73,4 +75,32 @@ class Planned:
             "precision": training.precision,
             "validation": config.dataset.validation,
             "augmentation": config.dataset.augment.model_dump(),
+            "networks": asdict(composition(model, self.images)),
+            "loss": {
+                "name": training.loss,
+                "clip": training.clip,
+                "gradient_penalty": training.gradient_penalty,
+                "label_smoothing": training.label_smoothing,
+                "instance_noise": training.instance_noise,
+                "instance_noise_until": training.instance_noise_until,
+            },
+            "ema": training.ema,
         }
+
+
+def composition(model: Model, images: ImageSet) -> Composition:
+    """What both networks are made of, beside their sizes."""
+    growth = model.discriminator.growth
+    return Composition(
+        architecture=model.architecture,
+        conditioning=model.conditioning,
+        classes=images.classes if model.conditioning != "none" else (),
+        generator_depth=model.generator.depth,
+        discriminator_depth=model.discriminator.depth,
+        generator_separable=model.generator.separable,
+        discriminator_separable=model.discriminator.separable,
+        norm=model.discriminator.norm,
+        spectral_norm=model.discriminator.spectral_norm,
+        growth_at=growth.at,
+        growth_adds=growth.adds,
+    )

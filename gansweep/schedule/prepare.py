@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gansweep.errors import UserError
-from gansweep.gan.architecture import discriminator_layers, generator_layers
 from gansweep.gan.data import ImageSet, evaluation_samples, prepare, split_sizes
+from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout
 from gansweep.gan.sources import Source
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import EVALUATION, LABELLED
@@ -22,7 +22,7 @@ from gansweep.plan.trials import Trial, configurations, corners, search_id, stan
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
-from gansweep.schedule.planned import Planned
+from gansweep.schedule.planned import Planned, composition
 
 SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
@@ -114,7 +114,9 @@ class Resolver:
             _check_labels(self._sweep, self._sets[key])
         images = self._sets[key]
         _check_fit(config, images)
-        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, _steps(config, images))
+        steps = _steps(config, images)
+        _check_growth(config, steps)
+        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, steps)
         return _planned(trial, images, self._folder, self._sweep.rules)
 
 
@@ -179,6 +181,7 @@ def _source(dataset: Dataset) -> Source:
         str(Path(dataset.path).absolute()) if dataset.path else None,
         tuple(dataset.classes) if dataset.classes else None,
         str(Path(dataset.data_dir).absolute()) if dataset.data_dir else None,
+        dataset.per_class,
     )
 
 
@@ -190,6 +193,16 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f" ({'RGB' if images.channels == 3 else 'greyscale'});"
             f" set model.channels: {images.channels}, or dataset.channels: {wanted} to convert them"
         )
+    if images.image_size not in (sizes := ARCHITECTURES[config.model.architecture].SIZES):
+        raise UserError(
+            f"model.architecture: {config.model.architecture} makes images of {', '.join(map(str, sizes))} pixels,"
+            f" not {images.image_size}; set dataset.image_size"
+        )
+    if config.model.conditioning != "none" and len(images.classes) < 2:
+        raise UserError(
+            f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have no classes"
+            " to ask for; sort them into subfolders, or set model.conditioning: none"
+        )
     training, _ = split_sizes(images.images, config.dataset.validation)
     if training < config.training.batch_size:
         raise UserError(
@@ -198,6 +211,13 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
         )
     if config.evaluation.per_run:
         evaluation_samples(images.images, config.evaluation.samples)
+
+
+def _check_growth(config: TrialConfig, steps: int) -> None:
+    """The same for lengths in steps, with the line: plan/conflicts.py."""
+    at = config.model.discriminator.growth.at
+    if at is not None and at >= steps:
+        raise UserError(f"model.discriminator.growth.at: {at}, but the run ends at step {steps}; grow before it")
 
 
 def _check_labels(sweep: Sweep, images: ImageSet) -> None:
@@ -223,11 +243,12 @@ def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[s
     model = trial.config.model
     g_maps = model.generator.feature_maps or model.feature_maps
     d_maps = model.discriminator.feature_maps or model.feature_maps
+    parts, size, channels = composition(model, images), images.image_size, images.channels
     return Planned(
         trial,
         images,
-        generator_layers(model.latent_dim, g_maps, images.image_size, images.channels),
-        discriminator_layers(d_maps, images.image_size, images.channels),
+        generator_layout(model.latent_dim, g_maps, size, channels, parts),
+        discriminator_layout(d_maps, size, channels, parts),
         outcome.read(folder.trial(trial.id)),
         rules,
     )
@@ -260,7 +281,7 @@ def _write_documents(plan: Plan, trials: Iterable[Planned]) -> None:
     for planned in trials:
         folder = plan.folder.trial(planned.trial.id)
         folder.stop.unlink(missing_ok=True)
-        write_json(folder.trial, _trial_document(planned, plan.sweep))
+        write_json(folder.trial, trial_document(planned, plan.sweep))
 
 
 def _write_list(plan: Plan, head: dict[str, Any]) -> None:
@@ -269,7 +290,7 @@ def _write_list(plan: Plan, head: dict[str, Any]) -> None:
     write_json(plan.folder.plan, {**head, "objective": objective, "to_come": len(plan.to_come), "trials": ids})
 
 
-def _trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:
+def trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:
     """What trial.json holds."""
     trial = planned.trial
     return {

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,13 @@ import ray
 from ray import tune
 
 from gansweep.errors import UserError
-from gansweep.gan.data import evaluation_samples
 from gansweep.records import lock, outcome
 from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
 from gansweep.schedule.asha import Halving, rungs_of
 from gansweep.schedule.board import Board
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
-from gansweep.schedule.job import Job
+from gansweep.schedule.job import job_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.progress import Progress, View
@@ -127,31 +126,7 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path
 
 
 def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
-    cadence, resources, evaluation = plan.sweep.cadence, plan.sweep.resources, planned.trial.config.evaluation
-    schedule = {
-        "steps": planned.trial.steps,
-        **cadence.model_dump(),
-        "keep": plan.sweep.retention.checkpoints,
-        "evaluations": planned.evaluation_cadence,
-        "stop_on": plan.sweep.stop.rules,
-        "flag": plan.sweep.stop.flags,
-        "objective": plan.ranking.metric,
-        "mode": plan.ranking.mode,
-        "pauses": rungs_of(plan, planned),
-    }
-    images = replace(planned.images, file=str(Path(planned.images.file).absolute()))
-    return asdict(
-        Job(
-            id=planned.trial.id,
-            sweep=str(plan.folder.path.absolute()),
-            settings=planned.settings(),
-            schedule=schedule,
-            images=images,
-            samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
-            threads=resources.cpus,
-            gpu=resources.gpus > 0,
-        )
-    )
+    return asdict(job_of(plan, planned, rungs_of(plan, planned)))
 
 
 @contextmanager

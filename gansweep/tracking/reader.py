@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
-from gansweep.health.history import History, Series
-from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.health.history import History, Series, traits
+from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
 from gansweep.records.layout import Home, read_json
 from gansweep.tracking import artifacts, bulk, journals, store
 from gansweep.tracking.bulk import Points, Wanted
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-METRICS = (*TRAINING, NONFINITE_STEP, *EVALUATION)  # what verdicts are made of
+METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVALUATION)))  # verdicts are made of them
 IMAGES = "images"  # the folder of a run's sample grids
 GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")  # as the publisher names them
 MOST_NAMES = 10  # of sweeps, in a message
@@ -73,7 +73,8 @@ class TrackedRun:
     def history(self) -> History:
         """Of METRICS."""
         recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
-        return History({name: Series(points.steps, points.values) for name, points in recorded.items()}, self.steps)
+        series = {name: Series(points.steps, points.values) for name, points in recorded.items()}
+        return History(series, self.steps, *traits(self.params))
 
 
 @dataclass(frozen=True)

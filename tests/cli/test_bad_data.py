@@ -11,6 +11,8 @@ import pytest
 from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, without_root_rights
 from PIL import Image
 
+from gansweep.gan.glyphs import LETTERS
+from gansweep.gan.sources import CLASSES
 from gansweep.records.layout import Home
 
 
@@ -58,6 +60,50 @@ def test_missing_and_empty_image_folder(call: Call, home: Home, pictures: Path, 
     )
     assert call("run", "s.yaml", "--set", "dataset.classes=[cats]") == (
         f"dataset.classes: {tmp_path}/pictures has no class cats; it has no subfolders with images\n"
+    )
+    assert_nothing_left(home)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "message"),
+    [
+        ("digits", "[8, 10, x]", "digits has no class 10, x; it has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("mnist", "ten", "mnist has no class ten; it has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("cifar10", "[cat, cow]", f"cifar10 has no class cow; it has {', '.join(CLASSES['cifar10'].split())}"),
+        ("glyphs", "[u, ü]", f"glyphs has no class ü; it has {', '.join(LETTERS)}"),
+    ],
+)
+def test_classes_that_the_set_lacks(call: Call, home: Home, name: str, classes: str, message: str) -> None:
+    asked = ("--set", f"dataset.name={name}", "--set", f"dataset.classes={classes}")
+    assert call("run", "s.yaml", *asked) == f"dataset.classes: {message}\n"
+    assert call("plan", "s.yaml", "--no-timing", *asked) == f"dataset.classes: {message}\n"
+    assert_nothing_left(home)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("{name: glyphs, classes: []}", "2:34: dataset.classes: is empty"),
+        ("{name: glyphs, classes: 1.5}", "2:34: dataset.classes[0]: must be text, got 1.5"),
+        ("{name: glyphs, classes: [u, true]}", "2:38: dataset.classes[1]: must be text, got true"),
+        ("{name: glyphs, per_class: 0}", "2:36: dataset.per_class: must be at least 1, got 0"),
+        ("{name: glyphs, per_class: 10001}", "2:36: dataset.per_class: must be at most 10000, got 10001"),
+        ("{name: mnist, per_class: 9}", "2:10: dataset: dataset.per_class goes with name: glyphs, not mnist"),
+        ("{name: glyphs, path: x}", "2:10: dataset: dataset.path goes with name: image_folder, not glyphs"),
+    ],
+)
+def test_what_a_file_may_not_say_of_its_data(call: Call, home: Home, dataset: str, message: str) -> None:
+    Path("s.yaml").write_text(GOOD.replace("{image_size: 16}", dataset))
+    assert call("run", "s.yaml") == f"s.yaml:{message}\n"
+    assert_nothing_left(home)
+
+
+def test_too_few_letters_for_a_batch(call: Call, home: Home) -> None:
+    asked = ("dataset.name=glyphs", "dataset.classes=u", "dataset.per_class=15")
+    error = call("run", "s.yaml", *(part for key in asked for part in ("--set", key)))
+    assert error == (
+        f"drawing glyphs to {home.cache / 'glyphs-1'}\n"
+        "training.batch_size: 16, but only 15 images train; lower it or give more images\n"
     )
     assert_nothing_left(home)
 

@@ -39,6 +39,20 @@ def planned(call: Call, home: Home) -> list[str]:
          "5:30: search.over: training.beta1 has no values: an empty grid has no trials"),
         (GOOD + "search: {method: grid, over: {training.lerning_rate: [1e-4]}}",
          "5:31: search.over.training.lerning_rate: no such key; did you mean training.learning_rate?"),
+        (GOOD + "search: {method: cases, cases: []}", "5:32: search.cases: is empty"),
+        (GOOD + "search: {method: cases, cases: [{}, {training.bata1: 0.9}]}",
+         "5:38: search.cases[1].training.bata1: no such key; did you mean training.beta1?"),
+        (GOOD + "search: {method: cases, cases: [{}, {training.beta1: 0.5}]}",
+         "5:37: search.cases[1]: repeats search.cases[0]"),
+        (GOOD.replace("steps: 10", "steps: 10, loss: wasserstein_gp"),
+         "3:8: model.discriminator.norm: the gradient penalty is taken for each image by itself, and batch norm mixes"
+         " them; set model.discriminator.norm: layer, or none"),
+        (GOOD.replace("4}", "4, discriminator: {growth: {at: 10}}}"),
+         "3:70: model.discriminator.growth.at: the run ends at step 10; grow before it"),
+        (GOOD.replace("steps: 10", "steps: 10, loss: wasserstein_clip")
+         + "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
+         "5:44: search.objective.metric: a critic's outputs are no probabilities: no run records d_fresh with"
+         " training.loss wasserstein_clip; choose d_auc or cfd_ratio"),
         (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: must be 16, 28, 32 or 64, got 48"),
         (GOOD.replace("name: s", "name: ../s"),
          "1:7: name: '../s' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"

@@ -126,6 +126,22 @@ def test_json(judged: Bench) -> None:
         assert trial["verdicts"][0]["kind"] == kind
 
 
+def test_critics_are_judged_as_such(bench: Bench) -> None:
+    still = sound(STEPS, d_auc=1.0, d_fresh=0.0, cfd_ratio=200.0)
+    for loss in ("hinge", "wasserstein_gp"):
+        varied = {"training.loss": loss}
+        config = {"seed": 0, "training": {"loss": loss}}
+        bench.trial(f"{loss[:5]}-0", still, Outcome("completed", STEPS), varied=varied, config=config)
+    bench.publish()
+    document = json.loads(diagnose(bench, "--json").stdout)
+    found = {trial["id"]: {verdict["kind"] for verdict in trial["verdicts"]} for trial in document["trials"]}
+    told = {"discriminator_dominance", "critic_stalled"}
+    assert {name: kinds & told for name, kinds in found.items()} == {
+        "hinge-0": {"discriminator_dominance"}, "wasse-0": {"critic_stalled"},
+    }  # fmt: skip
+    assert "the critic separates fresh fakes with AUC 1.000" in " ".join(diagnose(bench, width=250).stdout.split())
+
+
 def test_a_sweep_that_runs(bench: Bench) -> None:
     trial = bench.trial("a", sound(STEPS)[:12])
     with lock.acquire(trial.lock):

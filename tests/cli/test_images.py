@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bad_calls import Call, in_subprocess, without_root_rights
+from bad_calls import GOOD, Call, in_subprocess, without_root_rights
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
@@ -25,7 +25,7 @@ from service import Service
 from gansweep.cli.main import cli
 from gansweep.gan import checkpoint
 from gansweep.gan.restore import generator_of
-from gansweep.gan.sampling import GAP, grid_png
+from gansweep.gan.sampling import GAP, draw, grid_png
 from gansweep.gan.sampling import sample as images_of
 from gansweep.records import journal
 from gansweep.records.layout import Home, TrialFolder, read_json, write_json
@@ -81,7 +81,9 @@ def aim(trial: TrialFolder, **objective: str) -> None:
 def test_a_checkpoint_makes_the_recorded_samples_again(trial: TrialFolder) -> None:
     file = trial.checkpoint(STEPS)
     tensors, meta = checkpoint.load(file)
-    assert (meta["architecture"], meta["settings"]["latent_dim"], meta["settings"]["generator_maps"]) == ("dcgan", 8, 4)
+    settings = meta["settings"]
+    described = (settings["networks"]["architecture"], settings["latent_dim"], settings["generator_maps"])
+    assert described == ("dcgan", 8, 4)
     again = grid_png(images_of(generator_of(file).generator, tensors["fixed_noise"]))
     assert again == trial.sample(STEPS).read_bytes()
 
@@ -144,6 +146,20 @@ def test_a_checkpoint_file_is_all_that_is_needed(trial: TrialFolder, tmp_path: P
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("name", ["absolute", "relative", "dotted.name"])
+def test_a_folder_may_be_named_instead_of_a_trial(trial: TrialFolder, tmp_path: Path, name: str) -> None:
+    """A run's own folder is like a trial's. Its home is not asked."""
+    folder = trial.path
+    if name != "absolute":
+        folder = Path(shutil.move(trial.path, name))
+    run("sample", folder, "--step", STEPS, "-o", "folder.png", "--home", tmp_path / "none")
+    run("sample", TrialFolder(folder).checkpoint(STEPS), "-o", "file.png")
+    assert Path("folder.png").read_bytes() == Path("file.png").read_bytes()
+    said = run("animate", folder, "-o", "run.gif", "--home", tmp_path / "none").stderr
+    assert said == f"run.gif: 4 frames, steps 0 to {STEPS}\n"
+    assert f"({folder}, best by cfd_ratio of " in run("sample", folder, "-o", "best.png").stderr
+
+
 class Canary:
     """Writes a file when it is unpickled."""
 
@@ -162,7 +178,7 @@ def test_files_that_are_no_checkpoints_are_refused(trial: TrialFolder, tmp_path:
     checkpoint.save(Path("classifier.safetensors"), {"mean": torch.zeros(2)}, {"accuracy": 0.9})
     Path("folder.safetensors").mkdir()
     for name, says in {
-        "pickle.pt": "no checkpoint of gansweep; name a .safetensors file, or a trial",
+        "pickle.pt": "no checkpoint of gansweep; name a .safetensors file",
         "disguised.safetensors": "damaged (",
         "cut.safetensors": "damaged (",
         "empty.safetensors": "damaged (",
@@ -302,6 +318,81 @@ def test_what_cannot_be_animated_is_refused(trial: TrialFolder, call: Call, tmp_
     assert not Path("run.gif").exists()
 
 
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a generator that can be asked for the ten digits."""
+    root = tmp_path_factory.mktemp("conditional")
+    (root / "s.yaml").write_text(f"{GOOD}evaluation: {{per_run: 0}}\n")
+    given = ("--set", "model.conditioning=concat", "--set", "training.learning_rate=0.01", "--home", root / "home")
+    folder = run("train", root / "s.yaml", *given).stdout.strip()
+    return TrialFolder(Path(folder)).checkpoint(10)
+
+
+def test_a_conditional_generator_gives_a_row_a_class(conditional: Path, tmp_path: Path) -> None:
+    said = run("sample", conditional, "--count", 25, "-o", tmp_path / "all.png").stderr
+    assert ": 30 images after 10 steps (" in said
+    rows = np.asarray(cells(tmp_path / "all.png")).reshape(10, 3, SIDE, SIDE)
+    found = generator_of(conditional)
+    for digit in range(10):
+        expected = draw(found.generator, 8, 3, 0, torch.full((3,), digit))
+        np.testing.assert_array_equal(rows[digit], expected[:, 0])
+    assert (rows[:1] != rows[1:]).any(axis=(1, 2, 3)).all()
+    run("sample", conditional, "--count", 6, "--class", "7", "--class", "2", "-o", tmp_path / "two.png")
+    np.testing.assert_array_equal(np.asarray(cells(tmp_path / "two.png")).reshape(2, 3, SIDE, SIDE), rows[[7, 2]])
+    run("sample", conditional, "--count", 4, "--class", "7", "-o", tmp_path / "one.png")
+    assert np.asarray(Image.open(tmp_path / "one.png")).shape == (2 * SIDE + GAP, 2 * SIDE + GAP)
+    np.testing.assert_array_equal(cells(tmp_path / "one.png")[:3], rows[7])
+
+
+@pytest.mark.parametrize("command", ["sample", "animate"])
+def test_classes_that_a_generator_does_not_know_are_refused(
+    conditional: Path, trial: TrialFolder, call: Call, command: str
+) -> None:
+    output = {"sample": "x.png", "animate": "x.gif"}[command]
+    err = call(command, conditional, "--class", "3", "--class", "ten", "-o", output)
+    known = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert err == f"--class ten: unknown to the generator in {conditional}; it has {known}\n"
+    plain = trial.checkpoint(STEPS)
+    err = call(command, plain, "--class", "3", "-o", output)
+    assert err == f"--class: the generator in {plain} is not conditional; it knows no classes\n"
+    assert not Path(output).exists()
+
+
+@pytest.mark.parametrize("ending", ["webp", "gif"])
+def test_a_checkpoint_file_alone_gives_a_walk_that_begins_at_its_samples(
+    trial: TrialFolder, tmp_path: Path, ending: str
+) -> None:
+    file = shutil.move(trial.checkpoint(STEPS), tmp_path / "alone.safetensors")
+    shutil.rmtree(tmp_path / "home")
+    walk = ("--seconds", 3, "--fps", 5, "--count", 10, "--seed", 4, "--scale", 2)
+    said = run("animate", file, "-o", f"walk.{ending}", *walk).stderr
+    assert said == f"walk.{ending}: 15 frames, a walk through latent space after {STEPS} steps\n"
+    frames, durations, loops = frames_of(f"walk.{ending}")
+    assert (len(frames), loops) == (15, 0)
+    run("sample", file, "--count", 10, "--seed", 4, "-o", "start.png")
+    assert_shows(frames[0], Path("start.png"), 2)
+    changes = [np.abs(a.astype(float) - b).mean() for a, b in pairwise([*frames, frames[0]])]
+    assert min(changes) > 0
+    assert max(changes) < 4 * np.median(changes)  # the end goes over into the beginning
+    if ending == "gif":
+        assert durations == [200] * 15
+
+
+def test_a_walk_has_defaults_and_a_row_a_class(conditional: Path, tmp_path: Path) -> None:
+    said = run("animate", conditional, "-o", tmp_path / "walk.webp", "--seconds", 1).stderr
+    assert ": 12 frames, " in said
+    run("sample", conditional, "--count", 36, "-o", tmp_path / "start.png")
+    frames, _, _ = frames_of(str(tmp_path / "walk.webp"))
+    assert_shows(frames[0], tmp_path / "start.png", 3)
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--count", "--seed", "--class"])
+def test_options_of_a_walk_are_refused_where_grids_are_shown(trial: TrialFolder, call: Call, option: str) -> None:
+    for subject in (trial.id, trial.path):
+        err = call("animate", subject, "-o", "x.gif", option, 3, code=2)
+        assert f"{option} is for walks, of a CHECKPOINT file, and {subject} is none" in err
+
+
 @pytest.mark.parametrize(
     "options", [("--count", 0), ("--count", 10_001), ("--count", "x"), ("--seed", -1), ("--step", -1)], ids=str
 )
@@ -310,7 +401,11 @@ def test_numbers_out_of_range_are_wrong_usage(call: Call, options: tuple[object,
     assert f"Invalid value for '{options[0]}'" in err
 
 
-@pytest.mark.parametrize("options", [("--fps", 0), ("--fps", "nan"), ("--scale", 0), ("--scale", 9)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [("--fps", 0), ("--fps", "nan"), ("--scale", 0), ("--scale", 9), ("--seconds", 0), ("--count", 0)],
+    ids=str,
+)
 def test_so_are_speeds_and_scales(call: Call, options: tuple[object, ...]) -> None:
     assert f"Invalid value for '{options[0]}'" in call("animate", "x", "-o", "x.gif", *options, code=2)
 

@@ -1,60 +1,222 @@
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from gansweep.gan.architecture import discriminator_layers, generator_layers
-from gansweep.gan.networks import Discriminator, Generator
-from gansweep.gan.training import parameter_count
+from gansweep.gan.networks.block import Block, Layout
+from gansweep.gan.networks.network import Network
+from gansweep.gan.networks.registry import (
+    ARCHITECTURES,
+    DEEPEST,
+    Composition,
+    discriminator_layout,
+    generator_layout,
+    has_batch_norm,
+)
 
 SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64])
 CHANNELS = pytest.mark.parametrize("channels", [1, 3])
+ABC = ("a", "b", "c")
+COMPOSITIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "deep": {"generator_depth": 2, "discriminator_depth": 3},
+    "separable": {"generator_separable": True, "discriminator_separable": True},
+    "layer norm": {"norm": "layer"},
+    "batch norm": {"norm": "batch"},
+    "no norm": {"norm": "none"},
+    "concat": {"conditioning": "concat", "classes": ABC},
+    "two streams": {"conditioning": "two_stream", "classes": ABC},
+    "spectral norm": {"spectral_norm": True},
+    "growing": {"growth_at": 5},
+    "a new head alone": {"growth_at": 5, "growth_adds": "head"},
+    "everything": {
+        "conditioning": "two_stream", "classes": ABC, "generator_depth": 2, "discriminator_depth": 2,
+        "generator_separable": True, "discriminator_separable": True, "norm": "layer", "spectral_norm": True,
+        "growth_at": 5,
+    },
+}  # fmt: skip
+EVERYWHERE = pytest.mark.parametrize(
+    ("architecture", "size", "changes"),
+    [
+        pytest.param(name, size, changes, id=f"{name}-{size}-{what}")
+        for name, module in ARCHITECTURES.items()
+        for size in module.SIZES
+        for what, changes in COMPOSITIONS.items()
+    ],
+)
 
 
-@SIZES
+def layouts(composition: Composition, size: int, channels: int = 1, maps: int = 4) -> list[Layout]:
+    """G's, D's before it grows, and D's."""
+    return [
+        generator_layout(7, maps, size, channels, composition),
+        discriminator_layout(maps, size, channels, composition, grown=False),
+        discriminator_layout(maps, size, channels, composition),
+    ]
+
+
+def numbers(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def statistics(network: nn.Module) -> int:
+    """Running means and variances."""
+    return sum(b.numel() for name, b in network.named_buffers() if ".running_" in name)
+
+
+@EVERYWHERE
 @CHANNELS
-@pytest.mark.parametrize("maps", [1, 4])
-def test_counts_equal_the_built_networks(size: int, channels: int, maps: int) -> None:
-    for layers, network in (
-        (generator_layers(7, maps, size, channels), Generator(7, maps, size, channels)),
-        (discriminator_layers(maps, size, channels), Discriminator(maps, size, channels)),
-    ):
-        assert sum(x.parameters for x in layers) == parameter_count(network)
-        floats = [b for b in network.buffers() if b.is_floating_point()]
-        assert sum(x.buffers for x in layers) == sum(b.numel() for b in floats)
+def test_counts_equal_the_built_networks_and_shapes_are_right(
+    architecture: str, size: int, changes: dict[str, Any], channels: int
+) -> None:
+    composition = Composition(architecture, **changes)
+    labels = torch.tensor([2, 0]) if composition.classes else None
+    images = torch.zeros(2, channels, size, size)
+    for i, layout in enumerate(layouts(composition, size, channels)):
+        network = Network(layout, spectral_norm=composition.spectral_norm and i > 0)
+        assert layout.parameters == numbers(network)
+        assert layout.buffers == statistics(network)
+        made = network(images if i else torch.zeros(2, 7), labels)
+        assert made.shape == ((2,) if i else images.shape)
+
+
+@EVERYWHERE
+def test_blocks_fit_each_other(architecture: str, size: int, changes: dict[str, Any]) -> None:
+    for layout in layouts(Composition(architecture, **changes), size):
+        joined = sum(block.outputs for block in layout.streams)
+        for block, after in itertools.pairwise([replace(layout.streams[0], outputs=joined), *layout.rest]):
+            assert (block.outputs, block.output_side) == (after.inputs, after.side)
 
 
 def test_the_tutorials_networks_have_the_tutorials_size() -> None:
     """https://docs.pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html: 64 px, 64 maps, RGB."""
-    assert parameter_count(Generator(100, 64, 64, 3)) == 3_576_704
-    assert parameter_count(Discriminator(64, 64, 3)) == 2_765_568
+    assert generator_layout(100, 64, 64, 3).parameters == 3_576_704
+    assert discriminator_layout(64, 64, 3).parameters == 2_765_568
 
 
-@SIZES
-@CHANNELS
-def test_multiply_adds_use_every_weight_once_a_position(size: int, channels: int) -> None:
-    for transposed, layers in (
-        (True, generator_layers(5, 4, size, channels)),
-        (False, discriminator_layers(4, size, channels)),
-    ):
-        for i, layer in enumerate(layers):
-            dense = i == (0 if transposed else len(layers) - 1)
-            stride, padding = (1, 0) if dense else (2, 1)
-            kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
-            side = (1 if dense else layer.side // 2) if transposed else layer.side
-            plain = kind(layer.inputs, layer.outputs, layer.kernel, stride, padding, bias=False)
-            positions = min(side, plain(torch.zeros(1, layer.inputs, side, side)).shape[-1]) ** 2
-            assert layer.multiply_adds == plain.weight.numel() * positions
+def test_the_studies_networks_have_the_studies_size() -> None:
+    c, b, separable = (
+        Composition("dcgan_mnist28"),
+        Composition("projected"),
+        Composition("projected", generator_separable=True, discriminator_separable=True),
+    )
+    assert generator_layout(100, 32, 28, 1, c).parameters == 1_098_816
+    assert discriminator_layout(32, 28, 1, c).parameters == 693_249
+    assert generator_layout(100, 16, 28, 1, b).parameters == 364_209
+    assert discriminator_layout(16, 28, 1, b).parameters == 10_017
+    assert generator_layout(100, 16, 28, 1, separable).parameters == 326_577
+    assert discriminator_layout(48, 28, 1, separable).parameters == 10_145
+
+
+def test_study_cs_sides_are_as_published() -> None:
+    c = Composition("dcgan_mnist28")
+    assert [b.output_side for b in generator_layout(100, 32, 28, 1, c).blocks] == [2, 4, 8, 16, 28]
+    assert [b.output_side for b in discriminator_layout(32, 28, 1, c).blocks] == [16, 8, 4, 2, 1]
+    assert [b.outputs for b in generator_layout(100, 32, 28, 1, c).blocks] == [256, 128, 64, 32, 1]
+    assert [b.outputs for b in discriminator_layout(32, 28, 1, c).blocks] == [32, 64, 128, 256, 1]
+
+
+PLACES = ("dcgan", "projected", "dcgan_mnist28")
+
+
+@pytest.mark.parametrize("architecture", PLACES)
+@pytest.mark.parametrize("separable", [False, True])
+def test_multiply_adds_are_those_that_plain_layers_take(architecture: str, separable: bool) -> None:
+    """torch counts an addition and a multiplication each; weights that meet nothing but padding count as well."""
+    composition = Composition(architecture, generator_separable=separable, discriminator_separable=separable)
+    for layout in layouts(composition, 28)[::2]:
+        for block in layout.blocks:
+            x = torch.zeros(1, block.inputs, block.side, block.side)
+            with FlopCounterMode(display=False) as counter:
+                for layer in plain_layers(block):
+                    x = layer(x)
+            counted = counter.get_total_flops() // 2
+            assert x.shape == (1, block.outputs, block.output_side, block.output_side)
+            assert block.multiply_adds == counted
+
+
+def plain_layers(block: Block) -> list[nn.Module]:
+    """Convolutions of a block, one after another."""
+    k, s, p = block.kernel, block.stride, block.padding
+    kind = nn.ConvTranspose2d if block.transposed else nn.Conv2d
+    if not block.separable:
+        return [kind(block.inputs, block.outputs, k, s, p, bias=False)]
+    pointwise = nn.Conv2d(block.inputs, block.outputs, 1, bias=False)
+    channels = block.outputs if block.transposed else block.inputs
+    depthwise = kind(channels, channels, k, s, p, groups=channels, bias=False)
+    return [pointwise, depthwise] if block.transposed else [depthwise, pointwise]
 
 
 @SIZES
 def test_both_networks_mirror_each_other(size: int) -> None:
-    g, d = generator_layers(5, 4, size, 3), discriminator_layers(4, size, 3)
-    assert [(x.inputs, x.outputs, x.side) for x in g[1:]] == [(x.outputs, x.inputs, x.side) for x in d[-2::-1]]
+    g, d = generator_layout(5, 4, size, 3).blocks, discriminator_layout(4, size, 3).blocks
+    assert [(b.inputs, b.outputs, b.output_side) for b in g[1:]] == [(b.outputs, b.inputs, b.side) for b in d[-2::-1]]
 
 
-def test_other_sizes_are_refused() -> None:
+@SIZES
+def test_a_d_that_will_grow_lacks_its_last_block_and_nothing_else(size: int) -> None:
+    for depth in (1, 2, 3):
+        composition = Composition(discriminator_depth=depth, growth_at=5)
+        small = discriminator_layout(4, size, 1, composition, grown=False).blocks
+        grown = discriminator_layout(4, size, 1, composition).blocks
+        assert small[:-1] == grown[: len(small) - 1]
+        assert len(grown) - len(small) == depth
+        assert (small[-1].inputs, small[-1].side) == (small[-2].outputs, small[-2].output_side)
+        assert (small[-1].outputs, small[-1].output_side) == (1, 1)
+
+
+def test_one_whose_head_alone_is_made_anew_is_whole_from_the_start() -> None:
+    composition = Composition(growth_at=5, growth_adds="head")
+    assert discriminator_layout(4, 32, 1, composition, grown=False) == discriminator_layout(4, 32, 1)
+
+
+def test_depth_adds_layers_at_each_resolution() -> None:
+    for depth in range(1, DEEPEST + 1):
+        composition = Composition(generator_depth=depth, discriminator_depth=depth)
+        g, d = generator_layout(5, 4, 32, 1, composition), discriminator_layout(4, 32, 1, composition)
+        assert [b.output_side for b in g.blocks] == [s for s in (4, 8, 16) for _ in range(depth)] + [32]
+        assert [b.output_side for b in d.blocks] == [s for s in (16, 8, 4) for _ in range(depth)] + [1]
+    extra = d.blocks[1]
+    assert (extra.kernel, extra.stride, extra.padding, extra.norm, extra.transposed) == (3, 1, 1, "batch", False)
+
+
+@pytest.mark.parametrize("depth", [-1, 0, DEEPEST + 1, 10**12])
+def test_depths_that_nobody_means_are_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match=str(depth)):
+        generator_layout(5, 4, 32, 1, Composition(generator_depth=depth))
+
+
+@pytest.mark.parametrize("architecture", PLACES)
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_a_norm_is_that_of_ds_inner_blocks_alone(architecture: str, norm: Any) -> None:
+    composition = Composition(architecture, norm=norm)
+    d = discriminator_layout(4, 28, 1, composition)
+    assert [b.norm for b in d.blocks] == ["none", *[norm] * (len(d.blocks) - 2), "none"]
+    assert has_batch_norm(d) == (norm == "batch")
+    assert generator_layout(5, 4, 28, 1, composition) == generator_layout(5, 4, 28, 1, Composition(architecture))
+
+
+def test_width_and_depth_of_both_networks_are_independent() -> None:
+    deep_g, deep_d = Composition(generator_depth=2), Composition(discriminator_depth=2)
+    assert generator_layout(5, 4, 32, 1, deep_d) == generator_layout(5, 4, 32, 1)
+    assert discriminator_layout(4, 32, 1, deep_g) == discriminator_layout(4, 32, 1)
+
+
+@pytest.mark.parametrize(("architecture", "size"), [("dcgan", 48), ("dcgan_mnist28", 32), ("projected", 20)])
+def test_other_sizes_are_refused(architecture: str, size: int) -> None:
     with pytest.raises(KeyError):
-        generator_layers(5, 4, 48, 1)
+        generator_layout(5, 4, size, 1, Composition(architecture))
     with pytest.raises(KeyError):
-        discriminator_layers(4, 48, 1)
+        discriminator_layout(4, size, 1, Composition(architecture))
+
+
+@pytest.mark.parametrize("changes", [{"architecture": "resnet"}, {"conditioning": "whatever"}])
+def test_unknown_parts_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(KeyError):
+        generator_layout(5, 4, 32, 1, Composition(**changes))

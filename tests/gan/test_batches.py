@@ -30,7 +30,7 @@ def numbers(batch: Tensor) -> list[int]:
 
 
 def epoch(of: Batches) -> list[int]:
-    return [i for _ in range(of.per_epoch) for i in numbers(of.next())]
+    return [i for _ in range(of.per_epoch) for i in numbers(of.next()[0])]
 
 
 @given(st.integers(2, 60), st.integers(1, 9), st.integers(0, 5))
@@ -59,12 +59,12 @@ def test_a_position_restores_the_order(position: int) -> None:
         passed.next()
     restored.position = position
     for _ in range(7):
-        assert torch.equal(passed.next(), restored.next())
+        assert torch.equal(passed.next()[0], restored.next()[0])
 
 
 def test_pixels_become_floats_between_minus_one_and_one() -> None:
     pixels = np.array([0, 255, 51], np.uint8).reshape(3, 1, 1, 1)
-    batch = Batches(pixels, 3, 0, CPU, Augmentation()).next()
+    batch = Batches(pixels, 3, 0, CPU, Augmentation()).next()[0]
     assert (batch.dtype, batch.shape) == (torch.float32, (3, 1, 1, 1))
     assert sorted(batch.flatten().tolist()) == pytest.approx([-1.0, -0.6, 1.0])
 
@@ -75,6 +75,7 @@ def test_the_held_out_images_are_never_trained_on_and_the_same_for_every_seed() 
         ours = batches(size=7, seed=seed, validation=0.3)
         validation = ours.validation()
         assert validation is not None
+        validation = validation[0]
         held_out.add(tuple(numbers(validation)))
         assert sorted({*epoch(ours), *epoch(ours), *numbers(validation)}) == list(range(20))
         assert not {*epoch(ours)} & {*numbers(validation)}
@@ -85,8 +86,10 @@ def test_validation_images_are_neither_augmented_nor_moved_on() -> None:
     ours = batches(size=4, validation=0.3, augmentation=Augmentation(flip=True, scale=0.5))
     state, first = ours.augmentation_rng.get_state(), ours.validation()
     assert first is not None
-    assert first.shape == (4, 1, 2, 2)
-    assert torch.equal(first, ours.validation())  # type: ignore[arg-type]
+    assert first[0].shape == (4, 1, 2, 2)
+    again = ours.validation()
+    assert again is not None
+    assert torch.equal(first[0], again[0])
     assert torch.equal(ours.augmentation_rng.get_state(), state)
     assert ours.position == 0
 
@@ -191,5 +194,5 @@ def test_scale_enlarges_and_shrinks_by_at_most_its_share() -> None:
 def test_batches_are_augmented_from_their_own_stream(make_pixels: Callable[..., Pixels]) -> None:
     plain = Batches(make_pixels(), 8, 0, CPU, Augmentation())
     turned = Batches(make_pixels(), 8, 0, CPU, SETTINGS["all"])
-    expected = SETTINGS["all"](plain.next(), generator(0, "augmentation"))
-    assert torch.equal(turned.next(), expected)
+    expected = SETTINGS["all"](plain.next()[0], generator(0, "augmentation"))
+    assert torch.equal(turned.next()[0], expected)

@@ -10,6 +10,9 @@ from PIL import Image
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, prepare, split_sizes
 from gansweep.gan.sources import Source
+from gansweep.plan.schema import Dataset
+
+MNIST = Path(__file__).parents[3] / "shared" / "data"
 
 
 def picture(mode: str = "RGB", colour: object = (200, 100, 50), size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -20,6 +23,19 @@ def refusal(prepared: Callable[..., ImageSet], **changes: object) -> str:
     with pytest.raises(UserError) as caught:
         prepared(**changes)
     return str(caught.value)
+
+
+def write_idx_files(root: Path) -> tuple[Path, np.ndarray, np.ndarray]:
+    """30 images of noise in ROOT/raw, in MNIST's format: the folder, pixels (30, 1, 28, 28), labels (30,)."""
+    rng = np.random.default_rng(0)
+    raw, labels = rng.integers(0, 256, (30, 1, 28, 28), np.uint8), rng.integers(0, 10, 30, np.uint8)
+    folder = root / "raw"
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):  # torchvision asks for all four files
+        shape = np.array([2051, 30, 28, 28], ">i4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(shape + raw.tobytes())
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(np.array([2049, 30], ">i4").tobytes() + labels.tobytes())
+    return folder, raw, labels
 
 
 def test_digits_are_the_whole_embedded_set(digits: ImageSet) -> None:
@@ -41,14 +57,7 @@ def test_digits_equal_those_of_scikit_learn(tmp_path: Path) -> None:
 
 
 def test_mnist_equals_its_own_files(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    raw, labels = rng.integers(0, 256, (30, 1, 28, 28), np.uint8), rng.integers(0, 10, 30, np.uint8)
-    folder = tmp_path / "data" / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for part in ("train", "t10k"):  # torchvision asks for all four files
-        shape = np.array([2051, 30, 28, 28], ">i4").tobytes()
-        (folder / f"{part}-images-idx3-ubyte").write_bytes(shape + raw.tobytes())
-        (folder / f"{part}-labels-idx1-ubyte").write_bytes(np.array([2049, 30], ">i4").tobytes() + labels.tobytes())
+    folder, raw, labels = write_idx_files(tmp_path / "data" / "MNIST")
     found = prepare(Source("mnist", 28, data_dir=str(tmp_path / "data")), tmp_path)
     np.testing.assert_array_equal(found.load(), raw)
     np.testing.assert_array_equal(found.labels(), labels)
@@ -144,6 +153,82 @@ def test_missing_classes_are_named(root: Path, prepared: Callable[..., ImageSet]
     assert refusal(prepared, classes=("a",)) == (
         f"dataset.classes: {root} has no class a; it has no subfolders with images"
     )
+
+
+def test_some_digits_are_what_all_of_them_have_in_that_class(digits: ImageSet, tmp_path: Path) -> None:
+    some = prepare(Source("digits", 32, classes=("8", "3")), tmp_path)
+    wanted = np.isin(digits.labels(), [3, 8])
+    assert some.classes == ("3", "8")
+    np.testing.assert_array_equal(some.load(), digits.load()[wanted])
+    np.testing.assert_array_equal(some.labels(), digits.labels()[wanted] == 8)
+
+
+def test_classes_come_in_the_order_of_the_set(digits: ImageSet, tmp_path: Path) -> None:
+    def fingerprint(*classes: str) -> str:
+        return prepare(Source("digits", 32, classes=classes), tmp_path).fingerprint
+
+    assert fingerprint("3", "8") == fingerprint("8", "3", "8")
+    assert fingerprint("3", "8") != fingerprint("3", "7")
+    assert fingerprint(*"9876543210") == digits.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "some", "labels"),
+    [("mnist", "MNIST", ("7", "2"), [2, 7]), ("fashion_mnist", "FashionMNIST", ("bag", "dress"), [3, 8])],
+)
+def test_downloaded_sets_have_classes_to_choose(
+    tmp_path: Path, name: str, folder: str, some: tuple[str, ...], labels: list[int]
+) -> None:
+    _, raw, truth = write_idx_files(tmp_path / "data" / folder)
+    found = prepare(Source(name, 28, classes=some, data_dir=str(tmp_path / "data")), tmp_path)
+    assert found.classes == tuple(sorted(some, reverse=name == "fashion_mnist"))
+    np.testing.assert_array_equal(found.load(), raw[np.isin(truth, labels)])
+    np.testing.assert_array_equal(found.labels(), truth[np.isin(truth, labels)] == labels[1])
+
+
+def test_cifar10_has_classes_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [(picture(colour=(shade, 0, 0), size=(32, 32)), shade % 10) for shade in range(20)]
+    monkeypatch.setattr("gansweep.gan.sources._download", lambda *_: pictures)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    found = prepare(Source("cifar10", 32, classes=("truck", "cat"), data_dir=str(tmp_path)), tmp_path)
+    assert found.classes == ("cat", "truck")
+    assert found.load()[:, 0, 0, 0].tolist() == [3, 9, 13, 19]
+    assert found.labels().tolist() == [0, 1, 0, 1]
+
+
+def test_the_real_mnist_has_its_ones(tmp_path: Path) -> None:
+    if not MNIST.is_dir():
+        pytest.skip("needs MNIST")
+    found = prepare(Source("mnist", 28, classes=("1",), data_dir=str(MNIST)), tmp_path)
+    assert (found.images, found.classes) == (6742, ("1",))  # LeCun's count
+    stroke, everything = found.load()[:, 0, 8:20, 12:16].mean(), found.load().mean()
+    assert stroke > 3 * everything  # upright in the middle
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("digits", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("mnist", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        ("fashion_mnist", "t-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, boot"),
+        ("cifar10", "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"),
+    ],
+)
+def test_classes_that_a_set_lacks_are_refused_before_it_is_downloaded(tmp_path: Path, name: str, has: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare(Source(name, 32, classes=("cow", "10")), tmp_path)
+    assert str(caught.value) == f"dataset.classes: {name} has no class cow, 10; it has {has}"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "means"),
+    [([3, 8], ["3", "8"]), (["3", 8], ["3", "8"]), (8, ["8"]), ("u", ["u"]), (["u", "W"], ["u", "W"]), (None, None)],
+)
+def test_classes_are_given_as_numbers_or_text_one_or_many(given: object, means: list[str] | None) -> None:
+    dataset = Dataset.model_validate({"classes": given})
+    assert dataset.classes == means
+    assert Dataset.model_validate(dataset.model_dump()) == dataset  # as a trial's document does
 
 
 def test_a_missing_and_an_empty_folder_say_so(root: Path, prepared: Callable[..., ImageSet]) -> None:

@@ -32,6 +32,18 @@ def test_a_second_prepare_decodes_nothing(
     assert prepared() == first
 
 
+def test_caches_of_older_versions_are_found(tmp_path: Path) -> None:
+    """Those made before a source had `per_class`."""
+    prepare(Source("digits", 16), tmp_path)
+    assert [f.name for f in tmp_path.glob("*.json")] == ["digits-75dfb9d549261e4a.json"]
+
+
+def test_a_number_of_images_a_class_has_a_cache_of_its_own(tmp_path: Path) -> None:
+    sets = [prepare(Source("glyphs", 16, classes=("u",), per_class=n), tmp_path) for n in (2, 3, 2)]
+    assert [s.images for s in sets] == [2, 3, 2]
+    assert sets[0].fingerprint == sets[2].fingerprint != sets[1].fingerprint
+
+
 def test_a_changed_file_is_decoded_anew(root: Path, prepared: Callable[..., ImageSet]) -> None:
     picture().save(root / "a.png")
     first = prepared()

@@ -14,6 +14,8 @@ from gansweep.errors import UserError
 from gansweep.gan.batches import Augmentation, generator
 from gansweep.gan.data import ImageSet, Pixels, evaluation_samples
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.losses import LossSettings
+from gansweep.gan.networks.registry import Composition
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.gan.sampling import sample
 from gansweep.gan.training import Settings, Trainer, Updates
@@ -21,6 +23,10 @@ from gansweep.health import metrics as m
 
 MakeTrainer = Callable[..., Trainer]
 HELD_OUT = (m.D_GAP, m.R_V)
+ALWAYS = {*m.EVALUATION} - {*m.CONDITIONAL}  # of an ordinary model
+DIGITS = tuple("0123456789")
+REQUESTED = {f"{m.REQUESTED_SHARE}{digit}" for digit in DIGITS}
+CONDITIONAL = {*m.CONDITIONAL, *REQUESTED}  # what a conditional one has beside
 SHARES = tuple(f"{m.CLASS_SHARE}{digit}" for digit in range(10))
 
 
@@ -29,7 +35,9 @@ def trainer_of(digits: ImageSet, make_settings: Callable[..., Settings]) -> Make
     """Tiny networks on digits, trained for so many steps; keywords change settings."""
 
     def make(steps: int = 2, **changes: Any) -> Trainer:
-        trainer = Trainer(make_settings(image_size=32, **changes), digits.load(), torch.device("cpu"))
+        settings = make_settings(image_size=32, **changes)
+        labels = digits.labels() if settings.networks.classes else None
+        trainer = Trainer(settings, digits.load(), torch.device("cpu"), labels)
         for _ in range(steps):
             trainer.train_step()
         return trainer
@@ -58,6 +66,9 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "validation and augmentation": {"validation": 0.3, "augmentation": Augmentation(flip=True, rotate=20)},
+    "conditional": {"networks": Composition(conditioning="concat", classes=DIGITS), "validation": 0.1},
+    "critic": {"loss": LossSettings("wasserstein_gp"), "networks": Composition(norm="layer", spectral_norm=True)},
+    "average": {"ema": 0.9},
 }
 
 
@@ -92,10 +103,11 @@ def test_the_same_step_gives_the_same_numbers(trainer_of: MakeTrainer, small: Ev
 
 def test_gives_every_metric_that_can_be_had(trainer_of: MakeTrainer, evaluator: Evaluator) -> None:
     labelled, split = evaluator(trainer_of(0)), evaluator(trainer_of(0, validation=0.2))
-    assert set(labelled) == {*m.EVALUATION, *SHARES} - {*HELD_OUT}
-    assert set(split) == {*m.EVALUATION, *SHARES}
+    assert set(labelled) == {*ALWAYS, *SHARES} - {*HELD_OUT}
+    assert set(split) == {*ALWAYS, *SHARES}
     assert all(m.is_evaluation(name) for name in split)
-    assert {name: labelled[name] for name in m.QUALITY} == {name: split[name] for name in m.QUALITY}
+    quality = {*m.QUALITY} - {*m.CONDITIONAL}
+    assert {name: labelled[name] for name in quality} == {name: split[name] for name in quality}
     assert all(type(value) is float and math.isfinite(value) for value in split.values())
     assert evaluator.notices == []
 
@@ -108,7 +120,7 @@ def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, refer
         " they are not counted"
     ]
     assert enough.notices == []
-    assert set(few(trainer_of())) == {*m.EVALUATION, *SHARES} - {*HELD_OUT, m.CLASSES_MISSING}
+    assert set(few(trainer_of())) == {*ALWAYS, *SHARES} - {*HELD_OUT, m.CLASSES_MISSING}
     found = few.description()
     assert found.pop("real_shares") == dict(zip("0123456789", reference.histogram.shares.tolist(), strict=True))
     assert found == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
@@ -137,7 +149,7 @@ def test_without_labels_nothing_is_said_of_classes(
 ) -> None:
     reference, _ = reference_of(make_set(make_pixels(500), [0] * 500, ("all",)))
     evaluator = Evaluator(reference, 60, 0)
-    assert set(evaluator(make_trainer())) == {*m.EVALUATION} - {*m.LABELLED, *HELD_OUT}
+    assert set(evaluator(make_trainer())) == {*ALWAYS} - {*m.LABELLED, *HELD_OUT}
     assert evaluator.notices == []
     assert evaluator.description() == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60}
 
@@ -157,7 +169,7 @@ def test_real_images_without_variety_break_nothing(
 ) -> None:
     images = make_set(pixels, [i % classes for i in range(500)], [str(i) for i in range(classes)])
     evaluator = Evaluator(reference_of(images)[0], 60, 0)
-    assert {*m.QUALITY} - {*m.LABELLED} <= set(evaluator(make_trainer()))
+    assert {*m.QUALITY} - {*m.LABELLED, *m.CONDITIONAL} <= set(evaluator(make_trainer()))
 
 
 # Quality.
@@ -203,6 +215,130 @@ def test_samples_are_what_g_makes_of_fresh_noise(trainer_of: MakeTrainer, small:
     z = torch.randn(128, trainer.settings.latent_dim, generator=generator(7, "evaluation 2"))
     found, expected = small(trainer), small.quality(sample(trainer.generator, z)[:40])
     assert {name: found[name] for name in expected} == expected
+
+
+def test_samples_are_of_the_average_and_the_fakes_that_d_sees_are_not(
+    trainer_of: MakeTrainer, small: Evaluator
+) -> None:
+    averaged, plain = trainer_of(ema=0.9), trainer_of()
+    found, of_plain = small(averaged), small(plain)
+    z = torch.randn(128, 5, generator=generator(7, "evaluation 2"))
+    expected = small.quality(sample(averaged.sampler, z)[:40])
+    assert {name: found[name] for name in expected} == expected
+    assert {name: of_plain[name] for name in expected} != expected
+    of_d = {*m.DISCRIMINATOR} & {*found}
+    assert {name: found[name] for name in of_d} == {name: of_plain[name] for name in of_d}
+
+
+# Classes that were asked for.
+
+
+class Draws(torch.nn.Module):
+    """A generator that gives real digits of the class that `answer` gives for the one that was asked for."""
+
+    def __init__(self, digits: ImageSet, answer: Callable[[int], int]) -> None:
+        super().__init__()
+        self._pixels, self._labels, self._answer = digits.load(), digits.labels(), answer
+        self.asked: list[int] = []
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.asked = labels.tolist()
+        chosen = [int(np.flatnonzero(self._labels == self._answer(c))[i % 150]) for i, c in enumerate(self.asked)]
+        return torch.from_numpy(self._pixels[chosen]).float() / 127.5 - 1
+
+
+CONDITIONED = Composition(conditioning="concat", classes=DIGITS)
+
+
+def test_a_conditional_model_has_all_metrics_of_an_ordinary_one_and_more(
+    trainer_of: MakeTrainer, evaluator: Evaluator
+) -> None:
+    found = evaluator(trainer_of(0, networks=CONDITIONED, validation=0.2))
+    assert set(found) == {*ALWAYS, *SHARES, *CONDITIONAL}
+    assert all(m.is_evaluation(name) and type(value) is float and math.isfinite(value) for name, value in found.items())
+
+
+@pytest.mark.parametrize(
+    ("answer", "share", "worst"),
+    [
+        (lambda asked: asked, (0.97, 1.0), (0.85, 1.0)),
+        (lambda asked: (asked + 1) % 10, (0.0, 0.03), (0.0, 0.0)),
+        (lambda asked: 4, (0.08, 0.12), (0.0, 0.0)),
+        (lambda asked: 5 if asked == 3 else asked, (0.87, 0.91), (0.0, 0.0)),
+    ],
+    ids=["obeys", "gives the next", "gives always a 4", "takes a 3 for a 5"],
+)
+def test_how_often_the_class_comes_out_that_was_asked_for(
+    trainer_of: MakeTrainer,
+    digits: ImageSet,
+    evaluator: Evaluator,
+    answer: Callable[[int], int],
+    share: tuple[float, float],
+    worst: tuple[float, float],
+) -> None:
+    trainer = trainer_of(0, networks=CONDITIONED)
+    trainer.generator = Draws(digits, answer)  # type: ignore[assignment]
+    found = evaluator(trainer)
+    assert share[0] <= found[m.REQUESTED] <= share[1]
+    assert worst[0] <= found[m.REQUESTED_WORST] <= worst[1]
+    each = [found[f"{m.REQUESTED_SHARE}{digit}"] for digit in DIGITS]
+    assert min(each) == found[m.REQUESTED_WORST]
+    assert [value > 0.8 for value in each] == [answer(digit) == digit for digit in range(10)]
+
+
+def test_shares_of_what_was_asked_for_are_those_that_the_classifier_names(
+    reference: Reference, evaluator: Evaluator
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 1, 32, 32)).astype(np.uint8)
+    pixels[:128, :, :, ::2] //= 4  # so that there is more than one kind
+    named = reference.embedding.embed(torch.from_numpy(pixels))[1].tolist()
+    asked = np.random.default_rng(1).permutation([(i % 10 if i % 2 else named[i]) for i in range(256)])
+    found = evaluator.quality(pixels, asked)
+    right = [a == b for a, b in zip(named, asked.tolist(), strict=True)]
+    assert found[m.REQUESTED] == sum(right) / 256
+    for digit in range(10):
+        of_it = [ok for ok, a in zip(right, asked.tolist(), strict=True) if a == digit]
+        assert found[f"{m.REQUESTED_SHARE}{digit}"] == sum(of_it) / len(of_it)
+    assert found[m.REQUESTED_WORST] == min(found[name] for name in REQUESTED)
+    assert evaluator.quality(pixels).keys() == found.keys() - CONDITIONAL
+
+
+def test_classes_are_asked_for_as_often_as_they_come_among_the_images(
+    trainer_of: MakeTrainer, digits: ImageSet, evaluator: Evaluator
+) -> None:
+    trainer = trainer_of(0, networks=CONDITIONED)
+    trainer.generator = draws = Draws(digits, lambda asked: asked)  # type: ignore[assignment]
+    evaluator(trainer)
+    counts, real = np.bincount(draws.asked, minlength=10), np.bincount(digits.labels())
+    assert np.abs(counts - real * len(draws.asked) / digits.images).max() <= 1
+    assert draws.asked != sorted(draws.asked)
+
+
+def test_a_class_that_is_never_asked_for_is_not_the_worst(evaluator: Evaluator) -> None:
+    found = evaluator.quality(np.zeros((256, 1, 32, 32), np.uint8), np.arange(256) % 9)
+    assert math.isnan(found[f"{m.REQUESTED_SHARE}9"])
+    assert math.isfinite(found[m.REQUESTED_WORST])
+
+
+def test_a_class_that_collapses_shows_within_it(digits: ImageSet, reference: Reference) -> None:
+    """Samples are of the class that was asked for; those of 3 are one image again and again."""
+    evaluator, labels = Evaluator(reference, 400, 0), digits.labels()
+    unseen = halves(digits.images)[1][449:]  # but those that real ones are compared with
+    asked = np.arange(400) % 10
+    chosen = np.concatenate([unseen[labels[unseen] == c][:40] for c in range(10)]).reshape(10, -1).T.flatten()
+    varied = digits.load()[chosen]
+    good = evaluator.quality(varied, asked)
+    collapsed = varied.copy()
+    collapsed[asked == 3] = varied[asked == 3][:1]
+    bad = evaluator.quality(collapsed, asked)
+    assert good[m.COVERAGE_WITHIN] > 0.8
+    assert good[m.COVERAGE_WITHIN_WORST] > 0.6
+    assert bad[m.REQUESTED] > 0.9
+    assert bad[m.COVERAGE_WITHIN_WORST] < 0.3
+    assert bad[m.COVERAGE_WITHIN] == pytest.approx(
+        good[m.COVERAGE_WITHIN] - 0.1 * (good[m.COVERAGE_WITHIN_WORST] - bad[m.COVERAGE_WITHIN_WORST]), abs=0.03
+    )
+    assert bad[m.COVERAGE] > 0.7, "without classes it hardly shows"
 
 
 # D.
@@ -275,7 +411,7 @@ def test_weights_that_are_not_finite_are_evaluated_without_a_warning(
     with torch.no_grad():
         for parameter in getattr(trainer, network).parameters():
             parameter.fill_(value)
-    assert set(small(trainer)) == {*m.EVALUATION, *SHARES} - {m.CLASSES_MISSING}
+    assert set(small(trainer)) == {*ALWAYS, *SHARES} - {m.CLASSES_MISSING}
 
 
 def test_infinite_logits_are_evaluated_without_a_warning(trainer_of: MakeTrainer, small: Evaluator) -> None:
@@ -285,7 +421,7 @@ def test_infinite_logits_are_evaluated_without_a_warning(trainer_of: MakeTrainer
         head.zero_()
         head[0, 0, 0, 0] = 3e38
     found = small(trainer)
-    assert set(found) == {*m.EVALUATION, *SHARES} - {m.CLASSES_MISSING}
+    assert set(found) == {*ALWAYS, *SHARES} - {m.CLASSES_MISSING}
     assert not math.isfinite(found[m.D_STD])
 
 

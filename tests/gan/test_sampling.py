@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gansweep.gan.sampling import CHUNK, GAP, draw, evaluating, grid_png, sample
+from gansweep.gan.sampling import CHUNK, GAP, draw, evaluating, grid_png, in_chunks, noise, sample, slerp, walk
 from gansweep.gan.training import Trainer
 
 
@@ -60,6 +60,51 @@ def test_draws_by_its_seed_from_standard_normal_noise() -> None:
     np.testing.assert_allclose(below, (0.159, 0.159), atol=0.01)
 
 
+class Labelled(nn.Module):
+    """Its images are one pixel: the class, brighter where z is positive."""
+
+    def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return ((labels + 0.5 * (z[:, 0] > 0)) / 5 - 1).view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("count", [3, CHUNK, CHUNK + 9])
+def test_draws_each_image_of_its_class_from_noise_that_classes_leave_alone(count: int) -> None:
+    labels = torch.arange(count) % 7
+    pixels = draw(Labelled(), 4, count, seed=2, labels=labels).reshape(-1).astype(float)
+    expected = labels.numpy() + 0.5 * (noise(4, count, seed=2)[:, 0] > 0).numpy()
+    np.testing.assert_allclose(pixels / 25.5, expected, atol=0.02)
+    assert len(pixels) == count
+
+
+def test_a_walk_begins_at_what_is_drawn_and_closes(make_trainer: Callable[..., Trainer]) -> None:
+    generator = make_trainer().generator
+    frames = list(walk(5, 3, seed=1, frames=12, places=3))
+    assert [tuple(z.shape) for z in frames] == [(3, 5)] * 12
+    np.testing.assert_array_equal(in_chunks(generator, frames[0]), draw(generator, 5, 3, seed=1))
+    steps = [float((b - a).norm()) for a, b in zip(frames, [*frames[1:], frames[0]], strict=True)]
+    assert max(steps) < 2.5 * min(steps)  # no jumps, the last one back to the first included
+    places = frames[::4]
+    assert min(float((a - b).norm()) for a, b in zip(places, [*places[1:], places[0]], strict=True)) > 1
+    again, other = (list(walk(5, 3, seed, 12, 3)) for seed in (1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(frames, again, strict=True))
+    assert not torch.equal(frames[5], other[5])
+    fewer = list(walk(5, 2, seed=1, frames=12, places=3))
+    assert all(torch.equal(a[:2], b) for a, b in zip(frames, fewer, strict=True))
+
+
+def test_between_two_places_lie_arcs() -> None:
+    """Of equal length from share to share, on the sphere where both ends lie on it (Shoemake 1985)."""
+    p, q = torch.eye(4)[:2]
+    p, q = torch.stack([p, 3 * p, p]), torch.stack([q, 3 * q, -p])
+    for share in (0.0, 0.25, 0.5, 1.0):
+        found = slerp(p, q, share)
+        angle = share * torch.pi / 2
+        expected = torch.cos(torch.tensor(angle)) * p[0] + torch.sin(torch.tensor(angle)) * q[0]
+        torch.testing.assert_close(found[:2], torch.stack([expected, 3 * expected]))
+        torch.testing.assert_close(found[2], (1 - 2 * share) * p[2])  # opposite ends have no arc
+    torch.testing.assert_close(slerp(p, p, 0.3), p)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("n", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (5, 3, 2), (9, 3, 3), (64, 8, 8)])
 def test_a_grid_shows_every_image_row_by_row(channels: int, n: int, columns: int, rows: int) -> None:
@@ -73,3 +118,11 @@ def test_a_grid_shows_every_image_row_by_row(channels: int, n: int, columns: int
         np.testing.assert_array_equal(shown, image)
         white[top : top + 5, left : left + 4] = False
     assert (sheet[white] == 255).all()
+
+
+@pytest.mark.parametrize("columns", [1, 3, 7])
+def test_a_grid_has_the_columns_that_it_was_asked_for(columns: int) -> None:
+    images = np.zeros((7, 1, 5, 4), np.uint8)
+    sheet = np.asarray(Image.open(io.BytesIO(grid_png(images, columns))))
+    assert sheet.shape == (-(-7 // columns) * (5 + GAP) - GAP, columns * (4 + GAP) - GAP)
+    assert (sheet == 0).sum() == 7 * 5 * 4

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gansweep.health.detector import BURN_IN, Detector, Evaluations, Signals
 from gansweep.health.detectors import (
+    ConditionIgnored,
     DeadGenerator,
     Imbalance,
     LateInstability,
@@ -34,11 +35,15 @@ from gansweep.health.metrics import (
     CLASSES,
     CLASSES_MISSING,
     COVERAGE,
+    COVERAGE_WITHIN_WORST,
+    CRITIC_TRAINING,
     D_AUC,
     D_FRESH,
     D_GAP,
     D_STD,
     DENSITY,
+    DENSITY_WITHIN_WORST,
+    DISCRIMINATOR,
     LABEL_KL,
     LOSS_D,
     MS_SSIM,
@@ -47,6 +52,8 @@ from gansweep.health.metrics import (
     NONFINITE_STEP,
     QUALITY,
     R_V,
+    REQUESTED,
+    REQUESTED_WORST,
     SPREAD_ACROSS,
     SPREAD_WITHIN,
     TRAINING,
@@ -69,9 +76,18 @@ def history(columns: Columns, budget: int = 100, critic: bool = False, first: in
 DEAD = DeadGenerator(need=2, window=2, earliest=0, across=0.05)
 STALLED: dict[str, Any] = {"earliest": 0, "takeoff": 0, "over": 2, "improvement": 0.9, "good": 0}
 COLLAPSE = ModeCollapse(
-    **{**STALLED, "good": 4}, need=2, window=3, density=0.7, coverage=0.5, classes=1.5, duplicates=0.5, alike=0.5
+    **{**STALLED, "good": 4},
+    need=2,
+    window=3,
+    density=0.7,
+    coverage=0.5,
+    classes=1.5,
+    duplicates=0.5,
+    alike=0.5,
+    within=0.4,
 )
 DROPPING = ModeDropping(need=3, window=5, earliest=0, missing=1)
+IGNORED = ConditionIgnored(need=3, window=5, earliest=0, times=1.5, worst=0.6)
 IMBALANCE = Imbalance(need=3, window=5, earliest=0, kl=0.2)
 SEPARATION: dict[str, Any] = {**STALLED, "need": 1, "window": 1, "auc": 0.99}
 DOMINANCE = DiscriminatorDominance(**SEPARATION, sigma=0.1, start=0.1)
@@ -124,6 +140,11 @@ CASES = [
         DROPPING,
         {CLASSES_MISSING: [0, 1, 2, 3], CLASSES: [9, 8, 7, 6.5], LABEL_KL: [0, 0.1, 0.2, 0.3]},
         10, 1, (CLASSES_MISSING,), ("3 classes", "6.5 effective classes", "0.30"),
+    ),
+    Case(
+        IGNORED,
+        {REQUESTED: [0.9, 0.1, 0.1, 0.12], REQUESTED_WORST: [0.8, 0.0, 0.0, 0.01], CLASSES: [9, 8, 9, 9.5]},
+        10, 1, (REQUESTED, REQUESTED_WORST, CLASSES), ("12% of", "of one class 1%", "9.5 effective"),
     ),
     Case(
         IMBALANCE,
@@ -312,6 +333,17 @@ def collapsed(density: Sequence[float], coverage: Sequence[float], **others: Seq
     return {DENSITY: density, COVERAGE: coverage, **quiet, **others}
 
 
+def asked(right: Sequence[float], worst: Sequence[float], classes: float) -> Columns:
+    """Of a conditional run."""
+    return {REQUESTED: right, REQUESTED_WORST: worst, CLASSES: [classes] * len(right)}
+
+
+def within(density: Sequence[float], coverage: Sequence[float]) -> Columns:
+    """Of a conditional run whose samples cover the data as a whole."""
+    whole = collapsed([0.9] * len(density), [0.9] * len(density))
+    return {**whole, DENSITY_WITHIN_WORST: density, COVERAGE_WITHIN_WORST: coverage}
+
+
 TABLE: list[tuple[Detector, Columns, int | None]] = [
     (DEAD, {SPREAD_ACROSS: [1, 0.0499, 0.0499]}, 10),
     (DEAD, {SPREAD_ACROSS: [1, 0.05, 0.05]}, None),
@@ -331,10 +363,20 @@ TABLE: list[tuple[Detector, Columns, int | None]] = [
     (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 0.5, 0.5]), None),  # noise
     (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 1, NAN]), None),
     (COLLAPSE, collapsed([0, 1, 0], [0] * 3, near_duplicates=[0, 0, 0.6]), 10),  # one sign and then another
+    (COLLAPSE, within([0, 0.71, 0.71], [0.9, 0.39, 0.39]), 10),
+    (COLLAPSE, within([0, 0.7, 0.7], [0.9, 0.39, 0.39]), None),
+    (COLLAPSE, within([0, 0.71, 0.71], [0.9, 0.4, 0.4]), None),
+    (COLLAPSE, within([0, 0.71, NAN], [0.9, 0.1, 0.1]), None),  # too few samples of any class
     (DROPPING, {CLASSES_MISSING: [0, 1, 0, 1, 0, 1]}, 10),  # three of five
     (DROPPING, {CLASSES_MISSING: [0, 1, 0, 1, 0, 0, 1]}, None),
     (replace(DROPPING, missing=2), {CLASSES_MISSING: [0, 1, 1, 1]}, None),
     (replace(DROPPING, missing=2), {CLASSES_MISSING: [0, 2, 2, 2]}, 10),
+    (IGNORED, asked([0.149] * 4, [0.59] * 4, 10), 10),
+    (IGNORED, asked([0.151] * 4, [0.59] * 4, 10), None),
+    (IGNORED, asked([0.149] * 4, [0.6] * 4, 10), None),
+    (IGNORED, asked([1, 0.5, 0.5, 0.9, 0.9, 0.5], [1, 0.4, 0.4, 0.9, 0.9, 0.4], 2), 10),  # three of five
+    (IGNORED, asked([0.7] * 4, [0.5] * 4, 10), None),  # one class of ten comes out wrong half of the time
+    (IGNORED, asked([0.97] * 4, [0.9] * 4, 1.2), None),  # one class is rare, and comes out
     (IMBALANCE, {LABEL_KL: [0, 0.21, 0.21, 0.21], CLASSES_MISSING: [0, 0, 0, 0]}, 10),
     (IMBALANCE, {LABEL_KL: [0, 0.2, 0.2, 0.2], CLASSES_MISSING: [0, 0, 0, 0]}, None),
     (IMBALANCE, {LABEL_KL: [0, 0.3, 0.3, 0.3], CLASSES_MISSING: [0, 0, 1, 0]}, None),
@@ -427,6 +469,88 @@ def test_a_critic_stalls_and_dominates_nothing() -> None:
     assert CRITIC(history({**still, D_AUC: [0.5, 0.99, 0.99]}, critic=True)) is None
 
 
+def test_of_a_critic_whose_outputs_are_tiny_the_auc_alone_counts() -> None:
+    """Clipped weights make them so."""
+    tiny = constant(5, d_auc=0.9, d_std=0.9e-3, cfd_ratio=26)
+    assert BLIND(history(tiny)) is not None
+    assert BLIND(history(tiny, critic=True)) is None
+    assert BLIND(history({**tiny, D_AUC: [0.9, *[0.52] * 4]}, critic=True)) is not None
+
+
+def test_what_is_not_recorded_of_a_critic_says_nothing() -> None:
+    """No σ, no accuracies: with all that is left, and held-out images."""
+    columns = {D_AUC: [0.5, 1, 1], D_STD: [0.0] * 3, R_V: [0.9] * 3, CFD_RATIO: [100.0, 95, 95]}
+    for detector in (DOMINANCE, STRONG, replace(OVERFITTING, need=1, window=1), replace(BLIND, need=1, window=1)):
+        assert detector(history(columns, critic=True)) is None
+    verdict = CRITIC(history(columns, critic=True))
+    assert verdict is not None
+    assert (strict(verdict), D_FRESH in verdict.evidence["figures"]) == (verdict, False)
+    assert verdict.evidence["figures"]["held_out"] == 1
+
+
+# D grew after step 40: evaluations 0 to 4 are of the smaller one.
+
+
+def grown(columns: Columns) -> History:
+    return replace(history(columns), growth=40)
+
+
+@pytest.mark.parametrize(
+    ("auc", "since"),
+    [
+        ([0.5] + [1] * 3, 10),  # it has not grown yet
+        ([0.5] + [1] * 4, 10),  # nor at the very step
+        ([0.5] + [1] * 5, None),
+        ([0.5] + [1] * 6, 50),  # the window is full again
+        ([0.5] * 5 + [1, 1], 50),
+        ([0.5] + [1] * 4 + [0.5, 0.5], None),
+        ([0.5] * 3 + [1] * 2 + [1, 0.5, 1, 1], 70),
+    ],
+)
+def test_dominance_begins_anew_when_d_has_grown(auc: list[float], since: int | None) -> None:
+    still = separation(auc, [0.0] * len(auc), [100.0] * len(auc))
+    verdict = DOMINANCE(grown(still))
+    assert (verdict.since_step if verdict else None) == since
+
+
+def test_signs_that_are_counted_do_not_count_across_growth() -> None:
+    blind = constant(9, d_auc=0.5, d_std=1, cfd_ratio=26)
+    overfitting = {R_V: [0.9] * 9, D_GAP: [0.9] * 9, D_AUC: [0.9] * 9}
+    for detector, columns in ((BLIND, blind), (OVERFITTING, overfitting)):
+        whole = grown(columns)
+        said = {step: verdict.since_step for step in range(0, 81, 10) if (verdict := detector(whole.until(step)))}
+        assert said == {40: 10, 80: 50}, detector.kind
+
+
+def test_growth_hides_what_d_said_and_nothing_of_the_samples() -> None:
+    names = (*DISCRIMINATOR, *QUALITY)
+    at = Evaluations(grown({name: [1.0] * 7 for name in names}))
+    for name in names:
+        expected = [NAN] * 5 + [1.0] * 2 if name in DISCRIMINATOR else [1.0] * 7
+        assert at[name].tolist() == pytest.approx(expected, nan_ok=True), name
+
+
+def test_a_break_after_growth_is_late_instability_as_any_other() -> None:
+    columns = {CFD_RATIO: [10.0, 10, 10, 10, 10, 21, 22]}
+    assert LATE(grown(columns)) == LATE(history(columns))
+    assert LATE(grown({CFD_RATIO: [*columns[CFD_RATIO], 12.0]})) is None, "and passes when it has"
+
+
+def test_a_collapse_within_a_class_says_so() -> None:
+    """And where the whole has collapsed, but no class by itself, it does not."""
+    inside = COLLAPSE(history(within([0, 1.1, 1.2], [0.9, 0.2, 0.12])))
+    assert inside is not None
+    assert (
+        "within the class asked for, at worst 12% of its images are covered; in all, samples cover 90%" in inside.reason
+    )
+    assert inside.evidence["figures"][COVERAGE_WITHIN_WORST] == 0.12
+    apart = collapsed([0, 0.8, 0.8], [0, 0.4, 0.4])
+    for columns in (apart, {**apart, DENSITY_WITHIN_WORST: [1.0] * 3, COVERAGE_WITHIN_WORST: [0.9] * 3}):
+        outside = COLLAPSE(history(columns))
+        assert outside is not None
+        assert "within" not in outside.reason
+
+
 def test_a_reason_says_what_the_images_look_like() -> None:
     blank = DEAD(history({SPREAD_ACROSS: [1, 0, 0], SPREAD_WITHIN: [1, 0.19, 0.19]}))
     same = DEAD(history({SPREAD_ACROSS: [1, 0, 0], SPREAD_WITHIN: [1, 0.2, 0.2]}))
@@ -438,7 +562,7 @@ def test_a_reason_says_what_the_images_look_like() -> None:
 
 def test_a_reason_says_which_images_d_was_asked_about() -> None:
     columns = separation([0.5, 1, 1], [0, 0, 0], [100, 95, 95])
-    for held_out, words in ((columns, "training images"), ({**columns, D_GAP: [0, 0, 0]}, "validation images")):
+    for held_out, words in ((columns, "training images"), ({**columns, R_V: [0, 0, 0]}, "validation images")):
         verdict = DOMINANCE(history(held_out))
         assert verdict is not None
         assert words in verdict.reason
@@ -573,9 +697,11 @@ def test_divergence_says_what_is_not_finite(
     assert strict(verdict) == verdict
 
 
-@pytest.mark.parametrize("metric", TRAINING)
-def test_divergence_watches_every_metric(metric: str) -> None:
-    verdict = divergence(History.of([(1200, {metric: NAN, NONFINITE_STEP: 1200.0})], 2000))
+@pytest.mark.parametrize(
+    ("metric", "critic"), [*((name, False) for name in TRAINING), *((name, True) for name in CRITIC_TRAINING)]
+)
+def test_divergence_watches_every_metric(metric: str, critic: bool) -> None:
+    verdict = divergence(History.of([(1200, {metric: NAN, NONFINITE_STEP: 1200.0})], 2000, critic))
     assert verdict is not None
     assert verdict.reason == f"divergence at step 1,200: {metric} is nan"
 

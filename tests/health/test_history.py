@@ -8,8 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gansweep.health.history import History, Series
-from gansweep.health.metrics import CFD_RATIO, D_AUC, D_STD, DENSITY, LABELLED, LOSS_D, QUALITY, R_V, TRAINING
+from gansweep.health.history import History, Series, traits
+from gansweep.health.metrics import (
+    CFD_RATIO,
+    CRITIC_LOSSES,
+    D_AUC,
+    D_STD,
+    DENSITY,
+    LABELLED,
+    LOSS_D,
+    QUALITY,
+    R_V,
+    TRAINING,
+)
+from gansweep.plan.schema import TrialConfig
+from gansweep.records.layout import flat
 
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 METRICS = (LOSS_D, D_AUC, DENSITY)
@@ -80,9 +93,43 @@ def test_until_is_what_was_known_then(points: Mapping[int, Mapping[str, float]],
 
 
 def test_until_keeps_what_the_run_is() -> None:
-    whole = History(history({10: {LOSS_D: 1.0}}).series, 500, critic=True)
-    assert (whole.until(5).budget, whole.until(5).critic) == (500, True)
+    whole = History.of([(10, {LOSS_D: 1.0})], 500, critic=True, growth=7)
+    cut = whole.until(5)
+    assert (cut.budget, cut.critic, cut.growth) == (500, True, 7)
     assert list(whole[LOSS_D]) == [(10, 1.0)]
+
+
+def test_a_plain_run_has_no_critic_and_does_not_grow() -> None:
+    plain = history({10: {LOSS_D: 1.0}})
+    assert (plain.critic, plain.growth) == (False, None)
+
+
+@pytest.mark.parametrize("loss", [None, "non_saturating", *CRITIC_LOSSES])
+@pytest.mark.parametrize("at", [None, 1000])
+def test_what_a_run_is_is_read_from_its_settings(loss: str | None, at: int | None) -> None:
+    """Nested, as trial.json and the schema have them; dotted; as MLflow's text. Not set, or from before there were
+    such keys: neither."""
+    config = {
+        "training": {"steps": 2000} | ({"loss": loss} if loss else {}),
+        "model": {"discriminator": {"growth": {"at": at}}} if at else {"latent_dim": 16},
+        "dataset": {"path": None},
+    }
+    expected = (loss in CRITIC_LOSSES, at)
+    assert traits(config) == expected
+    assert traits(flat(config)) == expected
+    assert traits({key: str(value) for key, value in flat(config).items()}) == expected
+    whole = {"training": {"loss": loss or "hinge"}, "model": {"discriminator": {"growth": {"at": at}}}}
+    assert traits(whole) == expected
+    assert traits({}) == (False, None)
+
+
+def test_the_settings_that_are_read_are_those_of_sweep_files() -> None:
+    config = TrialConfig.model_validate(
+        {"model": {"discriminator": {"growth": {"at": 9}}}, "training": {"steps": 20, "loss": CRITIC_LOSSES[0]}}
+    )
+    assert traits(config.model_dump()) == traits(flat(config.model_dump())) == (True, 9)
+    plain = TrialConfig.model_validate({"training": {"steps": 20}})
+    assert traits(plain.model_dump()) == (False, None)
 
 
 @given(POINTS)

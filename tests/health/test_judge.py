@@ -5,7 +5,7 @@ import math
 import random
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gansweep.health.detector import Evaluations
-from gansweep.health.detectors import DeadGenerator, Imbalance, LateInstability, ModeCollapse, ModeDropping, NotLearning
+from gansweep.health.detectors import (
+    ConditionIgnored,
+    DeadGenerator,
+    Imbalance,
+    LateInstability,
+    ModeCollapse,
+    ModeDropping,
+    NotLearning,
+)
 from gansweep.health.discriminator import (
     CriticStalled,
     DiscriminatorDominance,
@@ -29,12 +37,14 @@ from gansweep.health.metrics import (
     CFD_RATIO,
     CLASSES,
     CLASSES_MISSING,
+    CONDITIONAL,
     COVERAGE,
     D_AUC,
     D_FRESH,
     D_GAP,
     D_STD,
     DENSITY,
+    DISCRIMINATOR,
     LABEL_KL,
     LOSS_D,
     MS_SSIM,
@@ -54,11 +64,12 @@ Values = Mapping[str, float]
 STALLED: dict[str, Any] = {"takeoff": 0, "over": 2, "improvement": 0.5, "good": 0.2}
 QUICK = Judge((
     DeadGenerator(1, 1, 0, across=0.5),
-    ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5),
+    ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5, within=0.4),
     DiscriminatorDominance(1, 1, 0, **STALLED, auc=0.6, sigma=0.6, start=0.1),
     NotLearning(1, 2, 0.3, **STALLED, density=0.6, share=0.5, across=0.0),
     LateInstability(1, 1, 0, stable=2, within=2, factor=1.0, deviations=0.5, least=0.5),
     ModeDropping(1, 2, 0, missing=1),
+    ConditionIgnored(1, 2, 0, times=1.5, worst=0.6),
     DiscriminatorStrong(1, 1, 0, **STALLED, auc=0.6, sigma=0.6),
     CriticStalled(1, 1, 0, **STALLED, auc=0.6),
     DiscriminatorFailure(1, 2, 0, auc=0.4, std=0.5, share=0.2),
@@ -191,7 +202,7 @@ def test_says_which_threshold_is_wrong(thresholds: Any, error: tuple[str, ...]) 
 NUMBERS = (0.0, 0.1, 0.5, 0.55, 0.9, 1.0, 2.0, 20.0, NAN, INF)
 METRICS = (
     CFD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
-    MS_SSIM, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D,
+    MS_SSIM, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
 )  # fmt: skip
 
 
@@ -209,6 +220,7 @@ def random_rows(seed: int) -> dict[int, Values]:
 
 
 ROWS = st.integers(0, 10**9).map(random_rows)
+GROWTH = st.none() | st.integers(0, 60)
 
 
 def test_random_histories_show_every_kind() -> None:
@@ -218,25 +230,41 @@ def test_random_histories_show_every_kind() -> None:
 
 
 @settings(max_examples=20)
-@given(ROWS, st.sampled_from([30, 60, 120]))
-def test_judging_what_was_known_then_is_judging_as_it_goes(found: dict[int, Values], budget: int) -> None:
-    whole = History.of(found.items(), budget)
+@given(ROWS, st.sampled_from([30, 60, 120]), st.booleans(), GROWTH)
+def test_judging_what_was_known_then_is_judging_as_it_goes(
+    found: dict[int, Values], budget: int, critic: bool, growth: int | None
+) -> None:
+    whole = History.of(found.items(), budget, critic, growth)
     so_far: list[tuple[int, Values]] = []
     for step, values in found.items():
         so_far += [(step, values), (step, dict.fromkeys(values, 77.0))]  # said twice: the first holds
-        verdicts = QUICK(History.of(so_far, budget))
+        verdicts = QUICK(History.of(so_far, budget, critic, growth))
         assert verdicts == QUICK(whole.until(step))
         assert all(json.dumps(v.to_json(), allow_nan=False) for v in verdicts)
 
 
 @given(ROWS, st.integers(0, 60), st.booleans())
 def test_no_signal_depends_on_what_comes_later(found: dict[int, Values], step: int, critic: bool) -> None:
-    whole = replace(History.of(found.items(), 60), critic=critic)
+    whole = History.of(found.items(), 60, critic)
     until = whole.until(step)
     with np.errstate(all="ignore"):
         for detector in QUICK.detectors:
             early, late = (detector.signals(Evaluations(known)).tolist() for known in (until, whole))
             assert early == late[: len(early)], detector.kind
+
+
+@given(ROWS, st.integers(0, 60), st.integers(0, 60), st.booleans())
+def test_growth_is_as_if_d_had_said_nothing_before_it(
+    found: dict[int, Values], step: int, growth: int, critic: bool
+) -> None:
+    """From the first evaluation of the grown D on, and not before."""
+    told = History.of(found.items(), 60, critic, growth).until(step)
+    past = any(growth < at <= step and values.keys() - {LOSS_D} for at, values in found.items())
+    forgotten = {
+        at: {k: NAN if past and at <= growth and k in DISCRIMINATOR else v for k, v in values.items()}
+        for at, values in found.items()
+    }
+    assert QUICK(told) == QUICK(History.of(forgotten.items(), 60, critic).until(step))
 
 
 @settings(max_examples=20)

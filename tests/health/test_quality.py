@@ -21,6 +21,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from gansweep.health.detectors import ModeCollapse
 from gansweep.health.quality import (
     NEIGHBOURS,
     SSIM_SCALES,
@@ -42,6 +43,7 @@ from gansweep.health.quality import (
     pairs_within,
     precision_recall,
     spread,
+    within_classes,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -234,6 +236,48 @@ def test_neighbours_are_blind_to_order_place_and_scale(real: Floats, samples: Fl
     expected = density_coverage(real, neighbour_radii(real), samples)
     real, samples = (8 * rng.permutation(x)[:, ::-1] - 5 for x in (real, samples))
     assert density_coverage(real, neighbour_radii(real), samples) == expected
+
+
+def brute_within(real: Floats, generated: Floats) -> tuple[float, float]:
+    """Density and coverage as the paper's equations 3 and 4 say them, one distance after the other."""
+    inside = np.zeros((len(real), len(generated)), bool)
+    for i, one in enumerate(real):
+        others = sorted(math.dist(one, other) for j, other in enumerate(real) if j != i)
+        inside[i] = [math.dist(one, sample) < others[NEIGHBOURS - 1] for sample in generated]
+    return inside.sum() / (NEIGHBOURS * len(generated)), inside.any(axis=1).mean()
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=4))
+def test_within_classes_it_is_density_and_coverage_of_as_many_of_both(seed: int, counts: list[tuple[int, int]]) -> None:
+    """counts: of real and of generated images of each class, in random order."""
+    rng = np.random.default_rng(seed)
+    labels, asked = (rng.permutation(np.repeat(np.arange(len(counts)), n)) for n in zip(*counts, strict=True))
+    real, generated = rng.normal(size=(len(labels), 3)), rng.normal(size=(len(asked), 3))
+    density, coverage = within_classes(real, labels, generated, asked, len(counts) + 1)
+    for label, (there, made) in enumerate([*counts, (0, 0)]):
+        expected = (math.nan, math.nan)
+        if (n := min(there, made)) > NEIGHBOURS:
+            expected = brute_within(real[labels == label][:n], generated[asked == label][:n])
+        assert (density[label], coverage[label]) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(("classes", "each"), [(10, 25), (2, 128)])
+def test_a_collapse_of_one_class_shows_within_it_and_not_in_the_whole(classes: int, each: int) -> None:
+    """Its samples are copies of a typical image; honest classes stay far above the threshold of mode collapse."""
+    rng = np.random.default_rng(0)
+    centres = 90 * rng.normal(size=(classes, 2))
+    labels = rng.permutation(np.repeat(np.arange(classes), each))
+    real, generated = (centres[labels] + rng.normal(size=(len(labels), 2)) for _ in range(2))
+    _, honest = within_classes(real, labels, generated, labels, classes)
+    generated[labels == 1] = centres[1]
+    density, coverage = within_classes(real, labels, generated, labels, classes)
+    assert honest.min() > 0.7
+    assert (int(np.argmin(coverage)), coverage[1] < ModeCollapse().within) == (1, True)
+    assert density[1] == pytest.approx(coverage[1] * each / NEIGHBOURS), "each ball has all of them or none"
+    np.testing.assert_array_equal(np.delete(coverage, 1), np.delete(honest, 1))
+    if classes == 10:
+        assert density_coverage(real, neighbour_radii(real), generated)[1] > 0.8
 
 
 def test_one_real_image_in_a_hundred_has_a_near_duplicate() -> None:

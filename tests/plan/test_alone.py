@@ -48,6 +48,18 @@ search:
     training.generator.learning_rate: [null, 1e-4]
     model.generator.feature_maps: [8, null]
 """,
+    "cases": TRAINING
+    + """
+search:
+  method: cases
+  cases:
+    - {}
+    - {training.beta1: 0.9}
+    - {training.discriminator.learning_rate: 5e-5, model.generator.feature_maps: 8}
+    - {training.loss: wasserstein_clip, training.clip: 0.1}
+    - {training.loss: wasserstein_gp, model.discriminator.norm: none}
+    - {training.instance_noise: 0.1, training.instance_noise_until: 300, model.discriminator.growth.at: 9}
+""",
     "words": TRAINING
     + r"""
 dataset: {name: image_folder, path: x}

@@ -11,7 +11,7 @@ from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.plan import loader
 from gansweep.plan.schema import Sweep
-from gansweep.plan.search import METRICS, GridSearch
+from gansweep.plan.search import METRICS, CasesSearch, GridSearch
 from gansweep.plan.trials import count
 
 HEAD = "name: s\ntraining: {steps: 10}\n"
@@ -64,14 +64,8 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "dataset: {name: image_folder}",
             "3:10: dataset: image_folder needs dataset.path, the folder of images",
         ),
-        (
-            HEAD + "dataset: {path: x}",
-            "3:10: dataset: dataset.path goes with name: image_folder; digits takes data_dir",
-        ),
-        (
-            HEAD + "dataset: {classes: [x]}",
-            "3:10: dataset: dataset.classes goes with name: image_folder, not digits",
-        ),
+        (HEAD + "dataset: {path: x}", "3:10: dataset: dataset.path goes with name: image_folder, not digits"),
+        (HEAD + "dataset: {per_class: 9}", "3:10: dataset: dataset.per_class goes with name: glyphs, not digits"),
         (
             "name: s\ntraining:\n  steps: 10\n  learning_rate: 0",
             "4:18: training.learning_rate: must be greater than 0.0, got 0",
@@ -144,8 +138,14 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             "3:9: search: with dataset.name=image_folder: "
             "dataset: image_folder needs dataset.path, the folder of images",
         ),
-        (HEAD + "search: {over: {}}", "3:9: search: needs `method: grid`, `method: random` or `method: optuna`"),
-        (HEAD + "search: {method: tpe, over: {}}", "3:9: search: method must be grid, random or optuna, got 'tpe'"),
+        (
+            HEAD + "search: {over: {}}",
+            "3:9: search: needs `method: grid`, `method: random`, `method: optuna` or `method: cases`",
+        ),
+        (
+            HEAD + "search: {method: tpe, over: {}}",
+            "3:9: search: method must be grid, random, optuna or cases, got 'tpe'",
+        ),
         (
             HEAD + "search: {method: random, over: {training.beta1: {uniform: [0, 0.9]}}}",
             "3:9: search.trials: missing",
@@ -174,6 +174,65 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "search: {method: optuna, trials: 1, over: {dataset.name: {choice: [digits, image_folder]}}}",
             "3:9: search: with dataset.name=image_folder: "
             "dataset: image_folder needs dataset.path, the folder of images",
+        ),
+        (
+            HEAD + "search: {method: grid, over: {training: [1]}}",
+            "3:31: search.over.training: is a section; name one of its keys, as in training.batch_size",
+        ),
+        (
+            HEAD + "search: {method: grid, trials: 3, over: {training.beta1: [0.5]}}",
+            "3:24: search.trials: unknown key; known here: method, objective, over",
+        ),
+        (
+            HEAD + "search: {method: cases, over: {training.beta1: [0.5]}, cases: [{}]}",
+            "3:25: search.over: unknown key; known here: method, objective, cases",
+        ),
+        (HEAD + "search: {method: cases}", "3:9: search.cases: missing"),
+        (HEAD + "search: {method: cases, cases: []}", "3:32: search.cases: is empty"),
+        (HEAD + "search: {method: cases, cases: {}}", "3:32: search.cases: must be a list, got a mapping"),
+        (
+            HEAD + "search:\n  method: cases\n  cases:\n    - {}\n    - training.beta1",
+            "7:7: search.cases[1]: must be a mapping, got the text 'training.beta1'",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{}, {training.beta1: 0.9, training.bata2: 0.9}]}",
+            "3:59: search.cases[1].training.bata2: no such key; did you mean training.beta2?",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{training: {beta1: 0.9}}]}",
+            "3:34: search.cases[0].training: is a section; name one of its keys, as in training.batch_size",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{seed: 1}]}",
+            "3:34: search.cases[0].seed: only keys of dataset, model and training can be varied",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{training.steps: 5}]}",
+            "3:34: search.cases[0].training.steps: length makes no other trial: raise it and run again",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{}, {training.beta1: 1.5}]}",
+            "3:54: search.cases[1].training.beta1: must be less than 1.0, got 1.5",
+        ),
+        (
+            HEAD + "search:\n  method: cases\n  cases:\n    - {training.beta1: 0.9}\n    - {training.beta1: 0.9}",
+            "7:7: search.cases[1]: repeats search.cases[0]",
+        ),
+        (
+            HEAD + "search:\n  method: cases\n  cases: [{}, {training.beta1: 0.9}, {training.beta1: 0.5}]",
+            "5:38: search.cases[2]: repeats search.cases[0]",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{}, {training.beta1: 0}, {training.beta1: 0.0}]}",
+            "3:58: search.cases[2]: repeats search.cases[1]",
+        ),
+        (
+            HEAD + "search: {method: cases, cases: [{}, {dataset.name: image_folder}]}",
+            "3:37: search.cases[1]: dataset: image_folder needs dataset.path, the folder of images",
+        ),
+        (
+            HEAD + "search: {method: cases, objective: {metric: r_v, mode: min}, cases: [{}, {training.beta1: 0.1}]}",
+            "3:45: search.objective.metric: no run records r_v without held-out images: set dataset.validation",
         ),
         (
             HEAD + "search: {method: grid, objective: {metric: cfd}, over: {training.beta1: [0.5]}}",
@@ -258,6 +317,18 @@ def test_reports_all_problems_at_once_in_the_order_of_lines() -> None:
     ]
 
 
+def test_every_case_is_looked_at() -> None:
+    head = HEAD + "search:\n  method: cases\n  cases:\n"
+    assert refusal(head + "    - {training.beta1: 2}\n    - {}\n    - {model.latent_dim: big}") == [
+        "s.yaml:6:24: search.cases[0].training.beta1: must be less than 1.0, got 2",
+        "s.yaml:8:26: search.cases[2].model.latent_dim: must be a whole number, got the text 'big'",
+    ]
+    assert refusal(head + "    - {dataset.name: image_folder}\n    - {}\n    - {training.clip: 0.1}") == [
+        "s.yaml:6:7: search.cases[0]: dataset: image_folder needs dataset.path, the folder of images",
+        "s.yaml:8:23: search.cases[2].training.clip: goes with loss: wasserstein_clip, not non_saturating",
+    ]
+
+
 def test_refuses_what_is_no_sweep_file(tmp_path: Path) -> None:
     def message(name: str) -> str:
         with pytest.raises(UserError) as caught:
@@ -325,6 +396,15 @@ def test_set_overrides_numbers_lists_and_text() -> None:
     assert sweep.search.over == {"training.beta1": [0.1, 0.2]}
 
 
+def test_set_gives_cases() -> None:
+    sweep = load(HEAD + "search: {method: cases, cases: [{}]}", "search.cases=[{}, {training.beta1: 0.9}]")
+    assert isinstance(sweep.search, CasesSearch)
+    assert sweep.search.cases == [{}, {"training.beta1": 0.9}]
+    assert refusal(HEAD, "search={method: cases, cases: [{}, {model.chanels: 1}]}") == [
+        "--set search: search.cases[1].model.chanels: no such key; did you mean model.channels?"
+    ]
+
+
 STOPS = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")
 
 
@@ -355,6 +435,7 @@ def test_stop_names_the_kinds_that_end_a_trial(text: str, rules: tuple[str, ...]
         "dataset: {validation: 0.1}\n"
         "search: {method: grid, objective: {metric: r_v, mode: min}, over: {training.beta1: [0.5]}}",
         "search: {method: grid, objective: {metric: val_loss_g, mode: max}, over: {dataset.validation: [0, 0.5]}}",
+        "search: {method: cases, objective: {metric: r_v, mode: min}, cases: [{}, {dataset.validation: 0.1}]}",
     ],
 )
 def test_an_objective_that_is_recorded_or_asked_for_by_nothing_is_allowed(text: str) -> None:
@@ -435,9 +516,10 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=4), inner, max_size=4),
     max_leaves=12,
 )
+AXES = st.dictionaries(KEYS, TREES, max_size=3)
 SEARCHES = st.fixed_dictionaries(
-    {"method": st.sampled_from(["grid", "random", "x", None]), "over": st.dictionaries(KEYS, TREES, max_size=3)},
-    optional={"trials": SCALARS, "seed": SCALARS},
+    {"method": st.sampled_from(["grid", "random", "cases", "x", None])},
+    optional={"over": AXES, "cases": st.lists(AXES | SCALARS, max_size=3), "trials": SCALARS, "seed": SCALARS},
 )
 
 

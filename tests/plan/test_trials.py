@@ -256,6 +256,49 @@ def test_both_ends_of_int_uniform_and_every_choice_are_drawn() -> None:
     assert {v["model.latent_dim"] for v in draws(60, {"model.latent_dim": {"choice": [3, 9]}})} == {3, 9}
 
 
+# Cases.
+
+
+def cases(*listed: dict[str, Any], **sections: Any) -> Sweep:
+    return sweep(search={"method": "cases", "cases": [*listed]}, **sections)
+
+
+def test_each_case_is_one_configuration() -> None:
+    arms = cases({}, {"training.beta1": 0.9}, {"training.beta1": 0.9, "model.latent_dim": 8}, replicates=3)
+    assert [varied for _, varied in configurations(arms)] == [
+        {"training.beta1": 0.5, "model.latent_dim": 100},
+        {"training.beta1": 0.9, "model.latent_dim": 100},
+        {"training.beta1": 0.9, "model.latent_dim": 8},
+    ]
+    assert count(arms) == 3 * 3
+    alone = [identity(), identity({"training.beta1": 0.9}), identity({"training.beta1": 0.9, "model.latent_dim": 8})]
+    assert ids(arms) == alone
+
+
+def test_a_case_shows_what_holds_in_it_where_another_case_sets_it() -> None:
+    """The file's value, what it inherits in this very case, or None where nothing is set."""
+    arms = cases(
+        {},
+        {"training.beta1": 0.9},
+        {"training.discriminator.beta1": 0.1, "model.generator.feature_maps": 8, "model.discriminator.norm": "layer"},
+        training={"steps": 10, "beta1": 0.3},
+    )
+    keys = ("training.beta1", "training.discriminator.beta1", "model.generator.feature_maps",
+            "model.discriminator.norm")  # fmt: skip
+    assert [tuple(varied[key] for key in keys) for _, varied in configurations(arms)] == [
+        (0.3, 0.3, 64, None),
+        (0.9, 0.9, 64, None),
+        (0.3, 0.1, 8, "layer"),
+    ]
+    assert ids(arms)[0] == identity({"training.beta1": 0.3})
+
+
+def test_a_new_case_keeps_the_trials_of_the_others() -> None:
+    few = cases({}, {"training.beta1": 0.9})
+    many = cases({"model.discriminator.feature_maps": 8}, {"training.beta1": 0.9}, {})
+    assert set(ids(few)) < set(ids(many))
+
+
 # An optuna search.
 
 OVER = {"training.learning_rate": RATE, "training.beta1": BETA, "model.latent_dim": {"choice": [8, 16, 32]}}

@@ -148,3 +148,10 @@ def test_every_file_has_a_place_of_its_own(home: Home) -> None:
         everything += [getattr(folder, n) for n in names]
     assert len(everything) == len(set(everything))
     assert all(path.is_relative_to(home.path) for path in everything)
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansweep.records.layout.time.strftime", lambda _: "20260102-030405")
+    folders = [Home(tmp_path).new_run("lr") for _ in range(3)]
+    assert [folder.id for folder in folders] == [f"lr-20260102-030405{more}" for more in ("", "-2", "-3")]
+    assert all(folder.path.parent == Home(tmp_path).runs and folder.path.is_dir() for folder in folders)

@@ -274,6 +274,80 @@ def test_panels_say_whose_they_are_and_where_a_failure_began(kind: str) -> None:
         assert said.count("mode collapse") == (2 if kind == "mode_collapse" else 0)
 
 
+LOSS, GROWTH = "training.loss", "model.discriminator.growth.at"
+
+
+def recorded(trials: pd.DataFrame, **values: float) -> pd.DataFrame:
+    """Constant training metrics of each trial, at steps 60 and 600."""
+    rows = [
+        {"sweep": row.sweep, "trial": row.trial, "metric": name, "step": step, "value": value}
+        for row in trials.itertuples()
+        for name, value in values.items()
+        for step in (60, 600)
+    ]
+    return pd.DataFrame(rows)
+
+
+def drawn_by(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that curves make from now on."""
+    found: list[Figure] = []
+    monkeypatch.setattr(curves, "svg", lambda figure: (found.append(figure), svg(figure))[1])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loss", "least", "said"),
+    [
+        (None, 0.5, "loss (nats)"),
+        ("saturating", -0.7, "loss (nats)"),
+        ("hinge", -3.0, "loss (hinge)"),
+        ("wasserstein_gp", -40.0, "loss (wasserstein gp)"),
+    ],
+)
+def test_losses_below_nothing_are_shown(
+    monkeypatch: pytest.MonkeyPatch, loss: str | None, least: float, said: str
+) -> None:
+    figures = drawn_by(monkeypatch)
+    trials = frame([trial({LOSS: loss} if loss else {}, 5.0)], [])
+    picture = curves.losses(
+        Series(recorded(trials, loss_d=1.0, loss_g=least), evaluations(trials)), trials, captions(trials)
+    )
+    (ax,) = figures[0].axes
+    assert (ax.get_ylim()[0] <= min(least, 0), ax.get_ylim()[0] == 0) == (True, least > 0)
+    assert said in texts(picture)
+
+
+def test_a_line_marks_where_d_grew(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn_by(monkeypatch)
+    trials = frame([trial({GROWTH: at}) for at in (None, 300)], [])
+    said = texts(curves.losses(series(trials), trials, captions(trials)))
+    lines = [[line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"] for ax in figures[0].axes]
+    assert (lines, "D grew" in said) == ([[], [300]], True)
+    plain = frame([trial({})], [])
+    assert "D grew" not in texts(curves.losses(series(plain), plain, captions(plain)))
+
+
+def test_outputs_of_critics_are_drawn_on_an_axis_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn_by(monkeypatch)
+    trials = frame([trial({LOSS: loss}, 5.0, "mode_collapse") for loss in ("hinge", "wasserstein_clip")], [])
+    critic = trials[1:]
+    training = pd.concat([histories(trials), recorded(critic, critic_real=-7.0, critic_fake=-9.0)])
+    judged = evaluations(trials)
+    judged.loc[judged["trial"] == critic["trial"].iloc[0], "d_fresh"] = NAN
+    for shown, head in (
+        (trials, "D: AUC, outputs"),
+        (trials[:1], "D: AUC, σ(D(G(z)))"),
+        (critic, "critic: AUC, outputs"),
+    ):
+        picture = curves.evidence(Series(training, judged), shown, captions(trials), "cfd_ratio", "q")
+        assert head in texts(picture)
+        assert texts(picture).count("σ(D)") == len(shown) - (head != "D: AUC, σ(D(G(z)))")
+    (own,) = (ax for ax in figures[0].axes if ax.yaxis.get_ticks_position() == "right")
+    assert [line.get_ydata().tolist() for line in own.lines] == [[-7.0, -7.0], [-9.0, -9.0]]
+    assert own.get_ylim()[1] < 0
+    assert not [ax for ax in figures[1].axes if ax.yaxis.get_ticks_position() == "right"]
+
+
 @pytest.mark.parametrize("quality", [NAN, INF, 0.0, -1.0, 5.0])
 def test_curves_of_any_quality(quality: float) -> None:
     trials = frame([trial({BETA1: beta}, quality, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])

@@ -161,3 +161,21 @@ def test_sides_of_a_cut_are_judged_by_fishers_test() -> None:
     )
     assert prose.concentration(frame(rows, [BETA1]), (BETA1,)) == ["beta1 0.9 (5 of 5 failed, 1 of 5 elsewhere)"]
     assert prose.concentration(frame([trial({BETA1: 0.9}), *rows[1:]], [BETA1]), (BETA1,)) == []
+
+
+def test_failures_may_sit_where_something_is_set_at_all() -> None:
+    """As the store's tables have it: whole numbers, missing where it was not set."""
+    growth = "model.discriminator.growth.at"
+    rows = [trial({growth: at}, 5.0, "mode_collapse" if at else "healthy") for at in [300, None] * 4]
+    trials = frame(rows, [growth]).astype({growth: "Int64"})
+    assert prose.concentration(trials, (growth,)) == ["growth at 300 (4 of 4 failed, 0 of 4 elsewhere)"]
+    drawn = frame(
+        [trial({growth: at}, 5.0, "mode_collapse" if at else "healthy") for at in [1, 2, 3, 4, None]], [growth]
+    )
+    assert prose.concentration(drawn.astype({growth: "Int64"}), (growth,)) == []
+
+
+def test_networks_are_named() -> None:
+    rows = [trial({"model.architecture": name}) for name in ("dcgan", "projected")]
+    text = prose.tried("s", frame(rows, ["model.architecture"]), ("model.architecture",))
+    assert text.startswith("s trained 2 DCGAN or projected GANs on digits")

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 from service import Service
-from synthetic import tables
+from synthetic import conditional, publish, tables
 
 from gansweep.gan.sampling import grid_png
 from gansweep.report import document
@@ -243,6 +243,29 @@ def test_sweeps_of_other_images_are_not_compared(swept: Service, tmp_path: Path)
     text = text_of(tmp_path / "apart.pdf")
     assert "The sweeps trained on different images: their quality is not compared." in text
     assert "Of all of them" not in text
+
+
+def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> None:
+    """From the store: what each run was is told by its settings alone."""
+    home = publish(tmp_path / "home", 12, "mixed", conditional)
+    found = read_sweep("mixed", home=home.path)
+    expected = ["healthy", "mode_collapse"] * 6
+    assert found.trials.sort_values("trial")["verdict"].tolist() == expected
+    assert {"requested", "requested/9", "coverage_within_worst"} <= set(found.evaluations.columns)
+    critics = found.trials["training.loss"] == "wasserstein_gp"
+    of_critics = found.histories["trial"].isin(found.trials["trial"][critics])
+    assert set(found.histories["metric"][of_critics]) >= {"critic_real", "critic_fake"}
+    pdf = tmp_path / "mixed.pdf"
+    make(["mixed"], pdf, home, None, lambda *_: None, to_mlflow=False)
+    text = text_of(pdf)
+    for words in (
+        "loss (hinge, non_saturating, wasserstein_gp) and growth at (not set, 300)",
+        "Failures sit at growth at 300 (6 of 6 failed, 0 of 6 elsewhere).",
+        "within the class asked for, at worst 10% of its images are covered",
+        "means of a critic's outputs on real images, dotted on fakes",
+        "D grew",
+    ):
+        assert words in text, words
 
 
 def test_two_hundred_trials_fit_in_forty_pages_and_fifteen_megabytes(tmp_path: Path) -> None:

@@ -268,6 +268,18 @@ def test_panels_are_of_trials_that_recorded_losses() -> None:
     assert sections.over_steps(study(trials, [RATE], recorded={"histories": some.iloc[:0]})) is None
 
 
+def test_losses_of_another_scale_have_a_figure_of_their_own() -> None:
+    loss = "training.loss"
+    made = study(over(loss, ["non_saturating", "saturating", "wasserstein_gp", "hinge"]), [loss])
+    found = sections.over_steps(made)
+    assert found is not None
+    assert [made.files[f"losses-{n}.svg"].count(b"non_saturating") for n in range(3)] == [1, 0, 0]
+    for scale in ("nats", "wasserstein gp", "hinge"):
+        assert f"Losses of D and G ({scale}; other losses have other scales)." in said(found)
+    alone = study(over(loss, ["hinge"]), [loss])
+    assert "Losses of D and G. A vertical line" in said(sections.over_steps(alone))
+
+
 def test_steps_that_stopping_saved() -> None:
     ends = [("completed", 600), ("stopped", 150), ("stopped", 300), ("crashed", 100), ("running", 200)]
     made = [trial({RATE: n}, outcome=outcome, step=at) for n, (outcome, at) in enumerate(ends)]

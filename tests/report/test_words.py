@@ -93,5 +93,6 @@ def test_keys_are_called_by_as_little_as_tells_them_apart() -> None:
     assert list(words.titles(keys).values()) == [
         "generator learning rate", "discriminator learning rate", "latent dimension",
     ]  # fmt: skip
+    assert words.titles(["model.discriminator.growth.at"]) == {"model.discriminator.growth.at": "growth at"}
     assert words.titles(["a.b", "b"]) == {"a.b": "a b", "b": "b"}
     assert words.setting({"m.x": 0.00123456, "m.y": "z"}, words.titles(["m.x", "m.y"])) == "x 1.23e-3, y z"

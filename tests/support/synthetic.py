@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import pandas as pd
 
 from gansweep.gan.sampling import grid_png
 from gansweep.health import metrics as m
-from gansweep.health.history import History
+from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
+from gansweep.plan.trials import assign
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, SweepFolder, write_json
@@ -29,6 +30,8 @@ STEPS, EVERY = 600, 10
 BEGAN = 1_790_000_000.0  # seconds; a step takes a twentieth
 RATES, BETAS, DIMS, WIDTHS, SEEDS = (1e-4, 2e-4, 1e-3, 5e-3, 0.2), (0.5, 0.9), (25, 100), (8, 16), 5
 KEYS = ("training.learning_rate", "training.beta1", "model.latent_dim", "model.feature_maps")
+LOSS, GROWTH = "training.loss", "model.discriminator.growth.at"
+LOSSES = ("non_saturating", "hinge", "wasserstein_gp")
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -50,6 +53,28 @@ def trials(count: int) -> Iterator[Made]:
         failed = values[1] == 0.9 or values[0] == 0.2
         records = list(_records(failed, rng))
         yield Made(f"{number:012x}", dict(zip(KEYS, values, strict=True)), seed, records)
+
+
+def conditional(count: int) -> Iterator[Made]:
+    """So many, of each loss with a D that grows or not, asked for classes: every second one collapses within one."""
+    grid = itertools.islice(itertools.product(range(SEEDS), LOSSES, (None, 300)), count)
+    for number, (seed, loss, growth) in enumerate(grid):
+        rng = np.random.default_rng(number)
+        records = []
+        for step, values in _records(False, rng):
+            if loss in m.CRITIC_LOSSES:
+                values = {name: value for name, value in values.items() if name not in m.PROBABILITIES}
+            if m.LOSS_D in values and loss != LOSSES[0]:
+                scale = 40 if loss in m.CRITIC_LOSSES else 1
+                values[m.LOSS_G] = float(scale * np.sin(step / 90) + rng.normal(0, scale / 20))
+            if m.LOSS_D in values and loss in m.CRITIC_LOSSES:
+                values |= {m.LOSS_D: -9.0, m.CRITIC_FAKE: -values[m.LOSS_G], m.CRITIC_REAL: 9 - values[m.LOSS_G]}
+            if m.CFD_RATIO in values:
+                asked = dict.fromkeys(m.CONDITIONAL, 0.9) | {m.DENSITY_WITHIN_WORST: 1.1}
+                asked[m.COVERAGE_WITHIN_WORST] = 0.1 if number % 2 else 0.8
+                values |= asked | {f"{m.REQUESTED_SHARE}{digit}": 0.9 for digit in DIGITS}
+            records.append((step, values))
+        yield Made(f"{number:012x}", {LOSS: loss, GROWTH: growth}, seed, records)
 
 
 def _records(failed: bool, rng: np.random.Generator) -> Iterator[tuple[int, dict[str, float]]]:
@@ -84,24 +109,31 @@ def _evaluation(cfd: float, failed: bool, rng: np.random.Generator) -> dict[str,
 
 def config(made: Made) -> dict[str, Any]:
     """As trial.json holds it, shortened."""
-    rate, beta1, latent, maps = made.varied.values()
-    return {
+    found: dict[str, Any] = {
         "dataset": {"name": "digits", "image_size": 32},
-        "model": {"architecture": "dcgan", "latent_dim": latent, "feature_maps": maps},
-        "training": {"batch_size": 64, "learning_rate": rate, "beta1": beta1},
+        "model": {"architecture": "dcgan"},
+        "training": {"batch_size": 64},
         "evaluation": {"per_run": 25, "samples": 256},
         "seed": made.seed,
     }
+    for key, value in made.varied.items():
+        found = assign(found, key, value)
+    return found
 
 
-def publish(root: Path, count: int, name: str = "synthetic") -> Home:
-    """A home whose store has a sweep of so many trials, each with seven sample grids."""
+def history(made: Made) -> History:
+    """Of all that it recorded."""
+    return History.of(made.records, STEPS, *traits(made.varied))
+
+
+def publish(root: Path, count: int, name: str = "synthetic", of: Callable[[int], Iterator[Made]] = trials) -> Home:
+    """A home whose store has a sweep of so many trials, each with seven sample grids. of: what makes them."""
     home = Home(root)
     folder = home.sweep(name)
     folder.path.mkdir(parents=True)
     folder.source.write_text(f"name: {name}\ntraining: {{steps: {STEPS}}}\n")
     grids = [grid_png(np.random.default_rng(n).integers(0, 256, (64, 1, 32, 32)).astype(np.uint8)) for n in range(7)]
-    made = list(trials(count))
+    made = list(of(count))
     for one in made:
         _write(folder, one, grids)
     plan = {"objective": {"metric": m.CFD_RATIO, "mode": "min"}, "trials": [one.id for one in made]}
@@ -124,7 +156,7 @@ def _write(sweep: SweepFolder, made: Made, grids: list[bytes]) -> None:
     folder.samples.mkdir()
     for number, grid in enumerate(grids):
         folder.sample(100 * number).write_bytes(grid)
-    verdicts = Judge().conclude(History.of(made.records, STEPS))
+    verdicts = Judge().conclude(history(made))
     outcome.write(folder, Outcome("completed", STEPS, "", verdicts, time=time.time()))
 
 
@@ -133,7 +165,7 @@ def tables(count: int) -> Tables:
     made = list(trials(count))
     rows, verdicts, histories, evaluations = [], [], [], []
     for one in made:
-        found = Judge().conclude(History.of(one.records, STEPS))
+        found = Judge().conclude(history(one))
         last = [values[m.CFD_RATIO] for _, values in one.records if m.CFD_RATIO in values][-1]
         first = found[0]
         key = {"sweep": "synthetic", "trial": one.id}

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gansweep.errors import UserError
 from gansweep.gan.sampling import grid_png
-from gansweep.health.history import History
+from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.health.metrics import CRITIC_REAL, CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
 from gansweep.records import journal, lock
 from gansweep.records.layout import Home, TrialFolder, read_json, write_atomically, write_json
 from gansweep.records.outcome import Outcome
@@ -40,7 +40,8 @@ def read(bench: Bench) -> dict[str, TrackedTrial]:
 
 def journalled(trial: TrialFolder) -> History:
     records = journal.read(trial.journal)
-    return History.of(((r.step, r.values) for r in records), read_json(trial.trial)["steps"])
+    told = read_json(trial.trial)
+    return History.of(((r.step, r.values) for r in records), told["steps"], *traits(told["config"]))
 
 
 def verdicts(history: History) -> str:
@@ -68,7 +69,7 @@ def test_only_what_detectors_use_is_read(bench: Bench) -> None:
     bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0, "d_auc": 0.5, "class_share/0": 1.0}])
     bench.publish()
     assert {*read(bench)["a"].history.series} == {"d_auc", "loss_d"}
-    assert set(METRICS) == {*TRAINING, *EVALUATION, NONFINITE_STEP}
+    assert set(METRICS) == {*TRAINING, *CRITIC_TRAINING, *EVALUATION, NONFINITE_STEP}
 
 
 def test_numbers_that_are_not_finite_are_so_again(bench: Bench) -> None:
@@ -132,6 +133,30 @@ def test_the_verdicts_of_the_journals(bench: Bench) -> None:
         kind: verdicts(journalled(trial)) for kind, trial in trials.items()
     }
     assert [Judge().conclude(found[kind].history)[0].kind for kind in trials] == [*DETECTABLE]
+
+
+def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
+    """Of settings as MLflow has them, text; those of older trials say nothing of it."""
+    still = {"d_auc": 0.999, "d_fresh": 0.01, "cfd_ratio": 200.0}
+    diverged = [*sound(4), {"loss_d": 1.0, CRITIC_REAL: INF, NONFINITE_STEP: 5.0}]
+    critic = {"training": {"loss": "wasserstein_clip"}}
+    made = {
+        "older": (sound(SHORT, **still), {}, "discriminator_dominance"),
+        "plain": (sound(SHORT, **still), {"training": {"loss": "hinge"}}, "discriminator_dominance"),
+        "critic": (sound(SHORT, **still), critic, "critic_stalled"),
+        "diverged": (diverged, critic, "divergence"),
+        "grown": (sound(SHORT, **still), {"model": {"discriminator": {"growth": {"at": 16}}}}, None),
+    }
+    trials = {name: bench.trial(name, records, steps=SHORT, config={"seed": 3, **config})
+              for name, (records, config, _) in made.items()}  # fmt: skip
+    bench.publish()
+    found = {name: trial.history for name, trial in read(bench).items()}
+    for name, (_, _, expected) in made.items():
+        said = {verdict.kind for verdict in Judge()(found[name])}
+        assert said & {"discriminator_dominance", "critic_stalled", "divergence"} == ({expected} if expected else set())
+        assert verdicts(found[name]) == verdicts(journalled(trials[name]))
+    assert [(found[name].critic, found[name].growth) for name in ("critic", "grown")] == [(True, None), (False, 16)]
+    assert "critic_real is inf" in Judge()(found["diverged"])[0].reason
 
 
 numbers = itertools.count()

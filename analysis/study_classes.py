@@ -1,0 +1,36 @@
+"""Classes of what the generators of study C make, as the classifier that judges samples sees them."""
+
+import numpy as np
+import torch
+
+from gansweep import reference_of, reopen, sample
+
+SAMPLES, FEW, A_CLASS = 10_000, 80, 1_000
+PART = 500  # samples made at once
+
+
+def classes_of(home, sweep, trial_id):
+    """Counts, in the order of `names`. real: of all images; few and samples: of 80 and of 10,000 samples, the first of
+    them the same; of a conditional network instead requested: a row a class that was asked for, of 1,000 each."""
+    trainer, images = reopen(home, sweep, trial_id)
+    names, embedding = list(images.classes), reference_of(images)[0].embedding
+    counts = {"names": names, "real": count(images.labels(), names)}
+    if not trainer.settings.networks.classes:
+        found = labels_of(trainer, embedding, SAMPLES)
+        return counts | {"few": count(found[:FEW], names), "samples": count(found, names)}
+    rows = (labels_of(trainer, embedding, A_CLASS, asked) for asked in range(len(names)))
+    return counts | {"requested": [count(row, names) for row in rows]}
+
+
+def labels_of(trainer, embedding, samples, asked=None):
+    """(samples,) classes. asked: the class that every one of them is asked to be of."""
+    z = torch.randn(samples, trainer.settings.latent_dim, generator=torch.Generator().manual_seed(asked or 0))
+    found = []
+    for part in z.split(PART):
+        wanted = None if asked is None else torch.full((len(part),), asked)
+        found.append(embedding.embed(torch.from_numpy(sample(trainer.sampler, part, wanted)))[1])
+    return np.concatenate(found)
+
+
+def count(labels, names):
+    return np.bincount(labels, minlength=len(names)).tolist()

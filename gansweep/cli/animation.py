@@ -1,0 +1,39 @@
+"""Moving pictures: grids on white with a line of text below, pixels enlarged and never smoothed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PIXELS = 512  # a grid is enlarged by a whole factor to about so many
+MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # of the grid's width: white around it, below it for the text, its type
+
+
+def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> bytes:
+    """Loops for ever. RGB frames lose colours in a GIF, nothing else is lost."""
+    how: dict[str, Any] = {".webp": {"lossless": True, "quality": 50, "method": 2}, ".gif": {}}[ending]
+    buffer = io.BytesIO()
+    first = next(frames)
+    first.save(buffer, ending[1:], save_all=True, append_images=frames, duration=durations_ms, loop=0, **how)
+    return buffer.getvalue()
+
+
+def frame(grid: Image, text: str, scale: int | None) -> Image:
+    """scale: pixels for each pixel of the grid, else as many as fit."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from gansweep.report.palette import INK
+    from gansweep.report.style import fonts
+
+    factor = scale or max(1, round(PIXELS / max(grid.size)))
+    width, height = grid.width * factor, grid.height * factor
+    margin, strip = round(width * MARGIN), round(width * STRIP)
+    whole = Image.new(grid.mode, (width + 2 * margin, margin + height + strip), "white")
+    whole.paste(grid.resize((width, height), Image.Resampling.NEAREST), (margin, margin))
+    font = ImageFont.truetype(fonts() / "SourceSansPro-Regular.ttf", round(width * LETTERS))
+    ImageDraw.Draw(whole).text((margin, margin + height + strip // 2), text, INK, font, "lm")
+    return whole

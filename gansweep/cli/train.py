@@ -1,0 +1,156 @@
+"""`gansweep train`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import COLOURS, to_json, verdict_colour
+from gansweep.records import outcome
+from gansweep.records.layout import RunFolder, SweepFolder
+from gansweep.report.words import counted, duration, number
+
+if TYPE_CHECKING:
+    from gansweep.cli.train_view import TrainView
+    from gansweep.records.outcome import Outcome
+    from gansweep.schedule.ending import Ending
+    from gansweep.schedule.single import SingleJob, Start
+
+SLICE_S = 0.25  # how soon a request to end is noticed
+CRASHED = 4  # exit code
+
+
+@click.command()
+@options.file_argument
+@options.set_option
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Go on from this .safetensors file, of a single run or of a sweep's trial.",
+)
+@options.home_option
+@options.json_option
+def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_path: Path, as_json: bool) -> int:
+    """Train the one configuration of FILE here and now, without a sweep.
+
+    It gets a folder of its own, stamped with the time, under the home's runs/: log, samples, checkpoints, plots. Its
+    path is printed at the end. Nothing goes to MLflow.
+    """
+    from gansweep.plan.loader import load
+    from gansweep.schedule import single
+    from gansweep.schedule.prepare import check_disk, check_writable
+
+    sweep = load(file, overrides)
+    home = options.home_of(home_path)
+    check_writable(home)
+    plan = single.make_plan(sweep, home)
+    check_disk(plan, home)
+    start = single.start_from(options.checkpoint_file(checkpoint)) if checkpoint else None
+    differing = single.differences(plan, start) if start else []
+    job = single.begin(plan, home, start, shlex.join(["gansweep", *sys.argv[1:]]))
+    notices = [f"only seed {sweep.seed} of {sweep.replicates} replicates is trained"] if sweep.replicates > 1 else []
+    if differing:
+        words = ", ".join(f"{key} {number(here)} (was {number(there)})" for key, here, there in differing)
+        notices.append(f"settings differ from the checkpoint's: {words}")
+    ended, signal = _train(job, start, notices, _again(file, overrides))
+    if as_json:
+        click.echo(to_json(_document(job.folder)))
+    else:
+        click.echo(job.folder.path)
+    if signal:
+        return 128 + signal
+    return CRASHED if ended.kind == "crashed" else 0
+
+
+def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, int | None]:
+    """To its end, or until a signal comes: then also that."""
+    from gansweep.cli.train_view import TrainView
+    from gansweep.schedule.ending import Ending
+
+    folder = job.folder
+    ending = Ending(SweepFolder(folder.path), None)  # a run's folder has its `stop` in the same place
+    with ending.catching_signals(), TrainView(folder.log) as view:
+        begins = f", from step {start.step:,} of {start.path}" if start else ""
+        view.say(f"{counted(job.schedule['steps'], 'step')}{begins}, in {folder.path}")
+        for text in notices:
+            view.say(text, "yellow")
+        ended = _to_the_end(job, start, ending, view)
+        folder.stop.unlink(missing_ok=True)
+        _say_outcome(folder, ended, view, again)
+        _draw(folder, view)
+    return ended, ending.signal
+
+
+def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
+    """An error in training becomes the outcome, as a trial's does; what is wrong before is raised as UserError."""
+    from gansweep.schedule.single import open_run
+
+    run = open_run(job, start)
+    view.training(run)
+    try:
+        ended = None
+        while ended is None:
+            view.went_on()
+            ended = run.suspend(ending.reason or "") if ending.requested() else run.advance(SLICE_S)
+    except Exception as error:
+        ended = outcome.crashed(job.folder, run.step, error)
+    finally:
+        run.close()
+    return ended
+
+
+def _say_outcome(folder: RunFolder, ended: Outcome, view: TrainView, again: str) -> None:
+    view.ended()
+    reason = f": {ended.reason}" if ended.kind in ("crashed", "interrupted") else ""
+    view.say(
+        f"{ended.kind} after {counted(ended.step, 'step')} ({duration(view.elapsed_s())}){reason}", COLOURS[ended.kind]
+    )
+    for verdict in ended.verdicts:
+        view.say(verdict.reason, verdict_colour(verdict.kind))
+    if ended.kind == "crashed":
+        view.say(f"its traceback is in {folder.traceback}")
+    kept = folder.all_checkpoints()
+    if ended.kind in ("crashed", "interrupted") and kept:
+        view.say(f"go on with: {again} --checkpoint {shlex.quote(str(kept[-1]))}")
+
+
+def _draw(folder: RunFolder, view: TrainView) -> None:
+    """A run that is trained does not fail over its pictures."""
+    from gansweep.report.plots import draw
+
+    try:
+        draw(folder, folder.plots)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        view.say(f"no plots ({what})", "yellow")
+
+
+def _again(file: Path, overrides: tuple[str, ...]) -> str:
+    """The command for the same settings, in the same home."""
+    from click.core import ParameterSource
+
+    words = ["gansweep", "train", str(file), *(word for one in overrides for word in ("--set", one))]
+    context = click.get_current_context()
+    if context.get_parameter_source("home_path") is ParameterSource.COMMANDLINE:
+        words += ["--home", str(context.params["home_path"])]
+    return shlex.join(words)
+
+
+def _document(folder: RunFolder) -> dict[str, Any]:
+    """What `--json` prints."""
+    summary = outcome.summary(folder)
+    del summary["run_id"], summary["varied"]  # of sweeps alone
+    samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
+    return {
+        **summary,
+        "verdicts": [v.to_json() for v in ended.verdicts] if (ended := outcome.read(folder)) else [],
+        "folder": str(folder.path),
+        "samples": str(samples[-1]) if samples else None,
+        "checkpoint": str(checkpoints[-1]) if checkpoints else None,
+        "plots": sorted(str(path) for path in folder.plots.glob("*.png")),
+    }

@@ -1,0 +1,122 @@
+"""A single run on the screen, and in its log: a bar on a terminal, timestamped lines elsewhere. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from gansweep.cli.text import measured, verdict_colour
+from gansweep.health.metrics import CFD_RATIO, LOSS_D, LOSS_G
+from gansweep.health.verdict import title
+from gansweep.report.words import duration
+
+if TYPE_CHECKING:
+    from gansweep.gan.run import Run
+
+LINE_EVERY_S = 5.0
+BAR = 24  # characters
+
+
+class TrainView:
+    """Use it as a context. log: every sentence and line goes there as well, with the time."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log.open("a", encoding="utf-8")
+        self._console = Console(stderr=True)
+        self._run: Run | None = None
+        self._live: Live | None = None
+        self._began, self._first_step = time.monotonic(), 0
+        self._last_line = self._began
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ended()
+        self._log.close()
+
+    def say(self, text: str, style: str = "") -> None:
+        """A sentence for the user."""
+        if self._console.is_terminal:
+            self._console.print(Text(text, style), soft_wrap=True)
+        else:
+            print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+        self._write(text)
+
+    def training(self, run: Run) -> None:
+        """It has begun: speed is measured from here on."""
+        self._run, self._began, self._first_step = run, time.monotonic(), run.step
+        self._last_line = self._began
+        if self._console.is_terminal:
+            self._live = Live(
+                console=self._console, refresh_per_second=4, transient=True, get_renderable=lambda: self._bar(run)
+            )
+            self._live.start()
+
+    def went_on(self) -> None:
+        """Between slices of training: its notices, and a line, where the last one is old."""
+        self._say_notices()
+        if self._run is None or time.monotonic() - self._last_line < LINE_EVERY_S:
+            return
+        self._last_line = time.monotonic()
+        line = ", ".join([_progress(self._run), *self._figures(self._run)])
+        if self._console.is_terminal:
+            self._write(line)
+        else:
+            self.say(line)
+
+    def ended(self) -> None:
+        """The bar goes; sentences may follow."""
+        self._say_notices()
+        if self._live:
+            self._live.stop()
+
+    def _say_notices(self) -> None:
+        if self._run:
+            for text in self._run.notices:
+                self.say(text, "yellow")
+            self._run.notices.clear()
+
+    def elapsed_s(self) -> float:
+        """Since training began."""
+        return time.monotonic() - self._began
+
+    def _write(self, text: str) -> None:
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", file=self._log, flush=True)
+
+    def _figures(self, run: Run) -> list[str]:
+        names = {LOSS_D: "loss D", LOSS_G: "loss G", CFD_RATIO: "CFD ratio"}
+        found = [f"{words} {measured(run.latest[name])}" for name, words in names.items() if name in run.latest]
+        found += [title(run.verdicts[0].kind)] if run.verdicts else []
+        speed = self._speed(run)
+        left = (run.schedule.steps - run.step) / speed if speed else None
+        return [*found, f"{measured(speed)} steps/s", f"about {duration(left)} left"] if left else found
+
+    def _speed(self, run: Run) -> float:
+        """Steps a second, everything included; 0 before there are any."""
+        return (run.step - self._first_step) / max(1e-9, self.elapsed_s())
+
+    def _bar(self, run: Run) -> Group:
+        bar = ProgressBar(run.schedule.steps, run.step, width=BAR, complete_style="cyan", style="bright_black")
+        first = Table.grid(padding=(0, 2, 0, 0))
+        first.add_row(Text(" "), bar, Text(_progress(run)))
+        second = Text("   " + "  ".join(self._figures(run)))
+        if run.verdicts:
+            kind = run.verdicts[0].kind
+            second.highlight_words([title(kind)], verdict_colour(kind))
+        return Group(first, second)
+
+
+def _progress(run: Run) -> str:
+    return f"step {run.step:,} of {run.schedule.steps:,}"

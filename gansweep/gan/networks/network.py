@@ -1,0 +1,198 @@
+"""Networks as torch modules, in their fastest exact form.
+
+Weights have the shapes of nn.ConvTranspose2d (inputs, outputs, k, k) and nn.Conv2d (outputs, inputs, k, k),
+so a state dict loads into a plainly written DCGAN. The arithmetic is arranged otherwise where that was
+measured faster on a CPU (tests/benchmarks/bare_loop.py) and equals the plain form up to rounding:
+
+- from z and to the logit, one matrix product;
+- at the image, whose few channels leave the 4×4 stride-2 kernel at a tenth of the peak, a convolution with
+  2×2 kernels on images whose 2×2 blocks are folded into channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gansweep.gan.networks.block import Block, Layout
+
+FEW_CHANNELS = 4  # of an image
+
+
+class Network(nn.Module):
+    """G: z (N, latent_dim) → images (N, C, H, W) in [-1, 1]. D: images → logits (N,).
+
+    labels: (N,) classes, of a conditional network. groups: the batch is so many batches of equal size one after
+    another; each is normalised by its own statistics, and updates the running ones, as if it had been passed alone.
+    spectral_norm: every weight is divided by its largest singular value (Miyato et al. 2018).
+    """
+
+    def __init__(self, layout: Layout, *, spectral_norm: bool = False) -> None:
+        super().__init__()
+        self.layout, self.spectral_norm = layout, spectral_norm
+        blocks = layout.blocks
+        self.weights = nn.ParameterList([_weight(shape) for block in blocks for shape in block.weights])
+        self.biases = nn.ParameterList([nn.Parameter(torch.zeros(b.features)) for b in blocks if b.bias])
+        self.norms = nn.ModuleList([_norm(block) for block in blocks if block.norm != "none"])
+        _initialise(self)
+        if spectral_norm:
+            for i, weight in enumerate(self.weights):
+                self.register_buffer(f"u{i}", F.normalize(torch.randn(len(weight)), dim=0))
+
+    def forward(self, x: Tensor, labels: Tensor | None = None, groups: int = 1) -> Tensor:
+        x = x[:, :, None, None] if x.dim() == 2 else x
+        apply = _Application(self, groups)
+        inputs = [x] if labels is None else [x, _planes(labels, self.layout.classes, x)]
+        if len(self.layout.streams) < len(inputs):
+            inputs = [torch.cat(inputs, 1)]
+        parts = [apply(block, part) for block, part in zip(self.layout.streams, inputs, strict=True)]
+        x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        for block in self.layout.rest:
+            x = apply(block, x)
+        return x.flatten() if x.shape[1:] == (1, 1, 1) else x
+
+    def effective_weights(self) -> Iterator[Tensor]:
+        """In the order of the layout, spectrally normed where that was asked for."""
+        for i, weight in enumerate(self.weights):
+            yield self._normed(i, weight) if self.spectral_norm else weight
+
+    def _normed(self, i: int, weight: Tensor) -> Tensor:
+        """One step of the power method each time in training mode (Miyato et al. 2018, algorithm 1)."""
+        matrix, u = weight.flatten(1), self.get_buffer(f"u{i}")
+        with torch.no_grad():
+            v = F.normalize(matrix.t() @ u, dim=0)
+            if self.training:
+                u.copy_(F.normalize(matrix @ v, dim=0))
+            u = u.clone()  # the graph keeps it, and the next pass changes it
+        normed: Tensor = weight / (u @ matrix @ v)
+        return normed
+
+
+class _Application:
+    """Blocks are applied in the order of the layout, each with the weights, bias and norm that are its own."""
+
+    def __init__(self, network: Network, groups: int) -> None:
+        self._weights, self._biases = network.effective_weights(), iter(network.biases)
+        self._norms, self._groups = iter(network.norms), groups
+
+    def __call__(self, block: Block, x: Tensor) -> Tensor:
+        x = _convolved(block, x, [next(self._weights) for _ in block.weights])
+        if block.bias:
+            bias: Tensor = next(self._biases)
+            x = x + (bias.view(1, *x.shape[1:]) if block.flat else bias.view(-1, 1, 1))
+        if block.norm != "none":
+            x = self._normed(block, x, next(self._norms))
+        match block.activation:
+            case "relu":
+                return F.relu(x)
+            case "leaky_relu":
+                return F.leaky_relu(x, block.slope)
+            case "tanh":
+                return torch.tanh(x)
+            case _:
+                return x
+
+    def _normed(self, block: Block, x: Tensor, norm: nn.Module) -> Tensor:
+        shape = x.shape
+        x = x.flatten(1) if block.flat else x
+        if block.norm == "batch" and self._groups > 1:
+            x = torch.cat([norm(part) for part in x.chunk(self._groups)])
+        else:
+            x = norm(x)
+        return x.view(shape) if block.flat else x
+
+
+def _weight(shape: tuple[int, int, int, int]) -> nn.Parameter:
+    # channels_last: convolutions on channels_last activations take such weights without copying them.
+    return nn.Parameter(torch.empty(shape).to(memory_format=torch.channels_last))
+
+
+def _norm(block: Block) -> nn.Module:
+    if block.norm == "layer":
+        return nn.GroupNorm(1, block.features)  # over channels and positions of one image
+    return nn.BatchNorm1d(block.features) if block.flat else nn.BatchNorm2d(block.features)
+
+
+def _initialise(network: nn.Module) -> None:
+    """N(0, .02) for weights, N(1, .02) for the scale of norms (Radford et al. 2016), 0 for biases."""
+    for name, parameter in network.named_parameters():
+        if name.startswith("weights"):
+            nn.init.normal_(parameter, 0.0, 0.02)
+        elif name.endswith("weight"):
+            nn.init.normal_(parameter, 1.0, 0.02)
+        else:
+            nn.init.zeros_(parameter)
+
+
+def _planes(labels: Tensor, classes: int, like: Tensor) -> Tensor:
+    """(N, classes, H, W): one where the plane is the image's class, else zero."""
+    one_hot = F.one_hot(labels, classes).to(like.dtype)
+    return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
+
+
+def _convolved(block: Block, x: Tensor, weights: list[Tensor]) -> Tensor:
+    stride, padding = block.stride, block.padding
+    if block.separable and block.transposed:
+        pointwise, depthwise = weights
+        x = F.conv2d(x, pointwise)
+        return F.conv_transpose2d(x, depthwise, stride=stride, padding=padding, groups=block.outputs)
+    if block.separable:
+        depthwise, pointwise = weights
+        return F.conv2d(F.conv2d(x, depthwise, stride=stride, padding=padding, groups=block.inputs), pointwise)
+    (weight,) = weights
+    folds = (block.kernel, stride, padding) == (4, 2, 1)
+    if block.transposed:
+        if block.side == 1:
+            return _from_vector(x, weight, padding, block.output_side)
+        if folds and block.outputs <= FEW_CHANNELS:
+            return _transposed_to_image(x, weight)
+        return F.conv_transpose2d(x, weight, stride=stride, padding=padding)
+    if block.output_side == 1:
+        return _to_vector(x, weight, padding)
+    if folds and block.inputs <= FEW_CHANNELS:
+        return _image_convolution(x, weight)
+    return F.conv2d(x, weight, stride=stride, padding=padding)
+
+
+def _from_vector(x: Tensor, weight: Tensor, padding: int, side: int) -> Tensor:
+    """A transposed convolution from 1×1: each output is one tap of the kernel, so it is a matrix product."""
+    taps = weight[:, :, padding : padding + side, padding : padding + side]
+    matrix = taps.permute(0, 2, 3, 1).reshape(len(weight), -1)
+    return (x.flatten(1) @ matrix).view(-1, side, side, weight.shape[1]).permute(0, 3, 1, 2)
+
+
+def _to_vector(x: Tensor, weight: Tensor, padding: int) -> Tensor:
+    """A convolution to 1×1: one matrix product."""
+    side = x.shape[2]
+    taps = weight[:, :, padding : padding + side, padding : padding + side]
+    outputs = x.permute(0, 2, 3, 1).flatten(1) @ taps.permute(0, 2, 3, 1).flatten(1).t()
+    return outputs[:, :, None, None]
+
+
+def _image_convolution(images: Tensor, weight: Tensor) -> Tensor:
+    """conv2d(images, weight, stride=2, padding=1) for 4×4 kernels, by folding 2×2 blocks into channels."""
+    n, c, h, w = images.shape
+    blocks = F.pad(images, (1, 1, 1, 1)).view(n, c, h // 2 + 1, 2, w // 2 + 1, 2)
+    blocks = blocks.permute(0, 2, 4, 1, 3, 5).reshape(n, h // 2 + 1, w // 2 + 1, 4 * c).permute(0, 3, 1, 2)
+    outputs = weight.shape[0]
+    folded = weight.view(outputs, c, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(outputs, 4 * c, 2, 2)
+    return F.conv2d(blocks, folded.contiguous(memory_format=torch.channels_last))
+
+
+def _transposed_to_image(x: Tensor, weight: Tensor) -> Tensor:
+    """conv_transpose2d(x, weight, stride=2, padding=1) for 4×4 kernels, one 2×2 convolution for all phases.
+
+    Output pixel (2a − 1 + p, 2b − 1 + q), p, q ∈ {0, 1}, sums x over the 2×2 window that ends at (a, b):
+    a convolution with padding 1 gives all four phases as channels of a (h + 1)×(w + 1) map; unfolded into
+    a (2h + 2)×(2w + 2) image, the answer is all but its outermost pixels.
+    """
+    n, _, h, w = x.shape
+    inputs, c = weight.shape[:2]
+    # weight[..., 2·t + p, 2·u + q]: tap t of phase p; the window runs backwards, hence the flip.
+    taps = weight.view(inputs, c, 2, 2, 2, 2).flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(4 * c, inputs, 2, 2)
+    phases = F.conv2d(x, taps.contiguous(memory_format=torch.channels_last), padding=1)
+    image = phases.view(n, c, 2, 2, h + 1, w + 1).permute(0, 1, 4, 2, 5, 3).reshape(n, c, 2 * h + 2, 2 * w + 2)
+    return image[:, :, 1:-1, 1:-1]

@@ -1,0 +1,182 @@
+"""One run's own plots, from its folder alone: no tracking store, no pandas."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from gansweep.health import metrics as m
+from gansweep.health.history import History
+from gansweep.health.verdict import Verdict, title
+from gansweep.records import journal, outcome
+from gansweep.records.layout import TrialFolder, read_json, write_atomically
+from gansweep.report.palette import GREY, INK, PALE, colour
+from gansweep.report.pixels import png
+from gansweep.report.style import WIDTH, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 200
+SECOND = "#999999"  # of two curves the one that is not INK
+LOWEST, APART = 0.05, 0.13  # of the axes' height: names of curves lie on no axis and not on each other
+SAMPLES_PIXELS = 768  # the grid is enlarged by a whole factor to about so many
+Curve = tuple[str, str]  # metric, what it is called
+LOSSES = ((m.LOSS_D, "D"), (m.LOSS_G, "G"))
+HELD_OUT = ((m.VALIDATION_LOSS_D, ""), (m.VALIDATION_LOSS_G, ""))
+
+
+def draw(folder: TrialFolder, place: Path) -> None:
+    """Write losses.png, quality.png and samples.png, each where the run recorded what it shows."""
+    steps = read_json(folder.trial)["steps"]
+    history = History.of(((r.step, r.values) for r in journal.read(folder.journal)), steps)
+    ended = outcome.read(folder)
+    failure = next((v for v in ended.verdicts if v.is_failure), None) if ended else None
+    if len(history[m.LOSS_D]):
+        write_atomically(place / "losses.png", _png(losses(history, failure)))
+    if len(history.evaluations()):
+        write_atomically(place / "quality.png", _png(quality(history, failure)))
+    if grids := folder.all_samples():
+        write_atomically(place / "samples.png", enlarged(grids[-1]))
+
+
+def losses(history: History, failure: Verdict | None) -> Figure:
+    """Losses of both networks (dotted: on held-out images), what D says of real and fake, and gradient norms."""
+    figure = canvas(WIDTH, 4.2)
+    above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
+    _curves(above, history, LOSSES)
+    _curves(above, history, HELD_OUT, ":")
+    above.set_title("loss" + (" (dotted: on held-out images)" if len(history[m.VALIDATION_LOSS_D]) else ""))
+    if len(history[m.D_REAL]):
+        above.set_yscale("symlog", linthresh=0.1)
+        above.yaxis.set_major_formatter("{x:g}")
+        _curves(middle, history, ((m.D_REAL, "real"), (m.D_FAKE, "fake")))
+        middle.set(ylim=(-0.03, 1.03), title="σ(D): how sure D is that an image is real")
+    else:
+        _curves(middle, history, ((m.CRITIC_REAL, "real"), (m.CRITIC_FAKE, "fake")))
+        middle.set_title("output of the critic")
+    _curves(below, history, ((m.GRADIENT_NORM_D, "D"), (m.GRADIENT_NORM_G, "G")))
+    below.set_title("norm of the gradient")
+    _log(below)
+    _finish([above, middle, below], history, failure)
+    below.set_xlabel("training step")
+    return figure
+
+
+def quality(history: History, failure: Verdict | None) -> Figure:
+    """What evaluations say of the samples and of D, in four panels."""
+    figure = canvas(WIDTH, 3.4)
+    axes = figure.subplots(2, 2, sharex=True)
+    panels: list[Callable[[Axes, History], None]] = [_distance, _support, _variety, _separation]
+    for ax, panel in zip(axes.flat, panels, strict=True):
+        panel(ax, history)
+    _finish(list(axes.flat), history, failure)
+    for ax in axes[1]:
+        ax.set_xlabel("training step")
+    return figure
+
+
+def enlarged(grid: Path) -> bytes:
+    """Each pixel as a square, as PNG."""
+    with Image.open(grid) as opened:
+        factor = max(1, round(SAMPLES_PIXELS / max(opened.size)))
+        size = (opened.width * factor, opened.height * factor)
+        return png(opened.resize(size, Image.Resampling.NEAREST))
+
+
+def _distance(ax: Axes, history: History) -> None:
+    _curves(ax, history, ((m.CFD_RATIO, ""),))
+    _ideal(ax)
+    _log(ax)
+    ax.set_title("CFD ratio (1 is ideal)")
+
+
+def _support(ax: Axes, history: History) -> None:
+    _curves(ax, history, ((m.COVERAGE, "coverage"), (m.DENSITY, "density")))
+    _ideal(ax)
+    ax.set_ylim(bottom=-0.03)
+    ax.set_title("coverage and density (1 is ideal)")
+
+
+def _variety(ax: Axes, history: History) -> None:
+    """By what is known of the classes."""
+    if len(history[m.REQUESTED]):
+        _curves(ax, history, ((m.REQUESTED, "all classes"), (m.REQUESTED_WORST, "worst class")))
+        ax.set(ylim=(-0.03, 1.05), title="share of samples of the class that was asked for")
+    elif len(history[m.CLASSES]):
+        _curves(ax, history, ((m.CLASSES, ""),))
+        ax.set_ylim(bottom=0)
+        ax.set_title("classes that come out (effective number)")
+    else:
+        _curves(ax, history, ((m.SPREAD_ACROSS, "across z"), (m.SPREAD_WITHIN, "within")))
+        _ideal(ax)
+        ax.set_ylim(bottom=0)
+        ax.set_title("spread of samples, over that of real images")
+
+
+def _separation(ax: Axes, history: History) -> None:
+    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "σ(D(G(z)))")))
+    ax.set(ylim=(-0.03, 1.08), title="D on real images and fresh samples")
+
+
+def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-") -> None:
+    """Values that are not finite are left out."""
+    for (metric, words), ink in zip(curves, (INK, SECOND), strict=False):
+        series = history[metric]
+        there = np.isfinite(series.values)
+        ax.plot(series.steps[there], series.values[there], dash, color=ink, linewidth=1.1, label=words)
+
+
+def _name_curves(ax: Axes) -> None:
+    """At their ends, instead of a legend; of two that end together the upper name makes room."""
+    to_share = ax.transScale + ax.transLimits  # of the axes' height
+    named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    points = [(line, np.asarray(line.get_xydata(), float)) for line in named]
+    ends = [(float(to_share.transform(at[-1])[1]), at[-1][0], line) for line, at in points if len(at)]
+    least = LOWEST
+    for height, step, line in sorted(ends, key=lambda end: end[0]):
+        place = max(height, least)
+        ax.annotate(str(line.get_label()), (step, place), xycoords=ax.get_xaxis_transform(), xytext=(3, 0), va="center",
+                    textcoords="offset points", annotation_clip=False,
+                    color=INK if line.get_color() == INK else GREY)  # fmt: skip
+        least = place + APART
+
+
+def _ideal(ax: Axes) -> None:
+    ax.axhline(1, color=PALE, linewidth=0.6, zorder=0)
+
+
+def _log(ax: Axes) -> None:
+    """Ticks at 1, 2 and 5, in plain numbers; where there is anything to show on such a scale."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.lines):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _finish(axes: Sequence[Axes], history: History, failure: Verdict | None) -> None:
+    """One scale of steps, and where the failure began."""
+    axes[0].set_xlim(0, max(1, history.budget))
+    for ax in axes:
+        _name_curves(ax)
+    if failure is None:
+        return
+    for ax in axes:
+        ax.axvline(failure.since_step, color=colour(failure.kind), linewidth=2, alpha=0.6, zorder=0)
+    axes[0].annotate(title(failure.kind), (1, 1), xycoords="axes fraction", xytext=(0, 3), ha="right", va="baseline",
+                     textcoords="offset points", color=colour(failure.kind), fontweight="semibold")  # fmt: skip
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()

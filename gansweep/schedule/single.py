@@ -1,0 +1,184 @@
+"""One configuration as a run of its own, in this process: joins plan, data and networks. No Ray; torch in functions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.errors import CheckpointError, UserError
+from gansweep.plan.schema import Sweep
+from gansweep.plan.search import OptunaSearch
+from gansweep.plan.trials import count
+from gansweep.records import journal
+from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_json
+from gansweep.schedule.job import Job, job_of, settings_of
+from gansweep.schedule.prepare import Plan, Resolver, trial_document
+
+if TYPE_CHECKING:
+    from gansweep.gan.run import Run
+
+# What decides which tensors a checkpoint holds and what they mean: in gan.training.Settings → in a sweep file.
+MUST_AGREE = {
+    "networks.architecture": "model.architecture",
+    "networks.conditioning": "model.conditioning",
+    "networks.classes": "dataset.classes",
+    "image_size": "dataset.image_size",
+    "channels": "dataset.channels",
+    "latent_dim": "model.latent_dim",
+    "generator_maps": "model.generator.feature_maps",
+    "discriminator_maps": "model.discriminator.feature_maps",
+    "networks.generator_depth": "model.generator.depth",
+    "networks.discriminator_depth": "model.discriminator.depth",
+    "networks.generator_separable": "model.generator.separable",
+    "networks.discriminator_separable": "model.discriminator.separable",
+    "networks.norm": "model.discriminator.norm",
+    "networks.spectral_norm": "model.discriminator.spectral_norm",
+    "networks.growth_at": "model.discriminator.growth.at",
+    "networks.growth_adds": "model.discriminator.growth.adds",
+    "loss.name": "training.loss",
+}
+# The same, where the checkpoint has none of it: it holds no state to go on from.
+WITH_STATE = {"ema": "training.ema", "loss.instance_noise": "training.instance_noise"}
+COLOURS = {1: "greyscale", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A sound checkpoint to go on from. settings: those it was trained with, {} where it is too old to say."""
+
+    path: Path
+    step: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SingleJob(Job):
+    """A job outside any sweep. sweep: the folder of all single runs."""
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.sweep) / self.id)
+
+
+def make_plan(sweep: Sweep, home: Home) -> Plan:
+    """A plan of one trial, of the first seed. Raises UserError for several configurations, and for data that is missing
+    or does not fit."""
+    configurations = count(sweep) // sweep.replicates
+    several = f"gives {configurations:,} configurations" if configurations > 1 else ""
+    if isinstance(sweep.search, OptunaSearch):
+        several = f"draws {configurations:,} times"
+    if several:
+        raise UserError(
+            f"search: {several}, and a single run has one configuration;"
+            " take the search out with --set search=null, and choose with --set KEY=VALUE"
+        )
+    alone = sweep.model_copy(update={"replicates": 1})
+    ((planned,),) = Resolver(alone, home).trials()
+    # What a sweep made of this trial is not ours.
+    return Plan(alone, home.sweep(sweep.name), (replace(planned, ended=None),))
+
+
+def start_from(path: Path) -> Start:
+    """Raises UserError for what is no sound checkpoint of networks in training."""
+    from gansweep.gan import checkpoint
+
+    try:
+        _, meta = checkpoint.load(path)
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
+    if "step" not in meta or "position" not in meta:
+        raise UserError(f"{path}: holds no networks to train; name a checkpoint of a trial or of a single run")
+    return Start(path, int(meta["step"]), meta.get("settings", {}))
+
+
+def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
+    """(setting, here, in the checkpoint) of what may differ. Raises UserError for what may not, and where nothing is
+    left to train."""
+    from gansweep.gan.restore import description
+
+    (planned,) = plan.trials
+    if start.step >= planned.trial.steps:
+        raise UserError(
+            f"training.steps: {planned.trial.steps:,}, but {start.path} has been trained for {start.step:,};"
+            " raise training.steps"
+        )
+    here = dict(_leaves(json.loads(json.dumps(description(settings_of(planned.settings()))["settings"]))))
+    there = dict(_leaves(start.settings))
+    differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
+    missing = {key: name for key, name in WITH_STATE.items() if key in differing and not differing[key][1]}
+    for key, name in (MUST_AGREE | missing).items():
+        if key in differing:
+            raise UserError(_mismatch(name, *differing[key], start.path))
+    return [(key, *values) for key, values in differing.items()]
+
+
+def begin(plan: Plan, home: Home, start: Start | None, command: str) -> SingleJob:
+    """A new run folder, with what it goes on from in it, and the job that trains there."""
+    (planned,) = plan.trials
+    folder = home.new_run(plan.sweep.name)
+    origin = {"checkpoint": str(start.path.absolute())} if start else {}
+    write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command, **origin})
+    if start:
+        folder.checkpoints.mkdir()
+        shutil.copyfile(start.path, folder.checkpoint(start.step))
+        _carry_records(start, folder)
+    job = job_of(plan, planned)
+    return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})
+
+
+def open_run(job: SingleJob, start: Start | None) -> Run:
+    """Raises UserError where the checkpoint does not fit after all, or the GPU is missing: nothing is left then."""
+    try:
+        return job.open()
+    except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if start is None:
+            raise
+        shutil.rmtree(job.folder.path)
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UserError(f"{start.path}: cannot be continued with these settings ({what})") from None
+    except UserError:
+        shutil.rmtree(job.folder.path)
+        raise
+
+
+def _carry_records(start: Start, folder: RunFolder) -> None:
+    """What was recorded up to the checkpoint, where it still lies beside its records and the images are the same:
+    verdicts look back (how bad samples were at first, since when nothing improves), and plots show the whole run."""
+    before = TrialFolder(start.path.absolute().parent.parent)
+    if start.path.absolute() != before.checkpoint(start.step):
+        return
+    if read_json(before.trial).get("data") != read_json(folder.trial)["data"]:
+        return
+    with journal.Journal(folder.journal) as records:
+        for record in journal.read(before.journal):
+            if record.step <= start.step:
+                records.append(record)
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key, value."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _mismatch(key: str, here: Any, there: Any, path: Path) -> str:
+    channels = key == "dataset.channels"
+    colours = [f" ({COLOURS[count]})" if channels else "" for count in (here, there)]
+    mend = " to convert the images" if channels else ""
+    return (
+        f"{key}: {_words(here)}{colours[0]}, but {path} was trained with {_words(there)}{colours[1]};"
+        f" set {key}: {_words(there)}{mend}, or train without --checkpoint"
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(value)}]"
+    return value if isinstance(value, str) else json.dumps(value)
