@@ -51,7 +51,7 @@ def earliness(blocks):
 def learned(run):
     """Step at which CFD first is a quarter of its start or less; the run's end where it never is."""
     steps, values = run.points("cfd_ratio")
-    below = values <= values[0] / 2
+    below = values <= values[0] / 4
     return float(steps[below.argmax()]) if below.any() else float(run.steps)
 
 

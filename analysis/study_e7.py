@@ -32,7 +32,6 @@ def refused():
 
 
 def judged(code, message):
-    """Holds where it is refused, and the message names the setting and both counts."""
+    """Holds where it is refused, and the message names the setting and, after it, both counts."""
     numbers = set(re.findall(r"\b\d+\b", message.partition(KEY)[2]))
-    names = KEY in message and {"1", "3"} <= numbers
-    return finding(f"`gansweep plan` says “{message}”", decided(code != 0 and names, True), seeds=1)
+    return finding(f"`gansweep plan` says “{message}”", decided(code != 0 and {"1", "3"} <= numbers, True), seeds=1)

@@ -13,6 +13,7 @@ from gansweep import FAILURES
 RECORDS = Path(__file__).parent / "results" / "studies.jsonl.gz"
 SETTLING = 100  # steps after a growth that roughness leaves out
 GROWTH = "model.discriminator.growth.at"
+G, D = "generator", "discriminator"
 LOSSES = ("loss_d", "loss_g")
 
 
@@ -35,8 +36,10 @@ class Run:
     classes: dict | None = None
 
     def get(self, key):
-        """A setting; None where it is not set."""
-        return self.settings.get(key)
+        """A setting; what a network has not of its own is that of both. None where it is not set."""
+        section, *network, name = key.split(".")
+        own = self.settings.get(key)
+        return self.settings.get(f"{section}.{name}") if own is None and network in ([G], [D]) else own
 
     @property
     def fails(self):
