@@ -30,10 +30,7 @@ ARMS = {
 
 
 def claims(sweeps):
-    arms, timed = (
-        {name: chosen(sweeps[sweep], BASE | arm) for name, arm in ARMS.items()}
-        for sweep in ("study-b", "study-b-times")
-    )
+    arms, timed = (arms_of(sweeps[sweep]) for sweep in ("study-b", "study-b-times"))
     base = arms["baseline"]
     return {
         "B1": early_gain(base),
@@ -44,6 +41,10 @@ def claims(sweeps):
         "B6": parameters(arms["separable"], base),
         "B7": deeper(arms["deep"], base),
     }
+
+
+def arms_of(runs):
+    return {name: chosen(runs, BASE | arm) for name, arm in ARMS.items()}
 
 
 def early_gain(base):
