@@ -25,7 +25,7 @@ COLOURS = {
 # One colour a group of verdicts: magenta and green differ for every kind of eye.
 FAILED, HEALTHY, UNDECIDED, INFORMATION = "bold magenta", "green", "bright_black", "cyan"
 
-MOST_COLUMNS = 4  # of settings
+MOST_COLUMNS = 3  # of settings
 MANY_SETTINGS = "settings"  # heads the one column that stands for more of them
 
 
