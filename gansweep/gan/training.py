@@ -57,8 +57,9 @@ class Settings:
 class Trainer:
     """Both networks, their optimizers, the random streams, and the metrics since the last reading.
 
-    A step: D is updated on real images and on fakes, then G against the updated D; the first update of G
-    reuses the fakes of D's last one, as the DCGAN tutorial does. Nothing in a step waits for the device.
+    A step: D is updated on real images and on fakes (of the same classes, where those matter), then G against the
+    updated D; the first update of G reuses the fakes of D's last one, as the DCGAN tutorial does. Nothing in a step
+    waits for the device.
     labels: (images,) of a conditional model.
     """
 
@@ -111,14 +112,17 @@ class Trainer:
         if self.step == s.networks.growth_at:
             self._grow()
         for _ in range(s.discriminator.updates - 1):
+            real, labels = self.batches.next()
             with torch.no_grad():
-                made = self._make()
-            self._update_discriminator(*made)
-        fakes, labels = self._make()
-        of_d = self._update_discriminator(fakes.detach(), labels)
+                fakes = self._make(labels)
+            self._update_discriminator(real, fakes, labels)
+        real, labels = self.batches.next()
+        fakes = self._make(labels)
+        of_d = self._update_discriminator(real, fakes.detach(), labels)
         of_g = self._update_generator(fakes, labels)
         for _ in range(s.generator.updates - 1):
-            of_g = self._update_generator(*self._make())
+            labels = self.labels()
+            of_g = self._update_generator(self._make(labels), labels)
         loss_d, d_real, d_fake, norm_d = of_d
         loss_g, norm_g = of_g
         self._rows.append(torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g]))  # in TRAINING's order
@@ -132,7 +136,7 @@ class Trainer:
         return torch.randn(s.batch_size, s.latent_dim, generator=self.noise_rng, device=self.device)
 
     def labels(self) -> Tensor | None:
-        """The next classes to ask for, as often as they come among the real images: (batch_size,)."""
+        """The next classes to ask for where no real batch says them, as often as they come: (batch_size,)."""
         known = self.batches.labels
         if known is None:
             return None
@@ -247,11 +251,11 @@ class Trainer:
             if name in kept:
                 self.adam_d.copy_moments(i, moments, before[name])
 
-    def _make(self) -> tuple[Tensor, Tensor | None]:
-        """Fakes, (batch_size, C, H, W), and the classes that were asked for."""
-        labels = self.labels()
+    def _make(self, labels: Tensor | None) -> Tensor:
+        """Fakes, (batch_size, C, H, W), of the classes that are asked for."""
         with self._autocast():
-            return self.generator(self.noise(), labels), labels
+            fakes: Tensor = self.generator(self.noise(), labels)
+        return fakes
 
     def _seen(self, images: Tensor) -> Tensor:
         """With instance noise (Sønderby et al. 2017), where there is some at this step."""
@@ -261,12 +265,14 @@ class Trainer:
         rng = self._rngs["instance_noise_rng"]
         return images + deviation * torch.randn(images.shape, generator=rng, device=self.device)
 
-    def _update_discriminator(self, fakes: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _update_discriminator(
+        self, real: Tensor, fakes: Tensor, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Loss, mean probability (of a critic: output) on real and on fakes, gradient norm. Convolves both batches at
-        once, normalises each."""
-        s, (real, labels) = self.settings.loss, self.batches.next()
+        once, normalises each. labels: of either batch, so that what lies between them is of one class as well."""
+        s = self.settings.loss
         real, fakes = self._seen(real), self._seen(fakes.float())
-        both = None if labels is None or asked is None else torch.cat([labels, asked])
+        both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
             outputs = self.discriminator(torch.cat([real, fakes]), both, groups=2).float()
         of_real, of_fake = outputs.chunk(2)

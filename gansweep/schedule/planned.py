@@ -44,11 +44,12 @@ class Planned:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 32 kB for the rest."""
+        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 96 kB for the rest."""
         buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.trial.config.model.latent_dim
-        average = self.generator.parameters if self.trial.config.training.ema else 0
-        return FLOAT_BYTES * (3 * sum(self.parameters) + average + buffers + noise) + 32_768
+        averaged = self.trial.config.training.ema > 0
+        average = averaged * (self.generator.parameters + self.generator.buffers)
+        return FLOAT_BYTES * (3 * sum(self.parameters) + average + buffers + noise) + 98_304
 
     @property
     def step_operations(self) -> int:

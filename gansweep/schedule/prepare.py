@@ -200,8 +200,8 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
         )
     if config.model.conditioning != "none" and len(images.classes) < 2:
         raise UserError(
-            f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have no classes"
-            " to ask for; sort them into subfolders, or set model.conditioning: none"
+            f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have fewer"
+            " than two classes to ask for; give more (dataset.classes, subfolders), or set model.conditioning: none"
         )
     training, _ = split_sizes(images.images, config.dataset.validation)
     if training < config.training.batch_size:

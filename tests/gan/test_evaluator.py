@@ -255,7 +255,9 @@ def test_a_conditional_model_has_all_metrics_of_an_ordinary_one_and_more(
 ) -> None:
     found = evaluator(trainer_of(0, networks=CONDITIONED, validation=0.2))
     assert set(found) == {*ALWAYS, *SHARES, *CONDITIONAL}
-    assert all(m.is_evaluation(name) and type(value) is float and math.isfinite(value) for name, value in found.items())
+    assert all(m.is_evaluation(name) for name in found)
+    del found[m.R_V]  # of a D that does not separate at all
+    assert all(type(value) is float and math.isfinite(value) for value in found.values())
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_shares_of_what_was_asked_for_are_those_that_the_classifier_names(
     pixels = np.random.default_rng(0).integers(0, 256, (256, 1, 32, 32)).astype(np.uint8)
     pixels[:128, :, :, ::2] //= 4  # so that there is more than one kind
     named = reference.embedding.embed(torch.from_numpy(pixels))[1].tolist()
-    asked = np.random.default_rng(1).permutation([(i % 10 if i % 2 else named[i]) for i in range(256)])
+    asked = np.array([named[i] if i % 3 == 0 else i % 10 for i in range(256)])
     found = evaluator.quality(pixels, asked)
     right = [a == b for a, b in zip(named, asked.tolist(), strict=True)]
     assert found[m.REQUESTED] == sum(right) / 256
@@ -322,10 +324,10 @@ def test_a_class_that_is_never_asked_for_is_not_the_worst(evaluator: Evaluator) 
 
 def test_a_class_that_collapses_shows_within_it(digits: ImageSet, reference: Reference) -> None:
     """Samples are of the class that was asked for; those of 3 are one image again and again."""
-    evaluator, labels = Evaluator(reference, 400, 0), digits.labels()
+    evaluator, labels = Evaluator(reference, 360, 0), digits.labels()
     unseen = halves(digits.images)[1][449:]  # but those that real ones are compared with
-    asked = np.arange(400) % 10
-    chosen = np.concatenate([unseen[labels[unseen] == c][:40] for c in range(10)]).reshape(10, -1).T.flatten()
+    asked = np.arange(360) % 10
+    chosen = np.concatenate([unseen[labels[unseen] == c][:36] for c in range(10)]).reshape(10, -1).T.flatten()
     varied = digits.load()[chosen]
     good = evaluator.quality(varied, asked)
     collapsed = varied.copy()

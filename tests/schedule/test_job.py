@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.gan.restore import generator_of
+from gansweep.health.metrics import CFD_RATIO, CRITIC_REAL, D_REAL
 from gansweep.records import journal, outcome
 from gansweep.records.outcome import Outcome
 from gansweep.schedule import runner
@@ -71,6 +72,54 @@ def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypat
     assert result["metrics"][CFD_RATIO] > 0
     assert len([n for n in first["notices"] if n.startswith("evaluation.samples: counting missing classes")]) == 1
     assert len([n for n in first["notices"] if n.startswith("the classifier that judges samples names")]) == 1
+
+
+EVERYTHING = (
+    "model={conditioning: two_stream, latent_dim: 8, feature_maps: 4, generator: {depth: 2},"
+    " discriminator: {norm: layer, spectral_norm: true, growth: {at: 2}}}",
+    "training={steps: 4, batch_size: 16, loss: wasserstein_gp, instance_noise: 0.1, ema: 0.9}",
+)
+
+
+def test_networks_loss_and_classes_cross_as_plain_data(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of(*EVERYTHING)
+    (plain,) = json.loads(json.dumps(runner.jobs(plan)))
+    settings = settings_of(Job.from_config(plain).settings)
+    assert settings == settings_of(plan.trials[0].settings())
+    assert settings.networks.classes == tuple("0123456789")
+    assert (settings.loss.name, settings.networks.growth_at, settings.ema) == ("wasserstein_gp", 2, 0.9)
+
+
+def test_a_process_trains_what_it_is_told(plan_of: Callable[..., Plan]) -> None:
+    plan = plan_of(*EVERYTHING)
+    (config,) = json.loads(json.dumps(runner.jobs(plan)))
+    assert train(GanTrial(config))["outcome"] == "completed"
+    folder = plan.folder.trial(config["id"])
+    assert [set(r.values) & {CRITIC_REAL, D_REAL} for r in journal.read(folder.journal)] == [{CRITIC_REAL}] * 2
+    found = generator_of(folder.checkpoint(4))
+    assert (found.step, found.classes) == (4, tuple("0123456789"))
+
+
+def test_only_a_conditional_run_is_given_classes(plan_of: Callable[..., Plan]) -> None:
+    for conditioning, labelled in (("none", False), ("concat", True)):
+        run = Job.from_config(runner.jobs(plan_of(f"model.conditioning={conditioning}"))[0]).open()
+        assert (run._trainer.batches.labels is not None) == labelled
+        run.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("networks", {"colour": "red"}),
+        ("networks", {"architecture": "dcgan", "surprise": 1}),
+        ("loss", {"surprise": 1}),
+        ("networks", None),
+        ("loss", None),
+    ],
+)
+def test_refuses_parts_that_are_unknown(jobs: list[dict[str, Any]], part: str, change: dict[str, Any] | None) -> None:
+    with pytest.raises(TypeError):
+        settings_of({**jobs[0]["settings"], part: change})
 
 
 @pytest.mark.parametrize("change", [{"surprise": 1}, {"settings": None}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.gan import checkpoint
-from gansweep.gan.training import Trainer
+from gansweep.gan.losses import LossSettings
+from gansweep.gan.networks.registry import Composition
+from gansweep.gan.restore import description
+from gansweep.gan.training import Settings, Trainer, Updates
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
@@ -23,6 +27,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.schedule import runner
 from gansweep.schedule.cost import shape_of, wall_s
 from gansweep.schedule.job import settings_of
+from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan, check_disk, check_writable, write_trials
 
 PlanOf = Callable[..., Plan]
@@ -43,11 +48,68 @@ def test_joins_trials_with_images_and_layers(plan_of: PlanOf) -> None:
     )
 
 
-def test_counts_the_parameters_that_torch_counts(plan_of: PlanOf) -> None:
-    (planned,) = plan_of("dataset.image_size=28", "model.generator.feature_maps=6").trials
-    trainer = Trainer(settings_of(planned.settings()), planned.images.load(), torch.device("cpu"))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("model.generator.feature_maps=6", "model.discriminator.feature_maps=3"),
+        ("model.architecture=dcgan_mnist28", "model.conditioning=concat", "model.discriminator.norm=none"),
+        ("model.architecture=projected", "model.generator={separable: true}", "model.discriminator={depth: 2}"),
+        ("model.conditioning=two_stream", "model.discriminator={spectral_norm: true, separable: true}"),
+    ],
+    ids=str,
+)
+def test_counts_the_parameters_that_torch_counts(plan_of: PlanOf, settings: tuple[str, ...]) -> None:
+    (planned,) = plan_of("dataset.image_size=28", *settings).trials
+    trainer = trainer_of(planned)
     networks = (trainer.generator, trainer.discriminator)
     assert planned.parameters == tuple(sum(p.numel() for p in network.parameters()) for network in networks)
+    assert planned.generator == trainer.generator.layout
+    assert planned.discriminator == trainer.discriminator.layout
+
+
+def test_a_growing_d_is_counted_as_it_will_be(plan_of: PlanOf) -> None:
+    (planned,), (plain,) = plan_of("model.discriminator.growth.at=3").trials, plan_of().trials
+    assert planned.parameters == plain.parameters
+    trainer = trainer_of(planned)
+    for _ in range(4):
+        trainer.train_step()
+    assert trainer.discriminator.layout == planned.discriminator
+
+
+def trainer_of(planned: Planned) -> Trainer:
+    settings = settings_of(planned.settings())
+    labels = planned.images.labels() if settings.networks.classes else None
+    return Trainer(settings, planned.images.load(), torch.device("cpu"), labels)
+
+
+def test_every_setting_of_the_file_reaches_the_run(plan_of: PlanOf) -> None:
+    (planned,) = plan_of(
+        "model={architecture: projected, conditioning: concat, latent_dim: 7, feature_maps: 6,"
+        " generator: {feature_maps: 5, depth: 2, separable: true}, discriminator: {feature_maps: 3, depth: 3,"
+        " separable: true, norm: layer, spectral_norm: true, growth: {at: 2, adds: head}}}",
+        "training={steps: 4, batch_size: 9, loss: wasserstein_gp, gradient_penalty: 3, instance_noise: 0.2, ema: 0.9,"
+        " instance_noise_until: 3, learning_rate: 1e-3, generator: {updates: 2}, discriminator: {beta1: 0.1}}",
+        "dataset.classes=[3, 8]", "seed=5",
+    ).trials  # fmt: skip
+    assert settings_of(json.loads(json.dumps(planned.settings()))) == Settings(
+        latent_dim=7, generator_maps=5, discriminator_maps=3, image_size=16, channels=1, batch_size=9,
+        generator=Updates(1e-3, 0.5, 0.999, 2), discriminator=Updates(1e-3, 0.1, 0.999), seed=5,
+        networks=Composition(
+            "projected", "concat", ("3", "8"), 2, 3, True, True, "layer", True, 2, "head",
+        ),
+        loss=LossSettings("wasserstein_gp", 0.01, 3.0, 0.0, 0.2, 3), ema=0.9,
+    )  # fmt: skip
+    (other,) = plan_of("training={steps: 4, loss: wasserstein_clip, clip: 0.1}").trials
+    assert settings_of(other.settings()).loss == LossSettings("wasserstein_clip", 0.1)
+    (smoothed,) = plan_of("training={steps: 4, label_smoothing: 0.2}").trials
+    assert settings_of(smoothed.settings()).loss == LossSettings(label_smoothing=0.2)
+
+
+def test_a_run_whose_file_says_nothing_of_it_has_the_defaults(plan_of: PlanOf) -> None:
+    (planned,) = plan_of().trials
+    settings = settings_of(planned.settings())
+    assert (settings.networks, settings.loss, settings.ema) == (Composition(), LossSettings(), 0)
 
 
 def test_spelling_out_a_default_makes_no_other_trial(plan_of: PlanOf) -> None:
@@ -130,14 +192,37 @@ def test_too_few_images_or_samples_for_an_evaluation(plan_of: PlanOf, tmp_path: 
     assert runner.jobs(plan_of(folder)), "nothing is evaluated"
 
 
-@pytest.mark.parametrize("settings", [("model.feature_maps=4",), ("model.latent_dim=512",), ("dataset.image_size=64",)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model.feature_maps=4",),
+        ("model.latent_dim=512",),
+        ("dataset.image_size=64",),
+        ("model.conditioning=concat", "training.ema=0.9"),
+        ("model.discriminator.spectral_norm=true", "training.instance_noise=0.1"),
+        ("training.loss=wasserstein_gp", "model.discriminator.norm=layer", "training.ema=0.9"),
+        ("model.architecture=projected", "model.generator.depth=4", "model.discriminator.depth=4"),
+        (
+            "model.conditioning=two_stream",
+            "training.loss=wasserstein_gp",
+            "training.instance_noise=0.1",
+            "model.discriminator={depth: 4, norm: layer, spectral_norm: true}",
+            "model.generator.depth=4",
+            "training.ema=0.9",
+            "dataset.image_size=64",
+        ),
+        ("training.ema=0.9", "model.feature_maps=128", "model.discriminator.spectral_norm=true"),
+    ],
+    ids=lambda settings: ", ".join(settings)[:60],
+)
 def test_a_checkpoint_is_no_larger_than_planned(plan_of: PlanOf, tmp_path: Path, settings: tuple[str, ...]) -> None:
     (planned,) = plan_of(*settings).trials
-    trainer = Trainer(settings_of(planned.settings()), planned.images.load(), torch.device("cpu"))
+    trainer = trainer_of(planned)
     trainer.train_step()
     file = tmp_path / "step.safetensors"
-    checkpoint.save(file, trainer.state(), {"step": 0, "position": trainer.batches.position})
-    assert planned.checkpoint_bytes - 32_768 < file.stat().st_size <= planned.checkpoint_bytes
+    meta = {"step": 0, "position": trainer.batches.position, **description(trainer.settings)}
+    checkpoint.save(file, trainer.state(), meta)
+    assert planned.checkpoint_bytes - 98_304 < file.stat().st_size <= planned.checkpoint_bytes
 
 
 def test_disk_grows_with_what_is_kept(plan_of: PlanOf) -> None:
@@ -245,3 +330,93 @@ def test_the_best_checkpoint_and_one_in_writing_are_counted(plan_of: PlanOf) -> 
     least, most = (plan_of("training.steps=1000", cadence % every).disk_bytes for every in (1000, 10))
     # one in the trial's folder and MLflow's copy; the newest two, the best, one in writing, and MLflow's copy
     assert most - least == 3 * planned.checkpoint_bytes
+
+
+# What does not go together, once the images are known.
+
+
+@pytest.fixture
+def greys(tmp_path: Path) -> Callable[[str], str]:
+    """140 grey pictures without classes, or in one subfolder; the override that names them."""
+
+    def make(subfolder: str = "") -> str:
+        folder = tmp_path / "greys"
+        (folder / subfolder).mkdir(parents=True)
+        for number in range(140):
+            Image.new("L", (16, 16), number).save(folder / subfolder / f"{number}.png")
+        return f"dataset={{name: image_folder, image_size: 16, path: {folder}}}"
+
+    return make
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "two_stream"])
+@pytest.mark.parametrize("subfolder", ["", "one"])
+def test_a_conditional_model_needs_classes(
+    plan_of: PlanOf, greys: Callable[[str], str], conditioning: str, subfolder: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of(greys(subfolder), f"model.conditioning={conditioning}")
+    assert str(caught.value) == (
+        f"model.conditioning: {conditioning}, but the images of image_folder have fewer than two classes to ask for;"
+        " give more (dataset.classes, subfolders), or set model.conditioning: none"
+    )
+
+
+def test_one_class_alone_cannot_be_asked_for(plan_of: PlanOf) -> None:
+    with pytest.raises(UserError, match=r"^model\.conditioning: concat, but the images of digits have fewer than two "):
+        plan_of("dataset.classes=3", "model.conditioning=concat")
+    (planned,) = plan_of("dataset.classes=[3, 8]", "model.conditioning=concat").trials
+    assert planned.generator.classes == planned.discriminator.classes == 2
+
+
+@pytest.mark.parametrize(
+    ("training", "end"),
+    [("{epochs: 2, batch_size: 600}", 4), ("{epochs: 1, batch_size: 300}", 5)],
+)
+def test_growth_after_the_end_is_refused_where_the_length_is_in_epochs(
+    plan_of: PlanOf, training: str, end: int
+) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of(f"training={training}", f"model.discriminator.growth.at={end}")
+    assert str(caught.value) == (
+        f"model.discriminator.growth.at: {end}, but the run ends at step {end}; grow before it"
+    )
+    assert plan_of(f"training={training}", f"model.discriminator.growth.at={end - 1}").trials
+
+
+@pytest.mark.parametrize(("architecture", "size", "sizes"), [("dcgan_mnist28", 32, "28"), ("dcgan_mnist28", 16, "28")])
+def test_an_architecture_that_makes_other_sizes(plan_of: PlanOf, architecture: str, size: int, sizes: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of(f"model.architecture={architecture}", f"dataset.image_size={size}")
+    assert str(caught.value) == (
+        f"model.architecture: {architecture} makes images of {sizes} pixels, not {size}; set dataset.image_size"
+    )
+
+
+def test_images_of_another_number_of_channels(plan_of: PlanOf) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of("model.channels=3")
+    assert str(caught.value) == (
+        "model.channels: 3, but the images of digits have 1 (greyscale);"
+        " set model.channels: 1, or dataset.channels: 3 to convert them"
+    )
+    with pytest.raises(UserError, match=r"^model\.channels: 1, but the images of digits have 3 \(RGB\)"):
+        plan_of("model.channels=1", "dataset.channels=3")
+    (planned,) = plan_of("model.channels=3", "dataset.channels=3").trials
+    assert planned.settings()["channels"] == 3
+
+
+def test_what_does_not_fit_in_one_trial_of_a_grid_is_refused(plan_of: PlanOf) -> None:
+    with pytest.raises(UserError, match=r"^model\.architecture: dcgan_mnist28 makes images of 28 pixels, not 16"):
+        plan_of("search={method: grid, over: {model.architecture: [dcgan, dcgan_mnist28]}}")
+
+
+def test_steps_cost_what_their_networks_and_updates_do(plan_of: PlanOf) -> None:
+    plain, twice_d, twice_g, wide = (
+        plan_of(*changes).trials[0].step_operations
+        for changes in (
+            (), ("training.discriminator.updates=2",), ("training.generator.updates=2",), ("model.feature_maps=8",)
+        )
+    )  # fmt: skip
+    assert plain < twice_g < twice_d
+    assert wide > 2 * plain

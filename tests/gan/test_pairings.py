@@ -1,0 +1,133 @@
+"""Every architecture with every loss and every kind of conditioning: planned from a sweep file, trained, restored."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from gansweep.errors import SweepFileError
+from gansweep.gan import embedding, reference
+from gansweep.gan.losses import LOSSES
+from gansweep.gan.networks.registry import ARCHITECTURES
+from gansweep.gan.restore import generator_of
+from gansweep.gan.sampling import sample
+from gansweep.health import metrics as m
+from gansweep.plan.loader import load
+from gansweep.records import journal
+from gansweep.records.layout import Home
+from gansweep.records.outcome import Outcome
+from gansweep.schedule import runner
+from gansweep.schedule.job import Job
+from gansweep.schedule.planned import Planned
+from gansweep.schedule.prepare import make_plan
+
+FILE = """name: s
+dataset: {image_size: 28}
+model: {latent_dim: 6, feature_maps: 4}
+training: {steps: 3, batch_size: 16}
+cadence: {metrics: 1, samples: 3, checkpoints: 3}
+evaluation: {per_run: 1, samples: 40}
+stop: none
+"""
+BATCH_NORM = ("dcgan", "dcgan_mnist28")  # in D
+Train = Callable[..., tuple[Planned, Job, Outcome]]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
+    """A trial of FILE with settings as for --set, trained to its end. Images and their reference are made once."""
+    path: Path = tmp_path_factory.mktemp("pairings")
+    (path / "s.yaml").write_text(FILE)
+
+    def train(*overrides: str) -> tuple[Planned, Job, Outcome]:
+        plan = make_plan(load(path / "s.yaml", overrides), Home(path / "home"))
+        (planned,), (config,) = plan.trials, runner.jobs(plan)
+        job = Job.from_config(config)
+        run = job.open()
+        ended = run.advance(60)
+        run.close()
+        assert ended is not None
+        return planned, job, ended
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "STEPS", 3)
+        patch.setattr(embedding, "IMAGES_A_STEP", 10**9)
+        patch.setattr(reference, "DRAWS", 1)
+        patch.setattr(reference, "BINS", 2)
+        yield train
+
+
+def assert_trained(planned: Planned, job: Job, ended: Outcome) -> None:
+    """To its end, with finite numbers of all that there is to know, samples, and a checkpoint that makes them again."""
+    config, folder = planned.trial.config, job.folder
+    critic, conditional = config.training.loss in m.CRITIC_LOSSES, config.model.conditioning != "none"
+    assert (ended.kind, ended.step) == ("completed", 3)
+    records = journal.read(folder.journal)
+    assert [r.step for r in records] == [0, 1, 2, 3]
+    found = records[-1].values
+    expected = {*m.EVALUATION, *(m.CRITIC_TRAINING if critic else m.TRAINING)}
+    expected -= {m.CLASSES_MISSING, m.D_GAP, m.R_V}  # too few samples; nothing held out
+    expected -= {*m.PROBABILITIES} if critic else set()
+    expected -= set() if conditional else {*m.CONDITIONAL}
+    assert expected <= found.keys()
+    unexpected = {*(m.PROBABILITIES if critic else ()), *(() if conditional else m.CONDITIONAL)}
+    assert not unexpected & found.keys()
+    # with 40 samples of ten classes, fewer than 6 are of each
+    within = {m.COVERAGE_WITHIN, m.COVERAGE_WITHIN_WORST, m.DENSITY_WITHIN_WORST}
+    assert all(math.isfinite(found[name]) for name in expected - within)
+    restored = generator_of(folder.checkpoint(3))
+    classes = torch.arange(len(restored.classes)) if conditional else None
+    images = sample(restored.generator, torch.zeros(10, restored.latent_dim), classes)
+    assert images.shape == (10, 1, 28, 28)
+    assert restored.classes == (tuple("0123456789") if conditional else ())
+    assert {path.name for path in folder.all_samples()} == {"00000000.png", "00000003.png"}
+
+
+PAIRS = list(itertools.product(ARCHITECTURES, LOSSES, ("none", "concat", "two_stream")))
+
+
+@pytest.mark.parametrize(("architecture", "loss", "conditioning"), PAIRS)
+def test_every_pairing_trains(train: Train, architecture: str, loss: str, conditioning: str) -> None:
+    norm = "layer" if loss == "wasserstein_gp" and architecture in BATCH_NORM else "null"
+    assert_trained(
+        *train(
+            f"model.architecture={architecture}", f"training.loss={loss}", f"model.conditioning={conditioning}",
+            f"model.discriminator.norm={norm}",
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_pairing_trains_with_all_options(train: Train, architecture: str, loss: str) -> None:
+    options = [
+        "model.conditioning=two_stream", "model.generator={depth: 2, separable: true}", "training.ema=0.5",
+        "model.discriminator={depth: 2, separable: true, norm: layer, spectral_norm: true, growth: {at: 2}}",
+        "training.instance_noise=0.1", "training.instance_noise_until=2", "training.discriminator.updates=2",
+    ]  # fmt: skip
+    if loss in ("non_saturating", "saturating"):
+        options.append("training.label_smoothing=0.1")
+    planned, job, ended = train(f"model.architecture={architecture}", f"training.loss={loss}", *options)
+    assert_trained(planned, job, ended)
+    again = job.open()
+    assert (again.step, again.advance(0)) == (3, ended)
+    again.close()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("norm", ["null", "batch"])
+def test_the_gradient_penalty_is_refused_where_d_has_batch_norm(tmp_path: Path, architecture: str, norm: str) -> None:
+    (tmp_path / "s.yaml").write_text(FILE)
+    overrides = [
+        f"model.architecture={architecture}", "training.loss=wasserstein_gp", f"model.discriminator.norm={norm}",
+    ]  # fmt: skip
+    if norm == "null" and architecture not in BATCH_NORM:
+        assert load(tmp_path / "s.yaml", overrides)
+        return
+    with pytest.raises(SweepFileError, match=r"model\.discriminator\.norm: the gradient penalty is taken for each"):
+        load(tmp_path / "s.yaml", overrides)
