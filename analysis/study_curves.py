@@ -68,7 +68,9 @@ def rates(runs):
         finish(ax, "", "training step", name)
         logarithmic(ax)
     axes[0, 0].set_ylabel("CFD ratio")
-    axes[0, -1].legend(title="learning rate")
+    lines, names = axes[0, -1].get_legend_handles_labels()
+    figure.legend(lines, [f"rate {name}" for name in names], loc="upper right", ncols=len(names))
+    figure.suptitle(" ")  # room for it
     return figure
 
 
