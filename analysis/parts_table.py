@@ -43,7 +43,7 @@ def name_of(trial, baseline, settings):
     changes = []
     for key in settings:
         value = trial[key]
-        if pd.isna(value) or value == baseline[key]:
+        if pd.isna(value) or (not pd.isna(baseline[key]) and value == baseline[key]):
             continue
         words = key
         for old, new in SHORT.items():
