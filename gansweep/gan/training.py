@@ -307,8 +307,12 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self, average: Network) -> None:
-        """Weights as a running mean (Yazıcı et al. 2019), statistics of batch norms as they are."""
-        torch._foreach_lerp_(_parameters(average), self._g, 1 - self.settings.ema)
+        """Weights as a running mean (Yazıcı et al. 2019), statistics of batch norms as they are.
+
+        At first over few steps: else a short run's average would be mostly the untrained G that it began as.
+        """
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(_parameters(average), self._g, 1 - decay)
         for mine, theirs in zip(average.buffers(), self.generator.buffers(), strict=True):
             mine.copy_(theirs)
 
