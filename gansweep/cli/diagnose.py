@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, setting_columns, to_json, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, to_json, verdict_colour
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 
@@ -163,7 +163,7 @@ def _empty_table(settings: Sequence[str], wide: bool) -> Table:
 def _settings(judged: Judged) -> list[list[str]]:
     """Columns, headings first: what is varied, and the seed where there are several."""
     trials = [trial for trial, _ in judged]
-    columns = setting_columns([trial.varied for trial in trials])
+    columns = columns_of([trial.varied for trial in trials])
     seeds = [str(trial.seed) for trial in trials]
     return columns + ([["seed", *seeds]] if len(set(seeds)) > 1 else [])
 

@@ -84,29 +84,30 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
 
     from gansweep.cli.tables import add_settings, plain_table
 
-    trials = document["trials"]
-    settings = setting_columns([trial["varied"] for trial in trials])
+    trials, console = document["trials"], Console()
+    timed, ended = (any(trial[key] for trial in trials) for key in ("seconds_a_step", "finished"))
+    settings = setting_columns([trial["varied"] for trial in trials], console.width)
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
     add_settings(table, settings)
-    titles = ["seed", "steps", "params G", "params D", "ms/step"]
-    for title in titles:
+    for title in ["seed", "steps", "params G", "params D", *["ms/step"] * timed]:
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("state")
+    if ended:
+        table.add_column("state", no_wrap=True)
     for at, trial in enumerate(trials[:MOST_ROWS], 1):
         parameters, seconds = trial["parameters"], trial["seconds_a_step"]
         table.add_row(
             trial["id"],
-            *(column[at] for column in settings),
+            *(column[at] for column in settings.columns),
             str(trial["seed"]),
             f"{trial['steps']:,}",
             f"{parameters['generator']:,}",
             f"{parameters['discriminator']:,}",
-            f"{1000 * seconds:.1f}" if seconds else "–",
-            "finished" if trial["finished"] else "",
+            *[f"{1000 * seconds:.1f}" if seconds else "–"] * timed,
+            *["finished" if trial["finished"] else ""] * ended,
         )
     if trials:
-        Console().print(table)
+        console.print(table)
     if len(trials) > MOST_ROWS:
         click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
     images, cost = (*plan.trials, *plan.to_come)[0].images, document["cost"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, command_alone, measured, setting_columns, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
@@ -150,7 +150,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
 
     from gansweep.cli.tables import plain_table
 
-    settings = setting_columns([trial["varied"] for trial in ranked])
+    settings = columns_of([trial["varied"] for trial in ranked])
     replicated = any(trial["seeds"] > 1 for trial in ranked)
     table = plain_table()
     headings = [

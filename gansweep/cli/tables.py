@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansweep.cli.text import COLOURS, MANY_SETTINGS, measured, setting_columns, verdict_colour
+from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 
@@ -29,7 +29,7 @@ def plain_table() -> Table:
 def trial_table(rows: Sequence[Row], width: int) -> Table:
     """Varied settings, progress, losses and outcome, a row a trial; fewer columns where width (characters) is small."""
     wide = width >= WIDE
-    settings = setting_columns([row.varied for row in rows])
+    settings = setting_columns([row.varied for row in rows], width)
     with_seed = len({row.seed for row in rows}) > 1
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
@@ -45,7 +45,7 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
         names = [LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
         table.add_row(
             row.id[:8],
-            *(column[at] for column in settings),
+            *(column[at] for column in settings.columns),
             *([str(row.seed)] if with_seed else []),
             _bar(row, 16 if wide else 8),
             f"{row.step:,}",
@@ -56,11 +56,13 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
     return table
 
 
-def add_settings(table: Table, settings: Sequence[Sequence[str]]) -> None:
-    """The columns that text.setting_columns made; the one of many settings gives way where a line is short."""
-    for heading, *_ in settings:
+def add_settings(table: Table, settings: SettingColumns) -> None:
+    """Its columns; the one of many settings gives way where a line is short, and what it leaves out stands below."""
+    for heading, *_ in settings.columns:
         many = heading == MANY_SETTINGS
-        table.add_column(heading, justify="left" if many else "right", no_wrap=not many)
+        table.add_column(heading, justify="left" if many else "right", no_wrap=not many, overflow="fold")
+    if settings.usual:
+        table.caption, table.caption_justify = f"most have {settings.usual}", "left"
 
 
 def _bar(row: Row, width: int) -> ProgressBar:

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gansweep.health.verdict import FAILURES
@@ -25,7 +26,7 @@ COLOURS = {
 # One colour a group of verdicts: magenta and green differ for every kind of eye.
 FAILED, HEALTHY, UNDECIDED, INFORMATION = "bold magenta", "green", "bright_black", "cyan"
 
-MOST_COLUMNS = 3  # of settings
+SHARE = 0.4  # of a line, that columns of settings may take
 MANY_SETTINGS = "settings"  # heads the one column that stands for more of them
 
 
@@ -45,34 +46,52 @@ def measured(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
 
 
-def setting_columns(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """What each trial's settings are, as columns: a heading, and a cell a trial.
+@dataclass(frozen=True)
+class SettingColumns:
+    """What each trial's settings are. columns: a heading, and a cell a trial. usual: what most trials have, where the
+    columns leave that out, in words."""
 
-    A column a key; where there are many keys, which few trials change each, one column that says what is unusual.
-    """
-    names = _short_names(settings)
-    if len(names) > MOST_COLUMNS:
-        usual = {key: Counter(number(s.get(key)) for s in settings).most_common(1)[0][0] for key in names}
-        return [[MANY_SETTINGS, *(_unusual(one, names, usual) for one in settings)]]
-    return [[name, *(number(one.get(key, "")) for one in settings)] for key, name in names.items()]
+    columns: list[list[str]]
+    usual: str = ""
+
+
+def columns_of(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """A column a key."""
+    return [[name, *(number(one.get(key, "")) for one in settings)] for key, name in _short_names(settings).items()]
+
+
+def setting_columns(settings: Sequence[Mapping[str, Any]], width: int) -> SettingColumns:
+    """A column a key; where these take more than SHARE of a line, one that says what a trial has and most have not."""
+    columns = columns_of(settings)
+    if sum(max(map(len, column)) + 2 for column in columns) <= SHARE * width:
+        return SettingColumns(columns)
+    usual = {name: _usual(values) for name, *values in columns}
+    cells = [_words({name: values[i] for name, *values in columns if values[i] != usual[name]})
+             for i in range(len(settings))]  # fmt: skip
+    most = _words({name: value for name, value in usual.items() if value is not None})
+    return SettingColumns([[MANY_SETTINGS, *(cell or "as most" for cell in cells)]], most)
+
+
+def _usual(values: Sequence[str]) -> str | None:
+    """What more than half have; None where there is no such value."""
+    value, times = Counter(values).most_common(1)[0]
+    return value if times > 1 and 2 * times > len(values) else None
 
 
 def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
     """learning_rate=2e-4 beta1=0.5 seed=0."""
-    parts = [f"{name}={number(settings[key])}" for key, name in _short_names([settings]).items()]
-    return " ".join(parts + ([f"seed={seed}"] if seed is not None else []))
+    words = _words(dict(columns_of([settings])))
+    return words if seed is None else f"{words} seed={seed}".lstrip()
+
+
+def _words(settings: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _short_names(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """training.learning_rate → learning_rate, or more of it where another key ends alike."""
     keys = list(dict.fromkeys(key for one in settings for key in one))
     return {key: ".".join(parts) for key, parts in telling_parts(keys).items()}
-
-
-def _unusual(settings: Mapping[str, Any], names: Mapping[str, str], usual: Mapping[str, str]) -> str:
-    found = {name: number(settings.get(key)) for key, name in names.items()}
-    parts = [f"{names[key]}={found[names[key]]}" for key in names if found[names[key]] != usual[key]]
-    return " ".join(parts) or "as most"
 
 
 def size(count: float) -> str:
