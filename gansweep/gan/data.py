@@ -24,6 +24,8 @@ from gansweep.records.layout import write_atomically, write_json
 Pixels = NDArray[np.uint8]
 CACHE_FORMAT = 2  # raise when decoding or resizing changes
 FEATURES = 32  # dimensions of gan/embedding.py
+FIXED_NOISE = 64  # images of a sample grid
+A_CLASS = 8  # in each row of a conditional model's grid, a row a class
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
 
 
@@ -50,6 +52,11 @@ class ImageSet:
         """(images,) index into `classes`."""
         labels: NDArray[np.int64] = np.load(Path(self.file).with_suffix(".labels.npy"))
         return labels
+
+
+def grid_size(classes: int) -> int:
+    """Images of a sample grid, of a model that is asked for so many classes (0: for none)."""
+    return A_CLASS * classes or FIXED_NOISE
 
 
 def split_sizes(images: int, validation: float) -> tuple[int, int]:

@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from gansweep.gan import checkpoint, restore
+from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.sampling import grid_png, sample
-from gansweep.gan.training import A_CLASS, Settings, Trainer
+from gansweep.gan.training import Settings, Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
 from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, STEPS_PER_S, is_evaluation

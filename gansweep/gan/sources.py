@@ -120,7 +120,7 @@ def _downloaded(name: str, root: Path) -> Reader:
     folder = root / DOWNLOADED[name][1]
 
     def signature() -> Any:
-        if not folder.is_dir():
+        if not _is_there(folder):
             _download(name, root)
         return [(f.name, f.stat().st_size) for f in sorted(folder.iterdir()) if f.is_file()]
 
@@ -134,12 +134,17 @@ def _downloaded(name: str, root: Path) -> Reader:
     return Reader(signature, images, lambda: CLASSES[name].split())
 
 
+def _is_there(folder: Path) -> bool:
+    """A download that failed leaves an empty folder."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
 def _download(name: str, root: Path) -> Any:
     """torchvision's dataset, from disk where it is there."""
     import torchvision
 
     class_name, folder = DOWNLOADED[name]
-    if not (root / folder).is_dir():
+    if not _is_there(root / folder):
         print(f"downloading {name} to {root}", file=sys.stderr)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its progress bar

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gansweep.gan.batches import Augmentation, Batches, generator, stream_seed
+from gansweep.gan.data import A_CLASS, FIXED_NOISE
 from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
 from gansweep.gan.networks.network import Network
 from gansweep.gan.networks.registry import Composition, discriminator_layout, generator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
-
-FIXED_NOISE = 64  # images of a sample grid
-A_CLASS = 8  # of those, in each row of a conditional network's grid
 
 
 @dataclass(frozen=True)

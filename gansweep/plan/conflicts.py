@@ -10,6 +10,10 @@ from gansweep.plan.schema import Model, Training, TrialConfig
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
 
 BATCH_NORM = ("dcgan", "dcgan_mnist28")  # architectures whose D has it unless the file says otherwise
+MIXED = (
+    "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
+    " set model.discriminator.norm: layer, or none"
+)
 USED_BY = {
     "clip": ("wasserstein_clip",),
     "gradient_penalty": ("wasserstein_gp",),
@@ -28,8 +32,7 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
     if training.loss == "wasserstein_gp" and _has_batch_norm(model):
         yield (
             ("model", "discriminator", "norm"),
-            "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
-            " set model.discriminator.norm: layer, or none",
+            MIXED,
         )
     at = model.discriminator.growth.at
     if at is not None and training.steps is not None and at >= training.steps:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DPI = 200
 SECOND = "#999999"  # of two curves the one that is not INK
 LOWEST, APART = 0.05, 0.13  # of the axes' height: names of curves lie on no axis and not on each other
+SPREAD = 2.5  # a factor between losses from which ticks at 1, 2 and 5 are sure to lie among them
 SAMPLES_PIXELS = 768  # the grid is enlarged by a whole factor to about so many
 Curve = tuple[str, str]  # metric, what it is called
 LOSSES = ((m.LOSS_D, "D"), (m.LOSS_G, "G"))
@@ -54,10 +55,9 @@ def losses(history: History, failure: Verdict | None) -> Figure:
     _curves(above, history, HELD_OUT, ":")
     above.set_title("loss" + (" (dotted: on held-out images)" if len(history[m.VALIDATION_LOSS_D]) else ""))
     if len(history[m.D_REAL]):
-        above.set_yscale("symlog", linthresh=0.1)
-        above.yaxis.set_major_formatter("{x:g}")
+        _log_beyond(above, 0.1)
         _curves(middle, history, ((m.D_REAL, "real"), (m.D_FAKE, "fake")))
-        middle.set(ylim=(-0.03, 1.03), title="σ(D): how sure D is that an image is real")
+        middle.set(ylim=(-0.03, 1.03), title="how sure D is that an image is real")
     else:
         _curves(middle, history, ((m.CRITIC_REAL, "real"), (m.CRITIC_FAKE, "fake")))
         middle.set_title("output of the critic")
@@ -121,7 +121,7 @@ def _variety(ax: Axes, history: History) -> None:
 
 
 def _separation(ax: Axes, history: History) -> None:
-    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "σ(D(G(z)))")))
+    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "sure of samples")))
     ax.set(ylim=(-0.03, 1.08), title="D on real images and fresh samples")
 
 
@@ -161,6 +161,18 @@ def _log(ax: Axes) -> None:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _log_beyond(ax: Axes, linear: float) -> None:
+    """Linear near 0 and logarithmic beyond, with ticks at 1, 2 and 5, where values spread."""
+    from matplotlib.ticker import SymmetricalLogLocator
+
+    shown = np.concatenate([np.abs(np.asarray(line.get_ydata(), float)) for line in ax.lines])
+    if not len(shown) or shown.max() < SPREAD * max(shown.min(), linear):
+        return
+    ax.set_yscale("symlog", linthresh=linear)
+    ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
 
 
 def _finish(axes: Sequence[Axes], history: History, failure: Verdict | None) -> None:

@@ -20,10 +20,16 @@ START_S = 12.5  # Ray, the trial processes and their imports, once a sweep (docs
 
 def shape_of(planned: Planned) -> str:
     """What determines the time of a step, as a key: learning rates and seeds do not."""
-    settings = planned.settings()
+    settings = _timed(planned)
     for network in ("generator", "discriminator"):
         settings[network] = {"updates": settings[network]["updates"]}
     return json.dumps({**settings, "seed": 0}, sort_keys=True)
+
+
+def _timed(planned: Planned) -> dict[str, Any]:
+    """The settings to time: D as it will have grown, an upper bound that a run without growth shares."""
+    settings = planned.settings()
+    return {**settings, "networks": {**settings["networks"], "growth_at": None, "growth_adds": "block"}}
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
@@ -33,7 +39,7 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = {}
         for key, planned in shapes.items():
-            job = (planned.settings(), asdict(planned.images), resources.cpus, resources.gpus > 0)
+            job = (_timed(planned), asdict(planned.images), resources.cpus, resources.gpus > 0)
             times = list(pool.map(_time_steps, [job] * slots))
             result[key] = sum(times) / len(times)
     return result

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet, evaluation_samples, prepare, split_sizes
-from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout
+from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
+from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout, has_batch_norm
 from gansweep.gan.sources import Source
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import EVALUATION, LABELLED
+from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Dataset, Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
@@ -81,7 +82,7 @@ class Plan:
         for planned in self.left:
             steps, images = planned.trial.steps, planned.images
             checkpoints = min(keep + 2, -(-steps // cadence.checkpoints)) + 1
-            grid = int(64 * images.channels * images.image_size**2 * SAMPLE_SHARE)
+            grid = int(grid_size(planned.generator.classes) * images.channels * images.image_size**2 * SAMPLE_SHARE)
             samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
             journal = -(-steps // cadence.metrics) * 1_000
             total += checkpoints * planned.checkpoint_bytes + samples + journal
@@ -244,11 +245,15 @@ def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[s
     g_maps = model.generator.feature_maps or model.feature_maps
     d_maps = model.discriminator.feature_maps or model.feature_maps
     parts, size, channels = composition(model, images), images.image_size, images.channels
+    discriminator = discriminator_layout(d_maps, size, channels, parts)
+    # plan/conflicts.py says so with the line, of the architectures that it knows; here the network itself is asked.
+    if trial.config.training.loss == "wasserstein_gp" and has_batch_norm(discriminator):
+        raise UserError(f"model.discriminator.norm: {MIXED}")
     return Planned(
         trial,
         images,
         generator_layout(model.latent_dim, g_maps, size, channels, parts),
-        discriminator_layout(d_maps, size, channels, parts),
+        discriminator,
         outcome.read(folder.trial(trial.id)),
         rules,
     )

@@ -156,12 +156,17 @@ def test_pictures_without_permission(call: Call, home: Home, pictures: Path) -> 
     assert_nothing_left(home)
 
 
-def test_a_set_that_cannot_be_downloaded(call: Call, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tried_before", [False, True])
+def test_a_set_that_cannot_be_downloaded(
+    call: Call, home: Home, monkeypatch: pytest.MonkeyPatch, tried_before: bool
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("Error downloading a:\nTried b:\nno route\n")
 
     datasets = SimpleNamespace(MNIST=refuse)
     monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=datasets))  # importing it takes 3 s
+    if tried_before:  # torchvision leaves an empty folder
+        Path("here/MNIST/raw").mkdir(parents=True)
     assert call("run", "s.yaml", "--set", "dataset.name=mnist", "--set", "dataset.data_dir=here") == (
         f"downloading mnist to {Path('here').absolute()}\n"
         f"dataset.data_dir: mnist is not in {Path('here').absolute()} and could not be downloaded"

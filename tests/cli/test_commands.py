@@ -104,6 +104,16 @@ def test_plan_as_text() -> None:
     assert re.fullmatch(r"disk      up to \d+ [kM]B", tail[2])
 
 
+def test_a_plan_of_many_settings_cuts_nothing_off() -> None:
+    """80 characters: what a case changes, and both counts, whole."""
+    arms = "{}, {model.generator.separable: true}, {model.discriminator.separable: true, training.beta1: 0.9}"
+    lines = call("plan", "s.yaml", "--no-timing", "--set", f"search={{method: cases, cases: [{arms}]}}").stdout
+    assert "…" not in lines
+    for word in ("generator.separable=True", "discriminator.separable=True", "beta1=0.9", "as most"):
+        assert word in re.sub(r"\s+", " ", lines)
+    assert "most have generator.separable=False" in lines
+
+
 def test_plan_as_json() -> None:
     document = plan_document()
     assert document["sweep"] == "s"

@@ -191,6 +191,18 @@ def test_settings_that_the_checkpoint_does_not_fit_are_refused(
     assert not warm.runs.exists()
 
 
+def test_d_may_grow_at_another_step_while_it_has_grown_in_neither_run(warm: Home, call: Call) -> None:
+    at = "model.discriminator.growth.at={}".format
+    first, _ = train("one.yaml", "--set", at(40), *NO_EVALUATION, home=warm)
+    second, result = train("one.yaml", "--set", at(30), *NO_EVALUATION, "--checkpoint", first.checkpoint(20), home=warm)
+    assert "networks.growth_at 30 (was 40)" in result.stderr
+    ends = [outcome.read(folder) for folder in (first, second)]
+    assert [(end.kind, end.step) for end in ends if end] == [("completed", STEPS)] * 2
+    file = first.checkpoint(50)
+    err = call("train", "one.yaml", "--set", at(55), *NO_EVALUATION, "--checkpoint", file)
+    assert err.startswith(f"model.discriminator.growth.at: 55, but {file} was trained with 40;")
+
+
 def test_files_that_are_no_checkpoints_are_refused(whole: tuple[RunFolder, Result], warm: Home, call: Call) -> None:
     Path("pickle.pt").write_bytes(pickle.dumps({}))
     Path("disguised.safetensors").write_bytes(pickle.dumps({}))

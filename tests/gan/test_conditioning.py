@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from gansweep.gan import checkpoint
-from gansweep.gan.data import Pixels
+from gansweep.gan.data import A_CLASS, Pixels
 from gansweep.gan.networks.registry import ARCHITECTURES, Composition
 from gansweep.gan.restore import description, generator_of
 from gansweep.gan.run import Run, Schedule
 from gansweep.gan.sampling import GAP, grid_png, sample
-from gansweep.gan.training import A_CLASS, Settings, Trainer, Updates
+from gansweep.gan.training import Settings, Trainer, Updates
 from gansweep.records.layout import TrialFolder
 
 CPU = torch.device("cpu")

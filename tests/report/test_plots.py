@@ -41,11 +41,18 @@ def test_losses_show_what_d_says_and_name_their_curves() -> None:
     found = losses(history(TRAINED | {m.D_REAL: 0.6, m.D_FAKE: 0.3}), None)
     assert texts(found) == [
         "loss, G, D",
-        "σ(D): how sure D is that an image is real, fake, real",
+        "how sure D is that an image is real, fake, real",
         "norm of the gradient, G, D",
     ]
     assert [ax.get_yscale() for ax in found.axes] == ["symlog", "linear", "log"]
     assert found.axes[0].get_xlim() == (0, STEPS)
+
+
+@pytest.mark.parametrize(("loss_d", "loss_g"), [(1.0, 0.5), (1.2, 1.0), (0.02, 4.0), (0.6, 1.2)])
+def test_the_scale_of_losses_has_ticks_among_them(loss_d: float, loss_g: float) -> None:
+    ax = losses(history(TRAINED | {m.LOSS_D: loss_d, m.LOSS_G: loss_g, m.D_REAL: 0.6, m.D_FAKE: 0.3}), None).axes[0]
+    low, high = ax.get_ylim()
+    assert any(low <= tick <= high for tick in ax.get_yticks())
 
 
 def test_a_critics_loss_has_a_sign_and_its_output_is_no_probability() -> None:

@@ -28,6 +28,7 @@ def shapes(plan: Plan) -> list[str]:
         ("training.batch_size", "[16, 32]", 2),
         ("training.discriminator.updates", "[1, 2]", 2),
         ("dataset.augment.flip", "[true, false]", 2),
+        ("model.discriminator.growth.at", "[null, 3]", 1),  # timed as it will have grown
     ],
 )
 def test_only_what_changes_the_work_makes_another_shape(plan_of: PlanOf, key: str, values: str, expected: int) -> None:

@@ -20,6 +20,7 @@ from gansweep.gan.networks.registry import Composition
 from gansweep.gan.restore import description
 from gansweep.gan.training import Settings, Trainer, Updates
 from gansweep.gan.version import TRAINING_VERSION
+from gansweep.plan import conflicts
 from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, read_json
@@ -330,6 +331,25 @@ def test_the_best_checkpoint_and_one_in_writing_are_counted(plan_of: PlanOf) -> 
     least, most = (plan_of("training.steps=1000", cadence % every).disk_bytes for every in (1000, 10))
     # one in the trial's folder and MLflow's copy; the newest two, the best, one in writing, and MLflow's copy
     assert most - least == 3 * planned.checkpoint_bytes
+
+
+def test_a_conditional_grid_has_a_row_a_class(plan_of: PlanOf) -> None:
+    """8 images for each of the ten digits, where others show 64; every other step has a grid of its own."""
+    steps, cadence = "training.steps=1000", "cadence={metrics: 1000, samples: %d, checkpoints: 1000}"
+
+    def grids(*overrides: str) -> int:
+        most, least = (plan_of(steps, cadence % every, *overrides).disk_bytes for every in (2, 1000))
+        return most - least
+
+    assert grids("model.conditioning=concat") == pytest.approx(80 / 64 * grids(), rel=1e-3)
+
+
+def test_the_network_itself_is_asked_for_batch_norm(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An architecture that plan/conflicts.py does not know of."""
+    monkeypatch.setattr(conflicts, "BATCH_NORM", ())
+    with pytest.raises(UserError, match=r"^model\.discriminator\.norm: the gradient penalty is taken for each image"):
+        plan_of("training.loss=wasserstein_gp")
+    assert plan_of("training.loss=wasserstein_gp", "model.discriminator.norm=layer").trials
 
 
 # What does not go together, once the images are known.

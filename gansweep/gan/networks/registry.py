@@ -2,7 +2,7 @@
 conditioning, growth. No torch.
 
 One's own architecture is a module like dcgan.py (SIZES, generator, discriminator, which return the blocks from input
-to output), a line in ARCHITECTURES, and its name in plan/schema.py.
+to output), a line in ARCHITECTURES, its name in plan/schema.py and, where its D has batch norm, in plan/conflicts.py.
 """
 
 from __future__ import annotations
