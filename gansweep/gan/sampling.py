@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gansweep.gan.batches import generator as stream
 
 GAP = 2  # pixels between the images of a grid, so that strokes do not run from one into the next
-CHUNK = 64  # images made at once by `draw`
+CHUNK = 64  # images made at once by `in_chunks`
 
 
 @contextmanager
@@ -41,16 +41,6 @@ def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDA
     return pixels
 
 
-def draw(
-    generator: nn.Module, latent_dim: int, count: int, seed: int, labels: Tensor | None = None
-) -> NDArray[np.uint8]:
-    """(count, C, H, W) from fresh noise. Of one seed the first images are the same, however many are drawn.
-
-    labels: (count,) int64, the class of each image, for a conditional generator; the noise does not depend on them.
-    """
-    return in_chunks(generator, noise(latent_dim, count, seed), labels)
-
-
 def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
     """(count, latent_dim), standard normal: of one seed and name the first are the same, however many are asked for."""
     rng = stream(seed, name)
@@ -58,7 +48,7 @@ def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
 
 
 def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> Iterator[Tensor]:
-    """z of each frame, (count, latent_dim): a closed way that begins with the noise of `draw` and goes by so many
+    """z of each frame, (count, latent_dim): a closed way that begins with `noise` itself and goes by so many
     places in equal time, this one included, from one to the next on an arc."""
     at = [noise(latent_dim, count, seed, name) for name in ("draw", *(f"walk {i}" for i in range(1, places)))]
     for frame in range(frames):

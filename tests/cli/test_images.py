@@ -25,7 +25,7 @@ from service import Service
 from gansweep.cli.main import cli
 from gansweep.gan import checkpoint
 from gansweep.gan.restore import generator_of
-from gansweep.gan.sampling import GAP, draw, grid_png
+from gansweep.gan.sampling import GAP, grid_png, in_chunks, noise
 from gansweep.gan.sampling import sample as images_of
 from gansweep.records import journal
 from gansweep.records.layout import Home, TrialFolder, read_json, write_json
@@ -334,7 +334,7 @@ def test_a_conditional_generator_gives_a_row_a_class(conditional: Path, tmp_path
     rows = np.asarray(cells(tmp_path / "all.png")).reshape(10, 3, SIDE, SIDE)
     found = generator_of(conditional)
     for digit in range(10):
-        expected = draw(found.generator, 8, 3, 0, torch.full((3,), digit))
+        expected = in_chunks(found.generator, noise(8, 3, 0), torch.full((3,), digit))
         np.testing.assert_array_equal(rows[digit], expected[:, 0])
     assert (rows[:1] != rows[1:]).any(axis=(1, 2, 3)).all()
     run("sample", conditional, "--count", 6, "--class", "7", "--class", "2", "-o", tmp_path / "two.png")

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gansweep.gan.sampling import CHUNK, GAP, draw, evaluating, grid_png, in_chunks, noise, sample, slerp, walk
+from gansweep.gan.sampling import CHUNK, GAP, evaluating, grid_png, in_chunks, noise, sample, slerp, walk
 from gansweep.gan.training import Trainer
 
 
@@ -44,15 +44,15 @@ def test_draws_the_same_first_images_however_many_are_asked_for(
 ) -> None:
     trainer = make_trainer()
     trainer.train_step()
-    many, before = draw(trainer.generator, 5, 3 * CHUNK - 7, seed=1), torch.get_rng_state()
-    images = draw(trainer.generator, 5, count, seed=1)
+    many, before = in_chunks(trainer.generator, noise(5, 3 * CHUNK - 7, seed=1)), torch.get_rng_state()
+    images = in_chunks(trainer.generator, noise(5, count, seed=1))
     assert (images.shape, many.shape) == ((count, 1, 16, 16), (3 * CHUNK - 7, 1, 16, 16))
     np.testing.assert_array_equal(images, many[:count])
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_draws_by_its_seed_from_standard_normal_noise() -> None:
-    drawn = [draw(nn.Unflatten(1, (1, 1, 30)), 30, 500, seed) for seed in (0, 1, 0)]
+    drawn = [in_chunks(nn.Unflatten(1, (1, 1, 30)), noise(30, 500, seed)) for seed in (0, 1, 0)]
     np.testing.assert_array_equal(drawn[0], drawn[2])
     assert (drawn[0] != drawn[1]).mean() > 0.5
     assert len(np.unique(drawn[0].reshape(500, 30), axis=0)) == 500  # chunks go on in the stream
@@ -70,7 +70,7 @@ class Labelled(nn.Module):
 @pytest.mark.parametrize("count", [3, CHUNK, CHUNK + 9])
 def test_draws_each_image_of_its_class_from_noise_that_classes_leave_alone(count: int) -> None:
     labels = torch.arange(count) % 7
-    pixels = draw(Labelled(), 4, count, seed=2, labels=labels).reshape(-1).astype(float)
+    pixels = in_chunks(Labelled(), noise(4, count, seed=2), labels).reshape(-1).astype(float)
     expected = labels.numpy() + 0.5 * (noise(4, count, seed=2)[:, 0] > 0).numpy()
     np.testing.assert_allclose(pixels / 25.5, expected, atol=0.02)
     assert len(pixels) == count
@@ -80,7 +80,7 @@ def test_a_walk_begins_at_what_is_drawn_and_closes(make_trainer: Callable[..., T
     generator = make_trainer().generator
     frames = list(walk(5, 3, seed=1, frames=12, places=3))
     assert [tuple(z.shape) for z in frames] == [(3, 5)] * 12
-    np.testing.assert_array_equal(in_chunks(generator, frames[0]), draw(generator, 5, 3, seed=1))
+    np.testing.assert_array_equal(in_chunks(generator, frames[0]), in_chunks(generator, noise(5, 3, seed=1)))
     steps = [float((b - a).norm()) for a, b in zip(frames, [*frames[1:], frames[0]], strict=True)]
     assert max(steps) < 2.5 * min(steps)  # no jumps, the last one back to the first included
     places = frames[::4]
