@@ -1,4 +1,4 @@
-"""Claims B1 to B7: width, latent size, learning rate, separable and deeper networks (sweep study-b).
+"""Claims B1 to B7: width, latent size, learning rate, separable and deeper networks (sweep study-b; B7: study-b-more).
 
 An arm is the baseline but for what it names. The time of a step is the inverse of the median of steps_per_s, of the
 short runs of study-b-times, which ran one after the other on an idle machine. B1's share is no ratio of arms: its
@@ -30,7 +30,7 @@ ARMS = {
 
 
 def claims(sweeps):
-    arms, timed = (arms_of(sweeps[sweep]) for sweep in ("study-b", "study-b-times"))
+    arms, timed, more = (arms_of(sweeps[sweep]) for sweep in ("study-b", "study-b-times", "study-b-more"))
     base = arms["baseline"]
     return {
         "B1": early_gain(base),
@@ -39,7 +39,7 @@ def claims(sweeps):
         "B4": noise(arms["2e-1"]),
         "B5": smaller_latent(arms["latent"], base, speed(timed["baseline"], timed["latent"])),
         "B6": parameters(arms["separable"], base),
-        "B7": deeper(arms["deep"], base),
+        "B7": deeper(more["deep"], more["baseline"]),
     }
 
 

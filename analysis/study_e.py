@@ -1,12 +1,14 @@
-"""Claims E1 to E6: letters, one at a time (sweep study-e). E7 is study_e7.py.
+"""Claims E1 to E6: letters, one at a time (sweep study-e; E1: study-e-more). E7 is study_e7.py.
 
 A letter of several seeds counts with their mean. E1 takes single evaluations, of letters that ran in all blocks. E2
 takes the changes of the whole run, and averages Fisher's z over the learning rates of a letter, since intervals are
 over letters. Break-downs (E4) at 20 % and at 80 % of a run count as well."""
 
+from collections import defaultdict
+
 import numpy as np
 from study_e7 import refused
-from study_rules import HOLDS, MARGIN, NOT, decided, finding, less, no_effect, so_many
+from study_rules import HOLDS, MARGIN, NOT, Finding, decided, finding, less, no_effect, so_many
 from study_runs import averaged, log_ratios, logs, quotient
 from study_statistics import correlation, friedman, ratio
 
@@ -17,9 +19,12 @@ EARLY = ("O", "W", "E")
 def claims(sweeps):
     arms = {(rate, on): [] for rate in RATES for on in (True, False)}
     for run in sweeps["study-e"]:
-        arms.setdefault((run.get("training.learning_rate"), augmented(run)), []).append(run)
+        arms.setdefault(arm(run), []).append(run)
+    blocks = defaultdict(list)
+    for run in sweeps["study-e-more"]:
+        blocks[*arm(run), run.seed].append(run)
     return {
-        "E1": earliness([arms[rate, on] for rate in (SLOW, MIDDLE) for on in (True, False)]),
+        "E1": earliness([*blocks.values()]),
         "E2": opposed([run for rate in RATES for run in arms[rate, True]]),
         "E3": smoothest(arms),
         "E4": breakdowns(arms),
@@ -27,6 +32,10 @@ def claims(sweeps):
         "E6": past_learning(arms),
         "E7": refused(),
     }
+
+
+def arm(run):
+    return run.get("training.learning_rate"), augmented(run)
 
 
 def augmented(run):
@@ -40,6 +49,8 @@ def letter(run):
 def earliness(blocks):
     """Ranks need no more than the step at which it happens."""
     blocks = [{letter(run): learned(run) for run in block} for block in blocks]
+    if not blocks:
+        return Finding()
     letters = sorted(set.intersection(*(set(block) for block in blocks)))
     p, w = friedman([[block[name] for name in letters] for block in blocks])
     first = {name: np.median([block[name] for block in blocks]) for name in letters}

@@ -300,9 +300,14 @@ def arm(name: str, seeds: int = 3, **changes: Any) -> list[Any]:
     return [run("study-b", seed, settings, **changes) for seed in range(seeds)]
 
 
+def later(sweep: str, *runs: Any) -> list[Any]:
+    """As if they had been run in that sweep."""
+    return [replace(one, sweep=sweep) for one in runs]
+
+
 def timed(*runs: Any) -> list[Any]:
     """These, and as if each had also been run for its time."""
-    return [*runs, *(replace(one, sweep="study-b-times") for one in runs)]
+    return [*runs, *later("study-b-times", *runs)]
 
 
 def test_a_setting_that_a_network_lacks_is_that_of_both() -> None:
@@ -370,24 +375,31 @@ def test_b5_asks_for_time_and_quality() -> None:
     assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=65.0)))["B5"] == HOLDS
     assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=52.0)))["B5"] == NOT
     assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=65.0, cfd_ratio=falling(8.0))))["B5"] == NOT
-    other = [replace(one, sweep="study-b-times") for one in (*base, *arm("latent", steps_per_s=65.0))]
+    other = later("study-b-times", *base, *arm("latent", steps_per_s=65.0))
     found = decide("b", *base, *arm("latent", steps_per_s=10.0), *other)["B5"]  # what study-b itself took is not asked
     assert found.verdict == HOLDS
     better = arm("latent", steps_per_s=65.0, cfd_ratio=falling(2.0))
     assert verdicts("b", *timed(*base, *better))["B5"] == UNDECIDED
 
 
-def test_b6_compares_counts_and_b7_the_ends() -> None:
+def test_b6_compares_counts() -> None:
     base = arm("baseline")
     near, far = ({"parameters": {"discriminator": count}} for count in (10_145, 10_300))
     found = decide("b", *base, *arm("separable", **near))["B6"]
     assert (found.verdict, found.measured) == (HOLDS, "10,145 parameters against 10,017: 1.3% apart")
     assert verdicts("b", *base, *arm("separable", **far))["B6"] == NOT
-    assert verdicts("b", *base, *arm("deep"))["B7"] == HOLDS
-    assert verdicts("b", *base, *arm("deep", cfd_ratio=falling(2.0)))["B7"] == NOT
+
+
+def test_b7_compares_the_ends_of_the_later_seeds_alone() -> None:
+    def verdict(*deep: Any) -> str:
+        return verdicts("b", *later("study-b-more", *arm("baseline"), *deep))["B7"]
+
+    assert verdict(*arm("deep")) == HOLDS
+    assert verdict(*arm("deep", cfd_ratio=falling(2.0))) == NOT
     varied = [replace(one, series=run("x", cfd_ratio=falling(last)).series)
               for one, last in zip(arm("deep"), (2.0, 4.0, 8.0), strict=True)]  # fmt: skip
-    assert verdicts("b", *base, *varied)["B7"] == UNDECIDED
+    assert verdict(*varied) == UNDECIDED
+    assert decide("b", *arm("baseline"), *arm("deep"))["B7"].measured == "not run"
 
 
 def digits(shares: Iterable[float]) -> dict[str, Any]:
@@ -487,16 +499,22 @@ def test_e1_asks_whether_letters_come_in_the_same_order() -> None:
     def late(letter: str, *_: Any) -> dict[str, Any]:
         return {"cfd_ratio": jump(80.0, 0.1 * (1 + LETTERS.index(letter)), 10.0)}
 
-    found = decide("e", *letters(late))["E1"]
+    def seeds(of: list[Any], *numbers: int) -> list[Any]:
+        return later("study-e-more", *(replace(one, seed=seed) for seed in numbers for one in of))
+
+    found = decide("e", *seeds(letters(late), 10))["E1"]
     assert (found.verdict, found.seeds) == (HOLDS, 5)
     assert found.measured.endswith("W 1.00; from early to late: u W O E H")
-    assert verdicts("e", *letters())["E1"] == NOT
+    assert verdicts("e", *seeds(letters(), 10))["E1"] == NOT
+    assert decide("e", *letters(late))["E1"].measured == "not run"
 
     def shuffled(letter: str, rate: float, on: bool) -> dict[str, Any]:
         turn = (RATES.index(rate) * 2 + on) * 2
         return late(LETTERS[(LETTERS.index(letter) + turn) % 5 if turn else LETTERS.index(letter)])
 
-    assert verdicts("e", *letters(shuffled))["E1"] == NOT
+    assert verdicts("e", *seeds(letters(shuffled), 10))["E1"] == NOT
+    mixed = [*seeds(letters(late), 10), *seeds(letters(late), 11), *seeds(letters(shuffled), 12)]
+    assert verdicts("e", *mixed)["E1"] == HOLDS  # every seed has blocks of its own
 
 
 def test_e1_takes_the_end_for_letters_that_are_never_learned() -> None:
