@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from gansweep.errors import TakenOverError
 from gansweep.records.lock import Locked
 from gansweep.records.outcome import Outcome, crashed
+from gansweep.records.storage import StorageError
 from gansweep.schedule.job import Job
+from gansweep.schedule.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
@@ -26,6 +29,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def setup(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
         self._ended: Outcome | None = None
+        self._place: Workplace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -44,6 +48,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         if run is not None and self._ended is None:
             try:
                 self._ended = self._advance(run)
+            except TakenOverError:
+                raise  # our results count no more
             except Exception as error:
                 self._ended = crashed(run.folder, run.step, error)
                 if isinstance(error, torch.AcceleratorError):
@@ -58,39 +64,43 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def _open(self) -> None:
         """Not in setup: Tune also begins processes that it ends before they train, because one that became free
         took the trial over, and those must leave its folder alone."""
+        self._place = place = workplace(self._job)
         try:
-            self._run = self._job.open()
-        except Locked:
-            raise  # a killed driver's trial still lives: the queue hands this one out again
+            self._run = self._job.open(place.folder, place.prepare())
+        except (Locked, StorageError, TakenOverError):
+            raise  # a killed driver's trial still lives, or nothing can be recorded: the queue hands this one out again
         except Exception as error:
-            self._ended = crashed(self._job.folder, 0, error)
+            self._ended = crashed(place.folder, 0, error)
 
     def _at_rung(self) -> bool:
         return self._run is not None and self._run.step in self._run.schedule.pauses
 
     def _advance(self, run: Run) -> Outcome | None:
-        request = run.folder.stop
-        if request.exists() and (rule := request.read_text()):
-            return run.suspend(rule, rule)
-        if request.exists() or self._job.sweep_folder.stop.exists():
-            return run.suspend("stopped on request")
+        assert self._place is not None
+        if self._at_rung():
+            self._place.look()  # the driver has decided by now
+        rule = self._place.request()
+        if rule is not None:
+            return run.suspend(rule or "stopped on request", rule)
         return run.advance(SLICE_S)
 
     def _result(self) -> dict[str, Any]:
         run, ended = self._run, self._ended
-        notices = run.notices if run else []
+        notices = [*(run.notices if run else []), *(self._place.notices if self._place else [])]
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
             "metrics": dict(run.latest) if run else {},
-            "notices": list(notices),
+            "notices": notices,
             "outcome": ended.kind if ended else "running",
             "reason": ended.reason if ended else "",
             "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
             "at": time.time(),
             "done": ended is not None,
         }
-        notices.clear()
+        for said in (run, self._place):
+            if said:
+                said.notices.clear()
         if ended:
             self._close()
         return result
@@ -99,3 +109,6 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         if self._run is not None:
             self._run.close()
             self._run = None
+        if self._place is not None:
+            place, self._place = self._place, None
+            place.close()
