@@ -115,6 +115,7 @@ def _collecting(storage: Storage | None, folder: SweepFolder) -> Iterator[Collec
     if storage is None:
         yield None
         return
+    from gansweep.records.copies import of_sweep
     from gansweep.records.lease import Lease
     from gansweep.records.storage import StorageError
     from gansweep.schedule.collector import Collector
@@ -122,7 +123,7 @@ def _collecting(storage: Storage | None, folder: SweepFolder) -> Iterator[Collec
     collector = Collector(storage, folder, lambda text: click.echo(text, err=True))
     holder = f"{socket.gethostname()}:{folder.path}"
     try:
-        with Lease(storage, f"{folder.prefix}/driver", holder, on_loss=folder.stop.touch):
+        with Lease(storage, f"{of_sweep(folder.name)}/driver", holder, on_loss=folder.stop.touch):
             collector.bring()
             with collector:
                 yield collector

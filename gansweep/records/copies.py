@@ -25,6 +25,16 @@ SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner", "stop"
 
 
+def of_sweep(name: str) -> str:
+    """The prefix of a sweep's copy."""
+    return f"sweeps/{name}"
+
+
+def of_trial(sweep: str, trial_id: str) -> str:
+    """The prefix of a trial's."""
+    return f"{of_sweep(sweep)}/trials/{trial_id}"
+
+
 class Pushed:
     """A trial's folder that this process trains in, and its copy. Of several that claim it the last one owns it."""
 

@@ -168,11 +168,6 @@ class SweepFolder:
     def storage(self) -> Path:
         return self.path / "storage"
 
-    @property
-    def prefix(self) -> str:
-        """Of the sweep's copy in a storage."""
-        return f"sweeps/{self.name}"
-
     def trial(self, trial_id: str) -> TrialFolder:
         return TrialFolder(self.path / "trials" / trial_id)
 

@@ -30,6 +30,7 @@ class Collector:
     def __init__(self, storage: Storage, folder: SweepFolder, notify: Callable[[str], None]) -> None:
         self.uri = storage.uri
         self._storage, self._folder, self._notify = storage, folder, notify
+        self._place = copies.of_sweep(folder.name)
         self._shared: set[str] = set()  # files of sets that the storage has
         self._running: dict[str, IO[str]] = {}
         self._asked: set[str] = set()  # to end
@@ -45,7 +46,7 @@ class Collector:
         """
         check_belongs(self._folder, self.uri)
         names: dict[str, dict[str, float]] = {}
-        for name, at in self._storage.names(f"{self._folder.prefix}/trials").items():
+        for name, at in self._storage.names(f"{self._place}/trials").items():
             trial_id, _, file = name.partition("/")
             names.setdefault(trial_id, {})[file] = at
         for trial_id in filter(ID.fullmatch, names):
@@ -54,7 +55,7 @@ class Collector:
             for trial in self._folder.all_trials():
                 if trial.id not in names:
                     copies.adopt(self._storage, self._prefix(trial.id), trial)
-        suggestions = self._storage.get(f"{self._folder.prefix}/{self._folder.suggestions.name}")
+        suggestions = self._storage.get(f"{self._place}/{self._folder.suggestions.name}")
         if suggestions is not None:
             write_atomically(self._folder.suggestions, suggestions)
         write_atomically(self._folder.storage, self.uri.encode())
@@ -63,7 +64,7 @@ class Collector:
         """What a driver in another home needs to go on: the sweep file, the plan, optuna's suggestions."""
         for path in (self._folder.source, self._folder.plan, self._folder.suggestions):
             if path.exists():
-                patiently(partial(self._storage.put, f"{self._folder.prefix}/{path.name}", path.read_bytes()))
+                patiently(partial(self._storage.put, f"{self._place}/{path.name}", path.read_bytes()))
 
     def begin(self, trial_id: str, images: ImageSet) -> None:
         """Before its process has it."""
@@ -130,7 +131,7 @@ class Collector:
         self._asked.add(trial_id)
 
     def _prefix(self, trial_id: str) -> str:
-        return f"{self._folder.prefix}/trials/{trial_id}"
+        return copies.of_trial(self._folder.name, trial_id)
 
 
 def check_belongs(folder: SweepFolder, uri: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples
+from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Job:
     @property
     def prefix(self) -> str:
         """Of the trial's copy in the storage."""
-        return f"{self.sweep_folder.prefix}/trials/{self.id}"
+        return copies.of_trial(self.sweep_folder.name, self.id)
 
     def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
         """The run, where it was left. folder, images: others than the job's (of a workplace).
