@@ -126,6 +126,12 @@ def adopt(storage: Storage, prefix: str, folder: TrialFolder) -> None:
     pushed.push()
 
 
+def remove(storage: Storage, sweep: str) -> None:
+    """Everything of a sweep. Raises StorageError where it is out of reach."""
+    for name in storage.names(of_sweep(sweep)):
+        storage.delete(f"{of_sweep(sweep)}/{name}")
+
+
 def pull(
     storage: Storage,
     prefix: str,
