@@ -139,7 +139,7 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str) -> Boa
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
     click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
-    return runner.run(search, lambda board: view(board, link), ending, address)
+    return runner.run(search, lambda board: view(board, link), ending, lambda text: click.echo(text, err=True), address)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:

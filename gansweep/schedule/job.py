@@ -12,6 +12,8 @@ from gansweep.gan.data import ImageSet, evaluation_samples
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
+    import torch
+
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Settings
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 class Job:
     """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
 
-    samples: drawn at each evaluation.
+    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU.
     """
 
     id: str
@@ -33,7 +35,7 @@ class Job:
     images: ImageSet
     samples: int
     threads: int
-    gpu: bool
+    gpus: float
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
@@ -48,6 +50,15 @@ class Job:
     def folder(self) -> TrialFolder:
         return self.sweep_folder.trial(self.id)
 
+    @property
+    def device(self) -> torch.device:
+        """Raises UserError where the GPU is missing."""
+        import torch
+
+        if self.gpus and not torch.cuda.is_available():
+            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+        return torch.device("cuda" if self.gpus else "cpu")
+
     def open(self) -> Run:
         """The run, where it was left. Raises what gan.run.Run raises, UserError where the GPU is missing."""
         import torch
@@ -55,13 +66,10 @@ class Job:
         from gansweep.gan.run import Run, Schedule
 
         torch.set_num_threads(self.threads)
-        if self.gpu and not torch.cuda.is_available():
-            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
-        device = torch.device("cuda" if self.gpu else "cpu")
         schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
         make = self._evaluator if schedule.evaluations else None
         labels = self.images.labels() if settings.networks.classes else None
-        return Run(self.folder, settings, schedule, self.images.load(), device, make, labels)
+        return Run(self.folder, settings, schedule, self.images.load(), self.device, make, labels)
 
     def _evaluator(self) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
@@ -73,7 +81,7 @@ class Job:
         return evaluator
 
 
-def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = ()) -> Job:
+def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()) -> Job:
     """A planned trial, with absolute paths. pauses: steps at which it waits for a decision."""
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     schedule = {
@@ -96,7 +104,7 @@ def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = ()) -> Job:
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         threads=sweep.resources.cpus,
-        gpu=sweep.resources.gpus > 0,
+        gpus=gpus,
     )
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,12 +28,14 @@ from gansweep.schedule.asha import Halving, rungs_of
 from gansweep.schedule.board import Board
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
 from gansweep.schedule.job import job_of
+from gansweep.schedule.packing import ON_CPU, Shares
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.progress import Progress, View
 from gansweep.schedule.resources import concurrency, cores, gpus
 from gansweep.schedule.search import Search
 from gansweep.schedule.searcher import TrialQueue
+from gansweep.schedule.shares import shares_of
 from gansweep.schedule.trainable import GanTrial
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
@@ -42,32 +44,35 @@ SETTLE_S = 60
 KNOCK_S = 5
 
 
-def run(search: Search, view_of: Any, ending: Ending, address: str | None = None) -> Board:
+def run(search: Search, view_of: Any, ending: Ending, say: Callable[[str], None], address: str | None = None) -> Board:
     """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
     was requested.
 
-    view_of: called with the board, a context manager that gives a View. address: of a Ray cluster to join
-    (whose machines share the home folder); None starts Ray on this machine and ends it again.
+    view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
+    address: of a Ray cluster to join (whose machines share the home folder); None starts Ray on this machine and
+    ends it again.
     Raises UserError where a trial asks for more than there is.
     """
     plan, began = search.plan, time.monotonic()
     with _scratch() as scratch, _cluster(scratch, address) as available:
-        fit = concurrency(plan.sweep.resources, int(available.get("CPU", 0)), available.get("GPU", 0))
+        shares = shares_of(plan, search.bounds(), available, say)
+        cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
+        fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
         board = Board.of(plan, slots, began)
         # Again: joining a cluster, Ray puts a handler of its own over ours.
         with ending.catching_signals(), view_of(board) as view:
-            _fit(search, board, view, ending, scratch)
+            _fit(search, shares, board, view, ending, scratch)
     return board
 
 
-def jobs(plan: Plan) -> list[dict[str, Any]]:
+def jobs(plan: Plan, shares: Shares = ON_CPU) -> list[dict[str, Any]]:
     """What crosses to trial processes: schedule.job.Job as plain data."""
-    return [_job(plan, planned) for planned in plan.pending]
+    return [_job(plan, planned, shares) for planned in plan.pending]
 
 
-def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path) -> None:
+def _fit(search: Search, shares: Shares, board: Board, view: View, ending: Ending, scratch: Path) -> None:
     plan = search.plan
     halving = Halving(plan)
 
@@ -90,9 +95,12 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path
         for planned in new:
             board.add(planned)
             halving.add(planned)
-        return [_job(plan, planned) for planned in new]
+        return [_job(plan, planned, shares) for planned in new]
 
-    queue = TrialQueue(jobs(plan), died, given_up, ended)
+    def crowded(job: dict[str, Any]) -> None:
+        view.notice(f"{job['id']}: out of GPU memory; it continues with fewer neighbours ({job['gpus']:.2g} of a GPU)")
+
+    queue = TrialQueue(jobs(plan, shares), died, given_up, ended, crowded)
 
     def on_step(trial_id: str, step: int) -> None:
         if halving.ends(trial_id, step):
@@ -105,7 +113,7 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path
     on_pass()
     resources = plan.sweep.resources
     tuner = tune.Tuner(
-        tune.with_resources(GanTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        GanTrial,
         tune_config=tune.TuneConfig(
             search_alg=queue,
             num_samples=-1,  # the queue says when it is empty
@@ -125,8 +133,8 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, scratch: Path
     tuner.fit()
 
 
-def _job(plan: Plan, planned: Planned) -> dict[str, Any]:
-    return asdict(job_of(plan, planned, rungs_of(plan, planned)))
+def _job(plan: Plan, planned: Planned, shares: Shares) -> dict[str, Any]:
+    return asdict(job_of(plan, planned, shares.of(planned), rungs_of(plan, planned)))
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def test_json(judged: Bench) -> None:
     assert [trial["id"].rstrip("-0") for trial in document["trials"]] == sorted(KINDS)
     for trial in document["trials"]:
         kind = trial["id"].rstrip("-0")
-        assert trial.keys() == {"id", "varied", "verdicts"}
+        assert trial.keys() == {"id", "varied", "rule", "verdicts"}
         assert trial["varied"] == {"training.learning_rate": RATES[[*KINDS].index(kind)], "training.beta1": 0.5}
         history = History.of(enumerate(sound(STEPS, **KINDS[kind]), 1), STEPS)
         assert trial["verdicts"] == [verdict.to_json() for verdict in Judge().conclude(history)]

@@ -21,6 +21,7 @@ class Log:
         self.new: dict[str, str] = {}
         self.died: list[tuple[str, int]] = []
         self.given_up: list[tuple[str, int]] = []
+        self.crowded: list[tuple[str, float]] = []
 
     def queue(self, *ids: str) -> TrialQueue:
         return TrialQueue(
@@ -28,6 +29,7 @@ class Log:
             lambda job, deaths: self.died.append((job["id"], deaths)),
             lambda job, deaths: self.given_up.append((job["id"], deaths)),
             self.on_end,
+            lambda job: self.crowded.append((job["id"], job["gpus"])),
         )
 
     def on_end(self, job: dict[str, Any]) -> list[dict[str, Any]]:
