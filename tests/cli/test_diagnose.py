@@ -21,7 +21,7 @@ from gansweep.health.metrics import NONFINITE_STEP
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.records import lock
 from gansweep.records.layout import Home, write_json
-from gansweep.records.outcome import Outcome
+from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 
 KINDS: Mapping[str, Mapping[str, float]] = {
     "healthy": {},
@@ -100,6 +100,18 @@ def test_narrow_terminals_lose_no_word(judged: Bench, width: int) -> None:
     missing = {word for word in re.split(r"[\s()]+", wide) if word not in shown and not word.startswith("──")}
     assert missing == {"outcome", "completed"}
     assert ("learning_rate=0.2" in narrow) == (width == 60)
+
+
+def test_a_crash_for_want_of_memory_is_told_from_others(bench: Bench) -> None:
+    bench.trial("code", sound(STEPS), Outcome("crashed", STEPS, "ValueError: no"))
+    bench.trial("memory", sound(STEPS), Outcome("crashed", STEPS, "out of GPU memory: no", rule=OUT_OF_MEMORY))
+    bench.publish()
+    assert {row[0]: row[2] for row in rows(diagnose(bench).stdout)[1:]} == {
+        "code": "crashed",
+        "memory": "out of memory",
+    }
+    trials = json.loads(diagnose(bench, "--json").stdout)["trials"]
+    assert {trial["id"]: trial["rule"] for trial in trials} == {"code": "", "memory": OUT_OF_MEMORY}
 
 
 def test_seeds_are_shown_where_there_are_several(bench: Bench) -> None:
