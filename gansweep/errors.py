@@ -17,3 +17,7 @@ class SweepFileError(UserError):
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be trusted: truncated, altered, or not ours. The message names the file."""
+
+
+class TakenOverError(Exception):
+    """Another process trains the trial now; this one must not write any more."""

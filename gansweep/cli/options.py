@@ -36,6 +36,12 @@ uri_option = click.option(
     show_envvar=True,
     help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
 )
+storage_option = click.option(
+    "--storage",
+    envvar="GANSWEEP_STORAGE",
+    show_envvar=True,
+    help="Where the sweep lies, if machines do not share the home folder: a folder that they share, or s3://BUCKET/PREFIX.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +19,13 @@ from gansweep.cli import options
 from gansweep.cli.text import measured, varied
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home, write_atomically
+from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
+    from gansweep.records.storage import Storage
     from gansweep.schedule.board import Board
+    from gansweep.schedule.collector import Collector
     from gansweep.schedule.ending import Ending
     from gansweep.schedule.prepare import Plan
     from gansweep.schedule.search import Search
@@ -35,7 +41,8 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.home_option
 @options.uri_option
 @options.max_trials_option
-@click.option("--address", help="Join the Ray cluster at this address; it must share the home folder.")
+@click.option("--address", help="Join the Ray cluster at this address; it must share the home folder, or a --storage.")
+@options.storage_option
 @click.option("--time-budget", type=options.Duration(), help="End in good order after so long: 90s, 30m, 2h.")
 def run(
     file: Path,
@@ -44,6 +51,7 @@ def run(
     tracking_uri: str | None,
     max_trials: int,
     address: str | None,
+    storage: str | None,
     time_budget: float | None,
 ) -> None:
     """Train what is missing of the sweep in FILE.
@@ -67,6 +75,7 @@ def run(
     check_disk(plan, home)
     if plan.left and address is None:
         concurrency(sweep.resources, cores(), gpus())
+    shared = _storage(storage, plan.folder)
     command = shlex.join(["gansweep", *sys.argv[1:]])
     try:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
@@ -74,18 +83,58 @@ def run(
         raise UserError(
             f"{sweep.name} is running already ({other}); wait for it, or end it with `gansweep stop {sweep.name}`"
         ) from None
-    with held:
+    with held, _collecting(shared, plan.folder) as collector:
+        if collector:
+            plan = make_plan(sweep, home)  # once more: now with what the storage has of it
         write_atomically(plan.folder.source, file.read_bytes())
         write_trials(plan, command, overrides)
         search = Search(plan, home)
         search.suggest()
-        plan = search.plan
-        code = _run(search, home, uri, address, time_budget)
-        if plan.left:
-            leave_at_once(code)
+        if collector:
+            collector.put_on_record()
+        began_ray = bool(search.plan.left)
+        code = _run(search, home, uri, address, time_budget, collector)
+    if began_ray:
+        leave_at_once(code)
 
 
-def _run(search: Search, home: Home, uri: str, address: str | None, time_budget: float | None) -> int:
+def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
+    """Raises UserError where it cannot be used, or the sweep lies in another."""
+    from gansweep.records.storage import check, open_storage
+    from gansweep.schedule.collector import check_belongs
+
+    storage = open_storage(uri) if uri else None
+    check_belongs(folder, storage.uri if storage else None)
+    if storage:
+        check(storage)
+    return storage
+
+
+@contextmanager
+def _collecting(storage: Storage | None, folder: SweepFolder) -> Iterator[Collector | None]:
+    """While this driver has the sweep in the storage: what that has of it is here by then, and keeps coming."""
+    if storage is None:
+        yield None
+        return
+    from gansweep.records.copies import of_sweep
+    from gansweep.records.lease import Lease
+    from gansweep.records.storage import StorageError
+    from gansweep.schedule.collector import Collector
+
+    collector = Collector(storage, folder, lambda text: click.echo(text, err=True))
+    holder = f"{socket.gethostname()}:{folder.path}"
+    try:
+        with Lease(storage, f"{of_sweep(folder.name)}/driver", holder, on_loss=folder.stop.touch):
+            collector.bring()
+            with collector:
+                yield collector
+    except StorageError as error:
+        raise UserError(f"--storage {storage.uri}: does not answer ({error}); run the same command again") from None
+
+
+def _run(
+    search: Search, home: Home, uri: str, address: str | None, time_budget: float | None, collector: Collector | None
+) -> int:
     from gansweep.schedule.ending import Ending
     from gansweep.tracking import publisher
     from gansweep.tracking.background import Background
@@ -102,7 +151,7 @@ def _run(search: Search, home: Home, uri: str, address: str | None, time_budget:
     )
     with ending.catching_signals():
         background.start()
-        board = _train(search, ending, address, uri) if plan.left else None
+        board = _train(search, ending, address, uri, collector) if plan.left else None
         sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
     if board is not None and sent and not ending.signal:
         _show_overview(home, uri, plan.sweep.name)
@@ -128,7 +177,7 @@ def _show_overview(home: Home, uri: str, sweep: str) -> None:
         click.echo(f"no overview in MLflow ({what})", err=True)
 
 
-def _train(search: Search, ending: Ending, address: str | None, uri: str) -> Board:
+def _train(search: Search, ending: Ending, address: str | None, uri: str, collector: Collector | None) -> Board:
     from gansweep.cli.views import view
     from gansweep.schedule import environment
     from gansweep.tracking import store
@@ -139,7 +188,8 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str) -> Boa
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
     click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
-    return runner.run(search, lambda board: view(board, link), ending, lambda text: click.echo(text, err=True), address)
+    say = partial(click.echo, err=True)
+    return runner.run(search, lambda board: view(board, link), ending, say, address, collector)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:

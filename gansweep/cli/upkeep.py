@@ -66,7 +66,9 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
 @options.home_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean(sweep: str, home_path: Path, yes: bool) -> None:
-    """Remove SWEEP: its files, and its runs in the tracking store."""
+    """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store."""
+    from gansweep.records.copies import remove
+    from gansweep.records.storage import open_storage
     from gansweep.tracking import publisher
 
     home = options.home_of(home_path)
@@ -88,6 +90,8 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
         uri = read_json(folder.tracking).get("uri")
         if uri:
             publisher.delete(home, folder, uri)
+        if folder.storage.exists():
+            remove(open_storage(folder.storage.read_text()), sweep)
         shutil.rmtree(artifacts, ignore_errors=True)
         shutil.rmtree(folder.path)
     click.echo(f"removed {sweep}", err=True)

@@ -87,7 +87,7 @@ class RealSide:
 
 def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
     """The set's reference, made where it is missing, and sentences for the user."""
-    path = Path(images.file).with_suffix(f".reference-{VERSION}.safetensors")
+    path = path_of(images)
     with contextlib.suppress(CheckpointError):  # missing, or damaged: it can be made again
         return _load(path, images), []
     with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
@@ -96,6 +96,11 @@ def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
         except CheckpointError:
             notices = _make(images, path)
     return _load(path, images), notices
+
+
+def path_of(images: ImageSet) -> Path:
+    """Where it is kept."""
+    return Path(images.file).with_suffix(f".reference-{VERSION}.safetensors")
 
 
 def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

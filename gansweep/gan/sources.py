@@ -144,12 +144,16 @@ def _download(name: str, root: Path) -> Any:
     import torchvision
 
     class_name, folder = DOWNLOADED[name]
+    made = [place for place in (root / folder, *(root / folder).parents) if not place.exists()]
     if not _is_there(root / folder):
         print(f"downloading {name} to {root}", file=sys.stderr)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its progress bar
             return getattr(torchvision.datasets, class_name)(str(root), download=True)
     except Exception as error:
+        for place in made:  # by torchvision, before it knew
+            with contextlib.suppress(OSError):
+                place.rmdir()
         reason = " ".join(str(error).split())
         raise UserError(
             f"dataset.data_dir: {name} is not in {root} and could not be downloaded ({reason});"

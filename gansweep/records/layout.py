@@ -24,6 +24,7 @@ home/
       stop                       asks that process to end in good order
       traceback.txt              of a crash
       published.json             how much of this MLflow has
+    storage                      URI of the storage that the sweep lies in, where it does; this is its copy
   runs/NAME-YYYYMMDD-HHMMSS/     a single run: what a trial's folder holds, and
     log.txt                      what was said while it trained
     plots/losses.png
@@ -162,6 +163,10 @@ class SweepFolder:
     @property
     def tracking(self) -> Path:
         return self.path / "tracking.json"
+
+    @property
+    def storage(self) -> Path:
+        return self.path / "storage"
 
     def trial(self, trial_id: str) -> TrialFolder:
         return TrialFolder(self.path / "trials" / trial_id)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples
+from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 class Job:
     """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
 
-    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU.
+    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU. storage: where the sweep
+    lies, for machines that do not share that folder.
     """
 
     id: str
@@ -36,6 +39,7 @@ class Job:
     samples: int
     threads: int
     gpus: float
+    storage: str | None = None
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
@@ -59,30 +63,38 @@ class Job:
             raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
         return torch.device("cuda" if self.gpus else "cpu")
 
-    def open(self) -> Run:
-        """The run, where it was left. Raises what gan.run.Run raises, UserError where the GPU is missing."""
+    @property
+    def prefix(self) -> str:
+        """Of the trial's copy in the storage."""
+        return copies.of_trial(self.sweep_folder.name, self.id)
+
+    def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
+        """The run, where it was left. folder, images: others than the job's (of a workplace).
+
+        Raises what gan.run.Run raises, UserError where the GPU is missing."""
         import torch
 
         from gansweep.gan.run import Run, Schedule
 
+        folder, images = folder or self.folder, images or self.images
         torch.set_num_threads(self.threads)
         schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
-        make = self._evaluator if schedule.evaluations else None
-        labels = self.images.labels() if settings.networks.classes else None
-        return Run(self.folder, settings, schedule, self.images.load(), self.device, make, labels)
+        make = partial(self._evaluator, images) if schedule.evaluations else None
+        labels = images.labels() if settings.networks.classes else None
+        return Run(folder, settings, schedule, images.load(), self.device, make, labels)
 
-    def _evaluator(self) -> Evaluator:
+    def _evaluator(self, images: ImageSet) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
         from gansweep.gan.reference import reference_of
 
-        reference, notices = reference_of(self.images)
+        reference, notices = reference_of(images)
         evaluator = Evaluator(reference, self.samples, self.settings["seed"])
         evaluator.notices[:0] = notices
         return evaluator
 
 
-def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()) -> Job:
-    """A planned trial, with absolute paths. pauses: steps at which it waits for a decision."""
+def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
+    """A planned trial, with absolute paths. pauses: steps at which it waits for a decision. storage: its URI."""
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     schedule = {
         "steps": planned.trial.steps,
@@ -105,6 +117,7 @@ def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         threads=sweep.resources.cpus,
         gpus=gpus,
+        storage=storage,
     )
 
 

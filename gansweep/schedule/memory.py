@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gansweep.records.storage import open_storage
 from gansweep.schedule.job import Job, settings_of
+from gansweep.schedule.workplace import fetch
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +55,9 @@ def _work(job: Job, device: torch.device) -> None:
     from gansweep.gan.training import Trainer
 
     settings = settings_of(job.settings)
-    labels = job.images.labels() if settings.networks.classes else None
-    trainer = Trainer(settings, job.images.load(), device, labels)
+    images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
+    labels = images.labels() if settings.networks.classes else None
+    trainer = Trainer(settings, images.load(), device, labels)
     for _ in range(STEPS):
         trainer.train_step()
     trainer.read()  # waits for the device

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +19,13 @@ import ray
 from ray import tune
 
 from gansweep.errors import UserError
-from gansweep.records import lock, outcome
+from gansweep.gan.data import ImageSet
+from gansweep.records import outcome
 from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
 from gansweep.schedule.asha import Halving, rungs_of
 from gansweep.schedule.board import Board
+from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
 from gansweep.schedule.job import job_of
 from gansweep.schedule.packing import ON_CPU, Shares
@@ -33,29 +33,35 @@ from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.progress import Progress, View
 from gansweep.schedule.resources import concurrency, cores, gpus
+from gansweep.schedule.scratch import scratch
 from gansweep.schedule.search import Search
 from gansweep.schedule.searcher import TrialQueue
 from gansweep.schedule.shares import shares_of
 from gansweep.schedule.trainable import GanTrial
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
-SCRATCH_PREFIX = "gsw-"
-SETTLE_S = 60
 KNOCK_S = 5
 
 
-def run(search: Search, view_of: Any, ending: Ending, say: Callable[[str], None], address: str | None = None) -> Board:
+def run(
+    search: Search,
+    view_of: Any,
+    ending: Ending,
+    say: Callable[[str], None],
+    address: str | None = None,
+    collector: Collector | None = None,
+) -> Board:
     """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
     was requested.
 
     view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
-    address: of a Ray cluster to join (whose machines share the home folder); None starts Ray on this machine and
-    ends it again.
+    address: of a Ray cluster to join; None starts Ray on this machine and ends it again. collector: of the storage,
+    where its machines do not share the home folder.
     Raises UserError where a trial asks for more than there is.
     """
     plan, began = search.plan, time.monotonic()
-    with _scratch() as scratch, _cluster(scratch, address) as available:
-        shares = shares_of(plan, search.bounds(), available, say)
+    with scratch() as folder, _cluster(folder, address) as available:
+        shares = shares_of(plan, search.bounds(), available, say, collector)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
@@ -63,20 +69,35 @@ def run(search: Search, view_of: Any, ending: Ending, say: Callable[[str], None]
         board = Board.of(plan, slots, began)
         # Again: joining a cluster, Ray puts a handler of its own over ours.
         with ending.catching_signals(), view_of(board) as view:
-            _fit(search, shares, board, view, ending, scratch)
+            _fit(search, shares, board, view, ending, folder, collector)
     return board
 
 
-def jobs(plan: Plan, shares: Shares = ON_CPU) -> list[dict[str, Any]]:
-    """What crosses to trial processes: schedule.job.Job as plain data."""
-    return [_job(plan, planned, shares) for planned in plan.pending]
+def jobs(plan: Plan, shares: Shares = ON_CPU, storage: str | None = None) -> list[dict[str, Any]]:
+    """What crosses to trial processes: schedule.job.Job as plain data. storage: its URI."""
+    return [_job(plan, planned, shares, storage) for planned in plan.pending]
 
 
-def _fit(search: Search, shares: Shares, board: Board, view: View, ending: Ending, scratch: Path) -> None:
+def _fit(
+    search: Search,
+    shares: Shares,
+    board: Board,
+    view: View,
+    ending: Ending,
+    folder: Path,
+    collector: Collector | None,
+) -> None:
     plan = search.plan
     halving = Halving(plan)
+    storage = collector.uri if collector else None
+
+    def begun(job: dict[str, Any]) -> None:
+        if collector:
+            collector.begin(job["id"], ImageSet(**job["images"]))
 
     def died(job: dict[str, Any], deaths: int) -> None:
+        if collector:
+            collector.end(job["id"])
         folder = plan.folder.trial(job["id"])
         if folder.stop.exists() and folder.stop.read_text():
             folder.stop.unlink()  # decided anew when it is at the rung again
@@ -91,20 +112,28 @@ def _fit(search: Search, shares: Shares, board: Board, view: View, ending: Endin
         view.changed(row)
 
     def ended(job: dict[str, Any]) -> list[dict[str, Any]]:
+        if collector:
+            collector.end(job["id"])
         new = search.ended(job["id"])
         for planned in new:
             board.add(planned)
             halving.add(planned)
-        return [_job(plan, planned, shares) for planned in new]
+        if new and collector:
+            collector.put_on_record()
+        return [_job(plan, planned, shares, storage) for planned in new]
 
     def crowded(job: dict[str, Any]) -> None:
+        if collector:
+            collector.end(job["id"])
         view.notice(f"{job['id']}: out of GPU memory; it continues with fewer neighbours ({job['gpus']:.2g} of a GPU)")
 
-    queue = TrialQueue(jobs(plan, shares), died, given_up, ended, crowded)
+    queue = TrialQueue(jobs(plan, shares, storage), begun, died, given_up, ended, crowded)
 
     def on_step(trial_id: str, step: int) -> None:
         if halving.ends(trial_id, step):
             write_atomically(plan.folder.trial(trial_id).stop, b"asha")
+            if collector:
+                collector.ask_to_stop(trial_id)
 
     def on_pass() -> None:
         if ending.requested():
@@ -123,7 +152,7 @@ def _fit(search: Search, shares: Shares, board: Board, view: View, ending: Endin
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(scratch),
+            storage_path=str(folder),
             verbose=0,
             callbacks=[Progress(board, view, on_pass, on_step)],
             failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
@@ -133,12 +162,12 @@ def _fit(search: Search, shares: Shares, board: Board, view: View, ending: Endin
     tuner.fit()
 
 
-def _job(plan: Plan, planned: Planned, shares: Shares) -> dict[str, Any]:
-    return asdict(job_of(plan, planned, shares.of(planned), rungs_of(plan, planned)))
+def _job(plan: Plan, planned: Planned, shares: Shares, storage: str | None) -> dict[str, Any]:
+    return asdict(job_of(plan, planned, shares.of(planned), rungs_of(plan, planned), storage))
 
 
 @contextmanager
-def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
+def _cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     """Ray, joined or begun; gives the resources that there are."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -154,13 +183,13 @@ def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(scratch):
+    with shielding_children(), _plain_interpreter(folder):
         ray.init(
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(scratch / "ray"),
+            _temp_dir=str(folder / "ray"),
             **quiet,
         )
     _end_log_monitor()
@@ -173,14 +202,14 @@ def _cluster(scratch: Path, address: str | None) -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def _plain_interpreter(scratch: Path) -> Iterator[None]:
+def _plain_interpreter(folder: Path) -> Iterator[None]:
     """Ray begins its workers through a shell and leaves the interpreter's path unquoted: one with a space in it is
     reached through a link to its environment."""
     whole = sys.executable
     if shlex.quote(whole) != whole:
         environment, below = Path(whole).parents[1], Path(whole).parts[-2:]
-        (scratch / "environment").symlink_to(environment)
-        sys.executable = str((scratch / "environment").joinpath(*below))
+        (folder / "environment").symlink_to(environment)
+        sys.executable = str((folder / "environment").joinpath(*below))
     try:
         yield
     finally:
@@ -200,21 +229,3 @@ def _knock(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), KNOCK_S).close()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A short-named folder for Ray (its sockets' paths may have 107 bytes), and no leftovers of killed drivers."""
-    base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
-    for old in base.glob(f"{SCRATCH_PREFIX}*"):
-        with suppress(OSError):
-            young = time.time() - old.stat().st_mtime < SETTLE_S  # perhaps not locked yet
-            if old.stat().st_uid == os.getuid() and not young and not lock.is_held(old / "lock"):
-                shutil.rmtree(old, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=base))
-    held = lock.acquire(scratch / "lock")
-    try:
-        yield scratch
-    finally:
-        held.close()
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -17,14 +17,15 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
     A job that ran out of a shared GPU's memory again as well, with twice the share, up to a whole GPU: so half as many
     neighbours, or fewer, and nothing else is changed.
-    on_crowded: called with the job that will be handed out, its new share in it.
-    on_death: called with the job and its number of deaths; on_given_up: after the last of them. on_end: called with
-    each job that has ended, given up or not; returns jobs that it gave rise to.
+    on_begin: called with each job before it is handed out. on_death: called with the job and its number of deaths;
+    on_given_up: after the last of them. on_end: called with each job that has ended, given up or not; returns jobs that
+    it gave rise to. on_crowded: called with the job that will be handed out again, its new share in it.
     """
 
     def __init__(
         self,
         jobs: Sequence[dict[str, Any]],
+        on_begin: Callable[[dict[str, Any]], None],
         on_death: Callable[[dict[str, Any], int], None],
         on_given_up: Callable[[dict[str, Any], int], None],
         on_end: Callable[[dict[str, Any]], Sequence[dict[str, Any]]],
@@ -34,7 +35,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
-        self._on_death, self._on_given_up, self._on_end = on_death, on_given_up, on_end
+        self._on_begin, self._on_death, self._on_given_up, self._on_end = on_begin, on_death, on_given_up, on_end
         self._on_crowded = on_crowded
         self._draining = False
 
@@ -49,6 +50,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._waiting and not self._draining:
             job = self._waiting.popleft()
+            self._on_begin(job)
             self._running[trial_id] = job
             return job
         # Not finished while a trial runs: it may die and come back.

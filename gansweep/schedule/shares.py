@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from gansweep.errors import UserError
+from gansweep.schedule.collector import Collector
 from gansweep.schedule.cost import grown_settings, shape_of
 from gansweep.schedule.job import job_of
 from gansweep.schedule.memory import Need, measure
@@ -20,9 +21,14 @@ GB = 1e9
 
 
 def shares_of(
-    plan: Plan, bounds: Iterable[Planned], available: Mapping[str, float], say: Callable[[str], None]
+    plan: Plan,
+    bounds: Iterable[Planned],
+    available: Mapping[str, float],
+    say: Callable[[str], None],
+    collector: Collector | None = None,
 ) -> Shares:
-    """bounds: trials that no suggestion of an optuna search goes beyond. available: Ray's resources.
+    """bounds: trials that no suggestion of an optuna search goes beyond. available: Ray's resources. collector: of the
+    storage, where Ray's machines do not share the home folder.
 
     All GPUs are taken to be like the smallest that was measured. Raises UserError where a trial fits on none, or its
     need cannot be measured.
@@ -36,7 +42,7 @@ def shares_of(
         return Shares.equal(0.0)
     largest = _largest([*plan.pending, *bounds])
     say(f"resources.gpus: auto: measuring the GPU memory of {len(largest)} shapes of networks")
-    needs = dict(zip(largest, _measured(plan, largest.values()), strict=True))
+    needs = dict(zip(largest, _measured(plan, largest.values(), collector), strict=True))
     free = min(need.free for need in needs.values())
     by_shape = {}
     for shape, need in needs.items():
@@ -58,10 +64,15 @@ def _largest(trials: Iterable[Planned]) -> dict[str, Planned]:
     return found
 
 
-def _measured(plan: Plan, trials: Iterable[Planned]) -> list[Need]:
+def _measured(plan: Plan, trials: Iterable[Planned], collector: Collector | None) -> list[Need]:
     """Each on a GPU of its own, in a process that ends after it."""
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
-    jobs = [replace(job_of(plan, planned, 1.0), settings=grown_settings(planned)) for planned in trials]
+    jobs = []
+    for planned in trials:
+        job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
+        jobs.append(replace(job, settings=grown_settings(planned)))
+        if collector:
+            collector.lend(job.images)
     try:
         return list(ray.get([remote.remote(asdict(job)) for job in jobs]))
     except ray.exceptions.RayError as error:

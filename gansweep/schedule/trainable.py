@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from gansweep.errors import TakenOverError
 from gansweep.records.lock import Locked
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome, crashed
+from gansweep.records.storage import StorageError
 from gansweep.schedule.job import Job
+from gansweep.schedule.workplace import Workplace, workplace
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
@@ -32,6 +35,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._run: Run | None = None
         self._ended: Outcome | None = None
         self._crowded = False  # out of a shared GPU's memory: the queue hands the trial out again, with a larger share
+        self._place: Workplace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,12 +61,14 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             self._open()
             if self._at_rung():
                 return
-        run = self._run
-        if run is not None and self._ended is None:
+        run, place = self._run, self._place
+        if run is not None and place is not None and self._ended is None:
             try:
-                self._ended = self._advance(run)
+                self._ended = self._advance(run, place)
+            except TakenOverError:
+                raise  # our results count no more
             except Exception as error:
-                if not self._failed(run.step, error) and isinstance(error, torch.AcceleratorError):
+                if not self._failed(place, run.step, error) and isinstance(error, torch.AcceleratorError):
                     raise  # the CUDA context is lost: this process can train nothing more
 
     def cleanup(self) -> None:
@@ -73,42 +79,43 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def _open(self) -> None:
         """Not in setup: Tune also begins processes that it ends before they train, because one that became free
         took the trial over, and those must leave its folder alone."""
+        self._place = place = workplace(self._job)
         try:
-            self._run = self._job.open()
-        except Locked:
-            raise  # a killed driver's trial still lives: the queue hands this one out again
+            self._run = self._job.open(place.folder, place.prepare())
+        except (Locked, StorageError, TakenOverError):
+            raise  # a killed driver's trial still lives, or nothing can be recorded: the queue hands this one out again
         except Exception as error:
-            self._failed(0, error)
+            self._failed(place, 0, error)
 
-    def _failed(self, step: int, error: Exception) -> bool:
+    def _failed(self, place: Workplace, step: int, error: Exception) -> bool:
         """Whether it was for want of memory: then neighbours may have had it, and the trial is not over."""
         from gansweep.gan.gpu import is_out_of_memory
 
         lacking = is_out_of_memory(error)
         self._crowded = lacking and 0 < self._job.gpus < 1
         if not self._crowded:
-            self._ended = crashed(self._job.folder, step, error, OUT_OF_MEMORY if lacking else "")
+            self._ended = crashed(place.folder, step, error, OUT_OF_MEMORY if lacking else "")
         return lacking
 
     def _at_rung(self) -> bool:
         return self._run is not None and self._run.step in self._run.schedule.pauses
 
-    def _advance(self, run: Run) -> Outcome | None:
-        request = run.folder.stop
-        if request.exists() and (rule := request.read_text()):
-            return run.suspend(rule, rule)
-        if request.exists() or self._job.sweep_folder.stop.exists():
-            return run.suspend("stopped on request")
+    def _advance(self, run: Run, place: Workplace) -> Outcome | None:
+        if self._at_rung():
+            place.look()  # the driver has decided by now
+        rule = place.request()
+        if rule is not None:
+            return run.suspend(rule or "stopped on request", rule)
         return run.advance(SLICE_S)
 
     def _result(self) -> dict[str, Any]:
         run, ended = self._run, self._ended
-        notices = run.notices if run else []
+        notices = [*(run.notices if run else []), *(self._place.notices if self._place else [])]
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
             "metrics": dict(run.latest) if run else {},
-            "notices": list(notices),
+            "notices": notices,
             "outcome": ended.kind if ended else "pending" if self._crowded else "running",
             "reason": ended.reason if ended else "",
             "rule": ended.rule if ended else "",
@@ -117,10 +124,15 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "done": ended is not None or self._crowded,
             "crowded": self._crowded,
         }
-        notices.clear()
+        for said in (run, self._place):
+            if said:
+                said.notices.clear()
         return result
 
     def _close(self) -> None:
         if self._run is not None:
             self._run.close()
             self._run = None
+        if self._place is not None:
+            place, self._place = self._place, None
+            place.close()

@@ -161,15 +161,17 @@ def test_a_set_that_cannot_be_downloaded(
     call: Call, home: Home, monkeypatch: pytest.MonkeyPatch, tried_before: bool
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
+        Path("here/MNIST/raw").mkdir(parents=True, exist_ok=True)  # as torchvision does
         raise RuntimeError("Error downloading a:\nTried b:\nno route\n")
 
     datasets = SimpleNamespace(MNIST=refuse)
     monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=datasets))  # importing it takes 3 s
-    if tried_before:  # torchvision leaves an empty folder
+    if tried_before:  # by somebody else
         Path("here/MNIST/raw").mkdir(parents=True)
     assert call("run", "s.yaml", "--set", "dataset.name=mnist", "--set", "dataset.data_dir=here") == (
         f"downloading mnist to {Path('here').absolute()}\n"
         f"dataset.data_dir: mnist is not in {Path('here').absolute()} and could not be downloaded"
         " (Error downloading a: Tried b: no route); name the folder that holds it with --set dataset.data_dir=FOLDER\n"
     )
+    assert Path("here").exists() == tried_before
     assert_nothing_left(home)

@@ -14,10 +14,11 @@ FINISHED = Searcher.FINISHED
 
 
 class Log:
-    """What the queue told of: (job id, deaths), ids of jobs that ended, (job id, new share). new: the job that each
-    gives rise to."""
+    """What the queue told of: ids of jobs that began and ended, (job id, deaths), (job id, new share). new: the job
+    that each gives rise to."""
 
     def __init__(self) -> None:
+        self.begun: list[str] = []
         self.ended: list[str] = []
         self.new: dict[str, str] = {}
         self.died: list[tuple[str, int]] = []
@@ -27,6 +28,7 @@ class Log:
     def queue(self, *ids: str, gpus: float = 0.0) -> TrialQueue:
         return TrialQueue(
             [{"id": i, "gpus": gpus} for i in ids],
+            lambda job: self.begun.append(job["id"]),
             lambda job, deaths: self.died.append((job["id"], deaths)),
             lambda job, deaths: self.given_up.append((job["id"], deaths)),
             self.on_end,
@@ -55,7 +57,7 @@ def test_hands_out_each_job_once_in_order(log: Log) -> None:
     assert queue.suggest("4") is None, "b may still die and come back"
     queue.on_trial_complete("2", {"outcome": "completed"})
     assert queue.suggest("5") == FINISHED
-    assert log.died == []
+    assert (log.begun, log.died) == (["a", "b"], [])
 
 
 def test_an_empty_queue_is_finished_at_once(log: Log) -> None:

@@ -34,7 +34,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Planned]:
     """What is measured: trials need 5 GB for each feature map of G, of 80 GB; above 100 GB it is not known how much."""
     seen: list[Planned] = []
 
-    def measured(plan: Plan, trials: Iterable[Planned]) -> list[Need]:
+    def measured(plan: Plan, trials: Iterable[Planned], collector: None) -> list[Need]:
         seen.extend(trials)
         needs = [planned.settings()["generator_maps"] * 5 * GB for planned in seen]
         return [Need(need if need <= 100 * GB else None, 80 * GB) for need in needs]
@@ -171,7 +171,9 @@ def test_a_real_gpu_is_measured_alike_twice_and_a_wider_trial_needs_more(plan_of
     plan = plan_of(AUTO, "search={method: grid, over: {model.feature_maps: [4, 128]}}")
     ray.init(num_gpus=1, include_dashboard=False)
     try:
-        found = [shares._measured(plan, [planned])[0] for planned in (plan.trials[0], plan.trials[0], plan.trials[1])]
+        found = [
+            shares._measured(plan, [planned], None)[0] for planned in (plan.trials[0], plan.trials[0], plan.trials[1])
+        ]
     finally:
         ray.shutdown()
     first, second, wide = (need.peak for need in found)

@@ -202,8 +202,8 @@ def test_a_process_that_waits_for_its_next_trial_holds_nothing_of_the_last(
     monkeypatch.setattr("gansweep.gan.gpu.release", lambda: emptied.append([ref() for ref in held]))
     open_it = Job.open
 
-    def opened(job: Job) -> Run:
-        run = open_it(job)
+    def opened(job: Job, *place: Any) -> Run:
+        run = open_it(job, *place)
         held.append(weakref.ref(run._trainer))
         return run
 

@@ -36,10 +36,10 @@ def _job(module):
 
     original = module.Job.open
 
-    def open_run(self):
+    def open_run(self, *arguments):
         global share
         share = self.gpus
-        run = original(self)
+        run = original(self, *arguments)
         _log("opened", self)
         deadline = time.monotonic() + PATIENCE_S
         while self.gpus and _opened() < int(os.environ["CROWDING_WAIT"]) and time.monotonic() < deadline:

@@ -1,0 +1,83 @@
+"""Who drives a sweep that lies in a storage. Locks of files do not reach other machines; a beat does.
+
+No clocks are compared: a driver is alive while what it wrote changes.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from gansweep.errors import UserError
+from gansweep.records.storage import Storage, StorageError
+
+BEAT_S = 5.0
+SILENT_S = 15.0  # after so long without a beat a driver is taken for dead
+
+
+class Lease:
+    """Held from `with` on. holder: host and home folder; on_loss: called, from a thread, when another driver took over.
+
+    Raises UserError where another holder's driver is alive. What the same holder left is taken at once: the lock in its
+    home proves that its process has ended.
+    """
+
+    def __init__(self, storage: Storage, name: str, holder: str, on_loss: Callable[[], None]) -> None:
+        self._storage, self._name, self._holder, self._on_loss = storage, name, holder, on_loss
+        self._token, self._beats = secrets.token_hex(8), 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        found = self._storage.get(self._name)
+        if found is not None and json.loads(found)["holder"] != self._holder and self._changes(found):
+            raise UserError(
+                f"{self._storage.uri}: the sweep is running already ({json.loads(found)['holder']});"
+                " wait for it, or end it with `gansweep stop`"
+            )
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        try:
+            if self._is_ours():
+                self._storage.delete(self._name)
+        except StorageError:
+            pass  # the next driver waits for a beat
+
+    def _changes(self, found: bytes) -> bool:
+        deadline = time.monotonic() + SILENT_S
+        while time.monotonic() < deadline:
+            time.sleep(0.5)
+            if self._storage.get(self._name) != found:
+                return True
+        return False
+
+    def _loop(self) -> None:
+        while not self._over.wait(BEAT_S):
+            try:
+                if not self._is_ours():
+                    self._on_loss()
+                    return
+                self._beat()
+            except StorageError:
+                continue  # nobody else reaches it either, or takes over, which is seen later
+
+    def _is_ours(self) -> bool:
+        found = self._storage.get(self._name)
+        return found is not None and json.loads(found)["token"] == self._token
+
+    def _beat(self) -> None:
+        self._beats += 1
+        content = {"holder": self._holder, "token": self._token, "beats": self._beats}
+        self._storage.put(self._name, json.dumps(content).encode())

@@ -1,0 +1,198 @@
+"""A trial's process whose folder is its own, and the driver that collects what it records: a real training, a folder as
+storage. The same over real machines: tests/integration/test_lab.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service import assert_equal_weights, histories
+
+from gansweep.errors import TakenOverError, UserError
+from gansweep.gan.data import ImageSet
+from gansweep.records import lock, outcome
+from gansweep.records.copies import of_trial
+from gansweep.records.layout import Home, SweepFolder, TrialFolder
+from gansweep.records.storage import FolderStorage
+from gansweep.schedule import runner, workplace
+from gansweep.schedule.collector import Collector, check_belongs
+from gansweep.schedule.prepare import Plan, write_trials
+from gansweep.schedule.trainable import GanTrial
+
+PlanOf = Callable[..., Plan]
+SIZE = ("training.steps=12", "cadence.checkpoints=4", "cadence.metrics=2", "stop=none")
+
+
+class Sweep:
+    """A sweep of one trial that lies in a storage, and its driver."""
+
+    def __init__(self, plan: Plan, storage: FolderStorage) -> None:
+        self.plan, self.storage, self.said = plan, storage, list[str]()
+        self.collector = Collector(storage, plan.folder, self.said.append)
+        write_trials(plan, "", ())
+        (self.config,) = runner.jobs(plan, storage=storage.uri)
+        self.id: str = self.config["id"]
+
+    @property
+    def folder(self) -> TrialFolder:
+        return self.plan.folder.trial(self.id)
+
+    def begin(self) -> GanTrial:
+        self.collector.begin(self.id, ImageSet(**self.config["images"]))
+        return GanTrial(self.config)
+
+    def train(self, trial: GanTrial) -> dict[str, Any]:
+        while not (result := trial.step())["done"]:
+            pass
+        return result
+
+
+@pytest.fixture
+def sweep(plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    monkeypatch.setattr(workplace, "PUSH_S", 0.05)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return Sweep(plan_of(*SIZE), FolderStorage(tmp_path / "storage"))
+
+
+def die_at(trial: GanTrial, pushed: int, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train to a step, with a push at an earlier one, and die there: nobody closes anything."""
+    monkeypatch.setattr("gansweep.schedule.trainable.SLICE_S", 0)
+    monkeypatch.setattr(workplace, "PUSH_S", 60)
+    while trial.step()["step"] < pushed:
+        pass
+    assert isinstance(trial._place, workplace.Elsewhere)
+    trial._place._pushed.push()
+    while trial.step()["step"] < step:
+        pass
+
+
+def test_it_is_all_there_when_it_has_ended(sweep: Sweep, plan_of: PlanOf) -> None:
+    result = sweep.train(sweep.begin())
+    assert (result["outcome"], result["step"]) == ("completed", 12)
+    assert lock.is_held(sweep.folder.lock), "it counts as running until it is collected"
+    sweep.collector.end(sweep.id)
+    assert not lock.is_held(sweep.folder.lock)
+    ended = outcome.read(sweep.folder)
+    assert ended is not None
+    assert (ended.kind, ended.step) == ("completed", 12)
+    assert [p.name for p in sweep.folder.all_checkpoints()][-1] == "00000012.safetensors"
+    alone = plan_of("name=alone", *SIZE)
+    write_trials(alone, "", ())
+    (config,) = runner.jobs(alone)
+    sweep.train(GanTrial(config))
+    assert histories(sweep.plan.folder) == histories(alone.folder)
+    assert_equal_weights(sweep.plan.folder, alone.folder)
+
+
+def test_another_machine_goes_on_from_the_last_checkpoint(
+    sweep: Sweep, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_at(sweep.begin(), 7, 9, monkeypatch)
+    sweep.collector.end(sweep.id)
+    trial = sweep.begin()
+    assert trial.step()["step"] == 5, "from the checkpoint of step 4; that of step 8 was lost"
+    sweep.train(trial)
+    sweep.collector.end(sweep.id)
+    alone = plan_of("name=alone", *SIZE)
+    write_trials(alone, "", ())
+    sweep.train(GanTrial(runner.jobs(alone)[0]))
+    assert histories(sweep.plan.folder) == histories(alone.folder)
+    assert_equal_weights(sweep.plan.folder, alone.folder)
+
+
+def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansweep.schedule.trainable.SLICE_S", 0)
+    zombie = sweep.begin()
+    zombie.step()
+    owner = GanTrial(sweep.config)
+    owner.step()
+    place = zombie._place
+    assert isinstance(place, workplace.Elsewhere)
+    place._thread.join(5)
+    with pytest.raises(TakenOverError):
+        zombie.step()
+    zombie.cleanup()
+    assert sweep.train(owner)["outcome"] == "completed"
+    sweep.collector.end(sweep.id)
+    assert [step for step, _ in histories(sweep.plan.folder)[sweep.id]][-1] == 12
+
+
+def test_a_request_reaches_it_and_it_ends_where_it_is(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansweep.schedule.trainable.SLICE_S", 0)
+    trial = sweep.begin()
+    trial.step()
+    sweep.folder.stop.write_text("asha")
+    sweep.collector.ask_to_stop(sweep.id)
+    assert trial._place is not None
+    trial._place.look()
+    result = trial.step()
+    assert (result["outcome"], result["reason"], result["done"]) == ("stopped", "asha", True)
+    sweep.collector.end(sweep.id)
+    ended = outcome.read(sweep.folder)
+    assert ended is not None
+    assert ended.rule == "asha"
+    trial = sweep.begin()
+    assert sweep.storage.get(f"{of_trial(sweep.plan.folder.name, sweep.id)}/stop") is None, (
+        "an old request is withdrawn"
+    )
+
+
+def test_data_comes_to_a_machine_that_lacks_it_and_is_kept_there(sweep: Sweep, tmp_path: Path) -> None:
+    here = ImageSet(**sweep.config["images"])
+    workplace.share(sweep.storage, here)
+    elsewhere = replace(here, file=str(tmp_path / "no such home" / Path(here.file).name))
+    found = workplace.fetch(sweep.storage, elsewhere)
+    assert Path(found.file).parent == workplace.node_cache()
+    assert (found.load() == here.load()).all()
+    assert (found.labels() == here.labels()).all()
+    assert workplace.fetch(FolderStorage(tmp_path / "empty"), elsewhere) == found
+    assert workplace.fetch(FolderStorage(tmp_path / "empty"), here) == here, "what lies where it should is used there"
+    lacking = replace(elsewhere, file=str(tmp_path / "no such home" / "0.npy"))
+    with pytest.raises(UserError, match=r"/cache/0\.labels\.npy: is missing; run the sweep again$"):
+        workplace.fetch(sweep.storage, lacking)
+
+
+def test_a_cache_that_somebody_else_made_is_not_used(tmp_path: Path, sweep: Sweep) -> None:
+    (tmp_path / "theirs").mkdir()
+    Path(tmp_path, workplace.node_cache().name).rmdir()
+    Path(tmp_path, f"gansweep-cache-{workplace.os.getuid()}").symlink_to(tmp_path / "theirs")
+    with pytest.raises(UserError, match="is not yours"):
+        workplace.node_cache()
+
+
+def test_what_was_trained_without_a_storage_moves_there(plan_of: PlanOf, tmp_path: Path, home: Home) -> None:
+    plan = plan_of(*SIZE)
+    write_trials(plan, "", ())
+    (config,) = runner.jobs(plan)
+    trial = GanTrial(config)
+    while not trial.step()["done"]:
+        pass
+    storage = FolderStorage(tmp_path / "storage")
+    Collector(storage, plan.folder, print).bring()
+    other = SweepFolder(tmp_path / "other" / plan.folder.name)
+    Collector(storage, other, print).bring()
+    assert histories(other) == histories(plan.folder)
+    assert_equal_weights(other, plan.folder)
+    assert outcome.read(other.trial(config["id"])) == outcome.read(plan.folder.trial(config["id"]))
+
+
+def test_a_sweep_stays_in_its_storage(tmp_path: Path, home: Home) -> None:
+    folder = home.sweep("s")
+    check_belongs(folder, None)
+    check_belongs(folder, "/a")
+    Collector(FolderStorage(tmp_path / "a"), folder, print).bring()
+    for uri in (None, "/b"):
+        with pytest.raises(UserError, match=f"^s lies in {tmp_path}/a; run it with --storage {tmp_path}/a$"):
+            check_belongs(folder, uri)
+
+
+def test_a_hostile_storage_writes_nowhere_else(tmp_path: Path, home: Home) -> None:
+    storage = FolderStorage(tmp_path / "storage")
+    for name in ("sweeps/s/trials/..x/outcome.json", "sweeps/s/trials/0123456789AB/outcome.json", "sweeps/s/trials/a"):
+        storage.put(name, b"{}")
+    Collector(storage, home.sweep("s"), print).bring()
+    assert sorted(p.name for p in home.sweep("s").path.rglob("*")) == ["storage"]
