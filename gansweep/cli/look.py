@@ -97,7 +97,7 @@ def _print_trials(trials: list[dict[str, Any]]) -> None:
     rows = [
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
-            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], metrics=t["metrics"],
+            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
             steps_per_s=t["metrics"].get(STEPS_PER_S),
         )
         for t in trials

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,7 +188,8 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
     click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
-    return runner.run(search, lambda board: view(board, link), ending, address, collector)
+    say = partial(click.echo, err=True)
+    return runner.run(search, lambda board: view(board, link), ending, say, address, collector)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:

@@ -66,12 +66,16 @@ class Collector:
             if path.exists():
                 patiently(partial(self._storage.put, f"{self._place}/{path.name}", path.read_bytes()))
 
-    def begin(self, trial_id: str, images: ImageSet) -> None:
-        """Before its process has it."""
-        folder = self._folder.trial(trial_id)
+    def lend(self, images: ImageSet) -> None:
+        """To all machines."""
         if images.file not in self._shared:
             patiently(lambda: share(self._storage, images))
             self._shared.add(images.file)
+
+    def begin(self, trial_id: str, images: ImageSet) -> None:
+        """Before its process has it."""
+        folder = self._folder.trial(trial_id)
+        self.lend(images)
         patiently(lambda: self._storage.delete(f"{self._prefix(trial_id)}/{copies.STOP}"))
         self._asked.discard(trial_id)
         with self._turn:

@@ -45,6 +45,7 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.verdict": verdicts[0].kind if verdicts else "",
         "gansweep.verdicts": verdicts_json(verdicts) if verdicts else "",
         "gansweep.reason": reason[:LONGEST],
+        "gansweep.rule": ended.rule if ended else "",
         NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
     }
     judge = read_json(folder.evaluator)

@@ -35,7 +35,8 @@ THREADS = 4  # a server answers side by side
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent.
+    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent;
+    rule: what ended it, as in records.outcome.Outcome.
 
     history: of METRICS, as far as they were sent.
     """
@@ -47,6 +48,7 @@ class TrackedTrial:
     steps: int
     outcome: str
     history: History
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wa
 def _trial(run: TrackedRun) -> TrackedTrial:
     tags = run.tags
     varied, seed = json.loads(tags["gansweep.varied"]), int(tags["gansweep.seed"])
-    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, tags["gansweep.outcome"], run.history())
+    outcome, rule = tags["gansweep.outcome"], tags.get("gansweep.rule", "")
+    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, outcome, run.history(), rule)
 
 
 @lru_cache(4096)

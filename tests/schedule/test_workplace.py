@@ -33,7 +33,7 @@ class Sweep:
         self.plan, self.storage, self.said = plan, storage, list[str]()
         self.collector = Collector(storage, plan.folder, self.said.append)
         write_trials(plan, "", ())
-        (self.config,) = runner.jobs(plan, storage.uri)
+        (self.config,) = runner.jobs(plan, storage=storage.uri)
         self.id: str = self.config["id"]
 
     @property
