@@ -107,6 +107,8 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path,
     queue = TrialQueue(jobs(plan, storage), begun, died, given_up, ended)
 
     def on_step(trial_id: str, step: int) -> None:
+        if collector and halving.at_rung(trial_id, step):
+            collector.bring_records(trial_id)
         if halving.ends(trial_id, step):
             write_atomically(plan.folder.trial(trial_id).stop, b"asha")
             if collector:
