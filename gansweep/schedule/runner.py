@@ -130,6 +130,8 @@ def _fit(
     queue = TrialQueue(jobs(plan, shares, storage), begun, died, given_up, ended, crowded)
 
     def on_step(trial_id: str, step: int) -> None:
+        if collector and halving.at_rung(trial_id, step):
+            collector.bring_records(trial_id)
         if halving.ends(trial_id, step):
             write_atomically(plan.folder.trial(trial_id).stop, b"asha")
             if collector:

@@ -106,7 +106,10 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         rule = place.request()
         if rule is not None:
             return run.suspend(rule or "stopped on request", rule)
-        return run.advance(SLICE_S)
+        ended = run.advance(SLICE_S)
+        if ended is None and self._at_rung():
+            self._place.report()  # what the driver decides by
+        return ended
 
     def _result(self) -> dict[str, Any]:
         run, ended = self._run, self._ended

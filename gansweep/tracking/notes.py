@@ -48,6 +48,8 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.rule": ended.rule if ended else "",
         NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
     }
+    if host := read_json(folder.owner).get("host"):
+        found["gansweep.host"] = host
     judge = read_json(folder.evaluator)
     if (accuracy := judge.get("accuracy")) is not None:
         found["gansweep.evaluator_accuracy"] = f"{accuracy:.4g}"

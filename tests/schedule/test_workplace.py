@@ -104,6 +104,16 @@ def test_another_machine_goes_on_from_the_last_checkpoint(
     assert_equal_weights(sweep.plan.folder, alone.folder)
 
 
+def test_at_a_rung_the_driver_has_all_that_it_decides_by(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workplace, "PUSH_S", 60)
+    sweep.config["schedule"]["pauses"] = (6,)
+    trial = sweep.begin()
+    while trial.step()["step"] < 6:
+        pass
+    sweep.collector.bring_records(sweep.id)
+    assert [step for step, _ in histories(sweep.plan.folder)[sweep.id]][-1] == 6
+
+
 def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gansweep.schedule.trainable.SLICE_S", 0)
     zombie = sweep.begin()

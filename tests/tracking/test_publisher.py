@@ -348,6 +348,15 @@ def test_what_judged_a_trial(bench: Bench, accuracy: float | None, told: str | N
     assert tags(bench, "a").get("gansweep.evaluator_accuracy") == told
 
 
+def test_where_a_trial_ran_last(bench: Bench) -> None:
+    trial = bench.trial("a", losses(3))
+    bench.publish(running=True)
+    assert "gansweep.host" not in tags(bench, "a")
+    write_json(trial.owner, {"host": "node-7", "pid": 1, "token": "t"})
+    bench.publish(running=True)
+    assert tags(bench, "a")["gansweep.host"] == "node-7"
+
+
 def test_records_of_an_older_version_are_completed(bench: Bench) -> None:
     trial = bench.trial("a", losses(3), Outcome("completed", STEPS, "", (HEALTHY,)))
     bench.publish()
