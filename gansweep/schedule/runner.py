@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def run(
 
 
 def jobs(plan: Plan, storage: str | None = None) -> list[dict[str, Any]]:
-    """What crosses to trial processes: schedule.job.Job as plain data. storage: its URI."""
+    """What crosses to trial processes: schedule.job.Job as Tune takes it. storage: its URI."""
     return [_job(plan, planned, storage) for planned in plan.pending]
 
 
@@ -140,7 +139,7 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path,
 
 
 def _job(plan: Plan, planned: Planned, storage: str | None) -> dict[str, Any]:
-    return asdict(job_of(plan, planned, rungs_of(plan, planned), storage))
+    return job_of(plan, planned, rungs_of(plan, planned), storage).to_config()
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
-            "metrics": dict(run.latest) if run else {},
+            "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
             "notices": notices,
             "outcome": ended.kind if ended else "running",
             "reason": ended.reason if ended else "",
