@@ -1,7 +1,7 @@
 """Claims E1 to E6: letters, one at a time (sweep study-e). E1 is study_e1.py, E7 is study_e7.py.
 
-A letter of several seeds counts with their mean. E2 takes the changes of the whole run, and averages Fisher's z over the
-learning rates of a letter, since intervals are over letters. Break-downs (E4) at 20 % and at 80 % of a run count as
+A letter of several seeds counts with their mean. E2 takes the changes of the whole run, and averages Fisher's z over
+the learning rates of a letter, since intervals are over letters. Break-downs (E4) at 20 % and at 80 % of a run count as
 well."""
 
 import numpy as np

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gansweep.schedule.prepare import Plan
     from gansweep.schedule.search import Search
 
-LAST_RECORDS_S = 60.0  # what the tracking store is given at the end of a sweep
-LAST_RECORDS_AFTER_SIGNAL_S = 4.0
+LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
+LAST_RECORDS_AFTER_SIGNAL_S = 4.0  # in all
 WRONG, CRASHED = 1, 4  # exit codes
 
 
@@ -152,7 +152,8 @@ def _run(
     with ending.catching_signals():
         background.start()
         board = _train(search, ending, address, uri, collector) if plan.left else None
-        sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
+        signalled = ending.signal is not None
+        sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if signalled else LAST_RECORDS_S, hurry=signalled)
     if board is not None and sent and not ending.signal:
         _show_overview(home, uri, plan.sweep.name)
     if not sent:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from gansweep.gan.training import Settings
     from gansweep.schedule.planned import Planned
     from gansweep.schedule.prepare import Plan
+
+# As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
+# each, and six copies of the rest; of a text one.
+TEXTS = ("settings", "schedule")
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,14 @@ class Job:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
-        """The reverse of dataclasses.asdict. Raises TypeError for missing or unknown fields."""
-        return cls(**{**config, "images": ImageSet(**config["images"])})
+        """The reverse of to_config. Raises TypeError for missing or unknown fields."""
+        texts = {name: json.loads(config[name]) for name in TEXTS}
+        return cls(**{**config, **texts, "images": ImageSet(**config["images"])})
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data, with as few numbers as can be: see TEXTS."""
+        plain = asdict(self)
+        return {**plain, **{name: json.dumps(plain[name]) for name in TEXTS}}
 
     @property
     def sweep_folder(self) -> SweepFolder:

@@ -59,6 +59,6 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._last[row.id] = (result["at"], result["step"])
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.rule = result["verdict"], result["rule"]
-        row.metrics = result["metrics"] or row.metrics
+        row.metrics = dict(result["metrics"]) or row.metrics
         self._view.changed(row)
         self._on_step(row.id, row.step)

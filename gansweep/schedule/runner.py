@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ def run(
 
 
 def jobs(plan: Plan, shares: Shares = ON_CPU, storage: str | None = None) -> list[dict[str, Any]]:
-    """What crosses to trial processes: schedule.job.Job as plain data. storage: its URI."""
+    """What crosses to trial processes: schedule.job.Job as Tune takes it. storage: its URI."""
     return [_job(plan, planned, shares, storage) for planned in plan.pending]
 
 
@@ -165,7 +164,7 @@ def _fit(
 
 
 def _job(plan: Plan, planned: Planned, shares: Shares, storage: str | None) -> dict[str, Any]:
-    return asdict(job_of(plan, planned, shares.of(planned), rungs_of(plan, planned), storage))
+    return job_of(plan, planned, shares.of(planned), rungs_of(plan, planned), storage).to_config()
 
 
 @contextmanager

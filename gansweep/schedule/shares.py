@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -74,7 +74,7 @@ def _measured(plan: Plan, trials: Iterable[Planned], collector: Collector | None
         if collector:
             collector.lend(job.images)
     try:
-        return list(ray.get([remote.remote(asdict(job)) for job in jobs]))
+        return list(ray.get([remote.remote(job.to_config()) for job in jobs]))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", error)
         what = f"{type(cause).__name__}: {cause}".partition("\n")[0]

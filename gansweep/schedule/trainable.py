@@ -108,7 +108,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             return run.suspend(rule or "stopped on request", rule)
         ended = run.advance(SLICE_S)
         if ended is None and self._at_rung():
-            self._place.report()  # what the driver decides by
+            place.report()  # what the driver decides by
         return ended
 
     def _result(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
-            "metrics": dict(run.latest) if run else {},
+            "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
             "notices": notices,
             "outcome": ended.kind if ended else "pending" if self._crowded else "running",
             "reason": ended.reason if ended else "",

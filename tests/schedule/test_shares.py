@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -149,7 +148,7 @@ def test_the_peak_is_what_the_trial_alone_has_taken_at_most(
 ) -> None:
     gpu = FalseGpu(monkeypatch)
     plan = plan_of("evaluation={per_run: 5, samples: 100}", *settings)
-    need = measure(asdict(job_of(plan, plan.trials[0], 1.0)))
+    need = measure(job_of(plan, plan.trials[0], 1.0).to_config())
     assert need.peak == pytest.approx(2.4 * GB)
     assert need.free == 77 * GB
     assert (gpu.steps, gpu.sampled) == (memory.STEPS, 100)
@@ -159,7 +158,7 @@ def test_a_gpu_that_is_too_small_for_one_leaves_the_need_open(plan_of: PlanOf, m
     gpu = FalseGpu(monkeypatch)
     gpu.full = True
     plan = plan_of()
-    assert measure(asdict(job_of(plan, plan.trials[0], 1.0))) == Need(None, 77 * GB)
+    assert measure(job_of(plan, plan.trials[0], 1.0).to_config()) == Need(None, 77 * GB)
 
 
 @pytest.mark.gpu

@@ -3,6 +3,7 @@ storage. The same over real machines: tests/integration/test_lab.py."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_another_machine_goes_on_from_the_last_checkpoint(
 
 def test_at_a_rung_the_driver_has_all_that_it_decides_by(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workplace, "PUSH_S", 60)
-    sweep.config["schedule"]["pauses"] = (6,)
+    sweep.config["schedule"] = json.dumps({**json.loads(sweep.config["schedule"]), "pauses": [6]})
     trial = sweep.begin()
     while trial.step()["step"] < 6:
         pass
