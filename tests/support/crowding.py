@@ -4,7 +4,7 @@ CPU, and how much memory a trial needs is said by a table.
 CROWDING_LEAST: JSON, feature maps of G → the least share of a GPU with which a trial gets beyond step 15; the others
 run out of memory. CROWDING_PROBE: JSON, feature maps of G → bytes that are measured, of 80 GB. CROWDING_LOG: file that
 gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU. CROWDING_WAIT: a
-trial on a GPU trains when so many were opened, or a few seconds are over.
+trial on a GPU trains when so many were opened, or PATIENCE_S are over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chaos import Finder
 
-PATIENCE_S = 6
+PATIENCE_S = 20  # a process takes half as long to begin on a loaded machine
 FREE = 80 * 10**9
 share = 0.0  # of the trial that this process trains
 
