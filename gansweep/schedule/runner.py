@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import ray
 from ray import tune
+from ray._private import services
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
@@ -184,11 +186,12 @@ def _cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder):
+    with shielding_children(), _plain_interpreter(folder), _on_loopback():
         ray.init(
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
+            _node_ip_address="127.0.0.1",  # see _on_loopback
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / "ray"),
             **quiet,
@@ -215,6 +218,14 @@ def _plain_interpreter(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.executable = whole
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray's ports listen on loopback alone where the node's address is 127.0.0.1, and on all interfaces otherwise; but
+    ray.init takes the machine's own address where it is given that one."""
+    with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
+        yield
 
 
 def _end_log_monitor() -> None:
