@@ -64,10 +64,10 @@ def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: 
         ]
         click.echo(to_json({"sweep": sweep, "trials": trials}))
         return
-    from rich.console import Console
+    from gansweep.cli.tables import output, show
 
-    console = Console()
-    console.print(_table(judged, console.width))
+    console = output()
+    show(_table(judged, console.width), console)
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
 
 
