@@ -184,6 +184,10 @@ def test_new_env_writes_all_secrets_once(tmp_path: Path) -> None:
     assert switches <= {match[1] for match in VARIABLE.finditer(COMPOSE.read_text()) if match[2] == "-"}
 
 
+def test_the_slurm_script_is_bash() -> None:
+    subprocess.run(["bash", "-n", ROOT / "docs" / "slurm.sbatch"], check=True)
+
+
 # What its commands do
 
 
@@ -203,6 +207,7 @@ def mlflow_server(folder: Path, variables: Mapping[str, str]) -> Iterator[tuple[
         yield f"http://127.0.0.1:{port}", process
 
 
+@pytest.mark.slow
 def test_the_tracking_server_refuses_foreign_hosts_and_pages(tmp_path: Path) -> None:
     with mlflow_server(tmp_path, {}) as (url, process):
         names = {"evil.example": 403, "172.18.0.2:5000": 403, "mlflow:5000": 200, "localhost:9000": 200}
@@ -218,6 +223,7 @@ def test_the_tracking_server_refuses_foreign_hosts_and_pages(tmp_path: Path) -> 
         assert len(process.children(recursive=True)) <= 3
 
 
+@pytest.mark.slow
 def test_the_tracking_server_may_ask_for_a_password_and_keep_artifacts_in_a_bucket(tmp_path: Path) -> None:
     import boto3
 
@@ -257,6 +263,7 @@ def ray_node(service: str, variables: Mapping[str, str], ports: Mapping[str, int
     return shlex.split(text), {k: resolved(v, variables) for k, v in SERVICES[service]["environment"].items()}
 
 
+@pytest.mark.slow
 def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Path, tmp_path: Path) -> None:
     token = "a0" * 32
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "unused")
