@@ -280,8 +280,11 @@ def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Pat
         assert "AuthenticationError" in stranger.stderr
         with started(command, environment, tmp_path) as worker:
             wait_until_healthy("worker", int(command[-1]), worker, tmp_path / "log")
-            seen = called(["ray", "status", "--address", f"127.0.0.1:{ports['6379']}"], environment)
-            assert "0.0/3.0 CPU" in seen.stdout, seen.stdout + seen.stderr
+            ask = ["ray", "status", "--address", f"127.0.0.1:{ports['6379']}"]
+            deadline = time.monotonic() + START_S
+            while "0.0/3.0 CPU" not in (seen := called(ask, environment)).stdout:  # its figures are some seconds old
+                assert time.monotonic() < deadline, seen.stdout + seen.stderr
+                time.sleep(0.5)
 
 
 def called(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
