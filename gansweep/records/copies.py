@@ -22,9 +22,7 @@ from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.records.storage import Storage, StorageError
 
 # Nothing else is taken from a storage: a name is a path.
-FILES = re.compile(
-    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt"
-)
+FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt")
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner.json", "stop"
 
