@@ -9,13 +9,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import measured, varied
+from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
@@ -86,7 +87,7 @@ def run(
         if collector:
             plan = make_plan(sweep, home)  # once more: now with what the storage has of it
         write_atomically(plan.folder.source, file.read_bytes())
-        write_trials(plan, command, overrides)
+        write_trials(plan, command, overrides, str(file))
         search = Search(plan, home)
         search.suggest()
         if collector:
@@ -156,10 +157,7 @@ def _run(
     if board is not None and sent and not ending.signal:
         _show_overview(home, uri, plan.sweep.name)
     if not sent:
-        click.echo(
-            f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest",
-            err=True,
-        )
+        say(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest")
     if board is None:
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
@@ -188,39 +186,37 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
     click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
-    return runner.run(search, lambda board: view(board, link), ending, address, collector)
+    say = partial(click.echo, err=True)
+    return runner.run(search, lambda board: view(board, link), ending, say, address, collector)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:
     """The summary (table on stdout, what to do next on stderr) and the exit code."""
-    from rich.console import Console
-
-    from gansweep.cli.tables import trial_table
+    from gansweep.cli.tables import output, show, trial_table
 
     rows = list(board.rows.values())
-    console = Console()
-    console.print(trial_table(rows, console.width))
+    console = output()
+    show(trial_table(rows, console.width), console)
+    before = {planned.trial.id for planned in plan.trials if planned.finished}
     for row in rows:
-        if row.reason and row.outcome in ("stopped", "crashed"):
-            click.echo(f"{row.id}: {row.outcome}: {row.reason}", err=True)
+        if row.reason and row.outcome in ("stopped", "crashed") and row.id not in before:
+            say(f"{row.id}: {row.outcome}: {row.reason}")
+    if stopped := sum(row.outcome == "stopped" and row.id in before for row in rows):
+        say(f"{stopped} more {'was' if stopped == 1 else 'were'} stopped before; `gansweep diagnose {board.sweep}`")
     left = sum(row.outcome in ("pending", "running", "interrupted") for row in rows) + len(board.to_come)
     crashed = [row for row in rows if row.outcome == "crashed"]
     if crashed:
-        click.echo(
+        say(
             f"{len(crashed)} trials crashed; `gansweep show {crashed[0].id}` shows the traceback,"
-            " and the same command tries them again",
-            err=True,
+            " and the same command tries them again"
         )
     judged = _say_best(plan)
     if left:
         why = f" because {ending.reason}" if ending.reason else ""
-        click.echo(
-            f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue",
-            err=True,
-        )
+        say(f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue")
     if not left and not crashed:
         took = duration(board.elapsed_s())
-        click.echo(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them", err=True)
+        say(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them")
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0 if judged else WRONG
@@ -233,10 +229,10 @@ def _say_best(plan: Plan) -> bool:
     whole = [i for i in trials if (ended := outcome.read(folders[i])) and ended.kind in ("completed", "stopped")]
     if whole and plan.sweep.needs_objective and not any(ranking.is_recorded(folders[i]) for i in whole):
         there = f"`gansweep show {whole[0]}` lists what they have"
-        click.echo(f"search.objective.metric: no run recorded {ranking.metric}; {there}", err=True)
+        say(f"search.objective.metric: no run recorded {ranking.metric}; {there}")
         return False
     score, best = min(((ranking.final(folders[i]), i) for i in whole), default=(math.inf, ""))
     if len(trials) > 1 and math.isfinite(score):
         settings = varied(trials[best].varied, trials[best].config.seed)
-        click.echo(f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}", err=True)
+        say(f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}")
     return True

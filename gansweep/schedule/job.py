@@ -15,6 +15,8 @@ from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
+    import torch
+
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Settings
@@ -30,7 +32,8 @@ TEXTS = ("settings", "schedule")
 class Job:
     """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
 
-    samples: drawn at each evaluation. storage: where the sweep lies, for machines that do not share that folder.
+    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU. storage: where the sweep
+    lies, for machines that do not share that folder.
     """
 
     id: str
@@ -40,7 +43,7 @@ class Job:
     images: ImageSet
     samples: int
     threads: int
-    gpu: bool
+    gpus: float
     storage: str | None = None
 
     @classmethod
@@ -63,6 +66,15 @@ class Job:
         return self.sweep_folder.trial(self.id)
 
     @property
+    def device(self) -> torch.device:
+        """Raises UserError where the GPU is missing."""
+        import torch
+
+        if self.gpus and not torch.cuda.is_available():
+            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+        return torch.device("cuda" if self.gpus else "cpu")
+
+    @property
     def prefix(self) -> str:
         """Of the trial's copy in the storage."""
         return copies.of_trial(self.sweep_folder.name, self.id)
@@ -77,13 +89,10 @@ class Job:
 
         folder, images = folder or self.folder, images or self.images
         torch.set_num_threads(self.threads)
-        if self.gpu and not torch.cuda.is_available():
-            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
-        device = torch.device("cuda" if self.gpu else "cpu")
         schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
         make = partial(self._evaluator, images) if schedule.evaluations else None
         labels = images.labels() if settings.networks.classes else None
-        return Run(folder, settings, schedule, images.load(), device, make, labels)
+        return Run(folder, settings, schedule, images.load(), self.device, make, labels)
 
     def _evaluator(self, images: ImageSet) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
@@ -95,7 +104,7 @@ class Job:
         return evaluator
 
 
-def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
+def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
     """A planned trial, with absolute paths. pauses: steps at which it waits for a decision. storage: its URI."""
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     schedule = {
@@ -118,7 +127,7 @@ def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = (), storage: st
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         threads=sweep.resources.cpus,
-        gpu=sweep.resources.gpus > 0,
+        gpus=gpus,
         storage=storage,
     )
 

@@ -40,7 +40,7 @@ def test_is_plain_data_and_back(plan: Plan, jobs: list[dict[str, Any]]) -> None:
     plain = json.loads(json.dumps(jobs[0]))
     job = Job.from_config(plain)
     assert (job.id, job.folder) == (plan.trials[0].trial.id, plan.folder.trial(plan.trials[0].trial.id))
-    assert (job.threads, job.gpu, job.schedule["steps"], job.images.images) == (1, False, 4, 1797)
+    assert (job.threads, job.gpus, job.schedule["steps"], job.images.images) == (1, 0.0, 4, 1797)
     assert settings_of(job.settings).seed == 0
     assert json.loads(json.dumps(job.to_config())) == plain
     assert Job.from_config(jobs[0]).images == plan.trials[0].images
@@ -167,7 +167,7 @@ def test_one_that_is_asked_to_stop_is_interrupted_where_it_is(plan: Plan, jobs: 
 
 
 def test_an_error_is_an_outcome_with_its_traceback(plan: Plan, jobs: list[dict[str, Any]]) -> None:
-    trial = GanTrial({**jobs[0], "gpu": True})
+    trial = GanTrial({**jobs[0], "gpus": 1.0})
     result = trial.step()
     folder = plan.folder.trial(jobs[0]["id"])
     reason = "UserError: a GPU was asked for, but torch sees none; is this torch built for CUDA?"

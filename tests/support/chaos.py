@@ -112,9 +112,14 @@ HOOKS = {
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class Finder(importlib.abc.MetaPathFinder):
+    """Calls a hook with each module that has one, when it has been loaded."""
+
+    def __init__(self, hooks):
+        self._hooks = hooks
+
     def find_spec(self, name, path=None, target=None):
-        if name not in HOOKS:
+        if name not in self._hooks:
             return None
         sys.meta_path.remove(self)
         try:
@@ -125,11 +130,11 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             execute(module)
-            HOOKS[name](module)
+            self._hooks[name](module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
 if "CHAOS_ORDER" in os.environ:
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, Finder(HOOKS))
