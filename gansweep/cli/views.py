@@ -1,12 +1,12 @@
-"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr, and but for how
-far it is, in its log."""
+"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr; what
+happens, but not how far it is, in its log as well."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
