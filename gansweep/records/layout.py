@@ -12,6 +12,7 @@ home/
     publish.lock                 held while its records are sent
     stop                         asks the running driver to end in good order
     tracking.json                the parent run
+    log.txt                      what was said while it ran
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics: one line a record
@@ -164,6 +165,10 @@ class SweepFolder:
     @property
     def publish_lock(self) -> Path:
         return self.path / "publish.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
 
     @property
     def tracking(self) -> Path:

@@ -1,7 +1,7 @@
 """What listens while a sweep is trained on one machine, and what it says to those without the run's token.
 
-Every method of every service that Ray knows is called on every port, without a token and with a wrong one; one that does
-no harm also with the right one, which shows that the port would have answered.
+Every method of every service that Ray knows is called on every port, without a token and with a wrong one; one that
+does no harm also with the right one, which shows that the port would have answered.
 """
 
 from __future__ import annotations

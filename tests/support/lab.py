@@ -25,7 +25,7 @@ from postgres import Postgres
 from service import COMMAND
 from tracking_server import TrackingServer
 
-from gansweep.records.layout import Home, SweepFolder
+from gansweep.records.layout import Home, SweepFolder, write_atomically
 
 GCS, STORE, TRACKING, DATABASE = 6379, 9000, 5000, 5432  # ports, each at an address of its own or the bridge's
 CORES = 2  # that each node says it has
@@ -38,7 +38,7 @@ class Lab:
     """Use: `with lab() as found`. The head and the second node each see an own, empty folder `local`; `common` both.
 
     environment: of all gansweep calls, and of both nodes. steps: a file that gets a line a trained step, whoever
-    trains it.
+    trains it: the name of its sweep.
     """
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
@@ -49,14 +49,17 @@ class Lab:
         self.head = net.machine("head")
         self.second = net.machine("second", private=self._local)
         self.address = f"{self.head.address}:{GCS}"
-        self.steps = self.common / "steps"
+        self.steps, self._pace = self.common / "steps", self.common / "pace"
         store = stack.enter_context(object_store())
         self.store = Gate(net.address, STORE, (store.host, store.port))
         stack.callback(self.store.close)
         self.bucket = f"s3://{BUCKET}"
         self.environment = {
             **ObjectStore(net.address, STORE).environment,
-            **_watched(root / "site", self.steps),
+            **_watched(root / "site"),
+            "CHAOS_STEPS": str(self.steps),
+            "CHAOS_PACE": str(self._pace),
+            "CHAOS_ORDER": str(self.common / "no-order"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "TMPDIR": str(self._local / "tmp"),
@@ -78,6 +81,14 @@ class Lab:
     def home(self, name: str) -> LabHome:
         """An empty one, on the head."""
         return LabHome(self, Home(self._local / name))
+
+    def pace(self, step_s: float) -> None:
+        """How long a step takes from now on, at least: so that there is time for things to happen in."""
+        write_atomically(self._pace, str(step_s).encode())
+
+    def trained(self, sweep: str) -> int:
+        """Steps, those included that were trained again."""
+        return self.steps.read_text().splitlines().count(sweep)
 
     def begin_second(self) -> None:
         """The second node joins. Returns when Ray has it."""
@@ -175,9 +186,9 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def _watched(site: Path, steps: Path) -> dict[str, str]:
-    """The environment of processes whose trained steps are counted (chaos.py, without an order to kill anybody)."""
+def _watched(site: Path) -> dict[str, str]:
+    """The environment of processes whose trained steps are counted, by chaos.py."""
     (site / "sitecustomize.py").symlink_to(SUPPORT / "chaos.py")
     checkout = str(SUPPORT.parents[1])
     path = os.pathsep.join([str(site), checkout, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "CHAOS_STEPS": str(steps), "CHAOS_ORDER": str(steps.parent / "no-order")}
+    return {"PYTHONPATH": path}
