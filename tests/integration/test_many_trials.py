@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import resource
 import sys
 from dataclasses import asdict
@@ -69,9 +70,23 @@ def test_commands_answer_in_two_seconds_on_two_thousand_trials(many_trials: Modu
         folder = plan.folder.trial(planned.trial.id)
         with Journal(folder.journal) as journal:
             journal.append(Record(1, 1.7e9, {"loss_d": 1.0, "loss_g": 0.5}))
-        write_json(folder.outcome, asdict(Outcome("completed", 1)))
-    for words in (["status", "many"], ["status", "many", "--json"], ["plan", file, "--no-timing"]):
-        before = cpu_s()
-        out, _ = service.call(*words)
-        assert cpu_s() - before < 2, words
-        assert "2000 trials: 2000 completed" in out or '"completed"' in out or "0 of 2000 trials" in out
+        ended = Outcome("crashed" if planned is plan.trials[-1] else "completed", 1)
+        write_json(folder.outcome, asdict(ended))
+    table, every, planned_out = (
+        answer(service, *words) for words in (["status", "many"], ["status", "many", "--json"], ["plan", file])
+    )
+    assert table.count(" completed\n") == 199
+    assert plan.trials[-1].trial.id[:8] in table, "a trial that crashed is shown wherever it stands"
+    assert table.endswith(
+        "and 1,800 more (all with `gansweep status many --json`)\n2000 trials: 1999 completed, 1 crashed\n"
+    )
+    assert len(json.loads(every)["trials"]) == 2_000
+    assert "to train  1 of 2000 trials" in planned_out
+
+
+def answer(service: Service, *words: object) -> str:
+    """What a command prints, within two seconds of CPU time."""
+    before = cpu_s()
+    out, _ = service.call(*words, *(["--no-timing"] if words[0] == "plan" else []))
+    assert cpu_s() - before < 2, words
+    return out
