@@ -43,10 +43,14 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     ]
 
 
-def test_the_speed_table_is_what_was_measured() -> None:
+def test_tables_of_speed_are_what_was_measured() -> None:
     spec = importlib.util.spec_from_file_location("table", ROOT / "tests" / "benchmarks" / "table.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.table(json.loads((ROOT / "docs" / "speed.json").read_text())) in (ROOT / "README.md").read_text()
+    measured = json.loads((ROOT / "docs" / "speed.json").read_text())
+    assert module.table(measured) in (ROOT / "README.md").read_text()
+    of_scale = (ROOT / "docs" / "scale.md").read_text()
+    assert module.scale(measured) in of_scale
+    assert module.answers(measured) in of_scale

@@ -42,7 +42,7 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, as_json
     if as_json:
         click.echo(to_json({"sweep": sweep, "trials": trials}))
         return
-    _print_trials(trials)
+    _print_trials(sweep, trials)
     counts = _counts(trials)
     click.echo(
         f"{sweep} is running: {counts} of {len(trials)} trials" if running else f"{len(trials)} trials: {counts}"
@@ -99,8 +99,8 @@ def _status_of_all(home: Home, as_json: bool) -> None:
         show(table, output())
 
 
-def _print_trials(trials: list[dict[str, Any]]) -> None:
-    from gansweep.cli.tables import output, show, trial_table
+def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
+    from gansweep.cli.tables import show_trials
     from gansweep.schedule.board import Row
 
     rows = [
@@ -111,8 +111,7 @@ def _print_trials(trials: list[dict[str, Any]]) -> None:
         )
         for t in trials
     ]  # fmt: skip
-    console = output()
-    show(trial_table(rows, console.width), console)
+    show_trials(rows, sweep)
 
 
 def _counts(trials: list[dict[str, Any]]) -> str:

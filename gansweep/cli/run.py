@@ -202,11 +202,10 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:
     """The summary (table on stdout, what to do next on stderr) and the exit code."""
-    from gansweep.cli.tables import output, show, trial_table
+    from gansweep.cli.tables import show_trials
 
     rows, tell = list(board.rows.values()), partial(_tell, plan.folder)
-    console = output()
-    show(trial_table(rows, console.width), console)
+    show_trials(rows, plan.sweep.name)
     before = {planned.trial.id for planned in plan.trials if planned.finished}
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed") and row.id not in before:

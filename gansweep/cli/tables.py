@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from gansweep.schedule.board import Row
 
 WIDE = 120  # characters from which on every column fits
+MOST_ROWS = 200  # of trials: nobody reads more, and rich takes a millisecond for each
+# Which of them: what somebody may want to look at comes before what is well.
+FIRST = ("running", "crashed", "interrupted", "stopped", "completed", "pending")
 UNBOUND = 100_000  # characters of a line that nobody's screen wraps
 
 
@@ -47,6 +50,15 @@ def show(table: Table, console: Console) -> None:
     with whole.capture() as captured:
         whole.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def show_trials(rows: Sequence[Row], sweep: str) -> None:
+    """Their table on stdout, in the order of the plan; of very many some (FIRST)."""
+    console = output()
+    chosen = {row.id for row in sorted(rows, key=lambda row: FIRST.index(row.outcome))[:MOST_ROWS]}
+    show(trial_table([row for row in rows if row.id in chosen], console.width), console)
+    if len(rows) > len(chosen):
+        click.echo(f"and {len(rows) - len(chosen):,} more (all with `gansweep status {sweep} --json`)")
 
 
 def _least(table: Table, console: Console) -> int:

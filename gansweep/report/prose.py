@@ -73,7 +73,9 @@ def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
         return f"It ended with a {value}."
     tied = ranked[ranked["estimate"] == first["estimate"]]
     if len(tied) > 1:
-        return f"{_capital(listed(_name(row, names) for _, row in tied.iterrows()))} share the best {value}."
+        named = [_name(row, names) for _, row in tied.head(MOST_RIVALS).iterrows()]
+        others = [counted(len(tied) - len(named), "other")] if len(tied) > len(named) else []
+        return f"{_capital(listed([*named, *others]))} share the best {value}."
     if first["failed"]:
         value += f"; {first['failed']} of its {first['trials']} seeds failed"
     if len(ranked) == 1:

@@ -1,5 +1,5 @@
 """gansweep against the sweep that a competent user would write (peer.py), both as whole commands, side by side in one
-run; table.py makes the README's table of it. Takes about 25 minutes; leave the machine alone meanwhile.
+run; table.py makes the README's table of it. Takes about 40 minutes; leave the machine alone meanwhile.
 
 python tests/benchmarks/compare.py --out docs/speed.json
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import many_trials
 import psutil
 from bare_loop import BETA1, DATA, LEARNING_RATE, find_mnist
 from peer import BETAS1, learning_rates
@@ -152,19 +153,6 @@ def _rate(home: Home, name: str) -> list[float]:
     return rates
 
 
-def many_trials(data: Path) -> dict[str, float]:
-    """Seconds of sweeps of 10 and of 200 trials of one step, and what each trial beyond the tenth costs."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, seconds = Path(scratch), {}
-        for trials in (10, 200):
-            rates = [1e-4 * (1 + i / 1000) for i in range(trials)]
-            file = sweep_file(folder, f"many-{trials}", 1, 8, {"training.learning_rate": rates}, data)
-            seconds[trials] = timed([*GANSWEEP, "run", str(file), "--home", str(folder / "home")]).seconds
-    each = (seconds[200] - seconds[10]) / 190
-    _say(f"200 trials of one step: {seconds[200]:.1f} s; 10: {seconds[10]:.1f} s; {each:.3f} s each beyond")
-    return {"ten_s": seconds[10], "two_hundred_s": seconds[200], "each_beyond_s": each}
-
-
 def start_up() -> dict[str, float]:
     """Seconds of `--help`, and of a plan of 1,000 trials without timing: the fastest of five."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -208,7 +196,7 @@ def _say(text: str) -> None:
 PARTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "start_up": lambda data: start_up(),
     "short": lambda data: against_peer(data, trials=10, steps=100, rounds=3),
-    "many_trials": many_trials,
+    "many_trials": lambda data: many_trials.measure(),
     "evaluation": evaluation,
     "throughput": lambda data: throughput(data, steps=600, rounds=6),
     "long": lambda data: against_peer(data, trials=4, steps=1000, rounds=2),

@@ -1,4 +1,4 @@
-"""The README's speed table, from what compare.py measured.
+"""The README's speed table and that of docs/scale.md, from what compare.py measured.
 
 python tests/benchmarks/table.py docs/speed.json
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from typing import Any
 def table(results: dict[str, Any]) -> str:
     """Markdown: what was measured, gansweep, the peer, and the target."""
     short, long, through = results["short"], results["long"], results["throughput"]
-    start, many, peaks = results["start_up"], results["many_trials"], results["long"]["peak_bytes"]
+    start, peaks = results["start_up"], results["long"]["peak_bytes"]
+    size, many = [*results["many_trials"]["sizes"].items()][-1]
     sweep, bare, plain = (statistics.median(through[f"{mode}_steps_per_s"]) for mode in ("sweep", "bare", "plain"))
     rows = [
         ("", "gansweep", "compared with", "ratio", "target"),
@@ -36,13 +38,54 @@ def table(results: dict[str, Any]) -> str:
             f"{through['plain_over_bare']:.2f}",
             "near 0.64",
         ),
-        ("200 trials of 1 step: each beyond the first ten", f"{many['each_beyond_s']:.2f} s", "", "", "≤ 0.3 s"),
+        (f"{int(size):,} trials of 1 step, each", f"{many['at_s']:.2f} s", "", "", "≤ 0.1 s"),
         *_evaluations(results["evaluation"]),
         ("`gansweep --help`", f"{start['help_s']:.2f} s", "", "", "< 0.5 s"),
         ("`gansweep plan --no-timing`, 1,000 trials", f"{start['plan_thousand_s']:.2f} s", "", "", "< 2 s"),
         ("peak memory of the driver", f"{peaks['command'] / 1e6:.0f} MB", "", "", ""),
         ("peak memory of a trial's process", f"{peaks['trial'] / 1e6:.0f} MB", "", "", ""),
     ]
+    return _markdown(rows)
+
+
+def scale(results: dict[str, Any]) -> str:
+    """Markdown: what each trial of a large sweep costs, a column a size, with the targets."""
+    many = results["many_trials"]
+    slots, sizes = many["slots"], many["sizes"].values()
+    own_s = many["own_s"] / slots
+
+    def row(what: str, target: str, figure: Callable[[dict[str, float]], str]) -> tuple[str, ...]:
+        return (what, *map(figure, sizes), target)
+
+    rows = [
+        ("a trial", *(f"of {int(size):,}" for size in many["sizes"]), "target"),
+        ("---", *["---:"] * len(sizes), "---:"),
+        row("from one end to the next", "≤ 0.1 s", lambda one: f"{1000 * one['at_s']:.0f} ms"),
+        row(f"of that, its own work, {slots} at a time", "", lambda one: f"{1000 * own_s:.0f} ms"),
+        row("CPU of the driver's main thread: scheduling", "≤ 0.1 s", lambda one: f"{1000 * one['main_s']:.1f} ms"),
+        row("CPU of its other threads: publishing", "", lambda one: f"{1000 * one['other_s']:.0f} ms"),
+        row("CPU of Ray's own processes", "", lambda one: f"{1000 * one['ray_s']:.1f} ms"),
+        row("memory of the driver", "≤ 80 kB", lambda one: f"{one['bytes'] / 1000:.0f} kB"),
+        row("its memory in all, at the end", "", lambda one: f"{one['peak_bytes'] / 1e6:.0f} MB"),
+        row("from the last trial to the end of the command", "", lambda one: f"{one['tail_s']:.0f} s"),
+        row("load of the machine before", "", lambda one: f"{one['load']:.1f}"),
+    ]
+    return _markdown(rows)
+
+
+def answers(results: dict[str, Any]) -> str:
+    """Markdown: how long commands take on the largest sweep."""
+    seconds = results["many_trials"]["commands"]
+    return _markdown(
+        [
+            tuple(f"`{name.replace('_', ' --')}`" for name in seconds),
+            ("---:",) * len(seconds),
+            tuple(f"{taken:.1f} s" for taken in seconds.values()),
+        ]
+    )
+
+
+def _markdown(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -66,4 +109,5 @@ def _against_peer(found: dict[str, Any], target: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text())))
+    measured = json.loads(Path(sys.argv[1]).read_text())
+    print(table(measured), scale(measured), answers(measured), sep="\n\n")

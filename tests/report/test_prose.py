@@ -83,6 +83,8 @@ def test_ties_share_the_best() -> None:
     assert plain(best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 4.0, (2e-4, 0.9): 8.0}))) == (
         "Learning rate 1e-3, beta1 0.5 and learning rate 2e-4, beta1 0.5 share the best CFD ratio 4."
     )
+    many = grid({(rate, 0.5): 4.0 for rate in range(1, 10)})
+    assert "learning rate 4 and 5 others share the best CFD ratio 4." in plain(best(many, (RATE,)))
 
 
 def test_what_failed_is_never_best() -> None:

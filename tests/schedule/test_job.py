@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from numbers import Number
 from typing import Any
 
 import pytest
@@ -44,6 +45,19 @@ def test_is_plain_data_and_back(plan: Plan, jobs: list[dict[str, Any]]) -> None:
     assert settings_of(job.settings).seed == 0
     assert json.loads(json.dumps(job.to_config())) == plain
     assert Job.from_config(jobs[0]).images == plan.trials[0].images
+
+
+def test_tune_finds_few_numbers_in_what_it_is_given(jobs: list[dict[str, Any]]) -> None:
+    """It keeps statistics of each, a kilobyte a trial, in the driver."""
+    from ray.tune.utils import flatten_dict
+
+    def numbers(data: dict[str, Any]) -> list[str]:
+        return [key for key, value in flatten_dict(data).items() if isinstance(value, Number)]
+
+    assert len(numbers(jobs[0])) < 10
+    result = train(GanTrial(jobs[0]))
+    assert len(result["metrics"]) > 5
+    assert len(numbers(result)) < 6
 
 
 def test_says_how_often_it_is_evaluated_and_what_stops_it(plan_of: Callable[..., Plan]) -> None:
