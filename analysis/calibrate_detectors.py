@@ -7,6 +7,7 @@
 Labels, split, statistic and baselines: docs/verdicts.md, "Ground truth"."""
 
 import argparse
+import math
 import subprocess
 import sys
 
@@ -72,7 +73,11 @@ def markdown(table):
 
 
 def bounded(value, bound, sign):
-    return "–" if value is None or value != value else f"{value:.2f} ({sign} {bound:.2f})"
+    """To two digits, the bound to the side on which it stays true."""
+    if value is None or value != value:
+        return "–"
+    outward = math.floor if sign == "≥" else math.ceil
+    return f"{value:.2f} ({sign} {outward(100 * bound) / 100:.2f})"
 
 
 def share(name, hits, of):
@@ -108,9 +113,10 @@ if __name__ == "__main__":
     if given.retrain:
         retrain(*given.retrain)
     table = accuracy("tuning" if given.tuning else "held-out")
-    print(table.round(3).to_string(index=False))
+    print(markdown(table))
     if not given.tuning:
         for path in WRITTEN:
             table.round(4).to_csv(path, index=False)
         before, _, rest = (ROOT / "README.md").read_text().partition(BEGIN)
         (ROOT / "README.md").write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")
+        print(f"wrote {', '.join(map(str, WRITTEN))}, {ROOT / 'README.md'}", file=sys.stderr)

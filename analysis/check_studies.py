@@ -11,11 +11,13 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
 from study_runs import RECORDS, read
 from study_tables import STUDIES, decide, load, of_study, put, summary, trained
 
 ROOT = Path(__file__).parents[1]
+WIDTH = 100  # characters of a line
 
 
 def retrain(studies, home, data_dir, persons):
@@ -31,11 +33,13 @@ def retrain(studies, home, data_dir, persons):
 
 def publish(runs, rows):
     """The CSV file and the tables of both documents."""
-    rows.to_csv(RECORDS.with_name("studies.csv"), index=False, float_format="%.4g")
-    put(ROOT / "README.md", "studies", summary(rows))
-    put(ROOT / "docs" / "studies.md", "runs", trained(runs))
+    table, readme, page = RECORDS.with_name("studies.csv"), ROOT / "README.md", ROOT / "docs" / "studies.md"
+    rows.to_csv(table, index=False, float_format="%.4g")
+    put(readme, "studies", summary(rows))
+    put(page, "runs", trained(runs))
     for study in STUDIES:
-        put(ROOT / "docs" / "studies.md", f"claims of {study}", of_study(rows, study))
+        put(page, f"claims of {study}", of_study(rows, study))
+    print(f"wrote {table}, {readme}, {page}", file=sys.stderr)
 
 
 if __name__ == "__main__":
@@ -56,6 +60,7 @@ if __name__ == "__main__":
         collect(given.collect)
     runs = read()
     rows = decide(runs)
-    publish(runs, rows)
+    print(summary(rows), end="\n\n")
     for row in rows.itertuples():
-        print(f"{row.claim}  {row.verdict:13}  {row.measured}")
+        print(fill(f"{row.claim}  {row.verdict:13}  {row.measured}", WIDTH, subsequent_indent=" " * 19))
+    publish(runs, rows)

@@ -43,7 +43,10 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, as_json
         click.echo(to_json({"sweep": sweep, "trials": trials}))
         return
     _print_trials(trials)
-    click.echo(_counts(trials) + (" (running)" if running else ""))
+    counts = _counts(trials)
+    click.echo(
+        f"{sweep} is running: {counts} of {len(trials)} trials" if running else f"{len(trials)} trials: {counts}"
+    )
 
 
 @click.command()
@@ -84,41 +87,37 @@ def _status_of_all(home: Home, as_json: bool) -> None:
     elif not sweeps:
         click.echo(f"no sweeps in {home.path}; `gansweep run FILE` begins one", err=True)
     else:
-        from rich.console import Console
-
-        from gansweep.cli.tables import plain_table
+        from gansweep.cli.tables import output, plain_table, show
 
         table = plain_table()
-        table.add_column("sweep")
+        table.add_column("sweep", no_wrap=True)
         table.add_column("trials", justify="right")
         for kind in OUTCOMES:
             table.add_column(kind, justify="right", style=COLOURS[kind])
         for row in sweeps:
             table.add_row(row["sweep"], str(row["trials"]), *(str(row[k]) if row[k] else "" for k in OUTCOMES))
-        Console().print(table)
+        show(table, output())
 
 
 def _print_trials(trials: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-
-    from gansweep.cli.tables import trial_table
+    from gansweep.cli.tables import output, show, trial_table
     from gansweep.schedule.board import Row
 
     rows = [
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
-            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], metrics=t["metrics"],
+            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
             steps_per_s=t["metrics"].get(STEPS_PER_S),
         )
         for t in trials
     ]  # fmt: skip
-    console = Console()
-    console.print(trial_table(rows, console.width))
+    console = output()
+    show(trial_table(rows, console.width), console)
 
 
 def _counts(trials: list[dict[str, Any]]) -> str:
     counts = {kind: sum(trial["outcome"] == kind for trial in trials) for kind in OUTCOMES}
-    return f"{len(trials)} trials: " + ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+    return ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
 
 
 def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:

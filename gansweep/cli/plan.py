@@ -35,12 +35,17 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     home = options.home_of(home_path)
     check_writable(home)
     made = make_plan(sweep, home)
-    slots = made.slots(concurrency(sweep.resources, cores(), gpus()))
+    available = gpus()
+    unmeasured = sweep.resources.gpus == "auto" and available > 0
+    whole = 1.0 if unmeasured else None
+    slots = made.slots(concurrency(sweep.resources, cores(), available, whole))
     document = _document(made, slots, timing)
     if as_json:
         click.echo(to_json(document))
     else:
         _print(made, document)
+        if unmeasured:
+            click.echo("GPUs      several trials share one where its memory allows, which `run` measures")
     check_disk(made, home)
 
 
@@ -54,20 +59,21 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         wall = cost.wall_s(plan, slots, step_s)
     return {
         "sweep": plan.sweep.name,
-        "trials": [_trial(planned, step_s) for planned in plan.trials],
+        "trials": [_trial(plan, planned, step_s) for planned in plan.trials],
         "concurrent": slots,
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
     }
 
 
-def _trial(planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
+def _trial(plan: Plan, planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
     seconds: float | None = None
     if step_s and not planned.finished:
         from gansweep.schedule import cost
 
         seconds = step_s[cost.shape_of(planned)]
     generator, discriminator = planned.parameters
+    kept = [] if planned.finished else plan.folder.trial(planned.trial.id).all_checkpoints()
     return {
         "id": planned.trial.id,
         "varied": dict(planned.trial.varied),
@@ -75,39 +81,39 @@ def _trial(planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
         "steps": planned.trial.steps,
         "parameters": {"generator": generator, "discriminator": discriminator},
         "finished": planned.finished,
+        "goes_on_from": int(kept[-1].stem) if kept else None,
         "seconds_a_step": seconds,
     }
 
 
 def _print(plan: Plan, document: dict[str, Any]) -> None:
-    from rich.console import Console
+    from gansweep.cli.tables import add_settings, output, plain_table, show
 
-    from gansweep.cli.tables import add_settings, plain_table
-
-    trials, console = document["trials"], Console()
-    timed, ended = (any(trial[key] for trial in trials) for key in ("seconds_a_step", "finished"))
+    trials, console = document["trials"], output()
+    timed, begun = any(trial["seconds_a_step"] for trial in trials), any(map(_state, trials))
+    with_seed = len({trial["seed"] for trial in trials}) > 1
     settings = setting_columns([trial["varied"] for trial in trials], console.width)
     table = plain_table()
     table.add_column("trial", style="bright_black", no_wrap=True)
     add_settings(table, settings)
-    for title in ["seed", "steps", "params G", "params D", *["ms/step"] * timed]:
+    for title in [*["seed"] * with_seed, "steps", "params G", "params D", *["ms/step"] * timed]:
         table.add_column(title, justify="right", no_wrap=True)
-    if ended:
-        table.add_column("state", no_wrap=True)
+    if begun:
+        table.add_column("state")
     for at, trial in enumerate(trials[:MOST_ROWS], 1):
         parameters, seconds = trial["parameters"], trial["seconds_a_step"]
         table.add_row(
-            trial["id"],
+            trial["id"][:8],
             *(column[at] for column in settings.columns),
-            str(trial["seed"]),
+            *[str(trial["seed"])] * with_seed,
             f"{trial['steps']:,}",
             f"{parameters['generator']:,}",
             f"{parameters['discriminator']:,}",
             *[f"{1000 * seconds:.1f}" if seconds else "–"] * timed,
-            *["finished" if trial["finished"] else ""] * ended,
+            *[_state(trial)] * begun,
         )
     if trials:
-        console.print(table)
+        show(table, console)
     if len(trials) > MOST_ROWS:
         click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
     images, cost = (*plan.trials, *plan.to_come)[0].images, document["cost"]
@@ -122,3 +128,10 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
         about = "at most about" if plan.sweep.scheduler.method == "asha" else "about"
         click.echo(f"time      {about} {duration(cost['wall_s'])}")
     click.echo(f"disk      up to {size(cost['disk_bytes'])}")
+
+
+def _state(trial: dict[str, Any]) -> str:
+    """Empty of one that has not begun."""
+    if trial["finished"]:
+        return "finished"
+    return "" if trial["goes_on_from"] is None else f"goes on from {trial['goes_on_from']:,}"

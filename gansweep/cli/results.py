@@ -58,8 +58,10 @@ def best(sweep: str, count: int, home_path: Path, as_json: bool) -> None:
         counts = {"ranked": len(ranked), **left_out}
         click.echo(to_json({"sweep": sweep, "objective": objective, **counts, "trials": ranked[:count]}))
         return
+    from gansweep.cli.tables import output, show
+
     if ranked:
-        _print_whole(_best_table(ranked[:count], ranking.metric))
+        show(_best_table(ranked[:count], ranking.metric), output())
         _print_best(ranked[0])
     says = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial has ended well"]
     says += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
@@ -89,7 +91,9 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
         shown = [{**fact, "settings": _nth(settings, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
         click.echo(to_json({"same_data": same_data, "trials": shown}))
         return
-    _print_whole(_comparison(facts, settings, results))
+    from gansweep.cli.tables import output, show
+
+    show(_comparison(facts, settings, results), output())
     if not settings:
         click.echo("no setting differs", err=True)
     if not same_data:
@@ -163,8 +167,8 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
     ]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True, style="bright_black" if heading == "trial" else "")
-    table.add_column("outcome")
-    table.add_column("verdict")
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for at, trial in enumerate(ranked, 1):
         mean = f"{measured(trial['seeds_mean'])} ({trial['seeds_ranked']} of {trial['seeds']})"
         table.add_row(
@@ -241,7 +245,8 @@ def _comparison(
     table.add_column("", no_wrap=True)
     several = len({fact["sweep"] for fact in facts}) > 1
     for fact in facts:
-        table.add_column(f"{fact['sweep']}\n{fact['id'][:8]}" if several else fact["id"][:8], justify="right")
+        name = f"{fact['sweep']}\n{fact['id'][:8]}" if several else fact["id"][:8]
+        table.add_column(name, justify="right", no_wrap=True)
     for key, values in settings.items():
         table.add_row(key, *("–" if value is None else number(value) for value in values))
     table.add_section()
@@ -256,16 +261,6 @@ def _comparison(
         cells = (Text(measured(value), "bold" if value == best else "") for value in values)
         table.add_row(name, *cells)
     return table
-
-
-def _print_whole(table: Table) -> None:
-    """As wide as it must be: a number that is cut off is worse than a line that is broken."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    console = Console()
-    needed = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    Console(width=max(console.width, needed)).print(table)
 
 
 def _best_of(metric: str, values: Sequence[float | None]) -> float | None:

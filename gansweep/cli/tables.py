@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import click
 from rich import box
+from rich.console import Console
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -14,16 +18,44 @@ from rich.text import Text
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
+from gansweep.records.outcome import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
 
 WIDE = 120  # characters from which on every column fits
+UNBOUND = 100_000  # characters of a line that nobody's screen wraps
 
 
 def plain_table() -> Table:
     """The look of every table."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+
+
+def output() -> Console:
+    """stdout. Where it is no terminal, lines may be as long as they must, unless COLUMNS says otherwise."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=UNBOUND)
+
+
+def show(table: Table, console: Console) -> None:
+    """Print it whole: a cell that is cut off is worse than a line that the terminal breaks."""
+    whole = Console(width=max(console.width, _least(table, console)))
+    if console.is_terminal:
+        whole.print(table)
+        return
+    with whole.capture() as captured:
+        whole.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _least(table: Table, console: Console) -> int:
+    """Characters that it needs: of columns that may wrap those of their longest word, of others all."""
+    measures = [[Measurement.get(console, console.options, cell) for cell in (column.header, *column.cells)]
+                for column in table.columns]  # fmt: skip
+    widths = [max(one.maximum if column.no_wrap else one.minimum for one in cells)
+              for column, cells in zip(table.columns, measures, strict=True)]  # fmt: skip
+    return sum(width + 2 for width in widths)
 
 
 def trial_table(rows: Sequence[Row], width: int) -> Table:
@@ -73,6 +105,8 @@ def _bar(row: Row, width: int) -> ProgressBar:
 
 
 def _outcome(row: Row, wide: bool) -> Text:
+    if row.rule == OUT_OF_MEMORY:
+        return Text(f"{row.outcome}: {title(row.rule)}" if wide else title(row.rule), style=COLOURS[row.outcome])
     if row.verdict in (None, "undecided") or (row.outcome == "running" and not wide):
         return Text(row.outcome, style=COLOURS[row.outcome])
     assert row.verdict is not None

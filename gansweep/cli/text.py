@@ -109,6 +109,14 @@ def command_alone(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
     return alone(str(sweep.source), sweep.name, document["id"], seed, document["varied"], overrides)
 
 
+def say(text: str) -> None:
+    """On stderr; on a terminal it is wrapped at words, as what a running sweep says."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal)
+
+
 def to_json(data: Any) -> str:
     """Valid JSON: a number that is not finite becomes null."""
     return json.dumps(_finite(data), indent=2, ensure_ascii=False)

@@ -7,6 +7,7 @@ needs for nothing else.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import os
@@ -187,12 +188,18 @@ def _glyphs(source: Source, folder: Path) -> Reader:
 
     def images() -> Iterator[tuple[Image.Image, int]]:
         if not all(place.is_dir() for place in places):
-            print(f"drawing glyphs to {folder}", file=sys.stderr)
+            _say_drawing(folder)
         for label, (letter, place) in enumerate(zip(chosen, places, strict=True)):
             for index in range(source.per_class or glyphs.PER_CLASS):
                 yield _glyph(letter, index, place / f"{index:05d}.png"), label
 
     return Reader(lambda: glyphs.VERSION, images, lambda: chosen)
+
+
+@functools.cache
+def _say_drawing(folder: Path) -> None:
+    """Once, however many sets of letters a sweep has."""
+    print(f"drawing glyphs to {folder}", file=sys.stderr)
 
 
 def _glyph(letter: str, index: int, file: Path) -> Image.Image:
@@ -212,7 +219,7 @@ def _folder(source: Source) -> Reader:
     assert source.path is not None
     root = Path(source.path).absolute()
     if not root.is_dir():
-        raise UserError(f"dataset.path: {source.path}: no such folder")
+        raise UserError(f"dataset.path: {source.path}: no such folder; name another with --set dataset.path=FOLDER")
     try:
         subfolders = sorted(d for d in root.iterdir() if d.is_dir() and any(_images_in(d)))
         chosen = _chosen(source, [d.name for d in subfolders], source.path)

@@ -17,6 +17,7 @@ home/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics: one line a record
       evaluator.json             what judged its samples: the classifier's accuracy, classes, samples
+      owner.json                 where the sweep lies in a storage: host and process that train it, or did last
       samples/00000600.png
       checkpoints/00000600.safetensors
       outcome.json               how it ended; absent while it has not
@@ -66,6 +67,10 @@ class TrialFolder:
     @property
     def evaluator(self) -> Path:
         return self.path / "evaluator.json"
+
+    @property
+    def owner(self) -> Path:
+        return self.path / "owner.json"
 
     @property
     def outcome(self) -> Path:

@@ -30,7 +30,10 @@ def appendix(study: Study) -> list[dict[str, Any]]:
         section("Every trial", table(heads, rows), level=2),
         *(_sweep_file(study, sweep) for _, sweep in study.tables.sweeps.iterrows()),
         section(
-            "How to run one alone", paragraphs("With the sweep file under the name in the command:"), alone, level=2
+            "How to run one alone",
+            paragraphs("With the sweep file where the command names it:"),
+            alone,
+            level=2,
         ),
     ]
 

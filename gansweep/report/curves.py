@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
+MARK = 8  # points above a panel, for the name of a failure
 MOST_GROUPS = 10  # values of a setting, up to which each has its place; beyond, it is a scale
 LOSSES = (
     (m.LOSS_D, INK, "-"),
@@ -165,24 +166,29 @@ def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
 def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> tuple[Any, Any]:
     columns = min(COLUMNS, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = canvas(WIDTH, 1.12 * rows + 0.45)
+    marked = any(_is_marked(trial) for _, trial in chosen.iterrows())
+    figure = canvas(WIDTH, (1.12 + marked * MARK / 72) * rows + 0.45)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat[len(chosen) :]:
         ax.remove()
     for ax, (_, trial) in zip(axes.flat, chosen.iterrows(), strict=False):
         words = fill(captions[trial["sweep"], trial["trial"]], 132 // columns)  # letters beside each other in WIDTH
-        ax.set_title(words, fontweight="normal", color=INK, size=6.5)
+        ax.set_title(words, fontweight="normal", color=INK, size=6.5, pad=3 + marked * MARK)
         ax.set_xlim(0, max(1, int(chosen["steps"].max())))
     figure.supxlabel("training step", size=7, color=GREY)
     return figure, axes.flat[: len(chosen)]
 
 
+def _is_marked(trial: pd.Series) -> bool:
+    return bool(trial["failed"]) and pd.notna(trial["since_step"]) and trial["outcome"] != "crashed"
+
+
 def _onset(ax: Axes, trial: pd.Series) -> None:
-    if trial["failed"] and pd.notna(trial["since_step"]) and trial["outcome"] != "crashed":
+    """A line where the failure began; its name in a line of its own above the axes, where it hides no curve."""
+    if _is_marked(trial):
         ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.75, zorder=0)
-        ax.annotate(title(trial["verdict"]), (1, 1), xycoords="axes fraction", xytext=(-2, -2), ha="right", va="top",
-                    textcoords="offset points", color=colour(trial["verdict"]), size=6.5, fontweight="semibold",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85})  # fmt: skip
+        ax.annotate(title(trial["verdict"]), (0, 1), xycoords="axes fraction", xytext=(0, 2.5), va="baseline", size=6.5,
+                    textcoords="offset points", color=colour(trial["verdict"]), fontweight="semibold")  # fmt: skip
 
 
 def _ink(trial: pd.Series) -> str:

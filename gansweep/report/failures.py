@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import fields
 from functools import cache
 from importlib import resources
@@ -27,8 +28,8 @@ def failures(study: Study) -> list[dict[str, Any]]:
     if not kinds and crashed.empty:
         return []
     text = (
-        "A verdict is evidence that was measured on samples, not a threshold on a loss. A trial may carry several; the"
-        " first one names it, in the order of these pages."
+        "A verdict is evidence that was measured on samples, not a threshold on a loss. A trial may carry several: the"
+        " first one names it, in the order of these pages, and the table counts it under each."
     )
     found = [section("Failures", paragraphs(text), how_often(study), new_page=True)]
     found += [_kind(study, kind, choose.cases(study.trials, kind)) for kind in kinds]
@@ -112,7 +113,8 @@ def _accuracy(kind: str) -> str:
     if row is None or not row["recall"]:
         return "How often this verdict is right was not measured."
     precision, recall = (
-        f"{float(row[name]):.2f} (at least {float(row[f'{name}_bound']):.2f})" for name in ("precision", "recall")
+        f"{float(row[name]):.2f} (at least {math.floor(100 * float(row[f'{name}_bound'])) / 100:.2f})"
+        for name in ("precision", "recall")
     )
     runs = int(row["positives"]) + int(row["negatives"])
     return f"On {runs} labelled {row['source']} runs its precision was {precision}, its recall {recall}, at 95\u00a0%."

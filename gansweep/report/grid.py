@@ -39,7 +39,8 @@ def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool) 
     for ax in (left, right):
         ax.set_xlabel(names[x])
         ax.set_ylabel(names[y] if y else "")
-    left.set_title(f"{metric}, {'geometric ' if log else ''}mean" if few else metric)
+    averaged = few and trials.duplicated(list(axes)).any()
+    left.set_title(f"{metric}, {'geometric ' if log else ''}mean" if averaged else metric)
     right.set_title("verdicts, one stripe a trial" if few else "verdicts")
     _legend(figure, kind_of(trials))
     return figure

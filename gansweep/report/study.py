@@ -147,9 +147,7 @@ class Study:
         mine = self.settings_of(self.trials[self.trials["sweep"] == trial["sweep"]])
         given = [key for key in self.tables.settings if key in mine or not prose.missing(trial[key])]
         varied = {key: None if prose.missing(trial[key]) else _given(item(trial[key])) for key in given}
-        return alone(
-            f"{trial['sweep']}.yaml", trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"]
-        )
+        return alone(sweep["path"], trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"])
 
     @cached_property
     def chosen(self) -> pd.DataFrame:

@@ -14,6 +14,8 @@ def number(value: Any) -> str:
     """A setting, as short as is exact: 1e-4, 0.5, 100; – where it is not set."""
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML has it
     if isinstance(value, float):
         if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
             mantissa, exponent = f"{value:.6e}".split("e")
@@ -79,6 +81,7 @@ def distinct(values: pd.Series) -> list[Any]:
 
 
 VAGUE = ("at", "adds")  # parts of a dotted key that say nothing without the one before
+NETWORKS = ("generator", "discriminator")  # parts of a dotted key that are never left out
 
 
 def titles(keys: Sequence[str]) -> dict[str, str]:
@@ -90,11 +93,12 @@ def titles(keys: Sequence[str]) -> dict[str, str]:
 
 
 def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
-    """Dotted key → its last parts, as many as tell it from the others."""
+    """Dotted key → its last parts, as many as tell it from the others and whose network it is about."""
     found: dict[str, list[str]] = {}
     for key in keys:
         parts = key.split(".")
-        for count in range(2 if parts[-1] in VAGUE else 1, len(parts) + 1):
+        named = [len(parts) - at for at, part in enumerate(parts) if part in NETWORKS]
+        for count in range(max([2 if parts[-1] in VAGUE else 1, *named]), len(parts) + 1):
             tail = parts[-count:]
             if all(other == key or other.split(".")[-count:] != tail for other in keys):
                 break

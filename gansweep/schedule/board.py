@@ -25,6 +25,7 @@ class Row:
     outcome: str = "pending"
     reason: str = ""
     verdict: str | None = None
+    rule: str = ""  # what ended it, as in Outcome
     steps_per_s: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -39,14 +40,14 @@ class Board:
     sweep: str
     rows: dict[str, Row]
     slots: int
-    began: float  # time.monotonic()
+    began: float  # time.monotonic() when the command began
     to_come: list[float] = field(default_factory=list)
     training_since: float | None = None  # when the first process was ready
     work_before: float = 0.0
 
     @classmethod
     def of(cls, plan: Plan, slots: int, began: float) -> Board:
-        """Rows as the trial folders are now. began: time.monotonic() when the command began its work."""
+        """Rows as the trial folders are now. began: time.monotonic() when the command began."""
         work = [float(p.step_operations * p.trial.steps) for p in plan.to_come]
         board = cls(plan.sweep.name, {}, slots, began, work)
         for planned in plan.trials:
@@ -76,7 +77,7 @@ class Board:
         return sum(row.outcome not in ("pending", "running") for row in self.rows.values())
 
     def elapsed_s(self) -> float:
-        """Since the command began its work."""
+        """Since the command began."""
         return time.monotonic() - self.began
 
     def remaining_s(self) -> float | None:

@@ -270,10 +270,11 @@ def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
     return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, ())
 
 
-def write_trials(plan: Plan, command: str, overrides: Sequence[str]) -> None:
-    """Put the plan on record: every trial's document, then the list of them."""
+def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
+    """Put the plan on record: every trial's document, then the list of them. file: how the command names it."""
     _write_documents(plan, plan.trials)
-    _write_list(plan, {"sweep": plan.sweep.name, "command": command, "overrides": list(overrides)})
+    head = {"sweep": plan.sweep.name, "command": command, "file": file, "overrides": list(overrides)}
+    _write_list(plan, head)
 
 
 def write_more(plan: Plan, new: Iterable[Planned]) -> None:

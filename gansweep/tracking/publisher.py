@@ -91,6 +91,7 @@ class Publisher:
         self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
         self._experiment = ""
         self._parent: Parent | None = None
+        self.taken = 0  # how often the store took something of a trial
 
     def connect(self) -> None:
         """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
@@ -150,11 +151,11 @@ class Publisher:
         if settled_at == at:
             return settled
         published = Published.read(folder, self.uri)
-        before = asdict(published)
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, _steps(folder))
         if now == "pending":
             return now
+        before = asdict(published)
         ended = notes.ended_as(folder, now)
         ended_s = ended.time if ended else 0.0
         news = (published.state, published.ended_s) != (now, ended_s)
@@ -181,6 +182,7 @@ class Publisher:
         finally:
             if asdict(published) != before:
                 write_json(folder.published, asdict(published))
+                self.taken += 1
         if now in journals.ENDED:
             self._settled[folder.id] = (at, now)
         return now

@@ -35,7 +35,8 @@ THREADS = 4  # a server answers side by side
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent.
+    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent;
+    rule: what ended it, as in records.outcome.Outcome.
 
     history: of METRICS, as far as they were sent.
     """
@@ -47,6 +48,7 @@ class TrackedTrial:
     steps: int
     outcome: str
     history: History
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,17 @@ class TrackedSweep:
 
 
 def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
-    """Every trial of a sweep that has begun, in the order in which they did.
+    """Every trial of a sweep that has begun, in the order of its plan; then those of earlier plans, as they began.
 
     Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
     """
     with readable(home, uri):
         client = store.client(home, uri)
         runs = store.runs(client, experiment_id(client, home, uri, sweep))
-        return [_trial(run) for run in _tracked(client, uri, sweep, runs, METRICS.__contains__)]
+        planned: list[str] = _plan(uri, _parent(runs)).get("trials", [])
+        places = {trial: place for place, trial in enumerate(planned)}
+        found = _tracked(client, uri, sweep, runs, METRICS.__contains__)
+        return [_trial(run) for run in sorted(found, key=lambda run: places.get(run.id, len(places)))]
 
 
 def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
@@ -111,15 +116,14 @@ def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
         client = store.client(home, uri)
         experiment = experiment_id(client, home, uri, name)
         runs = store.runs(client, experiment)
-        parent = next((run for run in runs if is_parent(run)), None)
-        file, plan = (_attached(uri, parent, path) for path in ("sweep.yaml", "plan.json"))
+        parent = _parent(runs)
         return TrackedSweep(
             name,
             experiment,
             parent.info.run_id if parent else "",
             parent.data.tags if parent else {},
-            file.decode(errors="replace"),
-            json.loads(plan or "{}"),
+            _attached(uri, parent, "sweep.yaml").decode(errors="replace"),
+            _plan(uri, parent),
             _tracked(client, uri, name, runs, lambda _: True),
         )
 
@@ -198,6 +202,16 @@ def is_parent(run: Run) -> bool:
     return "gansweep.sweep" in run.data.tags and not is_trial(run)
 
 
+def _parent(runs: Sequence[Run]) -> Run | None:
+    return next((run for run in runs if is_parent(run)), None)
+
+
+def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
+    """What plan.json holds; empty where there is none."""
+    plan: dict[str, Any] = json.loads(_attached(uri, parent, "plan.json") or "{}")
+    return plan
+
+
 def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wanted: Wanted) -> list[TrackedRun]:
     """Those of trials, in the order in which they began."""
     runs = [run for run in runs if is_trial(run)]
@@ -222,7 +236,8 @@ def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wa
 def _trial(run: TrackedRun) -> TrackedTrial:
     tags = run.tags
     varied, seed = json.loads(tags["gansweep.varied"]), int(tags["gansweep.seed"])
-    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, tags["gansweep.outcome"], run.history())
+    outcome, rule = tags["gansweep.outcome"], tags.get("gansweep.rule", "")
+    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, outcome, run.history(), rule)
 
 
 @lru_cache(4096)

@@ -17,7 +17,9 @@ from click.testing import CliRunner, Result
 
 from gansweep.cli.main import COMMANDS, cli
 from gansweep.plan.loader import known_keys, load
+from gansweep.records import lock, outcome
 from gansweep.records.layout import Home
+from gansweep.records.outcome import Outcome
 from gansweep.schedule.cost import START_S
 from gansweep.schedule.prepare import make_plan, write_trials
 
@@ -109,9 +111,9 @@ def test_a_plan_of_many_settings_cuts_nothing_off() -> None:
     arms = "{}, {model.generator.separable: true}, {model.discriminator.separable: true, training.beta1: 0.9}"
     lines = call("plan", "s.yaml", "--no-timing", "--set", f"search={{method: cases, cases: [{arms}]}}").stdout
     assert "…" not in lines
-    for word in ("generator.separable=True", "discriminator.separable=True", "beta1=0.9", "as most"):
+    for word in ("generator.separable=true", "discriminator.separable=true", "beta1=0.9", "as most"):
         assert word in re.sub(r"\s+", " ", lines)
-    assert "most have generator.separable=False" in lines
+    assert "most have generator.separable=false" in lines
 
 
 def test_plan_as_json() -> None:
@@ -129,10 +131,45 @@ def test_plan_as_json() -> None:
         "seed": 0,
         "steps": 10,
         "finished": False,
+        "goes_on_from": None,
         "seconds_a_step": None,
     }
     longer = plan_document("--set", "training.steps=20")
     assert [t["id"] for t in longer["trials"]] == ids
+
+
+def test_a_plan_says_what_is_finished_and_where_the_rest_goes_on(home: Home) -> None:
+    plan = make_plan(load(Path("s.yaml")), home)
+    for planned, step in zip(plan.trials, (10, 6), strict=False):
+        folder = plan.folder.trial(planned.trial.id)
+        folder.checkpoints.mkdir(parents=True)
+        folder.checkpoint(step).touch()
+        outcome.write(folder, Outcome("completed" if step == 10 else "interrupted", step))
+    assert [(t["finished"], t["goes_on_from"]) for t in plan_document()["trials"]] == [
+        (True, None), (False, 6), (False, None), (False, None)
+    ]  # fmt: skip
+    heading, _, *lines = call("plan", "s.yaml", "--no-timing").stdout.splitlines()[1:7]
+    assert heading.endswith("state")
+    assert [re.search(r"\d  ([a-z].*)?$|$", line)[1] for line in lines] == ["finished", "goes on from 6", None, None]
+    further = call("plan", "s.yaml", "--no-timing", "--set", "training.steps=20").stdout
+    assert "goes on from 10" in further
+    assert "finished" not in further
+
+
+@pytest.mark.parametrize("width", ["80", "40"])
+def test_a_table_cuts_nothing_off_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    out = call("plan", "s.yaml", "--no-timing", "--set", "training.steps=1000").stdout
+    assert out.splitlines()[1].split() == ["trial", "beta1", "seed", "steps", "params", "G", "params", "D"]
+    assert "…" not in out
+
+
+def test_what_is_piped_is_as_wide_as_it_must_be_and_ends_without_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    arms = ", ".join(f"{{model.discriminator.separable: true, training.beta1: 0.{i}}}" for i in range(1, 4))
+    out = call("plan", "s.yaml", "--no-timing", "--set", f"search={{method: cases, cases: [{arms}]}}").stdout
+    assert out.splitlines()[1].split()[1:3] == ["discriminator.separable", "beta1"]
+    assert out == "\n".join(line.rstrip() for line in out.split("\n"))
 
 
 def test_a_long_plan_is_cut_in_text_and_whole_in_json() -> None:
@@ -167,9 +204,11 @@ def test_status_and_show_of_what_never_ran(home: Home) -> None:
     assert (sweep["sweep"], sweep["trials"], sweep["pending"], sweep["running"]) == ("s", 4, 4, 0)
     assert json.loads(call("status", "s", "--json").stdout)["trials"][3] == {
         "id": trial, "varied": {"training.beta1": 0.5}, "seed": 1, "outcome": "pending", "verdict": None,
-        "reason": "", "step": 0, "steps_total": 10, "run_id": None, "metrics": {},
+        "reason": "", "rule": "", "step": 0, "steps_total": 10, "run_id": None, "metrics": {},
     }  # fmt: skip
     assert call("status", "s").stdout.endswith("4 trials: 4 pending\n")
+    with lock.acquire(home.sweep("s").lock):
+        assert call("status", "s").stdout.endswith("s is running: 4 pending of 4 trials\n")
     shown = json.loads(call("show", trial[:8], "--json").stdout)
     assert (shown["id"], shown["sweep"], shown["deaths"], shown["checkpoint"]) == (trial, "s", 0, None)
     text = call("show", f"s/{trial}").stdout

@@ -16,7 +16,7 @@ from bench import STEPS, Bench
 from click.testing import CliRunner, Result
 from service import Service
 
-from gansweep.cli import results
+from gansweep.cli import results, tables
 from gansweep.cli.main import cli
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal
@@ -230,7 +230,7 @@ def test_only_metrics_with_a_direction_have_a_better_value(bench: Bench, monkeyp
     bench.trial("bbb", [{name: value / 2 for name, value in values.items()} | {"label_kl": 0.3}], HEALTHY)
     bench.trial("ccc", [{**values, "coverage": 0.25}], HEALTHY)
     printed: list[Any] = []
-    monkeypatch.setattr(results, "_print_whole", printed.append)
+    monkeypatch.setattr(tables, "show", lambda table, _: printed.append(table))
     results.compare.main(["aaa", "bbb", "ccc"], standalone_mode=False)
     (table,) = printed
     columns = [list(column.cells) for column in table.columns]

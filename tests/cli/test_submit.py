@@ -38,7 +38,7 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
             asked.append(f"POST {self.path}")
             self.send_error(500)
 
-        do_PUT = do_POST  # noqa: N815  # the name that http.server looks for
+        do_PUT = do_POST  # noqa: N815  # the name that http.server calls
 
         def log_message(self, *_: object) -> None: ...
 

@@ -27,6 +27,21 @@ def test_keys_that_end_alike_are_told_apart() -> None:
     assert varied({}, seed=3) == "seed=3"
 
 
+def test_what_belongs_to_one_network_keeps_its_name() -> None:
+    keys = ("training.discriminator.learning_rate", "model.generator.depth", "model.discriminator.growth.at")
+    assert [heading for heading, *_ in columns_of([dict.fromkeys(keys, 2)])] == [
+        "discriminator.learning_rate",
+        "generator.depth",
+        "discriminator.growth.at",
+    ]
+
+
+def test_truth_is_written_as_in_a_sweep_file() -> None:
+    assert columns_of([{"model.generator.separable": True}, {"model.generator.separable": False}]) == [
+        ["generator.separable", "true", "false"]
+    ]
+
+
 def test_where_they_do_not_fit_one_column_says_what_is_unusual() -> None:
     found = setting_columns([USUAL, {**USUAL, BETA: 0.9}, {**USUAL, G: 32, D: 8}, USUAL], 80)
     assert found.columns == [

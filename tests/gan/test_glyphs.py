@@ -147,6 +147,7 @@ def test_letters_are_drawn_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = drawn(tmp_path)
+    drawn(tmp_path, "x")  # another set, as in a sweep over letters
     assert capsys.readouterr().err == f"drawing glyphs to {tmp_path / 'glyphs-1'}\n"
     monkeypatch.setattr(glyphs, "draw", None)
     assert drawn(tmp_path) == first

@@ -125,6 +125,11 @@ def test_cells_are_plain_means_without_a_log_scale() -> None:
     assert figure.axes[0].get_title(loc="left") == "loss g, mean"
 
 
+def test_the_map_of_one_trial_a_cell_is_no_mean() -> None:
+    once = grid.plane(over_two({(1e-3, 0.5): [4.0], (1e-4, 0.5): [5.0]}), [RATE, BETA1], "CFD ratio", log=True)
+    assert once.axes[0].get_title(loc="left") == "CFD ratio"
+
+
 def test_cells_leave_out_what_is_not_finite_and_are_empty_without_anything() -> None:
     values = {(1e-4, 0.5): [4.0, NAN, INF, 9.0], (1e-3, 0.5): [NAN, INF], (1e-3, 0.9): 1000.0}
     figure = grid.plane(over_two(values), [RATE, BETA1], "q", log=True)
@@ -153,7 +158,7 @@ def test_settings_of_text_and_truth_values_are_axes_as_well() -> None:
     figure = grid.plane(trials, [key, flip], "q", log=True)
     assert cells(figure) == {(x, y): ("5", "6")[y] for x in range(3) for y in range(2)}
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == sorted(MARKUP[:3])
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["False", "True"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["false", "true"]
     assert set(MARKUP[:3]) <= set(texts(grid.parallel(trials, [key, flip], "q", log=True, lower=True)))
 
 
@@ -272,6 +277,18 @@ def test_panels_say_whose_they_are_and_where_a_failure_began(kind: str) -> None:
         said = texts(picture)
         assert {"<b> $x$ 0", "<b> $x$ 1", "training step"} <= set(said)
         assert said.count("mode collapse") == (2 if kind == "mode_collapse" else 0)
+
+
+def test_the_name_of_a_failure_stands_between_the_title_and_the_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn_by(monkeypatch)
+    trials = frame([trial({BETA1: beta}, 5.0, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
+    curves.losses(series(trials), trials, captions(trials, "a caption of more than one line, " * 3))
+    figures[0].canvas.draw()
+    for ax in figures[0].axes:
+        (mark,) = (text for text in ax.texts if text.get_text() == "mode collapse")
+        box = mark.get_window_extent()
+        assert ax.bbox.y1 <= box.y0
+        assert box.y1 <= ax._left_title.get_window_extent().y0
 
 
 LOSS, GROWTH = "training.loss", "model.discriminator.growth.at"

@@ -168,7 +168,7 @@ def test_failures_may_sit_where_something_is_set_at_all() -> None:
     growth = "model.discriminator.growth.at"
     rows = [trial({growth: at}, 5.0, "mode_collapse" if at else "healthy") for at in [300, None] * 4]
     trials = frame(rows, [growth]).astype({growth: "Int64"})
-    assert prose.concentration(trials, (growth,)) == ["growth at 300 (4 of 4 failed, 0 of 4 elsewhere)"]
+    assert prose.concentration(trials, (growth,)) == ["discriminator growth at 300 (4 of 4 failed, 0 of 4 elsewhere)"]
     drawn = frame(
         [trial({growth: at}, 5.0, "mode_collapse" if at else "healthy") for at in [1, 2, 3, 4, None]], [growth]
     )

@@ -259,8 +259,8 @@ def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> Non
     make(["mixed"], pdf, home, None, lambda *_: None, to_mlflow=False)
     text = text_of(pdf)
     for words in (
-        "loss (hinge, non_saturating, wasserstein_gp) and growth at (not set, 300)",
-        "Failures sit at growth at 300 (6 of 6 failed, 0 of 6 elsewhere).",
+        "loss (hinge, non_saturating, wasserstein_gp) and discriminator growth at (not set, 300)",
+        "Failures sit at discriminator growth at 300 (6 of 6 failed, 0 of 6 elsewhere).",
         "within the class asked for, at worst 10% of its images are covered",
         "means of a critic's outputs on real images, dotted on fakes",
         "D grew",

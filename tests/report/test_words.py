@@ -15,7 +15,7 @@ from gansweep.report import words
     [
         (1e-4, "1e-4"), (2e-4, "2e-4"), (0.02, "0.02"), (0.5, "0.5"), (100.0, "100"), (0.0, "0"), (-1e-3, "-1e-3"),
         (1.5e-5, "1.5e-5"), (0.01, "0.01"), (1e6, "1e6"), (1.25e7, "1.25e7"), (1e-100, "1e-100"), (128, "128"),
-        (1_000_000, "1000000"), (True, "True"), ("bfloat16", "bfloat16"),
+        (1_000_000, "1000000"), (True, "true"), (False, "false"), ("bfloat16", "bfloat16"),
     ],
 )  # fmt: skip
 def test_a_setting_is_as_short_as_is_exact(value: Any, said: str) -> None:
@@ -93,6 +93,9 @@ def test_keys_are_called_by_as_little_as_tells_them_apart() -> None:
     assert list(words.titles(keys).values()) == [
         "generator learning rate", "discriminator learning rate", "latent dimension",
     ]  # fmt: skip
-    assert words.titles(["model.discriminator.growth.at"]) == {"model.discriminator.growth.at": "growth at"}
+    assert words.titles(["model.discriminator.growth.at"]) == {
+        "model.discriminator.growth.at": "discriminator growth at"
+    }
+    assert list(words.titles(["model.generator.depth", "training.beta1"]).values()) == ["generator depth", "beta1"]
     assert words.titles(["a.b", "b"]) == {"a.b": "a b", "b": "b"}
     assert words.setting({"m.x": 0.00123456, "m.y": "z"}, words.titles(["m.x", "m.y"])) == "x 1.23e-3, y z"

@@ -258,11 +258,11 @@ def test_the_plan_is_put_on_record(plan_of: PlanOf) -> None:
     stop = plan.folder.trial(plan.trials[0].trial.id).stop
     stop.parent.mkdir(parents=True)
     stop.touch()
-    write_trials(plan, "gansweep run s.yaml", ("a=1",))
+    write_trials(plan, "gansweep run s.yaml", ("a=1",), "s.yaml")
     assert not stop.exists(), "an old request does not stop a new run"
     ids = [p.trial.id for p in plan.trials]
     assert read_json(plan.folder.plan) == {
-        "sweep": "s", "command": "gansweep run s.yaml", "overrides": ["a=1"], "trials": ids,
+        "sweep": "s", "command": "gansweep run s.yaml", "file": "s.yaml", "overrides": ["a=1"], "trials": ids,
         "objective": {"metric": "cfd_ratio", "mode": "min"}, "to_come": 0,
     }  # fmt: skip
     assert [folder.id for folder in plan.folder.planned()] == ids

@@ -1,4 +1,4 @@
-"""A sweep's folder → a real store → the same sweep seen from afar: how it stands, what it said, and a request to end."""
+"""A sweep's folder → a real store → the same sweep from afar: how it stands, what it said, and a request to end."""
 
 from __future__ import annotations
 

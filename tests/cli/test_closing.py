@@ -1,0 +1,76 @@
+"""What `gansweep run` says at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import psutil
+import pytest
+from bad_calls import GOOD
+
+from gansweep.cli.run import _report
+from gansweep.cli.text import say
+from gansweep.plan.loader import load
+from gansweep.records import outcome
+from gansweep.records.layout import Home
+from gansweep.records.outcome import Outcome
+from gansweep.schedule import runner
+from gansweep.schedule.board import Board
+from gansweep.schedule.ending import Ending
+from gansweep.schedule.prepare import Plan, make_plan, write_trials
+
+GRID = GOOD + "search: {method: grid, over: {training.beta1: [0.1, 0.3, 0.5, 0.7]}}\n"
+PLAIN = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "CI")}
+COLLAPSED = Outcome("stopped", 5, "mode collapse since step 3: nothing is left", rule="mode_collapse")
+
+
+@pytest.fixture
+def plan(home: Home, tmp_path: Path) -> Plan:
+    """Two of four trials were stopped in an earlier run."""
+    file = tmp_path / "s.yaml"
+    file.write_text(GRID)
+    first = make_plan(load(file), home)
+    write_trials(first, "gansweep run s.yaml", ())
+    for planned in first.trials[:2]:
+        outcome.write(first.folder.trial(planned.trial.id), COLLAPSED)
+    return make_plan(load(file), home)
+
+
+@pytest.mark.parametrize(("earlier", "said"), [(2, "2 more were stopped before"), (1, "1 more was stopped before")])
+def test_only_what_ended_in_this_run_is_told_trial_by_trial(
+    plan: Plan, capsys: pytest.CaptureFixture[str], earlier: int, said: str
+) -> None:
+    board = Board.of(plan, 1, time.monotonic() - 65)
+    rows = list(board.rows.values())
+    for row in rows[earlier:2]:
+        row.outcome = "completed"
+    rows[2].outcome, rows[2].reason = "stopped", COLLAPSED.reason
+    rows[3].outcome = "completed"
+    assert _report(plan, board, Ending(plan.folder, None)) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
+        f"{said}; `gansweep diagnose s`",
+        "all 4 trials are finished after 1 min 5 s; `gansweep ui` shows them",
+    ]
+
+
+def test_time_counts_from_the_beginning_of_the_command() -> None:
+    assert runner._age_s() == pytest.approx(time.time() - psutil.Process().create_time(), abs=0.1)
+    assert runner._age_s() > 0.1
+
+
+def test_what_is_said_is_wrapped_at_words_on_a_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "what was [bold] measured :smile: " * 9
+    say(text)
+    assert capsys.readouterr().err == text + "\n"
+    script = f"from gansweep.cli.text import say; say({text!r})"
+    shown = pexpect.spawn(sys.executable, ["-c", script], dimensions=(30, 40), encoding="utf-8", timeout=60, env=PLAIN)
+    shown.expect(pexpect.EOF)
+    lines = str(shown.before).replace("\r", "").splitlines()
+    assert len(lines) > 5
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).split() == text.split()
