@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ANSWER_S = 5
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # where MLflow looks for them
+USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
 
 
 def local_uri(home: Home) -> str:
@@ -27,6 +32,37 @@ def local_uri(home: Home) -> str:
 def is_server(uri: str) -> bool:
     """Whether the store is reached over HTTP."""
     return uri.startswith(("http://", "https://"))
+
+
+def without_password(text: str) -> str:
+    """A text as it may be written down: every URI in it without its `user:password@`."""
+    return USER_INFO.sub("", text)
+
+
+def take_password(uri: str) -> str:
+    """The URI without its `user:password@`, which go into this process's environment: MLflow takes them from there, and
+    nothing else holds them. Raises UserError, which does not show it, where a password cannot be told from the rest."""
+    plain = without_password(uri)
+    if is_server(plain) and "@" in plain:
+        raise UserError("--tracking-uri: write /, ? and # of a password as %2F, %3F and %23")
+    if is_server(plain) and plain != uri:
+        user, _, password = urllib.parse.urlsplit(uri).netloc.rpartition("@")[0].partition(":")
+        os.environ[USER], os.environ[PASSWORD] = map(urllib.parse.unquote, (user, password))
+    return plain
+
+
+@contextlib.contextmanager
+def asking(uri: str) -> Iterator[None]:
+    """Raises UserError for what MLflow raises, of a store that does not answer or refuses."""
+    quiet()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        what = str(error).partition("\n")[0][:200]
+        mend = f"set {USER} and {PASSWORD}" if " 401" in what else "try again when it is well"
+        raise UserError(f"{uri}: the tracking store refuses ({what}); {mend}") from None
 
 
 def check(uri: str) -> None:

@@ -16,11 +16,17 @@ from gansweep.records.layout import Home
 from gansweep.tracking import store
 
 START_S = 120
+USERS = """[mlflow]
+default_permission = NO_PERMISSIONS
+database_uri = sqlite:///{database}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
 
 
 @contextmanager
-def tracking_server(home: Home, workers: int = 1) -> Iterator[str]:
-    """Its URI, once it answers. Killed at the end, with all its processes."""
+def tracking_server(home: Home, workers: int = 1, password: str = "") -> Iterator[str]:
+    """Its URI, once it answers. Killed at the end, with all its processes. password: of the user `admin`, whom alone it
+    serves then."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -28,6 +34,12 @@ def tracking_server(home: Home, workers: int = 1) -> Iterator[str]:
     command += ["--artifacts-destination", home.artifacts.as_uri(), "--workers", str(workers)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    if password:
+        command += ["--app-name", "basic-auth"]
+        users = home.path.parent / "users.ini"
+        users.write_text(USERS.format(database=home.path.parent / "users.db"))
+        quiet |= {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_FLASK_SERVER_SECRET_KEY": password}
+        quiet |= {"MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": password}
     server = subprocess.Popen(
         command,
         env={**os.environ, **quiet},
