@@ -101,7 +101,7 @@ def study(
     """
     sweeps = [
         {
-            "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "command": "",
+            "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "path": f"{name}.yaml", "command": "",
             "commit": "", "machine": "made up", "overrides": [], "planned": len(group), "to_come": 0, **sweep,
         }
         for name, group in trials.groupby("sweep", sort=False)
