@@ -9,7 +9,7 @@ from failure_table import written
 from matplotlib.ticker import LogLocator
 from study_a import arm
 from study_d import BETA
-from study_e import augmented, letter
+from study_e1 import augmented, letter
 from study_runs import GROWTH, chosen
 
 BLUE, ROSE, TEAL = "#332288", "#CC6677", "#44AA99"  # of Tol's muted scheme

@@ -1,16 +1,15 @@
-"""Claims E1 to E6: letters, one at a time (sweep study-e; E1: study-e-more). E7 is study_e7.py.
+"""Claims E1 to E6: letters, one at a time (sweep study-e). E1 is study_e1.py, E7 is study_e7.py.
 
-A letter of several seeds counts with their mean. E1 takes single evaluations, of letters that ran in all blocks. E2
-takes the changes of the whole run, and averages Fisher's z over the learning rates of a letter, since intervals are
-over letters. Break-downs (E4) at 20 % and at 80 % of a run count as well."""
-
-from collections import defaultdict
+A letter of several seeds counts with their mean. E2 takes the changes of the whole run, and averages Fisher's z over
+the learning rates of a letter, since intervals are over letters. Break-downs (E4) at 20 % and at 80 % of a run count as
+well."""
 
 import numpy as np
+from study_e1 import arm, earliness, letter
 from study_e7 import refused
-from study_rules import HOLDS, MARGIN, NOT, Finding, decided, finding, less, no_effect, so_many
+from study_rules import HOLDS, MARGIN, NOT, decided, finding, less, no_effect, so_many
 from study_runs import averaged, log_ratios, logs, quotient
-from study_statistics import correlation, friedman, ratio
+from study_statistics import correlation, ratio
 
 SLOW, MIDDLE, FAST = RATES = (1e-4, 5e-4, 1e-3)
 EARLY = ("O", "W", "E")
@@ -20,11 +19,8 @@ def claims(sweeps):
     arms = {(rate, on): [] for rate in RATES for on in (True, False)}
     for run in sweeps["study-e"]:
         arms.setdefault(arm(run), []).append(run)
-    blocks = defaultdict(list)
-    for run in sweeps["study-e-more"]:
-        blocks[*arm(run), run.seed].append(run)
     return {
-        "E1": earliness([*blocks.values()]),
+        "E1": earliness(sweeps["study-e-more"]),
         "E2": opposed([run for rate in RATES for run in arms[rate, True]]),
         "E3": smoothest(arms),
         "E4": breakdowns(arms),
@@ -32,38 +28,6 @@ def claims(sweeps):
         "E6": past_learning(arms),
         "E7": refused(),
     }
-
-
-def arm(run):
-    return run.get("training.learning_rate"), augmented(run)
-
-
-def augmented(run):
-    return any(value for key, value in run.settings.items() if key.startswith("dataset.augment."))
-
-
-def letter(run):
-    return run.get("dataset.classes")[0]
-
-
-def earliness(blocks):
-    """Ranks need no more than the step at which it happens."""
-    blocks = [{letter(run): learned(run) for run in block} for block in blocks]
-    if not blocks:
-        return Finding()
-    letters = sorted(set.intersection(*(set(block) for block in blocks)))
-    p, w = friedman([[block[name] for name in letters] for block in blocks])
-    first = {name: np.median([block[name] for block in blocks]) for name in letters}
-    order = " ".join(sorted(letters, key=first.get))
-    text = f"Friedman's p is {p:.2g}, Kendall's W {w:.2f}; from early to late: {order}"
-    return finding(text, decided(p < 0.05, w < 0.2), seeds=len(letters))
-
-
-def learned(run):
-    """Step at which CFD first is a quarter of its start or less; the run's end where it never is."""
-    steps, values = run.points("cfd_ratio")
-    below = values <= values[0] / 4
-    return float(steps[below.argmax()]) if below.any() else float(run.steps)
 
 
 def opposed(runs):

@@ -16,7 +16,7 @@ from failure_figures import STYLE
 from matplotlib import font_manager
 from study_a import arm
 from study_d import BETA, CRITICS, CURES
-from study_e import augmented, letter
+from study_e1 import augmented, letter
 from study_gallery import show
 from study_runs import chosen, read
 

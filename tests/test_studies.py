@@ -38,7 +38,7 @@ CLAIMS = [claim["id"] for claim in YAML(typ="safe").load(ANALYSIS / "studies.yam
 STEPS = 2000
 Floats = NDArray[np.floating]
 Curve = Callable[[Floats], Floats]
-SCRIPTS = ("a", "b", "c", "d", "e", "e7", "rules", "runs", "statistics", "tables")
+SCRIPTS = ("a", "b", "c", "d", "e", "e1", "e7", "rules", "runs", "statistics", "tables")
 HOLDS, NOT, UNDECIDED = "holds", "does not hold", "undecided"
 
 
@@ -518,7 +518,7 @@ def test_e1_asks_whether_letters_come_in_the_same_order() -> None:
 
 
 def test_e1_takes_the_end_for_letters_that_are_never_learned() -> None:
-    learned = SCRIPT["e"].learned
+    learned = SCRIPT["e1"].learned
     assert learned(run("study-e", cfd_ratio=constant(80.0))) == STEPS
     steps = {"cfd_ratio": lambda share: np.where(share < 0.3, 80.0, np.where(share < 0.5, 21.0, 19.0))}
     assert learned(run("study-e", **steps)) == 0.5 * STEPS

@@ -15,6 +15,7 @@ from gansweep.cli import options
 from gansweep.cli.text import COLOURS, columns_of, to_json, verdict_colour
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
+from gansweep.records.outcome import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,7 +54,12 @@ def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: 
     _check_judgeable(sweep, judged)
     if as_json:
         trials = [
-            {"id": trial.id, "varied": trial.varied, "verdicts": [verdict.to_json() for verdict in verdicts]}
+            {
+                "id": trial.id,
+                "varied": trial.varied,
+                "rule": trial.rule,
+                "verdicts": [verdict.to_json() for verdict in verdicts],
+            }
             for trial, verdicts in judged
         ]
         click.echo(to_json({"sweep": sweep, "trials": trials}))
@@ -121,22 +127,28 @@ def _table(judged: Judged, width: int) -> Table:
     for row, (trial, verdicts) in enumerate(judged, 1):
         below = [f"\n{heading}={values[row - 1]}" for heading, *values in settings] if stacked else []
         cells = [Text("".join([trial.id[:8], *below])), *(Text(column[row]) for column in columns)]
-        cells += [Text(trial.outcome, style=COLOURS.get(trial.outcome, ""))] if wide else []
+        cells += [Text(_ending(trial), style=COLOURS.get(trial.outcome, ""))] if wide else []
         for verdict in verdicts:
             kind = Text(title(verdict.kind), style=verdict_colour(verdict.kind))
             if not wide and verdict is verdicts[0] and trial.outcome != "completed":
-                kind.append(f" ({trial.outcome})", style="not bold bright_black")
+                kind.append(f" ({_ending(trial)})", style="not bold bright_black")
             since = "" if verdict.kind in CONCLUSIONS else f"{verdict.since_step:,}"
             table.add_row(*cells, kind, since, Text(finding(verdict)))
             cells = [Text()] * len(cells)
     return table
 
 
+def _ending(trial: TrackedTrial) -> str:
+    """Its outcome; of a crash that says nothing of the code, what was lacking."""
+    return title(OUT_OF_MEMORY) if trial.rule == OUT_OF_MEMORY else trial.outcome
+
+
 def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, bool]:
     """Whether the outcome has a column of its own, and whether the settings stand below the trial."""
     kinds = [title(verdict.kind) for _, verdicts in judged for verdict in verdicts]
     left = width - _taken(["trial id", *(max(column, key=len) for column in settings), "since"])
-    wide = left - _taken(["interrupted", max(kinds, key=len)]) >= LEAST_REASON
+    endings = [_ending(trial) for trial, _ in judged]
+    wide = left - _taken([max([*endings, "interrupted"], key=len), max(kinds, key=len)]) >= LEAST_REASON
     return wide, left - _taken([LONGEST_WORD]) < LEAST_REASON / 2
 
 

@@ -1,4 +1,5 @@
-"""`gansweep status` and `show`: read from trial folders alone."""
+"""`gansweep status` and `show`: read from trial folders alone, or of a sweep elsewhere from its tracking
+server."""
 
 from __future__ import annotations
 
@@ -20,21 +21,29 @@ OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pendin
 @click.command()
 @click.argument("sweep", required=False)
 @options.home_option
+@options.server_option
 @options.json_option
-def status(sweep: str | None, home_path: Path, as_json: bool) -> None:
+def status(sweep: str | None, home_path: Path, tracking_uri: str | None, as_json: bool) -> None:
     """Show all sweeps, or the trials of SWEEP."""
     home = options.home_of(home_path)
     if sweep is None:
+        if tracking_uri:
+            raise click.UsageError("--tracking-uri goes with the name of a sweep")
         _status_of_all(home, as_json)
         return
-    folder = options.find_sweep(home, sweep)
-    trials = [outcome.summary(trial) for trial in folder.planned()]
+    if tracking_uri:
+        from gansweep.tracking.afar import Afar
+
+        afar = Afar(home, tracking_uri, sweep)
+        trials, running = afar.trials(), afar.is_running()
+    else:
+        folder = options.find_sweep(home, sweep)
+        trials, running = [outcome.summary(trial) for trial in folder.planned()], lock.is_held(folder.lock)
     if as_json:
         click.echo(to_json({"sweep": sweep, "trials": trials}))
         return
     _print_trials(trials)
     counts = _counts(trials)
-    running = lock.is_held(folder.lock)
     click.echo(
         f"{sweep} is running: {counts} of {len(trials)} trials" if running else f"{len(trials)} trials: {counts}"
     )
@@ -97,7 +106,7 @@ def _print_trials(trials: list[dict[str, Any]]) -> None:
     rows = [
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
-            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], metrics=t["metrics"],
+            step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
             steps_per_s=t["metrics"].get(STEPS_PER_S),
         )
         for t in trials

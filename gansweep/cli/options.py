@@ -36,6 +36,10 @@ uri_option = click.option(
     show_envvar=True,
     help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
 )
+server_option = click.option(
+    "--tracking-uri",
+    help="Ask this MLflow server instead of the home folder: for sweeps that run elsewhere.",
+)
 storage_option = click.option(
     "--storage",
     envvar="GANSWEEP_STORAGE",
@@ -59,6 +63,11 @@ class Duration(click.ParamType[float]):
             self.fail(f"{value!r} is no duration; write 90s, 30m, 2h or 1h30m", param, ctx)
         hours, minutes, seconds = (int(g or 0) for g in match.groups())
         return float(3600 * hours + 60 * minutes + seconds)
+
+
+time_budget_option = click.option(
+    "--time-budget", type=Duration(), help="End in good order after so long: 90s, 30m, 2h."
+)
 
 
 def home_of(path: Path) -> Home:

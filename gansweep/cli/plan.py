@@ -35,12 +35,17 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     home = options.home_of(home_path)
     check_writable(home)
     made = make_plan(sweep, home)
-    slots = made.slots(concurrency(sweep.resources, cores(), gpus()))
+    available = gpus()
+    unmeasured = sweep.resources.gpus == "auto" and available > 0
+    whole = 1.0 if unmeasured else None
+    slots = made.slots(concurrency(sweep.resources, cores(), available, whole))
     document = _document(made, slots, timing)
     if as_json:
         click.echo(to_json(document))
     else:
         _print(made, document)
+        if unmeasured:
+            click.echo("GPUs      several trials share one where its memory allows, which `run` measures")
     check_disk(made, home)
 
 

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import click
 from gansweep.cli import options
 from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
-from gansweep.records import lock, outcome
+from gansweep.records import lock, log, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.report.words import duration
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from gansweep.schedule.prepare import Plan
     from gansweep.schedule.search import Search
 
-LAST_RECORDS_S = 60.0  # what the tracking store is given at the end of a sweep
-LAST_RECORDS_AFTER_SIGNAL_S = 4.0
+LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
+LAST_RECORDS_AFTER_SIGNAL_S = 4.0  # in all
 WRONG, CRASHED = 1, 4  # exit codes
 
 
@@ -42,7 +43,7 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.max_trials_option
 @click.option("--address", help="Join the Ray cluster at this address; it must share the home folder, or a --storage.")
 @options.storage_option
-@click.option("--time-budget", type=options.Duration(), help="End in good order after so long: 90s, 30m, 2h.")
+@options.time_budget_option
 def run(
     file: Path,
     overrides: tuple[str, ...],
@@ -120,7 +121,7 @@ def _collecting(storage: Storage | None, folder: SweepFolder) -> Iterator[Collec
     from gansweep.records.storage import StorageError
     from gansweep.schedule.collector import Collector
 
-    collector = Collector(storage, folder, lambda text: click.echo(text, err=True))
+    collector = Collector(storage, folder, partial(_tell, folder))
     holder = f"{socket.gethostname()}:{folder.path}"
     try:
         with Lease(storage, f"{of_sweep(folder.name)}/driver", holder, on_loss=folder.stop.touch):
@@ -144,33 +145,44 @@ def _run(
         click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
         return 0
     ending = Ending(plan.folder, time_budget)
-    background = Background(
-        publisher.Publisher(home, plan.folder, uri, context(Path.cwd())),
-        lambda text: click.echo(text, err=True),
-    )
+    tell = partial(_tell, plan.folder)
+    background = Background(publisher.Publisher(home, plan.folder, uri, context(Path.cwd())), tell)
     with ending.catching_signals():
         background.start()
-        board = _train(search, ending, address, uri, collector) if plan.left else None
-        sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if ending.signal else LAST_RECORDS_S)
-    if board is not None and sent and not ending.signal:
-        _show_overview(home, uri, plan.sweep.name)
+        try:  # all that is said comes before the last records, which the log is one of
+            if plan.left:
+                code = _report(search.plan, _train(search, ending, address, uri, collector), ending)
+            else:
+                code = 0
+                tell(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished")
+        except Exception as error:
+            log.keep(plan.folder.log, f"ended: {error}" if isinstance(error, UserError) else f"ended: {error!r}")
+            raise
+        finally:
+            signalled = ending.signal is not None
+            sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if signalled else LAST_RECORDS_S, hurry=signalled)
+    if plan.left and sent and not ending.signal:
+        _show_overview(home, uri, plan.folder)
     if not sent:
-        say(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest")
-    if board is None:
-        click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
-        return 0
-    return _report(search.plan, board, ending)
+        tell(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest")
+    return code
 
 
-def _show_overview(home: Home, uri: str, sweep: str) -> None:
+def _tell(folder: SweepFolder, text: str) -> None:
+    """On stderr, and in the sweep's log."""
+    say(text)
+    log.keep(folder.log, text)
+
+
+def _show_overview(home: Home, uri: str, folder: SweepFolder) -> None:
     """The picture of the whole grid goes to the parent run. A sweep that is trained and sent does not fail over it."""
     from gansweep.report.make import log_overview
 
     try:
-        log_overview(home, uri, sweep)
+        log_overview(home, uri, folder.name)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        click.echo(f"no overview in MLflow ({what})", err=True)
+        _tell(folder, f"no overview in MLflow ({what})")
 
 
 def _train(search: Search, ending: Ending, address: str | None, uri: str, collector: Collector | None) -> Board:
@@ -183,37 +195,38 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
 
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
-    click.echo(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray", err=True)
-    return runner.run(search, lambda board: view(board, link), ending, address, collector)
+    tell = partial(_tell, plan.folder)
+    tell(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray")
+    return runner.run(search, lambda board: view(board, link, plan.folder.log), ending, tell, address, collector)
 
 
 def _report(plan: Plan, board: Board, ending: Ending) -> int:
     """The summary (table on stdout, what to do next on stderr) and the exit code."""
     from gansweep.cli.tables import output, show, trial_table
 
-    rows = list(board.rows.values())
+    rows, tell = list(board.rows.values()), partial(_tell, plan.folder)
     console = output()
     show(trial_table(rows, console.width), console)
     before = {planned.trial.id for planned in plan.trials if planned.finished}
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed") and row.id not in before:
-            say(f"{row.id}: {row.outcome}: {row.reason}")
+            tell(f"{row.id}: {row.outcome}: {row.reason}")
     if stopped := sum(row.outcome == "stopped" and row.id in before for row in rows):
-        say(f"{stopped} more {'was' if stopped == 1 else 'were'} stopped before; `gansweep diagnose {board.sweep}`")
+        tell(f"{stopped} more {'was' if stopped == 1 else 'were'} stopped before; `gansweep diagnose {board.sweep}`")
     left = sum(row.outcome in ("pending", "running", "interrupted") for row in rows) + len(board.to_come)
     crashed = [row for row in rows if row.outcome == "crashed"]
     if crashed:
-        say(
+        tell(
             f"{len(crashed)} trials crashed; `gansweep show {crashed[0].id}` shows the traceback,"
             " and the same command tries them again"
         )
     judged = _say_best(plan)
     if left:
         why = f" because {ending.reason}" if ending.reason else ""
-        say(f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue")
+        tell(f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue")
     if not left and not crashed:
         took = duration(board.elapsed_s())
-        say(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them")
+        tell(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them")
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0 if judged else WRONG
@@ -226,10 +239,10 @@ def _say_best(plan: Plan) -> bool:
     whole = [i for i in trials if (ended := outcome.read(folders[i])) and ended.kind in ("completed", "stopped")]
     if whole and plan.sweep.needs_objective and not any(ranking.is_recorded(folders[i]) for i in whole):
         there = f"`gansweep show {whole[0]}` lists what they have"
-        say(f"search.objective.metric: no run recorded {ranking.metric}; {there}")
+        _tell(plan.folder, f"search.objective.metric: no run recorded {ranking.metric}; {there}")
         return False
     score, best = min(((ranking.final(folders[i]), i) for i in whole), default=(math.inf, ""))
     if len(trials) > 1 and math.isfinite(score):
         settings = varied(trials[best].varied, trials[best].config.seed)
-        say(f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}")
+        _tell(plan.folder, f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}")
     return True

@@ -18,6 +18,7 @@ from rich.text import Text
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
+from gansweep.records.outcome import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
@@ -104,6 +105,8 @@ def _bar(row: Row, width: int) -> ProgressBar:
 
 
 def _outcome(row: Row, wide: bool) -> Text:
+    if row.rule == OUT_OF_MEMORY:
+        return Text(f"{row.outcome}: {title(row.rule)}" if wide else title(row.rule), style=COLOURS[row.outcome])
     if row.verdict in (None, "undecided") or (row.outcome == "running" and not wide):
         return Text(row.outcome, style=COLOURS[row.outcome])
     assert row.verdict is not None

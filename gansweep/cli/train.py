@@ -88,6 +88,7 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
 
 def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
     """An error in training becomes the outcome, as a trial's does; what is wrong before is raised as UserError."""
+    from gansweep.gan.gpu import is_out_of_memory
     from gansweep.schedule.single import open_run
 
     run = open_run(job, start)
@@ -98,7 +99,8 @@ def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: Train
             view.went_on()
             ended = run.suspend(ending.reason or "") if ending.requested() else run.advance(SLICE_S)
     except Exception as error:
-        ended = outcome.crashed(job.folder, run.step, error)
+        rule = outcome.OUT_OF_MEMORY if is_out_of_memory(error) else ""
+        ended = outcome.crashed(job.folder, run.step, error, rule)
     finally:
         run.close()
     return ended

@@ -17,6 +17,7 @@ from rich.text import Text
 from gansweep.cli.text import measured, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
+from gansweep.records import log
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ BAR = 24  # characters
 
 
 class TrainView:
-    """Use it as a context. log: every sentence and line goes there as well, with the time."""
+    """Use it as a context. file: every sentence and line goes there as well, with the time."""
 
-    def __init__(self, log: Path) -> None:
-        self._log = log.open("a", encoding="utf-8")
+    def __init__(self, file: Path) -> None:
+        self._file = file
         self._console = Console(stderr=True)
         self._run: Run | None = None
         self._live: Live | None = None
@@ -44,7 +45,6 @@ class TrainView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.ended()
-        self._log.close()
 
     def say(self, text: str, style: str = "") -> None:
         """A sentence for the user."""
@@ -93,7 +93,7 @@ class TrainView:
         return time.monotonic() - self._began
 
     def _write(self, text: str) -> None:
-        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}", file=self._log, flush=True)
+        log.keep(self._file, text)
 
     def _figures(self, run: Run) -> list[str]:
         names = {LOSS_D: "loss D", LOSS_G: "loss G", CFD_RATIO: "CFD ratio"}

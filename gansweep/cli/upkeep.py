@@ -12,18 +12,26 @@ from gansweep.cli import options
 from gansweep.cli.text import size
 from gansweep.errors import UserError
 from gansweep.records import lock
-from gansweep.records.layout import read_json
+from gansweep.records.layout import Home, read_json
 
 STOP_S = 30.0
+STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
+LOOK_AFAR_S = 1.0
 
 
 @click.command()
 @click.argument("sweep")
 @click.argument("trial", required=False)
 @options.home_option
-def stop(sweep: str, trial: str | None, home_path: Path) -> None:
+@options.server_option
+def stop(sweep: str, trial: str | None, home_path: Path, tracking_uri: str | None) -> None:
     """End SWEEP, or one TRIAL of it, in good order: it checkpoints, and the next `run` continues it."""
     home = options.home_of(home_path)
+    if tracking_uri:
+        if trial:
+            raise click.UsageError("--tracking-uri: only whole sweeps can be ended from elsewhere")
+        _stop_afar(home, tracking_uri, sweep)
+        return
     folder = options.find_sweep(home, sweep)
     if not lock.is_held(folder.lock):
         raise UserError(f"{sweep} is not running")
@@ -41,6 +49,21 @@ def stop(sweep: str, trial: str | None, home_path: Path) -> None:
             raise UserError(f"asked it to stop, but it still runs after {STOP_S:.0f} s")
         time.sleep(0.1)
     click.echo(f"stopped {sweep}{f'/{of_trial.id}' if trial else ''}; `gansweep run` continues it", err=True)
+
+
+def _stop_afar(home: Home, uri: str, sweep: str) -> None:
+    from gansweep.tracking.afar import Afar
+
+    afar = Afar(home, uri, sweep)
+    if not afar.is_running():
+        raise UserError(f"{sweep} is not running")
+    afar.ask_to_stop()
+    deadline = time.monotonic() + STOP_AFAR_S
+    while afar.is_running():
+        if time.monotonic() > deadline:
+            raise UserError(f"asked it to stop, but {uri} has not heard of its end after {STOP_AFAR_S:.0f} s")
+        time.sleep(LOOK_AFAR_S)
+    click.echo(f"stopped {sweep}; `gansweep submit` or `run` continues it", err=True)
 
 
 @click.command()

@@ -1,9 +1,11 @@
-"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr."""
+"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr; what
+happens, but not how far it is, in its log as well."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +17,7 @@ from rich.text import Text
 from gansweep.cli.tables import trial_table
 from gansweep.cli.text import measured, varied
 from gansweep.health.metrics import LOSS_D, LOSS_G
+from gansweep.records import log
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
@@ -23,18 +26,37 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 15.0
 
 
-def view(board: Board, link: str) -> LiveView | PlainView:
-    """The view that fits what stderr is. link: where to look in MLflow."""
-    console = Console(stderr=True)
-    return LiveView(board, link, console) if console.is_terminal else PlainView(board)
+def view(board: Board, link: str, file: Path) -> LiveView | PlainView:
+    """The view that fits what stderr is. link: where to look in MLflow. file: the sweep's log."""
+    console, diary = Console(stderr=True), Diary(file)
+    return LiveView(board, link, diary, console) if console.is_terminal else PlainView(board, diary)
+
+
+class Diary:
+    """What happens in a sweep, kept in its log: when each trial begins and ends, and what is said besides."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen: dict[str, str] = {}
+
+    def line(self, row: Row) -> str | None:
+        """What is new, kept by then; None where the trial only went on."""
+        if self._seen.get(row.id) == row.outcome:
+            return None
+        self._seen[row.id] = row.outcome
+        text = f"{row.id}  {varied(row.varied, row.seed)}  {_ended(row)}"
+        self.keep(text)
+        return text
+
+    def keep(self, text: str) -> None:
+        log.keep(self._file, text)
 
 
 class PlainView:
     """One line for each beginning and end, and one of overall progress now and then."""
 
-    def __init__(self, board: Board) -> None:
-        self._board, self._last = board, time.monotonic()
-        self._seen: dict[str, str] = {}
+    def __init__(self, board: Board, diary: Diary) -> None:
+        self._board, self._diary, self._last = board, diary, time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -45,23 +67,23 @@ class PlainView:
         pass
 
     def notice(self, text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+        _print(text)
+        self._diary.keep(text)
 
     def changed(self, row: Row) -> None:
-        if self._seen.get(row.id) != row.outcome:
-            self._seen[row.id] = row.outcome
-            self.notice(f"{row.id}  {varied(row.varied, row.seed)}  {_ended(row)}")
+        if text := self._diary.line(row):
+            _print(text)
         elif time.monotonic() - self._last > LINE_EVERY_S:
             self._last = time.monotonic()
             running = [f"{r.id} {r.step}/{r.steps}" for r in self._board.rows.values() if r.outcome == "running"]
-            self.notice(f"{_overall(self._board)}; {', '.join(running)}")
+            _print(f"{_overall(self._board)}; {', '.join(running)}")
 
 
 class LiveView:
     """A table that fits the terminal: what runs first, then what ended last, then what waits."""
 
-    def __init__(self, board: Board, link: str, console: Console) -> None:
-        self._board, self._link, self._console = board, link, console
+    def __init__(self, board: Board, link: str, diary: Diary, console: Console) -> None:
+        self._board, self._link, self._diary, self._console = board, link, diary, console
         self._recent: list[str] = []
         self._live = Live(console=console, refresh_per_second=2, transient=True, get_renderable=self._render)
 
@@ -76,8 +98,10 @@ class LiveView:
 
     def notice(self, text: str) -> None:
         self._console.print(f"[yellow]{text}[/yellow]", highlight=False)
+        self._diary.keep(text)
 
     def changed(self, row: Row) -> None:
+        self._diary.line(row)
         if row.id in self._recent:
             self._recent.remove(row.id)
         self._recent.append(row.id)
@@ -99,6 +123,10 @@ class LiveView:
         recent = [i for i in reversed(self._recent) if i not in running]
         waiting = [i for i in rows if i not in running and i not in recent]
         return set((running + recent + waiting)[:limit])
+
+
+def _print(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def _ended(row: Row) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gansweep.gan import checkpoint, restore
 from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.gpu import readings
 from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Settings, Trainer
 from gansweep.health.history import History
@@ -195,7 +196,7 @@ class Run:
         with np.errstate(all="ignore"):
             means = rows.mean(axis=0, dtype=np.float64)
         values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
-        values |= trainer.validation_losses()
+        values |= trainer.validation_losses() | readings(trainer.device)
         whole = self.step % self.schedule.metrics == 0
         # A last interval cut short stays open: a run with more steps will fill and record it.
         rate = trainer.clear() if whole else float("nan")

@@ -224,8 +224,8 @@ class Trainer:
         self.step, self.batches.position = step, position
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self.settings.precision == "bfloat16" and self.device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
+        if self.settings.precision == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
     def _new_discriminator(self, *, grown: bool) -> Network:

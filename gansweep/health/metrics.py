@@ -19,6 +19,10 @@ VALIDATION_LOSS_D = "val_loss_d"
 VALIDATION_LOSS_G = "val_loss_g"
 
 STEPS_PER_S = "steps_per_s"
+# Only on a CUDA device, as NVML gives them.
+GPU_MEMORY = "gpu_memory_bytes"  # of the trial's process, its CUDA context included
+GPU_UTILIZATION = "gpu_utilization"  # percent of the last moment in which the GPU, whoever used it, was at work
+MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # what tells of the machine, and differs from run to run
 
 # Recorded once, by the record that found it: the first step at which something was not finite.
 NONFINITE_STEP = "nonfinite_step"

@@ -5,6 +5,7 @@ Every section is strict (no silent conversions), closed (an unknown key is an er
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -169,9 +170,10 @@ class Training(Section):
     ema: Annotated[
         float, Field(ge=0, lt=1, description="decay of G's averaged weights, which samples come from; 0: none")
     ] = 0.0
-    precision: Annotated[Literal["float32", "bfloat16"], Field(description="bfloat16: autocast, on CUDA only")] = (
-        "float32"
-    )
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="bfloat16: of both networks' forward passes in training (autocast); losses stay float32"),
+    ] = "float32"
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -235,16 +237,28 @@ def _named(given: Any) -> Any:
     return {"method": given} if isinstance(given, str) else given
 
 
+def _auto_or_count(given: Any) -> Any:
+    """So that one line says what may stand here, not one for each of the two."""
+    number = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
+    if given != "auto" and not number:
+        raise ValueError(f"must be a number of at least 0, or auto, got {given!r}")
+    return given
+
+
 class Resources(Section):
     """What one trial takes, and how many may run side by side."""
 
     cpus: Annotated[int, Field(ge=1, description="threads of one trial")] = 1
-    gpus: Annotated[float, Field(ge=0, description="GPUs of one trial; .25 packs four on one")] = 0.0
+    gpus: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0)],
+        BeforeValidator(_auto_or_count, json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=0)]),
+        Field(description="GPUs of one trial; .25 packs four on one; auto: as many on one as its memory takes"),
+    ] = 0.0
     max_concurrent: Annotated[int | None, Field(ge=1, description="default: as many as fit")] = None
 
     @model_validator(mode="after")
     def _whole_above_one(self) -> Self:
-        if self.gpus > 1 and self.gpus != int(self.gpus):
+        if self.gpus != "auto" and self.gpus > 1 and self.gpus != int(self.gpus):
             raise ValueError(f"gpus above 1 must be whole, got {self.gpus}")
         return self
 

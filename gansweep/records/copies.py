@@ -9,9 +9,11 @@ leaves behind.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -20,9 +22,9 @@ from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.records.storage import Storage, StorageError
 
 # Nothing else is taken from a storage: a name is a path.
-FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|evaluator\.json|traceback\.txt|outcome\.json")
+FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt")
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
-OWNER, STOP = "owner", "stop"
+OWNER, STOP = "owner.json", "stop"
 
 
 def of_sweep(name: str) -> str:
@@ -40,7 +42,8 @@ class Pushed:
 
     def __init__(self, storage: Storage, prefix: str, folder: TrialFolder) -> None:
         self._storage, self._prefix, self._folder = storage, prefix, folder
-        self._token = secrets.token_hex(8).encode()
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+        self._owner = json.dumps(owner).encode()
         self._journal = 0  # bytes of it that the copy has
         self._known: dict[str, tuple[int, int]] = {}  # what the copy has, by name: time and size of the file here
 
@@ -56,7 +59,7 @@ class Pushed:
 
     def own(self) -> None:
         """Whoever owned it notices at the next push."""
-        self._storage.put(f"{self._prefix}/{OWNER}", self._token)
+        self._storage.put(f"{self._prefix}/{OWNER}", self._owner)
 
     def push(self) -> None:
         """What the copy lacks.
@@ -81,7 +84,7 @@ class Pushed:
             write_atomically(self._folder.stop, request)
 
     def _check_owner(self) -> None:
-        if self._storage.get(f"{self._prefix}/{OWNER}") != self._token:
+        if self._storage.get(f"{self._prefix}/{OWNER}") != self._owner:
             raise TakenOverError(f"{self._folder.id}: another process trains it now")
 
     def _push_journal(self) -> None:

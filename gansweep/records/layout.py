@@ -12,10 +12,12 @@ home/
     publish.lock                 held while its records are sent
     stop                         asks the running driver to end in good order
     tracking.json                the parent run
+    log.txt                      what was said while it ran
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics: one line a record
       evaluator.json             what judged its samples: the classifier's accuracy, classes, samples
+      owner.json                 where the sweep lies in a storage: host and process that train it, or did last
       samples/00000600.png
       checkpoints/00000600.safetensors
       outcome.json               how it ended; absent while it has not
@@ -65,6 +67,10 @@ class TrialFolder:
     @property
     def evaluator(self) -> Path:
         return self.path / "evaluator.json"
+
+    @property
+    def owner(self) -> Path:
+        return self.path / "owner.json"
 
     @property
     def outcome(self) -> Path:
@@ -159,6 +165,10 @@ class SweepFolder:
     @property
     def publish_lock(self) -> Path:
         return self.path / "publish.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
 
     @property
     def tracking(self) -> Path:

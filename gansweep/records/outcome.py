@@ -13,6 +13,8 @@ from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
 
+OUT_OF_MEMORY = "out_of_memory"  # rule of a crash: a GPU that the trial had for itself was too small
+
 Kind = Literal["completed", "stopped", "crashed", "interrupted"]
 State = Literal["pending", "running", "completed", "stopped", "crashed", "interrupted"]
 
@@ -22,7 +24,8 @@ class Outcome:
     """kind: completed (all steps), stopped (by a rule), crashed (an error), interrupted (asked to end).
 
     step: the last one trained. reason: a sentence, "" for completed. verdicts: what was judged of a trial that was
-    completed or stopped, by precedence. rule: what stopped it, a kind of verdict or `asha`. time: s since the epoch.
+    completed or stopped, by precedence. rule: what stopped it, a kind of verdict or `asha`; of a
+    crash OUT_OF_MEMORY or "". time: s since the epoch.
     """
 
     kind: Kind
@@ -96,6 +99,7 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
         "outcome": now,
         "verdict": recorded.verdict if recorded and now == recorded.kind else None,
         "reason": recorded.reason if recorded and now == recorded.kind else "",
+        "rule": recorded.rule if recorded and now == recorded.kind else "",
         "step": step,
         "steps_total": trial["steps"],
         "run_id": read_json(folder.published).get("run_id"),
@@ -103,10 +107,11 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
     }
 
 
-def crashed(folder: TrialFolder, step: int, error: BaseException) -> Outcome:
-    """Record an error as the trial's outcome, with its traceback beside it."""
+def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = "") -> Outcome:
+    """Record an error as the trial's outcome, with its traceback beside it. rule: as in Outcome."""
     reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
     write_atomically(folder.traceback, "".join(traceback.format_exception(error)).encode())
-    ended = Outcome("crashed", step, reason.splitlines()[0] if reason else type(error).__name__)
+    first = reason.splitlines()[0] if reason else type(error).__name__
+    ended = Outcome("crashed", step, f"out of GPU memory: {first}" if rule == OUT_OF_MEMORY else first, rule=rule)
     write(folder, ended)
     return ended

@@ -112,7 +112,7 @@ def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str,
         "failed": crashed or first.is_failure,  # failures come first
         "since_step": since(first),
         "reason": tags.get("gansweep.reason", "") if crashed else first.reason,
-        "rule": _rule(tags) if outcome == "stopped" else "",
+        "rule": _rule(tags) if outcome == "stopped" else tags.get("gansweep.rule", ""),
         "step": max((int(points.steps[-1]) for points in found), default=pd.NA),
         "steps": run.steps,
         "quality": float(quality.values[-1]) if quality else math.nan,

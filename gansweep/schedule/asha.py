@@ -55,6 +55,10 @@ class Halving:
         if rungs_of(self._plan, planned):
             self._read(planned)
 
+    def at_rung(self, trial_id: str, step: int) -> bool:
+        """Whether a trial that has trained so many steps waits for a decision, which is made by its journal."""
+        return step in rungs_of(self._plan, self._trials[trial_id])
+
     def ends(self, trial_id: str, step: int) -> bool:
         """Whether a trial that has trained so many steps is to end there. Called at every rung, before it goes on."""
         planned = self._trials[trial_id]

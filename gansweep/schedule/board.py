@@ -25,6 +25,7 @@ class Row:
     outcome: str = "pending"
     reason: str = ""
     verdict: str | None = None
+    rule: str = ""  # what ended it, as in Outcome
     steps_per_s: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 

@@ -66,16 +66,25 @@ class Collector:
             if path.exists():
                 patiently(partial(self._storage.put, f"{self._place}/{path.name}", path.read_bytes()))
 
-    def begin(self, trial_id: str, images: ImageSet) -> None:
-        """Before its process has it."""
-        folder = self._folder.trial(trial_id)
+    def lend(self, images: ImageSet) -> None:
+        """To all machines."""
         if images.file not in self._shared:
             patiently(lambda: share(self._storage, images))
             self._shared.add(images.file)
+
+    def begin(self, trial_id: str, images: ImageSet) -> None:
+        """Before its process has it."""
+        folder = self._folder.trial(trial_id)
+        self.lend(images)
         patiently(lambda: self._storage.delete(f"{self._prefix(trial_id)}/{copies.STOP}"))
         self._asked.discard(trial_id)
         with self._turn:
             self._running[trial_id] = lock.acquire(folder.lock, "it runs on a cluster")
+
+    def bring_records(self, trial_id: str) -> None:
+        """What a running trial has reported."""
+        with self._turn:
+            patiently(lambda: self._pull_records(trial_id))
 
     def ask_to_stop(self, trial_id: str) -> None:
         """What its folder's `stop` says here, said there."""
@@ -121,9 +130,12 @@ class Collector:
             with self._turn:
                 if trial_id not in self._running:
                     continue  # it has ended meanwhile
-                copies.pull(self._storage, self._prefix(trial_id), folder, checkpoints=False)
+                self._pull_records(trial_id)
             if trial_id not in self._asked and (self._folder.stop.exists() or folder.stop.exists()):
                 self._send_stop(trial_id)
+
+    def _pull_records(self, trial_id: str) -> None:
+        copies.pull(self._storage, self._prefix(trial_id), self._folder.trial(trial_id), checkpoints=False)
 
     def _send_stop(self, trial_id: str) -> None:
         stop = self._folder.trial(trial_id).stop

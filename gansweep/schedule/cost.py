@@ -12,6 +12,7 @@ from typing import Any
 from gansweep.gan.data import ImageSet
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
+from gansweep.schedule.resources import gpus
 
 WARM_UP_STEPS = 2
 TIMED_S = 1.5
@@ -20,14 +21,14 @@ START_S = 12.5  # Ray, the trial processes and their imports, once a sweep (docs
 
 def shape_of(planned: Planned) -> str:
     """What determines the time of a step, as a key: learning rates and seeds do not."""
-    settings = _timed(planned)
+    settings = grown_settings(planned)
     for network in ("generator", "discriminator"):
         settings[network] = {"updates": settings[network]["updates"]}
     return json.dumps({**settings, "seed": 0}, sort_keys=True)
 
 
-def _timed(planned: Planned) -> dict[str, Any]:
-    """The settings to time: D as it will have grown, an upper bound that a run without growth shares."""
+def grown_settings(planned: Planned) -> dict[str, Any]:
+    """The settings to time and to measure: D as it will have grown, an upper bound that a run without growth shares."""
     settings = planned.settings()
     return {**settings, "networks": {**settings["networks"], "growth_at": None, "growth_adds": "block"}}
 
@@ -36,10 +37,11 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     """shape → seconds, with `slots` processes training the same side by side (they share caches and memory)."""
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
+    gpu = gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0
     with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = {}
         for key, planned in shapes.items():
-            job = (_timed(planned), asdict(planned.images), resources.cpus, resources.gpus > 0)
+            job = (grown_settings(planned), asdict(planned.images), resources.cpus, gpu)
             times = list(pool.map(_time_steps, [job] * slots))
             result[key] = sum(times) / len(times)
     return result

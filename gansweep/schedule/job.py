@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +15,25 @@ from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
+    import torch
+
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Settings
     from gansweep.schedule.planned import Planned
     from gansweep.schedule.prepare import Plan
 
+# As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
+# each, and six copies of the rest; of a text one.
+TEXTS = ("settings", "schedule")
+
 
 @dataclass(frozen=True)
 class Job:
     """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
 
-    samples: drawn at each evaluation. storage: where the sweep lies, for machines that do not share that folder.
+    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU. storage: where the sweep
+    lies, for machines that do not share that folder.
     """
 
     id: str
@@ -35,13 +43,19 @@ class Job:
     images: ImageSet
     samples: int
     threads: int
-    gpu: bool
+    gpus: float
     storage: str | None = None
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
-        """The reverse of dataclasses.asdict. Raises TypeError for missing or unknown fields."""
-        return cls(**{**config, "images": ImageSet(**config["images"])})
+        """The reverse of to_config. Raises TypeError for missing or unknown fields."""
+        texts = {name: json.loads(config[name]) for name in TEXTS}
+        return cls(**{**config, **texts, "images": ImageSet(**config["images"])})
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data, with as few numbers as can be: see TEXTS."""
+        plain = asdict(self)
+        return {**plain, **{name: json.dumps(plain[name]) for name in TEXTS}}
 
     @property
     def sweep_folder(self) -> SweepFolder:
@@ -50,6 +64,15 @@ class Job:
     @property
     def folder(self) -> TrialFolder:
         return self.sweep_folder.trial(self.id)
+
+    @property
+    def device(self) -> torch.device:
+        """Raises UserError where the GPU is missing."""
+        import torch
+
+        if self.gpus and not torch.cuda.is_available():
+            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+        return torch.device("cuda" if self.gpus else "cpu")
 
     @property
     def prefix(self) -> str:
@@ -66,13 +89,10 @@ class Job:
 
         folder, images = folder or self.folder, images or self.images
         torch.set_num_threads(self.threads)
-        if self.gpu and not torch.cuda.is_available():
-            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
-        device = torch.device("cuda" if self.gpu else "cpu")
         schedule, settings = Schedule(**self.schedule), settings_of(self.settings)
         make = partial(self._evaluator, images) if schedule.evaluations else None
         labels = images.labels() if settings.networks.classes else None
-        return Run(folder, settings, schedule, images.load(), device, make, labels)
+        return Run(folder, settings, schedule, images.load(), self.device, make, labels)
 
     def _evaluator(self, images: ImageSet) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
@@ -84,7 +104,7 @@ class Job:
         return evaluator
 
 
-def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
+def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
     """A planned trial, with absolute paths. pauses: steps at which it waits for a decision. storage: its URI."""
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     schedule = {
@@ -107,7 +127,7 @@ def job_of(plan: Plan, planned: Planned, pauses: Sequence[int] = (), storage: st
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         threads=sweep.resources.cpus,
-        gpu=sweep.resources.gpus > 0,
+        gpus=gpus,
         storage=storage,
     )
 

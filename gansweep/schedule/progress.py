@@ -58,6 +58,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
             row.steps_per_s = (result["step"] - before[1]) / max(1e-9, result["at"] - before[0])
         self._last[row.id] = (result["at"], result["step"])
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
-        row.verdict, row.metrics = result["verdict"], result["metrics"] or row.metrics
+        row.verdict, row.rule = result["verdict"], result["rule"]
+        row.metrics = dict(result["metrics"]) or row.metrics
         self._view.changed(row)
         self._on_step(row.id, row.step)

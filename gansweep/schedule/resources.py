@@ -26,20 +26,25 @@ def gpus() -> int:
     return min(count, len(visible.split(","))) if visible else count
 
 
-def concurrency(resources: Resources, available_cores: int, available_gpus: float) -> int:
-    """Trials side by side. Raises UserError where not even one fits."""
+def concurrency(resources: Resources, available_cores: int, available_gpus: float, share: float | None = None) -> int:
+    """Trials side by side. Raises UserError where not even one fits.
+
+    share: GPUs of one trial, as `auto` came to; None before that is known: then as many as the cores allow.
+    """
+    if share is None:
+        share = 0.0 if resources.gpus == "auto" else resources.gpus
     if resources.cpus > available_cores:
         raise UserError(
             f"resources.cpus: {resources.cpus} a trial, but there are {available_cores}; lower resources.cpus"
         )
-    if resources.gpus > available_gpus:
+    if share > available_gpus:
         raise UserError(
-            f"resources.gpus: {resources.gpus:g} a trial, but there are {available_gpus:g} here;"
+            f"resources.gpus: {share:g} a trial, but there are {available_gpus:g} here;"
             " set resources.gpus: 0 to train on the CPU"
         )
     fit = available_cores // resources.cpus
-    if resources.gpus:
+    if share:
         # floor per GPU: a fraction never spans two
-        per_gpu = int(1 / resources.gpus + 1e-9) if resources.gpus <= 1 else 1
-        fit = min(fit, int(available_gpus * per_gpu if resources.gpus <= 1 else available_gpus // resources.gpus))
+        per_gpu = int(1 / share + 1e-9) if share <= 1 else 1
+        fit = min(fit, int(available_gpus * per_gpu if share <= 1 else available_gpus // share))
     return min(fit, resources.max_concurrent or fit)

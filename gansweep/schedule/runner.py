@@ -8,15 +8,16 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import ray
 from ray import tune
+from ray._private import services
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
@@ -28,6 +29,7 @@ from gansweep.schedule.board import Board
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending, kill_descendants, shielding_children
 from gansweep.schedule.job import job_of
+from gansweep.schedule.packing import ON_CPU, Shares
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.progress import Progress, View
@@ -35,6 +37,7 @@ from gansweep.schedule.resources import concurrency, cores, gpus
 from gansweep.schedule.scratch import scratch
 from gansweep.schedule.search import Search
 from gansweep.schedule.searcher import TrialQueue
+from gansweep.schedule.shares import shares_of
 from gansweep.schedule.trainable import GanTrial
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
@@ -42,24 +45,32 @@ KNOCK_S = 5
 
 
 def run(
-    search: Search, view_of: Any, ending: Ending, address: str | None = None, collector: Collector | None = None
+    search: Search,
+    view_of: Any,
+    ending: Ending,
+    say: Callable[[str], None],
+    address: str | None = None,
+    collector: Collector | None = None,
 ) -> Board:
     """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
     was requested.
 
-    view_of: called with the board, a context manager that gives a View. address: of a Ray cluster to join; None starts
-    Ray on this machine and ends it again. collector: of the storage, where its machines do not share the home folder.
+    view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
+    address: of a Ray cluster to join; None starts Ray on this machine and ends it again. collector: of the storage,
+    where its machines do not share the home folder.
     Raises UserError where a trial asks for more than there is.
     """
     plan, began = search.plan, time.monotonic() - _age_s()
     with scratch() as folder, _cluster(folder, address) as available:
-        fit = concurrency(plan.sweep.resources, int(available.get("CPU", 0)), available.get("GPU", 0))
+        shares = shares_of(plan, search.bounds(), available, say, collector)
+        cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
+        fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
         board = Board.of(plan, slots, began)
         # Again: joining a cluster, Ray puts a handler of its own over ours.
         with ending.catching_signals(), view_of(board) as view:
-            _fit(search, board, view, ending, folder, collector)
+            _fit(search, shares, board, view, ending, folder, collector)
     return board
 
 
@@ -68,12 +79,20 @@ def _age_s() -> float:
     return time.time() - psutil.Process().create_time()
 
 
-def jobs(plan: Plan, storage: str | None = None) -> list[dict[str, Any]]:
-    """What crosses to trial processes: schedule.job.Job as plain data. storage: its URI."""
-    return [_job(plan, planned, storage) for planned in plan.pending]
+def jobs(plan: Plan, shares: Shares = ON_CPU, storage: str | None = None) -> list[dict[str, Any]]:
+    """What crosses to trial processes: schedule.job.Job as Tune takes it. storage: its URI."""
+    return [_job(plan, planned, shares, storage) for planned in plan.pending]
 
 
-def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path, collector: Collector | None) -> None:
+def _fit(
+    search: Search,
+    shares: Shares,
+    board: Board,
+    view: View,
+    ending: Ending,
+    folder: Path,
+    collector: Collector | None,
+) -> None:
     plan = search.plan
     halving = Halving(plan)
     storage = collector.uri if collector else None
@@ -107,11 +126,18 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path,
             halving.add(planned)
         if new and collector:
             collector.put_on_record()
-        return [_job(plan, planned, storage) for planned in new]
+        return [_job(plan, planned, shares, storage) for planned in new]
 
-    queue = TrialQueue(jobs(plan, storage), begun, died, given_up, ended)
+    def crowded(job: dict[str, Any]) -> None:
+        if collector:
+            collector.end(job["id"])
+        view.notice(f"{job['id']}: out of GPU memory; it continues with fewer neighbours ({job['gpus']:.2g} of a GPU)")
+
+    queue = TrialQueue(jobs(plan, shares, storage), begun, died, given_up, ended, crowded)
 
     def on_step(trial_id: str, step: int) -> None:
+        if collector and halving.at_rung(trial_id, step):
+            collector.bring_records(trial_id)
         if halving.ends(trial_id, step):
             write_atomically(plan.folder.trial(trial_id).stop, b"asha")
             if collector:
@@ -124,7 +150,7 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path,
     on_pass()
     resources = plan.sweep.resources
     tuner = tune.Tuner(
-        tune.with_resources(GanTrial, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        GanTrial,
         tune_config=tune.TuneConfig(
             search_alg=queue,
             num_samples=-1,  # the queue says when it is empty
@@ -144,8 +170,8 @@ def _fit(search: Search, board: Board, view: View, ending: Ending, folder: Path,
     tuner.fit()
 
 
-def _job(plan: Plan, planned: Planned, storage: str | None) -> dict[str, Any]:
-    return asdict(job_of(plan, planned, rungs_of(plan, planned), storage))
+def _job(plan: Plan, planned: Planned, shares: Shares, storage: str | None) -> dict[str, Any]:
+    return job_of(plan, planned, shares.of(planned), rungs_of(plan, planned), storage).to_config()
 
 
 @contextmanager
@@ -165,11 +191,12 @@ def _cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder):
+    with shielding_children(), _plain_interpreter(folder), _on_loopback():
         ray.init(
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
+            _node_ip_address="127.0.0.1",  # see _on_loopback
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / "ray"),
             **quiet,
@@ -196,6 +223,14 @@ def _plain_interpreter(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.executable = whole
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray's ports listen on loopback alone where the node's address is 127.0.0.1, and on all interfaces otherwise; but
+    ray.init takes the machine's own address where it is given that one."""
+    with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
+        yield
 
 
 def _end_log_monitor() -> None:

@@ -7,7 +7,7 @@ from statistics import median
 
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.plan.search import OptunaSearch
-from gansweep.plan.trials import search_id
+from gansweep.plan.trials import corners, search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home
 from gansweep.schedule import tpe
@@ -28,6 +28,13 @@ class Search:
         self._resolver = Resolver(plan.sweep, home)
         self._ended = {p.trial.id for p in plan.trials if p.finished}
         self._results: list[Result] = []  # by number, as far as they were told
+
+    def bounds(self) -> tuple[Planned, ...]:
+        """Trials that no suggestion to come goes beyond in any setting."""
+        search = self.plan.sweep.search
+        if not isinstance(search, OptunaSearch) or not self.plan.to_come:
+            return ()
+        return unique(self._resolver.trials(corners(search)))
 
     def ended(self, trial_id: str) -> tuple[Planned, ...]:
         """Call when a trial ends; returns what can be suggested now. One that was only interrupted does not count."""

@@ -1,4 +1,4 @@
-"""Hands our trials to Ray Tune, one by one, and again when their process died."""
+"""Hands our trials to Ray Tune, one by one, and again when their process died or their GPU was too full."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     """Each job once, in order; a job whose process died once more, at most MAX_RETRIES times.
 
     Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
+    A job that ran out of a shared GPU's memory again as well, with twice the share, up to a whole GPU: so half as many
+    neighbours, or fewer, and nothing else is changed.
     on_begin: called with each job before it is handed out. on_death: called with the job and its number of deaths;
     on_given_up: after the last of them. on_end: called with each job that has ended, given up or not; returns jobs that
-    it gave rise to.
+    it gave rise to. on_crowded: called with the job that will be handed out again, its new share in it.
     """
 
     def __init__(
@@ -27,12 +29,14 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         on_death: Callable[[dict[str, Any], int], None],
         on_given_up: Callable[[dict[str, Any], int], None],
         on_end: Callable[[dict[str, Any]], Sequence[dict[str, Any]]],
+        on_crowded: Callable[[dict[str, Any]], None],
     ) -> None:
         super().__init__(metric=None, mode=None)
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
         self._on_begin, self._on_death, self._on_given_up, self._on_end = on_begin, on_death, on_given_up, on_end
+        self._on_crowded = on_crowded
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -55,6 +59,11 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id, None)
         if job is None:
+            return
+        if not error and result and result.get("crowded"):
+            job = {**job, "gpus": min(1.0, 2 * job["gpus"])}
+            self._on_crowded(job)
+            self._waiting.append(job)
             return
         if not error:
             self._waiting.extend(self._on_end(job))

@@ -17,6 +17,7 @@ from gansweep.records import journal
 from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_json
 from gansweep.schedule.job import Job, job_of, settings_of
 from gansweep.schedule.prepare import Plan, Resolver, trial_document
+from gansweep.schedule.resources import gpus
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
@@ -131,7 +132,8 @@ def begin(plan: Plan, home: Home, start: Start | None, command: str) -> SingleJo
         folder.checkpoints.mkdir()
         shutil.copyfile(start.path, folder.checkpoint(start.step))
         _carry_records(start, folder)
-    job = job_of(plan, planned)
+    asked = plan.sweep.resources.gpus
+    job = job_of(plan, planned, float(min(1, gpus())) if asked == "auto" else asked)
     return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})
 
 

@@ -12,7 +12,7 @@ from ray import tune
 
 from gansweep.errors import TakenOverError
 from gansweep.records.lock import Locked
-from gansweep.records.outcome import Outcome, crashed
+from gansweep.records.outcome import OUT_OF_MEMORY, Outcome, crashed
 from gansweep.records.storage import StorageError
 from gansweep.schedule.job import Job
 from gansweep.schedule.workplace import Workplace, workplace
@@ -26,9 +26,15 @@ SLICE_S = 0.9  # of a Tune step: how soon a trial notices that it should end
 class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """Every exception becomes the outcome `crashed`: Ray would retry it as if the process had died."""
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """What Ray reserves for a job. Processes are handed on between jobs of equal requests alone."""
+        return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
+
     def setup(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
         self._ended: Outcome | None = None
+        self._crowded = False  # out of a shared GPU's memory: the queue hands the trial out again, with a larger share
         self._place: Workplace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
@@ -38,23 +44,32 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
+        from gansweep.gan.gpu import release
+
+        self._train()
+        result = self._result()
+        if result["done"]:
+            self._close()
+            release()  # here: no frame holds the run any more
+        return result
+
+    def _train(self) -> None:
+        """A slice, or less where the trial was opened at a rung: it was killed before anything was decided there."""
         import torch
 
         if self._run is None and self._ended is None:
             self._open()
             if self._at_rung():
-                return self._result()  # it was killed before anything was decided there
-        run = self._run
-        if run is not None and self._ended is None:
+                return
+        run, place = self._run, self._place
+        if run is not None and place is not None and self._ended is None:
             try:
-                self._ended = self._advance(run)
+                self._ended = self._advance(run, place)
             except TakenOverError:
                 raise  # our results count no more
             except Exception as error:
-                self._ended = crashed(run.folder, run.step, error)
-                if isinstance(error, torch.AcceleratorError):
+                if not self._failed(place, run.step, error) and isinstance(error, torch.AcceleratorError):
                     raise  # the CUDA context is lost: this process can train nothing more
-        return self._result()
 
     def cleanup(self) -> None:
         if self._run is not None and self._ended is None:
@@ -70,19 +85,31 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         except (Locked, StorageError, TakenOverError):
             raise  # a killed driver's trial still lives, or nothing can be recorded: the queue hands this one out again
         except Exception as error:
-            self._ended = crashed(place.folder, 0, error)
+            self._failed(place, 0, error)
+
+    def _failed(self, place: Workplace, step: int, error: Exception) -> bool:
+        """Whether it was for want of memory: then neighbours may have had it, and the trial is not over."""
+        from gansweep.gan.gpu import is_out_of_memory
+
+        lacking = is_out_of_memory(error)
+        self._crowded = lacking and 0 < self._job.gpus < 1
+        if not self._crowded:
+            self._ended = crashed(place.folder, step, error, OUT_OF_MEMORY if lacking else "")
+        return lacking
 
     def _at_rung(self) -> bool:
         return self._run is not None and self._run.step in self._run.schedule.pauses
 
-    def _advance(self, run: Run) -> Outcome | None:
-        assert self._place is not None
+    def _advance(self, run: Run, place: Workplace) -> Outcome | None:
         if self._at_rung():
-            self._place.look()  # the driver has decided by now
-        rule = self._place.request()
+            place.look()  # the driver has decided by now
+        rule = place.request()
         if rule is not None:
             return run.suspend(rule or "stopped on request", rule)
-        return run.advance(SLICE_S)
+        ended = run.advance(SLICE_S)
+        if ended is None and self._at_rung():
+            place.report()  # what the driver decides by
+        return ended
 
     def _result(self) -> dict[str, Any]:
         run, ended = self._run, self._ended
@@ -90,19 +117,19 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
-            "metrics": dict(run.latest) if run else {},
+            "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
             "notices": notices,
-            "outcome": ended.kind if ended else "running",
+            "outcome": ended.kind if ended else "pending" if self._crowded else "running",
             "reason": ended.reason if ended else "",
+            "rule": ended.rule if ended else "",
             "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
             "at": time.time(),
-            "done": ended is not None,
+            "done": ended is not None or self._crowded,
+            "crowded": self._crowded,
         }
         for said in (run, self._place):
             if said:
                 said.notices.clear()
-        if ended:
-            self._close()
         return result
 
     def _close(self) -> None:

@@ -33,6 +33,9 @@ class Workplace(Protocol):
     def prepare(self) -> ImageSet:
         """The images, where they lie here. Raises StorageError, and UserError where they cannot be had."""
 
+    def report(self) -> None:
+        """Be sure that the driver can know of all that is recorded by now. Raises TakenOverError, StorageError."""
+
     def look(self) -> None:
         """Be sure to know of a request that was made by now."""
 
@@ -62,6 +65,8 @@ class AtHome:
     def prepare(self) -> ImageSet:
         return self._images
 
+    def report(self) -> None: ...
+
     def look(self) -> None: ...
 
     def request(self) -> str | None:
@@ -80,6 +85,7 @@ class Elsewhere:
         self.notices: list[str] = []
         self._lost: TakenOverError | None = None
         self._away = False
+        self._turn = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="push", daemon=True)
         self.folder = TrialFolder(self._stack.enter_context(scratch()) / job.id)
@@ -92,6 +98,9 @@ class Elsewhere:
         if self._job.samples:
             self.notices += patiently(lambda: share_reference(self._storage, images))
         return images
+
+    def report(self) -> None:
+        patiently(self._push)
 
     def look(self) -> None:
         patiently(self._pushed.fetch_stop)
@@ -108,12 +117,16 @@ class Elsewhere:
             self._over.set()
             self._thread.join()
             if not self._lost:
-                patiently(self._pushed.push)
+                patiently(self._push)
+
+    def _push(self) -> None:
+        with self._turn:
+            self._pushed.push()
 
     def _loop(self) -> None:
         while not self._over.wait(PUSH_S):
             try:
-                self._pushed.push()
+                self._push()
                 self._pushed.fetch_stop()
             except TakenOverError as error:
                 self._lost = error

@@ -11,6 +11,7 @@ from gansweep.tracking.publisher import Publisher
 PAUSE_S = 5.0
 LONGEST_PAUSE_S = 30.0
 RETRIES_S = 15.0  # at the end, of a store that does not take records
+SILENCE_S = 10.0  # at the end, of ours, while it does
 
 
 class Background:
@@ -25,10 +26,11 @@ class Background:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self, wait_s: float) -> bool:
-        """Publish what is left, for at most so long; whether the store has everything."""
+    def finish(self, wait_s: float, *, hurry: bool) -> bool:
+        """Publish what is left; whether the store has everything. Gives up when the store has taken nothing for wait_s
+        seconds; in a hurry, after so many in all."""
         self._over.set()
-        self._thread.join(wait_s)
+        self._wait_for_thread(wait_s, hurry)
         deadline = time.monotonic() + min(wait_s, RETRIES_S)
         while not self._thread.is_alive():
             if self._try(running=False):
@@ -37,6 +39,18 @@ class Background:
                 return False
             time.sleep(PAUSE_S)
         return False
+
+    def _wait_for_thread(self, wait_s: float, hurry: bool) -> None:
+        """Trials may have ended faster than the store takes them: it is then minutes behind."""
+        began = since = time.monotonic()
+        taken, said = self._publisher.taken, False
+        while self._thread.is_alive() and time.monotonic() < since + wait_s:
+            self._thread.join(min(wait_s, 0.5))
+            if not hurry and self._publisher.taken != taken:
+                taken, since = self._publisher.taken, time.monotonic()
+            if not said and time.monotonic() > began + SILENCE_S:
+                said = True
+                self._notify("training is over; the tracking store is being given the last records")
 
     def _loop(self) -> None:
         pause = PAUSE_S

@@ -45,8 +45,11 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.verdict": verdicts[0].kind if verdicts else "",
         "gansweep.verdicts": verdicts_json(verdicts) if verdicts else "",
         "gansweep.reason": reason[:LONGEST],
+        "gansweep.rule": ended.rule if ended else "",
         NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
     }
+    if host := read_json(folder.owner).get("host"):
+        found["gansweep.host"] = host
     judge = read_json(folder.evaluator)
     if (accuracy := judge.get("accuracy")) is not None:
         found["gansweep.evaluator_accuracy"] = f"{accuracy:.4g}"

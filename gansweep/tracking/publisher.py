@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import ranking_of
 from gansweep.tracking import journals, notes, store
+from gansweep.tracking.parent import STOP, Parent, stamp
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,8 +89,9 @@ class Publisher:
         self._client: MlflowClient | None = None
         self._known: dict[str, str] = {}  # trial id → run id, as the store has them
         self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
-        self._experiment, self.parent = "", ""
-        self._parent_says = ("", "")  # status and note, as the store has them
+        self._experiment = ""
+        self._parent: Parent | None = None
+        self.taken = 0  # how often the store took something of a trial
 
     def connect(self) -> None:
         """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
@@ -102,7 +103,7 @@ class Publisher:
         self._known = {
             run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags
         }
-        parents = [run.info.run_id for run in runs if "gansweep.trial_id" not in run.data.tags]
+        parents = [run for run in runs if "gansweep.trial_id" not in run.data.tags]
         tags = {
             "gansweep.sweep": self._folder.name,
             "mlflow.runName": self._folder.name,
@@ -110,18 +111,15 @@ class Publisher:
             **self._context,
         }
         if parents:
-            self.parent = parents[0]
+            parent = parents[0].info.run_id
             for key, value in self._context.items():
-                client.set_tag(self.parent, key, value)
+                client.set_tag(parent, key, value)
         else:
-            self.parent = client.create_run(self._experiment, tags=tags, run_name=self._folder.name).info.run_id
-        client.log_artifact(self.parent, str(self._folder.source))
-        client.log_artifact(self.parent, str(self._folder.plan))
-        client.log_dict(self.parent, dict(self._context), "environment.json")
-        write_json(
-            self._folder.tracking,
-            {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": self.parent},
-        )
+            parent = client.create_run(self._experiment, tags=tags, run_name=self._folder.name).info.run_id
+        client.log_artifact(parent, str(self._folder.source))
+        client.log_dict(parent, dict(self._context), "environment.json")
+        write_json(self._folder.tracking, {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": parent})
+        self._parent = Parent(client, self._folder, parent, parents[0].data.tags.get(STOP, "") if parents else "")
         self._client = client
 
     def publish(self, *, running: bool) -> None:
@@ -129,23 +127,13 @@ class Publisher:
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             self.connect()
             assert self._client is not None
+            assert self._parent is not None
+            if running:
+                self._parent.heed_stop()
             states = {trial: self._publish_trial(self._client, trial) for trial in self._folder.planned()}
-            says = (_parent_status(states.values(), running), "" if running else self._note(states))
-            if says != self._parent_says:
-                self._mark_parent(self._client, *says)
-                self._parent_says = says
-
-    def _note(self, states: Mapping[TrialFolder, str]) -> str:
-        links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
-        return notes.of_sweep(self._folder.name, states, links, ranking_of(self._folder))
-
-    def _mark_parent(self, client: MlflowClient, status: str, note: str) -> None:
-        client.set_tag(self.parent, notes.NOTE, note)
-        if status in ("FINISHED", "FAILED"):
-            ends = [ended.time for trial in self._folder.planned() if (ended := outcome.read(trial))]
-            client.set_terminated(self.parent, status, int(max(ends) * 1000))
-        else:
-            client.update_run(self.parent, status=status)
+            self._parent.send_files()
+            links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
+            self._parent.mark(states, running, links)
 
     def _find_experiment(self, client: MlflowClient) -> str:
         name = self._folder.name
@@ -158,16 +146,16 @@ class Publisher:
         return str(client.create_experiment(name, artifact_location=location))
 
     def _publish_trial(self, client: MlflowClient, folder: TrialFolder) -> str:
-        stamp = _stamp(folder.outcome)
-        settled_stamp, settled = self._settled.get(folder.id, (None, ""))
-        if settled_stamp == stamp:
+        at = stamp(folder.outcome)
+        settled_at, settled = self._settled.get(folder.id, (None, ""))
+        if settled_at == at:
             return settled
         published = Published.read(folder, self.uri)
-        before = asdict(published)
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, _steps(folder))
         if now == "pending":
             return now
+        before = asdict(published)
         ended = notes.ended_as(folder, now)
         ended_s = ended.time if ended else 0.0
         news = (published.state, published.ended_s) != (now, ended_s)
@@ -194,13 +182,15 @@ class Publisher:
         finally:
             if asdict(published) != before:
                 write_json(folder.published, asdict(published))
+                self.taken += 1
         if now in journals.ENDED:
-            self._settled[folder.id] = (stamp, now)
+            self._settled[folder.id] = (at, now)
         return now
 
     def _create(self, client: MlflowClient, folder: TrialFolder, more: Mapping[str, str]) -> str:
         from mlflow.entities import Param
 
+        assert self._parent is not None
         trial = read_json(folder.trial)
         seed = trial["config"]["seed"]
         # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
@@ -210,7 +200,7 @@ class Publisher:
             "gansweep.trial_id": folder.id,
             "gansweep.seed": str(seed),
             "gansweep.data_fingerprint": trial["data"]["fingerprint"],
-            "mlflow.parentRunId": self.parent,
+            "mlflow.parentRunId": self._parent.run_id,
             "mlflow.user": "gansweep",
             **more,
         }
@@ -295,14 +285,6 @@ def _steps(folder: TrialFolder) -> int:
     return int(read_json(folder.trial).get("steps", 0))
 
 
-def _stamp(path: Path) -> int:
-    """Changes when the file does: a trial that is opened again has no outcome any more. 0 where there is none."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
 def _tags(folder: TrialFolder, now: str, ended: Outcome | None, published: Published) -> dict[str, str]:
     return {**notes.tags(folder, now, ended), journals.TAG: published.journal}
 
@@ -315,14 +297,6 @@ def _send_tags(client: MlflowClient, published: Published, wanted: dict[str, str
     if new:
         client.log_batch(published.run_id, tags=new)
         published.tags = wanted
-
-
-def _parent_status(states: Collection[str], running: bool) -> str:
-    if running:
-        return "RUNNING"
-    if any(s in ("pending", "interrupted", "running") for s in states):
-        return "SCHEDULED"
-    return "FAILED" if "crashed" in states else "FINISHED"
 
 
 def _image_files(path: Path, scratch: Path) -> None:

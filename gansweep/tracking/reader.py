@@ -35,7 +35,8 @@ THREADS = 4  # a server answers side by side
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent.
+    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent;
+    rule: what ended it, as in records.outcome.Outcome.
 
     history: of METRICS, as far as they were sent.
     """
@@ -47,6 +48,7 @@ class TrackedTrial:
     steps: int
     outcome: str
     history: History
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
 
     Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
     """
-    with _readable(home, uri):
+    with readable(home, uri):
         client = store.client(home, uri)
-        runs = store.runs(client, _experiment(client, home, uri, sweep))
+        runs = store.runs(client, experiment_id(client, home, uri, sweep))
         planned: list[str] = _plan(uri, _parent(runs)).get("trials", [])
         places = {trial: place for place, trial in enumerate(planned)}
         found = _tracked(client, uri, sweep, runs, METRICS.__contains__)
@@ -110,9 +112,9 @@ def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
 
 def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
     """All that was recorded of a sweep but the artifacts of its trials. Raises UserError as `trials` does."""
-    with _readable(home, uri):
+    with readable(home, uri):
         client = store.client(home, uri)
-        experiment = _experiment(client, home, uri, name)
+        experiment = experiment_id(client, home, uri, name)
         runs = store.runs(client, experiment)
         parent = _parent(runs)
         return TrackedSweep(
@@ -131,13 +133,13 @@ def artifact(home: Home, uri: str, run_id: str, path: str) -> bytes | None:
 
     Raises UserError for a store that is not there or cannot be read, unknown runs included.
     """
-    with _readable(home, uri):
+    with readable(home, uri):
         return artifacts.content(artifacts.repository(uri, _artifact_uri(home, uri, run_id)), path)
 
 
 def samples(home: Home, uri: str, runs: Sequence[TrackedRun]) -> list[tuple[TrackedRun, int, str]]:
     """(run, step, path among its artifacts) of every sample grid, by run and step. Raises UserError as `artifact`."""
-    with _readable(home, uri), ThreadPoolExecutor(THREADS) as pool:
+    with readable(home, uri), ThreadPoolExecutor(THREADS) as pool:
         listed = pool.map(lambda run: artifacts.repository(uri, run.artifact_uri).list_artifacts(IMAGES), runs)
         found = []
         for run, files in zip(runs, listed, strict=True):
@@ -158,7 +160,7 @@ def where(home: Home, sweep: str, given: str | None) -> str:
 
 
 @contextmanager
-def _readable(home: Home, uri: str) -> Iterator[None]:
+def readable(home: Home, uri: str) -> Iterator[None]:
     """Raises UserError for a store that is missing (MLflow would make one) and for what MLflow raises."""
     path = Path(uri.removeprefix("sqlite:///"))
     if not store.is_server(uri) and not path.exists():
@@ -174,7 +176,7 @@ def _readable(home: Home, uri: str) -> Iterator[None]:
         raise UserError(f"{_name(home, uri)}: the tracking store cannot be read ({what})") from error
 
 
-def _experiment(client: MlflowClient, home: Home, uri: str, sweep: str) -> str:
+def experiment_id(client: MlflowClient, home: Home, uri: str, sweep: str) -> str:
     """Its id. Raises UserError with the nearest names."""
     found = client.get_experiment_by_name(sweep)
     if found is not None and found.lifecycle_stage == "active":
@@ -190,12 +192,18 @@ def _name(home: Home, uri: str) -> str:
     return str(home.path) if uri == store.local_uri(home) else uri
 
 
-def _is_trial(run: Run) -> bool:
+def is_trial(run: Run) -> bool:
+    """Whether it is of a trial."""
     return "gansweep.trial_id" in run.data.tags
 
 
+def is_parent(run: Run) -> bool:
+    """Whether it is of a whole sweep."""
+    return "gansweep.sweep" in run.data.tags and not is_trial(run)
+
+
 def _parent(runs: Sequence[Run]) -> Run | None:
-    return next((run for run in runs if "gansweep.sweep" in run.data.tags and not _is_trial(run)), None)
+    return next((run for run in runs if is_parent(run)), None)
 
 
 def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
@@ -206,7 +214,7 @@ def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
 
 def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wanted: Wanted) -> list[TrackedRun]:
     """Those of trials, in the order in which they began."""
-    runs = [run for run in runs if _is_trial(run)]
+    runs = [run for run in runs if is_trial(run)]
     if any("gansweep.steps" not in run.data.tags for run in runs):
         raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
     runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
@@ -228,7 +236,8 @@ def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wa
 def _trial(run: TrackedRun) -> TrackedTrial:
     tags = run.tags
     varied, seed = json.loads(tags["gansweep.varied"]), int(tags["gansweep.seed"])
-    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, tags["gansweep.outcome"], run.history())
+    outcome, rule = tags["gansweep.outcome"], tags.get("gansweep.rule", "")
+    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, outcome, run.history(), rule)
 
 
 @lru_cache(4096)

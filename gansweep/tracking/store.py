@@ -9,6 +9,7 @@ import sqlite3
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home
@@ -29,8 +30,18 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+def check_secrets(uri: str) -> None:
+    """Raises UserError, without the URI, for one with a password in it: it would stand in records and job lists."""
+    if is_server(uri) and "@" in urlsplit(uri).netloc:
+        raise UserError(
+            "--tracking-uri: has a password in it, which would be recorded; set MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD in the environment instead"
+        )
+
+
 def check(uri: str) -> None:
     """Raises UserError for a server that does not answer, or a URI that is no tracking store."""
+    check_secrets(uri)
     if not is_server(uri):
         if not uri.startswith("sqlite:///"):
             raise UserError(f"--tracking-uri {uri}: give http://, https:// or sqlite:///")

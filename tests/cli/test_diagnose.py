@@ -21,7 +21,7 @@ from gansweep.health.metrics import NONFINITE_STEP
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.records import lock
 from gansweep.records.layout import Home, write_json
-from gansweep.records.outcome import Outcome
+from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 
 KINDS: Mapping[str, Mapping[str, float]] = {
     "healthy": {},
@@ -102,6 +102,18 @@ def test_narrow_terminals_lose_no_word(judged: Bench, width: int) -> None:
     assert ("learning_rate=0.2" in narrow) == (width == 60)
 
 
+def test_a_crash_for_want_of_memory_is_told_from_others(bench: Bench) -> None:
+    bench.trial("code", sound(STEPS), Outcome("crashed", STEPS, "ValueError: no"))
+    bench.trial("memory", sound(STEPS), Outcome("crashed", STEPS, "out of GPU memory: no", rule=OUT_OF_MEMORY))
+    bench.publish()
+    assert {row[0]: row[2] for row in rows(diagnose(bench).stdout)[1:]} == {
+        "code": "crashed",
+        "memory": "out of memory",
+    }
+    trials = json.loads(diagnose(bench, "--json").stdout)["trials"]
+    assert {trial["id"]: trial["rule"] for trial in trials} == {"code": "", "memory": OUT_OF_MEMORY}
+
+
 def test_seeds_are_shown_where_there_are_several(bench: Bench) -> None:
     for seed in (0, 7):
         bench.trial(f"of-seed-{seed}", sound(STEPS), config={"seed": seed})
@@ -119,7 +131,7 @@ def test_json(judged: Bench) -> None:
     assert [trial["id"].rstrip("-0") for trial in document["trials"]] == [*KINDS]
     for trial in document["trials"]:
         kind = trial["id"].rstrip("-0")
-        assert trial.keys() == {"id", "varied", "verdicts"}
+        assert trial.keys() == {"id", "varied", "rule", "verdicts"}
         assert trial["varied"] == {"training.learning_rate": RATES[[*KINDS].index(kind)], "training.beta1": 0.5}
         history = History.of(enumerate(sound(STEPS, **KINDS[kind]), 1), STEPS)
         assert trial["verdicts"] == [verdict.to_json() for verdict in Judge().conclude(history)]

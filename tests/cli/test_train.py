@@ -24,6 +24,7 @@ from service import Service, interrupt
 from gansweep.cli.main import cli
 from gansweep.gan import checkpoint
 from gansweep.gan.training import Trainer
+from gansweep.health.metrics import MACHINE
 from gansweep.records import journal, outcome
 from gansweep.records.layout import Home, RunFolder, read_json
 
@@ -69,7 +70,7 @@ def warm(whole: tuple[RunFolder, Result], home: Home, tmp_path: Path, monkeypatc
 
 def numbers(folder: RunFolder) -> list[tuple[int, dict[str, float]]]:
     """What its journal holds, timings aside."""
-    return [(r.step, {k: v for k, v in r.values.items() if k != "steps_per_s"}) for r in journal.read(folder.journal)]
+    return [(r.step, {k: v for k, v in r.values.items() if k not in MACHINE}) for r in journal.read(folder.journal)]
 
 
 def assert_same_weights(a: RunFolder, b: RunFolder) -> None:

@@ -18,7 +18,7 @@ from gansweep.gan.losses import LossSettings
 from gansweep.gan.networks.registry import Composition, discriminator_layout
 from gansweep.gan.run import Run, Schedule
 from gansweep.gan.training import Settings, Trainer, Updates
-from gansweep.health.metrics import STEPS_PER_S
+from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
 
@@ -209,7 +209,7 @@ def opened(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pi
 def kept(folder: TrialFolder) -> dict[str, Any]:
     """Everything that must not depend on how often a run was interrupted."""
     tensors, meta = checkpoint.load(folder.all_checkpoints()[-1])
-    records = [(r.step, {k: v for k, v in r.values.items() if k != STEPS_PER_S}) for r in journal.read(folder.journal)]
+    records = [(r.step, {k: v for k, v in r.values.items() if k not in MACHINE}) for r in journal.read(folder.journal)]
     return {
         "meta": meta,
         "tensors": {name: tensor.numpy().tobytes() for name, tensor in tensors.items()},

@@ -389,3 +389,20 @@ def test_gradients_are_of_a_pass_of_their_own_whatever_is_passed_in_between() ->
     d(2 * x)
     ours = torch.autograd.grad(outputs.sum(), [*d.weights])
     torch.testing.assert_close(ours, torch.autograd.grad(other(x).sum(), [*other.weights]))
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "projected"])
+def test_activations_are_channels_last_on_every_device(architecture: str) -> None:
+    """Without a call of .to(memory_format): it follows from the weights' own format, and the layers keep it."""
+    composition = Composition(architecture=architecture, norm="layer")
+    seen: list[Tensor] = []
+    for network, given in (
+        (Network(generator_layout(8, 8, 32, 3, composition)), torch.randn(4, 8)),
+        (Network(discriminator_layout(8, 32, 3, composition)), torch.randn(4, 3, 32, 32)),
+    ):
+        for norm in network.norms:
+            norm.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0], output]))
+        network(given)
+    images = [x for x in seen if x.dim() == 4 and x.shape[2] > 1]
+    assert len(images) >= 4
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in images)

@@ -19,7 +19,16 @@ from gansweep.gan.training import Settings, Trainer, Updates
 from gansweep.health.detectors import DeadGenerator
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, SPREAD_ACROSS, SPREAD_WITHIN, STEPS_PER_S, TRAINING
+from gansweep.health.metrics import (
+    CFD_RATIO,
+    GPU_MEMORY,
+    MACHINE,
+    NONFINITE_STEP,
+    SPREAD_ACROSS,
+    SPREAD_WITHIN,
+    STEPS_PER_S,
+    TRAINING,
+)
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
@@ -91,7 +100,7 @@ def kept(folder: TrialFolder) -> dict[str, Any]:
     """Everything that must not depend on how often a run was interrupted."""
     tensors, meta = checkpoint.load(folder.all_checkpoints()[-1])
     records = [
-        (r.step, {k: repr(v) for k, v in r.values.items() if k != STEPS_PER_S}) for r in journal.read(folder.journal)
+        (r.step, {k: repr(v) for k, v in r.values.items() if k not in MACHINE}) for r in journal.read(folder.journal)
     ]
     return {
         "meta": meta,
@@ -103,6 +112,7 @@ def kept(folder: TrialFolder) -> dict[str, Any]:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "bfloat16": {"precision": "bfloat16"},
     "validation and augmentation": {
         "validation": 0.3,
         "augmentation": Augmentation(flip=True, rotate=20, translate=0.1, scale=0.1),
@@ -156,6 +166,18 @@ def test_records_what_is_due_and_the_last_step(tmp_path: Path, opened: Open) -> 
     assert [p.name for p in folder.all_samples()] == ["00000000.png", "00000003.png", "00000006.png", "00000007.png"]
     assert [p.name for p in folder.all_checkpoints()] == ["00000006.safetensors", "00000007.safetensors"]
     assert outcome.state(folder, 7) == "completed"
+
+
+def test_the_gpu_is_read_whenever_metrics_are_recorded(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[torch.device] = []
+    monkeypatch.setattr("gansweep.gan.run.readings", lambda device: read.append(device) or {GPU_MEMORY: 2e9})
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder) as run:
+        run.advance(60)
+    assert [(r.step, r.values[GPU_MEMORY]) for r in journal.read(folder.journal)] == [(s, 2e9) for s in (2, 4, 6, 7)]
+    assert read == [torch.device("cpu")] * 4
 
 
 def test_metrics_are_means_over_the_interval(tmp_path: Path, opened: Open) -> None:

@@ -16,7 +16,7 @@ from gansweep.gan.batches import Augmentation, Batch, generator
 from gansweep.gan.data import ImageSet, Pixels
 from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
 from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import Composition
+from gansweep.gan.networks.registry import Composition, discriminator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.gan.restore import generator_of
 from gansweep.gan.run import Run, Schedule
@@ -479,3 +479,35 @@ def test_the_same_seed_still_gives_the_same_numbers(labelled: MakeTrainer, varia
         f"the same configuration and seed give other numbers than before: raise TRAINING_VERSION in"
         f" gansweep/gan/version.py (it is {TRAINING_VERSION}) and update GOLDEN"
     )
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "wasserstein_clip"])
+def test_bfloat16_is_that_of_the_passes_and_of_nothing_else(make_trainer: MakeTrainer, loss: str) -> None:
+    exact = make_trainer(loss=LossSettings(name=loss), networks=Composition(norm="layer"))
+    half = make_trainer(loss=LossSettings(name=loss), networks=Composition(norm="layer"), precision="bfloat16")
+    assert half._make(None).dtype == torch.bfloat16
+    assert exact._make(None).dtype == torch.float32
+    seen: list[torch.dtype] = []
+    original = half.discriminator.forward
+
+    def forward(*arguments: Any, **keywords: Any) -> Tensor:
+        outputs: Tensor = original(*arguments, **keywords)
+        seen.append(outputs.dtype)
+        return outputs
+
+    half.discriminator.forward = forward  # type: ignore[method-assign]
+    for trainer in (exact, half):
+        trainer.train_step()
+    assert seen == [torch.bfloat16] * 2
+    tensors = {name: t for name, t in half.state().items() if t.is_floating_point()}
+    assert {t.dtype for t in tensors.values()} == {torch.float32}
+    difference = np.abs(half.read() - exact.read())
+    assert 0 < difference[:, :4].max() < 0.01  # losses and outputs, of about 1: a bfloat16 has 8 bits
+
+
+def test_the_largest_singular_value_is_not_rounded_to_bfloat16() -> None:
+    network = Network(discriminator_layout(4, 16, 1, Composition()), spectral_norm=True)
+    exact = list(network.eval().effective_weights())
+    with torch.autocast("cpu", torch.bfloat16):
+        half = list(network.effective_weights())
+    assert all(torch.equal(one, other) for one, other in zip(exact, half, strict=True))

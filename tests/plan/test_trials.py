@@ -133,6 +133,7 @@ def ids(of: Sweep) -> list[str]:
         {"retention": {"checkpoints": 5}},
         {"stop": {"on": ["late_instability"], "action": "flag"}},
         {"resources": {"cpus": 2, "gpus": 0.5, "max_concurrent": 1}},
+        {"resources": {"gpus": "auto"}},
         {"replicates": 3},
     ],
     ids=lambda sections: next(iter(sections)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from gansweep.errors import TakenOverError
 from gansweep.records import copies, journal
 from gansweep.records.copies import Pushed, pull
 from gansweep.records.journal import Journal, Record
-from gansweep.records.layout import TrialFolder
+from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.storage import FolderStorage, Storage, StorageError
 
 PREFIX = "sweeps/s/trials/0123456789ab"
@@ -42,7 +43,12 @@ def train(place: TrialFolder, *steps: int, checkpoint: int | None = None) -> Non
 
 
 def content(place: TrialFolder) -> dict[str, bytes]:
-    return {p.relative_to(place.path).as_posix(): p.read_bytes() for p in place.path.rglob("*") if p.is_file()}
+    """All of it but who owned it."""
+    return {
+        p.relative_to(place.path).as_posix(): p.read_bytes()
+        for p in place.path.rglob("*")
+        if p.is_file() and p != place.owner
+    }
 
 
 def test_what_was_pushed_comes_back(storage: Storage, tmp_path: Path) -> None:
@@ -111,6 +117,14 @@ def test_a_process_that_lost_its_trial_writes_nothing_more(storage: Storage, tmp
     assert storage.names("") == there
 
 
+def test_the_home_knows_which_process_had_it_last(storage: Storage, tmp_path: Path) -> None:
+    home = folder(tmp_path, "home")
+    claimed(storage, folder(tmp_path, "there"))
+    pull(storage, PREFIX, home)
+    found = read_json(home.owner)
+    assert (found["host"], found["pid"]) == (socket.gethostname(), os.getpid())
+
+
 def test_a_journal_that_somebody_else_continued_is_not_doubled(tmp_path: Path) -> None:
     """The moment between asking who owns it and writing."""
     storage = FolderStorage(tmp_path / "storage")
@@ -165,7 +179,7 @@ def test_a_checkpoint_is_pushed_after_the_records_before_it_and_the_outcome_last
     train(here, 1, checkpoint=1)
     here.outcome.write_text("{}")
     pushed.push()
-    assert names == ["owner", "journal/000000000000.jsonl", "checkpoints/00000001.safetensors", "outcome.json"]
+    assert names == ["owner.json", "journal/000000000000.jsonl", "checkpoints/00000001.safetensors", "outcome.json"]
 
 
 def test_an_outcome_that_holds_no_more_goes_there_as_well(storage: Storage, tmp_path: Path) -> None:

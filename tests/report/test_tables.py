@@ -19,7 +19,7 @@ from gansweep.health.metrics import NONFINITE_STEP
 from gansweep.health.verdict import Verdict
 from gansweep.records import lock
 from gansweep.records.layout import Home, read_json, write_atomically, write_json
-from gansweep.records.outcome import Outcome
+from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 from gansweep.report.tables import Tables
 from gansweep.tracking.publisher import Publisher
 
@@ -159,6 +159,7 @@ def test_what_ended_a_trial(bench: Bench) -> None:
         "stopped": Outcome("stopped", 9, dropping.reason, (collapse, dropping), "mode_dropping"),
         "asha": Outcome("stopped", 9, "asha", rule="asha"),
         "crashed": Outcome("crashed", 9, "ValueError: no"),
+        "no memory": Outcome("crashed", 9, "out of GPU memory: no", rule=OUT_OF_MEMORY),
         "completed": Outcome("completed", STEPS, verdicts=(collapse,)),
     }
     for name, ended in ends.items():
@@ -167,7 +168,7 @@ def test_what_ended_a_trial(bench: Bench) -> None:
     found = by_trial(read(bench))
     assert {name: (row["outcome"], row["rule"]) for name, row in found.items()} == {
         "stopped": ("stopped", "mode_dropping"), "asha": ("stopped", "asha"), "crashed": ("crashed", ""),
-        "completed": ("completed", ""),
+        "completed": ("completed", ""), "no memory": ("crashed", "out_of_memory"),
     }  # fmt: skip
     assert found["crashed"]["reason"] == "ValueError: no"
 

@@ -14,8 +14,8 @@ FINISHED = Searcher.FINISHED
 
 
 class Log:
-    """What the queue told of: ids of jobs that began and ended, (job id, deaths). new: the job that each gives rise
-    to."""
+    """What the queue told of: ids of jobs that began and ended, (job id, deaths), (job id, new share). new: the job
+    that each gives rise to."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -23,19 +23,21 @@ class Log:
         self.new: dict[str, str] = {}
         self.died: list[tuple[str, int]] = []
         self.given_up: list[tuple[str, int]] = []
+        self.crowded: list[tuple[str, float]] = []
 
-    def queue(self, *ids: str) -> TrialQueue:
+    def queue(self, *ids: str, gpus: float = 0.0) -> TrialQueue:
         return TrialQueue(
-            [{"id": i} for i in ids],
+            [{"id": i, "gpus": gpus} for i in ids],
             lambda job: self.begun.append(job["id"]),
             lambda job, deaths: self.died.append((job["id"], deaths)),
             lambda job, deaths: self.given_up.append((job["id"], deaths)),
             self.on_end,
+            lambda job: self.crowded.append((job["id"], job["gpus"])),
         )
 
     def on_end(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         self.ended.append(job["id"])
-        return [{"id": self.new[job["id"]]}] if job["id"] in self.new else []
+        return [{"id": self.new[job["id"]], "gpus": 0.0}] if job["id"] in self.new else []
 
 
 @pytest.fixture
@@ -133,3 +135,41 @@ def test_a_job_ends_once_it_is_given_up_and_not_before(log: Log) -> None:
         queue.on_trial_complete(f"a{attempt}", error=True)
     assert log.ended == ["a"]
     assert suggested(queue, "next") == "b"
+
+
+def crowd(queue: TrialQueue, trial: str) -> None:
+    queue.on_trial_complete(trial, {"outcome": "pending", "crowded": True})
+
+
+def test_out_of_memory_it_gets_twice_the_share_until_the_gpu_is_its_own(log: Log) -> None:
+    queue = log.queue("a", gpus=0.3)
+    jobs = []
+    for trial in ("1", "2", "3"):
+        jobs.append(queue.suggest(trial))
+        crowd(queue, trial)
+    last = queue.suggest("4")
+    assert jobs == [{"id": "a", "gpus": 0.3}, {"id": "a", "gpus": 0.6}, {"id": "a", "gpus": 1.0}]
+    assert log.crowded == [("a", 0.6), ("a", 1.0), ("a", 1.0)]
+    assert last == {"id": "a", "gpus": 1.0}
+    assert (log.died, log.given_up, log.ended) == ([], [], [])
+    queue.on_trial_complete("4", {"outcome": "crashed", "crowded": False})
+    assert log.ended == ["a"]
+    assert queue.suggest("5") == FINISHED
+
+
+def test_one_without_room_goes_to_the_end_and_the_others_keep_their_shares(log: Log) -> None:
+    queue = log.queue("a", "b", "c", gpus=0.25)
+    assert suggested(queue, "1") == "a"
+    crowd(queue, "1")
+    rest = [queue.suggest(trial) for trial in ("2", "3", "4")]
+    assert rest == [{"id": "b", "gpus": 0.25}, {"id": "c", "gpus": 0.25}, {"id": "a", "gpus": 0.5}]
+
+
+def test_a_death_leaves_the_share_and_costs_no_room(log: Log) -> None:
+    queue = log.queue("a", gpus=0.25)
+    queue.suggest("1")
+    crowd(queue, "1")
+    queue.suggest("2")
+    queue.on_trial_complete("2", error=True)
+    assert queue.suggest("3") == {"id": "a", "gpus": 0.5}
+    assert (log.died, log.crowded) == ([("a", 1)], [("a", 0.5)])

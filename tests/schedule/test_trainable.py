@@ -1,18 +1,24 @@
-"""What a trial's process does at the rungs of ASHA, and when it is asked to end there."""
+"""What a trial's process does at the rungs of ASHA, when it is asked to end there, and when GPU memory runs out."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gansweep.gan import checkpoint
-from gansweep.records import journal, outcome
+from gansweep.gan.run import Run
+from gansweep.gan.training import Trainer
+from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder
-from gansweep.records.outcome import Outcome
+from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 from gansweep.schedule import runner
+from gansweep.schedule.job import Job
+from gansweep.schedule.packing import Shares
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial
 
@@ -20,6 +26,8 @@ PlanOf = Callable[..., Plan]
 SEARCH = "search={method: grid, objective: {metric: loss_g, mode: min}, over: {training.beta1: [0.5]}}"
 ASHA = (SEARCH, "scheduler={method: asha, grace: 0.2, reduction: 3}", "training.steps=10", "cadence.checkpoints=5")
 RUNGS = (2, 6)
+OUT = torch.OutOfMemoryError("CUDA out of memory.")
+ORIGINAL_STEP = Trainer.train_step
 
 
 def trial_of(plan: Plan) -> tuple[GanTrial, TrialFolder]:
@@ -106,3 +114,101 @@ def test_a_request_of_the_user_is_no_decision_of_asha(plan_of: PlanOf) -> None:
     folder.stop.touch()
     assert trial.step()["outcome"] == "interrupted"
     assert ended(folder).rule == ""
+
+
+@pytest.fixture
+def on_gpu(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[GanTrial, TrialFolder]]:
+    """A trial that believes in its share of a GPU, and runs out of memory at a step."""
+    plan = plan_of("training.steps=6", "cadence.checkpoints=2")
+
+    def begin(gpus: float, out_at: int | None, error: Exception = OUT) -> tuple[GanTrial, TrialFolder]:
+        monkeypatch.setattr(Job, "device", torch.device("cpu"))
+        original = ORIGINAL_STEP
+
+        def train_step(trainer: Trainer) -> None:
+            if trainer.step == out_at:
+                raise type(error)(*error.args)  # a fresh one: an error holds the frames that it came through
+            original(trainer)
+
+        monkeypatch.setattr(Trainer, "train_step", train_step)
+        write_trials(plan, "", ())
+        (job,) = runner.jobs(plan, Shares.equal(gpus))
+        return GanTrial(job), plan.folder.trial(job["id"])
+
+    return begin
+
+
+def test_out_of_memory_beside_others_it_lets_go_of_its_folder_and_is_not_over(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]],
+) -> None:
+    trial, folder = on_gpu(0.5, 5)
+    result = trial.step()
+    assert (result["done"], result["crowded"], result["outcome"], result["step"]) == (True, True, "pending", 5)
+    assert outcome.read(folder) is None, "it goes on: nothing has ended"
+    assert int(folder.all_checkpoints()[-1].stem) == 4, "a step that broke off half-way is not kept"
+    assert not lock.is_held(folder.lock)
+    trial.cleanup()
+    assert int(folder.all_checkpoints()[-1].stem) == 4
+    again, _ = on_gpu(1.0, None)
+    assert until(again, 6)["outcome"] == "completed"
+
+
+@pytest.mark.parametrize("gpus", [1.0, 2.0])
+def test_alone_on_a_gpu_it_has_crashed_for_want_of_memory(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]], gpus: float
+) -> None:
+    trial, folder = on_gpu(gpus, 5)
+    result = trial.step()
+    assert (result["done"], result["crowded"], result["outcome"], result["rule"]) == (
+        True, False, "crashed", OUT_OF_MEMORY,
+    )  # fmt: skip
+    found = ended(folder)
+    assert (found.kind, found.step, found.rule) == ("crashed", 5, OUT_OF_MEMORY)
+    assert found.reason == "out of GPU memory: OutOfMemoryError: CUDA out of memory."
+    assert not found.finished(6, ()), "the next run tries it again"
+    assert "OutOfMemoryError" in folder.traceback.read_text()
+
+
+def test_out_of_memory_while_it_opens_is_the_same(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, folder = on_gpu(0.25, None)
+
+    def no_room(self: Trainer, *_: object) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(Trainer, "__init__", no_room)
+    result = trial.step()
+    assert (result["done"], result["crowded"]) == (True, True)
+    assert not lock.is_held(folder.lock)
+    trial, folder = on_gpu(1.0, None)
+    assert trial.step()["rule"] == OUT_OF_MEMORY
+
+
+def test_another_error_on_a_shared_gpu_is_a_crash_like_any(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]],
+) -> None:
+    trial, folder = on_gpu(0.25, 3, ValueError("no"))
+    result = trial.step()
+    assert (result["outcome"], result["crowded"], ended(folder).rule) == ("crashed", False, "")
+
+
+@pytest.mark.parametrize("out_at", [3, None])
+def test_a_process_that_waits_for_its_next_trial_holds_nothing_of_the_last(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]], monkeypatch: pytest.MonkeyPatch, out_at: int | None
+) -> None:
+    held: list[weakref.ref[Trainer]] = []
+    emptied: list[list[Trainer | None]] = []
+    monkeypatch.setattr("gansweep.gan.gpu.release", lambda: emptied.append([ref() for ref in held]))
+    open_it = Job.open
+
+    def opened(job: Job, *place: Any) -> Run:
+        run = open_it(job, *place)
+        held.append(weakref.ref(run._trainer))
+        return run
+
+    monkeypatch.setattr(Job, "open", opened)
+    trial, _ = on_gpu(0.5, out_at)
+    while not trial.step()["done"]:
+        pass
+    assert emptied == [[None]], "a cache is emptied of what nothing refers to"

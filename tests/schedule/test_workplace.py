@@ -3,6 +3,7 @@ storage. The same over real machines: tests/integration/test_lab.py."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ class Sweep:
         self.plan, self.storage, self.said = plan, storage, list[str]()
         self.collector = Collector(storage, plan.folder, self.said.append)
         write_trials(plan, "", ())
-        (self.config,) = runner.jobs(plan, storage.uri)
+        (self.config,) = runner.jobs(plan, storage=storage.uri)
         self.id: str = self.config["id"]
 
     @property
@@ -102,6 +103,16 @@ def test_another_machine_goes_on_from_the_last_checkpoint(
     sweep.train(GanTrial(runner.jobs(alone)[0]))
     assert histories(sweep.plan.folder) == histories(alone.folder)
     assert_equal_weights(sweep.plan.folder, alone.folder)
+
+
+def test_at_a_rung_the_driver_has_all_that_it_decides_by(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workplace, "PUSH_S", 60)
+    sweep.config["schedule"] = json.dumps({**json.loads(sweep.config["schedule"]), "pauses": [6]})
+    trial = sweep.begin()
+    while trial.step()["step"] < 6:
+        pass
+    sweep.collector.bring_records(sweep.id)
+    assert [step for step, _ in histories(sweep.plan.folder)[sweep.id]][-1] == 6
 
 
 def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

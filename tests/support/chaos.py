@@ -1,9 +1,10 @@
 """Loaded into every process of a sweep under test (as sitecustomize): counts trained steps in a file of the
 test's own, and kills the process inside the moments that a test asks for.
 
-CHAOS_STEPS: file that gets one line a trained step. CHAOS_ORDER: file that names a moment, and the process id of
-the driver where it is to die as well; the first process to reach the moment takes the file away and dies there.
-CHAOS_LOG: one line a death.
+CHAOS_STEPS: file that gets one line a trained step, with the name of its sweep. CHAOS_PACE: file with the seconds that
+every step takes longer; may be missing. CHAOS_ORDER: file that names a moment, and the process id of the driver where
+it is to die as well; the first process to reach the moment takes the file away and dies there. CHAOS_LOG: one line a
+death.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import importlib.util
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+
+SWEEP = "CHAOS_SWEEP"  # that this process trains now; Ray copies these functions, so a variable would not do
 
 
 def _ordered(moment: str) -> list[str] | None:
@@ -42,10 +46,14 @@ def _die(order: list[str] | None) -> None:
 def _training(module):
     original = module.Trainer.train_step
 
+    pace = Path(os.environ.get("CHAOS_PACE", "/no/such/file"))
+
     def train_step(self):
         original(self)
         with Path(os.environ["CHAOS_STEPS"]).open("a") as steps:
-            steps.write("1\n")
+            steps.write(os.environ.get(SWEEP, "") + "\n")
+        if pace.exists():
+            time.sleep(float(pace.read_text()))
 
     module.Trainer.train_step = train_step
 
@@ -92,7 +100,11 @@ def _publisher(module):
 
 
 def _trainable(module):
-    original = module.GanTrial.reset_config
+    original, setup = module.GanTrial.reset_config, module.GanTrial.setup
+
+    def set_up(self, config):
+        setup(self, config)
+        os.environ[SWEEP] = self._job.sweep_folder.name
 
     def reset_config(self, config):
         _die(_ordered("handover"))
@@ -101,6 +113,7 @@ def _trainable(module):
         return done
 
     module.GanTrial.reset_config = reset_config
+    module.GanTrial.setup = set_up
 
 
 HOOKS = {
@@ -112,9 +125,14 @@ HOOKS = {
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class Finder(importlib.abc.MetaPathFinder):
+    """Calls a hook with each module that has one, when it has been loaded."""
+
+    def __init__(self, hooks):
+        self._hooks = hooks
+
     def find_spec(self, name, path=None, target=None):
-        if name not in HOOKS:
+        if name not in self._hooks:
             return None
         sys.meta_path.remove(self)
         try:
@@ -125,11 +143,11 @@ class _Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             execute(module)
-            HOOKS[name](module)
+            self._hooks[name](module)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
 if "CHAOS_ORDER" in os.environ:
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, Finder(HOOKS))

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from gansweep.gan import checkpoint
+from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
 from gansweep.records.layout import Home, SweepFolder
 
@@ -105,8 +106,7 @@ def histories(folder: SweepFolder) -> dict[str, list[tuple[int, dict[str, float]
     """Trial → what its journal holds, timings aside. NaN as text, so that equal is equal."""
     return {
         trial.id: [
-            (r.step, {k: repr(v) for k, v in r.values.items() if k != "steps_per_s"})
-            for r in journal.read(trial.journal)
+            (r.step, {k: repr(v) for k, v in r.values.items() if k not in MACHINE}) for r in journal.read(trial.journal)
         ]
         for trial in folder.all_trials()
     }

@@ -1,4 +1,4 @@
-"""A real `mlflow server` on a home's store, which hands out artifacts itself."""
+"""A real `mlflow server`, which hands out artifacts itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from gansweep.records.layout import Home
@@ -18,38 +18,56 @@ from gansweep.tracking import store
 START_S = 120
 
 
+class TrackingServer:
+    """Over a store and a place for artifacts, once it is begun. environment: more for its process."""
+
+    def __init__(
+        self, backend: str, artifacts: str, host: str, port: int, environment: Mapping[str, str], workers: int = 1
+    ) -> None:
+        self.uri = f"http://{host}:{port}"
+        self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
+        self._command += ["--artifacts-destination", artifacts, "--workers", str(workers)]
+        self._command += ["--host", host, "--port", str(port), "--allowed-hosts", f"{host}:{port}"]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        self._environment = {**os.environ, **quiet, **environment}
+
+    def start(self) -> None:
+        """Returns at once."""
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        deadline = time.monotonic() + START_S
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2):
+                return
+            assert self._process.poll() is None, "the server did not start"
+            assert time.monotonic() < deadline, "the server did not answer"
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """With all its processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
 @contextmanager
 def tracking_server(home: Home, workers: int = 1) -> Iterator[str]:
-    """Its URI, once it answers. Killed at the end, with all its processes."""
+    """Of a home's store: its URI, once it answers. Killed at the end."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.local_uri(home)]
-    command += ["--artifacts-destination", home.artifacts.as_uri(), "--workers", str(workers)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
-        command,
-        env={**os.environ, **quiet},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    uri = f"http://127.0.0.1:{port}"
+    server = TrackingServer(store.local_uri(home), home.artifacts.as_uri(), "127.0.0.1", port, {}, workers)
+    server.start()
     try:
-        _wait(server, f"{uri}/health")
-        yield uri
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def _wait(server: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2):
-            return
-        assert server.poll() is None, "the server did not start"
-        assert time.monotonic() < deadline, "the server did not answer"
-        time.sleep(0.2)
+        yield server.uri
+    finally:
+        server.kill()

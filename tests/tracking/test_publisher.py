@@ -149,7 +149,7 @@ def test_each_state_has_a_status_of_its_own(bench: Bench) -> None:
     bench.trial("short", losses(3), Outcome("completed", 3))  # of 30 steps: it will go on
     bench.trial("completed", losses(STEPS), Outcome("completed", STEPS))
     bench.trial("stopped", losses(7), Outcome("stopped", 7, verdict.reason, (verdict,), "divergence"))
-    bench.trial("crashed", losses(3), Outcome("crashed", 3, "OSError: no"))
+    bench.trial("crashed", losses(3), Outcome("crashed", 3, "OSError: no", rule="out_of_memory"))
     with lock.acquire(running.lock):
         bench.publish(running=True)
         runs = bench.runs()
@@ -167,6 +167,7 @@ def test_each_state_has_a_status_of_its_own(bench: Bench) -> None:
     assert {tags[n]["gansweep.outcome"] for n in ("interrupted", "asked", "short")} == {"interrupted"}
     assert (tags["stopped"]["gansweep.verdict"], tags["stopped"]["gansweep.reason"]) == ("divergence", verdict.reason)
     assert (tags["crashed"]["gansweep.verdict"], tags["crashed"]["gansweep.reason"]) == ("", "OSError: no")
+    assert (tags["stopped"]["gansweep.rule"], tags["crashed"]["gansweep.rule"]) == ("divergence", "out_of_memory")
     assert all(t["mlflow.parentRunId"] == runs["parent"].info.run_id for n, t in tags.items() if n != "parent")
 
 
@@ -345,6 +346,15 @@ def test_what_judged_a_trial(bench: Bench, accuracy: float | None, told: str | N
     write_json(trial.evaluator, {"accuracy": accuracy, "classes": 10, "samples": 256})
     bench.publish(running=True)
     assert tags(bench, "a").get("gansweep.evaluator_accuracy") == told
+
+
+def test_where_a_trial_ran_last(bench: Bench) -> None:
+    trial = bench.trial("a", losses(3))
+    bench.publish(running=True)
+    assert "gansweep.host" not in tags(bench, "a")
+    write_json(trial.owner, {"host": "node-7", "pid": 1, "token": "t"})
+    bench.publish(running=True)
+    assert tags(bench, "a")["gansweep.host"] == "node-7"
 
 
 def test_records_of_an_older_version_are_completed(bench: Bench) -> None:

@@ -254,10 +254,10 @@ def test_what_an_older_version_sent_is_to_be_completed(bench: Bench) -> None:
 
 def test_a_sweep_comes_with_what_was_run(bench: Bench) -> None:
     trial = bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0}], Outcome("completed", STEPS))
-    made = bench.publish()
+    bench.publish()
     found = reader.sweep(bench.home, bench.uri, bench.folder.name)
     assert (found.name, found.experiment_id) == (bench.folder.name, bench.experiment())
-    assert (found.parent_run_id, found.parent["gansweep.machine"]) == (made.parent, "a bench")
+    assert (found.parent_run_id, found.parent["gansweep.machine"]) == (bench.runs()["parent"].info.run_id, "a bench")
     assert (found.file, found.plan) == (bench.folder.source.read_text(), {"trials": ["a"]})
     (run,) = found.runs
     assert (run.id, run.steps, run.params["training.learning_rate"]) == ("a", STEPS, "0.0001")

@@ -62,12 +62,13 @@ class Network(nn.Module):
     def _normed(self, i: int, weight: Tensor) -> Tensor:
         """One step of the power method each time in training mode (Miyato et al. 2018, algorithm 1)."""
         matrix, u = weight.flatten(1), self.get_buffer(f"u{i}")
-        with torch.no_grad():
-            v = F.normalize(matrix.t() @ u, dim=0)
-            if self.training:
-                u.copy_(F.normalize(matrix @ v, dim=0))
-            u = u.clone()  # the graph keeps it, and the next pass changes it
-        normed: Tensor = weight / (u @ matrix @ v)
+        with torch.autocast(weight.device.type, enabled=False):  # in bfloat16 the value itself would be off by 0.4 %
+            with torch.no_grad():
+                v = F.normalize(matrix.t() @ u, dim=0)
+                if self.training:
+                    u.copy_(F.normalize(matrix @ v, dim=0))
+                u = u.clone()  # the graph keeps it, and the next pass changes it
+            normed: Tensor = weight / (u @ matrix @ v)
         return normed
 
 

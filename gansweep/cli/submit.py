@@ -1,0 +1,89 @@
+"""`gansweep submit`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import click
+
+from gansweep.cli import options
+from gansweep.cli.text import to_json
+from gansweep.errors import UserError
+
+HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'  # for the head's shell: not in the job's folder, which Ray removes
+
+
+@click.command()
+@options.file_argument
+@options.set_option
+@click.option("--address", required=True, help="The head's dashboard, as http://HEAD:8265.")
+@options.uri_option
+@options.storage_option
+@click.option("--home", help="The home folder on the head.  [default: its GANSWEEP_HOME, or ~/gansweep-home]")
+@options.max_trials_option
+@options.time_budget_option
+@options.json_option
+def submit(
+    file: Path,
+    overrides: tuple[str, ...],
+    address: str,
+    tracking_uri: str | None,
+    storage: str | None,
+    home: str | None,
+    max_trials: int,
+    time_budget: float | None,
+    as_json: bool,
+) -> None:
+    """Hand the sweep in FILE to a Ray cluster, and leave it there.
+
+    It runs on the head as a job, as `gansweep run` would there. The job's id is printed. `logs`, `status` and `stop`
+    with --tracking-uri follow it from anywhere; submitted again it continues.
+    """
+    from gansweep.plan.loader import load
+    from gansweep.schedule.submission import submit as hand_over
+    from gansweep.tracking import store
+
+    sweep = load(file, overrides, max_trials)
+    path = sweep.dataset.path
+    if path is not None and not PurePosixPath(path).is_absolute():
+        raise UserError(f"{file}: dataset.path: {path} is not there on the cluster; give an absolute path")
+    server = _server(tracking_uri)
+    if storage is not None and "@" in urlsplit(storage).netloc:
+        raise UserError("--storage: has a password in it, which would be recorded; set it in the nodes' environment")
+    if home is not None and not PurePosixPath(home).is_absolute():
+        raise UserError(f"--home {home}: give an absolute path on the head")
+    words = ["gansweep", "run", f"./{file.name}", "--address", "auto", "--tracking-uri", server]
+    words += [word for one in overrides for word in ("--set", one)]
+    words += ["--storage", storage] if storage else []
+    words += ["--max-trials", str(max_trials)]
+    words += ["--time-budget", f"{time_budget:.0f}s"] if time_budget is not None else []
+    job = hand_over(address, sweep.name, file, f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}")
+    if as_json:
+        click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))
+    else:
+        click.echo(job)
+    try:
+        store.check(server)
+    except UserError:
+        click.echo(f"{server} does not answer from here; the cluster and who follows the sweep must reach it", err=True)
+    of_sweep = shlex.join([sweep.name, "--tracking-uri", server])
+    click.echo(f"submitted {sweep.name}; once it has begun, these follow it:", err=True)
+    for command in ("logs --follow", "status", "stop"):
+        click.echo(f"  gansweep {command} {of_sweep}", err=True)
+    click.echo(f"if it does not begin: {shlex.join(['ray', 'job', 'logs', job, '--address', address])}", err=True)
+
+
+def _server(uri: str | None) -> str:
+    """Raises UserError for what machines elsewhere cannot reach, or must not be told."""
+    from gansweep.tracking import store
+
+    if uri is None or not store.is_server(uri):
+        given = f" {uri}" if uri else ""
+        raise UserError(
+            f"--tracking-uri{given}: a sweep that is left to a cluster needs an MLflow server to be followed by;"
+            " give its http:// or https:// address"
+        )
+    store.check_secrets(uri)
+    return uri

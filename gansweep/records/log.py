@@ -1,0 +1,13 @@
+"""What a command said, kept in a file with the time: what is read when nobody was at the terminal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+
+def keep(path: Path, text: str) -> None:
+    """Append it, each line with the time. Several processes and threads may do so at once."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(f"{at}  {line}\n" for line in text.splitlines()))

@@ -1,0 +1,80 @@
+"""The memory that a trial needs on a GPU, measured there: a few steps and an evaluation's sampling. No Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gansweep.records.storage import open_storage
+from gansweep.schedule.job import Job, settings_of
+from gansweep.schedule.workplace import fetch
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 3  # the first alone has no gradients and moments yet, later ones none that are new
+
+
+@dataclass(frozen=True)
+class Need:
+    """peak: bytes of one trial, CUDA context and libraries included; None: more than there is.
+
+    free: bytes of the GPU that nobody held before.
+    """
+
+    peak: int | None
+    free: int
+
+
+def measure(config: dict[str, Any]) -> Need:
+    """config: a schedule.job.Job as plain data. Call it in a process that has not used CUDA and ends soon: the context
+    is counted, and freed by the end alone. What others do on the GPU meanwhile is counted as well."""
+    import torch
+
+    from gansweep.gan.gpu import is_out_of_memory, uuid
+
+    job, before = Job.from_config(config), _memory()
+    device = job.device
+    at = uuid(device)
+    held, free = before[at]
+    try:
+        _work(job, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return Need(None, free)
+    given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
+    return Need(_memory()[at][0] - held + given_back, free)
+
+
+def _work(job: Job, device: torch.device) -> None:
+    """What takes memory in a run, once or a few times."""
+    import torch
+
+    from gansweep.gan.sampling import sample
+    from gansweep.gan.training import Trainer
+
+    settings = settings_of(job.settings)
+    images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
+    labels = images.labels() if settings.networks.classes else None
+    trainer = Trainer(settings, images.load(), device, labels)
+    for _ in range(STEPS):
+        trainer.train_step()
+    trainer.read()  # waits for the device
+    trainer.validation_losses()
+    z = torch.randn(max(job.samples, settings.batch_size), settings.latent_dim, device=device)
+    asked = None if labels is None else torch.zeros(len(z), dtype=torch.int64, device=device)
+    sample(trainer.sampler, z, asked)
+
+
+def _memory() -> dict[str, tuple[int, int]]:
+    """(used, free) bytes of every GPU by its UUID, of NVML: CUDA would make the context that is to be counted."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    found = {}
+    for handle in handles:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        found[str(pynvml.nvmlDeviceGetUUID(handle))] = (int(memory.used), int(memory.free))
+    return found

@@ -1,0 +1,68 @@
+"""A sweep handed to a Ray cluster as a job: its driver runs on the head, and nobody here need stay."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+from gansweep.errors import UserError
+
+KNOCK_S = 5.0
+SWEEP = "gansweep.sweep"  # of a job's metadata
+OVER = ("SUCCEEDED", "FAILED", "STOPPED")
+
+
+def submit(address: str, sweep: str, file: Path, entrypoint: str) -> str:
+    """The job's id. address: of the head's dashboard. file: all that is uploaded. entrypoint: a shell's command, called
+    in a folder that holds the file under its name.
+
+    The token is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN. Raises UserError where no cluster takes the job, or one
+    has a job of this sweep that goes on.
+    """
+    _knock(address)
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray would rather take another from the environment
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    for name in ("sdk", "dashboard_sdk"):
+        logging.getLogger(f"ray.dashboard.modules.{'job.' * (name == 'sdk')}{name}").setLevel(logging.ERROR)
+    try:
+        client = JobSubmissionClient(address)
+        running = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == sweep]
+        for job in running:
+            if job.status not in OVER:
+                raise UserError(f"{sweep} is running already, as job {job.submission_id}; wait for it, or end it first")
+        with TemporaryDirectory(prefix="gansweep-") as folder:
+            shutil.copyfile(file, Path(folder, file.name))
+            return str(
+                client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": folder}, metadata={SWEEP: sweep})
+            )
+    except AuthenticationError:
+        raise UserError(
+            f"--address {address}: refuses the token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
+        ) from None
+    except (OSError, RuntimeError, ValueError) as error:
+        what = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UserError(f"--address {address}: the cluster takes no job ({what})") from None
+
+
+def _knock(address: str) -> None:
+    """Raises UserError where nothing listens (Ray itself would try for minutes)."""
+    parts = urlsplit(address)
+    try:
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise UserError(f"--address {address}: give the head's dashboard, as http://HEAD:8265") from None
+    try:
+        socket.create_connection((parts.hostname, port), KNOCK_S).close()
+    except OSError as error:
+        raise UserError(
+            f"--address {address}: no Ray dashboard answers ({error}); a head has one if gansweep[cluster] is installed"
+        ) from None

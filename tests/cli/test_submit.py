@@ -1,0 +1,141 @@
+"""What `gansweep submit` refuses, before anything leaves this machine; and what is not asked of a home folder."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from bad_calls import GOOD, Call
+
+from gansweep.records.layout import Home
+
+SERVER = ("--tracking-uri", "http://mlflow.invalid:5000")
+NOWHERE = ("--address", "http://127.0.0.1:1")
+
+
+@pytest.fixture
+def dashboard() -> Iterator[tuple[str, list[str]]]:
+    """The address of something that answers as a head does which has a job of the sweep `s` already, and everything
+    that was asked of it."""
+    asked: list[str] = []
+
+    class Head(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            job = {"type": "SUBMISSION", "submission_id": "raysubmit_1", "status": "RUNNING", "entrypoint": "x"}
+            jobs = [{**job, "metadata": {"gansweep.sweep": "s"}}]
+            asked.append(f"GET {self.path}")
+            body = json.dumps({"ray_version": "2.60.0"} if self.path == "/api/version" else jobs).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            asked.append(f"POST {self.path}")
+            self.send_error(500)
+
+        do_PUT = do_POST  # noqa: N815  # the name that http.server calls
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Head)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "--tracking-uri: a sweep that is left to a cluster needs an MLflow server to be followed by; give"
+             " its http:// or https:// address"),
+        (("--tracking-uri", "sqlite:///x.db"),
+         "--tracking-uri sqlite:///x.db: a sweep that is left to a cluster needs an MLflow server to be"
+         " followed by; give its http:// or https:// address"),
+        (("--tracking-uri", "http://me:hush@mlflow:5000"),
+         "--tracking-uri: has a password in it, which would be recorded; set MLFLOW_TRACKING_USERNAME and"
+         " MLFLOW_TRACKING_PASSWORD in the environment instead"),
+        ((*SERVER, "--storage", "s3://key:hush@bucket"),
+         "--storage: has a password in it, which would be recorded; set it in the nodes' environment"),
+        ((*SERVER, "--home", "here"), "--home here: give an absolute path on the head"),
+        ((*SERVER, "--set", "dataset={name: image_folder, path: pictures, image_size: 16}"),
+         "s.yaml: dataset.path: pictures is not there on the cluster; give an absolute path"),
+        ((*SERVER, "--set", "training.beta1=1"), "--set training.beta1: training.beta1: must be less than 1.0, got 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_there_is_said_here(
+    call: Call, home: Home, dashboard: tuple[str, list[str]], options: tuple[str, ...], message: str
+) -> None:
+    address, asked = dashboard
+    assert call("submit", "s.yaml", "--address", address, *options) == f"{message}\n"
+    assert asked == []
+    assert not home.path.exists()
+
+
+def test_faults_of_the_file_come_first(call: Call, dashboard: tuple[str, list[str]]) -> None:
+    Path("s.yaml").write_text(GOOD + "modle: {}\nseed: -1\n")
+    address, asked = dashboard
+    assert call("submit", "s.yaml", "--address", address) == (
+        "s.yaml:5:1: modle: unknown key; did you mean model?\ns.yaml:6:7: seed: must be at least 0, got -1\n"
+    )
+    assert call("submit", "gone.yaml", "--address", address).startswith("gone.yaml: no such file; ")
+    assert asked == []
+
+
+def test_bad_values_of_options_are_usage(call: Call) -> None:
+    err = call("submit", "s.yaml", *NOWHERE, "--time-budget", "soon", code=2)
+    assert err.splitlines()[-1].endswith("'soon' is no duration; write 90s, 30m, 2h or 1h30m")
+    assert call("submit", "s.yaml", code=2).splitlines()[-1] == "Error: Missing option '--address'."
+    for words in (("status",), ("stop", "s", "trial")):
+        assert "--tracking-uri" in call(*words, *SERVER, code=2).splitlines()[-1]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://head:10001", "http://", "http://head:many"])
+def test_an_address_that_is_no_dashboard(call: Call, address: str) -> None:
+    err = call("submit", "s.yaml", *SERVER, "--address", address)
+    assert err == f"--address {address}: give the head's dashboard, as http://HEAD:8265\n"
+
+
+def test_a_dashboard_that_does_not_answer(call: Call, home: Home) -> None:
+    assert call("submit", "s.yaml", *SERVER, *NOWHERE) == (
+        "--address http://127.0.0.1:1: no Ray dashboard answers ([Errno 111] Connection refused); a head has one if"
+        " gansweep[cluster] is installed\n"
+    )
+    assert not home.path.exists()
+
+
+def test_a_sweep_that_runs_is_not_submitted_again(
+    call: Call, dashboard: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, asked = dashboard
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:2")  # Ray's own client would go there
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back what the command sets
+    err = call("submit", "s.yaml", *SERVER, "--address", address)
+    assert err == "s is running already, as job raysubmit_1; wait for it, or end it first\n"
+    assert not [one for one in asked if one.startswith("P")]
+
+
+def test_a_cluster_that_fails_says_so_in_a_line(
+    call: Call, dashboard: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = dashboard
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    err = call("submit", "s.yaml", *SERVER, "--address", address, "--set", "name=other")
+    assert err.startswith(f"--address {address}: the cluster takes no job (")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "stop"])
+def test_a_server_that_does_not_answer(call: Call, home: Home, command: str) -> None:
+    err = call(command, "s", "--tracking-uri", "http://127.0.0.1:1")
+    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server answers (")
+    assert not home.path.exists()
+
+
+def test_logs_of_an_unknown_sweep(call: Call, home: Home) -> None:
+    assert call("logs", "s") == f"{home.path}: no sweep named 's'; there are none\n"

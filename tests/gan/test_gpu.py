@@ -1,0 +1,119 @@
+"""What NVML says of a trial's GPU, told by a false one, and what memory running out looks like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from gansweep.gan.gpu import is_out_of_memory, readings, release
+from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
+
+CUDA = torch.device("cuda")
+GIB = 2**30
+
+
+def refuse(*_: object) -> None:
+    raise RuntimeError("Not Supported")
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A false GPU, on which others and this process hold memory; keywords change functions of pynvml."""
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2 * GIB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12-34"))
+
+    def install(processes: dict[int, int | None], **functions: Callable[..., Any]) -> None:
+        module: Any = ModuleType("pynvml")
+        module.nvmlInit = lambda: None
+        module.nvmlDeviceGetHandleByUUID = lambda uuid: {"GPU-12-34": "handle"}[uuid]
+        module.nvmlDeviceGetComputeRunningProcesses = lambda handle: [
+            SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in processes.items()
+        ]
+        module.nvmlDeviceGetUtilizationRates = lambda handle: SimpleNamespace(gpu=87, memory=12)
+        for name, function in functions.items():
+            setattr(module, name, function)
+        monkeypatch.setitem(sys.modules, "pynvml", module)
+
+    return install
+
+
+def test_the_memory_is_that_of_this_process_and_the_utilisation_that_of_the_gpu(nvml: Callable[..., None]) -> None:
+    nvml({1: 70 * GIB, os.getpid(): 3 * GIB})
+    assert readings(CUDA) == {GPU_MEMORY: 3.0 * GIB, GPU_UTILIZATION: 87.0}
+
+
+@pytest.mark.parametrize("processes", [{}, {1: 3 * GIB}, {os.getpid(): None}])
+def test_where_nvml_does_not_tell_the_allocator_is_asked(
+    nvml: Callable[..., None], processes: dict[int, int | None]
+) -> None:
+    nvml(processes)
+    assert readings(CUDA) == {GPU_MEMORY: 2.0 * GIB, GPU_UTILIZATION: 87.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nvmlInit", {GPU_MEMORY: 2.0 * GIB}),
+        ("nvmlDeviceGetHandleByUUID", {GPU_MEMORY: 2.0 * GIB}),
+        ("nvmlDeviceGetComputeRunningProcesses", {GPU_MEMORY: 2.0 * GIB}),
+        ("nvmlDeviceGetUtilizationRates", {GPU_MEMORY: 3.0 * GIB}),
+    ],
+)
+def test_a_driver_that_refuses_fails_nothing(nvml: Callable[..., None], name: str, expected: dict[str, float]) -> None:
+    nvml({os.getpid(): 3 * GIB}, **{name: refuse})
+    assert readings(CUDA) == expected
+
+
+def test_without_pynvml_there_is_the_allocator(nvml: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml({})
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert readings(CUDA) == {GPU_MEMORY: 2.0 * GIB}
+
+
+def test_on_the_cpu_nothing_is_read(nvml: Callable[..., None]) -> None:
+    nvml({os.getpid(): 3 * GIB})
+    assert readings(torch.device("cpu")) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), False),
+        (MemoryError(), False),
+        (ValueError("CUDA error: out of memory"), False),
+    ],
+)
+def test_what_is_out_of_memory(error: BaseException, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_release_touches_no_gpu_that_was_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", refuse)
+    release()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(RuntimeError):
+        release()
+
+
+@pytest.mark.gpu
+def test_a_real_gpu_is_read_and_emptied() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    held = torch.zeros(2**28, device=CUDA)
+    found = readings(CUDA)
+    assert found[GPU_MEMORY] >= held.numel() * 4
+    assert 0 <= found[GPU_UTILIZATION] <= 100
+    del held
+    release()
+    assert torch.cuda.memory_reserved(CUDA) < 2**28

@@ -1,0 +1,162 @@
+"""Trials that share a GPU: a logical one of a real Ray, with a false probe and false shortages of memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from service import Service, assert_equal_weights, histories
+
+pytestmark = pytest.mark.slow
+
+SUPPORT = Path(__file__).parents[1] / "support"
+GB = 10**9
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+OVER = "search={method: grid, over: {model.feature_maps: [4, 8, 16], training.learning_rate: [1e-4, 1e-3]}}"
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Service:
+    """A service whose processes load crowding.py."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").symlink_to(SUPPORT / "crowding.py")
+    (site / "chaos.py").symlink_to(SUPPORT / "chaos.py")
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    crowding = {
+        "CROWDING_LOG": str(tmp_path / "log"),
+        "CROWDING_WAIT": "0",
+        "CROWDING_LEAST": "{}",
+        "CROWDING_PROBE": "{}",
+    }
+    return Service(tmp_path, {"PYTHONPATH": path, **TOKEN, **crowding})
+
+
+class Head:
+    """A Ray of eight logical cores and one logical GPU, whose processes have the service's environment."""
+
+    def __init__(self, service: Service) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
+        log = service.root / "ray.log"
+        # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
+        (service.root / "environment").symlink_to(sys.prefix)
+        python = service.root / "environment" / "bin" / Path(sys.executable).name
+        command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=8"]
+        command += ["--num-gpus=1", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
+        command += ["--disable-usage-stats", f"--temp-dir=/tmp/gsw-gpu-{port}", "--object-store-memory=80000000"]
+        environment = {**os.environ, **service.environment}
+        with log.open("w") as out:
+            self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
+        service.wait_for(lambda: "Ray runtime started" in log.read_text(), 60)
+
+    def end(self) -> None:
+        for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
+            process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def heads() -> Iterator[list[Head]]:
+    """Put heads here, to be ended after the test."""
+    begun: list[Head] = []
+    yield begun
+    for head in begun:
+        head.end()
+
+
+def lines(service: Service) -> list[dict[str, object]]:
+    return [json.loads(line) for line in Path(service.environment["CROWDING_LOG"]).read_text().splitlines()]
+
+
+def shares(service: Service) -> dict[object, list[object]]:
+    """Trial → its share of a GPU, each time it was opened."""
+    found: dict[object, list[object]] = {}
+    for line in lines(service):
+        if line["what"] == "opened":
+            found.setdefault(line["id"], []).append(line["gpus"])
+    return found
+
+
+def test_eight_trials_at_a_quarter_of_a_gpu_are_four_at_a_time(crowded: Service, heads: list[Head]) -> None:
+    crowded.environment["CROWDING_WAIT"] = "5"  # a fifth has all the time to come in
+    heads.append(Head(crowded))
+    file = crowded.write(rates="[1e-4, 2e-4, 5e-4, 1e-3]", seeds=2)
+    crowded.call("run", file, "--set", "resources.gpus=0.25", "--address", heads[0].address)
+    assert [t["outcome"] for t in crowded.status()] == ["completed"] * 8
+    open_now, most = 0, 0
+    for line in lines(crowded):
+        assert line["gpus"] == 0.25
+        open_now += 1 if line["what"] == "opened" else -1
+        most = max(most, open_now)
+    assert (most, open_now) == (4, 0)
+
+
+def test_out_of_memory_leads_to_fewer_neighbours_and_to_the_same_weights(crowded: Service, heads: list[Head]) -> None:
+    crowded.environment["CROWDING_PROBE"] = json.dumps({"4": 17 * GB, "8": 17 * GB, "16": 30 * GB})
+    crowded.environment["CROWDING_LEAST"] = json.dumps({"8": 1, "16": 2})  # the widest has no room anywhere
+    heads.append(Head(crowded))
+    arguments = (crowded.write(), "--set", OVER, "--set", "resources.gpus=auto", "--address", heads[0].address)
+    _, err = crowded.call("run", *arguments, code=4)
+    assert "measuring the GPU memory of 3 shapes of networks" in err
+    assert "4 of 17.0 GB, 2 of 30.0 GB" in err
+    trials = {str(t["id"]): t for t in crowded.status()}
+    by_maps: dict[object, list[str]] = {4: [], 8: [], 16: []}
+    for name, trial in trials.items():
+        by_maps[trial["varied"]["model.feature_maps"]].append(name)  # type: ignore[index]
+    ladder = {4: [0.25], 8: [0.25, 0.5, 1.0], 16: [0.5, 1.0]}
+    assert shares(crowded) == {name: ladder[maps] for maps, names in by_maps.items() for name in names}  # type: ignore[index]
+    for maps, names in by_maps.items():
+        for name in names:
+            outcome, rule = ("crashed", "out_of_memory") if maps == 16 else ("completed", "")
+            assert (trials[name]["outcome"], trials[name]["rule"]) == (outcome, rule)
+            assert (
+                err.count(f"{name}: out of GPU memory; it continues with fewer neighbours") == {4: 0, 8: 2, 16: 1}[maps]
+            )  # type: ignore[index]
+    said_everywhere(crowded, by_maps[16][0])
+    heads.pop().end()
+
+    crowded.environment["CROWDING_LEAST"] = "{}"  # the crashed ones are tried again, on a machine with more room
+    crowded.call("run", crowded.write(), "--set", OVER)
+    assert [t["outcome"] for t in crowded.status()] == ["completed"] * 6
+    crowded.environment["CUDA_VISIBLE_DEVICES"] = ""
+    _, err = crowded.call("run", crowded.write("calm"), "--set", OVER, "--set", "resources.gpus=auto")
+    assert err.count("resources.gpus: auto: there is no GPU, so trials train on the CPU") == 1
+    assert histories(crowded.folder()) == histories(crowded.folder("calm"))
+    assert_equal_weights(crowded.folder(), crowded.folder("calm"))
+
+
+def said_everywhere(service: Service, trial: str) -> None:
+    """That this crash was for want of memory."""
+    assert "out of memory" in service.call("status", "small")[0]
+    shown, _ = service.call("show", trial)
+    assert "crashed (out of GPU memory: OutOfMemoryError: CUDA out of memory." in shown
+    assert '"rule": "out_of_memory"' in service.call("show", trial, "--json")[0]
+
+
+def test_a_trial_that_fits_on_no_gpu_or_cannot_be_measured_is_one_line(crowded: Service, heads: list[Head]) -> None:
+    crowded.environment["CROWDING_PROBE"] = json.dumps({"4": 81 * GB})
+    heads.append(Head(crowded))
+    arguments = ("--set", "resources.gpus=auto", "--address", heads[0].address)
+    _, err = crowded.call("run", crowded.write(), *arguments, code=1)
+    said = err.splitlines()[-1]
+    assert said.startswith("resources.gpus: auto: trial ")
+    assert said.endswith(
+        " needs 81.0 GB of a GPU's memory, 80.0 GB are free; lower training.batch_size or model.feature_maps,"
+        " or set resources.gpus: 0 to train on the CPU"
+    )
+    _, err = crowded.call("run", crowded.write(maps=8), *arguments, code=1)
+    assert err.splitlines()[-1] == (
+        "resources.gpus: auto: the memory of a trial could not be measured (KeyError: '8'); say a number, as in"
+        " resources.gpus: 0.25"
+    )
+    assert not Path(crowded.environment["CROWDING_LOG"]).exists(), "nothing was trained"

@@ -1,0 +1,61 @@
+"""How long the end of a sweep waits for its tracking store."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from gansweep.tracking import background
+from gansweep.tracking.background import Background
+
+
+class Slow:
+    """Takes so many trials in a pass, one every 0.1 s; then nothing for silence_s."""
+
+    def __init__(self, trials: int, silence_s: float = 0.0) -> None:
+        self.taken, self.passes = 0, 0
+        self._trials, self._silence_s = trials, silence_s
+
+    def publish(self, *, running: bool) -> None:
+        self.passes += 1
+        if running:
+            for _ in range(self._trials):
+                time.sleep(0.1)
+                self.taken += 1
+            time.sleep(self._silence_s)
+
+
+def finished(publisher: Slow, *, hurry: bool = False) -> tuple[bool, float, list[str]]:
+    """Whether all was sent, after how many seconds, and what was said."""
+    said: list[str] = []
+    behind = Background(publisher, said.append)  # type: ignore[arg-type]
+    behind.start()
+    time.sleep(0.05)  # until its pass has begun
+    began = time.monotonic()
+    return behind.finish(0.4, hurry=hurry), time.monotonic() - began, said
+
+
+def test_a_store_that_goes_on_taking_records_is_given_all_of_them() -> None:
+    publisher = Slow(12)
+    sent, seconds, said = finished(publisher)
+    assert (sent, publisher.taken, publisher.passes, said) == (True, 12, 2, [])
+    assert seconds > 1
+
+
+def test_a_store_that_takes_nothing_any_more_is_left() -> None:
+    sent, seconds, _ = finished(Slow(3, silence_s=3))
+    assert not sent
+    assert 0.6 < seconds < 2
+
+
+def test_in_a_hurry_nobody_waits_longer_than_was_said() -> None:
+    sent, seconds, _ = finished(Slow(12), hurry=True)
+    assert not sent
+    assert seconds < 0.9
+
+
+def test_a_long_wait_is_explained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "SILENCE_S", 0.2)
+    _, _, said = finished(Slow(12))
+    assert said == ["training is over; the tracking store is being given the last records"]
