@@ -170,6 +170,8 @@ def lab() -> Iterator[Lab]:
     root.chmod(0o755)  # PostgreSQL runs as somebody else
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else it would leave everything behind
+        stack.callback(signal.signal, signal.SIGTERM, before)
         yield Lab(root, stack)
 
 
