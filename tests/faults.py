@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # takes the lab down
     with lab() as found:
         trial = Trial(found, options.seed)
         for fault in options.faults or FAULTS:

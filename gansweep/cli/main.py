@@ -114,7 +114,9 @@ def _log_traceback() -> Path:
     import os
     import tempfile
 
-    text = f"{' '.join(sys.argv)}\n{traceback.format_exc()}"
+    from gansweep.tracking.store import without_password
+
+    text = without_password(f"{' '.join(sys.argv)}\n{traceback.format_exc()}")
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     for folder in (_home() / "logs", Path(tempfile.gettempdir())):
         try:

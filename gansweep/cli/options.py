@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,13 @@ import click
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, write_atomically
+
+
+def _take_password(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    from gansweep.tracking.store import take_password
+
+    return take_password(given) if given else given
+
 
 home_option = click.option(
     "--home",
@@ -32,6 +41,7 @@ max_trials_option = click.option(
 )
 uri_option = click.option(
     "--tracking-uri",
+    callback=_take_password,
     envvar="GANSWEEP_TRACKING_URI",
     show_envvar=True,
     help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
@@ -68,6 +78,13 @@ class Duration(click.ParamType[float]):
 time_budget_option = click.option(
     "--time-budget", type=Duration(), help="End in good order after so long: 90s, 30m, 2h."
 )
+
+
+def command_line() -> str:
+    """The call, as it may be written down and typed again: without passwords."""
+    from gansweep.tracking.store import without_password
+
+    return without_password(shlex.join(["gansweep", *sys.argv[1:]]))
 
 
 def home_of(path: Path) -> Home:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -76,7 +74,7 @@ def run(
     if plan.left and address is None:
         concurrency(sweep.resources, cores(), gpus())
     shared = _storage(storage, plan.folder)
-    command = shlex.join(["gansweep", *sys.argv[1:]])
+    command = options.command_line()
     try:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
     except lock.Locked as other:

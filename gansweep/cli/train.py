@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     check_disk(plan, home)
     start = single.start_from(options.checkpoint_file(checkpoint)) if checkpoint else None
     differing = single.differences(plan, start) if start else []
-    job = single.begin(plan, home, start, shlex.join(["gansweep", *sys.argv[1:]]))
+    job = single.begin(plan, home, start, options.command_line())
     notices = [f"only seed {sweep.seed} of {sweep.replicates} replicates is trained"] if sweep.replicates > 1 else []
     if differing:
         words = ", ".join(f"{key} {number(here)} (was {number(there)})" for key, here, there in differing)

@@ -20,6 +20,8 @@ from gansweep.records.layout import Home, read_json
 from gansweep.tracking.store import local_uri
 
 START_S = 90.0
+# With any port: that of an `ssh -L`, too. MLflow's own list has `10.*`, which a name like 10.evil.example meets.
+HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
 
 
 @click.command()
@@ -41,7 +43,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     click.echo("starting the MLflow UI", err=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(home)]
     command += ["--default-artifact-root", home.artifacts.as_uri()]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", HOSTS]
     # Without job execution it is two processes instead of ten, and up in half the time.
     quiet = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

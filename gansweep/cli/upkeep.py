@@ -78,9 +78,10 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
-    uri = tracking_uri or read_json(folder.tracking).get("uri") or store.local_uri(home)
+    uri = store.take_password(tracking_uri or read_json(folder.tracking).get("uri") or store.local_uri(home))
     store.check(uri)
-    Publisher(home, folder, uri, context(Path.cwd())).publish(running=lock.is_held(folder.lock))
+    with store.asking(uri):
+        Publisher(home, folder, uri, context(Path.cwd())).publish(running=lock.is_held(folder.lock))
     click.echo(f"{sweep}: {uri} has everything", err=True)
 
 
@@ -92,7 +93,7 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
     """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store."""
     from gansweep.records.copies import remove
     from gansweep.records.storage import open_storage
-    from gansweep.tracking import publisher
+    from gansweep.tracking import publisher, store
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
@@ -102,6 +103,8 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
         raise UserError(f"{sweep} is running; end it first with `gansweep stop {sweep}`") from None
     with held:
         artifacts = home.artifacts / sweep
+        if link := next((place for place in (folder.path, artifacts) if place.is_symlink()), None):
+            raise UserError(f"{link}: is a link; only what lies in the home is removed, so remove this by hand")
         files = [f for place in (folder.path, artifacts) for f in place.rglob("*") if f.is_file()]
         total = sum(f.stat().st_size for f in files)
         if not yes:
@@ -112,7 +115,8 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
             )
         uri = read_json(folder.tracking).get("uri")
         if uri:
-            publisher.delete(home, folder, uri)
+            with store.asking(uri):
+                publisher.delete(home, folder, uri)
         if folder.storage.exists():
             remove(open_storage(folder.storage.read_text()), sweep)
         shutil.rmtree(artifacts, ignore_errors=True)

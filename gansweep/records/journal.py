@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gansweep.errors import UserError
+
 LATEST = 20  # records that `latest` looks at
 
 
@@ -61,7 +63,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Every whole record; none where there is no file."""
+    """Every whole record; none where there is no file. Raises UserError where a line is no record."""
     return [record for record, _ in read_from(path, 0)]
 
 
@@ -77,7 +79,7 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield Record(**json.loads(line)), offset
+            yield _record(line, path), offset
 
 
 def latest(path: Path) -> Record | None:
@@ -90,9 +92,16 @@ def latest(path: Path) -> Record | None:
             lines = file.read().rpartition(b"\n")[0].splitlines()
     except FileNotFoundError:
         return None
-    records = [Record(**json.loads(line)) for line in lines[-LATEST:]]
+    records = [_record(line, path) for line in lines[-LATEST:]]
     values = {name: value for record in records for name, value in record.values.items()}
     return Record(records[-1].step, records[-1].time, values) if records else None
+
+
+def _record(line: bytes, path: Path) -> Record:
+    try:
+        return Record(**json.loads(line))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: damaged, a line is no record ({error}); restore it from a copy") from None
 
 
 def _whole_bytes(path: Path) -> int:

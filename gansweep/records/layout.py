@@ -38,12 +38,17 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gansweep.errors import UserError
+
+TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plan may come from anywhere: no path, one name
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,9 @@ class SweepFolder:
         return self.path / "storage"
 
     def trial(self, trial_id: str) -> TrialFolder:
+        """Raises UserError for what is no id of a trial: it might lead out of the folder."""
+        if not isinstance(trial_id, str) or not TRIAL_ID.fullmatch(trial_id):
+            raise UserError(f"{self.path}: {trial_id!r} is no id of a trial; its plan.json is damaged or forged")
         return TrialFolder(self.path / "trials" / trial_id)
 
     def planned(self) -> list[TrialFolder]:
@@ -267,11 +275,15 @@ def write_json(path: Path, data: Any, *, durable: bool = False) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file, or {} where there is no file."""
+    """The object in a file, or {} where there is no file. Raises UserError where it holds something else."""
     try:
         data: dict[str, Any] = json.loads(path.read_text())
+        if not isinstance(data, dict):
+            raise ValueError(f"a {type(data).__name__} instead of an object")
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from a copy") from None
     return data
 
 

@@ -18,6 +18,7 @@ import psutil
 import ray
 from ray import tune
 from ray._private import services
+from ray.tune.execution import class_cache
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
@@ -167,7 +168,9 @@ def _fit(
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    # Tune would hand the driver's S3 keys to its actors, in a form that Ray logs on every node; nodes have their own.
+    with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", (), create=True):
+        tuner.fit()
 
 
 def _job(plan: Plan, planned: Planned, shares: Shares, storage: str | None) -> dict[str, Any]:

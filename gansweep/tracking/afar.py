@@ -89,6 +89,7 @@ def _summary(trial: dict[str, Any], run: Run | None) -> dict[str, Any]:
         "outcome": now,
         "verdict": tags.get("gansweep.verdict") or None,
         "reason": "" if now == "completed" else tags.get("gansweep.reason", ""),
+        "rule": tags.get("gansweep.rule", ""),
         "step": max((point.step for point in points), default=0),
         "steps_total": trial["steps"],
         "run_id": run.info.run_id if run else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -30,13 +30,14 @@ def content(where: ArtifactRepository, path: str) -> bytes | None:
     if isinstance(where, LocalArtifactRepository):  # which would copy it
         file = Path(where.artifact_dir, path)
         return file.read_bytes() if file.is_file() else None
+    fetch = partial(_of_server if isinstance(where, HttpArtifactRepository) else _downloaded, where, path)
     try:
-        return _of_server(where, path) if isinstance(where, HttpArtifactRepository) else _downloaded(where, path)
+        return fetch()
     except Exception:  # each kind of repository has its own; the list says what it meant
         folder = str(PurePosixPath(path).parent)
-        if path in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
-            raise
-        return None
+        if path not in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
+            return None
+    return fetch()  # it came between the two questions, or raises again
 
 
 def _of_server(where: HttpArtifactRepository, path: str) -> bytes:

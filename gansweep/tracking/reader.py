@@ -154,7 +154,7 @@ def where(home: Home, sweep: str, given: str | None) -> str:
     """URI of the store to be asked for a sweep: the one given, else where the sweep was sent if its folder is here,
     else the home's own. Raises UserError for a server that does not answer, and for a URI that is no tracking store."""
     recorded = (read_json(folder.tracking).get("uri") for folder in home.sweeps() if folder.name == sweep)
-    uri: str = given or next(recorded, None) or store.local_uri(home)
+    uri = store.take_password(given or next(recorded, None) or store.local_uri(home))
     store.check(uri)
     return uri
 

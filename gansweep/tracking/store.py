@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ANSWER_S = 5
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # where MLflow looks for them
+USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
 
 
 def local_uri(home: Home) -> str:
@@ -30,18 +34,39 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
-def check_secrets(uri: str) -> None:
-    """Raises UserError, without the URI, for one with a password in it: it would stand in records and job lists."""
-    if is_server(uri) and "@" in urlsplit(uri).netloc:
-        raise UserError(
-            "--tracking-uri: has a password in it, which would be recorded; set MLFLOW_TRACKING_USERNAME and"
-            " MLFLOW_TRACKING_PASSWORD in the environment instead"
-        )
+def without_password(text: str) -> str:
+    """A text as it may be written down: every URI in it without its `user:password@`."""
+    return USER_INFO.sub("", text)
+
+
+def take_password(uri: str) -> str:
+    """The URI without its `user:password@`, which go into this process's environment: MLflow takes them from there, and
+    nothing else holds them. Raises UserError, which does not show it, where a password cannot be told from the rest."""
+    plain = without_password(uri)
+    if is_server(plain) and "@" in plain:
+        raise UserError("--tracking-uri: write /, ? and # of a password as %2F, %3F and %23")
+    if is_server(plain) and plain != uri:
+        user, _, password = urllib.parse.urlsplit(uri).netloc.rpartition("@")[0].partition(":")
+        os.environ[USER], os.environ[PASSWORD] = map(urllib.parse.unquote, (user, password))
+    return plain
+
+
+@contextlib.contextmanager
+def asking(uri: str) -> Iterator[None]:
+    """Raises UserError for what MLflow raises, of a store that does not answer or refuses."""
+    quiet()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        what = str(error).partition("\n")[0][:200]
+        mend = f"set {USER} and {PASSWORD}" if " 401" in what else "try again when it is well"
+        raise UserError(f"{uri}: the tracking store refuses ({what}); {mend}") from None
 
 
 def check(uri: str) -> None:
     """Raises UserError for a server that does not answer, or a URI that is no tracking store."""
-    check_secrets(uri)
     if not is_server(uri):
         if not uri.startswith("sqlite:///"):
             raise UserError(f"--tracking-uri {uri}: give http://, https:// or sqlite:///")

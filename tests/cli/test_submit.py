@@ -57,9 +57,6 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
         (("--tracking-uri", "sqlite:///x.db"),
          "--tracking-uri sqlite:///x.db: a sweep that is left to a cluster needs an MLflow server to be"
          " followed by; give its http:// or https:// address"),
-        (("--tracking-uri", "http://me:hush@mlflow:5000"),
-         "--tracking-uri: has a password in it, which would be recorded; set MLFLOW_TRACKING_USERNAME and"
-         " MLFLOW_TRACKING_PASSWORD in the environment instead"),
         ((*SERVER, "--storage", "s3://key:hush@bucket"),
          "--storage: has a password in it, which would be recorded; set it in the nodes' environment"),
         ((*SERVER, "--home", "here"), "--home here: give an absolute path on the head"),

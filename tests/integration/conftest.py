@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import lab as laboratory
 import pytest
+from machines import NoMachinesError
+from postgres import PostgresMissingError
 from service import Service
 
 
@@ -21,3 +26,14 @@ def chaotic(tmp_path: Path) -> Service:
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     names = {"CHAOS_STEPS": "steps", "CHAOS_ORDER": "order", "CHAOS_LOG": "deaths"}
     return Service(tmp_path, {"PYTHONPATH": path, **{k: str(tmp_path / v) for k, v in names.items()}})
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[laboratory.Lab]:
+    """One for all tests: it takes half a minute to begin."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(laboratory.lab())
+        except (NoMachinesError, PostgresMissingError) as error:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+        yield found

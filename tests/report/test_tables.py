@@ -141,7 +141,7 @@ def test_quality_is_what_the_sweep_asked_for(bench: Bench) -> None:
     for name, value in (("a", 0.2), ("b", 0.4)):
         bench.trial(name, [{"density": 9.0}, {"density": value}, {"loss_d": 1.0}])
     plan = {**read_json(bench.folder.plan), "objective": {"metric": "density", "mode": "max"}}
-    write_json(bench.folder.plan, {**plan, "command": "gansweep run s.yaml", "to_come": 3})
+    write_json(bench.folder.plan, {**plan, "command": "gansweep run my/s.yaml", "file": "my/s.yaml", "to_come": 3})
     bench.publish()
     tables = read(bench)
     assert {name: (row["quality"], row["rank"]) for name, row in by_trial(tables).items()} == {
@@ -149,6 +149,7 @@ def test_quality_is_what_the_sweep_asked_for(bench: Bench) -> None:
     }  # fmt: skip
     (sweep,) = tables.sweeps.to_dict("records")
     assert (sweep["objective"], sweep["mode"], sweep["to_come"]) == ("density", "max", 3)
+    assert sweep["path"] == "my/s.yaml"
 
 
 def test_what_ended_a_trial(bench: Bench) -> None:

@@ -64,7 +64,7 @@ def listeners(service: Service) -> Iterator[list[Listener]]:
     """Of a run whose trial trains, until the last test."""
     run = service.start("run", service.write(steps=1_000_000, rates="[1e-4]"))
     try:
-        service.wait_for(service.training_began)
+        service.wait_for(service.training_began, 240)
         yield list(_listeners(run.pid))
     finally:
         run.send_signal(signal.SIGINT)
@@ -82,7 +82,7 @@ def test_the_token_is_long_and_of_this_run_alone(service: Service, listeners: li
     assert re.fullmatch("[0-9a-f]{64}", token)
     other = service.start("run", service.write("other", steps=1_000_000, rates="[1e-4]"))
     try:
-        service.wait_for(lambda: service.training_began("other"))
+        service.wait_for(lambda: service.training_began("other"), 240)
         (another,) = {found.token for found in _listeners(other.pid) if found.token}
     finally:
         other.send_signal(signal.SIGINT)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 import tracked
-from lab import Lab, LabHome, ended, wait_for
+from lab import CORES, Lab, LabHome, ended, wait_for
 from service import final_weights, histories
 
 from gansweep.records import outcome
-from gansweep.records.layout import SweepFolder
+from gansweep.records.layout import SweepFolder, read_json
 
 SWEEP = """
 name: {name}
@@ -61,7 +61,8 @@ class Round:
     sweeps: list[Sweep] = field(default_factory=list)
     after_s: float = 0.0
 
-    def begin(self, names: Sequence[str], parallel: int) -> None:
+    def begin(self, names: Sequence[str]) -> None:
+        parallel = CORES * 2 // len(names)  # of both nodes
         for name in names:
             home = self.lab.home(name)
             home.home.path.mkdir()
@@ -89,13 +90,12 @@ class Round:
 class Fault:
     """strike: hits the sweeps of a round and sees them end; returns of each whether it was hit at all.
 
-    group: sweeps in a round. parallel: trials of each side by side. step_s: how long a step takes, at least.
+    group: sweeps in a round, which share the lab's cores. step_s: how long a step takes, at least.
     """
 
     title: str
     strike: Callable[[Round], list[bool]]
     group: int
-    parallel: int
     step_s: float
 
 
@@ -116,7 +116,7 @@ class Result:
 
 
 def node_lost(at: Round) -> list[bool]:
-    at.wait(_trains, 6)
+    at.wait(lambda folder: _trains_at(folder, at.lab.second.name), 5)
     at.lab.lose_second()
     at.finish()
     at.lab.renew_second()
@@ -177,12 +177,12 @@ def driver_dies(at: Round) -> list[bool]:
 
 
 FAULTS = {
-    "node": Fault("a node is lost: its raylet is killed", node_lost, 2, 2, 0.2),
-    "driver": Fault("the driver's machine dies, with its home", driver_dies, 4, 1, 0.1),
-    "store": Fault("the object store refuses for 10 to 20 s", store_refuses, 4, 1, 0.15),
-    "database": Fault("PostgreSQL restarts after 6 to 10 s", database_restarts, 4, 1, 0.1),
-    "tracking": Fault("the MLflow server is away for 60 s", tracking_away, 4, 1, 0.4),
-    "unrecorded": Fault("the MLflow server is away for the whole sweep", tracking_never_there, 4, 1, 0.05),
+    "node": Fault("a node is lost: its raylet is killed", node_lost, 2, 0.2),
+    "driver": Fault("the driver's machine dies, with its home", driver_dies, 4, 0.1),
+    "store": Fault("the object store refuses for 10 to 20 s", store_refuses, 4, 0.15),
+    "database": Fault("PostgreSQL restarts after 6 to 10 s", database_restarts, 4, 0.1),
+    "tracking": Fault("the MLflow server is away for 60 s", tracking_away, 4, 0.4),
+    "unrecorded": Fault("the MLflow server is away for the whole sweep", tracking_never_there, 4, 0.05),
 }
 
 
@@ -191,7 +191,7 @@ class Trial:
 
     def __init__(self, lab: Lab, seed: int, away_s: float = 60) -> None:
         self._lab, self._seed, self._away_s = lab, seed, away_s
-        calm = self._round(random.Random(seed), FAULTS["unrecorded"], ["calm"], TRIALS)
+        calm = self._round(random.Random(seed), FAULTS["unrecorded"], ["calm"])
         calm.finish()
         folder = calm.sweeps[0].folder
         self._points, self._steps = tracked.points(lab.client, "calm"), lab.trained("calm")
@@ -205,7 +205,7 @@ class Trial:
             assert number < 3 * repetitions, f"{fault}: comes too late, again and again"
             size = min(group or kind.group, repetitions - done)
             names = [f"{fault}-{number + n}" for n in range(size)]
-            found = self._round(random.Random(f"{self._seed} {fault} {number}"), kind, names, kind.parallel)
+            found = self._round(random.Random(f"{self._seed} {fault} {number}"), kind, names)
             hit = kind.strike(found)
             number += size
             for sweep, counts in zip(found.sweeps, hit, strict=True):
@@ -214,10 +214,10 @@ class Trial:
                     done += 1
                     yield result
 
-    def _round(self, rng: random.Random, kind: Fault, names: Sequence[str], parallel: int) -> Round:
+    def _round(self, rng: random.Random, kind: Fault, names: Sequence[str]) -> Round:
         self._lab.pace(kind.step_s)
         made = Round(self._lab, rng, self._away_s)
-        made.begin(names, parallel)
+        made.begin(names)
         return made
 
     def _compare(self, fault: str, at: Round, sweep: Sweep) -> Result:
@@ -244,6 +244,10 @@ def differing(a: dict[str, dict[str, torch.Tensor]], b: dict[str, dict[str, torc
 
 def _differ(a: torch.Tensor, b: torch.Tensor) -> bool:
     return not torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+
+
+def _trains_at(folder: SweepFolder, host: str) -> bool:
+    return any(trial.journal.exists() and read_json(trial.owner)["host"] == host for trial in folder.all_trials())
 
 
 def _trains(folder: SweepFolder) -> bool:

@@ -101,8 +101,9 @@ def study(
     """
     sweeps = [
         {
-            "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "command": "",
-            "commit": "", "machine": "made up", "overrides": [], "planned": len(group), "to_come": 0, **sweep,
+            "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "path": f"{name}.yaml",
+            "command": "", "commit": "", "machine": "made up", "overrides": [],
+            "planned": len(group), "to_come": 0, **sweep,
         }
         for name, group in trials.groupby("sweep", sort=False)
     ]  # fmt: skip

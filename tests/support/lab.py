@@ -37,13 +37,14 @@ SUPPORT = Path(__file__).parent
 class Lab:
     """Use: `with lab() as found`. The head and the second node each see an own, empty folder `local`; `common` both.
 
-    environment: of all gansweep calls, and of both nodes. steps: a file that gets a line a trained step, whoever
-    trains it: the name of its sweep.
+    environment: of all gansweep calls, and of both nodes. tmp: their folder for temporary files, each one's own.
+    steps: a file that gets a line a trained step, whoever trains it: the name of its sweep.
     """
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self._stack, self._local, self.common = stack, root / "local", root / "common"
-        for folder in (self._local / "tmp", self.common, root / "site"):
+        self.tmp = self._local / "tmp"
+        for folder in (self.tmp, self.common, root / "site"):
             folder.mkdir(parents=True)
         net = stack.enter_context(network())
         self.head = net.machine("head")
@@ -62,7 +63,7 @@ class Lab:
             "CHAOS_ORDER": str(self.common / "no-order"),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "TMPDIR": str(self._local / "tmp"),
+            "TMPDIR": str(self.tmp),
             "HOME": str(self._local),
         }
         self._nodes: dict[str, subprocess.Popen[str]] = {}
@@ -77,6 +78,11 @@ class Lab:
         self.begin_second()
         self.tracking.wait()
         self.client = MlflowClient(self.tracking.uri)
+
+    def seen_by_second(self, path: Path) -> Path:
+        """A path as the second node's processes see it, while it has a raylet."""
+        raylet = next(p for p in self.second.processes() if p.name() == "raylet")
+        return Path(f"/proc/{raylet.pid}/root{path}")
 
     def home(self, name: str) -> LabHome:
         """An empty one, on the head."""

@@ -191,8 +191,9 @@ def tables(count: int) -> Tables:
     found["since_step"] = pd.array(found["since_step"], dtype="Int64")
     found["rank"] = found[~found["failed"]]["quality"].rank(method="first").astype("Int64")
     found["rank"] = found["rank"].astype("Int64")
-    sweep = {"sweep": "synthetic", "objective": m.CFD_RATIO, "mode": "min", "file": "name: synthetic\n", "command": "",
-             "overrides": [], "commit": "", "machine": "made up", "planned": count, "to_come": 0}  # fmt: skip
+    sweep = {"sweep": "synthetic", "objective": m.CFD_RATIO, "mode": "min", "file": "name: synthetic\n",
+             "path": "s.yaml", "command": "", "overrides": [], "commit": "", "machine": "made up", "planned": count,
+             "to_come": 0}  # fmt: skip
     return Tables(
         pd.DataFrame([sweep]), found, pd.DataFrame(histories), pd.DataFrame(evaluations), pd.DataFrame(verdicts), KEYS
     )

@@ -9,25 +9,37 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from gansweep.records.layout import Home
 from gansweep.tracking import store
 
 START_S = 120
+USERS = """[mlflow]
+default_permission = NO_PERMISSIONS
+database_uri = sqlite:///{database}
+authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+"""
 
 
 class TrackingServer:
     """Over a store and a place for artifacts, once it is begun. environment: more for its process."""
 
     def __init__(
-        self, backend: str, artifacts: str, host: str, port: int, environment: Mapping[str, str], workers: int = 1
+        self,
+        backend: str,
+        artifacts: str,
+        host: str,
+        port: int,
+        environment: Mapping[str, str],
+        workers: int = 1,
+        options: Sequence[str] = (),
     ) -> None:
         self.uri = f"http://{host}:{port}"
         self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
         self._command += ["--artifacts-destination", artifacts, "--workers", str(workers)]
-        self._command += ["--host", host, "--port", str(port), "--allowed-hosts", f"{host}:{port}"]
+        self._command += ["--host", host, "--port", str(port), "--allowed-hosts", f"{host}:{port}", *options]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         self._environment = {**os.environ, **quiet, **environment}
 
@@ -59,12 +71,22 @@ class TrackingServer:
 
 
 @contextmanager
-def tracking_server(home: Home, workers: int = 1) -> Iterator[str]:
-    """Of a home's store: its URI, once it answers. Killed at the end."""
+def tracking_server(home: Home, workers: int = 1, password: str = "") -> Iterator[str]:
+    """Of a home's store: its URI, once it answers. Killed at the end. password: of the user `admin`, whom alone it
+    serves then."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = TrackingServer(store.local_uri(home), home.artifacts.as_uri(), "127.0.0.1", port, {}, workers)
+    environment, options = {}, list[str]()
+    if password:
+        options = ["--app-name", "basic-auth"]
+        users = home.path.parent / "users.ini"
+        users.write_text(USERS.format(database=home.path.parent / "users.db"))
+        environment = {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_FLASK_SERVER_SECRET_KEY": password}
+        environment |= {"MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": password}
+    server = TrackingServer(
+        store.local_uri(home), home.artifacts.as_uri(), "127.0.0.1", port, environment, workers, options
+    )
     server.start()
     try:
         server.wait()

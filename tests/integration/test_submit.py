@@ -1,0 +1,156 @@
+"""A sweep left to a Ray cluster: followed, ended and continued from a folder that knows nothing but the tracking
+server's address."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import pytest
+from service import Service
+from tracking_server import tracking_server
+
+from gansweep.records import lock
+from gansweep.records.layout import Home
+
+pytestmark = pytest.mark.slow
+
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+SECRET = "hush-hush"
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@pytest.fixture
+def cluster_home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "cluster" / "home")
+
+
+@pytest.fixture
+def files() -> Iterator[Path]:
+    """Ray's own: the path of its sockets may be no longer."""
+    with TemporaryDirectory(prefix="gsw-jobs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def head(tmp_path: Path, cluster_home: Home, files: Path) -> Iterator[str]:
+    """The address of a real head's dashboard, protected by a token; one core."""
+    port, dashboard, agent, grpc = free_ports(4)
+    # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
+    (tmp_path / "environment").symlink_to(sys.prefix)
+    programs = tmp_path / "environment" / "bin"
+    command = [str(programs / Path(sys.executable).name), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    command += ["--num-cpus=1", "--node-ip-address=127.0.0.1", f"--port={port}", "--disable-usage-stats"]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+    command += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"]
+    command += [f"--temp-dir={files}", "--object-store-memory=80000000"]
+    own = {"GANSWEEP_HOME": str(cluster_home.path), "MLFLOW_TRACKING_PASSWORD": SECRET}
+    own["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    with (tmp_path / "ray.log").open("w") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **TOKEN, **own}, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            Service(tmp_path, {}).wait_for(lambda: "Ray runtime started" in (tmp_path / "ray.log").read_text(), 120)
+            yield f"http://127.0.0.1:{dashboard}"
+        finally:
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                one.kill()
+            process.wait()
+
+
+def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
+    tmp_path: Path, head: str, cluster_home: Home, files: Path
+) -> None:
+    (tmp_path / "laptop").mkdir()
+    laptop = Service(tmp_path / "laptop", TOKEN)
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = Service(tmp_path / "elsewhere", {})  # it has neither a token nor a home
+    (laptop.root / "private.txt").write_text("nobody's business")
+    folder = cluster_home.sweep("small")
+
+    _, err = Service(laptop.root, {**TOKEN, "RAY_AUTH_TOKEN": "f" * 64}).call(
+        "submit", laptop.write(), "--address", head, "--tracking-uri", "http://127.0.0.1:1", code=1
+    )
+    assert err.splitlines()[-1].startswith(f"--address {head}: refuses the token")
+
+    with tracking_server(Home(tmp_path / "server")) as uri:
+
+        def status() -> list[dict[str, object]]:
+            out, _ = elsewhere.call("status", "small", "--tracking-uri", uri, "--json")
+            trials: list[dict[str, object]] = json.loads(out)["trials"]
+            return trials
+
+        given = ("--address", head, "--tracking-uri", uri)
+        out, err = laptop.call("submit", laptop.write(steps=100_000), *given, "--json")
+        job = json.loads(out)
+        assert job == {"job": job["job"], "sweep": "small", "address": head, "tracking_uri": uri}
+        assert f"gansweep stop small --tracking-uri {uri}" in err
+        # Returned while it runs, or even before.
+        laptop.wait_for(lambda: folder.path.exists() and lock.is_held(folder.lock), 120)
+        follower = elsewhere.start("logs", "small", "--follow", "--tracking-uri", uri)
+        _, err = laptop.call("submit", laptop.write(steps=100_000), *given, code=1)
+        assert err == f"small is running already, as job {job['job']}; wait for it, or end it first\n"
+
+        laptop.wait_for(lambda: any(t.journal.exists() and t.journal.stat().st_size for t in folder.all_trials()), 120)
+        laptop.wait_for(lambda: lock.is_held(folder.lock) and "RUNNING" in _statuses(uri), 60)
+        laptop.wait_for(lambda: any(t["outcome"] == "running" and t["step"] for t in status()), 60)
+        first, second = status()
+        assert (second["outcome"], second["step"], second["steps_total"]) == ("pending", 0, 100_000)
+        assert (first["varied"], second["varied"]) == (
+            {"training.learning_rate": 1e-4},
+            {"training.learning_rate": 1e-3},
+        )
+        assert first["metrics"]
+        assert "1 running, 1 pending" in "".join(elsewhere.call("status", "small", "--tracking-uri", uri))
+
+        _, err = elsewhere.call("stop", "small", "--tracking-uri", uri)
+        assert err == "stopped small; `gansweep submit` or `run` continues it\n"
+        said, err = follower.communicate(timeout=60)
+        assert follower.returncode == 0, err
+        assert "small: 2 of 2 trials to train; starting Ray" in said
+        assert "ended early because it was stopped on request; 2 of 2 trials are not finished" in said
+        assert said == elsewhere.call("logs", "small", "--tracking-uri", uri)[0]
+        assert {t["outcome"] for t in status()} <= {"interrupted", "pending"}
+        reached = status()[0]["step"]
+        assert elsewhere.call("stop", "small", "--tracking-uri", uri, code=1)[1] == "small is not running\n"
+
+        # The old request to end does not end the next run.
+        laptop.wait_for(lambda: not lock.is_held(folder.lock), 60)
+        steps = int(str(reached)) + 40
+        laptop.call("submit", laptop.write(steps=steps), *given, "--set", "search.over.training.learning_rate=[1e-4]")
+        said, _ = elsewhere.call("logs", "small", "--follow", "--tracking-uri", uri)
+        assert f"running from step {reached}" in said
+        assert "all 1 trials are finished after" in said
+        (whole,) = status()
+        assert (whole["outcome"], whole["step"]) == ("completed", steps)
+
+    assert not elsewhere.home.path.exists()
+    assert not laptop.home.path.exists()
+    assert {path.name for path in files.rglob("working_dir_files/_ray_pkg_*/*")} == {"small.yaml"}
+    recorded = subprocess.run(["grep", "-rlI", SECRET, str(cluster_home.path), str(tmp_path / "server")], text=True)
+    assert recorded.returncode == 1
+
+
+def _statuses(uri: str) -> set[str]:
+    """Of every run of the sweep."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name("small")
+    return {run.info.status for run in client.search_runs([found.experiment_id])} if found else set()
