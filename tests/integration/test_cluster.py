@@ -30,7 +30,7 @@ def address(tmp_path: Path, service: Service) -> Iterator[str]:
     python = tmp_path / "environment" / "bin" / Path(sys.executable).name
     command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
     command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
-    command += [f"--temp-dir=/tmp/gsw-head-{port}", "--object-store-memory=80000000"]
+    command += [f"--temp-dir=/tmp/ray-head-{port}", "--object-store-memory=80000000"]
     with (tmp_path / "ray.log").open("w") as log:
         head = subprocess.Popen(command, env={**os.environ, **token}, stdout=log, stderr=log, start_new_session=True)
         try:

@@ -53,7 +53,7 @@ class Head:
         python = service.root / "environment" / "bin" / Path(sys.executable).name
         command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=8"]
         command += ["--num-gpus=1", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
-        command += ["--disable-usage-stats", f"--temp-dir=/tmp/gsw-gpu-{port}", "--object-store-memory=80000000"]
+        command += ["--disable-usage-stats", f"--temp-dir=/tmp/ray-gpu-{port}", "--object-store-memory=80000000"]
         environment = {**os.environ, **service.environment}
         with log.open("w") as out:
             self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)

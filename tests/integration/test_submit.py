@@ -42,8 +42,8 @@ def cluster_home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def files() -> Iterator[Path]:
-    """Ray's own: the path of its sockets may be no longer."""
-    with TemporaryDirectory(prefix="gsw-jobs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    """Ray's own: its sockets allow no longer path. A name with gansweep's own prefix would be cleared away by its next run."""
+    with TemporaryDirectory(prefix="ray-jobs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
