@@ -42,7 +42,7 @@ def cluster_home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def files() -> Iterator[Path]:
-    """Ray's own: its sockets allow no longer path. A name with gansweep's own prefix would be cleared away by its next run."""
+    """Ray's own, with a short path for its sockets. Folders of gansweep's own prefix are cleared away by its next run."""
     with TemporaryDirectory(prefix="ray-jobs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
