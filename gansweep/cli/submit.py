@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 import click
 
@@ -42,6 +41,7 @@ def submit(
     with --tracking-uri follow it from anywhere; submitted again it continues.
     """
     from gansweep.plan.loader import load
+    from gansweep.records.storage import check_uri
     from gansweep.schedule.submission import submit as hand_over
     from gansweep.tracking import store
 
@@ -50,8 +50,8 @@ def submit(
     if path is not None and not PurePosixPath(path).is_absolute():
         raise UserError(f"{file}: dataset.path: {path} is not there on the cluster; give an absolute path")
     server = _server(tracking_uri)
-    if storage is not None and "@" in urlsplit(storage).netloc:
-        raise UserError("--storage: has a password in it, which would be recorded; set it in the nodes' environment")
+    if storage is not None:
+        check_uri(storage)
     if home is not None and not PurePosixPath(home).is_absolute():
         raise UserError(f"--home {home}: give an absolute path on the head")
     words = ["gansweep", "run", f"./{file.name}", "--address", "auto", "--tracking-uri", server]

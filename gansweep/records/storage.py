@@ -47,17 +47,22 @@ class Storage(Protocol):
         """Harmless where nothing is."""
 
 
+def check_uri(uri: str) -> None:
+    """Raises UserError for other schemes than s3, and for keys in the URI, which are not shown."""
+    scheme, found, place = uri.partition("://")
+    if found and "@" in place.partition("/")[0]:
+        raise UserError("--storage: has a password in it, which would be recorded; set AWS_ACCESS_KEY_ID and the like")
+    if found and scheme != "s3":
+        raise UserError(f"--storage {uri}: give a folder, or s3://bucket/prefix")
+
+
 def open_storage(uri: str) -> Storage:
     """Of a path, or s3://bucket/prefix (endpoint and keys from AWS's environment variables).
 
-    Raises UserError for other schemes, and where s3fs is not installed.
+    Raises UserError as check_uri does, and where s3fs is not installed.
     """
-    scheme, found, _ = uri.partition("://")
-    if not found:
-        return FolderStorage(Path(uri))
-    if scheme != "s3":
-        raise UserError(f"--storage {uri}: give a folder, or s3://bucket/prefix")
-    return ObjectStorage(uri)
+    check_uri(uri)
+    return ObjectStorage(uri) if uri.startswith("s3://") else FolderStorage(Path(uri))
 
 
 def check(storage: Storage) -> None:

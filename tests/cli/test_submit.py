@@ -58,7 +58,7 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
          "--tracking-uri sqlite:///x.db: a sweep that is left to a cluster needs an MLflow server to be"
          " followed by; give its http:// or https:// address"),
         ((*SERVER, "--storage", "s3://key:hush@bucket"),
-         "--storage: has a password in it, which would be recorded; set it in the nodes' environment"),
+         "--storage: has a password in it, which would be recorded; set AWS_ACCESS_KEY_ID and the like"),
         ((*SERVER, "--home", "here"), "--home here: give an absolute path on the head"),
         ((*SERVER, "--set", "dataset={name: image_folder, path: pictures, image_size: 16}"),
          "s.yaml: dataset.path: pictures is not there on the cluster; give an absolute path"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -38,7 +39,8 @@ def address(tmp_path: Path, service: Service) -> Iterator[str]:
             yield f"127.0.0.1:{port}"
         finally:
             for process in [*psutil.Process(head.pid).children(recursive=True), head]:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             head.wait()
 
 

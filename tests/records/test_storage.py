@@ -90,6 +90,12 @@ def test_other_schemes_are_refused(uri: str) -> None:
         open_storage(uri)
 
 
+def test_keys_in_the_uri_are_refused_and_not_shown() -> None:
+    with pytest.raises(UserError, match=r"^--storage: has a password in it") as found:
+        open_storage("s3://key:hush@lab/x")
+    assert "hush" not in str(found.value)
+
+
 def test_patience_lasts_until_it_answers_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.01)
     answers = iter([StorageError("away"), StorageError("away"), 3])
