@@ -23,8 +23,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release() -> None:
     """Give back what nothing refers to any more: neighbours on the GPU cannot use what this process merely keeps."""
-    gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()  # 0.15 s, which trials on a CPU need not pay
         torch.cuda.empty_cache()
 
 
