@@ -1,4 +1,4 @@
-"""Each fault of docs/reliability.md once or twice, over a real lab; outages of the tracking server last 15 s here, not
+"""Each fault of docs/reliability.md once or twice, over a real lab; outages of the tracking server last 5 s here, not
 60 s. Twenty repetitions: tests/faults.py."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from faults import FAULTS, Trial
 from lab import Lab
 
 pytestmark = pytest.mark.slow
-AWAY_S = 15
+AWAY_S = 5  # and its start
 
 
 @pytest.fixture(scope="module")
