@@ -33,6 +33,7 @@ replicates: 2
 resources: {{cpus: 1, gpus: 0, max_concurrent: {parallel}}}
 """
 TRIALS = 4
+LONG_STEP_S = 2.0
 NO_RECORDS = "the tracking store does not take records"
 
 
@@ -126,9 +127,11 @@ def node_lost(at: Round) -> list[bool]:
 def tracking_away(at: Round) -> list[bool]:
     at.wait(_trains, 5)
     at.lab.tracking.kill()
+    at.lab.pace(LONG_STEP_S)  # training outlasts the outage, however slowly the server starts
     time.sleep(at.away_s)
     at.lab.tracking.start()
     at.lab.tracking.wait()
+    at.lab.pace(0)
     at.finish()
     return [NO_RECORDS in sweep.said and "`gansweep sync" not in sweep.said for sweep in at.sweeps]
 
