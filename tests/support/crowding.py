@@ -75,7 +75,7 @@ def _memory(module):
     peaks = json.loads(os.environ["CROWDING_PROBE"])
 
     def measure(config):
-        return module.Need(peaks[str(config["settings"]["generator_maps"])], FREE)
+        return module.Need(peaks[str(json.loads(config["settings"])["generator_maps"])], FREE)
 
     measure.__module__, measure.__qualname__ = module.__name__, "measure"  # Ray sends it by name
     module.measure = measure
