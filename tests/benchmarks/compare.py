@@ -68,7 +68,7 @@ def _watching(pid: int) -> Iterator[dict[str, int]]:
                 root = psutil.Process(pid)
                 _note(peaks, "command", root)
                 for child in root.children(recursive=True):
-                    if "ray::ResourceTrainable" in " ".join(child.cmdline()):
+                    if "ray::GanTrial" in " ".join(child.cmdline()):
                         _note(peaks, "trial", child)
             except psutil.Error:
                 continue

@@ -93,7 +93,7 @@ def _trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     found = []
     for process in psutil.Process(driver.pid).children(recursive=True):
         try:
-            if "ray::ResourceTrainable" in " ".join(process.cmdline()):
+            if "ray::GanTrial" in " ".join(process.cmdline()):
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
