@@ -59,6 +59,8 @@ def test_everything_is_in_mlflow_once(swept: Service) -> None:
         "environment.json",
         "plan.json",
         "sweep.yaml",
+        "log.txt",
+        "trials.json",
     }
     assert parent.data.tags["gansweep.version.torch"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=swept.root, check=True, capture_output=True, text=True)
