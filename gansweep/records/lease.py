@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from gansweep.errors import UserError
+from gansweep.records.rounds import Rounds
 from gansweep.records.storage import Storage, StorageError
 
 BEAT_S = 5.0
@@ -30,8 +30,8 @@ class Lease:
     def __init__(self, storage: Storage, name: str, holder: str, on_loss: Callable[[], None]) -> None:
         self._storage, self._name, self._holder, self._on_loss = storage, name, holder, on_loss
         self._token, self._beats = secrets.token_hex(8), 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
+        # While the storage is away nobody else reaches it either, or takes over, which is seen later.
+        self._rounds = Rounds(self._keep, BEAT_S, lambda _: None, "")
 
     def __enter__(self) -> Self:
         found = self._storage.get(self._name)
@@ -41,14 +41,13 @@ class Lease:
                 " wait for it, or end it with `gansweep stop`"
             )
         self._beat()
-        self._thread.start()
+        self._rounds.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._rounds.stop()
         try:
             if self._is_ours():
                 self._storage.delete(self._name)
@@ -63,15 +62,13 @@ class Lease:
                 return True
         return False
 
-    def _loop(self) -> None:
-        while not self._over.wait(BEAT_S):
-            try:
-                if not self._is_ours():
-                    self._on_loss()
-                    return
-                self._beat()
-            except StorageError:
-                continue  # nobody else reaches it either, or takes over, which is seen later
+    def _keep(self) -> bool:
+        ours = self._is_ours()
+        if ours:
+            self._beat()
+        else:
+            self._on_loss()
+        return ours
 
     def _is_ours(self) -> bool:
         found = self._storage.get(self._name)

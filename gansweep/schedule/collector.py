@@ -14,7 +14,8 @@ from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
 from gansweep.records import copies, lock
 from gansweep.records.layout import SweepFolder, write_atomically
-from gansweep.records.storage import Storage, StorageError, patiently
+from gansweep.records.rounds import Rounds
+from gansweep.records.storage import Storage, patiently
 from gansweep.schedule.workplace import share
 
 PULL_S = 2.0
@@ -29,15 +30,13 @@ class Collector:
 
     def __init__(self, storage: Storage, folder: SweepFolder, notify: Callable[[str], None]) -> None:
         self.uri = storage.uri
-        self._storage, self._folder, self._notify = storage, folder, notify
+        self._storage, self._folder = storage, folder
         self._place = copies.of_sweep(folder.name)
         self._shared: set[str] = set()  # files of sets that the storage has
         self._running: dict[str, IO[str]] = {}
         self._asked: set[str] = set()  # to end
         self._turn = threading.Lock()
-        self._away = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="collector", daemon=True)
+        self._rounds = Rounds(self._round, PULL_S, notify, "trials go on, and keep what they record")
 
     def bring(self) -> None:
         """The whole sweep, as it lies in the storage; what was trained here without one goes there.
@@ -99,31 +98,17 @@ class Collector:
             held.close()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._rounds.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        self._rounds.stop()
         for held in self._running.values():
             held.close()
 
-    def _loop(self) -> None:
-        while not self._over.wait(PULL_S):
-            try:
-                self._pass()
-            except StorageError as error:
-                if not self._away:
-                    self._notify(f"the storage does not answer ({error}); trials go on, and keep what they record")
-                self._away = True
-            else:
-                if self._away:
-                    self._notify("the storage is back")
-                self._away = False
-
-    def _pass(self) -> None:
+    def _round(self) -> bool:
         """What running trials have recorded comes here, requests to end go there."""
         for trial_id in list(self._running):
             folder = self._folder.trial(trial_id)
@@ -133,6 +118,7 @@ class Collector:
                 self._pull_records(trial_id)
             if trial_id not in self._asked and (self._folder.stop.exists() or folder.stop.exists()):
                 self._send_stop(trial_id)
+        return True
 
     def _pull_records(self, trial_id: str) -> None:
         copies.pull(self._storage, self._prefix(trial_id), self._folder.trial(trial_id), checkpoints=False)

@@ -15,7 +15,8 @@ from gansweep.gan.data import ImageSet
 from gansweep.records import lock
 from gansweep.records.copies import Pushed
 from gansweep.records.layout import TrialFolder, write_atomically
-from gansweep.records.storage import Storage, StorageError, open_storage, patiently
+from gansweep.records.rounds import Rounds
+from gansweep.records.storage import Storage, open_storage, patiently
 from gansweep.schedule.job import Job
 from gansweep.schedule.scratch import scratch
 
@@ -84,16 +85,14 @@ class Elsewhere:
         self._storage, self._job, self._stack = storage, job, ExitStack()
         self.notices: list[str] = []
         self._lost: TakenOverError | None = None
-        self._away = False
         self._turn = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="push", daemon=True)
+        self._rounds = Rounds(self._round, PUSH_S, self.notices.append, "training goes on, records are kept")
         self.folder = TrialFolder(self._stack.enter_context(scratch()) / job.id)
         self._pushed = Pushed(storage, job.prefix, self.folder)
 
     def prepare(self) -> ImageSet:
         patiently(self._pushed.claim)
-        self._thread.start()
+        self._rounds.start()
         images = patiently(lambda: fetch(self._storage, self._job.images))
         if self._job.samples:
             self.notices += patiently(lambda: share_reference(self._storage, images))
@@ -112,33 +111,21 @@ class Elsewhere:
 
     def close(self) -> None:
         with self._stack:
-            if not self._thread.ident:
-                return  # it never had the trial
-            self._over.set()
-            self._thread.join()
-            if not self._lost:
+            self._rounds.stop()
+            if self._rounds.begun and not self._lost:  # else the trial was never its own, or is not any more
                 patiently(self._push)
 
     def _push(self) -> None:
         with self._turn:
             self._pushed.push()
 
-    def _loop(self) -> None:
-        while not self._over.wait(PUSH_S):
-            try:
-                self._push()
-                self._pushed.fetch_stop()
-            except TakenOverError as error:
-                self._lost = error
-                return
-            except StorageError as error:
-                if not self._away:
-                    self.notices.append(f"the storage does not answer ({error}); training goes on, records are kept")
-                self._away = True
-            else:
-                if self._away:
-                    self.notices.append("the storage is back")
-                self._away = False
+    def _round(self) -> bool:
+        try:
+            self._push()
+            self._pushed.fetch_stop()
+        except TakenOverError as error:
+            self._lost = error
+        return self._lost is None
 
 
 def fetch(storage: Storage, images: ImageSet) -> ImageSet:
@@ -161,8 +148,9 @@ def fetch(storage: Storage, images: ImageSet) -> ImageSet:
 
 def share(storage: Storage, images: ImageSet) -> None:
     """What `fetch` finds: for the driver."""
+    there = storage.names(CACHE)
     for path in _arrays(Path(images.file)):
-        if path.name not in storage.names(CACHE):
+        if path.name not in there:
             storage.put(f"{CACHE}/{path.name}", path.read_bytes())
 
 

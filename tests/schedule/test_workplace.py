@@ -123,7 +123,7 @@ def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypa
     owner.step()
     place = zombie._place
     assert isinstance(place, workplace.Elsewhere)
-    place._thread.join(5)
+    place._rounds._thread.join(5)
     with pytest.raises(TakenOverError):
         zombie.step()
     zombie.cleanup()

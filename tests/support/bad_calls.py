@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gansweep.cli.main import main
 from gansweep.records.layout import Home
 
 GOOD = """name: s
@@ -18,6 +19,21 @@ model: {latent_dim: 8, feature_maps: 4}
 training: {steps: 10, batch_size: 16}
 """
 Call = Callable[..., str]
+
+
+def calling(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """stderr of `gansweep ARGUMENTS`, which must exit with `code`, print nothing on stdout and show no traceback."""
+
+    def call(*arguments: object, code: int = 1) -> str:
+        monkeypatch.setattr(sys, "argv", ["gansweep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        assert (caught.value.code, out) == (code, ""), err
+        assert "Traceback" not in err
+        return err
+
+    return call
 
 
 def in_subprocess(*arguments: object, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 BUCKET = "lab"
 
@@ -29,6 +30,18 @@ class ObjectStore:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def client(self) -> Any:
+        """boto3's."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+        )
+
 
 @contextmanager
 def object_store(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
@@ -41,7 +54,7 @@ def object_store(host: str = "127.0.0.1") -> Iterator[ObjectStore]:
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         _wait(server, host, port)
-        _make_bucket(store)
+        store.client().create_bucket(Bucket=BUCKET)
         yield store
     finally:
         server.kill()
@@ -56,16 +69,3 @@ def _wait(server: subprocess.Popen[bytes], host: str, port: int) -> None:
         assert server.poll() is None, "the object store did not start"
         assert time.monotonic() < deadline, "the object store did not answer"
         time.sleep(0.1)
-
-
-def _make_bucket(store: ObjectStore) -> None:
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=store.environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=store.environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=store.environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=store.environment["AWS_DEFAULT_REGION"],
-    )
-    client.create_bucket(Bucket=BUCKET)
