@@ -33,6 +33,7 @@ replicates: 2
 resources: {{cpus: 1, gpus: 0, max_concurrent: {parallel}}}
 """
 TRIALS = 4
+AWAY_S = 60  # of MLflow's server, in the fault that says so
 LONG_STEP_S = 2.0
 NO_RECORDS = "the tracking store does not take records"
 
@@ -54,11 +55,10 @@ class Sweep:
 
 @dataclass
 class Round:
-    """Sweeps that run side by side and are hit by one fault. away_s: of a long outage."""
+    """Sweeps that run side by side and are hit by one fault."""
 
     lab: Lab
     rng: random.Random
-    away_s: float
     sweeps: list[Sweep] = field(default_factory=list)
     after_s: float = 0.0
 
@@ -128,7 +128,7 @@ def tracking_away(at: Round) -> list[bool]:
     at.wait(_trains, 5)
     at.lab.tracking.kill()
     at.lab.pace(LONG_STEP_S)  # training outlasts the outage, however slowly the server starts
-    time.sleep(at.away_s)
+    time.sleep(AWAY_S)
     at.lab.tracking.start()
     at.lab.tracking.wait()
     at.lab.pace(0)
@@ -192,8 +192,8 @@ FAULTS = {
 class Trial:
     """Brings faults over sweeps in a lab, and compares these with a calm one."""
 
-    def __init__(self, lab: Lab, seed: int, away_s: float = 60) -> None:
-        self._lab, self._seed, self._away_s = lab, seed, away_s
+    def __init__(self, lab: Lab, seed: int) -> None:
+        self._lab, self._seed = lab, seed
         calm = self._round(random.Random(seed), FAULTS["unrecorded"], ["calm"])
         calm.finish()
         folder = calm.sweeps[0].folder
@@ -219,7 +219,7 @@ class Trial:
 
     def _round(self, rng: random.Random, kind: Fault, names: Sequence[str]) -> Round:
         self._lab.pace(kind.step_s)
-        made = Round(self._lab, rng, self._away_s)
+        made = Round(self._lab, rng)
         made.begin(names)
         return made
 
