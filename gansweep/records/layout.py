@@ -2,6 +2,8 @@
 
 home/
   mlflow.db, artifacts/          the local tracking store
+  mlflow.lock                    held while that is made
+  mlflow.unmade                  there as long as it is not whole
   cache/                         decoded images
   logs/                          tracebacks of our own bugs
   sweeps/NAME/
@@ -207,6 +209,14 @@ class Home:
     @property
     def database(self) -> Path:
         return self.path / "mlflow.db"
+
+    @property
+    def making(self) -> Path:
+        return self.path / "mlflow.lock"
+
+    @property
+    def unmade(self) -> Path:
+        return self.path / "mlflow.unmade"
 
     @property
     def artifacts(self) -> Path:

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gansweep.errors import UserError
+from gansweep.records import lock
 from gansweep.records.layout import Home
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ANSWER_S = 5
+MAKE_WAIT_S = 60.0  # for another process that makes the local store
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # where MLflow looks for them
 USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
 
@@ -88,7 +90,7 @@ def client(home: Home, uri: str) -> MlflowClient:
     """A client that gives up within seconds when a server is gone. Creates the local store where it is missing."""
     quiet()
     if uri == local_uri(home):
-        _use_wal(home)
+        _make(home)
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -117,8 +119,25 @@ def runs(client: MlflowClient, experiment: str, condition: str = "") -> list[Any
             return found
 
 
-def _use_wal(home: Home) -> None:
-    """Readers (the UI) and the writer do not block each other; the mode is a property of the file."""
-    if not home.database.exists():
+def _make(home: Home) -> None:
+    """The local store with all its tables, whoever comes first. What a killed process had half made is made anew:
+    MLflow stumbles over it for ever, and nothing is recorded before it is whole."""
+    if _is_whole(home):
+        return
+    from mlflow import MlflowClient
+
+    with lock.acquire(home.making, wait_s=MAKE_WAIT_S):
+        if _is_whole(home):
+            return
+        home.unmade.touch()
+        for suffix in ("", "-wal", "-shm"):
+            home.database.with_name(home.database.name + suffix).unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(home.database)) as database:
+            # Readers (the UI) and the writer do not block each other; the mode is a property of the file.
             database.execute("PRAGMA journal_mode=WAL")
+        MlflowClient(tracking_uri=local_uri(home)).search_experiments(max_results=1)
+        home.unmade.unlink()
+
+
+def _is_whole(home: Home) -> bool:
+    return home.database.exists() and not home.unmade.exists()
