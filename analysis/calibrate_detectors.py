@@ -74,10 +74,8 @@ def markdown(table):
 
 def bounded(value, bound, sign):
     """To two digits, the bound to the side on which it stays true."""
-    if value is None or value != value:
-        return "–"
     outward = math.floor if sign == "≥" else math.ceil
-    return f"{value:.2f} ({sign} {outward(100 * bound) / 100:.2f})"
+    return "–" if pd.isna(value) else f"{value:.2f} ({sign} {outward(100 * bound) / 100:.2f})"
 
 
 def share(name, hits, of):
@@ -95,13 +93,12 @@ def retrain(home, mnist=None):
     for sweep in (sweep for sweeps in ROUNDS.values() for sweep in sweeps):
         extra = data if "mnist" in sweep else []
         subprocess.run(["gansweep", "run", f"sweeps/benchmark/{sweep}.yaml", "--home", home, *extra], check=True)
-    for script, output, rest in (
+    for script, into, rest in (
         ("plant_distributions", "planted", folder),
         ("plant_dynamics", "dynamics", folder),
         *(("label_runs", file, [sweep.replace("_", "-") for sweep in sweeps]) for file, sweeps in ROUNDS.items()),
     ):
-        command = [sys.executable, f"analysis/{script}.py", home, RESULTS / f"{output}.jsonl.gz", *rest]
-        subprocess.run(command, check=True)
+        subprocess.run([sys.executable, f"analysis/{script}.py", home, RESULTS / f"{into}.jsonl.gz", *rest], check=True)
 
 
 if __name__ == "__main__":

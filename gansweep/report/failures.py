@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import fields
+from decimal import ROUND_FLOOR, Decimal
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,6 +18,7 @@ from gansweep.report.statistics import share
 from gansweep.report.study import Block, Cell, Study, head, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted, distinct, percent, short
 
+CENT = Decimal("0.01")
 MOST_VALUES = 10  # of a setting, whose failure rates are listed
 
 
@@ -113,7 +114,7 @@ def _accuracy(kind: str) -> str:
     if row is None or not row["recall"]:
         return "How often this verdict is right was not measured."
     precision, recall = (
-        f"{float(row[name]):.2f} (at least {math.floor(100 * float(row[f'{name}_bound'])) / 100:.2f})"
+        f"{float(row[name]):.2f} (at least {Decimal(row[f'{name}_bound']).quantize(CENT, ROUND_FLOOR)})"
         for name in ("precision", "recall")
     )
     runs = int(row["positives"]) + int(row["negatives"])

@@ -8,7 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -98,14 +98,14 @@ class TrackedSweep:
 
 def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
     """Every trial of a sweep that has begun, in the order of its plan; then those of earlier plans, as they began.
+    All of them as they began where artifacts are out of reach, the plan among them.
 
     Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
     """
     with readable(home, uri):
         client = store.client(home, uri)
         runs = store.runs(client, experiment_id(client, home, uri, sweep))
-        planned: list[str] = _plan(uri, _parent(runs)).get("trials", [])
-        places = {trial: place for place, trial in enumerate(planned)}
+        places = _places(uri, _parent(runs))
         found = _tracked(client, uri, sweep, runs, METRICS.__contains__)
         return [_trial(run) for run in sorted(found, key=lambda run: places.get(run.id, len(places)))]
 
@@ -210,6 +210,13 @@ def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
     """What plan.json holds; empty where there is none."""
     plan: dict[str, Any] = json.loads(_attached(uri, parent, "plan.json") or "{}")
     return plan
+
+
+def _places(uri: str, parent: Run | None) -> dict[str, int]:
+    """Trial → its place in the plan; empty where that cannot be read, for whatever reason."""
+    with suppress(Exception):  # each kind of repository has its own
+        return {trial: place for place, trial in enumerate(_plan(uri, parent).get("trials", []))}
+    return {}
 
 
 def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wanted: Wanted) -> list[TrackedRun]:

@@ -159,7 +159,7 @@ def test_what_ended_a_trial(bench: Bench) -> None:
         "stopped": Outcome("stopped", 9, dropping.reason, (collapse, dropping), "mode_dropping"),
         "asha": Outcome("stopped", 9, "asha", rule="asha"),
         "crashed": Outcome("crashed", 9, "ValueError: no"),
-        "no memory": Outcome("crashed", 9, "out of GPU memory: no", rule=OUT_OF_MEMORY),
+        "no-memory": Outcome("crashed", 9, "out of GPU memory: no", rule=OUT_OF_MEMORY),
         "completed": Outcome("completed", STEPS, verdicts=(collapse,)),
     }
     for name, ended in ends.items():
@@ -168,7 +168,7 @@ def test_what_ended_a_trial(bench: Bench) -> None:
     found = by_trial(read(bench))
     assert {name: (row["outcome"], row["rule"]) for name, row in found.items()} == {
         "stopped": ("stopped", "mode_dropping"), "asha": ("stopped", "asha"), "crashed": ("crashed", ""),
-        "completed": ("completed", ""), "no memory": ("crashed", "out_of_memory"),
+        "completed": ("completed", ""), "no-memory": ("crashed", "out_of_memory"),
     }  # fmt: skip
     assert found["crashed"]["reason"] == "ValueError: no"
 

@@ -66,7 +66,7 @@ def copied(bench: Bench, server: str) -> set[str]:
 def test_a_copy_is_read_as_the_server_has_it(bench: Bench, server: str, way: str) -> None:
     bench.trial("sound", sound(STEPS), ENDED)
     for last in range(len(ODD)):  # each of them is the latest once
-        bench.trial(f"odd {last}", [{"loss_d": v, "class_share/a b": v} for v in (*ODD, ODD[last])], ENDED)
+        bench.trial(f"odd-{last}", [{"loss_d": v, "class_share/a b": v} for v in (*ODD, ODD[last])], ENDED)
     twice = bench.trial("twice", losses(3))
     with twice.journal.open("a") as file:
         file.write(json.dumps({"step": 2, "time": BEGAN + 9.0009, "values": {"loss_d": 9.0, "late": 1.0}}) + "\n")
@@ -76,7 +76,7 @@ def test_a_copy_is_read_as_the_server_has_it(bench: Bench, server: str, way: str
     bench.trial("stopped", losses(3), Outcome("stopped", 3, "asha: no", (), "asha"))
     bench.trial("empty", None, Outcome("crashed", 0, "OSError: no"))
     publish(bench, server if way == "behind the server" else bench.uri)
-    assert copied(bench, server) == {"sound", *(f"odd {i}" for i in range(len(ODD))), "twice", "stopped", "empty"}
+    assert copied(bench, server) == {"sound", *(f"odd-{i}" for i in range(len(ODD))), "twice", "stopped", "empty"}
     (run,) = [run for run in runs_of(bench) if run.data.tags["gansweep.trial_id"] == "twice"]
     assert run.info.artifact_uri.startswith("mlflow-artifacts:" if way == "behind the server" else "file:")
     found = journals.read(server, [run], "loss_d".__eq__)[run.info.run_id]["loss_d"]
