@@ -268,21 +268,28 @@ def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Pat
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
         assert [status(jobs, who) for who in ({}, bearer("b1" * 32), bearer(token))] == [401, 403, 200]
         command, environment = ray_node("worker", variables, ports)
-        stranger = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32})
-        assert stranger.returncode != 0
-        assert "AuthenticationError" in stranger.stderr
+        code, said = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
+        assert code != 0
+        assert "AuthenticationError" in said
+        (asked := tmp_path / "asked").mkdir()
         with started(command, environment, tmp_path) as worker:
             wait_until_healthy("worker", int(command[-1]), worker, tmp_path / "log")
             ask = ["ray", "status", "--address", f"127.0.0.1:{ports['6379']}"]
             deadline = time.monotonic() + START_S
-            while "0.0/3.0 CPU" not in (seen := called(ask, environment)).stdout:  # its figures are some seconds old
-                assert time.monotonic() < deadline, seen.stdout + seen.stderr
+            while "0.0/3.0 CPU" not in (seen := called(ask, environment, asked)[1]):  # its figures are some seconds old
+                assert time.monotonic() < deadline, seen
                 time.sleep(0.5)
 
 
-def called(command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """`env` looks the program up in the path that it is given."""
-    return subprocess.run(["env", *command], env={"PATH": PATH, **environment}, capture_output=True, text=True)
+def called(command: list[str], environment: Mapping[str, str], folder: Path) -> tuple[int, str]:
+    """Its exit status and all that it said, into a file: what it leaves running would keep a pipe open for ever."""
+    log = folder / "log"
+    with started(command, environment, folder) as process:
+        try:
+            code: int = process.wait(START_S)
+        except psutil.TimeoutExpired:
+            pytest.fail(f"{shlex.join(command)} goes on:\n{log.read_text()}")
+    return code, log.read_text()
 
 
 def bearer(token: str) -> dict[str, str]:
