@@ -27,8 +27,8 @@ from gansweep.health.judge import Judge
 from gansweep.health.verdict import FAILURES, Verdict
 from gansweep.plan.loader import load
 from gansweep.records.layout import Home
-from gansweep.schedule import runner
 from gansweep.schedule.job import Job
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
 from gansweep.tracking import store
 from gansweep.tracking.publisher import Publisher
@@ -115,7 +115,7 @@ def train(home: Home, root: Path, name: str, dataset: str, rates: str) -> None:
     plan = make_plan(load(file, ()), home)
     write_trials(plan, "gansweep run", ())
     plan.folder.source.write_text(file.read_text())
-    for config in runner.jobs(plan):
+    for config in jobs_of(plan):
         run = Job.from_config(config).open()
         while run.advance(60) is None:
             pass

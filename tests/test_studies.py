@@ -29,8 +29,8 @@ from gansweep.plan.loader import load
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, TrialFolder, write_atomically, write_json
-from gansweep.schedule import runner
 from gansweep.schedule.job import Job
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
@@ -678,7 +678,7 @@ def test_classes_are_counted_of_what_was_trained(
         file.write_text(SMALL.format(name=name, conditioning=conditioning))
         plan = make_plan(load(file, ()), home)
         write_trials(plan, "gansweep run", ())
-        for config in runner.jobs(plan):
+        for config in jobs_of(plan):
             with closing(Job.from_config(config).open()) as training:
                 while training.advance(60) is None:
                     pass

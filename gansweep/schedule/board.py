@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from gansweep.records import journal
 from gansweep.schedule.planned import Planned
@@ -98,3 +98,13 @@ class Board:
 def _row(planned: Planned) -> Row:
     trial = planned.trial
     return Row(trial.id, trial.varied, trial.config.seed, trial.steps, planned.step_operations)
+
+
+class View(Protocol):
+    """Shows a board; called in the driver's main thread only."""
+
+    def changed(self, row: Row) -> None:
+        """A trial began, went on or ended."""
+
+    def notice(self, text: str) -> None:
+        """A sentence for the user (from any thread)."""

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune import Callback
 
-from gansweep.schedule.board import Board, Row
-
-
-class View(Protocol):
-    """Shows a board; called in the driver's main thread only."""
-
-    def changed(self, row: Row) -> None:
-        """A trial began, went on or ended."""
-
-    def notice(self, text: str) -> None:
-        """A sentence for the user (from any thread)."""
+from gansweep.schedule.board import Board, View
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types

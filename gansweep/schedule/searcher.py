@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
 MAX_RETRIES = 3
+
+
+class Listener(Protocol):
+    """What the queue tells of; schedule.events.Events in a sweep."""
+
+    def begun(self, job: dict[str, Any]) -> None:
+        """Called before each time it is handed out."""
+
+    def died(self, job: dict[str, Any], deaths: int) -> None:
+        """Called with the number of its deaths so far."""
+
+    def given_up(self, job: dict[str, Any], deaths: int) -> None:
+        """Called after the last of them."""
+
+    def ended(self, job: dict[str, Any]) -> Sequence[dict[str, Any]]:
+        """Called with each job that has ended, given up or not; returns jobs that it gave rise to."""
+
+    def crowded(self, job: dict[str, Any]) -> None:
+        """Called with the job that will be handed out again, its new share in it."""
 
 
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -17,26 +36,14 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
     A job that ran out of a shared GPU's memory again as well, with twice the share, up to a whole GPU: so half as many
     neighbours, or fewer, and nothing else is changed.
-    on_begin: called with each job before it is handed out. on_death: called with the job and its number of deaths;
-    on_given_up: after the last of them. on_end: called with each job that has ended, given up or not; returns jobs that
-    it gave rise to. on_crowded: called with the job that will be handed out again, its new share in it.
     """
 
-    def __init__(
-        self,
-        jobs: Sequence[dict[str, Any]],
-        on_begin: Callable[[dict[str, Any]], None],
-        on_death: Callable[[dict[str, Any], int], None],
-        on_given_up: Callable[[dict[str, Any], int], None],
-        on_end: Callable[[dict[str, Any]], Sequence[dict[str, Any]]],
-        on_crowded: Callable[[dict[str, Any]], None],
-    ) -> None:
+    def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
         super().__init__(metric=None, mode=None)
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
-        self._on_begin, self._on_death, self._on_given_up, self._on_end = on_begin, on_death, on_given_up, on_end
-        self._on_crowded = on_crowded
+        self._events = events
         self._draining = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,7 +57,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._waiting and not self._draining:
             job = self._waiting.popleft()
-            self._on_begin(job)
+            self._events.begun(job)
             self._running[trial_id] = job
             return job
         # Not finished while a trial runs: it may die and come back.
@@ -62,18 +69,18 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             return
         if not error and result and result.get("crowded"):
             job = {**job, "gpus": min(1.0, 2 * job["gpus"])}
-            self._on_crowded(job)
+            self._events.crowded(job)
             self._waiting.append(job)
             return
         if not error:
-            self._waiting.extend(self._on_end(job))
+            self._waiting.extend(self._events.ended(job))
             return
         self._deaths[job["id"]] += 1
         deaths = self._deaths[job["id"]]
-        self._on_death(job, deaths)
+        self._events.died(job, deaths)
         if deaths > MAX_RETRIES:
-            self._on_given_up(job, deaths)
-            self._waiting.extend(self._on_end(job))
+            self._events.given_up(job, deaths)
+            self._waiting.extend(self._events.ended(job))
         else:
             self._waiting.append(job)
 

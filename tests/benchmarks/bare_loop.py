@@ -20,7 +20,7 @@ from typing import Any
 
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.sources import Source
-from gansweep.schedule.environment import MALLOC
+from gansweep.schedule.environment import WORKERS
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LEARNING_RATE, BETA1 = 2e-4, 0.5
@@ -118,7 +118,7 @@ def _process(job: Job, seed: int, barrier: Any, results: Any) -> None:
 def rates(job: Job, processes: int) -> list[float]:
     """Steps per second of each process; all begin together, after a warm-up."""
     if job.mode != "plain":
-        os.environ.update(MALLOC)  # glibc reads them when a process starts
+        os.environ.update(WORKERS)  # glibc reads them when a process starts
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.SimpleQueue()
     started = [context.Process(target=_process, args=(job, seed, barrier, results)) for seed in range(processes)]

@@ -30,7 +30,7 @@ import psutil
 
 from gansweep.plan.loader import load
 from gansweep.records.layout import Home
-from gansweep.schedule.environment import MALLOC
+from gansweep.schedule.environment import WORKERS
 from gansweep.schedule.job import Job, job_of
 from gansweep.schedule.prepare import make_plan
 from gansweep.schedule.resources import cores
@@ -111,7 +111,7 @@ def own_s(file: Path, home: Path, slots: int, trials: int = OWN_TRIALS) -> float
     """Seconds of a trial by itself: opened, trained, recorded, closed; in so many processes side by side."""
     plan = make_plan(load(file, (), 10_000), Home(home))
     configs = [job_of(plan, planned, 0.0).to_config() for planned in plan.trials[: slots * (WARM_UP + trials)]]
-    os.environ.update({**MALLOC, "OMP_NUM_THREADS": "1"})  # as trial processes have them
+    os.environ.update({**WORKERS, "OMP_NUM_THREADS": "1"})  # as trial processes have them
     with ProcessPoolExecutor(slots, get_context("spawn")) as pool:
         return sum(pool.map(_train, [configs[n::slots] for n in range(slots)])) / slots
 

@@ -21,8 +21,8 @@ from gansweep.plan.loader import load
 from gansweep.records import journal
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule import runner
 from gansweep.schedule.job import Job
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import make_plan
 
@@ -46,7 +46,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
 
     def train(*overrides: str) -> tuple[Planned, Job, Outcome]:
         plan = make_plan(load(path / "s.yaml", overrides), Home(path / "home"))
-        (planned,), (config,) = plan.trials, runner.jobs(plan)
+        (planned,), (config,) = plan.trials, jobs_of(plan)
         job = Job.from_config(config)
         run = job.open()
         ended = run.advance(60)

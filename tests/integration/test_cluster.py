@@ -15,6 +15,8 @@ import psutil
 import pytest
 from service import Service, histories
 
+from gansweep.schedule.environment import WORKERS
+
 pytestmark = pytest.mark.slow
 
 
@@ -52,12 +54,19 @@ def test_a_sweep_joins_a_cluster_and_leaves_it_running(service: Service, address
     service.call("run", service.write(rates="[1e-4, 1e-3, 1e-2]"), "--address", address)  # it is still there
     process = service.start("run", service.write(steps=100_000), "--address", address)
     service.wait_for(lambda: any(t["outcome"] == "running" and t["step"] > 40 for t in service.status()))
+    assert WORKERS.items() <= environment_of("GanTrial").items(), "the node's own has none of it"
     began = time.monotonic()
     process.terminate()
     _, err = process.communicate(timeout=20)
     assert process.returncode == 143, err
     assert time.monotonic() - began < 10
     assert "running" not in {t["outcome"] for t in service.status()}
+
+
+def environment_of(name: str) -> dict[str, str]:
+    """Of the process that goes by that name."""
+    (process,) = (p for p in psutil.process_iter(["cmdline"]) if f"ray::{name}" in " ".join(p.info["cmdline"] or ()))
+    return process.environ()
 
 
 def test_a_cluster_that_does_not_answer(service: Service) -> None:

@@ -13,8 +13,8 @@ from gansweep.gan.restore import generator_of
 from gansweep.health.metrics import CFD_RATIO, CRITIC_REAL, D_REAL
 from gansweep.records import journal, outcome
 from gansweep.records.outcome import Outcome
-from gansweep.schedule import runner
 from gansweep.schedule.job import Job, settings_of
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.trainable import GanTrial
 
@@ -27,7 +27,7 @@ def plan(plan_of: Callable[..., Plan]) -> Plan:
 @pytest.fixture
 def jobs(plan: Plan) -> list[dict[str, Any]]:
     """Two trials of four steps, as plain data."""
-    return runner.jobs(plan)
+    return jobs_of(plan)
 
 
 def train(trial: GanTrial) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def test_tune_finds_few_numbers_in_what_it_is_given(jobs: list[dict[str, Any]]) 
 
 def test_says_how_often_it_is_evaluated_and_what_stops_it(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of("training.steps=100", "evaluation={per_run: 5, samples: 40}", "stop.on=[mode_collapse]")
-    job = Job.from_config(runner.jobs(plan)[0])
+    job = Job.from_config(jobs_of(plan)[0])
     assert (job.schedule["evaluations"], job.schedule["stop_on"], job.samples) == (20, ["mode_collapse"], 40)
-    (plain,) = runner.jobs(plan_of("stop=none", "evaluation={per_run: 5, samples: 10000}"))
+    (plain,) = jobs_of(plan_of("stop=none", "evaluation={per_run: 5, samples: 10000}"))
     assert Job.from_config(plain).schedule["stop_on"] == []
     assert plain["samples"] == 449, "two samples of real images of that size are to be had, and no larger ones"
 
@@ -73,7 +73,7 @@ def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypat
     monkeypatch.setattr("gansweep.gan.embedding.STEPS", 1)  # at once, a classifier that knows nothing
     monkeypatch.setattr("gansweep.gan.embedding.IMAGES_A_STEP", 10**6)
     plan = plan_of("evaluation={per_run: 2, samples: 40}", "stop=none")
-    (config,) = runner.jobs(plan)
+    (config,) = jobs_of(plan)
     trial = GanTrial(config)
     first = trial.step()
     result = first if first["done"] else train(trial)
@@ -96,7 +96,7 @@ EVERYTHING = (
 
 def test_networks_loss_and_classes_cross_as_plain_data(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(*EVERYTHING)
-    (plain,) = json.loads(json.dumps(runner.jobs(plan)))
+    (plain,) = json.loads(json.dumps(jobs_of(plan)))
     settings = settings_of(Job.from_config(plain).settings)
     assert settings == settings_of(plan.trials[0].settings())
     assert settings.networks.classes == tuple("0123456789")
@@ -105,7 +105,7 @@ def test_networks_loss_and_classes_cross_as_plain_data(plan_of: Callable[..., Pl
 
 def test_a_process_trains_what_it_is_told(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(*EVERYTHING)
-    (config,) = json.loads(json.dumps(runner.jobs(plan)))
+    (config,) = json.loads(json.dumps(jobs_of(plan)))
     assert train(GanTrial(config))["outcome"] == "completed"
     folder = plan.folder.trial(config["id"])
     assert [set(r.values) & {CRITIC_REAL, D_REAL} for r in journal.read(folder.journal)] == [{CRITIC_REAL}] * 2
@@ -115,7 +115,7 @@ def test_a_process_trains_what_it_is_told(plan_of: Callable[..., Plan]) -> None:
 
 def test_only_a_conditional_run_is_given_classes(plan_of: Callable[..., Plan]) -> None:
     for conditioning, labelled in (("none", False), ("concat", True)):
-        run = Job.from_config(runner.jobs(plan_of(f"model.conditioning={conditioning}"))[0]).open()
+        run = Job.from_config(jobs_of(plan_of(f"model.conditioning={conditioning}"))[0]).open()
         assert (run._trainer.batches.labels is not None) == labelled
         run.close()
 

@@ -25,9 +25,9 @@ from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
-from gansweep.schedule import runner
 from gansweep.schedule.cost import shape_of, wall_s
 from gansweep.schedule.job import settings_of
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan, check_disk, check_writable, write_trials
 
@@ -190,7 +190,7 @@ def test_too_few_images_or_samples_for_an_evaluation(plan_of: PlanOf, tmp_path: 
     folder = f"dataset={{name: image_folder, image_size: 16, path: {tmp_path}}}"
     with pytest.raises(UserError, match=r"^evaluation\.samples: 20 images are too few .* give at least \d+ images, or"):
         plan_of(folder, "evaluation.per_run=1")
-    assert runner.jobs(plan_of(folder)), "nothing is evaluated"
+    assert jobs_of(plan_of(folder)), "nothing is evaluated"
 
 
 @pytest.mark.parametrize(

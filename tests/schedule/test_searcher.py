@@ -18,26 +18,31 @@ class Log:
     that each gives rise to."""
 
     def __init__(self) -> None:
-        self.begun: list[str] = []
-        self.ended: list[str] = []
+        self.begins: list[str] = []
+        self.ends: list[str] = []
         self.new: dict[str, str] = {}
-        self.died: list[tuple[str, int]] = []
-        self.given_up: list[tuple[str, int]] = []
-        self.crowded: list[tuple[str, float]] = []
+        self.deaths: list[tuple[str, int]] = []
+        self.lost: list[tuple[str, int]] = []
+        self.shares: list[tuple[str, float]] = []
 
     def queue(self, *ids: str, gpus: float = 0.0) -> TrialQueue:
-        return TrialQueue(
-            [{"id": i, "gpus": gpus} for i in ids],
-            lambda job: self.begun.append(job["id"]),
-            lambda job, deaths: self.died.append((job["id"], deaths)),
-            lambda job, deaths: self.given_up.append((job["id"], deaths)),
-            self.on_end,
-            lambda job: self.crowded.append((job["id"], job["gpus"])),
-        )
+        return TrialQueue([{"id": i, "gpus": gpus} for i in ids], self)
 
-    def on_end(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        self.ended.append(job["id"])
+    def begun(self, job: dict[str, Any]) -> None:
+        self.begins.append(job["id"])
+
+    def died(self, job: dict[str, Any], deaths: int) -> None:
+        self.deaths.append((job["id"], deaths))
+
+    def given_up(self, job: dict[str, Any], deaths: int) -> None:
+        self.lost.append((job["id"], deaths))
+
+    def ended(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        self.ends.append(job["id"])
         return [{"id": self.new[job["id"]], "gpus": 0.0}] if job["id"] in self.new else []
+
+    def crowded(self, job: dict[str, Any]) -> None:
+        self.shares.append((job["id"], job["gpus"]))
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def test_hands_out_each_job_once_in_order(log: Log) -> None:
     assert queue.suggest("4") is None, "b may still die and come back"
     queue.on_trial_complete("2", {"outcome": "completed"})
     assert queue.suggest("5") == FINISHED
-    assert (log.begun, log.died) == (["a", "b"], [])
+    assert (log.begins, log.deaths) == (["a", "b"], [])
 
 
 def test_an_empty_queue_is_finished_at_once(log: Log) -> None:
@@ -72,11 +77,11 @@ def test_a_death_is_tried_again_three_times_and_then_given_up(log: Log) -> None:
         if attempt == 0:
             assert suggested(queue, "b0") == "b"  # a dead job goes to the end of the queue
             queue.on_trial_complete("b0", {"outcome": "completed"})
-        assert log.given_up == []
+        assert log.lost == []
         queue.on_trial_complete(trial, error=True)
     assert MAX_RETRIES == 3
-    assert log.died == [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
-    assert log.given_up == [("a", 4)]
+    assert log.deaths == [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
+    assert log.lost == [("a", 4)]
     assert queue.suggest("more") == FINISHED
 
 
@@ -92,7 +97,7 @@ def test_deaths_are_counted_job_by_job(log: Log) -> None:
     for trial in ("1", "2"):
         queue.suggest(trial)
         queue.on_trial_complete(trial, error=True)
-    assert log.died == [("a", 1), ("b", 1)]
+    assert log.deaths == [("a", 1), ("b", 1)]
 
 
 def test_a_drained_queue_hands_out_nothing_even_while_trials_run(log: Log) -> None:
@@ -107,7 +112,7 @@ def test_a_drained_queue_hands_out_nothing_even_while_trials_run(log: Log) -> No
 def test_an_unknown_trial_is_ignored(log: Log) -> None:
     queue = log.queue("a")
     queue.on_trial_complete("never suggested", error=True)
-    assert log.died == []
+    assert log.deaths == []
 
 
 def test_can_be_pickled_by_tune(log: Log) -> None:
@@ -123,17 +128,17 @@ def test_what_a_job_gave_rise_to_is_handed_out(log: Log) -> None:
     for trial in ("2", "4"):
         queue.on_trial_complete(trial, {"outcome": "completed"})
     assert queue.suggest("5") == FINISHED
-    assert log.ended == ["a", "b", "c"]
+    assert log.ends == ["a", "b", "c"]
 
 
 def test_a_job_ends_once_it_is_given_up_and_not_before(log: Log) -> None:
     log.new = {"a": "b"}
     queue = log.queue("a")
     for attempt in range(1 + MAX_RETRIES):
-        assert log.ended == []
+        assert log.ends == []
         assert suggested(queue, f"a{attempt}") == "a"
         queue.on_trial_complete(f"a{attempt}", error=True)
-    assert log.ended == ["a"]
+    assert log.ends == ["a"]
     assert suggested(queue, "next") == "b"
 
 
@@ -149,11 +154,11 @@ def test_out_of_memory_it_gets_twice_the_share_until_the_gpu_is_its_own(log: Log
         crowd(queue, trial)
     last = queue.suggest("4")
     assert jobs == [{"id": "a", "gpus": 0.3}, {"id": "a", "gpus": 0.6}, {"id": "a", "gpus": 1.0}]
-    assert log.crowded == [("a", 0.6), ("a", 1.0), ("a", 1.0)]
+    assert log.shares == [("a", 0.6), ("a", 1.0), ("a", 1.0)]
     assert last == {"id": "a", "gpus": 1.0}
-    assert (log.died, log.given_up, log.ended) == ([], [], [])
+    assert (log.deaths, log.lost, log.ends) == ([], [], [])
     queue.on_trial_complete("4", {"outcome": "crashed", "crowded": False})
-    assert log.ended == ["a"]
+    assert log.ends == ["a"]
     assert queue.suggest("5") == FINISHED
 
 
@@ -172,4 +177,4 @@ def test_a_death_leaves_the_share_and_costs_no_room(log: Log) -> None:
     queue.suggest("2")
     queue.on_trial_complete("2", error=True)
     assert queue.suggest("3") == {"id": "a", "gpus": 0.5}
-    assert (log.died, log.crowded) == ([("a", 1)], [("a", 0.5)])
+    assert (log.deaths, log.shares) == ([("a", 1)], [("a", 0.5)])

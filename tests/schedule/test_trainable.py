@@ -16,8 +16,8 @@ from gansweep.gan.training import Trainer
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
-from gansweep.schedule import runner
 from gansweep.schedule.job import Job
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial
@@ -33,7 +33,7 @@ ORIGINAL_STEP = Trainer.train_step
 def trial_of(plan: Plan) -> tuple[GanTrial, TrialFolder]:
     """As a driver begins it."""
     write_trials(plan, "", ())
-    (job,) = runner.jobs(plan)
+    (job,) = jobs_of(plan)
     return GanTrial(job), plan.folder.trial(job["id"])
 
 
@@ -132,7 +132,7 @@ def on_gpu(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
 
         monkeypatch.setattr(Trainer, "train_step", train_step)
         write_trials(plan, "", ())
-        (job,) = runner.jobs(plan, Shares.equal(gpus))
+        (job,) = jobs_of(plan, Shares.equal(gpus))
         return GanTrial(job), plan.folder.trial(job["id"])
 
     return begin

@@ -18,8 +18,9 @@ from gansweep.records import lock, outcome
 from gansweep.records.copies import of_trial
 from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.storage import FolderStorage
-from gansweep.schedule import runner, workplace
+from gansweep.schedule import workplace
 from gansweep.schedule.collector import Collector, check_belongs
+from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial
 
@@ -34,7 +35,7 @@ class Sweep:
         self.plan, self.storage, self.said = plan, storage, list[str]()
         self.collector = Collector(storage, plan.folder, self.said.append)
         write_trials(plan, "", ())
-        (self.config,) = runner.jobs(plan, storage=storage.uri)
+        (self.config,) = jobs_of(plan, storage=storage.uri)
         self.id: str = self.config["id"]
 
     @property
@@ -83,7 +84,7 @@ def test_it_is_all_there_when_it_has_ended(sweep: Sweep, plan_of: PlanOf) -> Non
     assert [p.name for p in sweep.folder.all_checkpoints()][-1] == "00000012.safetensors"
     alone = plan_of("name=alone", *SIZE)
     write_trials(alone, "", ())
-    (config,) = runner.jobs(alone)
+    (config,) = jobs_of(alone)
     sweep.train(GanTrial(config))
     assert histories(sweep.plan.folder) == histories(alone.folder)
     assert_equal_weights(sweep.plan.folder, alone.folder)
@@ -100,7 +101,7 @@ def test_another_machine_goes_on_from_the_last_checkpoint(
     sweep.collector.end(sweep.id)
     alone = plan_of("name=alone", *SIZE)
     write_trials(alone, "", ())
-    sweep.train(GanTrial(runner.jobs(alone)[0]))
+    sweep.train(GanTrial(jobs_of(alone)[0]))
     assert histories(sweep.plan.folder) == histories(alone.folder)
     assert_equal_weights(sweep.plan.folder, alone.folder)
 
@@ -178,7 +179,7 @@ def test_a_cache_that_somebody_else_made_is_not_used(tmp_path: Path, sweep: Swee
 def test_what_was_trained_without_a_storage_moves_there(plan_of: PlanOf, tmp_path: Path, home: Home) -> None:
     plan = plan_of(*SIZE)
     write_trials(plan, "", ())
-    (config,) = runner.jobs(plan)
+    (config,) = jobs_of(plan)
     trial = GanTrial(config)
     while not trial.step()["done"]:
         pass

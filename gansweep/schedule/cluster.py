@@ -1,0 +1,102 @@
+"""Ray, on this machine or wherever it runs. Imported after schedule/environment.py has set Ray's variables."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import psutil
+import ray
+from ray._private import services
+
+from gansweep.errors import UserError
+from gansweep.schedule.ending import kill_descendants, shielding_children
+from gansweep.schedule.environment import WORKERS
+from gansweep.schedule.resources import cores, gpus
+
+OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
+KNOCK_S = 5
+
+
+@contextmanager
+def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
+    """Ray, joined or begun; gives the resources that there are.
+
+    folder: for this run's own files, with a short path. Raises UserError where no cluster answers at the address.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if address:
+        try:
+            _knock(address)
+            ray.init(address=address, runtime_env={"env_vars": WORKERS}, **quiet)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
+        try:
+            yield ray.cluster_resources()
+        finally:
+            ray.shutdown()
+        return
+    here = {"CPU": float(cores()), "GPU": float(gpus())}
+    with shielding_children(), _plain_interpreter(folder), _on_loopback():
+        ray.init(
+            num_cpus=int(here["CPU"]),
+            num_gpus=int(here["GPU"]),
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",  # see _on_loopback
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=str(folder / "ray"),
+            **quiet,
+        )
+    _end_log_monitor()
+    try:
+        yield here
+    finally:
+        # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
+        # Ray's own exit handler would wait as well.
+        kill_descendants()
+
+
+@contextmanager
+def _plain_interpreter(folder: Path) -> Iterator[None]:
+    """Ray begins its workers through a shell and leaves the interpreter's path unquoted: one with a space in it is
+    reached through a link to its environment."""
+    whole = sys.executable
+    if shlex.quote(whole) != whole:
+        environment, below = Path(whole).parents[1], Path(whole).parts[-2:]
+        (folder / "environment").symlink_to(environment)
+        sys.executable = str((folder / "environment").joinpath(*below))
+    try:
+        yield
+    finally:
+        sys.executable = whole
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Ray's ports listen on loopback alone where the node's address is 127.0.0.1, and on all interfaces otherwise; but
+    ray.init takes the machine's own address where it is given that one."""
+    with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
+        yield
+
+
+def _end_log_monitor() -> None:
+    """Ray's process that sends what trials print to the driver: we asked for none of it, and it polls on."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(word.endswith("log_monitor.py") for word in process.cmdline()):
+                process.kill()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nothing listens at host:port (Ray itself would try for minutes)."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_S).close()

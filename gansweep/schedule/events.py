@@ -1,0 +1,85 @@
+"""What follows when a trial begins, steps, dies or ends: on record, on the board, and for those that come after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gansweep.gan.data import ImageSet
+from gansweep.records import outcome
+from gansweep.records.layout import write_atomically
+from gansweep.records.outcome import Outcome
+from gansweep.schedule.asha import Halving
+from gansweep.schedule.board import Board, View
+from gansweep.schedule.collector import Collector
+from gansweep.schedule.jobs import jobs_of
+from gansweep.schedule.packing import Shares
+from gansweep.schedule.search import Search
+
+
+class Events:
+    """Of the trials of one search. A job is what jobs_of gives. collector: of the storage, where there is one."""
+
+    def __init__(self, search: Search, shares: Shares, board: Board, view: View, collector: Collector | None) -> None:
+        self._search, self._shares, self._board, self._view, self._collector = search, shares, board, view, collector
+        self._plan = search.plan
+        self._halving = Halving(search.plan)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Of what is pending."""
+        return jobs_of(self._plan, self._shares, self._storage)
+
+    def begun(self, job: dict[str, Any]) -> None:
+        """It is about to be handed out."""
+        if self._collector:
+            self._collector.begin(job["id"], ImageSet(**job["images"]))
+
+    def stepped(self, trial_id: str, step: int) -> None:
+        """It reported, and waits to go on."""
+        if self._collector and self._halving.at_rung(trial_id, step):
+            self._collector.bring_records(trial_id)
+        if self._halving.ends(trial_id, step):
+            write_atomically(self._plan.folder.trial(trial_id).stop, b"asha")
+            if self._collector:
+                self._collector.ask_to_stop(trial_id)
+
+    def crowded(self, job: dict[str, Any]) -> None:
+        """It ran out of its GPU's memory and will be handed out again, with a larger share."""
+        if self._collector:
+            self._collector.end(job["id"])
+        self._view.notice(
+            f"{job['id']}: out of GPU memory; it continues with fewer neighbours ({job['gpus']:.2g} of a GPU)"
+        )
+
+    def died(self, job: dict[str, Any], deaths: int) -> None:
+        """Its process did."""
+        if self._collector:
+            self._collector.end(job["id"])
+        folder = self._plan.folder.trial(job["id"])
+        if folder.stop.exists() and folder.stop.read_text():
+            folder.stop.unlink()  # decided anew when it is at the rung again
+        outcome.count_death(folder)
+        self._view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
+
+    def given_up(self, job: dict[str, Any], deaths: int) -> None:
+        """It died once too often; `ended` follows."""
+        folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
+        crashed = Outcome("crashed", row.step, f"its process died {deaths} times")
+        outcome.write(folder, crashed)
+        row.outcome, row.reason = crashed.kind, crashed.reason
+        self._view.changed(row)
+
+    def ended(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Jobs that its end gave rise to."""
+        if self._collector:
+            self._collector.end(job["id"])
+        new = self._search.ended(job["id"])
+        for planned in new:
+            self._board.add(planned)
+            self._halving.add(planned)
+        if new and self._collector:
+            self._collector.put_on_record()
+        return jobs_of(self._plan, self._shares, self._storage, new)
+
+    @property
+    def _storage(self) -> str | None:
+        return self._collector.uri if self._collector else None
