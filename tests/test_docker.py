@@ -7,10 +7,8 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -23,6 +21,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 from object_store import BUCKET, object_store
+from ray_head import free_ports, ray, ray_files
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -46,13 +45,6 @@ def resolved(text: str, variables: Mapping[str, str]) -> str:
         return variables.get(name, default if operator == "-" else "")
 
     return VARIABLE.sub(value, text)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -194,7 +186,7 @@ def test_the_slurm_script_is_bash() -> None:
 @contextmanager
 def mlflow_server(folder: Path, variables: Mapping[str, str]) -> Iterator[tuple[str, psutil.Process]]:
     """The service's command and environment, with another address and with the folder for its volume."""
-    service, port = SERVICES["mlflow"], free_port()
+    service, (port,) = SERVICES["mlflow"], free_ports(1)
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "MLFLOW_SECRET_KEY", "POSTGRES_PASSWORD"), "password-of-tests")
     known = {"AWS_ACCESS_KEY_ID": "unused", "AWS_SECRET_ACCESS_KEY": "unused", **secrets, **variables}
     command = shlex.split(resolved(service["command"], known))
@@ -242,18 +234,21 @@ def test_the_tracking_server_may_ask_for_a_password_and_keep_artifacts_in_a_buck
 
 @pytest.fixture
 def rays_folder() -> Iterator[Path]:
-    """Ray's sockets do not fit into tmp_path: 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with ray_files() as folder:
+        yield folder
 
 
-def ray_node(service: str, variables: Mapping[str, str], ports: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
-    """The service's command on loopback, with other ports, and its environment."""
+def ray_node(
+    service: str, variables: Mapping[str, str], ports: Mapping[str, int], folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """The service's command on loopback, with other ports, and its environment. folder: see programs."""
     text = resolved(SERVICES[service]["command"], variables).replace("head:", "127.0.0.1:")
     for port, other in ports.items():
         text = text.replace(port, str(other))
-    text += f" --node-ip-address 127.0.0.1 --dashboard-agent-listen-port {free_port()}"
-    return shlex.split(text), {k: resolved(v, variables) for k, v in SERVICES[service]["environment"].items()}
+    text += f" --node-ip-address 127.0.0.1 --dashboard-agent-listen-port {free_ports(1)[0]}"
+    program, *rest = shlex.split(text)
+    assert program == "ray"
+    return [*ray(folder), *rest], {k: resolved(v, variables) for k, v in SERVICES[service]["environment"].items()}
 
 
 @pytest.mark.slow
@@ -261,13 +256,13 @@ def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Pat
     token = "a0" * 32
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "unused")
     variables = {**secrets, "RAY_AUTH_TOKEN": token, "WORKER_CPUS": "3"}
-    ports = {"6379": free_port(), "8265": free_port()}
-    command, environment = ray_node("head", variables, ports)
+    ports = dict(zip(("6379", "8265"), free_ports(2), strict=True))
+    command, environment = ray_node("head", variables, ports, tmp_path)
     with started([*command, "--temp-dir", str(rays_folder)], environment, rays_folder) as head:
         wait_until_healthy("head", ports["8265"], head, rays_folder / "log")
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
         assert [status(jobs, who) for who in ({}, bearer("b1" * 32), bearer(token))] == [401, 403, 200]
-        command, environment = ray_node("worker", variables, ports)
+        command, environment = ray_node("worker", variables, ports, tmp_path)
         code, said = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
         assert code != 0
         assert "AuthenticationError" in said
@@ -282,7 +277,7 @@ def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Pat
 
 
 def called(command: list[str], environment: Mapping[str, str], folder: Path) -> tuple[int, str]:
-    """Its exit status and all that it said, into a file: what it leaves running would keep a pipe open for ever."""
+    """Its exit status and all that it said, into a file: processes that it leaves would keep a pipe open."""
     log = folder / "log"
     with started(command, environment, folder) as process:
         try:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from ray_head import TOKEN, ray_head
 from service import Service, histories
 
 from gansweep.schedule.environment import WORKERS
@@ -22,28 +18,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def address(tmp_path: Path, service: Service) -> Iterator[str]:
-    """A real head node of one core, protected by a token that the service knows."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
-    service.environment.update(token)
-    # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
-    (tmp_path / "environment").symlink_to(sys.prefix)
-    python = tmp_path / "environment" / "bin" / Path(sys.executable).name
-    command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
-    command += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
-    command += [f"--temp-dir=/tmp/ray-head-{port}", "--object-store-memory=80000000"]
-    with (tmp_path / "ray.log").open("w") as log:
-        head = subprocess.Popen(command, env={**os.environ, **token}, stdout=log, stderr=log, start_new_session=True)
-        try:
-            service.wait_for(lambda: "Ray runtime started" in (tmp_path / "ray.log").read_text(), 60)
-            yield f"127.0.0.1:{port}"
-        finally:
-            for process in [*psutil.Process(head.pid).children(recursive=True), head]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            head.wait()
+    """Of a head with one core and a token that the service knows."""
+    service.environment.update(TOKEN)
+    with ray_head(tmp_path, TOKEN, "--num-cpus=1", "--include-dashboard=false") as address:
+        yield address
 
 
 def test_a_sweep_joins_a_cluster_and_leaves_it_running(service: Service, address: str) -> None:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
+from ray_head import TOKEN, ray_head
 from service import Service, assert_equal_weights, histories
 
 pytestmark = pytest.mark.slow
 
 SUPPORT = Path(__file__).parents[1] / "support"
 GB = 10**9
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 OVER = "search={method: grid, over: {model.feature_maps: [4, 8, 16], training.learning_rate: [1e-4, 1e-3]}}"
 
 
@@ -40,40 +36,12 @@ def crowded(tmp_path: Path) -> Service:
     return Service(tmp_path, {"PYTHONPATH": path, **TOKEN, **crowding})
 
 
-class Head:
-    """A Ray of eight logical cores and one logical GPU, whose processes have the service's environment."""
-
-    def __init__(self, service: Service) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"127.0.0.1:{port}"
-        log = service.root / "ray.log"
-        # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
-        (service.root / "environment").symlink_to(sys.prefix)
-        python = service.root / "environment" / "bin" / Path(sys.executable).name
-        command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=8"]
-        command += ["--num-gpus=1", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
-        command += ["--disable-usage-stats", f"--temp-dir=/tmp/ray-gpu-{port}", "--object-store-memory=80000000"]
-        environment = {**os.environ, **service.environment}
-        with log.open("w") as out:
-            self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
-        service.wait_for(lambda: "Ray runtime started" in log.read_text(), 60)
-
-    def end(self) -> None:
-        for process in [*psutil.Process(self._process.pid).children(recursive=True), self._process]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def heads() -> Iterator[list[Head]]:
-    """Put heads here, to be ended after the test."""
-    begun: list[Head] = []
-    yield begun
-    for head in begun:
-        head.end()
+@contextmanager
+def head(service: Service) -> Iterator[str]:
+    """The address of a Ray of eight logical cores and one logical GPU, in the service's environment."""
+    options = ("--num-cpus=8", "--num-gpus=1", "--include-dashboard=false")
+    with ray_head(service.root, service.environment, *options) as address:
+        yield address
 
 
 def lines(service: Service) -> list[dict[str, object]]:
@@ -89,11 +57,11 @@ def shares(service: Service) -> dict[object, list[object]]:
     return found
 
 
-def test_eight_trials_at_a_quarter_of_a_gpu_are_four_at_a_time(crowded: Service, heads: list[Head]) -> None:
+def test_eight_trials_at_a_quarter_of_a_gpu_are_four_at_a_time(crowded: Service) -> None:
     crowded.environment["CROWDING_WAIT"] = "5"  # a fifth has all the time to come in
-    heads.append(Head(crowded))
     file = crowded.write(rates="[1e-4, 2e-4, 5e-4, 1e-3]", seeds=2)
-    crowded.call("run", file, "--set", "resources.gpus=0.25", "--address", heads[0].address)
+    with head(crowded) as address:
+        crowded.call("run", file, "--set", "resources.gpus=0.25", "--address", address)
     assert [t["outcome"] for t in crowded.status()] == ["completed"] * 8
     open_now, most = 0, 0
     for line in lines(crowded):
@@ -103,12 +71,12 @@ def test_eight_trials_at_a_quarter_of_a_gpu_are_four_at_a_time(crowded: Service,
     assert (most, open_now) == (4, 0)
 
 
-def test_out_of_memory_leads_to_fewer_neighbours_and_to_the_same_weights(crowded: Service, heads: list[Head]) -> None:
+def test_out_of_memory_leads_to_fewer_neighbours_and_to_the_same_weights(crowded: Service) -> None:
     crowded.environment["CROWDING_PROBE"] = json.dumps({"4": 17 * GB, "8": 17 * GB, "16": 30 * GB})
     crowded.environment["CROWDING_LEAST"] = json.dumps({"8": 1, "16": 2})  # the widest has no room anywhere
-    heads.append(Head(crowded))
-    arguments = (crowded.write(), "--set", OVER, "--set", "resources.gpus=auto", "--address", heads[0].address)
-    _, err = crowded.call("run", *arguments, code=4)
+    with head(crowded) as address:
+        options = ("--set", OVER, "--set", "resources.gpus=auto", "--address", address)
+        _, err = crowded.call("run", crowded.write(), *options, code=4)
     assert "measuring the GPU memory of 3 shapes of networks" in err
     assert "4 of 17.0 GB, 2 of 30.0 GB" in err
     trials = {str(t["id"]): t for t in crowded.status()}
@@ -125,7 +93,6 @@ def test_out_of_memory_leads_to_fewer_neighbours_and_to_the_same_weights(crowded
                 err.count(f"{name}: out of GPU memory; it continues with fewer neighbours") == {4: 0, 8: 2, 16: 1}[maps]
             )  # type: ignore[index]
     said_everywhere(crowded, by_maps[16][0])
-    heads.pop().end()
 
     crowded.environment["CROWDING_LEAST"] = "{}"  # the crashed ones are tried again, on a machine with more room
     crowded.call("run", crowded.write(), "--set", OVER)
@@ -145,20 +112,20 @@ def said_everywhere(service: Service, trial: str) -> None:
     assert '"rule": "out_of_memory"' in service.call("show", trial, "--json")[0]
 
 
-def test_a_trial_that_fits_on_no_gpu_or_cannot_be_measured_is_one_line(crowded: Service, heads: list[Head]) -> None:
+def test_a_trial_that_fits_on_no_gpu_or_cannot_be_measured_is_one_line(crowded: Service) -> None:
     crowded.environment["CROWDING_PROBE"] = json.dumps({"4": 81 * GB})
-    heads.append(Head(crowded))
-    arguments = ("--set", "resources.gpus=auto", "--address", heads[0].address)
-    _, err = crowded.call("run", crowded.write(), *arguments, code=1)
-    said = err.splitlines()[-1]
-    assert said.startswith("resources.gpus: auto: trial ")
-    assert said.endswith(
-        " needs 81.0 GB of a GPU's memory, 80.0 GB are free; lower training.batch_size or model.feature_maps,"
-        " or set resources.gpus: 0 to train on the CPU"
-    )
-    _, err = crowded.call("run", crowded.write(maps=8), *arguments, code=1)
-    assert err.splitlines()[-1] == (
-        "resources.gpus: auto: the memory of a trial could not be measured (KeyError: '8'); say a number, as in"
-        " resources.gpus: 0.25"
-    )
+    with head(crowded) as address:
+        options = ("--set", "resources.gpus=auto", "--address", address)
+        _, err = crowded.call("run", crowded.write(), *options, code=1)
+        said = err.splitlines()[-1]
+        assert said.startswith("resources.gpus: auto: trial ")
+        assert said.endswith(
+            " needs 81.0 GB of a GPU's memory, 80.0 GB are free; lower training.batch_size or model.feature_maps,"
+            " or set resources.gpus: 0 to train on the CPU"
+        )
+        _, err = crowded.call("run", crowded.write(maps=8), *options, code=1)
+        assert err.splitlines()[-1] == (
+            "resources.gpus: auto: the memory of a trial could not be measured (KeyError: '8'); say a number, as in"
+            " resources.gpus: 0.25"
+        )
     assert not Path(crowded.environment["CROWDING_LOG"]).exists(), "nothing was trained"

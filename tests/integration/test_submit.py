@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import psutil
 import pytest
+from ray_head import TOKEN, free_ports, programs, ray_files, ray_head
 from service import Service
 from tracking_server import tracking_server
 
@@ -23,16 +19,7 @@ from gansweep.records.layout import Home
 
 pytestmark = pytest.mark.slow
 
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 SECRET = "hush-hush"
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 @pytest.fixture
@@ -42,37 +29,20 @@ def cluster_home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def files() -> Iterator[Path]:
-    """Ray's own: its sockets allow no longer path. Not with gansweep's own prefix: its next run would clear it away."""
-    with TemporaryDirectory(prefix="ray-jobs-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    with ray_files() as folder:
+        yield folder
 
 
 @pytest.fixture
 def head(tmp_path: Path, cluster_home: Home, files: Path) -> Iterator[str]:
     """The address of a real head's dashboard, protected by a token; one core."""
-    port, dashboard, agent, grpc = free_ports(4)
-    # Ray leaves the path of the interpreter that begins it unquoted: here it holds no space.
-    (tmp_path / "environment").symlink_to(sys.prefix)
-    programs = tmp_path / "environment" / "bin"
-    command = [str(programs / Path(sys.executable).name), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    command += ["--num-cpus=1", "--node-ip-address=127.0.0.1", f"--port={port}", "--disable-usage-stats"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-    command += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"]
-    command += [f"--temp-dir={files}", "--object-store-memory=80000000"]
+    dashboard, agent, grpc = free_ports(3)
+    options = ["--num-cpus=1", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+    options += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"]
     own = {"GANSWEEP_HOME": str(cluster_home.path), "MLFLOW_TRACKING_PASSWORD": SECRET}
-    own["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    with (tmp_path / "ray.log").open("w") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **TOKEN, **own}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            Service(tmp_path, {}).wait_for(lambda: "Ray runtime started" in (tmp_path / "ray.log").read_text(), 120)
-            yield f"http://127.0.0.1:{dashboard}"
-        finally:
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                with suppress(psutil.NoSuchProcess):
-                    one.kill()
-            process.wait()
+    own["PATH"] = f"{programs(tmp_path)}{os.pathsep}{os.environ['PATH']}"
+    with ray_head(tmp_path, {**TOKEN, **own}, *options, files=files):
+        yield f"http://127.0.0.1:{dashboard}"
 
 
 def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
