@@ -15,6 +15,13 @@ settings.register_profile("gansweep", deadline=None, database=None, derandomize=
 settings.load_profile("gansweep")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """With `-n 2 --dist loadgroup` one process has the slow tests, which wait for processes of their own most of the
+    time and look at what the machine runs, so never two of them at once; the other one has the rest, file by file."""
+    slow = item.get_closest_marker("slow") is not None
+    item.add_marker(pytest.mark.xdist_group("slow" if slow else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
