@@ -15,6 +15,7 @@ from unittest.mock import patch
 import psutil
 import ray
 from ray._private import services
+from ray.exceptions import RayActorError
 
 from gansweep.errors import UserError
 from gansweep.schedule.ending import kill_descendants, shielding_children
@@ -33,6 +34,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)
     if address:
         try:
             _knock(address)
@@ -47,6 +49,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     here = {"CPU": float(cores()), "GPU": float(gpus())}
     with shielding_children(), _plain_interpreter(folder), _on_loopback():
         ray.init(
+            address="local",  # whatever RAY_ADDRESS says
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
@@ -85,6 +88,11 @@ def _on_loopback() -> Iterator[None]:
     ray.init takes the machine's own address where it is given that one."""
     with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
         yield
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not that a trial's process died, which Tune tells with a traceback: schedule/events.py says it in a sentence."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RayActorError))
 
 
 def _end_log_monitor() -> None:
