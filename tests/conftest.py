@@ -5,21 +5,31 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from gansweep.records.layout import Home
 
+WAITING = tuple(f"tests/{name}" for name in ("browser/", "integration/", "security/", "test_docker.py"))
+
 settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("gansweep")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """With `-n 2 --dist loadgroup` one process has the slow tests, which wait for processes of their own most of the
-    time and look at what the machine runs, so never two of them at once; the other one has the rest, file by file."""
-    slow = item.get_closest_marker("slow") is not None
-    item.add_marker(pytest.mark.xdist_group("slow" if slow else str(item.path)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2` one process has the tests of WAITING, which wait for processes of their own most of the time and look
+    at what the machine runs, so never two of them at once; the other one has the rest, file by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has few types
+        def _split_scope(self, nodeid: str) -> str:
+            return "waiting" if nodeid.startswith(WAITING) else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # as collected: tests/browser, and so all that wait, come first
+    return Scheduler(config, log)
 
 
 @pytest.fixture(autouse=True)

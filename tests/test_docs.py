@@ -39,8 +39,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
     assert commands == [
         "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/gansweep run sweeps/lr_grid.yaml",
-        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'"
-        " && .venv/bin/python -m pytest -n 2 --dist loadgroup",
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest -n 2",
     ]
 
 
