@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from gansweep.records.layout import Home
 
-WAITING = tuple(f"tests/{name}" for name in ("browser/", "integration/", "security/", "test_docker.py"))
+INTEGRATION = "tests/integration/"
 
 settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("gansweep")
@@ -20,16 +20,22 @@ settings.load_profile("gansweep")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2` one process has the tests of WAITING, which wait for processes of their own most of the time and look
-    at what the machine runs, so never two of them at once; the other one has the rest, file by file."""
+    """With `-n 2` one process has the integration tests, which wait for processes of their own most of the time, never
+    two of them at once; the other one has the rest, file by file."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist has few types
+    class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "waiting" if nodeid.startswith(WAITING) else nodeid.partition("::")[0]
+            return INTEGRATION if nodeid.startswith(INTEGRATION) else nodeid.partition("::")[0]
 
-    config.option.loadscopereorder = False  # as collected: tests/browser, and so all that wait, come first
+    config.option.loadscopereorder = False  # see pytest_collection_modifyitems
     return Scheduler(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n 2` what takes longest begins first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
 
 
 @pytest.fixture(autouse=True)

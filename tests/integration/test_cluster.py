@@ -42,9 +42,10 @@ def test_a_sweep_joins_a_cluster_and_leaves_it_running(service: Service, address
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """Of the process that goes by that name."""
-    (process,) = (p for p in psutil.process_iter(["cmdline"]) if f"ray::{name}" in " ".join(p.info["cmdline"] or ()))
-    return process.environ()
+    """Of the process that goes by that name in the cluster with that token."""
+    named = [p for p in psutil.process_iter(["cmdline"]) if f"ray::{name}" in " ".join(p.info["cmdline"] or ())]
+    (found,) = (its for its in (process.environ() for process in named) if TOKEN.items() <= its.items())
+    return found
 
 
 def test_a_cluster_that_does_not_answer(service: Service) -> None:
