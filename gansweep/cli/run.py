@@ -39,7 +39,10 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.home_option
 @options.uri_option
 @options.max_trials_option
-@click.option("--address", help="Join the Ray cluster at this address; it must share the home folder, or a --storage.")
+@click.option(
+    "--address",
+    help="Join the Ray cluster at HOST:PORT (Ray's own port is 6379); it must share the home folder, or a --storage.",
+)
 @options.storage_option
 @options.time_budget_option
 def run(
@@ -149,7 +152,7 @@ def _run(
         background.start()
         try:  # all that is said comes before the last records, which the log is one of
             if plan.left:
-                code = _report(search.plan, _train(search, ending, address, uri, collector), ending)
+                code = _report(search.plan, _train(search, ending, address, uri, collector), ending, uri)
             else:
                 code = 0
                 tell(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished")
@@ -198,9 +201,10 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
     return runner.run(search, lambda board: view(board, link, plan.folder.log), ending, tell, address, collector)
 
 
-def _report(plan: Plan, board: Board, ending: Ending) -> int:
+def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:
     """The summary (table on stdout, what to do next on stderr) and the exit code."""
     from gansweep.cli.tables import show_trials
+    from gansweep.tracking import store
 
     rows, tell = list(board.rows.values()), partial(_tell, plan.folder)
     show_trials(rows, plan.sweep.name)
@@ -223,7 +227,8 @@ def _report(plan: Plan, board: Board, ending: Ending) -> int:
         tell(f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue")
     if not left and not crashed:
         took = duration(board.elapsed_s())
-        tell(f"all {len(rows)} trials are finished after {took}; `gansweep ui` shows them")
+        shown = uri if store.is_server(uri) else "`gansweep ui`"
+        tell(f"all {len(rows)} trials are finished after {took}; {shown} shows them")
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0 if judged else WRONG

@@ -147,7 +147,7 @@ class ObjectStorage:
             # Lists are never kept: others write. Clients neither: a forked or ended one would be handed out again.
             self._files, root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False, skip_instance_cache=True)
         except ImportError:
-            raise UserError(f"--storage {uri}: s3fs is not installed; pip install 'gansweep[s3]'") from None
+            raise UserError(f"--storage {uri}: s3fs is not installed; pip install s3fs") from None
         self._root = PurePosixPath(root)
 
     def put(self, name: str, content: bytes) -> None:

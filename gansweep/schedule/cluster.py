@@ -15,7 +15,7 @@ from unittest.mock import patch
 import psutil
 import ray
 from ray._private import services
-from ray.exceptions import RayActorError
+from ray.exceptions import AuthenticationError, RayActorError
 
 from gansweep.errors import UserError
 from gansweep.schedule.ending import kill_descendants, shielding_children
@@ -24,6 +24,7 @@ from gansweep.schedule.resources import cores, gpus
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
 KNOCK_S = 5
+TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
 
 @contextmanager
@@ -36,11 +37,15 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)
     if address:
+        _knock(address)
         try:
-            _knock(address)
             ray.init(address=address, runtime_env={"env_vars": WORKERS}, **quiet)
+        except AuthenticationError:
+            raise UserError(f"--address {address}: asks for a token; {TOKEN}") from None
+        except ConnectionError as error:
+            raise UserError(f"--address {address}: Ray does not take us in ({_first(error)}); {TOKEN}") from None
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"--address {address}: no Ray cluster answers ({str(error).splitlines()[0]})") from None
+            raise UserError(f"--address {address}: no Ray cluster answers ({_first(error)}); give HOST:PORT") from None
         try:
             yield ray.cluster_resources()
         finally:
@@ -103,8 +108,16 @@ def _end_log_monitor() -> None:
                 process.kill()
 
 
+def _first(error: Exception) -> str:
+    """What it says, in a line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def _knock(address: str) -> None:
-    """Raises OSError where nothing listens at host:port (Ray itself would try for minutes)."""
+    """Raises UserError where nothing listens at host:port (Ray itself would try for minutes)."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
-        socket.create_connection((host, int(port)), KNOCK_S).close()
+        try:
+            socket.create_connection((host, int(port)), KNOCK_S).close()
+        except OSError as error:
+            raise UserError(f"--address {address}: no Ray cluster answers ({error}); give HOST:PORT") from None

@@ -33,6 +33,8 @@ def concurrency(resources: Resources, available_cores: int, available_gpus: floa
     """
     if share is None:
         share = 0.0 if resources.gpus == "auto" else resources.gpus
+    if not available_cores:
+        raise UserError("the Ray cluster has no cores that train: begin workers (`ray start --address HEAD:PORT`)")
     if resources.cpus > available_cores:
         raise UserError(
             f"resources.cpus: {resources.cpus} a trial, but there are {available_cores}; lower resources.cpus"

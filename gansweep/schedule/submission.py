@@ -64,5 +64,5 @@ def _knock(address: str) -> None:
         socket.create_connection((parts.hostname, port), KNOCK_S).close()
     except OSError as error:
         raise UserError(
-            f"--address {address}: no Ray dashboard answers ({error}); a head has one if gansweep[cluster] is installed"
+            f"--address {address}: no Ray dashboard answers ({error}); a head has one if ray[default] is installed"
         ) from None

@@ -50,7 +50,7 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
         row.outcome = "completed"
     rows[2].outcome, rows[2].reason = "stopped", COLLAPSED.reason
     rows[3].outcome = "completed"
-    assert _report(plan, board, Ending(plan.folder, None)) == 0
+    assert _report(plan, board, Ending(plan.folder, None), "sqlite:///here") == 0
     assert capsys.readouterr().err.splitlines() == [
         f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
         f"{said}; `gansweep diagnose s`",

@@ -101,7 +101,7 @@ def test_an_address_that_is_no_dashboard(call: Call, address: str) -> None:
 def test_a_dashboard_that_does_not_answer(call: Call, home: Home) -> None:
     assert call("submit", "s.yaml", *SERVER, *NOWHERE) == (
         "--address http://127.0.0.1:1: no Ray dashboard answers ([Errno 111] Connection refused); a head has one if"
-        " gansweep[cluster] is installed\n"
+        " ray[default] is installed\n"
     )
     assert not home.path.exists()
 

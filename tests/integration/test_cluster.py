@@ -48,6 +48,13 @@ def environment_of(name: str) -> dict[str, str]:
     return found
 
 
+def test_a_cluster_whose_token_is_not_known(service: Service, address: str) -> None:
+    file = service.write()
+    for known in ({"RAY_AUTH_MODE": "token"}, {**TOKEN, "RAY_AUTH_TOKEN": "f" * 64}):
+        _, err = Service(service.root, known).call("run", file, "--address", address, code=1)
+        assert err.splitlines()[-1].endswith("; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster")
+
+
 def test_a_cluster_that_does_not_answer(service: Service) -> None:
     _, err = service.call("run", service.write(), "--address", "127.0.0.1:1", code=1)
     assert err.splitlines()[-1].startswith("--address 127.0.0.1:1: no Ray cluster answers (")
