@@ -6,13 +6,12 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -21,7 +20,7 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 from object_store import BUCKET, object_store
-from ray_head import free_ports, ray, ray_files
+from ray_head import end_family, free_ports, ray, ray_files
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -62,13 +61,7 @@ def started(command: list[str], environment: Mapping[str, str], folder: Path) ->
     try:
         yield psutil.Process(server.pid)
     finally:
-        family = psutil.Process(server.pid).children(recursive=True) if server.poll() is None else []
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        server.wait()
+        end_family(server)
 
 
 def healthy(service: str, port: int) -> bool:

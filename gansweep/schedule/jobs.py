@@ -15,7 +15,7 @@ from gansweep.schedule.prepare import Plan
 def jobs_of(
     plan: Plan, shares: Shares = ON_CPU, storage: str | None = None, trials: Sequence[Planned] | None = None
 ) -> list[dict[str, Any]]:
-    """What crosses to trial processes: configurations of schedule.job.Job. storage: its URI. trials: of the plan; those
-    that are pending where there are none."""
+    """What crosses to trial processes: configurations of schedule.job.Job. storage: its URI. trials: of the plan;
+    those that are pending unless others are given."""
     found = plan.pending if trials is None else trials
     return [job_of(plan, one, shares.of(one), rungs_of(plan, one), storage).to_config() for one in found]

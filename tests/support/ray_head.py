@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def ray_head(folder: Path, environment: Mapping[str, str], *options: str, files:
         head = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=out, stderr=out, start_new_session=True
         )
-        stack.callback(_end, head)
+        stack.callback(end_family, head)
         deadline = time.monotonic() + START_S
         while "Ray runtime started" not in log.read_text():
             assert head.poll() is None, log.read_text()
@@ -69,8 +70,12 @@ def ray_head(folder: Path, environment: Mapping[str, str], *options: str, files:
         yield f"127.0.0.1:{port}"
 
 
-def _end(head: subprocess.Popen[bytes]) -> None:
-    for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+def end_family(leader: subprocess.Popen[bytes]) -> None:
+    """Kill a process, its group, of which it is the leader, and its children; it may have ended before them."""
+    children = psutil.Process(leader.pid).children(recursive=True) if leader.poll() is None else []
+    with suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGKILL)
+    for child in children:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
-    head.wait()
+            child.kill()
+    leader.wait()
