@@ -17,6 +17,6 @@ def test_status_shows_the_trials_of_a_home_of_0_1_0(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert [(trial["id"], trial["outcome"], trial["step"]) for trial in json.loads(result.stdout)["trials"]] == [
         (old_homes.COMPLETED, "completed", 200),
-        (old_homes.INTERRUPTED, "interrupted", 88),
+        (old_homes.INTERRUPTED, "interrupted", 37),
         (old_homes.PENDING, "pending", 0),
     ]

@@ -1,6 +1,6 @@
 """Home folders that earlier versions of gansweep recorded: tests/old_homes/VERSION.tar.xz (made by record.sh there).
 
-Each holds the sweep `old` of three trials: COMPLETED, INTERRUPTED (its last checkpoint is at step 88 of 200) and
+Each holds the sweep `old` of three trials: COMPLETED, INTERRUPTED (its last checkpoint is at step 37 of 200) and
 PENDING. The paths that were recorded in it do not exist on this machine.
 """
 
