@@ -8,6 +8,7 @@ home/
   logs/                          tracebacks of our own bugs
   sweeps/NAME/
     sweep.yaml                   the file as it was last run
+    identity.json                the sweep's id, and the folder that it was written for
     plan.json                    ids of its trials, in order, and how it was called
     suggestions.jsonl            what optuna suggested, in order
     lock                         held while the sweep runs
@@ -156,6 +157,10 @@ class SweepFolder:
     @property
     def plan(self) -> Path:
         return self.path / "plan.json"
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "identity.json"
 
     @property
     def lock(self) -> Path:

@@ -3,6 +3,7 @@ published, and takes data and requests to them."""
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import IO, Self
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
-from gansweep.records import copies, lock
+from gansweep.records import copies, identity, lock
 from gansweep.records.layout import SweepFolder, write_atomically
 from gansweep.records.rounds import Rounds
 from gansweep.records.storage import Storage, patiently
@@ -44,6 +45,7 @@ class Collector:
         Raises StorageError, and UserError where the sweep lies in another storage.
         """
         check_belongs(self._folder, self.uri)
+        self._take_identity()
         names: dict[str, dict[str, float]] = {}
         for name, at in self._storage.names(f"{self._place}/trials").items():
             trial_id, _, file = name.partition("/")
@@ -58,6 +60,14 @@ class Collector:
         if suggestions is not None:
             write_atomically(self._folder.suggestions, suggestions)
         write_atomically(self._folder.storage, self.uri.encode())
+
+    def _take_identity(self) -> None:
+        """All homes of a storage are one sweep: the storage's id holds, and is ours where it has none yet."""
+        name = f"{self._place}/{self._folder.identity.name}"
+        own = json.dumps({"sweep_id": identity.ensure(self._folder).sweep_id}).encode()
+        self._storage.create(name, own)
+        there = self._storage.get(name) or own
+        identity.take(self._folder, json.loads(there)["sweep_id"])
 
     def put_on_record(self) -> None:
         """What a driver in another home needs to go on: the sweep file, the plan, optuna's suggestions."""

@@ -12,7 +12,8 @@ import numpy as np
 from gansweep.errors import UserError
 from gansweep.health.history import LARGEST
 from gansweep.records.layout import Home
-from gansweep.tracking import artifacts, reader, store
+from gansweep.tracking import artifacts, lookup, reader, store
+from gansweep.tracking.lookup import Located
 from gansweep.tracking.parent import STOP, TRIALS
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Afar:
     def __init__(self, home: Home, uri: str, sweep: str) -> None:
         store.check(uri)
         self._home, self._uri, self._sweep = home, uri, sweep
+        self._located: Located | None = None
         self._run_id: str | None = None  # of the parent run, once it was found
 
     def is_running(self) -> bool:
@@ -47,7 +49,8 @@ class Afar:
         parent, runs = self._parent(), {}
         with reader.readable(self._home, self._uri):
             client = store.client(self._home, self._uri)
-            for run in store.runs(client, parent.info.experiment_id):
+            assert self._located is not None
+            for run in self._located.runs(client):
                 if reader.is_trial(run):
                     runs[run.data.tags["gansweep.trial_id"]] = run
         planned = json.loads(self._artifact(parent, TRIALS) or "{}").get("trials", [])
@@ -65,9 +68,9 @@ class Afar:
             client = store.client(self._home, self._uri)
             if self._run_id:
                 return client.get_run(self._run_id)
-            experiment = reader.experiment_id(client, self._home, self._uri, self._sweep)
+            self._located = lookup.by_name(client, self._home, self._uri, self._sweep)
             # Only parent runs have this tag; those of trials are not read.
-            for run in filter(reader.is_parent, store.runs(client, experiment, "tags.`gansweep.machine` LIKE '%'")):
+            for run in filter(reader.is_parent, self._located.runs(client, "tags.`gansweep.machine` LIKE '%'")):
                 self._run_id = run.info.run_id
                 return run
         raise UserError(f"{self._uri}: {self._sweep} has no parent run: it has just begun, or is none of gansweep's")

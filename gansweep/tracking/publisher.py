@@ -1,8 +1,8 @@
 """Trial folders → MLflow. May be run at any time, any number of times: what is sent twice is stored once.
 
 A metric's identity in MLflow's stores is (key, timestamp, step, value); sending the journalled timestamp makes
-resending harmless. A run is found by its tag before it is created, so a kill between creating it and noting its
-id leaves no second one. `published.json` only saves work.
+resending harmless. A run is found by its tags before it is created (see `ownership`), so a kill between creating it and
+noting its id leaves no second one. `published.json` only saves work.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from gansweep.records import journal, lock, outcome
+from gansweep.records import identity, journal, lock, outcome
+from gansweep.records.identity import Identity
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import journals, notes, store
+from gansweep.tracking import journals, notes, ownership, store
+from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, TRIAL_ID, Owned, check_holder
 from gansweep.tracking.parent import STOP, Parent, stamp
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 BATCH = 1_000  # metrics a request, MLflow's limit
 # One MLflow status for each of our outcomes; it has none for "will go on".
@@ -61,10 +64,17 @@ class Published:
         data = read_json(folder.published)
         return cls(**data) if data.get("uri") == uri else cls(uri=uri)
 
+    @classmethod
+    def to_run(cls, folder: TrialFolder, uri: str, run_id: str) -> Published:
+        """Nothing, where the trial was published to another run: one of an earlier identity."""
+        found = cls.read(folder, uri)
+        return found if found.run_id == run_id else cls(uri=uri, run_id=run_id)
+
 
 def is_current(folder: SweepFolder, uri: str) -> bool:
     """Whether the store has all of the sweep already, found without asking it."""
-    if read_json(folder.tracking).get("uri") != uri:
+    noted, own = read_json(folder.tracking), identity.read(folder)
+    if noted.get("uri") != uri or own is None or noted.get("sweep_id") != own.sweep_id:
         return False
     for trial in folder.planned():
         published, now = Published.read(trial, uri), outcome.state(trial, _steps(trial))
@@ -83,43 +93,52 @@ def is_current(folder: SweepFolder, uri: str) -> bool:
 class Publisher:
     """Publishes one sweep to one store. Nothing here reads or changes what trials write."""
 
-    def __init__(self, home: Home, folder: SweepFolder, uri: str, context: Mapping[str, str]) -> None:
-        """context: tags of the parent run (machine, versions, commit)."""
-        self._home, self._folder, self.uri, self._context = home, folder, uri, context
+    def __init__(
+        self,
+        home: Home,
+        folder: SweepFolder,
+        uri: str,
+        context: Mapping[str, str],
+        notify: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """context: tags of the parent run (machine, versions, commit). notify: takes sentences for the user."""
+        self._home, self._folder, self.uri, self._context, self._notify = home, folder, uri, context, notify
         self._client: MlflowClient | None = None
         self._known: dict[str, str] = {}  # trial id → run id, as the store has them
         self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
         self._experiment = ""
+        self._own: Identity
         self._parent: Parent | None = None
         self.taken = 0  # how often the store took something of a trial
 
     def connect(self) -> None:
-        """Reach the store; find or create the experiment and the parent run. Raises what MLflow raises."""
+        """Reach the store; find or create the experiment and the parent run.
+
+        Raises what MLflow raises, and UserError where the records belong to another folder.
+        """
         if self._client is not None:
             return
         client = store.client(self._home, self.uri)
-        self._experiment = self._find_experiment(client)
-        runs = store.runs(client, self._experiment, f"tags.`gansweep.sweep` = '{self._folder.name}'")
-        self._known = {
-            run.data.tags["gansweep.trial_id"]: run.info.run_id for run in runs if "gansweep.trial_id" in run.data.tags
-        }
-        parents = [run for run in runs if "gansweep.trial_id" not in run.data.tags]
-        tags = {
-            "gansweep.sweep": self._folder.name,
-            "mlflow.runName": self._folder.name,
-            "mlflow.user": "gansweep",
-            **self._context,
-        }
-        if parents:
-            parent = parents[0].info.run_id
-            for key, value in self._context.items():
-                client.set_tag(parent, key, value)
-        else:
-            parent = client.create_run(self._experiment, tags=tags, run_name=self._folder.name).info.run_id
-        client.log_artifact(parent, str(self._folder.source))
-        client.log_dict(parent, dict(self._context), "environment.json")
-        write_json(self._folder.tracking, {"uri": self.uri, "experiment_id": self._experiment, "parent_run_id": parent})
-        self._parent = Parent(client, self._folder, parent, parents[0].data.tags.get(STOP, "") if parents else "")
+        self._own = identity.ensure(self._folder)
+        own_store = self.uri == store.local_uri(self._home)
+        owned = ownership.of_folder(client, self._folder, self._notify, own_store=own_store) or self._begin(client)
+        if owned.experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(owned.experiment.experiment_id)
+            owned = ownership.find(client, self._own.sweep_id) or owned
+        if owned.holder and not self._folder.storage.exists() and check_holder(owned.holder, self._folder):
+            self._notify(f"{self._folder.name}: was moved here from {owned.holder}; its records go on")
+        self._experiment = str(owned.experiment.experiment_id)
+        self._known = {trial: str(run.info.run_id) for trial, run in owned.trials.items()}
+        parent = owned.parent or self._create_parent(client, owned)
+        for key, value in self._context.items():
+            if parent.data.tags.get(key) != value:
+                client.set_tag(parent.info.run_id, key, value)
+        ownership.hold(client, parent, self._folder)
+        client.log_artifact(parent.info.run_id, str(self._folder.source))
+        client.log_dict(parent.info.run_id, dict(self._context), "environment.json")
+        noted = {"experiment_id": self._experiment, "parent_run_id": parent.info.run_id}
+        write_json(self._folder.tracking, {"uri": self.uri, "sweep_id": self._own.sweep_id, **noted})
+        self._parent = Parent(client, self._folder, parent.info.run_id, parent.data.tags.get(STOP, ""))
         self._client = client
 
     def publish(self, *, running: bool) -> None:
@@ -135,22 +154,30 @@ class Publisher:
             links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
             self._parent.mark(states, running, links)
 
-    def _find_experiment(self, client: MlflowClient) -> str:
+    def _begin(self, client: MlflowClient) -> Owned:
         name = self._folder.name
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
         location = None if store.is_server(self.uri) else (self._home.artifacts / name).absolute().as_uri()
-        return str(client.create_experiment(name, artifact_location=location))
+        experiment = client.get_experiment(ownership.create(client, name, self._own, location))
+        if experiment.name != name:
+            self._notify(f"{name}: {self.uri} has another experiment of that name; this sweep's is {experiment.name}")
+        return Owned(experiment, None, {})
+
+    def _create_parent(self, client: MlflowClient, owned: Owned) -> Run:
+        tags = {
+            SWEEP: self._folder.name,
+            SWEEP_ID: self._own.sweep_id,
+            FOLDER: self._own.place.to_json(),
+            "mlflow.user": "gansweep",
+            **self._context,
+        }
+        return client.create_run(self._experiment, tags=tags, run_name=owned.experiment.name)
 
     def _publish_trial(self, client: MlflowClient, folder: TrialFolder) -> str:
         at = stamp(folder.outcome)
         settled_at, settled = self._settled.get(folder.id, (None, ""))
         if settled_at == at:
             return settled
-        published = Published.read(folder, self.uri)
+        published = Published.to_run(folder, self.uri, self._known.get(folder.id, ""))
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, _steps(folder))
         if now == "pending":
@@ -162,9 +189,7 @@ class Publisher:
         if news:
             published.journal = ""
         tags = _tags(folder, now, ended, published)
-        if not published.run_id and folder.id in self._known:
-            published.run_id = self._known[folder.id]
-        elif not published.run_id:
+        if not published.run_id:
             published.run_id, published.tags = self._create(client, folder, tags), tags
         self._known[folder.id] = published.run_id
         try:
@@ -196,11 +221,12 @@ class Publisher:
         # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
         name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {seed}"])
         tags = {
-            "gansweep.sweep": trial["sweep"],
-            "gansweep.trial_id": folder.id,
+            SWEEP: trial["sweep"],
+            SWEEP_ID: self._own.sweep_id,
+            TRIAL_ID: folder.id,
             "gansweep.seed": str(seed),
             "gansweep.data_fingerprint": trial["data"]["fingerprint"],
-            "mlflow.parentRunId": self._parent.run_id,
+            PARENT: self._parent.run_id,
             "mlflow.user": "gansweep",
             **more,
         }
@@ -263,14 +289,16 @@ class Publisher:
         _send_tags(client, published, {**published.tags, journals.TAG: published.journal})
 
 
-def delete(home: Home, folder: SweepFolder, uri: str) -> None:
-    """Delete a sweep's runs from its store. The experiment is renamed first, so that the name is free again."""
+def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], None] = lambda _: None) -> None:
+    """Delete a sweep's runs from its store, and no others. Raises what MLflow raises, and UserError where the records
+    belong to another folder."""
     client = store.client(home, uri)
-    experiment = client.get_experiment_by_name(folder.name)
-    if experiment is None:
+    owned = ownership.of_folder(client, folder, notify, own_store=uri == store.local_uri(home))
+    if owned is None:
         return
-    client.rename_experiment(experiment.experiment_id, f"{folder.name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
-    client.delete_experiment(experiment.experiment_id)
+    if owned.holder and not folder.storage.exists():
+        check_holder(owned.holder, folder)
+    ownership.delete(client, owned, folder.name)
 
 
 def _began_ms(folder: TrialFolder) -> int:

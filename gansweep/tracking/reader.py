@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import sqlite3
@@ -19,7 +18,7 @@ from gansweep.errors import UserError
 from gansweep.health.history import History, Series, traits
 from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
 from gansweep.records.layout import Home, read_json
-from gansweep.tracking import artifacts, bulk, journals, store
+from gansweep.tracking import artifacts, bulk, journals, lookup, store
 from gansweep.tracking.bulk import Points, Wanted
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVALUATION)))  # verdicts are made of them
 IMAGES = "images"  # the folder of a run's sample grids
 GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")  # as the publisher names them
-MOST_NAMES = 10  # of sweeps, in a message
 THREADS = 4  # a server answers side by side
 
 
@@ -104,7 +102,7 @@ def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
     """
     with readable(home, uri):
         client = store.client(home, uri)
-        runs = store.runs(client, experiment_id(client, home, uri, sweep))
+        runs = lookup.of_home(client, home, uri, sweep).runs(client)
         places = _places(uri, _parent(runs))
         found = _tracked(client, uri, sweep, runs, METRICS.__contains__)
         return [_trial(run) for run in sorted(found, key=lambda run: places.get(run.id, len(places)))]
@@ -114,12 +112,12 @@ def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
     """All that was recorded of a sweep but the artifacts of its trials. Raises UserError as `trials` does."""
     with readable(home, uri):
         client = store.client(home, uri)
-        experiment = experiment_id(client, home, uri, name)
-        runs = store.runs(client, experiment)
+        located = lookup.of_home(client, home, uri, name)
+        runs = located.runs(client)
         parent = _parent(runs)
         return TrackedSweep(
             name,
-            experiment,
+            located.experiment_id,
             parent.info.run_id if parent else "",
             parent.data.tags if parent else {},
             _attached(uri, parent, "sweep.yaml").decode(errors="replace"),
@@ -164,7 +162,7 @@ def readable(home: Home, uri: str) -> Iterator[None]:
     """Raises UserError for a store that is missing (MLflow would make one) and for what MLflow raises."""
     path = Path(uri.removeprefix("sqlite:///"))
     if not store.is_server(uri) and not path.exists():
-        raise UserError(f"{_name(home, uri)}: nothing recorded here yet; `gansweep run FILE` comes first")
+        raise UserError(f"{store.called(home, uri)}: nothing recorded here yet; `gansweep run FILE` comes first")
     store.quiet()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -173,23 +171,7 @@ def readable(home: Home, uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{_name(home, uri)}: the tracking store cannot be read ({what})") from error
-
-
-def experiment_id(client: MlflowClient, home: Home, uri: str, sweep: str) -> str:
-    """Its id. Raises UserError with the nearest names."""
-    found = client.get_experiment_by_name(sweep)
-    if found is not None and found.lifecycle_stage == "active":
-        return str(found.experiment_id)
-    known = [experiment.name for experiment in client.search_experiments() if experiment.name != "Default"]
-    near = difflib.get_close_matches(sweep, known, n=3, cutoff=0.4)
-    there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:MOST_NAMES]) or 'none'}"
-    raise UserError(f"{_name(home, uri)}: no sweep named {sweep!r}; {there}")
-
-
-def _name(home: Home, uri: str) -> str:
-    """The store, as people know it."""
-    return str(home.path) if uri == store.local_uri(home) else uri
+        raise UserError(f"{store.called(home, uri)}: the tracking store cannot be read ({what})") from error
 
 
 def is_trial(run: Run) -> bool:

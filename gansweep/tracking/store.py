@@ -31,6 +31,11 @@ def local_uri(home: Home) -> str:
     return f"sqlite:///{home.database.absolute()}"
 
 
+def called(home: Home, uri: str) -> str:
+    """The store, as people know it."""
+    return str(home.path) if uri == local_uri(home) else uri
+
+
 def is_server(uri: str) -> bool:
     """Whether the store is reached over HTTP."""
     return uri.startswith(("http://", "https://"))
@@ -107,12 +112,18 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
-def runs(client: MlflowClient, experiment: str, condition: str = "") -> list[Any]:
-    """Every run of an experiment that meets a condition in MLflow's filter language, however many pages they fill."""
+def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted: bool = False) -> list[Any]:
+    """Every run of an experiment that meets a condition in MLflow's filter language, however many pages they fill.
+
+    deleted: list deleted runs as well.
+    """
+    from mlflow.entities import ViewType
+
     found: list[Any] = []
     token = None
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     while True:
-        page = client.search_runs([experiment], condition, max_results=1_000, page_token=token)
+        page = client.search_runs([experiment], condition, run_view_type=view, max_results=1_000, page_token=token)
         found += page
         token = page.token
         if not token:

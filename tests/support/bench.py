@@ -35,8 +35,9 @@ def empty_home(path: Path) -> Home:
 class Bench:
     """A sweep's folder that tests fill by hand, and its store."""
 
-    def __init__(self, home: Home, name: str) -> None:
-        self.home, self.folder, self.uri = home, home.sweep(name), store.local_uri(home)
+    def __init__(self, home: Home, name: str, uri: str | None = None) -> None:
+        """uri: of a store that several homes use; the home's own by default."""
+        self.home, self.folder, self.uri = home, home.sweep(name), uri or store.local_uri(home)
         self.client = MlflowClient(self.uri)
         self.folder.path.mkdir(parents=True)
         self.folder.source.write_text(f"name: {name}\n")

@@ -202,11 +202,14 @@ def test_an_unknown_sweep_is_told_with_the_nearest_names(bench: Bench, tmp_path:
     assert elsewhere.startswith(f"{bench.uri}: no sweep named '€'; there are ")
 
 
-def test_a_sweep_deleted_in_the_ui_is_unknown(bench: Bench) -> None:
+def test_a_sweep_deleted_in_the_ui_can_be_sent_again(bench: Bench) -> None:
     bench.trial("a", losses(1))
     bench.publish()
     bench.client.delete_experiment(bench.experiment())
-    assert f"no sweep named '{bench.folder.name}'" in problem(bench.home, bench.uri, bench.folder.name)
+    name = bench.folder.name
+    assert problem(bench.home, bench.uri, name).endswith(f"has no records of {name}; `gansweep sync {name}` sends them")
+    bench.publish()
+    assert [trial.id for trial in reader.trials(bench.home, bench.uri, name)] == ["a"]
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:

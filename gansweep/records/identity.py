@@ -1,0 +1,163 @@
+"""The identity of a sweep: an id that is made once, lies in the sweep's folder and labels its records everywhere.
+
+The file also names the folder that it was written for. A folder that finds another one named was moved or copied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import uuid
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+
+from gansweep.errors import UserError
+from gansweep.records.layout import SweepFolder, read_json, write_json
+
+DIGITS = 8  # of an id, in labels that people read
+
+
+class Whereabouts(Enum):
+    """What another folder with the same identity means for this one."""
+
+    HERE = "it is this folder"
+    MOVED = "it is gone, so this folder is its new place"
+    COPIED = "it still holds the identity, so this folder is a copy"
+    UNSEEN = "it cannot be looked at from this machine"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sweep's folder on some machine. inode: of the folder; the same for every machine that shares a file system."""
+
+    host: str
+    path: str
+    inode: int
+
+    @classmethod
+    def of(cls, folder: SweepFolder) -> Place:
+        """The place of an existing folder."""
+        path = folder.path.resolve()
+        return cls(socket.gethostname(), str(path), path.stat().st_ino)
+
+    @classmethod
+    def from_json(cls, text: str) -> Place | None:
+        """The place in a tag that may have been edited; None if it is unreadable."""
+        with contextlib.suppress(ValueError, TypeError):
+            return cls(**json.loads(text))
+        return None
+
+    def to_json(self) -> str:
+        """The content of a tag."""
+        return json.dumps(asdict(self))
+
+    def __str__(self) -> str:
+        return self.path if self.host == socket.gethostname() else f"{self.host}:{self.path}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """sweep_id: 32 hexadecimal digits. place: the folder that the file was written for. was: ids under which the home's
+    own store may still have this sweep's records, oldest first."""
+
+    sweep_id: str
+    place: Place
+    was: tuple[str, ...] = ()
+
+    def label(self, name: str) -> str:
+        """Return a name for people that is unique in every store."""
+        return label(name, self.sweep_id)
+
+
+def label(name: str, sweep_id: str) -> str:
+    """Return NAME-xxxxxxxx, which tells sweeps of one name apart."""
+    return f"{name}-{sweep_id[:DIGITS]}"
+
+
+def read(folder: SweepFolder) -> Identity | None:
+    """Return the identity of a sweep, None for one that has none yet. Raises UserError for a damaged file."""
+    data = read_json(folder.identity)
+    if not data:
+        return None
+    try:
+        return Identity(str(data["sweep_id"]), Place(**data["place"]), tuple(data.get("was", ())))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder.identity}: damaged ({error!r}); restore it from a copy") from None
+
+
+def ensure(folder: SweepFolder) -> Identity:
+    """Return the identity of a sweep and make one where it has none. Processes that race agree on one."""
+    if (found := read(folder)) is not None:
+        return found
+    folder.path.mkdir(parents=True, exist_ok=True)
+    part = folder.identity.with_name(f".{folder.identity.name}.{secrets.token_hex(4)}")
+    try:
+        _write(part, Identity(uuid.uuid4().hex, Place.of(folder)))
+        try:
+            os.link(part, folder.identity)  # unlike a rename it never replaces the file of another process
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            part.replace(folder.identity)
+    finally:
+        part.unlink(missing_ok=True)
+    made = read(folder)
+    assert made is not None
+    return made
+
+
+def take(folder: SweepFolder, sweep_id: str) -> None:
+    """Give a folder the identity of the storage that its sweep lies in."""
+    found = read(folder)
+    if found is None or found.sweep_id != sweep_id:
+        _write(folder.identity, Identity(sweep_id, Place.of(folder)))
+
+
+def renew(folder: SweepFolder) -> Identity:
+    """Make the sweep in a copied folder a sweep of its own. What the folder knows about the original's records goes."""
+    old = ensure(folder)
+    new = Identity(uuid.uuid4().hex, Place.of(folder), (*old.was, old.sweep_id))
+    folder.tracking.unlink(missing_ok=True)
+    _write(folder.identity, new)
+    return new
+
+
+def settle(folder: SweepFolder) -> None:
+    """Write down that the identity lives in this folder."""
+    found, place = ensure(folder), Place.of(folder)
+    if found.place != place:
+        _write(folder.identity, Identity(found.sweep_id, place, found.was))
+
+
+def forget_former(folder: SweepFolder) -> None:
+    """Drop former ids once no record carries them any more."""
+    found = ensure(folder)
+    _write(folder.identity, Identity(found.sweep_id, found.place))
+
+
+def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
+    """Compare the folder that last held an identity with a folder that holds it now."""
+    here = Place.of(folder)
+    if other.path == here.path and (other.host == here.host or other.inode == here.inode):
+        return Whereabouts.HERE
+    mine, there = read(folder), SweepFolder(Path(other.path))
+    try:
+        inode = there.path.stat().st_ino
+        if other.host != here.host and (inode != other.inode or other.path == here.path):
+            return Whereabouts.UNSEEN  # the path means another folder on that machine
+        if there.path.samefile(folder.path):
+            return Whereabouts.HERE
+        theirs = read(there)
+    except (FileNotFoundError, NotADirectoryError):
+        return Whereabouts.MOVED if other.host == here.host else Whereabouts.UNSEEN
+    except (OSError, UserError):
+        return Whereabouts.UNSEEN
+    return Whereabouts.COPIED if mine and theirs and mine.sweep_id == theirs.sweep_id else Whereabouts.MOVED
+
+
+def _write(path: Path, identity: Identity) -> None:
+    write_json(path, asdict(identity), durable=True)

@@ -1,0 +1,103 @@
+"""A sweep's name → its experiment and runs in a store, for commands that read.
+
+A sweep whose folder is here is found by its id. Any other is found by its name if that fits one sweep of the store, or
+by its label, NAME-xxxxxxxx: the first digits of the id tell sweeps of one name apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gansweep.errors import UserError
+from gansweep.records import identity
+from gansweep.records.identity import DIGITS, label
+from gansweep.records.layout import Home, read_json
+from gansweep.tracking import ownership, store
+from gansweep.tracking.ownership import SWEEP, SWEEP_ID
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+LABEL = re.compile(rf"(?P<name>.+)-(?P<digits>[0-9a-f]{{{DIGITS}}})")
+MOST_NAMES = 10  # of sweeps, in a message
+
+
+@dataclass(frozen=True)
+class Located:
+    """The runs of one sweep. sweep_id: empty for a record of version 0.1.0, which has none."""
+
+    experiment_id: str
+    sweep_id: str
+
+    def runs(self, client: MlflowClient, condition: str = "") -> list[Run]:
+        """Return its runs, those left out that were deleted. condition: in MLflow's filter language."""
+        found = store.runs(client, self.experiment_id, condition)
+        return [run for run in found if run.data.tags.get(SWEEP_ID, "") == self.sweep_id]
+
+
+def of_home(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
+    """Locate a sweep: the one whose folder is in the home if it was sent to this store, else by its name.
+
+    Raises UserError where the store does not have it or the name fits several, and what MLflow raises.
+    """
+    folder = next((one for one in home.sweeps() if one.name == name), None)
+    if folder is None:
+        return by_name(client, home, uri, name)
+    own = identity.read(folder)
+    former_ids = own.was if own and uri == store.local_uri(home) else ()
+    for sweep_id in (own.sweep_id, *former_ids) if own else ():
+        owned = ownership.find(client, sweep_id)
+        if owned is not None and owned.experiment.lifecycle_stage == "active":
+            return Located(str(owned.experiment.experiment_id), sweep_id)
+    former = ownership.former_parent(client, folder)
+    if former is not None and SWEEP_ID not in former.data.tags:
+        return Located(str(former.info.experiment_id), "")
+    if read_json(folder.tracking).get("uri") == uri:
+        raise UserError(f"{store.called(home, uri)}: has no records of {name}; `gansweep sync {name}` sends them")
+    return by_name(client, home, uri, name)
+
+
+def by_name(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
+    """Locate a sweep by its name, its label or the name of its experiment.
+
+    Raises UserError where none fits or several do, and what MLflow raises.
+    """
+    fitting = _fitting(client, name)
+    if len(fitting) == 1:
+        return Located(str(fitting[0].experiment_id), fitting[0].tags.get(SWEEP_ID, ""))
+    if fitting:
+        raise UserError(f"{store.called(home, uri)}: {name!r} fits {len(fitting)} sweeps; name {_choice(fitting)}")
+    known = [one.name for one in client.search_experiments() if one.name != "Default"]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:MOST_NAMES]) or 'none'}"
+    raise UserError(f"{store.called(home, uri)}: no sweep named {name!r}; {there}")
+
+
+def _fitting(client: MlflowClient, name: str) -> list[Experiment]:
+    found = _labelled(client, name)
+    named = client.get_experiment_by_name(name)
+    if named is not None and named.lifecycle_stage == "active":
+        if not found or SWEEP_ID not in named.tags:  # the latter is one of version 0.1.0
+            found.append(named)
+    elif not found and (match := LABEL.fullmatch(name)):
+        found = [one for one in _labelled(client, match["name"]) if one.tags[SWEEP_ID].startswith(match["digits"])]
+    return found
+
+
+def _labelled(client: MlflowClient, name: str) -> list[Experiment]:
+    """Return the experiments of sweeps with this name. Quotes cannot be escaped in MLflow's filters."""
+    if "'" in name:
+        return []
+    found = client.search_experiments(filter_string=f"tags.`{SWEEP}` = '{name}'")
+    return [one for one in found if SWEEP_ID in one.tags]
+
+
+def _choice(experiments: list[Experiment]) -> str:
+    """List experiments by labels, which are unique, and where they were recorded."""
+    return " or ".join(
+        label(one.tags[SWEEP], one.tags[SWEEP_ID]) if SWEEP_ID in one.tags else one.name for one in experiments
+    )

@@ -1,0 +1,201 @@
+"""Which experiment and which runs of a store belong to a sweep: those that carry its id, whatever they are called.
+
+The experiment gets the id in the request that creates it, so that two sweeps of one name never share one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gansweep.errors import UserError
+from gansweep.records import identity
+from gansweep.records.identity import Identity, Place, Whereabouts
+from gansweep.records.layout import SweepFolder, read_json
+from gansweep.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+SWEEP, SWEEP_ID, TRIAL_ID = "gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"
+FOLDER = "gansweep.folder"  # of the parent run: the Place that last wrote
+CLEANED = "gansweep.cleaned"  # of an experiment: when `clean` deleted it, so that nothing restores it
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+DEFAULT = "0"  # the id of MLflow's own experiment, which is nobody's
+MISSING, TAKEN = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"  # error codes
+
+
+@dataclass(frozen=True)
+class Owned:
+    """The records of one sweep in one store. parent: None where it has not been created yet. trials: id → run."""
+
+    experiment: Experiment
+    parent: Run | None
+    trials: dict[str, Run]
+
+    @property
+    def holder(self) -> Place | None:
+        """The folder that wrote last, if that was recorded."""
+        return Place.from_json(self.parent.data.tags.get(FOLDER, "")) if self.parent else None
+
+
+def find(client: MlflowClient, sweep_id: str) -> Owned | None:
+    """Return what a store has of a sweep, in an experiment that was deleted by others too; None for nothing.
+
+    Raises what MLflow raises.
+    """
+    from mlflow.entities import ViewType
+
+    condition = f"tags.`{SWEEP_ID}` = '{sweep_id}'"
+    found = client.search_experiments(view_type=ViewType.ALL, filter_string=condition)
+    experiments = [one for one in found if one.lifecycle_stage == "active" or CLEANED not in one.tags]
+    if not experiments:
+        return None
+    experiment = min(experiments, key=lambda one: int(one.experiment_id))
+    runs = store.runs(client, experiment.experiment_id, condition)
+    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+    trials = {run.data.tags[TRIAL_ID]: run for run in reversed(runs) if TRIAL_ID in run.data.tags}
+    return Owned(experiment, next((run for run in runs if TRIAL_ID not in run.data.tags), None), trials)
+
+
+def create(client: MlflowClient, name: str, own: Identity, location: str | None) -> str:
+    """Create the experiment of a sweep and return its id. A name that is taken, even by a deleted one, gets a suffix.
+
+    Processes that race end with one experiment for each sweep. Raises what MLflow raises.
+    """
+    from mlflow.exceptions import MlflowException
+
+    note = f"Sweep `{name}` of gansweep, recorded from `{own.place}`; its id begins with `{own.sweep_id[:8]}`."
+    tags = {SWEEP: name, SWEEP_ID: own.sweep_id, NOTE: note}
+    for candidate in (name, own.label(name), f"{name}-{own.sweep_id}"):
+        try:
+            return str(client.create_experiment(candidate, artifact_location=location, tags=tags))
+        except MlflowException as error:
+            if error.error_code != TAKEN:
+                raise
+        there = client.get_experiment_by_name(candidate)
+        if there is not None and there.tags.get(SWEEP_ID) == own.sweep_id:
+            return str(there.experiment_id)
+    raise RuntimeError(f"{name}: every name for its experiment is taken")
+
+
+def of_folder(
+    client: MlflowClient, folder: SweepFolder, notify: Callable[[str], None], *, own_store: bool
+) -> Owned | None:
+    """Return what a store has of the sweep in a folder, records included that carry a former id of a copied home, or
+    that version 0.1.0 made without one: both get the sweep's id now.
+
+    own_store: whether the store is the home's own, which a copy of the home brings along. notify: takes sentences for
+    the user. Raises what MLflow raises.
+    """
+    own = identity.ensure(folder)
+    if own_store and own.was:
+        relabel(client, own.was, own)
+        identity.forget_former(folder)
+    found = find(client, own.sweep_id)
+    former = former_parent(client, folder) if found is None else None
+    if former is None:
+        return found
+    if not adopt(client, folder, own, former):
+        notify(f"{folder.name}: what version 0.1.0 recorded belongs to another sweep or experiment, and stays as it is")
+        return None
+    notify(f"{folder.name}: the records of version 0.1.0 now carry the sweep's own id")
+    return find(client, own.sweep_id)
+
+
+def adopt(client: MlflowClient, folder: SweepFolder, own: Identity, parent: Run) -> bool:
+    """Label what version 0.1.0 recorded of a sweep below a parent run; return False where it is not this sweep's alone.
+
+    The experiment is labelled last, so a killed adoption is done again from its beginning. Raises what MLflow raises.
+    """
+    experiment = client.get_experiment(parent.info.experiment_id)
+    others = {parent.data.tags.get(SWEEP_ID), experiment.tags.get(SWEEP_ID)} - {None, own.sweep_id}
+    if others or experiment.experiment_id == DEFAULT:
+        return False
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    elif parent.info.lifecycle_stage == "deleted":
+        client.restore_run(parent.info.run_id)
+    here = {trial.id for trial in folder.all_trials()}
+    children = store.runs(client, experiment.experiment_id, f"tags.`{PARENT}` = '{parent.info.run_id}'")
+    for run in children:
+        if run.data.tags.get(TRIAL_ID) in here and SWEEP_ID not in run.data.tags:
+            client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
+    client.set_tag(parent.info.run_id, SWEEP_ID, own.sweep_id)
+    client.set_experiment_tag(experiment.experiment_id, SWEEP, folder.name)
+    client.set_experiment_tag(experiment.experiment_id, SWEEP_ID, own.sweep_id)
+    return True
+
+
+def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
+    """Return the parent run that version 0.1.0 noted in a sweep's folder, if this store has it."""
+    from mlflow.exceptions import MlflowException
+
+    noted = read_json(folder.tracking)
+    if "sweep_id" in noted or "parent_run_id" not in noted:
+        return None
+    try:
+        return client.get_run(noted["parent_run_id"])
+    except MlflowException as error:
+        if error.error_code != MISSING:
+            raise
+        return None
+
+
+def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
+    """Hand records that came along with a copied store to the copy's own id. May be repeated after a kill."""
+    for sweep_id in former:
+        found = find(client, sweep_id)
+        if found is None:
+            continue
+        if found.experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment.experiment_id)
+        for run in (*found.trials.values(), *([found.parent] if found.parent else [])):
+            client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
+        client.set_experiment_tag(found.experiment.experiment_id, SWEEP_ID, own.sweep_id)
+
+
+def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
+    """Record that this folder writes from now on, in the store and in the folder."""
+    place = Place.of(folder)
+    if Place.from_json(parent.data.tags.get(FOLDER, "")) != place:
+        client.set_tag(parent.info.run_id, FOLDER, place.to_json())
+    identity.settle(folder)
+
+
+def check_holder(holder: Place, folder: SweepFolder) -> bool:
+    """Return whether a folder was moved since the holder wrote. Raises UserError where it may be a copy."""
+    found = identity.whereabouts(holder, folder)
+    if found is Whereabouts.COPIED:
+        raise UserError(
+            f"{folder.path}: is a copy of {holder}, whose records it would change; add --new-identity to make it a"
+            " sweep of its own"
+        )
+    if found is Whereabouts.UNSEEN:
+        raise UserError(
+            f"{folder.path}: its records were last written from {holder}, which cannot be seen from here; add --moved"
+            " if the folder was moved, --new-identity if it is a copy"
+        )
+    return found is Whereabouts.MOVED
+
+
+def delete(client: MlflowClient, owned: Owned, name: str) -> None:
+    """Delete a sweep's runs. The experiment goes with them only if it never held another run; it is renamed first, so
+    that its name is free. Raises what MLflow raises."""
+    experiment = owned.experiment
+    sweep_id = experiment.tags[SWEEP_ID]
+    runs = store.runs(client, experiment.experiment_id, deleted=True)
+    ours = [run for run in runs if run.data.tags.get(SWEEP_ID) == sweep_id]
+    if len(ours) < len(runs):
+        for run in ours:
+            if run.info.lifecycle_stage == "active":
+                client.delete_run(run.info.run_id)
+    elif experiment.lifecycle_stage == "active":
+        at = time.strftime("%Y-%m-%d %H:%M:%S")
+        client.rename_experiment(experiment.experiment_id, f"{name} (deleted {at}, {sweep_id[:8]})")
+        client.set_experiment_tag(experiment.experiment_id, CLEANED, at)
+        client.delete_experiment(experiment.experiment_id)

@@ -1,0 +1,63 @@
+"""Two homes, one store: each sweep finds, changes and deletes what carries its own id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bench import STEPS, Bench, losses
+from mlflow import MlflowClient
+
+from gansweep.records.layout import Home
+from gansweep.records.outcome import Outcome
+from gansweep.tracking import publisher, reader
+
+
+class Lab:
+    """Two people's homes and a store that both use."""
+
+    def __init__(self, bench: Bench, tmp_path: Path) -> None:
+        self.uri, self.client, self.name = bench.uri, bench.client, bench.folder.name
+        self.mine, self.theirs = (Bench(Home(tmp_path / who), self.name, self.uri) for who in ("mine", "theirs"))
+
+    def trials(self, bench: Bench) -> list[str]:
+        return [trial.id for trial in reader.trials(bench.home, self.uri, self.name)]
+
+
+@pytest.fixture
+def lab(bench: Bench, tmp_path: Path) -> Lab:
+    made = Lab(bench, tmp_path)
+    made.mine.trial("a", losses(STEPS), Outcome("completed", STEPS))
+    made.theirs.trial("a", losses(STEPS), Outcome("completed", STEPS))
+    made.theirs.trial("b", losses(STEPS), Outcome("completed", STEPS))
+    return made
+
+
+def test_two_sweeps_of_one_name_stay_apart(lab: Lab) -> None:
+    for bench in (lab.mine, lab.theirs, lab.mine):
+        bench.publish()
+    assert (lab.trials(lab.mine), lab.trials(lab.theirs)) == (["a"], ["a", "b"])
+    publisher.delete(lab.theirs.home, lab.theirs.folder, lab.uri)
+    assert lab.trials(lab.mine) == ["a"]
+
+
+def test_an_experiment_of_others_is_never_taken_or_deleted(lab: Lab) -> None:
+    experiment = lab.client.create_experiment(lab.name)
+    run = lab.client.create_run(experiment, run_name="of a colleague").info.run_id
+    lab.mine.publish()
+    assert lab.client.search_runs([experiment])[0].info.run_id == run
+    publisher.delete(lab.mine.home, lab.mine.folder, lab.uri)
+    assert lab.client.get_run(run).info.lifecycle_stage == "active"
+    assert lab.client.get_experiment(experiment).lifecycle_stage == "active"
+
+
+def test_a_run_of_others_in_our_experiment_keeps_it(lab: Lab) -> None:
+    lab.mine.publish()
+    experiment = lab.client.get_experiment_by_name(lab.name).experiment_id
+    run = lab.client.create_run(experiment).info.run_id
+    lab.client.delete_run(run)  # one that can still be restored counts as well
+    publisher.delete(lab.mine.home, lab.mine.folder, lab.uri)
+    assert lab.client.get_experiment(experiment).lifecycle_stage == "active"
+    assert lab.client.search_runs([experiment]) == []
+    lab.client.restore_run(run)
+    assert MlflowClient(lab.uri).get_run(run).info.lifecycle_stage == "active"
