@@ -6,7 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
+from gansweep.cli.settle import answers, settle
 from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
 from gansweep.records import lock, log, outcome
@@ -45,6 +46,7 @@ WRONG, CRASHED = 1, 4  # exit codes
 )
 @options.storage_option
 @options.time_budget_option
+@answers
 def run(
     file: Path,
     overrides: tuple[str, ...],
@@ -54,6 +56,7 @@ def run(
     address: str | None,
     storage: str | None,
     time_budget: float | None,
+    answer: str | None,
 ) -> None:
     """Train what is missing of the sweep in FILE.
 
@@ -84,7 +87,9 @@ def run(
         raise UserError(
             f"{sweep.name} is running already ({other}); wait for it, or end it with `gansweep stop {sweep.name}`"
         ) from None
-    with held, _collecting(shared, plan.folder) as collector:
+    with held, ExitStack() as stack:
+        settle(home, plan.folder, uri, answer, partial(_tell, plan.folder), ask_store=False)
+        collector = stack.enter_context(_collecting(shared, plan.folder))
         if collector:
             plan = make_plan(sweep, home)  # once more: now with what the storage has of it
         write_atomically(plan.folder.source, file.read_bytes())
@@ -147,7 +152,7 @@ def _run(
         return 0
     ending = Ending(plan.folder, time_budget)
     tell = partial(_tell, plan.folder)
-    background = Background(publisher.Publisher(home, plan.folder, uri, context(Path.cwd())), tell)
+    background = Background(publisher.Publisher(home, plan.folder, uri, context(Path.cwd()), tell), tell)
     with ending.catching_signals():
         background.start()
         try:  # all that is said comes before the last records, which the log is one of

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import click
 
 from gansweep.cli import options
+from gansweep.cli.settle import OPTIONS, answers
 from gansweep.cli.text import to_json
 from gansweep.errors import UserError
 
@@ -24,6 +25,7 @@ HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'  # for the head's shell: not in
 @options.max_trials_option
 @options.time_budget_option
 @options.json_option
+@answers
 def submit(
     file: Path,
     overrides: tuple[str, ...],
@@ -34,6 +36,7 @@ def submit(
     max_trials: int,
     time_budget: float | None,
     as_json: bool,
+    answer: str | None,
 ) -> None:
     """Hand the sweep in FILE to a Ray cluster, and leave it there.
 
@@ -59,6 +62,7 @@ def submit(
     words += ["--storage", storage] if storage else []
     words += ["--max-trials", str(max_trials)]
     words += ["--time-budget", f"{time_budget:.0f}s"] if time_budget is not None else []
+    words += [OPTIONS[answer]] if answer else []
     job = hand_over(address, sweep.name, file, f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}")
     if as_json:
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))

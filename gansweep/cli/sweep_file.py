@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from pathlib import Path
 
 import click
@@ -9,14 +11,21 @@ import click
 from gansweep.cli import options
 from gansweep.errors import UserError
 
+TEMPLATE_NAME, DEFAULT_FILE = "my-sweep", "sweep.yaml"
+WORDS = ("true", "false", "null")  # of YAML
+
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), default="sweep.yaml")
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 def init(file: Path) -> None:
-    """Write a commented sweep file to begin with (never over an existing one)."""
+    """Write a commented sweep file to begin with (never over an existing one).
+
+    The sweep is named after the file, or after the folder of a file that is only called sweep.yaml.
+    """
     from importlib import resources
 
     text = resources.files("gansweep.plan").joinpath("template.yaml").read_text(encoding="utf-8")
+    text = text.replace(f"name: {TEMPLATE_NAME:<20}", f"name: {_name(file):<20}", 1)
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
@@ -25,6 +34,14 @@ def init(file: Path) -> None:
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror})") from None
     click.echo(f"wrote {file}; try `gansweep plan {file}`", err=True)
+
+
+def _name(file: Path) -> str:
+    """Derive a sweep's name from a file's, as YAML: quoted where it would otherwise be a number or a word of YAML."""
+    stem = file.stem if file.name != DEFAULT_FILE else file.absolute().parent.name
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    kept = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")[:64] or TEMPLATE_NAME
+    return f'"{kept}"' if kept[0].isdigit() or kept.lower() in WORDS else kept
 
 
 @click.command()

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import size
+from gansweep.cli.settle import answers, settle
+from gansweep.cli.text import say, size
 from gansweep.errors import UserError
 from gansweep.records import lock
-from gansweep.records.layout import Home, read_json
+from gansweep.records.layout import Home, SweepFolder, read_json
 
 STOP_S = 30.0
 STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
@@ -70,7 +71,8 @@ def _stop_afar(home: Home, uri: str, sweep: str) -> None:
 @click.argument("sweep")
 @options.home_option
 @options.uri_option
-def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
+@answers
+def sync(sweep: str, home_path: Path, tracking_uri: str | None, answer: str | None) -> None:
     """Send what the tracking store of SWEEP does not have yet. Harmless at any time, any number of times."""
     from gansweep.tracking import store
     from gansweep.tracking.context import context
@@ -80,8 +82,9 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
     folder = options.find_sweep(home, sweep)
     uri = store.take_password(tracking_uri or read_json(folder.tracking).get("uri") or store.local_uri(home))
     store.check(uri)
+    settle(home, folder, uri, answer, say, ask_store=True)
     with store.asking(uri):
-        Publisher(home, folder, uri, context(Path.cwd())).publish(running=lock.is_held(folder.lock))
+        Publisher(home, folder, uri, context(Path.cwd()), say).publish(running=lock.is_held(folder.lock))
     click.echo(f"{sweep}: {uri} has everything", err=True)
 
 
@@ -89,8 +92,12 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None) -> None:
 @click.argument("sweep")
 @options.home_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def clean(sweep: str, home_path: Path, yes: bool) -> None:
-    """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store."""
+@answers
+def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
+    """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store.
+
+    Runs of others are never removed, even if they are in the same experiment.
+    """
     from gansweep.records.copies import remove
     from gansweep.records.storage import open_storage
     from gansweep.tracking import publisher, store
@@ -102,6 +109,8 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
     except lock.Locked:
         raise UserError(f"{sweep} is running; end it first with `gansweep stop {sweep}`") from None
     with held:
+        if uri := _store_of(home, folder):
+            settle(home, folder, uri, answer, say, ask_store=True)
         artifacts = home.artifacts / sweep
         if link := next((place for place in (folder.path, artifacts) if place.is_symlink()), None):
             raise UserError(f"{link}: is a link; only what lies in the home is removed, so remove this by hand")
@@ -113,12 +122,18 @@ def clean(sweep: str, home_path: Path, yes: bool) -> None:
                 abort=True,
                 err=True,
             )
-        uri = read_json(folder.tracking).get("uri")
-        if uri:
+        if uri := _store_of(home, folder):  # again: a sweep with a new identity has nothing in another store
             with store.asking(uri):
-                publisher.delete(home, folder, uri)
+                publisher.delete(home, folder, uri, say)
         if folder.storage.exists():
             remove(open_storage(folder.storage.read_text()), sweep)
         shutil.rmtree(artifacts, ignore_errors=True)
         shutil.rmtree(folder.path)
     click.echo(f"removed {sweep}", err=True)
+
+
+def _store_of(home: Home, folder: SweepFolder) -> str | None:
+    """URI of the store that may have records of a sweep."""
+    from gansweep.tracking import store
+
+    return read_json(folder.tracking).get("uri") or (store.local_uri(home) if home.database.exists() else None)

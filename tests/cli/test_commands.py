@@ -93,6 +93,26 @@ def test_init_then_validate(home: Home) -> None:
     assert not home.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("cats.yaml", "cats"),
+        ("wide nets (2).yaml", "wide-nets-2"),
+        ("Kätzchen.v2.yml", "Katzchen.v2"),
+        ("2024.yaml", "2024"),
+        ("1e-3.yaml", "1e-3"),
+        ("null.yaml", "null"),
+        ("猫.yaml", "my-sweep"),
+        (f"{'n' * 90}.yaml", "n" * 64),
+        ("faces/sweep.yaml", "faces"),
+    ],
+)
+def test_init_names_the_sweep_after_its_file(file: str, name: str) -> None:
+    Path(file).parent.mkdir(exist_ok=True)
+    call("init", file)
+    assert call("validate", file).stderr == f"{file}: {name}, 6 trials\n"
+
+
 def test_plan_as_text() -> None:
     result = call("plan", "s.yaml", "--no-timing")
     assert result.stderr == ""

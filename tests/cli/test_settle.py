@@ -1,0 +1,177 @@
+"""Homes that were copied or moved: which commands go on with a sweep's records, and which are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from bad_calls import Call
+from bench import STEPS, TABLES, Bench, empty_home, losses
+
+from gansweep.records import identity
+from gansweep.records.layout import Home, read_json, write_json
+from gansweep.records.outcome import Outcome
+
+REFUSED = "add --new-identity to make it a sweep of its own\n"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A store with its tables: making one takes seconds."""
+    return empty_home(tmp_path_factory.mktemp("template") / "home")
+
+
+@pytest.fixture
+def original(template: Home, tmp_path: Path) -> Bench:
+    """A home with one published sweep."""
+    shutil.copytree(template.path, tmp_path / "original")
+    bench = Bench(Home(tmp_path / "original"), "dig")
+    bench.trial("a", losses(STEPS), Outcome("completed", STEPS))
+    bench.publish()
+    return bench
+
+
+@pytest.fixture
+def copied(original: Bench, tmp_path: Path) -> Path:
+    shutil.copytree(original.home.path, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def rows(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    with closing(sqlite3.connect(home / "mlflow.db")) as database:
+        tables = (*TABLES, "experiment_tags")
+        return {table: sorted(database.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
+
+
+def own_store(home: Path) -> tuple[str, str]:
+    return "--tracking-uri", f"sqlite:///{home / 'mlflow.db'}"
+
+
+def ids(home: Path) -> set[str]:
+    """Of the sweeps whose runs are in a store and not deleted."""
+    query = (
+        "SELECT DISTINCT value FROM tags JOIN runs USING (run_uuid)"
+        " WHERE key = 'gansweep.sweep_id' AND lifecycle_stage = 'active'"
+    )
+    with closing(sqlite3.connect(home / "mlflow.db")) as database:
+        return {value for (value,) in database.execute(query)}
+
+
+def sweep_id(home: Path) -> str:
+    found = identity.read(Home(home).sweep("dig"))
+    assert found
+    return found.sweep_id
+
+
+def test_a_copy_cleans_nothing_of_the_original(call: Call, original: Bench, copied: Path) -> None:
+    before = rows(original.home.path)
+    err = call("clean", "dig", "--yes", "--home", copied)
+    assert err == f"{copied}/sweeps/dig: is a copy of {original.folder.path}, whose records it would change; {REFUSED}"
+    assert rows(original.home.path) == before
+    assert (copied / "sweeps/dig/plan.json").exists()
+    err = call("clean", "dig", "--yes", "--new-identity", "--home", copied, code=0)
+    assert err.splitlines()[-1] == "removed dig"
+    assert rows(original.home.path) == before
+    assert not ids(copied), "the copy's own store came along with it"
+    assert not (copied / "sweeps/dig").exists()
+
+
+def test_a_copy_is_refused_wherever_it_would_write(call: Call, original: Bench, copied: Path) -> None:
+    Path("dig.yaml").write_text(Path("s.yaml").read_text().replace("name: s", "name: dig"))
+    before, plan = rows(original.home.path), (copied / "sweeps/dig/plan.json").read_bytes()
+    assert call("sync", "dig", "--home", copied, *own_store(copied)).endswith(REFUSED)
+    assert call("run", "dig.yaml", "--home", copied).endswith(REFUSED)
+    assert rows(original.home.path) == before
+    assert (copied / "sweeps/dig/plan.json").read_bytes() == plan
+
+
+def test_a_new_identity_takes_the_copied_records_along(call: Call, original: Bench, copied: Path) -> None:
+    before = rows(original.home.path)
+    for _ in range(2):  # the second time there is nothing left to do
+        call("sync", "dig", "--new-identity", "--home", copied, *own_store(copied), code=0)
+        mine, theirs = rows(copied), rows(original.home.path)
+        assert theirs == before
+        assert [row[0] for row in mine["runs"]] == [row[0] for row in theirs["runs"]]
+        assert mine["metrics"] == theirs["metrics"]
+        assert ids(copied) == {sweep_id(copied)} != {sweep_id(original.home.path)}
+        assert read_json(copied / "sweeps/dig/identity.json")["was"] == []
+
+
+def test_in_a_shared_store_a_new_identity_begins_anew(call: Call, original: Bench, copied: Path) -> None:
+    before = original.everything()["runs"]
+    shared = own_store(original.home.path)
+    err = call("sync", "dig", "--new-identity", "--home", copied, *shared, code=0)
+    label = identity.label("dig", sweep_id(copied))
+    assert f"this sweep's is {label}\n" in err
+    assert set(before) < set(original.everything()["runs"])
+    with closing(sqlite3.connect(original.home.database)) as database:
+        (name,) = database.execute("SELECT name FROM experiments ORDER BY experiment_id DESC LIMIT 1").fetchone()
+        points = database.execute("SELECT COUNT(*) FROM metrics GROUP BY run_uuid").fetchall()
+    assert name == label
+    assert points == [(2 * STEPS,), (2 * STEPS,)]
+
+
+def test_a_moved_home_goes_on_and_says_so_once(call: Call, original: Bench, tmp_path: Path) -> None:
+    runs, was, moved = rows(original.home.path)["runs"], original.folder.path, tmp_path / "elsewhere" / "home"
+    moved.parent.mkdir()
+    original.home.path.rename(moved)
+    said = f"dig: was moved here from {was}; its records go on\n"
+    assert said in call("sync", "dig", "--home", moved, *own_store(moved), code=0)
+    assert said not in call("sync", "dig", "--home", moved, *own_store(moved), code=0)
+    assert [row[0] for row in rows(moved)["runs"]] == [row[0] for row in runs]
+
+
+def test_an_old_copy_of_a_home_that_has_moved_since(call: Call, original: Bench, copied: Path, tmp_path: Path) -> None:
+    """Only the store knows where the sweep is now."""
+    moved = tmp_path / "moved"
+    original.home.path.rename(moved)
+    call("sync", "dig", "--home", moved, *own_store(moved), code=0)
+    err = call("clean", "dig", "--yes", "--home", copied)
+    assert f"is a copy of {moved}/sweeps/dig" in err
+
+
+def as_from_another_machine(bench: Bench) -> None:
+    """Both the file and the tag name a host that is not this one, and a path that is not here."""
+    data = read_json(bench.folder.identity)
+    data["place"] = {"host": "another", "path": "/their/home/sweeps/dig", "inode": 1}
+    write_json(bench.folder.identity, data)
+    parent = read_json(bench.folder.tracking)["parent_run_id"]
+    bench.client.set_tag(parent, "gansweep.folder", json.dumps(data["place"]))
+
+
+def test_what_cannot_be_seen_is_asked(call: Call, original: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_from_another_machine(original)
+    home = ("--home", original.home.path)
+    err = call("sync", "dig", *home)
+    assert err.count("\n") == 1
+    assert "another:/their/home/sweeps/dig, which cannot be seen from here; add --moved if" in err
+    assert call("sync", "dig", "--moved", *home, code=0).startswith("dig: was moved here from another:/their/home")
+    assert "moved" not in call("sync", "dig", *home, code=0)
+    as_from_another_machine(original)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    answers = iter([False, True])
+    monkeypatch.setattr("click.confirm", lambda *_, **__: next(answers))
+    assert "cannot be seen" in call("sync", "dig", *home)
+    assert "was moved here" in call("sync", "dig", *home, code=0)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda here, there: subprocess.run(["cp", "-al", here, there], check=True),  # hard links: the same inodes
+        lambda here, there: shutil.copytree(here, there),
+    ],
+)
+def test_copies_of_every_kind_are_told_from_links(
+    call: Call, original: Bench, tmp_path: Path, copy: Callable[[Path, Path], object]
+) -> None:
+    copy(original.home.path, tmp_path / "copy")
+    assert call("clean", "dig", "--yes", "--home", tmp_path / "copy").endswith(REFUSED)
+    (tmp_path / "link").symlink_to(original.home.path)
+    assert call("sync", "dig", "--home", tmp_path / "link", code=0).endswith("has everything\n")
