@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Dataset, Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
-from gansweep.records import outcome, suggestions
+from gansweep.records import lock, outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.schedule.planned import Planned, composition
@@ -160,14 +161,16 @@ def check_disk(plan: Plan, home: Home) -> None:
 
 
 def check_writable(home: Home) -> None:
-    """Create the home folder. Raises UserError where it cannot be written, or its path breaks SQLite's URIs."""
+    """Create the home folder. Raises UserError where it cannot be written or locked, or SQLite cannot name it."""
     if bad := [c for c in "%?#" if c in str(home.path)]:
         raise UserError(f"{home.path}: the home folder's path holds {bad[0]!r}, which database URIs cannot; rename it")
     try:
         home.path.mkdir(parents=True, exist_ok=True)
-        probe = home.path / ".writable"
-        probe.touch()
-        probe.unlink()
+        probe = home.path / f".writable-{os.getpid()}"
+        try:
+            lock.acquire(probe).close()
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"{home.path}: cannot be written ({error.strerror}); name another folder with --home or GANSWEEP_HOME"

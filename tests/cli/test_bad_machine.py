@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bad_calls import Call, assert_nothing_left, in_subprocess, tool, without_root_rights
+from no_locks import without_locks
 
 from gansweep.records.layout import Home
 from gansweep.schedule.resources import cores, gpus
@@ -99,3 +100,19 @@ def test_absent_tracking_server(call: Call, home: Home) -> None:
         "--tracking-uri mlruns: give http://, https:// or sqlite:///\n"
     )
     assert not home.path.exists()
+
+
+def test_a_home_without_any_file_locks(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "sweeps").mkdir(parents=True)
+    without_locks(tmp_path / "site", monkeypatch, flock="ENOSYS", fcntl="ENOSYS")
+    for command in ("run", "train", "plan"):
+        err = call(command, "s.yaml")
+        assert err.startswith(f"{home}: its file system has no file locks (Function not implemented), "), command
+        assert err.count("\n") == 1
+    assert in_subprocess("status").stderr == f"no sweeps in {home}; `gansweep run FILE` begins one\n"
+    done = in_subprocess("doctor")
+    assert done.returncode == 1
+    assert "BAD  home" in done.stdout
+    assert "no file locks" in done.stdout
+    assert [path.name for path in home.iterdir()] == ["sweeps"]

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from no_locks import without_locks
 
+from gansweep.errors import UserError
 from gansweep.records import lock
 
 HOLD = """
@@ -21,6 +23,13 @@ held = lock.acquire(Path(sys.argv[1]), "another process")
 print("held", flush=True)
 time.sleep(60)
 """
+
+
+@pytest.fixture(autouse=True, params=["", "ENOSYS", "ENOLCK", "EOPNOTSUPP", "EINVAL"], ids=lambda e: e or "flock")
+def _file_system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With flock, or with what flock says where it does not exist."""
+    if request.param:
+        without_locks(tmp_path / "site", monkeypatch, flock=request.param)
 
 
 @pytest.fixture
@@ -107,3 +116,10 @@ def test_asking_never_makes_a_taker_fail(file: Path) -> None:
     finally:
         done.set()
         asking.join()
+
+
+def test_a_file_system_without_any_locks(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_locks(tmp_path / "none", monkeypatch, flock="ENOSYS", fcntl="ENOSYS")
+    with pytest.raises(UserError, match=rf"^{file.parent}: its file system has no file locks \(.*(Lustre: -o flock)"):
+        lock.acquire(file)
+    assert not lock.is_held(file), "what cannot be locked can be read"
