@@ -108,6 +108,11 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
         raise UserError(f"{sweep}: no trial has begun yet; `gansweep status {sweep}` shows how far it is")
     evaluated = any(len(trial.history.evaluations()) for trial, _ in judged)
     if not evaluated and not any(verdict.is_failure for _, verdicts in judged for verdict in verdicts):
+        if crashed := [trial for trial, _ in judged if trial.outcome == "crashed"]:
+            raise UserError(
+                f"{sweep}: {len(crashed)} of {len(judged)} trials crashed before an evaluation;"
+                f" `gansweep show {crashed[0].id}` shows the traceback"
+            )
         raise UserError(
             f"{sweep}: no evaluations are recorded, which verdicts are made of; set evaluation.per_run: 25 in its"
             " sweep file and run it again"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gansweep.cli.search_path import search_installed_code
 from gansweep.errors import UserError
 
 # command → (module, its one-line help): the module is imported when the command is called.
@@ -70,6 +71,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main() -> None:
     """The console script. Exit codes: README, "Exit codes"."""
+    search_installed_code()
     debug = "--debug" in sys.argv[1:]
     try:
         code = cli.main(standalone_mode=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from gansweep.report.words import duration
 
 if TYPE_CHECKING:
     from gansweep.records.storage import Storage
-    from gansweep.schedule.board import Board
+    from gansweep.schedule.board import Board, Row
     from gansweep.schedule.collector import Collector
     from gansweep.schedule.ending import Ending
     from gansweep.schedule.prepare import Plan
@@ -64,6 +64,7 @@ def run(
     any moment and run it again.
     """
     from gansweep.plan.loader import load
+    from gansweep.schedule.code import check_installed
     from gansweep.schedule.ending import leave_at_once
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
     from gansweep.schedule.resources import concurrency, cores, gpus
@@ -79,6 +80,7 @@ def run(
     check_disk(plan, home)
     if plan.left and address is None:
         concurrency(sweep.resources, cores(), gpus())
+        check_installed()
     shared = _storage(storage, plan.folder)
     command = options.command_line()
     try:
@@ -214,9 +216,8 @@ def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:
     rows, tell = list(board.rows.values()), partial(_tell, plan.folder)
     show_trials(rows, plan.sweep.name)
     before = {planned.trial.id for planned in plan.trials if planned.finished}
-    for row in rows:
-        if row.reason and row.outcome in ("stopped", "crashed") and row.id not in before:
-            tell(f"{row.id}: {row.outcome}: {row.reason}")
+    for text in _ends([row for row in rows if row.id not in before]):
+        tell(text)
     if stopped := sum(row.outcome == "stopped" and row.id in before for row in rows):
         tell(f"{stopped} more {'was' if stopped == 1 else 'were'} stopped before; `gansweep diagnose {board.sweep}`")
     left = sum(row.outcome in ("pending", "running", "interrupted") for row in rows) + len(board.to_come)
@@ -237,6 +238,18 @@ def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:
     if ending.signal:
         return 128 + ending.signal
     return CRASHED if crashed else 0 if judged else WRONG
+
+
+def _ends(rows: Sequence[Row]) -> list[str]:
+    """Why trials were stopped or crashed, each reason once."""
+    ids: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.reason and row.outcome in ("stopped", "crashed"):
+            ids.setdefault((row.outcome, row.reason), []).append(row.id)
+    return [
+        f"{first}{f' and {len(others)} more' if others else ''}: {outcome}: {reason}"
+        for (outcome, reason), (first, *others) in ids.items()
+    ]
 
 
 def _say_best(plan: Plan) -> bool:

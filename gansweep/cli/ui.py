@@ -41,7 +41,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     _check_port(port)
     url = f"http://127.0.0.1:{port}"
     click.echo("starting the MLflow UI", err=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(home)]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", local_uri(home)]
     command += ["--default-artifact-root", home.artifacts.as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", HOSTS]
     # Without job execution it is two processes instead of ten, and up in half the time.

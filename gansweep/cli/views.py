@@ -38,18 +38,24 @@ class Diary:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._seen: dict[str, str] = {}
+        self._crashes: dict[str, str] = {}  # reason → the first trial's id
 
     def line(self, row: Row) -> str | None:
         """What is new, kept by then; None where the trial only went on."""
         if self._seen.get(row.id) == row.outcome:
             return None
         self._seen[row.id] = row.outcome
-        text = f"{row.id}  {varied(row.varied, row.seed)}  {_ended(row)}"
+        text = f"{row.id}  {varied(row.varied, row.seed)}  {self._end(row)}"
         self.keep(text)
         return text
 
     def keep(self, text: str) -> None:
         log.keep(self._file, text)
+
+    def _end(self, row: Row) -> str:
+        """How it goes; the reason of a crash in full for the first trial that has it."""
+        first = self._crashes.setdefault(row.reason, row.id) if row.outcome == "crashed" else row.id
+        return _ended(row) if first == row.id else f"crashed at step {row.step}, as {first} did"
 
 
 class PlainView:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from gansweep.errors import CheckpointError
+from gansweep.errors import CheckpointError, UserError
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
@@ -109,9 +109,17 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
 
 def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = "") -> Outcome:
     """Record an error as the trial's outcome, with its traceback beside it. rule: as in Outcome."""
-    reason = str(error) if isinstance(error, CheckpointError) else f"{type(error).__name__}: {error}"
-    write_atomically(folder.traceback, "".join(traceback.format_exception(error)).encode())
-    first = reason.splitlines()[0] if reason else type(error).__name__
-    ended = Outcome("crashed", step, f"out of GPU memory: {first}" if rule == OUT_OF_MEMORY else first, rule=rule)
+    told = isinstance(error, CheckpointError | UserError) and str(error)
+    reason = str(error) if told else f"{type(error).__name__}: {error}"
+    first = reason.splitlines()[0]
+    if rule == OUT_OF_MEMORY:
+        first = f"out of GPU memory: {first}"
+    return record_crash(folder, step, first, "".join(traceback.format_exception(error)), rule)
+
+
+def record_crash(folder: TrialFolder, step: int, reason: str, trace: str, rule: str = "") -> Outcome:
+    """The same for an error of another process. reason: a line. trace: its traceback."""
+    write_atomically(folder.traceback, trace.encode())
+    ended = Outcome("crashed", step, reason, rule=rule)
     write(folder, ended)
     return ended

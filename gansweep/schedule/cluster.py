@@ -16,6 +16,7 @@ import psutil
 import ray
 from ray._private import services
 from ray.exceptions import AuthenticationError, RayActorError
+from ray.job_config import JobConfig
 
 from gansweep.errors import UserError
 from gansweep.schedule.ending import kill_descendants, shielding_children
@@ -25,6 +26,18 @@ from gansweep.schedule.resources import cores, gpus
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
 KNOCK_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
+
+
+class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
+    """A job whose processes import what is installed: Ray would have them search the driver's working directory and
+    the folder of its script before anything else."""
+
+    @property
+    def _py_driver_sys_path(self) -> list[str]:
+        return []
+
+    @_py_driver_sys_path.setter
+    def _py_driver_sys_path(self, folders: list[str]) -> None: ...
 
 
 @contextmanager
@@ -39,7 +52,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     if address:
         _knock(address)
         try:
-            ray.init(address=address, runtime_env={"env_vars": WORKERS}, **quiet)
+            ray.init(address=address, runtime_env={"env_vars": WORKERS}, job_config=InstalledCode(), **quiet)
         except AuthenticationError:
             raise UserError(f"--address {address}: asks for a token; {TOKEN}") from None
         except ConnectionError as error:
@@ -61,6 +74,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             _node_ip_address="127.0.0.1",  # see _on_loopback
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / "ray"),
+            job_config=InstalledCode(),
             **quiet,
         )
     _end_log_monitor()

@@ -9,8 +9,9 @@ from gansweep.records import outcome
 from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
 from gansweep.schedule.asha import Halving
-from gansweep.schedule.board import Board, View
+from gansweep.schedule.board import Board, Row, View
 from gansweep.schedule.collector import Collector
+from gansweep.schedule.failures import Failure
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
 from gansweep.schedule.search import Search
@@ -65,8 +66,12 @@ class Events:
         folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
         crashed = Outcome("crashed", row.step, f"its process died {deaths} times")
         outcome.write(folder, crashed)
-        row.outcome, row.reason = crashed.kind, crashed.reason
-        self._view.changed(row)
+        self._show(row, crashed)
+
+    def failed(self, job: dict[str, Any], failure: Failure) -> None:
+        """Its process raised an error where the trial's folder could not be told; `ended` follows."""
+        folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
+        self._show(row, outcome.record_crash(folder, row.step, failure.reason, failure.trace))
 
     def ended(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """Jobs that its end gave rise to."""
@@ -79,6 +84,10 @@ class Events:
         if new and self._collector:
             self._collector.put_on_record()
         return jobs_of(self._plan, self._shares, self._storage, new)
+
+    def _show(self, row: Row, crashed: Outcome) -> None:
+        row.outcome, row.reason = crashed.kind, crashed.reason
+        self._view.changed(row)
 
     @property
     def _storage(self) -> str | None:

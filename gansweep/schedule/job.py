@@ -13,6 +13,7 @@ from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples
 from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
+from gansweep.schedule import code
 
 if TYPE_CHECKING:
     import torch
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 
 # As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
 # each, and six copies of the rest; of a text one.
-TEXTS = ("settings", "schedule")
+TEXTS = ("settings", "schedule", "code")
 
 
 @dataclass(frozen=True)
 class Job:
     """One trial to train. sweep: its folder. settings, schedule: gan.training.Settings and gan.run.Schedule.
 
-    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU. storage: where the sweep
-    lies, for machines that do not share that folder.
+    samples: drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the CPU. code: the driver's
+    schedule.code.origins. storage: where the sweep lies, for machines that do not share that folder.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Job:
     samples: int
     threads: int
     gpus: float
+    code: Mapping[str, str]
     storage: str | None = None
 
     @classmethod
@@ -128,6 +130,7 @@ def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         threads=sweep.resources.cpus,
         gpus=gpus,
+        code=code.origins(),
         storage=storage,
     )
 

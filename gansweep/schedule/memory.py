@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gansweep.records.storage import open_storage
+from gansweep.schedule import code
 from gansweep.schedule.job import Job, settings_of
 from gansweep.schedule.workplace import fetch
 
@@ -29,11 +30,12 @@ class Need:
 def measure(config: dict[str, Any]) -> Need:
     """config: a schedule.job.Job as plain data. Call it in a process that has not used CUDA and ends soon: the context
     is counted, and freed by the end alone. What others do on the GPU meanwhile is counted as well."""
+    job, before = Job.from_config(config), _memory()
+    code.check(job.code)
     import torch
 
     from gansweep.gan.gpu import is_out_of_memory, uuid
 
-    job, before = Job.from_config(config), _memory()
     device = job.device
     at = uuid(device)
     held, free = before[at]

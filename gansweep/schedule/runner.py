@@ -18,6 +18,7 @@ from gansweep.schedule.cluster import cluster
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending
 from gansweep.schedule.events import Events
+from gansweep.schedule.failures import Errors
 from gansweep.schedule.progress import Progress
 from gansweep.schedule.resources import concurrency
 from gansweep.schedule.scratch import scratch
@@ -63,7 +64,8 @@ def _age_s() -> float:
 
 
 def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
-    queue = TrialQueue(events.jobs(), events)
+    errors = Errors()
+    queue = TrialQueue(events.jobs(), events, errors.take)
 
     def on_pass() -> None:
         if ending.requested():
@@ -74,6 +76,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
         GanTrial,
         tune_config=tune.TuneConfig(
             search_alg=queue,
+            scheduler=errors,
             num_samples=-1,  # the queue says when it is empty
             max_concurrent_trials=search.plan.sweep.resources.max_concurrent,
             reuse_actors=True,

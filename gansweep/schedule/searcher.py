@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
+
+from gansweep.schedule.failures import Failure
 
 MAX_RETRIES = 3
 
@@ -23,8 +25,11 @@ class Listener(Protocol):
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
         """Called after the last of them."""
 
+    def failed(self, job: dict[str, Any], failure: Failure) -> None:
+        """Called where its process raised an error."""
+
     def ended(self, job: dict[str, Any]) -> Sequence[dict[str, Any]]:
-        """Called with each job that has ended, given up or not; returns jobs that it gave rise to."""
+        """Called with each job that has ended, given up, failed or not; returns jobs that it gave rise to."""
 
     def crowded(self, job: dict[str, Any]) -> None:
         """Called with the job that will be handed out again, its new share in it."""
@@ -38,8 +43,15 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     neighbours, or fewer, and nothing else is changed.
     """
 
-    def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[dict[str, Any]],
+        events: Listener,
+        failure: Callable[[str], Failure | None] = lambda trial_id: None,
+    ) -> None:
+        """failure: the error that a trial's process raised; None where it died."""
         super().__init__(metric=None, mode=None)
+        self._failure = failure
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
@@ -73,6 +85,10 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             self._waiting.append(job)
             return
         if not error:
+            self._waiting.extend(self._events.ended(job))
+            return
+        if failure := self._failure(trial_id):
+            self._events.failed(job, failure)
             self._waiting.extend(self._events.ended(job))
             return
         self._deaths[job["id"]] += 1

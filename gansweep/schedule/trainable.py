@@ -1,6 +1,7 @@
 """One GAN run as a Ray Tune trainable. Runs in a process of its own, which trains one trial after another.
 
-The driver imports this module too, and trains nothing: torch is imported in the methods.
+The driver imports this module too, and trains nothing. torch comes with the run that is opened, so that a torch that
+cannot be imported is a crash of the trial like any other error.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from gansweep.errors import TakenOverError
+from gansweep.gan import gpu
 from gansweep.records.lock import Locked
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome, crashed
 from gansweep.records.storage import StorageError
+from gansweep.schedule import code
+from gansweep.schedule.failures import TryAgainError
 from gansweep.schedule.job import Job
 from gansweep.schedule.workplace import Workplace, workplace
 
@@ -24,7 +28,7 @@ SLICE_S = 0.9  # of a Tune step: how soon a trial notices that it should end
 
 
 class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-    """Every exception becomes the outcome `crashed`: Ray would retry it as if the process had died."""
+    """Exceptions become the outcome `crashed`; one raised as TryAgainError lets the queue hand the trial out again."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -44,19 +48,22 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return True
 
     def step(self) -> dict[str, Any]:
-        from gansweep.gan.gpu import release
+        try:
+            return self._step()
+        except (Locked, StorageError, TakenOverError) as error:
+            # Another process trains it (of a killed driver, or after a take-over), or nothing can be recorded.
+            raise TryAgainError from error
 
+    def _step(self) -> dict[str, Any]:
         self._train()
         result = self._result()
         if result["done"]:
             self._close()
-            release()  # here: no frame holds the run any more
+            gpu.release()  # here: no frame holds the run any more
         return result
 
     def _train(self) -> None:
         """A slice, or less where the trial was opened at a rung: it was killed before anything was decided there."""
-        import torch
-
         if self._run is None and self._ended is None:
             self._open()
             if self._at_rung():
@@ -68,8 +75,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             except TakenOverError:
                 raise  # our results count no more
             except Exception as error:
-                if not self._failed(place, run.step, error) and isinstance(error, torch.AcceleratorError):
-                    raise  # the CUDA context is lost: this process can train nothing more
+                if not self._failed(place, run.step, error) and gpu.is_context_lost(error):
+                    raise TryAgainError from error  # this process can train nothing more
 
     def cleanup(self) -> None:
         if self._run is not None and self._ended is None:
@@ -81,17 +88,17 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         took the trial over, and those must leave its folder alone."""
         self._place = place = workplace(self._job)
         try:
-            self._run = self._job.open(place.folder, place.prepare())
+            images = place.prepare()
+            code.check(self._job.code)
+            self._run = self._job.open(place.folder, images)
         except (Locked, StorageError, TakenOverError):
-            raise  # a killed driver's trial still lives, or nothing can be recorded: the queue hands this one out again
+            raise  # see step
         except Exception as error:
             self._failed(place, 0, error)
 
     def _failed(self, place: Workplace, step: int, error: Exception) -> bool:
         """Whether it was for want of memory: then neighbours may have had it, and the trial is not over."""
-        from gansweep.gan.gpu import is_out_of_memory
-
-        lacking = is_out_of_memory(error)
+        lacking = gpu.is_out_of_memory(error)
         self._crowded = lacking and 0 < self._job.gpus < 1
         if not self._crowded:
             self._ended = crashed(place.folder, step, error, OUT_OF_MEMORY if lacking else "")

@@ -1,0 +1,69 @@
+"""The code that trials run: the same files as the driver's, or files of equal content on another machine.
+
+Python imports the first match on sys.path, so a stray `torch.py` or a second checkout can silently replace what was
+installed. The driver keeps its working directory off sys.path, and each trial checks the result before it opens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import socket
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import gansweep
+from gansweep.errors import UserError
+
+# What a trial computes with: a difference in one of them changes numbers or pixels.
+PACKAGES = ("gansweep", "numpy", "PIL", "safetensors", "scipy", "sklearn", "torch")
+
+
+def origins() -> dict[str, str]:
+    """Package → "FILE DIGEST" of what this process imports under that name; nothing is imported by asking.
+
+    Packages that are not found are left out.
+    """
+    found = {name: _file(name) for name in PACKAGES}
+    return {name: f"{file} {_digest(file)}" for name, file in found.items() if file}
+
+
+def check(expected: Mapping[str, str]) -> None:
+    """Compare with the driver's `origins`. Raises UserError for the first package that differs in file and content."""
+    for name, origin in expected.items():
+        there, digest = origin.rsplit(" ", 1)
+        here = _file(name)
+        if here != there and (here is None or _digest(here) != digest):
+            raise UserError(
+                f"{name}: the trial's process on {socket.gethostname()} imports {here or 'none'}, the command imports"
+                f" {there}; remove the one that is not meant, or install the same version on both"
+            )
+
+
+def check_installed() -> None:
+    """Raises UserError if other processes of this Python import another gansweep than this one."""
+    specs = (finder.find_spec("gansweep", None) for finder in sys.meta_path)
+    installed = next((spec.origin for spec in specs if spec), None)
+    if installed != gansweep.__file__:
+        raise UserError(
+            f"gansweep: this is {gansweep.__file__}, but trials would import {installed or 'none'};"
+            f" install this one: pip install -e {Path(gansweep.__file__).parents[1]}"
+        )
+
+
+def _file(name: str) -> str | None:
+    spec = importlib.util.find_spec(name)
+    return spec.origin if spec else None
+
+
+@cache
+def _digest(file: str) -> str:
+    """Digest of all modules of gansweep, and of another package's first file: builds for CPU and CUDA share that."""
+    path = Path(file)
+    files = sorted(path.parent.rglob("*.py")) if path.parent.name == "gansweep" else [path]
+    content = hashlib.sha256()
+    for one in files:
+        content.update(one.name.encode() + one.read_bytes())
+    return content.hexdigest()[:16]
