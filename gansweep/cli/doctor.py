@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from gansweep.errors import UserError
 LEAST_DISK_BYTES = 2 * 10**9
 LEAST_SHARED_MEMORY_BYTES = 64 * 2**20
 UI_PORT = 5000
+IMPORTED = ("torch",)  # it takes seconds: the one that often lacks libraries of its own
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,31 @@ def doctor(home_path: Path, as_json: bool) -> None:
 
 
 def _examine(home_path: Path) -> Iterator[Finding]:
+    from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_writable
+    from gansweep.schedule.quota import cpu_quota
     from gansweep.schedule.resources import cores, gpus
+    from gansweep.schedule.scratch import SHORT, place
 
     home = options.home_of(home_path)
     recent = sys.version_info >= (3, 11)
     yield Finding("python", platform.python_version(), recent, "gansweep needs Python 3.11 or newer")
     for package in ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy", "optuna", "scikit-learn"):
         try:
-            yield Finding(package, importlib.metadata.version(package))
+            yield _imports(package) if package in IMPORTED else Finding(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
             yield Finding(package, "missing", False, "install gansweep again: pip install -e .")
-    yield Finding("cores", str(cores()))
+    quota = cpu_quota()
+    yield Finding("cores", f"{cores()}" + (f" (CPU quota {quota:.3g})" if quota < math.inf else ""))
     yield _gpus(gpus())
-    try:
-        check_writable(home)
-        yield Finding("home", str(home.path))
+    writable = _checked("home", str(home.path), lambda: check_writable(home))
+    yield writable
+    if writable.good:
         free = shutil.disk_usage(home.path).free
         mend = "free some, or name another disk with --home"
         yield Finding("disk", f"{size(free)} free", free > LEAST_DISK_BYTES, mend)
-    except UserError as error:
-        yield Finding("home", str(home.path), False, str(error))
+    yield _checked("scratch", "can be written", lambda: place(SHORT))
+    yield _checked("loopback", "127.0.0.1 answers", check_loopback)
     if Path("/dev/shm").is_dir():
         shared = shutil.disk_usage("/dev/shm").total
         mend = "give the container more: --shm-size=256m"
@@ -79,6 +86,28 @@ def _examine(home_path: Path) -> Iterator[Finding]:
         taken = probe.connect_ex(("127.0.0.1", UI_PORT)) == 0
     found = f"{UI_PORT} is taken: use `gansweep ui --port`" if taken else f"{UI_PORT} is free for `gansweep ui`"
     yield Finding("port", found)
+
+
+def _checked(what: str, good: str, check: Callable[[], object]) -> Finding:
+    """What a check that raises UserError comes to."""
+    try:
+        check()
+    except UserError as error:
+        return Finding(what, "not usable", False, str(error))
+    return Finding(what, good)
+
+
+def _imports(package: str) -> Finding:
+    """Whether it can be imported: the libraries that it was built for may be missing. In a process of its own."""
+    command = [sys.executable, "-P", "-W", "ignore", "-c", f"import {package}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return Finding(
+        package,
+        importlib.metadata.version(package),
+        done.returncode == 0,
+        f"cannot be imported ({said[-1]}); install it again, for this machine's CPU or CUDA",
+    )
 
 
 def _gpus(listed: int) -> Finding:

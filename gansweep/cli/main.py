@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gansweep.cli.search_path import search_installed_code
+from gansweep.cli.surroundings import settle
 from gansweep.errors import UserError
 
 # command → (module, its one-line help): the module is imported when the command is called.
@@ -67,11 +67,15 @@ def cli(ctx: click.Context, debug: bool) -> None:
     A sweep file says what to vary; `gansweep run FILE` trains what is missing; `gansweep ui` shows it.
     """
     ctx.obj = {"debug": debug}
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working directory has been deleted; change to another one (cd) and try again") from None
 
 
 def main() -> None:
     """The console script. Exit codes: README, "Exit codes"."""
-    search_installed_code()
+    settle()
     debug = "--debug" in sys.argv[1:]
     try:
         code = cli.main(standalone_mode=False)
@@ -91,10 +95,21 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if sentence := _broken_package(error):
+            click.echo(sentence, err=True)
+            _leave(1)
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         click.echo(f"gansweep: our bug: {what}; the traceback is in {_log_traceback()}", err=True)
         _leave(3)
     _leave(code if isinstance(code, int) else 0)
+
+
+def _broken_package(error: Exception) -> str | None:
+    """What is said of a package other than this one that cannot be imported; None for any other error."""
+    if not isinstance(error, ImportError) or (error.name or "").startswith("gansweep"):
+        return None
+    what = str(error).partition("\n")[0]
+    return f"a package that gansweep needs cannot be imported ({what}); `gansweep doctor` says more, install it again"
 
 
 def _leave(code: int) -> None:

@@ -66,8 +66,10 @@ def run(
     from gansweep.plan.loader import load
     from gansweep.schedule.code import check_installed
     from gansweep.schedule.ending import leave_at_once
+    from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
     from gansweep.schedule.resources import concurrency, cores, gpus
+    from gansweep.schedule.scratch import SHORT, place
     from gansweep.schedule.search import Search
     from gansweep.tracking import store
 
@@ -81,6 +83,8 @@ def run(
     if plan.left and address is None:
         concurrency(sweep.resources, cores(), gpus())
         check_installed()
+        check_loopback()
+        place(SHORT)
     shared = _storage(storage, plan.folder)
     command = options.command_line()
     try:

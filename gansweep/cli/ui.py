@@ -17,6 +17,7 @@ import click
 from gansweep.cli import options
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, read_json
+from gansweep.schedule.loopback import check_loopback
 from gansweep.tracking.store import local_uri
 
 START_S = 90.0
@@ -38,6 +39,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     home = options.home_of(home_path)
     if not home.database.exists():
         raise UserError(f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first")
+    check_loopback()
     _check_port(port)
     url = f"http://127.0.0.1:{port}"
     click.echo("starting the MLflow UI", err=True)

@@ -18,12 +18,11 @@ from gansweep.schedule.cluster import cluster
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending
 from gansweep.schedule.events import Events
-from gansweep.schedule.failures import Errors
 from gansweep.schedule.progress import Progress
 from gansweep.schedule.resources import concurrency
-from gansweep.schedule.scratch import scratch
+from gansweep.schedule.scratch import SHORT, scratch
 from gansweep.schedule.search import Search
-from gansweep.schedule.searcher import TrialQueue
+from gansweep.schedule.searcher import InOrder, TrialQueue
 from gansweep.schedule.shares import shares_of
 from gansweep.schedule.trainable import GanTrial
 
@@ -45,7 +44,7 @@ def run(
     Raises UserError where a trial asks for more than there is.
     """
     plan, began = search.plan, time.monotonic() - _age_s()
-    with scratch() as folder, cluster(folder, address) as available:
+    with scratch(SHORT) as folder, cluster(folder, address) as available:
         shares = shares_of(plan, search.bounds(), available, say, collector)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
@@ -64,8 +63,7 @@ def _age_s() -> float:
 
 
 def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
-    errors = Errors()
-    queue = TrialQueue(events.jobs(), events, errors.take)
+    queue = TrialQueue(events.jobs(), events)
 
     def on_pass() -> None:
         if ending.requested():
@@ -76,7 +74,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
         GanTrial,
         tune_config=tune.TuneConfig(
             search_alg=queue,
-            scheduler=errors,
+            scheduler=InOrder(queue),
             num_samples=-1,  # the queue says when it is empty
             max_concurrent_trials=search.plan.sweep.resources.max_concurrent,
             reuse_actors=True,

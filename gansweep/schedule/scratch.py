@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gansweep.errors import UserError
 from gansweep.records import lock
 
 PREFIX = "gsw-"
 SETTLE_S = 60
+# Bytes of a path that Ray may make its sockets below, as BASE/gsw-12345678/ray/session_DATE_PID/sockets/plasma_store:
+# the system's limit for the whole is 107.
+SHORT = 24
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder with a short name (Ray's sockets' paths may have 107 bytes). It goes with the process, or with the
-    next one after that was killed."""
-    base = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+def scratch(longest: int = sys.maxsize) -> Iterator[Path]:
+    """A folder that goes with the process, or with the next one after that was killed.
+
+    It lies in the folder of TMPDIR, TEMP or TMP, else in one that can be written and has a path of at most `longest`
+    bytes. Raises UserError where there is none.
+    """
+    base = place(longest)
     for old in base.glob(f"{PREFIX}*"):
         with suppress(OSError):
             young = time.time() - old.stat().st_mtime < SETTLE_S  # perhaps not locked yet
@@ -33,3 +42,22 @@ def scratch() -> Iterator[Path]:
     finally:
         held.close()
         shutil.rmtree(made, ignore_errors=True)
+
+
+def place(longest: int = sys.maxsize) -> Path:
+    """The folder for scratch folders. Raises UserError where no folder can be written, or none has a short path."""
+    named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    problems = []
+    for folder in dict.fromkeys(Path(name).absolute() for name in (*named, *SHORT_PLACES) if name):
+        if len(os.fsencode(folder)) > longest:
+            problems.append(f"{folder}: a path of more than {longest} bytes, too long for Ray's sockets")
+            continue
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError as error:
+            problems.append(f"{folder}: {error.strerror}")
+    short = f", with a path of at most {longest} bytes" if longest < sys.maxsize else ""
+    raise UserError(
+        f"no folder for scratch files ({'; '.join(problems)}); set TMPDIR to one that can be written{short}"
+    )

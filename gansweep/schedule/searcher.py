@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from gansweep.schedule.failures import Failure
+from gansweep.schedule.failures import Failure, failure_of
 
 MAX_RETRIES = 3
 
@@ -43,15 +45,9 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     neighbours, or fewer, and nothing else is changed.
     """
 
-    def __init__(
-        self,
-        jobs: Sequence[dict[str, Any]],
-        events: Listener,
-        failure: Callable[[str], Failure | None] = lambda trial_id: None,
-    ) -> None:
-        """failure: the error that a trial's process raised; None where it died."""
+    def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
         super().__init__(metric=None, mode=None)
-        self._failure = failure
+        self._failures: dict[str, Failure] = {}
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
@@ -65,6 +61,10 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     def drain(self) -> None:
         """Hand out nothing more."""
         self._draining = True
+
+    def raised(self, trial_id: str, failure: Failure) -> None:
+        """A trial's process raised an error; `on_trial_complete` follows."""
+        self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         if self._waiting and not self._draining:
@@ -87,7 +87,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         if not error:
             self._waiting.extend(self._events.ended(job))
             return
-        if failure := self._failure(trial_id):
+        if failure := self._failures.pop(trial_id, None):
             self._events.failed(job, failure)
             self._waiting.extend(self._events.ended(job))
             return
@@ -105,3 +105,16 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing, see save."""
+
+
+class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
+    """Trials in the order of the queue, which learns here what they raised: Tune tells its search algorithm merely that
+    there was an error, and its scheduler before that which one."""
+
+    def __init__(self, queue: TrialQueue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
+        if failure := failure_of(trial.get_pickled_error()):
+            self._queue.raised(trial.trial_id, failure)

@@ -7,11 +7,14 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
+import time
 from collections import namedtuple
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from bad_calls import Call, assert_nothing_left, in_subprocess, tool, without_root_rights
+from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, tool, without_root_rights
 from no_locks import without_locks
 
 from gansweep.records.layout import Home
@@ -116,3 +119,65 @@ def test_a_home_without_any_file_locks(call: Call, tmp_path: Path, monkeypatch: 
     assert "BAD  home" in done.stdout
     assert "no file locks" in done.stdout
     assert [path.name for path in home.iterdir()] == ["sweeps"]
+
+
+def test_loopback_down(call: Call, home: Home) -> None:
+    before = (tool("unshare"), "--net", "--map-root-user")
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no network namespace can be made here")
+    began = time.monotonic()
+    done = in_subprocess("run", "s.yaml", before=before)
+    assert time.monotonic() - began < 30
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "127.0.0.1: cannot be reached (Network is unreachable), and Ray's and MLflow's processes talk over it; bring"
+        " the loopback interface up (ip link set lo up)\n"
+    )
+    assert_nothing_left(home)
+    assert "BAD  loopback" in in_subprocess("doctor", before=before).stdout
+
+
+def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/tmp is read-only, and TMPDIR has a path that is too long for Ray's sockets."""
+    script = 'for at in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro none $at; done; "$@"'
+    before = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", script, "sh")
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("a tmpfs cannot be mounted here")
+    with TemporaryDirectory(dir=Path(__file__).parent, prefix="scratch-") as long:
+        monkeypatch.setenv("TMPDIR", long)
+        monkeypatch.setenv("GANSWEEP_HOME", f"{long}/home")
+        Path(long, "s.yaml").write_text(GOOD)
+        done = in_subprocess("run", f"{long}/s.yaml", before=before)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"no folder for scratch files ({long}: a path of more than 24 bytes, ")
+        assert "; /tmp: Read-only file system; " in done.stderr
+        assert "; set TMPDIR to one that can be written, with a path of at most 24 bytes\n" in done.stderr
+        assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
+        monkeypatch.setenv("TMPDIR", "/nonexistent")
+        assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
+
+
+def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
+    for arguments in (["status"], ["run", "s.yaml"], ["doctor"]):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        rest = [sys.executable, "-m", "gansweep.cli", *arguments]
+        done = subprocess.run(["sh", "-c", f'cd {gone} && rmdir {gone} && exec "$@"', "sh", *rest], capture_output=True)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert done.stderr == b"the working directory has been deleted; change to another one (cd) and try again\n"
+
+
+def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site" / "torch").mkdir(parents=True)
+    (tmp_path / "site" / "torch" / "__init__.py").write_text("raise ImportError('libcublas.so.12: cannot open it')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    done = in_subprocess("train", "s.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        "a package that gansweep needs cannot be imported (libcublas.so.12: cannot open it); `gansweep doctor` says"
+        " more, install it again"
+    )
+    done = in_subprocess("doctor")
+    assert done.returncode == 1
+    assert "BAD  torch" in done.stdout
+    assert "cannot be imported (ImportError: libcublas.so.12: cannot open it)" in done.stdout

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from gansweep.schedule.failures import Failure
 from gansweep.schedule.searcher import MAX_RETRIES, TrialQueue
 
 FINISHED = Searcher.FINISHED
@@ -23,6 +24,7 @@ class Log:
         self.new: dict[str, str] = {}
         self.deaths: list[tuple[str, int]] = []
         self.lost: list[tuple[str, int]] = []
+        self.failures: list[tuple[str, str]] = []
         self.shares: list[tuple[str, float]] = []
 
     def queue(self, *ids: str, gpus: float = 0.0) -> TrialQueue:
@@ -36,6 +38,9 @@ class Log:
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
         self.lost.append((job["id"], deaths))
+
+    def failed(self, job: dict[str, Any], failure: Failure) -> None:
+        self.failures.append((job["id"], failure.reason))
 
     def ended(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         self.ends.append(job["id"])
@@ -178,3 +183,13 @@ def test_a_death_leaves_the_share_and_costs_no_room(log: Log) -> None:
     queue.on_trial_complete("2", error=True)
     assert queue.suggest("3") == {"id": "a", "gpus": 0.5}
     assert (log.deaths, log.shares) == ([("a", 1)], [("a", 0.5)])
+
+
+def test_an_error_that_its_process_raised_is_not_tried_again(log: Log) -> None:
+    queue = log.queue("a", "b")
+    assert [suggested(queue, t) for t in ("1", "2")] == ["a", "b"]
+    queue.raised("1", Failure("ImportError: no torch", ""))
+    queue.on_trial_complete("1", error=True)
+    assert (log.failures, log.ends, log.deaths) == ([("a", "ImportError: no torch")], ["a"], [])
+    queue.on_trial_complete("2", error=True)
+    assert suggested(queue, "3") == "b", "that one died"

@@ -1,0 +1,50 @@
+"""What this process and its children inherit, put in order before anything else is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+HERE = ("localhost", "127.0.0.1", "::1")
+
+
+def settle() -> None:
+    """Make the command independent of where and how it was called. Harmless when called again."""
+    _search_installed_code()
+    _let_libraries_warn()
+    _reach_this_machine_directly()
+
+
+def _search_installed_code() -> None:
+    """Take the working directory off the search path, so that no `torch.py` lying there is imported.
+
+    `python -m` puts it first, and so does an empty entry of PYTHONPATH (as in PYTHONPATH=$PYTHONPATH:/more). An entry
+    that names it is deliberate and stays.
+    """
+    given = os.environ.get("PYTHONPATH", "")
+    named = [entry for entry in given.split(os.pathsep) if entry]
+    if given:
+        os.environ["PYTHONPATH"] = os.pathsep.join(named)
+    with suppress(FileNotFoundError):  # the directory was deleted
+        here = Path.cwd()
+        if here not in map(Path.absolute, map(Path, named)):
+            sys.path[:] = [entry for entry in sys.path if entry not in ("", str(here))]
+
+
+def _let_libraries_warn() -> None:
+    """PYTHONWARNINGS=error is meant for the caller's own code: a deprecation inside a library must not end a sweep."""
+    if "error" in os.environ.get("PYTHONWARNINGS", ""):
+        os.environ["PYTHONWARNINGS"] = "ignore"
+        warnings.simplefilter("ignore")
+
+
+def _reach_this_machine_directly() -> None:
+    """No proxy leads to this machine: without this a local MLflow server would be asked for through the proxy."""
+    if any(name.lower().endswith("_proxy") for name in os.environ):
+        given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        names = [name.strip() for name in given.split(",") if name.strip()]
+        missing = [name for name in HERE if name not in names]
+        os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join([*names, *missing])

@@ -1,0 +1,53 @@
+"""The share of the processors that control groups grant this process: containers, Kubernetes, Slurm."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+
+def cpu_quota(process: Path = Path("/proc/self")) -> float:
+    """Cores that may be used on average, a fraction where the quota is one; inf without a limit.
+
+    A group is limited by its parents as well, so the least counts. process: its folder in /proc.
+    """
+    try:
+        groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+        mounts = (process / "mountinfo").read_text().splitlines()
+    except OSError:  # no Linux
+        return math.inf
+    return min((_quota(folder) for folder in _folders(groups, mounts)), default=math.inf)
+
+
+def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
+    """Those of the process's groups and of their parents, as far as they are mounted here."""
+    for mount in mounts:
+        before, _, after = mount.partition(" - ")
+        root, point = (_unescaped(text) for text in before.split()[3:5])
+        kind, _, options = after.split(" ", 2)
+        for _, controllers, path in groups:
+            version_2 = kind == "cgroup2" and not controllers
+            if version_2 or (kind == "cgroup" and "cpu" in set(controllers.split(",")) & set(options.split(","))):
+                # In a container the mount may begin at its own group, or the path be out of sight.
+                inside = PurePosixPath(path).relative_to(root) if PurePosixPath(path).is_relative_to(root) else ""
+                leaf = Path(point, inside)
+                yield leaf
+                yield from (parent for parent in leaf.parents if parent.is_relative_to(point))
+
+
+def _quota(folder: Path) -> float:
+    """Of one group: in cpu.max (version 2) or cpu.cfs_quota_us and cpu.cfs_period_us (version 1)."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+    except OSError:
+        return math.inf
+    return math.inf if quota in ("max", "-1") else int(quota) / int(period)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
