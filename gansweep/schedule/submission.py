@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from gansweep.errors import UserError
+from gansweep.tracking.proxies import through_proxy
 
 KNOCK_S = 5.0
 SWEEP = "gansweep.sweep"  # of a job's metadata
@@ -48,7 +49,7 @@ def submit(address: str, sweep: str, file: Path, entrypoint: str) -> str:
         ) from None
     except (OSError, RuntimeError, ValueError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"--address {address}: the cluster takes no job ({what})") from None
+        raise UserError(f"--address {address}: the cluster takes no job ({what}{through_proxy(address)})") from None
 
 
 def _knock(address: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.errors import UserError
 from gansweep.records import lock
 from gansweep.records.layout import Home
+from gansweep.tracking.proxies import through_proxy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +70,7 @@ def asking(uri: str) -> Iterator[None]:
     except MlflowException as error:
         what = str(error).partition("\n")[0][:200]
         mend = f"set {USER} and {PASSWORD}" if " 401" in what else "try again when it is well"
-        raise UserError(f"{uri}: the tracking store refuses ({what}); {mend}") from None
+        raise UserError(f"{uri}: the tracking store refuses ({what}{through_proxy(uri)}); {mend}") from None
 
 
 def check(uri: str) -> None:
@@ -85,6 +86,7 @@ def check(uri: str) -> None:
             problem = f"HTTP {answer.status}"
     except (OSError, ValueError) as error:
         problem = str(getattr(error, "reason", error))
+    problem += through_proxy(uri)
     raise UserError(
         f"--tracking-uri {uri}: no MLflow server answers ({problem}); start it, or leave the option away"
         " and send the records later with `gansweep sync`"

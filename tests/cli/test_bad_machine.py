@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +19,7 @@ import pytest
 from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, tool, without_root_rights
 from no_locks import without_locks
 
+from gansweep.errors import UserError
 from gansweep.records.layout import Home
 from gansweep.schedule.resources import cores, gpus
 
@@ -181,3 +184,51 @@ def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: 
     assert done.returncode == 1
     assert "BAD  torch" in done.stdout
     assert "cannot be imported (ImportError: libcublas.so.12: cannot open it)" in done.stdout
+
+
+def test_a_proxy_before_a_server(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of this machine is asked directly; of another one it is said that a proxy is in between."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "example.org")
+    uri = "http://mlflow.invalid:5000"
+    assert call("run", "s.yaml", "--tracking-uri", uri) == (
+        f"--tracking-uri {uri}: no MLflow server answers ([Errno 111] Connection refused, through the proxy of"
+        " http_proxy: if it needs none, add mlflow.invalid to no_proxy); start it, or leave the option away and send"
+        " the records later with `gansweep sync`\n"
+    )
+
+    def reached(*_: object) -> int:
+        raise UserError("the server answered")
+
+    monkeypatch.setattr("gansweep.cli.run._run", reached)
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for host in ("127.0.0.1", "localhost"):
+            err = call("run", "s.yaml", "--tracking-uri", f"http://{host}:{server.server_port}")
+            assert err == "the server answered\n"
+        server.shutdown()
+    assert os.environ["no_proxy"].startswith("example.org,")
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """A server that is well."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_warnings_of_libraries_are_no_errors(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PYTHONWARNINGS=error: here a package of ours warns while it is imported."""
+    (tmp_path / "site" / "ruamel").mkdir(parents=True)
+    (tmp_path / "site" / "ruamel" / "__init__.py").write_text(
+        "import pkgutil, warnings; warnings.warn('old', DeprecationWarning)\n"
+        "__path__ = pkgutil.extend_path(__path__, __name__)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    done = in_subprocess("validate", "s.yaml")
+    assert (done.returncode, done.stderr) == (0, "s.yaml: s, 1 trials\n")

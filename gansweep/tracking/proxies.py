@@ -1,0 +1,15 @@
+"""Proxies that the environment names, as urllib, requests and MLflow use them."""
+
+from __future__ import annotations
+
+import urllib.parse
+import urllib.request
+
+
+def through_proxy(url: str) -> str:
+    """Words for an error message that name the variable whose proxy stands between us and a server; "" without one."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme not in urllib.request.getproxies() or urllib.request.proxy_bypass(host):
+        return ""
+    return f", through the proxy of {parts.scheme}_proxy: if it needs none, add {host} to no_proxy"
