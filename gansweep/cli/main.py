@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from gansweep.cli.surroundings import settle
+from gansweep.cli import streams, surroundings
+from gansweep.cli.call import Call
 from gansweep.errors import UserError
 
 # command → (module, its one-line help): the module is imported when the command is called.
@@ -60,13 +61,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gansweep")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
+def cli(debug: bool) -> None:
     """Sweeps of GANs that can be killed at any moment and simply run again.
 
     A sweep file says what to vary; `gansweep run FILE` trains what is missing; `gansweep ui` shows it.
     """
-    ctx.obj = {"debug": debug}
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -74,34 +73,39 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def main() -> None:
-    """The console script. Exit codes: README, "Exit codes"."""
-    settle()
+    """The console script. Exit codes: docs/operation.md, "Exit codes"."""
+    streams.settle()
+    surroundings.settle()
+    call = Call()
+    code = _run(call)
+    call.leave(code)
+
+
+def _run(call: Call) -> int:
+    """The exit code of the command; an error is shown as one line."""
     debug = "--debug" in sys.argv[1:]
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False, obj=call)
     except click.exceptions.Abort:
-        _leave(130)
+        return 130
     except click.ClickException as error:
         error.show()
-        _leave(error.exit_code)
+        return error.exit_code
     except UserError as error:
         if debug:
             traceback.print_exc()
         click.echo(str(error), err=True)
-        _leave(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        _leave(0)
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
         if sentence := _broken_package(error):
             click.echo(sentence, err=True)
-            _leave(1)
+            return 1
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         click.echo(f"gansweep: our bug: {what}; the traceback is in {_log_traceback()}", err=True)
-        _leave(3)
-    _leave(code if isinstance(code, int) else 0)
+        return 3
+    return code if isinstance(code, int) else 0
 
 
 def _broken_package(error: Exception) -> str | None:
@@ -110,10 +114,6 @@ def _broken_package(error: Exception) -> str | None:
         return None
     what = str(error).partition("\n")[0]
     return f"a package that gansweep needs cannot be imported ({what}); `gansweep doctor` says more, install it again"
-
-
-def _leave(code: int) -> None:
-    sys.exit(code)
 
 
 def _home() -> Path:

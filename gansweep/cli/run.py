@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from gansweep.cli import options
+from gansweep.cli.call import Call
 from gansweep.cli.settle import answers, settle
+from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
 from gansweep.records import lock, log, outcome
@@ -47,7 +49,9 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.storage_option
 @options.time_budget_option
 @answers
+@click.pass_obj
 def run(
+    call: Call,
     file: Path,
     overrides: tuple[str, ...],
     home_path: Path,
@@ -57,7 +61,7 @@ def run(
     storage: str | None,
     time_budget: float | None,
     answer: str | None,
-) -> None:
+) -> int:
     """Train what is missing of the sweep in FILE.
 
     Finished trials are skipped, interrupted ones continue from their checkpoints, new ones begin. Kill it at
@@ -65,7 +69,6 @@ def run(
     """
     from gansweep.plan.loader import load
     from gansweep.schedule.code import check_installed
-    from gansweep.schedule.ending import leave_at_once
     from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
     from gansweep.schedule.resources import concurrency, cores, gpus
@@ -73,6 +76,7 @@ def run(
     from gansweep.schedule.search import Search
     from gansweep.tracking import store
 
+    outlive_stdout()
     sweep = load(file, overrides, max_trials)
     home = options.home_of(home_path)
     uri = tracking_uri or store.local_uri(home)
@@ -104,10 +108,7 @@ def run(
         search.suggest()
         if collector:
             collector.put_on_record()
-        began_ray = bool(search.plan.left)
-        code = _run(search, home, uri, address, time_budget, collector)
-    if began_ray:
-        leave_at_once(code)
+        return _run(call, search, home, uri, address, time_budget, collector)
 
 
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
@@ -145,7 +146,13 @@ def _collecting(storage: Storage | None, folder: SweepFolder) -> Iterator[Collec
 
 
 def _run(
-    search: Search, home: Home, uri: str, address: str | None, time_budget: float | None, collector: Collector | None
+    call: Call,
+    search: Search,
+    home: Home,
+    uri: str,
+    address: str | None,
+    time_budget: float | None,
+    collector: Collector | None,
 ) -> int:
     from gansweep.schedule.ending import Ending
     from gansweep.tracking import publisher
@@ -163,7 +170,7 @@ def _run(
         background.start()
         try:  # all that is said comes before the last records, which the log is one of
             if plan.left:
-                code = _report(search.plan, _train(search, ending, address, uri, collector), ending, uri)
+                code = _report(search.plan, _train(call, search, ending, address, uri, collector), ending, uri)
             else:
                 code = 0
                 tell(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished")
@@ -197,9 +204,12 @@ def _show_overview(home: Home, uri: str, folder: SweepFolder) -> None:
         _tell(folder, f"no overview in MLflow ({what})")
 
 
-def _train(search: Search, ending: Ending, address: str | None, uri: str, collector: Collector | None) -> Board:
+def _train(
+    call: Call, search: Search, ending: Ending, address: str | None, uri: str, collector: Collector | None
+) -> Board:
     from gansweep.cli.views import view
     from gansweep.schedule import environment
+    from gansweep.schedule.ending import leave_at_once
     from gansweep.tracking import store
 
     environment.set_up(joining=address is not None)
@@ -209,7 +219,9 @@ def _train(search: Search, ending: Ending, address: str | None, uri: str, collec
     plan = search.plan
     tell = partial(_tell, plan.folder)
     tell(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray")
-    return runner.run(search, lambda board: view(board, link, plan.folder.log), ending, tell, address, collector)
+    call.leave = leave_at_once  # the exit handlers of Ray would wait a minute for processes that have ended
+    show = partial(view, link=link, file=plan.folder.log)
+    return runner.run(search, show, ending, tell, call.began, address, collector)
 
 
 def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
+from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import COLOURS, to_json, verdict_colour
 from gansweep.records import outcome
 from gansweep.records.layout import RunFolder, SweepFolder
@@ -44,6 +45,7 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     from gansweep.schedule import single
     from gansweep.schedule.prepare import check_disk, check_writable
 
+    outlive_stdout()
     sweep = load(file, overrides)
     home = options.home_of(home_path)
     check_writable(home)

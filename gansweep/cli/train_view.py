@@ -19,6 +19,7 @@ from gansweep.health.metrics import CFD_RATIO, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 from gansweep.records import log
 from gansweep.report.words import duration
+from gansweep.schedule.board import BASIS_S
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
@@ -100,8 +101,11 @@ class TrainView:
         found = [f"{words} {measured(run.latest[name])}" for name, words in names.items() if name in run.latest]
         found += [title(run.verdicts[0].kind)] if run.verdicts else []
         speed = self._speed(run)
-        left = (run.schedule.steps - run.step) / speed if speed else None
-        return [*found, f"{measured(speed)} steps/s", f"about {duration(left)} left"] if left else found
+        if not speed or run.step == run.schedule.steps:
+            return found
+        found.append(f"{measured(speed)} steps/s")
+        left = (run.schedule.steps - run.step) / speed
+        return [*found, f"about {duration(left)} left"] if self.elapsed_s() >= BASIS_S else found
 
     def _speed(self, run: Run) -> float:
         """Steps a second, everything included; 0 before there are any."""

@@ -138,6 +138,8 @@ def _print(text: str) -> None:
 def _ended(row: Row) -> str:
     if row.outcome == "running":
         return f"running from step {row.step}"
+    if row.outcome == "pending":
+        return f"pending at step {row.step}"
     losses = f"loss D {measured(row.metrics.get(LOSS_D))}, loss G {measured(row.metrics.get(LOSS_G))}"
     return f"{row.outcome} at step {row.step}" + (f": {row.reason}" if row.reason else f", {losses}")
 

@@ -11,6 +11,8 @@ from gansweep.records import journal
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 
+BASIS_S = 5.0  # of training, before the remaining time is estimated
+
 
 @dataclass
 class Row:
@@ -42,8 +44,8 @@ class Board:
     slots: int
     began: float  # time.monotonic() when the command began
     to_come: list[float] = field(default_factory=list)
-    training_since: float | None = None  # when the first process was ready
-    work_before: float = 0.0
+    training_since: float | None = None  # time.monotonic() at the first report of a step in this run
+    work_before: float = 0.0  # done by then
 
     @classmethod
     def of(cls, plan: Plan, slots: int, began: float) -> Board:
@@ -59,7 +61,6 @@ class Board:
                 row.outcome, row.reason = planned.ended.kind, planned.ended.reason
                 row.verdict = planned.ended.verdict
             board.rows[trial.id] = row
-        board.work_before = board._work()[0]
         return board
 
     def add(self, planned: Planned) -> None:
@@ -80,13 +81,20 @@ class Board:
         """Since the command began."""
         return time.monotonic() - self.began
 
+    def stepped(self) -> None:
+        """Call after a trial has reported and its row is up to date."""
+        if self.training_since is None:
+            self.training_since, self.work_before = time.monotonic(), self._work()[0]
+
     def remaining_s(self) -> float | None:
-        """Estimated from the work done so far in this run; None before there is any."""
+        """Work left at the pace since the first report; None until BASIS_S after it: starting Ray, loading torch and
+        the first step of a process say nothing about the pace."""
         work, left = self._work()
         fresh = work - self.work_before
         if self.training_since is None or fresh <= 0:
             return None
-        return left / fresh * (time.monotonic() - self.training_since)
+        elapsed_s = time.monotonic() - self.training_since
+        return left / fresh * elapsed_s if elapsed_s >= BASIS_S else None
 
     def _work(self) -> tuple[float, float]:
         rows = self.rows.values()

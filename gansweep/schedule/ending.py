@@ -21,7 +21,7 @@ import psutil
 from gansweep.records.layout import SweepFolder
 
 PATIENCE_S = 9.0  # after a signal; then everything is killed
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Ending:
@@ -45,10 +45,14 @@ class Ending:
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Until the block is left, the first signal requests the end and a second one leaves at once."""
-        # A signal that the caller ignores (nohup) stays ignored.
+        """Until the block is left, the first signal requests the end and a second one leaves at once.
+
+        SIGHUP is ignored: the terminal is gone, and training does not need it (see cli/streams.py).
+        """
+        # A signal that the caller ignores (a shell's background job) stays ignored.
         caught = [s for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
         before = {s: signal.signal(s, self._on_signal) for s in caught}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             yield
         finally:
@@ -76,7 +80,7 @@ class Ending:
 def shielding_children() -> Iterator[None]:
     """Processes begun in this block (and theirs) never see our signals, even those sent to the whole group:
     a blocked signal stays blocked across exec."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGHUP))
     try:
         yield
     finally:

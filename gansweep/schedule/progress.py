@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +28,6 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._on_pass()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._board.training_since = self._board.training_since or time.monotonic()
         row = self._board.rows[trial.config["id"]]
         row.outcome = "running"
         self._view.changed(row)
@@ -50,5 +48,6 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.rule = result["verdict"], result["rule"]
         row.metrics = dict(result["metrics"]) or row.metrics
+        self._board.stepped()
         self._view.changed(row)
         self._on_step(row.id, row.step)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import psutil
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.execution import class_cache
 
 from gansweep.schedule.board import Board, View
@@ -32,6 +31,7 @@ def run(
     view_of: Any,
     ending: Ending,
     say: Callable[[str], None],
+    began: float,
     address: str | None = None,
     collector: Collector | None = None,
 ) -> Board:
@@ -39,11 +39,12 @@ def run(
     was requested.
 
     view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
+    began: time.monotonic() when the command began.
     address: of a Ray cluster to join; None starts Ray on this machine and ends it again. collector: of the storage,
     where its machines do not share the home folder.
     Raises UserError where a trial asks for more than there is.
     """
-    plan, began = search.plan, time.monotonic() - _age_s()
+    plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address) as available:
         shares = shares_of(plan, search.bounds(), available, say, collector)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
@@ -55,11 +56,6 @@ def run(
         with ending.catching_signals(), view_of(board) as view:
             _fit(search, Events(search, shares, board, view, collector), board, view, ending, folder)
     return board
-
-
-def _age_s() -> float:
-    """Of this process: what the command took before it came here counts as well."""
-    return time.time() - psutil.Process().create_time()
 
 
 def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
@@ -91,4 +87,13 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
     )
     # Tune would hand the driver's S3 keys to its actors, in a form that Ray logs on every node; nodes have their own.
     with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", (), create=True):
-        tuner.fit()
+        try:
+            tuner.fit()
+        except TuneError as error:
+            raise _origin(error) from None
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error that was raised in a callback of ours, where Tune has wrapped it."""
+    inner = error.__cause__ or error.__context__
+    return _origin(inner) if isinstance(error, TuneError) and inner else error

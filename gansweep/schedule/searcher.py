@@ -40,6 +40,8 @@ class Listener(Protocol):
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     """Each job once, in order; a job whose process died once more, at most MAX_RETRIES times.
 
+    A job that was taken back before its trial was opened waits again; the listener is not told.
+
     Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
     A job that ran out of a shared GPU's memory again as well, with twice the share, up to a whole GPU: so half as many
     neighbours, or fewer, and nothing else is changed.
@@ -52,7 +54,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self._running: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
         self._events = events
-        self._draining = False
+        self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles it for a restart that we never ask for; trial folders hold the truth."""
@@ -60,20 +62,20 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def drain(self) -> None:
         """Hand out nothing more."""
-        self._draining = True
+        self.draining = True
 
     def raised(self, trial_id: str, failure: Failure) -> None:
         """A trial's process raised an error; `on_trial_complete` follows."""
         self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._waiting and not self._draining:
+        if self._waiting and not self.draining:
             job = self._waiting.popleft()
             self._events.begun(job)
             self._running[trial_id] = job
             return job
         # Not finished while a trial runs: it may die and come back.
-        return None if self._running and not self._draining else str(Searcher.FINISHED)
+        return None if self._running and not self.draining else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id, None)
@@ -83,6 +85,9 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             job = {**job, "gpus": min(1.0, 2 * job["gpus"])}
             self._events.crowded(job)
             self._waiting.append(job)
+            return
+        if not error and (not result or result["outcome"] == "pending"):
+            self._waiting.appendleft(job)
             return
         if not error:
             self._waiting.extend(self._events.ended(job))
@@ -109,7 +114,11 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     """Trials in the order of the queue, which learns here what they raised: Tune tells its search algorithm merely that
-    there was an error, and its scheduler before that which one."""
+    there was an error, and its scheduler before that which one.
+
+    Once the queue drains, trials that wait for a process are taken back: Tune asks for several ahead, and would begin
+    those it has.
+    """
 
     def __init__(self, queue: TrialQueue) -> None:
         super().__init__()
@@ -118,3 +127,11 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
         if failure := failure_of(trial.get_pickled_error()):
             self._queue.raised(trial.trial_id, failure)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        if not self._queue.draining:
+            return super().choose_trial_to_run(tune_controller)
+        for trial in list(tune_controller.get_live_trials()):
+            if trial.status == Trial.PENDING:
+                tune_controller.stop_trial(trial)
+        return None

@@ -39,6 +39,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._run: Run | None = None
         self._ended: Outcome | None = None
         self._crowded = False  # out of a shared GPU's memory: the queue hands the trial out again, with a larger share
+        self._unbegun = False  # the sweep ends before the trial was opened
         self._place: Workplace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
@@ -65,6 +66,9 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def _train(self) -> None:
         """A slice, or less where the trial was opened at a rung: it was killed before anything was decided there."""
         if self._run is None and self._ended is None:
+            if self._job.sweep_folder.stop.exists():
+                self._unbegun = True
+                return
             self._open()
             if self._at_rung():
                 return
@@ -126,12 +130,12 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "step": ended.step if ended else run.step if run else 0,
             "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
             "notices": notices,
-            "outcome": ended.kind if ended else "pending" if self._crowded else "running",
+            "outcome": ended.kind if ended else "pending" if self._crowded or self._unbegun else "running",
             "reason": ended.reason if ended else "",
             "rule": ended.rule if ended else "",
             "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
             "at": time.time(),
-            "done": ended is not None or self._crowded,
+            "done": ended is not None or self._crowded or self._unbegun,
             "crowded": self._crowded,
         }
         for said in (run, self._place):

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pexpect
-import psutil
 import pytest
 from bad_calls import GOOD
 
@@ -18,7 +17,6 @@ from gansweep.plan.loader import load
 from gansweep.records import outcome
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule import runner
 from gansweep.schedule.board import Board
 from gansweep.schedule.ending import Ending
 from gansweep.schedule.prepare import Plan, make_plan, write_trials
@@ -56,11 +54,6 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
         f"{said}; `gansweep diagnose s`",
         "all 4 trials are finished after 1 min 5 s; `gansweep ui` shows them",
     ]
-
-
-def test_time_counts_from_the_beginning_of_the_command() -> None:
-    assert runner._age_s() == pytest.approx(time.time() - psutil.Process().create_time(), abs=0.1)
-    assert runner._age_s() > 0.1
 
 
 def test_what_is_said_is_wrapped_at_words_on_a_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:

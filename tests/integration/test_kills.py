@@ -103,8 +103,9 @@ def _trial_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGTERM, True)])
 def test_first_signal_ends_in_good_order(service: Service, number: int, group: bool) -> None:
-    file = service.write(steps=4000)
-    process = service.start("run", file)
+    """Running trials checkpoint; the two that Tune has queued already are not begun."""
+    file = service.write(steps=4000, seeds=2)
+    process = service.start("run", file, "--set", "resources.max_concurrent=2")
     service.wait_for(service.training_began)
     began = time.monotonic()
     (os.killpg if group else os.kill)(process.pid, number)
@@ -112,11 +113,13 @@ def test_first_signal_ends_in_good_order(service: Service, number: int, group: b
     assert time.monotonic() - began < 10
     assert process.returncode == 128 + number
     assert err.splitlines()[-1].startswith("ended early because SIG")
-    assert err.splitlines()[-1].endswith("2 of 2 trials are not finished: run the same command to continue")
+    assert err.splitlines()[-1].endswith("4 of 4 trials are not finished: run the same command to continue")
     assert leftovers(process.pid) == []
-    trials = service.status()
-    assert {t["outcome"] for t in trials} == {"interrupted"}
-    for trial in service.folder().all_trials():
+    begun = [trial for trial in service.folder().all_trials() if trial.lock.exists()]
+    assert 1 <= len(begun) <= 2
+    outcomes = Counter(t["outcome"] for t in service.status())
+    assert outcomes == Counter(interrupted=len(begun), pending=4 - len(begun))
+    for trial in begun:
         checkpoints = trial.all_checkpoints()
         assert checkpoints
         # it checkpointed where it was, not at the last cadence

@@ -87,6 +87,18 @@ def test_remaining_is_unknown_before_anything_was_trained() -> None:
     assert board(row("a", 50, "running")).elapsed_s() == pytest.approx(30.0, abs=0.5)
 
 
+def test_remaining_is_unknown_until_five_seconds_after_the_first_report() -> None:
+    """The first report comes after Ray, torch and the evaluator were loaded: one step in that time is no pace."""
+    made = board(row("a", 1, "running"), since_s=None)
+    made.stepped()
+    made.rows["a"].step = 11
+    made.stepped()
+    assert made.remaining_s() is None
+    assert made.training_since is not None
+    made.training_since -= 5.0
+    assert made.remaining_s() == pytest.approx(44.5, abs=0.5), "10 steps in 5 s after the first report, 89 to go"
+
+
 def test_trials_to_come_count_as_work_and_become_rows(plan_of: PlanOf) -> None:
     plan = plan_of("replicates=3", "training.steps=100")
     made = Board.of(replace(plan, trials=plan.trials[:1], to_come=plan.trials[1:]), 1, time.monotonic())

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -101,7 +100,7 @@ def test_a_time_budget_asks_trials_to_stop(folder: SweepFolder) -> None:
     assert Ending(folder, 0.0).requested()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks(folder: SweepFolder, drivers: list[Driver], number: signal.Signals) -> None:
     drivers.append(driver := Driver(folder))
     driver.process.send_signal(number)
@@ -139,13 +138,23 @@ def test_children_see_no_signal_but_are_killed_at_the_end(folder: SweepFolder, d
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-def test_an_ignored_signal_stays_ignored(folder: SweepFolder, tmp_path: Path) -> None:
-    """nohup: the end of the terminal does not end the sweep."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_the_end_of_the_terminal_is_no_request_to_end(folder: SweepFolder, drivers: list[Driver]) -> None:
+    drivers.append(driver := Driver(folder))
+    driver.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert driver.process.poll() is None
+    assert not folder.stop.exists()
+    driver.process.send_signal(signal.SIGTERM)
+    assert driver.process.wait(5) == 128 + signal.SIGTERM
+
+
+def test_an_ignored_signal_stays_ignored(folder: SweepFolder) -> None:
+    """A shell without job control starts background jobs with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Ending(folder, None).catching_signals():
-            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the handlers are put back"
