@@ -13,6 +13,7 @@ import click
 from gansweep.cli import streams, surroundings
 from gansweep.cli.call import Call
 from gansweep.errors import UserError
+from gansweep.records import disk
 
 # command → (module, its one-line help): the module is imported when the command is called.
 COMMANDS = {
@@ -99,7 +100,7 @@ def _run(call: Call) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if sentence := _broken_package(error):
+        if sentence := disk.lack(error) or _broken_package(error):
             click.echo(sentence, err=True)
             return 1
         what = f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -19,7 +19,7 @@ from gansweep.cli.settle import answers, settle
 from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
-from gansweep.records import lock, log, outcome
+from gansweep.records import disk, lock, log, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.report.words import duration
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gansweep.schedule.search import Search
 
 LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
-LAST_RECORDS_AFTER_SIGNAL_S = 4.0  # in all
+LAST_RECORDS_IN_A_HURRY_S = 4.0  # in all: after a signal, on a full disk
 WRONG, CRASHED = 1, 4  # exit codes
 
 
@@ -176,11 +176,13 @@ def _run(
                 tell(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished")
         except Exception as error:
             log.keep(plan.folder.log, f"ended: {error}" if isinstance(error, UserError) else f"ended: {error!r}")
+            if disk.lack(error):
+                ending.fail()
             raise
         finally:
-            signalled = ending.signal is not None
-            sent = background.finish(LAST_RECORDS_AFTER_SIGNAL_S if signalled else LAST_RECORDS_S, hurry=signalled)
-    if plan.left and sent and not ending.signal:
+            hurry = ending.signal is not None or ending.failure
+            sent = background.finish(LAST_RECORDS_IN_A_HURRY_S if hurry else LAST_RECORDS_S, hurry=hurry)
+    if plan.left and sent and not hurry:
         _show_overview(home, uri, plan.folder)
     if not sent:
         tell(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest")
@@ -253,6 +255,8 @@ def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:
         tell(f"all {len(rows)} trials are finished after {took}; {shown} shows them")
     if ending.signal:
         return 128 + ending.signal
+    if ending.failure:
+        return WRONG
     return CRASHED if crashed else 0 if judged else WRONG
 
 

@@ -11,7 +11,7 @@ import click
 from gansweep.cli import options
 from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import COLOURS, to_json, verdict_colour
-from gansweep.records import outcome
+from gansweep.records import disk, outcome
 from gansweep.records.layout import RunFolder, SweepFolder
 from gansweep.report.words import counted, duration, number
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gansweep.schedule.single import SingleJob, Start
 
 SLICE_S = 0.25  # how soon a request to end is noticed
-CRASHED = 4  # exit code
+WRONG, CRASHED = 1, 4  # exit codes
 
 
 @click.command()
@@ -58,18 +58,20 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     if differing:
         words = ", ".join(f"{key} {number(here)} (was {number(there)})" for key, here, there in differing)
         notices.append(f"settings differ from the checkpoint's: {words}")
-    ended, signal = _train(job, start, notices, _again(file, overrides))
+    ended, ending = _train(job, start, notices, _again(file, overrides))
     if as_json:
         click.echo(to_json(_document(job.folder)))
     else:
         click.echo(job.folder.path)
-    if signal:
-        return 128 + signal
+    if ending.signal:
+        return 128 + ending.signal
+    if ending.failure:
+        return WRONG
     return CRASHED if ended.kind == "crashed" else 0
 
 
-def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, int | None]:
-    """To its end, or until a signal comes: then also that."""
+def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, Ending]:
+    """To its end, or until something else ends it."""
     from gansweep.cli.train_view import TrainView
     from gansweep.schedule.ending import Ending
 
@@ -84,12 +86,13 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
         folder.stop.unlink(missing_ok=True)
         _say_outcome(folder, ended, view, again)
         _draw(folder, view)
-    return ended, ending.signal
+    return ended, ending
 
 
 def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
     """An error in training becomes the outcome, as a trial's does; what is wrong before is raised as UserError."""
     from gansweep.gan.gpu import is_out_of_memory
+    from gansweep.records.outcome import Outcome
     from gansweep.schedule.single import open_run
 
     run = open_run(job, start)
@@ -100,6 +103,9 @@ def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: Train
             view.went_on()
             ended = run.suspend(ending.reason or "") if ending.requested() else run.advance(SLICE_S)
     except Exception as error:
+        if sentence := disk.lack(error):
+            ending.fail()
+            return Outcome("interrupted", run.step, sentence)  # not on record: it could not be written
         rule = outcome.OUT_OF_MEMORY if is_out_of_memory(error) else ""
         ended = outcome.crashed(job.folder, run.step, error, rule)
     finally:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from gansweep.errors import UserError
+from gansweep.records.disk import writing
 
 LATEST = 20  # records that `latest` looks at
 
@@ -29,7 +30,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._path = path
+        self._file = path.open("a+b", buffering=0)
         whole = _whole_bytes(path)
         if self._file.seek(0, os.SEEK_END) != whole:
             self._file.truncate(whole)
@@ -37,18 +39,28 @@ class Journal:
         self.last_step = max((r.step for r in read(path)), default=-1)
 
     def append(self, record: Record) -> bool:
-        """Write a record and hand it to the operating system; False where its step is there already."""
+        """Write a record and hand it to the operating system; False where its step is there already.
+
+        Raises OSError where there is no room for it; nothing of it is left then.
+        """
         if record.step <= self.last_step:
             return False
         line = {"step": record.step, "time": record.time, "values": dict(record.values)}
-        self._file.write(json.dumps(line).encode() + b"\n")
-        self._file.flush()
+        end, rest = os.fstat(self._file.fileno()).st_size, json.dumps(line).encode() + b"\n"
+        with writing(self._path):
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                self._file.truncate(end)
+                raise
         self.last_step = record.step
         return True
 
     def sync(self) -> None:
         """Make what was appended survive a power cut: before a checkpoint that makes it unrepeatable."""
-        os.fsync(self._file.fileno())
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

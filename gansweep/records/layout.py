@@ -50,6 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from gansweep.errors import UserError
+from gansweep.records.disk import writing
 
 TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plan may come from anywhere: no path, one name
 
@@ -259,21 +260,22 @@ class Home:
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
     """All of it or nothing, whenever we are killed; durable: also when the power goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    if durable:
-        sync_folder(path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        if durable:
+            sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from gansweep.errors import UserError
+from gansweep.records.disk import writing
 
 MISSING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -33,8 +34,9 @@ def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
 
     Raises Locked when it is still held after wait_s seconds, NoLocksError where the file system has no locks.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")  # close-on-exec: children do not inherit the lock
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")  # close-on-exec: children do not inherit the lock
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -55,8 +57,8 @@ def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
             raise
     file.seek(0)
     file.truncate()
-    file.write(note or str(os.getpid()))
-    file.flush()
+    with suppress(OSError):  # of a full disk: the lock holds without a note
+        os.write(file.fileno(), (note or str(os.getpid())).encode())
     return file
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gansweep.errors import CheckpointError, UserError
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock
+from gansweep.records.disk import writing
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
 
 OUT_OF_MEMORY = "out_of_memory"  # rule of a crash: a GPU that the trial had for itself was too small
@@ -82,7 +83,7 @@ def deaths(folder: TrialFolder) -> int:
 
 def count_death(folder: TrialFolder) -> None:
     """One more."""
-    with folder.deaths.open("a") as file:
+    with writing(folder.deaths), folder.deaths.open("a") as file:
         file.write(f"{time.time():.3f}\n")
 
 

@@ -21,17 +21,20 @@ import psutil
 from gansweep.records.layout import SweepFolder
 
 PATIENCE_S = 9.0  # after a signal; then everything is killed
+FAILED = 1  # exit code
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Ending:
-    """reason: None while the sweep goes on. signal: the first that came, or None."""
+    """reason: None while the sweep goes on. signal: the first that came, or None. failure: whether this machine cannot
+    go on: a disk is full, say."""
 
     def __init__(self, folder: SweepFolder, time_budget_s: float | None) -> None:
         self._folder = folder
         self._deadline = time.monotonic() + time_budget_s if time_budget_s is not None else None
         self.reason: str | None = None
         self.signal: int | None = None
+        self.failure = False
         folder.stop.unlink(missing_ok=True)
 
     def requested(self) -> bool:
@@ -42,6 +45,12 @@ class Ending:
             elif self._folder.stop.exists():
                 self.reason = "it was stopped on request"
         return self.reason is not None
+
+    def fail(self) -> None:
+        """Request the end because records cannot be written any more."""
+        self.failure = True
+        if self.reason is None:
+            self._request("records cannot be written")
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
@@ -63,17 +72,26 @@ class Ending:
         if self.signal is not None:
             leave_at_once(128 + self.signal)
         self.signal = number
-        self._request(f"{signal.Signals(number).name} came")
-        threading.Thread(target=self._watch, daemon=True).start()
+        if self._request(f"{signal.Signals(number).name} came"):
+            self._end_patience()
 
-    def _request(self, reason: str) -> None:
+    def _request(self, reason: str) -> bool:
+        """Whether trials can know of it: not on a disk that takes nothing. Patience has begun to end then."""
         self.reason = reason
-        self._folder.stop.touch()
+        try:
+            self._folder.stop.touch()
+        except OSError:
+            self._end_patience()
+            return False
+        return True
+
+    def _end_patience(self) -> None:
+        """Kill everything in PATIENCE_S, unless all has ended by then."""
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         time.sleep(PATIENCE_S)
-        assert self.signal is not None
-        leave_at_once(128 + self.signal)
+        leave_at_once(128 + self.signal if self.signal is not None else FAILED)
 
 
 @contextmanager

@@ -12,12 +12,18 @@ from gansweep.schedule.board import Board, View
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
     """Feeds the board. on_pass: called several times a second, whatever happens. on_step: called with a trial's id and
-    step before it goes on."""
+    step before it goes on. on_lack: called with a sentence where a trial could not record anything more."""
 
     def __init__(
-        self, board: Board, view: View, on_pass: Callable[[], None], on_step: Callable[[str, int], None]
+        self,
+        board: Board,
+        view: View,
+        on_pass: Callable[[], None],
+        on_step: Callable[[str, int], None],
+        on_lack: Callable[[str], None],
     ) -> None:
-        self._board, self._view, self._on_pass, self._on_step = board, view, on_pass, on_step
+        self._board, self._view = board, view
+        self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
         self._last: dict[str, tuple[float, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,5 +55,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row.verdict, row.rule = result["verdict"], result["rule"]
         row.metrics = dict(result["metrics"]) or row.metrics
         self._board.stepped()
+        if result["lack"]:
+            self._on_lack(result["lack"])
         self._view.changed(row)
         self._on_step(row.id, row.step)

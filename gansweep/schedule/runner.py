@@ -65,6 +65,11 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
         if ending.requested():
             queue.drain()
 
+    def on_lack(sentence: str) -> None:
+        if not ending.failure:
+            view.notice(sentence)
+        ending.fail()
+
     on_pass()
     tuner = tune.Tuner(
         GanTrial,
@@ -80,7 +85,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
             name="tune",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[Progress(board, view, on_pass, events.stepped)],
+            callbacks=[Progress(board, view, on_pass, events.stepped, on_lack)],
             failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

@@ -13,6 +13,7 @@ from ray import tune
 
 from gansweep.errors import TakenOverError
 from gansweep.gan import gpu
+from gansweep.records import disk
 from gansweep.records.lock import Locked
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome, crashed
 from gansweep.records.storage import StorageError
@@ -40,6 +41,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._ended: Outcome | None = None
         self._crowded = False  # out of a shared GPU's memory: the queue hands the trial out again, with a larger share
         self._unbegun = False  # the sweep ends before the trial was opened
+        self._lack: str | None = None  # why nothing can be recorded here: no trial can go on then
         self._place: Workplace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
@@ -102,6 +104,10 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def _failed(self, place: Workplace, step: int, error: Exception) -> bool:
         """Whether it was for want of memory: then neighbours may have had it, and the trial is not over."""
+        self._lack = disk.lack(error)
+        if self._lack:
+            self._ended = Outcome("interrupted", step, self._lack)  # not on record: it could not be written
+            return False
         lacking = gpu.is_out_of_memory(error)
         self._crowded = lacking and 0 < self._job.gpus < 1
         if not self._crowded:
@@ -137,6 +143,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "at": time.time(),
             "done": ended is not None or self._crowded or self._unbegun,
             "crowded": self._crowded,
+            "lack": self._lack,
         }
         for said in (run, self._place):
             if said:

@@ -53,13 +53,13 @@ def test_a_fault_of_ours_after_ray_has_begun_exits_3_at_once(chaotic: Service) -
     """A trial's process dies, and its death cannot be counted: a folder lies in the place of the file."""
     file = chaotic.write(rates="[1e-4]", steps=2000)
     process = chaotic.start("run", file)
-    chaotic.wait_for(lambda: chaotic.folder().all_trials())
+    chaotic.wait_for(lambda: chaotic.folder().all_trials(), 240)
     (trial,) = chaotic.folder().all_trials()
     trial.deaths.mkdir()
     Path(chaotic.environment["CHAOS_ORDER"]).write_text("journalled")
-    chaotic.wait_for(Path(chaotic.environment["CHAOS_LOG"]).exists, 120)
+    chaotic.wait_for(Path(chaotic.environment["CHAOS_LOG"]).exists, 240)
     began = time.monotonic()
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 3, err
     assert time.monotonic() - began < 30
     last = err.splitlines()[-1]

@@ -193,3 +193,12 @@ def test_an_error_that_its_process_raised_is_not_tried_again(log: Log) -> None:
     assert (log.failures, log.ends, log.deaths) == ([("a", "ImportError: no torch")], ["a"], [])
     queue.on_trial_complete("2", error=True)
     assert suggested(queue, "3") == "b", "that one died"
+
+
+@pytest.mark.parametrize("result", [None, {"outcome": "pending", "crowded": False}])
+def test_a_job_that_was_taken_back_has_not_ended(log: Log, result: dict[str, Any] | None) -> None:
+    queue = log.queue("a", "b")
+    assert suggested(queue, "1") == "a"
+    queue.on_trial_complete("1", result)
+    assert (log.ends, log.deaths) == ([], [])
+    assert suggested(queue, "2") == "a", "it is the next one again"

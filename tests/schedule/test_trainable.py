@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from limits import file_size_limit
 
 from gansweep.gan import checkpoint
 from gansweep.gan.run import Run
@@ -212,3 +213,42 @@ def test_a_process_that_waits_for_its_next_trial_holds_nothing_of_the_last(
     while not trial.step()["done"]:
         pass
     assert emptied == [[None]], "a cache is emptied of what nothing refers to"
+
+
+@pytest.mark.parametrize("room", [20_000, 0])
+def test_a_full_disk_interrupts_it_and_the_numbers_stay_the_same(plan_of: PlanOf, tmp_path: Path, room: int) -> None:
+    """Room for a record and none for a checkpoint, or for nothing: it ends at once, names the file, and leaves nothing
+    half-written; with room again it ends as if nothing had been."""
+    overrides = (*ASHA, "cadence.metrics=1", "cadence.checkpoints=2")
+    whole, folder = trial_of(plan_of(*overrides))
+    until(whole, 10)
+    records = [(r.step, r.values["loss_g"]) for r in journal.read(folder.journal)]
+    weights, _ = checkpoint.load(folder.checkpoint(10))
+    folder.path.rename(tmp_path / "whole")
+
+    trial, folder = trial_of(plan_of(*overrides))
+    until(trial, 2)
+    size = folder.journal.stat().st_size
+    with file_size_limit(size + room):
+        result = trial.step()
+    assert (result["done"], result["outcome"], result["lack"]) == (True, "interrupted", result["reason"])
+    file = folder.checkpoint(4) if room else folder.journal
+    assert result["lack"].startswith(f"{file}: may not grow any more; ")
+    assert [p.name for p in folder.all_checkpoints()] == [folder.checkpoint(2).name]
+    assert not list(folder.path.rglob(".*"))
+    assert folder.journal.read_bytes().endswith(b"}\n")
+    assert outcome.state(folder, 10) == "interrupted"
+
+    trial, folder = trial_of(plan_of(*overrides))
+    assert until(trial, 10)["outcome"] == "completed"
+    assert [(r.step, r.values["loss_g"]) for r in journal.read(folder.journal)] == records
+    assert all((tensor == weights[name]).all() for name, tensor in checkpoint.load(folder.checkpoint(10))[0].items())
+
+
+def test_one_whose_sweep_has_ended_is_not_opened(plan_of: PlanOf) -> None:
+    plan = plan_of()
+    trial, folder = trial_of(plan)
+    plan.folder.stop.touch()
+    result = trial.step()
+    assert (result["done"], result["outcome"], result["crowded"], result["step"]) == (True, "pending", False, 0)
+    assert not folder.lock.exists()
