@@ -42,15 +42,19 @@ LONGEST_WORD = "(interrupted)"
     type=click.Path(path_type=Path),
     help="Judge by other thresholds. YAML, as in `mode_collapse: {coverage: 0.4}`.",
 )
+@options.all_plans_option
 @options.json_option
-def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: Path | None, as_json: bool) -> None:
+def diagnose(
+    sweep: str, home_path: Path, tracking_uri: str | None, thresholds: Path | None, all_plans: bool, as_json: bool
+) -> None:
     """Say what is wrong with each trial of SWEEP, since when, and why: finished, running or interrupted."""
     from gansweep.tracking import reader
 
     home = options.home_of(home_path)
     judge = _judge(thresholds)
     uri = reader.where(home, sweep, tracking_uri)
-    judged = [(trial, judge.conclude(trial.history)) for trial in reader.trials(home, uri, sweep)]
+    found, earlier = reader.trials_and_earlier(home, uri, sweep, all_plans=all_plans)
+    judged = [(trial, judge.conclude(trial.history)) for trial in found]
     _check_judgeable(sweep, judged)
     if as_json:
         trials = [
@@ -62,13 +66,14 @@ def diagnose(sweep: str, home_path: Path, tracking_uri: str | None, thresholds: 
             }
             for trial, verdicts in judged
         ]
-        click.echo(to_json({"sweep": sweep, "trials": trials}))
+        click.echo(to_json({"sweep": sweep, "earlier": earlier, "trials": trials}))
         return
     from gansweep.cli.tables import output, show
 
     console = output()
     show(_table(judged, console.width), console)
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
+    options.say_left_out(earlier, all_plans)
 
 
 def _judge(file: Path | None) -> Judge:

@@ -12,6 +12,7 @@ import click
 from gansweep.cli import options
 from gansweep.errors import UserError
 from gansweep.records.layout import write_atomically
+from gansweep.report.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,12 +33,13 @@ NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists:
 )
 @options.home_option
 @options.uri_option
-def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri: str | None) -> None:
+@options.all_plans_option
+def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri: str | None, all_plans: bool) -> None:
     """Write the tables of each SWEEP as CSV files: sweeps, trials, histories, evaluations, verdicts and samples."""
     _check_writable(folder)
     from gansweep.report.tables import read_sweep
 
-    tables = read_sweep(*sweeps, home=home_path, tracking_uri=tracking_uri)
+    tables = read_sweep(*sweeps, home=home_path, tracking_uri=tracking_uri, all_plans=all_plans)
     for name in TABLES:
         table: pd.DataFrame = getattr(tables, name)
         path = folder / f"{name}.csv"
@@ -45,7 +47,8 @@ def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri:
             write_atomically(path, _csv(table).encode())
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-        click.echo(f"{path}: {len(table):,} row{'' if len(table) == 1 else 's'}", err=True)
+        click.echo(f"{path}: {counted(len(table), 'row')}", err=True)
+    options.say_left_out(int(tables.sweeps["earlier"].sum()), all_plans)
 
 
 def _check_writable(folder: Path) -> None:

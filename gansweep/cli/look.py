@@ -3,6 +3,7 @@ server."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import click
 from gansweep.cli import options
 from gansweep.cli.text import COLOURS, command_alone, measured, to_json, varied
 from gansweep.health.metrics import STEPS_PER_S
+from gansweep.plan import settings
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home, TrialFolder, flat, read_json
-from gansweep.report.words import number
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
+from gansweep.report.words import counted, number
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
 
@@ -22,31 +24,33 @@ OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pendin
 @click.argument("sweep", required=False)
 @options.home_option
 @options.server_option
+@options.all_plans_option
 @options.json_option
-def status(sweep: str | None, home_path: Path, tracking_uri: str | None, as_json: bool) -> None:
+def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_plans: bool, as_json: bool) -> None:
     """Show all sweeps, or the trials of SWEEP."""
     home = options.home_of(home_path)
     if sweep is None:
         if tracking_uri:
             raise click.UsageError("--tracking-uri goes with the name of a sweep")
-        _status_of_all(home, as_json)
+        _status_of_all(home, all_plans, as_json)
         return
     if tracking_uri:
         from gansweep.tracking.afar import Afar
 
         afar = Afar(home, tracking_uri, sweep)
-        trials, running = afar.trials(), afar.is_running()
+        trials, earlier = afar.trials(all_plans=all_plans)
+        running = afar.is_running()
     else:
         folder = options.find_sweep(home, sweep)
-        trials, running = [outcome.summary(trial) for trial in folder.planned()], lock.is_held(folder.lock)
+        earlier, running = len(folder.earlier()), lock.is_held(folder.lock)
+        trials = _summaries(folder, all_plans)
     if as_json:
-        click.echo(to_json({"sweep": sweep, "trials": trials}))
+        click.echo(to_json({"sweep": sweep, "earlier": earlier, "trials": trials}))
         return
     _print_trials(sweep, trials)
-    counts = _counts(trials)
-    click.echo(
-        f"{sweep} is running: {counts} of {len(trials)} trials" if running else f"{len(trials)} trials: {counts}"
-    )
+    counts, total = _counts(trials), counted(len(trials), "trial")
+    click.echo(f"{sweep} is running: {counts} of {total}" if running else f"{total}: {counts}")
+    options.say_left_out(earlier, all_plans)
 
 
 @click.command()
@@ -76,12 +80,21 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
     _print_trial(found, folder)
 
 
-def _status_of_all(home: Home, as_json: bool) -> None:
+def _summaries(folder: SweepFolder, all_plans: bool) -> list[dict[str, Any]]:
+    """Of each trial that is shown."""
+    trials = folder.planned() + (folder.earlier() if all_plans else [])
+    varied = settings.varied([read_json(trial.trial) for trial in trials])
+    return [{**outcome.summary(trial), "varied": told} for trial, told in zip(trials, varied, strict=True)]
+
+
+def _status_of_all(home: Home, all_plans: bool, as_json: bool) -> None:
     sweeps = []
     for folder in home.sweeps():
-        trials = [outcome.summary(trial) for trial in folder.planned()]
-        counts = {kind: sum(t["outcome"] == kind for t in trials) for kind in OUTCOMES}
-        sweeps.append({"sweep": folder.name, "running": lock.is_held(folder.lock), "trials": len(trials), **counts})
+        earlier = folder.earlier()
+        trials = folder.planned() + (earlier if all_plans else [])
+        states = Counter(str(outcome.state(trial, read_json(trial.trial)["steps"])) for trial in trials)
+        row: dict[str, Any] = {"sweep": folder.name, "running": lock.is_held(folder.lock), "trials": len(trials)}
+        sweeps.append({**row, **{kind: states[kind] for kind in OUTCOMES}, "earlier": len(earlier)})
     if as_json:
         click.echo(to_json({"sweeps": sweeps}))
     elif not sweeps:
@@ -97,6 +110,7 @@ def _status_of_all(home: Home, as_json: bool) -> None:
         for row in sweeps:
             table.add_row(row["sweep"], str(row["trials"]), *(str(row[k]) if row[k] else "" for k in OUTCOMES))
         show(table, output())
+        options.say_left_out(sum(row["earlier"] for row in sweeps), all_plans)
 
 
 def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:

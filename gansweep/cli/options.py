@@ -56,6 +56,11 @@ storage_option = click.option(
     show_envvar=True,
     help="Where the sweep lies, if machines do not share the home folder: a folder that they share, or s3://BUCKET/PREFIX.",
 )
+all_plans_option = click.option(
+    "--all-plans",
+    is_flag=True,
+    help="Show the trials of earlier plans of the sweep as well, not only those of the last.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -115,6 +120,13 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
         raise UserError(f"no trial {reference!r}; {hint}")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
     raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
+
+
+def say_left_out(earlier: int, all_plans: bool) -> None:
+    """Count on stderr the trials of earlier plans that a command does not show."""
+    if earlier and not all_plans:
+        what = "trial of an earlier plan is" if earlier == 1 else "trials of earlier plans are"
+        click.echo(f"{earlier:,} {what} not shown; --all-plans shows all", err=True)
 
 
 def is_folder(reference: str) -> bool:

@@ -18,8 +18,15 @@ from gansweep.cli import options
 @click.option("--verbose", is_flag=True, help="Say where the time goes.")
 @options.home_option
 @options.uri_option
+@options.all_plans_option
 def report(
-    sweeps: tuple[str, ...], output: Path, to_mlflow: bool, verbose: bool, home_path: Path, tracking_uri: str | None
+    sweeps: tuple[str, ...],
+    output: Path,
+    to_mlflow: bool,
+    verbose: bool,
+    home_path: Path,
+    tracking_uri: str | None,
+    all_plans: bool,
 ) -> None:
     """Explain each SWEEP to someone who was not there: what was tried, what worked, what failed and why, and how sure
     that is. Finished, running or interrupted; several are compared by name."""
@@ -31,5 +38,7 @@ def report(
 
     from gansweep.report.make import make
 
-    make(sweeps, output, options.home_of(home_path), tracking_uri, timing, to_mlflow=to_mlflow)
+    home = options.home_of(home_path)
+    earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, all_plans=all_plans)
     click.echo(f"wrote {output}", err=True)
+    options.say_left_out(earlier, all_plans)

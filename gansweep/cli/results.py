@@ -17,8 +17,9 @@ from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, to_j
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
+from gansweep.plan import settings
 from gansweep.records import journal, outcome
-from gansweep.records.layout import SweepFolder, TrialFolder, flat, read_json
+from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 from gansweep.records.ranking import WORST, Ranking, ranking_of
 from gansweep.report.words import duration, number
 
@@ -47,15 +48,17 @@ BETTER: dict[str, Callable[[Sequence[float]], float]] = {
 @click.argument("sweep")
 @click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="How many trials to list.")
 @options.home_option
+@options.all_plans_option
 @options.json_option
-def best(sweep: str, count: int, home_path: Path, as_json: bool) -> None:
+def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool) -> None:
     """Name the best trial of SWEEP by its objective, and its runners-up: those that ended without a failure verdict."""
     folder = options.find_sweep(options.home_of(home_path), sweep)
     ranking = ranking_of(folder)
-    ranked, left_out = _ranked(folder, ranking)
+    earlier = folder.earlier()
+    ranked, left_out = _ranked(folder, folder.planned() + (earlier if all_plans else []), ranking)
     if as_json:
         objective = {"metric": ranking.metric, "mode": ranking.mode}
-        counts = {"ranked": len(ranked), **left_out}
+        counts = {"ranked": len(ranked), **left_out, "earlier": len(earlier)}
         click.echo(to_json({"sweep": sweep, "objective": objective, **counts, "trials": ranked[:count]}))
         return
     from gansweep.cli.tables import output, show
@@ -66,6 +69,9 @@ def best(sweep: str, count: int, home_path: Path, as_json: bool) -> None:
     says = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial has ended well"]
     says += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
     click.echo(f"{sweep}: {', '.join(says)}", err=True)
+    if len({trial["data_fingerprint"] for trial in ranked}) > 1:
+        click.echo("their data differ: quality on one data set says nothing of quality on another", err=True)
+    options.say_left_out(len(earlier), all_plans)
 
 
 @click.command()
@@ -82,27 +88,31 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
     if repeated:
         raise UserError(f"{repeated[0]}: named twice; name trials that differ")
     facts = [_facts(sweep, folder) for sweep, folder in found]
-    settings = _differing([fact.pop("settings") for fact in facts])
+    differing = _differing([fact.pop("settings") for fact in facts])
     metrics = [fact.pop("metrics") for fact in facts]
     same_data = len({fact["data_fingerprint"] for fact in facts}) == 1
     names = [name for name in SHOWN if any(name in values for values in metrics)]
     results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in m.QUALITY}
     if as_json:
-        shown = [{**fact, "settings": _nth(settings, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
+        shown = [{**fact, "settings": _nth(differing, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
         click.echo(to_json({"same_data": same_data, "trials": shown}))
         return
     from gansweep.cli.tables import output, show
 
-    show(_comparison(facts, settings, results), output())
-    if not settings:
+    show(_comparison(facts, differing, results), output())
+    if not differing:
         click.echo("no setting differs", err=True)
     if not same_data:
         click.echo("their data differ: the quality of samples is not compared", err=True)
 
 
-def _ranked(sweep: SweepFolder, ranking: Ranking) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _ranked(
+    sweep: SweepFolder, folders: Sequence[TrialFolder], ranking: Ranking
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Trials that ended well, best first; and how many were left out, why."""
-    trials = [(folder, read_json(folder.trial), outcome.summary(folder)) for folder in sweep.planned()]
+    documents = [read_json(folder.trial) for folder in folders]
+    varied = dict(zip(folders, settings.varied(documents), strict=True))
+    trials = [(f, document, outcome.summary(f)) for f, document in zip(folders, documents, strict=True)]
     left_out = {"failed": 0, "without_a_value": 0, "not_ended": read_json(sweep.plan).get("to_come", 0)}
     scores: dict[str, float] = {}
     for folder, _, summary in trials:
@@ -125,12 +135,15 @@ def _ranked(sweep: SweepFolder, ranking: Ranking) -> tuple[list[dict[str, Any]],
         ranked.append(
             {
                 "rank": rank,
-                **{key: summary[key] for key in ("id", "varied", "seed")},
+                "id": folder.id,
+                "varied": varied[folder],
+                "seed": summary["seed"],
                 "quality": ranking.value(scores[folder.id]),
                 **_over_seeds(len(ids), [ranking.value(scores[i]) for i in ids if i in scores]),
                 **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
+                "data_fingerprint": document["data"]["fingerprint"],
                 "command": command_alone(sweep, document),
             }
         )
@@ -139,7 +152,7 @@ def _ranked(sweep: SweepFolder, ranking: Ranking) -> tuple[list[dict[str, Any]],
 
 def _configuration(document: Mapping[str, Any]) -> str:
     """The same for trials that differ in nothing but the seed."""
-    return json.dumps({**document["config"], "seed": None}, sort_keys=True)
+    return json.dumps(settings.of_trial(document), sort_keys=True)
 
 
 def _over_seeds(seeds: int, values: list[float]) -> dict[str, Any]:
@@ -154,13 +167,13 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
 
     from gansweep.cli.tables import plain_table
 
-    settings = columns_of([trial["varied"] for trial in ranked])
+    columns = columns_of([trial["varied"] for trial in ranked])
     replicated = any(trial["seeds"] > 1 for trial in ranked)
     table = plain_table()
     headings = [
         "rank",
         "trial",
-        *(heading for heading, *_ in settings),
+        *(heading for heading, *_ in columns),
         "seed",
         metric,
         *(["over seeds"] if replicated else []),
@@ -174,7 +187,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
         table.add_row(
             str(trial["rank"]),
             trial["id"][:8],
-            *(column[at] for column in settings),
+            *(column[at] for column in columns),
             str(trial["seed"]),
             measured(trial["quality"]),
             *([mean] if replicated else []),
@@ -210,19 +223,15 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
         "wall_s": records[-1].time - records[0].time if records else None,
         "steps_per_s": statistics.median(speeds) if speeds else None,
         "data_fingerprint": data,
-        "settings": {
-            **flat(document["config"]),
-            "data fingerprint": data,
-            "training version": document.get("training_version"),
-        },
+        "settings": {"seed": summary["seed"], **settings.of_trial(document)},
         "metrics": {name: value for record in records for name, value in record.values.items()},
     }
 
 
-def _differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+def _differing(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Key → its value in each trial (None where it is not set), for the keys that are not the same everywhere."""
-    keys = dict.fromkeys(key for of_one in settings for key in of_one)
-    rows = {key: [of_one.get(key) for of_one in settings] for key in keys}
+    keys = dict.fromkeys(key for of_one in trials for key in of_one)
+    rows = {key: [of_one.get(key) for of_one in trials] for key in keys}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
@@ -233,7 +242,7 @@ def _nth(rows: Mapping[str, Sequence[Any]], i: int) -> dict[str, Any]:
 
 def _comparison(
     facts: Sequence[Mapping[str, Any]],
-    settings: Mapping[str, Sequence[Any]],
+    differing: Mapping[str, Sequence[Any]],
     results: Mapping[str, Sequence[float | None]],
 ) -> Table:
     """A column a trial, a row a quantity."""
@@ -247,7 +256,7 @@ def _comparison(
     for fact in facts:
         name = f"{fact['sweep']}\n{fact['id'][:8]}" if several else fact["id"][:8]
         table.add_column(name, justify="right", no_wrap=True)
-    for key, values in settings.items():
+    for key, values in differing.items():
         table.add_row(key, *("–" if value is None else number(value) for value in values))
     table.add_section()
     table.add_row("outcome", *(Text(fact["outcome"], COLOURS[fact["outcome"]]) for fact in facts))

@@ -11,6 +11,7 @@ from typing import Any
 
 from gansweep.health.verdict import FAILURES
 from gansweep.plan.alone import alone
+from gansweep.plan.settings import varied as varied_of
 from gansweep.records.layout import SweepFolder, read_json
 from gansweep.report.words import number, telling_parts
 
@@ -104,9 +105,15 @@ def size(count: float) -> str:
 
 
 def command_alone(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
-    """What trains one trial (document: its trial.json) without the rest of its sweep."""
+    """What trains one trial (document: its trial.json) without the rest of its sweep.
+
+    The sweep's file is that of the current plan: of a trial of an earlier one the command says all that differs.
+    """
     overrides, seed = read_json(sweep.plan).get("overrides", []), document["config"]["seed"]
-    return alone(str(sweep.source), sweep.name, document["id"], seed, document["varied"], overrides)
+    varied, planned = document["varied"], sweep.planned()
+    if planned and document["id"] not in [trial.id for trial in planned]:
+        varied, _ = varied_of([document, read_json(planned[0].trial)])
+    return alone(str(sweep.source), sweep.name, document["id"], seed, varied, overrides)
 
 
 def say(text: str) -> None:

@@ -201,6 +201,12 @@ class SweepFolder:
         """The trials of the last plan, in its order; empty where the sweep was never run."""
         return [self.trial(i) for i in read_json(self.plan).get("trials", [])]
 
+    def earlier(self) -> list[TrialFolder]:
+        """The trials of earlier plans that have begun, and that the last plan no longer has."""
+        planned = {trial.id for trial in self.planned()}
+        others = (trial for trial in self.all_trials() if trial.id not in planned and trial.trial.exists())
+        return [trial for trial in others if trial.lock.exists() or trial.outcome.exists()]
+
     def all_trials(self) -> list[TrialFolder]:
         """Every trial ever begun here, those of earlier plans included."""
         return [TrialFolder(p) for p in sorted((self.path / "trials").glob("*")) if p.is_dir()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import ORDER, title
+from gansweep.report.configurations import KEY
 from gansweep.report.palette import GREY, INK, PALE, colour
 from gansweep.report.style import WIDTH, canvas, svg
 from gansweep.report.words import distinct, measured, short, titles
@@ -26,8 +28,12 @@ def kind_of(trials: pd.DataFrame) -> pd.Series:
     return trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
 
 
-def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool) -> Figure:
-    """Quality and verdicts over one or two settings: cells where there are few values, points where they were drawn."""
+def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool, lower: bool = True) -> Figure:
+    """Quality and verdicts over one or two settings: cells where there are few values, points where they were drawn.
+
+    A cell's value is the mean over the seeds of one configuration. Where settings beside the axes vary as well, it is
+    that of the cell's best configuration (lower: less is better): means over different settings mean nothing.
+    """
     x, y = axes[0], axes[1] if len(axes) > 1 else None
     few = all(trials[key].nunique() <= MOST_CELLS for key in axes)
     draw = _cells if few else _points
@@ -35,18 +41,40 @@ def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool) 
     figure = canvas(WIDTH, 1.15 + 0.34 * rows)
     left, right = figure.subplots(1, 2)
     names = titles(axes)
-    draw(left, right, trials, x, y, log)
+    draw(left, right, trials, x, y, log, lower)
     for ax in (left, right):
         ax.set_xlabel(names[x])
         ax.set_ylabel(names[y] if y else "")
-    averaged = few and trials.duplicated(list(axes)).any()
-    left.set_title(f"{metric}, {'geometric ' if log else ''}mean" if averaged else metric)
+    said = f"best {metric} of each cell" if few and several(trials, axes) else metric
+    averaged = few and trials.duplicated(KEY).any()
+    left.set_title(f"{said}, {'geometric ' if log else ''}mean" if averaged else said)
     right.set_title("verdicts, one stripe a trial" if few else "verdicts")
     _legend(figure, kind_of(trials))
     return figure
 
 
-def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool) -> None:
+def several(trials: pd.DataFrame, axes: Sequence[str]) -> bool:
+    """Whether trials that agree on the axes may have other settings that differ."""
+    return bool(trials.drop_duplicates(KEY).duplicated(list(axes)).any())
+
+
+def _cell_value(cell: pd.DataFrame, log: bool, lower: bool) -> float:
+    """Of its best configuration, one that failed with every seed only where all did; NaN where there is no value."""
+    known = cell[np.isfinite(cell["quality"].astype(float))]
+    if known.empty:
+        return math.nan
+    groups = known.groupby(KEY)
+    means = groups["quality"].agg(lambda values: _mean(values.to_numpy(float), log))
+    sound = means[~groups["failed"].all()]
+    found = sound if len(sound) else means
+    return float(found.min() if lower else found.max())
+
+
+def _mean(values: np.ndarray, log: bool) -> float:
+    return float(np.exp(np.log(values).mean()) if log and (values > 0).all() else values.mean())
+
+
+def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool, lower: bool) -> None:
     import seaborn as sns
     from matplotlib.patches import Rectangle
 
@@ -55,10 +83,7 @@ def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None,
     for r, row in enumerate(rows):
         for c, column in enumerate(columns):
             cell = trials[(trials[x] == column) & ((trials[y] == row) if y else True)]
-            quality = cell["quality"].to_numpy(float)
-            quality = quality[np.isfinite(quality)]
-            if len(quality):
-                table[r, c] = np.exp(np.log(quality).mean()) if log and (quality > 0).all() else quality.mean()
+            table[r, c] = _cell_value(cell, log, lower)
             kinds = sorted(kind_of(cell), key=_order)
             for n, kind in enumerate(kinds):
                 stripe = Rectangle(
@@ -80,7 +105,7 @@ def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None,
             spine.set_visible(False)
 
 
-def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool) -> None:
+def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool, lower: bool) -> None:
     kinds = kind_of(trials)
     across, up = _place(trials[x], left, "x"), _place(trials[y], left, "y") if y else np.zeros(len(trials))
     _place(trials[x], right, "x")

@@ -22,14 +22,22 @@ FOLDER = "reports"  # among the artifacts of the parent run
 
 
 def make(
-    sweeps: Sequence[str], output: Path, home: Home, tracking_uri: str | None, timing: Timing, *, to_mlflow: bool
-) -> None:
-    """Write the PDF, atomically. to_mlflow: add it to each sweep's parent run as well.
+    sweeps: Sequence[str],
+    output: Path,
+    home: Home,
+    tracking_uri: str | None,
+    timing: Timing,
+    *,
+    to_mlflow: bool,
+    all_plans: bool = False,
+) -> int:
+    """Write the PDF, atomically. to_mlflow: add it to each sweep's parent run as well. all_plans: with the trials of
+    earlier plans. Returns how many of these the stores have.
 
     Raises UserError for a store or a sweep that is not there.
     """
     with _timed(timing, "reading"):
-        tables = read_sweep(*sweeps, home=home.path, tracking_uri=tracking_uri)
+        tables = read_sweep(*sweeps, home=home.path, tracking_uri=tracking_uri, all_plans=all_plans)
     study = Study(tables, _fetcher(home, tables))
     with _timed(timing, "figures"):
         composed = document.compose(study)
@@ -41,6 +49,7 @@ def make(
             for sweep in tables.sweeps.itertuples():
                 client = store.client(home, sweep.tracking_uri)
                 client.log_artifact(sweep.parent_run_id, str(output), FOLDER)
+    return int(tables.sweeps["earlier"].sum())
 
 
 def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:
@@ -51,7 +60,7 @@ def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:
     varying = study.settings_of(study.trials)
     if not varying or not np.isfinite(study.trials["quality"].astype(float)).any():
         return
-    figure = grid.plane(study.trials, varying[:2], study.called, log=study.log)
+    figure = grid.plane(study.trials, varying[:2], study.called, log=study.log, lower=study.lower)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=160)
     with tempfile.TemporaryDirectory(prefix="gansweep-") as scratch:

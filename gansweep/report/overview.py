@@ -61,11 +61,12 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
     names = prose.called(trials, settings, with_sweep=False)
     sentences = (
         prose.tried(sweep["sweep"], trials, settings),
-        prose.ended(trials, int(sweep["planned"])),
+        prose.ended(trials, int(sweep["planned"]), int((~trials["planned"]).sum())),
         prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
         prose.failures(trials, settings),
+        prose.earlier(int(sweep["earlier"]), shown=not trials["planned"].all()),
     )
-    return " ".join(sentences)
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _between(study: Study) -> str:

@@ -41,8 +41,10 @@ def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
     return f"{sweep} trained {what}: {combinations} of {axes}, {each}, {length}."
 
 
-def ended(trials: pd.DataFrame, planned: int) -> str:
-    """How trials ended, and what is still to come."""
+def ended(trials: pd.DataFrame, planned: int, earlier: int = 0) -> str:
+    """How trials ended, and what is still to come. planned, earlier: trials of the current plan, and of earlier ones
+    among those shown."""
+    total = planned + earlier
     counts = Counter(trials["outcome"])
     words = {
         "completed": ("ran to its end", "ran to their end"),
@@ -55,10 +57,21 @@ def ended(trials: pd.DataFrame, planned: int) -> str:
     for kind, phrases in words.items():
         if count := counts[kind]:
             many = "all" if count > 1 else "it"
-            parts.append(f"{many if count == planned else count} {phrases[count > 1]}")
-    if (waiting := planned - len(trials)) > 0:
+            parts.append(f"{many if count == total else count} {phrases[count > 1]}")
+    if (waiting := total - len(trials)) > 0:
         parts.append(f"{waiting} {'has' if waiting == 1 else 'have'} not begun")
     return f"{_capital(listed(parts))}."
+
+
+def earlier(count: int, *, shown: bool) -> str:
+    """What becomes of trials that the current plan no longer has; empty where there are none."""
+    if not count:
+        return ""
+    if shown:
+        return (
+            f"{counted(count, 'trial')} of these {'belongs' if count == 1 else 'belong'} to earlier plans of the sweep."
+        )
+    return f"{counted(count, 'trial')} of earlier plans {'is' if count == 1 else 'are'} left out."
 
 
 def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:

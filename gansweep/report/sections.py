@@ -34,9 +34,11 @@ def whole_grid(study: Study) -> dict[str, Any] | None:
         matter = shares.get(study.called, {})
         axes = sorted(sorted(varying, key=lambda key: -matter.get(key, 0.0))[:2], key=varying.index)
         words, which = listed(study.names[key] for key in axes), ", which matter most" if len(varying) > 2 else ""
-        picture = svg(grid.plane(study.trials, axes, study.called, log=study.log))
+        picture = svg(grid.plane(study.trials, axes, study.called, log=study.log, lower=study.lower))
         alt = f"Two maps over {words}: {study.called}, and the verdicts of the trials."
         caption = f"{study.called} (left) and verdicts (right) over {words}{which}."
+        if grid.several(study.trials, axes):
+            caption += " Where other settings vary within a cell, it shows the best of them, a mean over seeds alone."
         blocks.append(study.picture("plane", picture, alt, caption))
         if np.isfinite(study.trials["quality"].astype(float)).sum() > 1:
             picture = grid.parallel(study.trials, varying, study.called, log=study.log, lower=study.lower)

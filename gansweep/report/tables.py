@@ -39,6 +39,7 @@ SWEEPS = {
     "overrides": "object",
     "planned": "int64",
     "to_come": "int64",
+    "earlier": "int64",
 }
 HISTORIES = {"sweep": "str", "trial": "str", "metric": "str", "step": "int64", "time": TIME, "value": "float64"}
 EVALUATIONS = {"sweep": "str", "trial": "str", "step": "int64", "time": TIME}
@@ -64,7 +65,8 @@ def _no_samples() -> pd.DataFrame:
 class Tables:
     """One or more sweeps as tidy tables, as the tracking store has them now. All columns: docs/tables.md.
 
-    settings: dotted keys that vary, in the order of the sweep files. list_samples: makes the table `samples`.
+    settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first. list_samples:
+    makes the table `samples`.
     """
 
     sweeps: pd.DataFrame  # a row a sweep
@@ -81,15 +83,18 @@ class Tables:
         return self.list_samples()
 
 
-def read_sweep(*sweeps: str, home: str | Path | None = None, tracking_uri: str | None = None) -> Tables:
+def read_sweep(
+    *sweeps: str, home: str | Path | None = None, tracking_uri: str | None = None, all_plans: bool = False
+) -> Tables:
     """Sweeps by name: finished, running or interrupted. A name given twice counts once.
 
     home: GANSWEEP_HOME, else ./gansweep-home. tracking_uri: where each sweep was sent to, else the home's own store.
+    all_plans: with the trials of earlier plans, which the sweep file as it was last run no longer names.
     Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
     """
     place = Home(Path(home or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
     sources = {name: reader.where(place, name, tracking_uri) for name in sweeps}
-    found = [reader.sweep(place, uri, name) for name, uri in sources.items()]
+    found = [reader.sweep(place, uri, name, all_plans=all_plans) for name, uri in sources.items()]
     judge = Judge()
     judged = {run.run_id: judge.conclude(run.history()) for sweep in found for run in sweep.runs}
     return Tables(
@@ -98,7 +103,7 @@ def read_sweep(*sweeps: str, home: str | Path | None = None, tracking_uri: str |
         _histories(found),
         _evaluations(found),
         _verdicts(found, judged),
-        trials.varied_keys(found),
+        trials.differing(found),
         lambda: frame((row for sweep in found for row in _samples(place, sources[sweep.name], sweep)), SAMPLES),
     )
 
@@ -125,6 +130,7 @@ def _sweeps(sweeps: Sequence[TrackedSweep], sources: Mapping[str, str]) -> pd.Da
                 "overrides": sweep.plan.get("overrides", []),
                 "planned": len(sweep.plan.get("trials", sweep.runs)),
                 "to_come": sweep.plan.get("to_come", 0),
+                "earlier": sweep.earlier,
                 **{f"version.{tag.removeprefix(VERSION)}": sweep.parent.get(tag, "") for tag in packages},
             }
         )

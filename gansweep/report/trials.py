@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ COLUMNS = {
     "run_id": "str",
     "configuration": "int64",
     "seed": "int64",
+    "planned": "bool",
     "outcome": "str",
     "verdict": "str",
     "failed": "bool",
@@ -50,20 +50,19 @@ def objective(sweep: TrackedSweep) -> tuple[str, str]:
     return recorded.get("metric", CFD_RATIO), recorded.get("mode", "min")
 
 
-def varied_keys(sweeps: Iterable[TrackedSweep]) -> tuple[str, ...]:
-    """Dotted keys, in the order of the sweep files."""
-    return tuple(dict.fromkeys(key for sweep in sweeps for run in sweep.runs for key in _varied(run)))
+def differing(sweeps: Iterable[TrackedSweep]) -> tuple[str, ...]:
+    """Keys of the settings in which the trials of a sweep differ: what the sweep files vary, in their order, first."""
+    return tuple(dict.fromkeys(key for sweep in sweeps for key in sweep.settings))
 
 
 def table(sweeps: Sequence[TrackedSweep], judged: Judged) -> pd.DataFrame:
-    """COLUMNS, then what varies, then the other settings by name."""
+    """COLUMNS, then the settings in which trials differ, then the others by name."""
     runs = [run for sweep in sweeps for run in sweep.runs]
     found = frame((row for sweep in sweeps for row in _rows(sweep, judged)), COLUMNS)
-    settings = [_settings(run) for run in runs]
+    settings = [run.settings for run in runs]
     others = sorted({key for one in settings for key in one})
-    columns = {
-        key: _typed([one.get(key) for one in settings]) for key in dict.fromkeys((*varied_keys(sweeps), *others))
-    }
+    keys = [key for key in dict.fromkeys((*differing(sweeps), *others)) if key not in COLUMNS]
+    columns = {key: _typed([one.get(key) for one in settings]) for key in keys}
     return pd.concat([found, pd.DataFrame(columns)], axis=1)
 
 
@@ -87,7 +86,7 @@ def _rows(sweep: TrackedSweep, judged: Judged) -> list[dict[str, Any]]:
     rows = []
     for run in sweep.runs:
         settings = frozenset((key, value) for key, value in run.params.items() if key != "seed")
-        same = settings | {("data", run.tags.get("gansweep.data_fingerprint"))}
+        same = settings | {("data", run.tags.get("gansweep.data_fingerprint")), ("steps", run.steps)}
         configuration = numbers.setdefault(same, len(numbers))
         rows.append({"sweep": sweep.name, "configuration": configuration, **_row(run, judged[run.run_id], metric)})
     sound = {i: row["quality"] for i, row in enumerate(rows) if not row["failed"] and math.isfinite(row["quality"])}
@@ -107,6 +106,7 @@ def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str,
         "trial": run.id,
         "run_id": run.run_id,
         "seed": int(tags["gansweep.seed"]),
+        "planned": run.planned,
         "outcome": outcome,
         "verdict": first.kind,
         "failed": crashed or first.is_failure,  # failures come first
@@ -147,32 +147,6 @@ def _rule(tags: Mapping[str, str]) -> str:
 
 def _whole(text: str | None) -> Any:
     return pd.NA if text is None else int(text)
-
-
-def _varied(run: TrackedRun) -> dict[str, Any]:
-    varied: dict[str, Any] = json.loads(run.tags["gansweep.varied"])
-    return varied
-
-
-def _settings(run: TrackedRun) -> dict[str, Any]:
-    """Dotted key → a number, a truth value or text. The store has text alone, but for what is varied."""
-    recorded = {
-        key: _value(text) for key, text in run.params.items() if key != "seed" and not key.startswith("parameters.")
-    }
-    plain = {
-        key: value if isinstance(value, bool | int | float | None) else str(value)
-        for key, value in _varied(run).items()
-    }
-    return {**recorded, **plain}
-
-
-def _value(text: str) -> Any:
-    """The number or truth value whose text this is, else the text: lists stay text as well."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value if isinstance(value, bool | int | float) and str(value) == text else text
 
 
 def _typed(values: Sequence[Any]) -> pd.Series:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gansweep.records.words import counted as counted
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -57,11 +59,6 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def counted(count: int, what: str, more: str = "") -> str:
-    """1 trial, 2 trials; more: the plural, where it is not what + s."""
-    return f"{count:,} {what if count == 1 else more or what + 's'}"
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:

@@ -11,9 +11,11 @@ import numpy as np
 
 from gansweep.errors import UserError
 from gansweep.health.history import LARGEST
+from gansweep.plan import settings
 from gansweep.records.layout import Home
 from gansweep.tracking import artifacts, lookup, reader, store
 from gansweep.tracking.lookup import Located
+from gansweep.tracking.params import settings_of, varied_of
 from gansweep.tracking.parent import STOP, TRIALS
 
 if TYPE_CHECKING:
@@ -44,8 +46,9 @@ class Afar:
         """What was said while it ran, as far as it was sent; empty where nothing was."""
         return self._artifact(self._parent(), LOG).decode(errors="replace")
 
-    def trials(self) -> list[dict[str, Any]]:
-        """Of each trial of the plan what `records.outcome.summary` says, as far as it was sent."""
+    def trials(self, *, all_plans: bool = False) -> tuple[list[dict[str, Any]], int]:
+        """Of each trial of the plan what `records.outcome.summary` says, as far as it was sent; all_plans: of those of
+        earlier plans as well. And how many of these there are."""
         parent, runs = self._parent(), {}
         with reader.readable(self._home, self._uri):
             client = store.client(self._home, self._uri)
@@ -54,7 +57,15 @@ class Afar:
                 if reader.is_trial(run):
                     runs[run.data.tags["gansweep.trial_id"]] = run
         planned = json.loads(self._artifact(parent, TRIALS) or "{}").get("trials", [])
-        return [_summary(trial, runs.get(trial["id"])) for trial in planned]
+        earlier = [run for trial, run in runs.items() if trial not in {one["id"] for one in planned}]
+        shown = [*planned, *(map(_told, earlier) if all_plans else ())]
+        known = {trial: settings_of(run.data.params, run.data.tags) for trial, run in runs.items()}
+        begun = [known[trial["id"]] for trial in shown if trial["id"] in known]
+        keys = settings.telling(begun, (key for trial in shown for key in trial["varied"]))
+        for trial in shown:
+            own = {**known.get(trial["id"], {}), **trial["varied"]}
+            trial["varied"] = {key: own[key] for key in keys if key in own}
+        return [_summary(trial, runs.get(trial["id"])) for trial in shown], len(earlier)
 
     def ask_to_stop(self) -> None:
         """Its driver looks every few seconds."""
@@ -79,6 +90,13 @@ class Afar:
         """Empty where there is none."""
         with reader.readable(self._home, self._uri):
             return artifacts.content(artifacts.repository(self._uri, run.info.artifact_uri), path) or b""
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """Of a trial what TRIALS says of one of the plan."""
+    tags = run.data.tags
+    told = {"id": tags["gansweep.trial_id"], "varied": varied_of(tags), "seed": int(tags["gansweep.seed"])}
+    return {**told, "steps": int(tags["gansweep.steps"])}
 
 
 def _summary(trial: dict[str, Any], run: Run | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from gansweep.records import outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import WORST, Ranking
+from gansweep.records.words import counted
 
 NOTE = "mlflow.note.content"  # Markdown
 BREAK = "  \n"  # a new line of the same paragraph
@@ -70,15 +71,19 @@ def verdicts_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def of_sweep(name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str], ranking: Ranking) -> str:
+def of_sweep(
+    name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str], ranking: Ranking, earlier: int = 0
+) -> str:
     """How many ended how, a table of the best trials, and one of those that failed, as many as fit in a tag.
 
-    links: trial id → where the UI shows its run.
+    links: trial id → where the UI shows its run. earlier: trials of earlier plans, of which no more is said.
     """
     ended = {trial: ended_as(trial, now) for trial, now in states.items()}
     named = [one.verdict for one in ended.values() if one and one.verdict]
     counts = ", ".join(f"{n} {now}" for now, n in Counter(states.values()).items())
-    note = f"**{len(states)} trials**: {counts}."
+    note = f"**{counted(len(states), 'trial')}**: {counts}."
+    if earlier:
+        note += f" {counted(earlier, 'more run')} of earlier plans {'is' if earlier == 1 else 'are'} not counted."
     if named:
         said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
         note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."

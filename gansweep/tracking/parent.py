@@ -48,7 +48,7 @@ class Parent:
     def mark(self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str]) -> None:
         """Its status, and where the sweep does not go on, its note, if they are others than were sent. links: as
         `notes.of_sweep` has them."""
-        note = "" if running else notes.of_sweep(self._folder.name, states, links, ranking_of(self._folder))
+        note = "" if running else self._note(states, links)
         says = (_status(states.values(), running), note)
         if says == self._says:
             return
@@ -60,6 +60,10 @@ class Parent:
         else:
             self._client.update_run(self.run_id, status=status)
         self._says = says
+
+    def _note(self, states: Mapping[TrialFolder, str], links: Mapping[str, str]) -> str:
+        folder = self._folder
+        return notes.of_sweep(folder.name, states, links, ranking_of(folder), len(folder.earlier()))
 
     def _planned(self) -> list[dict[str, Any]]:
         """What TRIALS holds: id, varied settings, seed and budget, in the order of the plan."""

@@ -1,4 +1,8 @@
-"""The tracking store → what it knows of a sweep. Reads the store alone, so any machine that reaches it can ask."""
+"""The tracking store → what it knows of a sweep. Reads the store alone, so any machine that reaches it can ask.
+
+A sweep's trials are those of its current plan. Runs of earlier plans stay in the store: they are counted, and read on
+request.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 from gansweep.errors import UserError
 from gansweep.health.history import History, Series, traits
 from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.plan import settings
 from gansweep.records.layout import Home, read_json
 from gansweep.tracking import artifacts, bulk, journals, lookup, store
 from gansweep.tracking.bulk import Points, Wanted
+from gansweep.tracking.params import settings_of, varied_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +39,11 @@ THREADS = 4  # a server answers side by side
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial as the store knows it. varied: dotted key → value. steps: its budget. outcome: its state when last sent;
-    rule: what ended it, as in records.outcome.Outcome.
+    """A trial as the store knows it. varied: dotted key → value of what the search varies, and of every other setting
+    in which the trials that were read differ. steps: its budget. outcome: its state when last sent; rule: what ended
+    it, as in records.outcome.Outcome.
 
-    history: of METRICS, as far as they were sent.
+    history: of METRICS, as far as they were sent. planned: whether the sweep's current plan has it.
     """
 
     id: str
@@ -47,11 +54,13 @@ class TrackedTrial:
     outcome: str
     history: History
     rule: str = ""
+    planned: bool = True
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A trial's run, as it was sent. params, tags: text. metrics: name → points. began_ms: since the epoch."""
+    """A trial's run, as it was sent. params, tags: text. metrics: name → points. began_ms: since the epoch. planned:
+    whether the sweep's current plan has the trial."""
 
     run_id: str
     params: Mapping[str, str]
@@ -59,6 +68,7 @@ class TrackedRun:
     metrics: Mapping[str, Points]
     began_ms: int
     artifact_uri: str
+    planned: bool = True
 
     @property
     def id(self) -> str:
@@ -69,6 +79,16 @@ class TrackedRun:
     def steps(self) -> int:
         """Its budget."""
         return int(self.tags["gansweep.steps"])
+
+    @property
+    def varied(self) -> dict[str, Any]:
+        """Dotted key → value, for the keys that its search varied."""
+        return varied_of(self.tags)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """See settings_of."""
+        return settings_of(self.params, self.tags)
 
     def history(self) -> History:
         """Of METRICS."""
@@ -82,7 +102,8 @@ class TrackedSweep:
     """A sweep, as it was sent. parent: tags of its parent run. file: YAML. plan: what plan.json holds. All empty where
     they are missing.
 
-    runs: of every trial that has begun, in the order in which they did.
+    runs: of every trial that has begun, in the order in which they did. earlier: how many trials of earlier plans the
+    store has, whether or not they are among the runs.
     """
 
     name: str
@@ -92,37 +113,58 @@ class TrackedSweep:
     file: str
     plan: Mapping[str, Any]
     runs: Sequence[TrackedRun]
+    earlier: int = 0
+
+    @cached_property
+    def settings(self) -> tuple[str, ...]:
+        """Keys of the settings in which its runs differ, those that the search varies first."""
+        varied = (key for run in self.runs for key in run.varied)
+        return settings.telling([run.settings for run in self.runs], varied)
 
 
-def trials(home: Home, uri: str, sweep: str) -> list[TrackedTrial]:
-    """Every trial of a sweep that has begun, in the order of its plan; then those of earlier plans, as they began.
-    All of them as they began where artifacts are out of reach, the plan among them.
+def trials(home: Home, uri: str, sweep: str, *, all_plans: bool = False) -> list[TrackedTrial]:
+    """Every trial of a sweep's current plan that has begun, in the order of the plan. all_plans: then those of earlier
+    plans, as they began. All of them as they began where artifacts are out of reach, the plan among them.
 
     Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
     """
+    return trials_and_earlier(home, uri, sweep, all_plans=all_plans)[0]
+
+
+def trials_and_earlier(home: Home, uri: str, sweep: str, *, all_plans: bool) -> tuple[list[TrackedTrial], int]:
+    """What `trials` gives, and how many trials of earlier plans the store has."""
     with readable(home, uri):
         client = store.client(home, uri)
         runs = lookup.of_home(client, home, uri, sweep).runs(client)
-        places = _places(uri, _parent(runs))
-        found = _tracked(client, uri, sweep, runs, METRICS.__contains__)
-        return [_trial(run) for run in sorted(found, key=lambda run: places.get(run.id, len(places)))]
+        plan: dict[str, Any] = {}
+        with suppress(Exception):  # each kind of repository has its own
+            plan = _plan(uri, _parent(runs))
+        found, earlier = _tracked(client, uri, sweep, runs, METRICS.__contains__, plan, all_plans)
+    read = TrackedSweep(sweep, "", "", {}, "", plan, found, earlier)
+    places = {trial: place for place, trial in enumerate(plan.get("trials", []))}
+    ordered = sorted(found, key=lambda run: places.get(run.id, len(places)))
+    return [_trial(run, read.settings) for run in ordered], earlier
 
 
-def sweep(home: Home, uri: str, name: str) -> TrackedSweep:
-    """All that was recorded of a sweep but the artifacts of its trials. Raises UserError as `trials` does."""
+def sweep(home: Home, uri: str, name: str, *, all_plans: bool = False) -> TrackedSweep:
+    """All that was recorded of a sweep but the artifacts of its trials. all_plans: with the trials of earlier plans.
+
+    Raises UserError as `trials` does.
+    """
     with readable(home, uri):
         client = store.client(home, uri)
         located = lookup.of_home(client, home, uri, name)
         runs = located.runs(client)
         parent = _parent(runs)
+        plan = _plan(uri, parent)
         return TrackedSweep(
             name,
             located.experiment_id,
             parent.info.run_id if parent else "",
             parent.data.tags if parent else {},
             _attached(uri, parent, "sweep.yaml").decode(errors="replace"),
-            _plan(uri, parent),
-            _tracked(client, uri, name, runs, lambda _: True),
+            plan,
+            *_tracked(client, uri, name, runs, lambda _: True, plan, all_plans),
         )
 
 
@@ -194,22 +236,26 @@ def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
     return plan
 
 
-def _places(uri: str, parent: Run | None) -> dict[str, int]:
-    """Trial → its place in the plan; empty where that cannot be read, for whatever reason."""
-    with suppress(Exception):  # each kind of repository has its own
-        return {trial: place for place, trial in enumerate(_plan(uri, parent).get("trials", []))}
-    return {}
-
-
-def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wanted: Wanted) -> list[TrackedRun]:
-    """Those of trials, in the order in which they began."""
+def _tracked(
+    client: MlflowClient,
+    uri: str,
+    sweep: str,
+    runs: Sequence[Run],
+    wanted: Wanted,
+    plan: Mapping[str, Any],
+    all_plans: bool,
+) -> tuple[list[TrackedRun], int]:
+    """Those of trials, in the order in which they began; and how many trials of earlier plans there are."""
     runs = [run for run in runs if is_trial(run)]
+    earlier = {run.info.run_id for run in runs if not _is_planned(run, plan)}
+    if not all_plans:
+        runs = [run for run in runs if run.info.run_id not in earlier]
     if any("gansweep.steps" not in run.data.tags for run in runs):
         raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
     runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
     metrics = journals.read(uri, runs, wanted) if store.is_server(uri) else {}
     metrics |= bulk.read(client, uri, [run for run in runs if run.info.run_id not in metrics], wanted)
-    return [
+    found = [
         TrackedRun(
             run.info.run_id,
             run.data.params,
@@ -217,16 +263,26 @@ def _tracked(client: MlflowClient, uri: str, sweep: str, runs: Sequence[Run], wa
             metrics[run.info.run_id],
             run.info.start_time,
             run.info.artifact_uri,
+            run.info.run_id not in earlier,
         )
         for run in runs
     ]
+    return found, len(earlier)
 
 
-def _trial(run: TrackedRun) -> TrackedTrial:
-    tags = run.tags
-    varied, seed = json.loads(tags["gansweep.varied"]), int(tags["gansweep.seed"])
-    outcome, rule = tags["gansweep.outcome"], tags.get("gansweep.rule", "")
-    return TrackedTrial(run.id, run.run_id, varied, seed, run.steps, outcome, run.history(), rule)
+def _is_planned(run: Run, plan: Mapping[str, Any]) -> bool:
+    """Whether a plan has the trial. A plan that is unknown leaves nothing out."""
+    return "trials" not in plan or run.data.tags["gansweep.trial_id"] in plan["trials"]
+
+
+def _trial(run: TrackedRun, keys: Sequence[str]) -> TrackedTrial:
+    """keys: of the settings in which trials differ."""
+    known = {**run.settings, **run.varied}
+    varied = {key: known.get(key) for key in keys}
+    outcome, rule, seed = run.tags["gansweep.outcome"], run.tags.get("gansweep.rule", ""), run.tags["gansweep.seed"]
+    return TrackedTrial(
+        run.id, run.run_id, varied, int(seed), run.steps, outcome, run.history(), rule, planned=run.planned
+    )
 
 
 @lru_cache(4096)

@@ -68,7 +68,8 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
     assert row["run_id"] == bench.runs()["a" * 12].info.run_id
     del row["run_id"]
     assert row == {
-        "sweep": bench.folder.name, "trial": "a" * 12, "configuration": 0, "seed": 3, "outcome": "interrupted",
+        "sweep": bench.folder.name, "trial": "a" * 12, "configuration": 0, "seed": 3, "planned": True,
+        "outcome": "interrupted",
         "verdict": "undecided", "failed": False, "since_step": None, "reason": verdict.reason, "rule": "", "step": 4,
         "steps": STEPS, "quality": 50.0, "rank": 1, "wall_s": 3.0,
         "started": pd.Timestamp(BEGAN + 1, unit="s", tz="UTC"),

@@ -20,7 +20,7 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
     """A row of trials; configuration, ids and ranks are `frame`'s to give."""
     failed = verdict in FAILURES or more.get("outcome") == "crashed"
     row = {
-        "sweep": "s", "seed": 0, "outcome": "completed", "verdict": verdict, "failed": failed,
+        "sweep": "s", "seed": 0, "planned": True, "outcome": "completed", "verdict": verdict, "failed": failed,
         "since_step": 100 if failed else pd.NA, "reason": f"{verdict} since step 100: because", "rule": "", "step": 600,
         "steps": 600, "quality": quality, "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
         "steps_per_s": 20.0, "evaluator_accuracy": 0.99, "parameters.generator": 10, "parameters.discriminator": 10,
@@ -103,7 +103,7 @@ def study(
         {
             "sweep": name, "objective": objective, "mode": mode, "file": f"name: {name}\n", "path": f"{name}.yaml",
             "command": "", "commit": "", "machine": "made up", "overrides": [],
-            "planned": len(group), "to_come": 0, **sweep,
+            "planned": len(group), "to_come": 0, "earlier": 0, **sweep,
         }
         for name, group in trials.groupby("sweep", sort=False)
     ]  # fmt: skip

@@ -170,7 +170,7 @@ def tables(count: int) -> Tables:
         first = found[0]
         key = {"sweep": "synthetic", "trial": one.id}
         rows.append({
-            **key, "run_id": one.id, "configuration": int(one.id, 16) // SEEDS, "seed": one.seed,
+            **key, "run_id": one.id, "configuration": int(one.id, 16) // SEEDS, "seed": one.seed, "planned": True,
             "outcome": "completed",
             "verdict": first.kind, "failed": first.is_failure, "reason": first.reason, "rule": "", "step": STEPS,
             "since_step": first.since_step if first.is_failure else pd.NA, "steps": STEPS, "quality": last,
@@ -193,7 +193,7 @@ def tables(count: int) -> Tables:
     found["rank"] = found["rank"].astype("Int64")
     sweep = {"sweep": "synthetic", "objective": m.CFD_RATIO, "mode": "min", "file": "name: synthetic\n",
              "path": "s.yaml", "command": "", "overrides": [], "commit": "", "machine": "made up", "planned": count,
-             "to_come": 0}  # fmt: skip
+             "to_come": 0, "earlier": 0}  # fmt: skip
     return Tables(
         pd.DataFrame([sweep]), found, pd.DataFrame(histories), pd.DataFrame(evaluations), pd.DataFrame(verdicts), KEYS
     )

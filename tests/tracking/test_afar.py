@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from gansweep.errors import UserError
 from gansweep.health.verdict import Verdict
 from gansweep.records import lock, log, outcome
+from gansweep.records.layout import write_json
 from gansweep.records.outcome import Outcome
 from gansweep.tracking.afar import Afar
 
@@ -31,7 +32,7 @@ def test_its_trials_look_as_they_do_at_home(bench: Bench) -> None:
     bench.publish()
     here = [outcome.summary(trial) for trial in bench.folder.planned()]
     assert [trial["outcome"] for trial in here] == ["completed", "stopped", "crashed", "interrupted", "pending"]
-    assert afar(bench).trials() == here
+    assert afar(bench).trials() == (here, 0)
 
 
 def test_only_the_last_plan_counts_and_it_may_grow(bench: Bench) -> None:
@@ -39,10 +40,23 @@ def test_only_the_last_plan_counts_and_it_may_grow(bench: Bench) -> None:
     made = bench.publish(running=True)
     bench.trial("b")
     made.publish(running=True)
-    assert [trial["id"] for trial in afar(bench).trials()] == ["a", "b"]
+    assert [trial["id"] for trial in afar(bench).trials()[0]] == ["a", "b"]
     bench.folder.plan.write_text('{"trials": ["b"]}')
     bench.publish()
-    assert [trial["id"] for trial in afar(bench).trials()] == ["b"]
+    assert [trial["id"] for trial in afar(bench).trials()[0]] == ["b"]
+
+
+def test_trials_of_earlier_plans_are_counted_and_told_on_request(bench: Bench) -> None:
+    config = {"seed": 3, "training": {"learning_rate": 1e-4}, "model": {"feature_maps": 4}}
+    bench.trial("old", losses(3), config=config)
+    bench.publish()
+    write_json(bench.folder.plan, {"trials": []})
+    bench.trial("new", losses(3), config={**config, "model": {"feature_maps": 8}})
+    bench.publish()
+    shown, earlier = afar(bench).trials()
+    assert ([trial["id"] for trial in shown], earlier) == (["new"], 1)
+    everything, _ = afar(bench).trials(all_plans=True)
+    assert [(trial["id"], trial["varied"]["model.feature_maps"]) for trial in everything] == [("new", 8), ("old", 4)]
 
 
 def test_it_runs_until_its_driver_says_otherwise(bench: Bench) -> None:

@@ -80,7 +80,7 @@ def test_numbers_that_are_not_finite_are_so_again(bench: Bench) -> None:
     assert series.values == pytest.approx([1.0, NAN, INF, -INF, INF, 3.4e38], rel=0, nan_ok=True)
 
 
-def test_trials_come_in_the_order_of_the_plan_then_as_they_began(bench: Bench) -> None:
+def test_trials_are_those_of_the_plan_and_on_request_of_earlier_ones(bench: Bench) -> None:
     for name, began in (("b", 300.0), ("c", 100.0), ("a", 200.0)):
         trial = bench.trial(name)
         trial.lock.touch()
@@ -90,7 +90,9 @@ def test_trials_come_in_the_order_of_the_plan_then_as_they_began(bench: Bench) -
     assert [*read(bench)] == ["b", "c", "a"]
     write_json(bench.folder.plan, {"trials": ["a", "pending"]})  # the others belong to an earlier one by now
     bench.publish()
-    assert [*read(bench)] == ["a", "c", "b"]
+    assert [*read(bench)] == ["a"]
+    everything = reader.trials(bench.home, bench.uri, bench.folder.name, all_plans=True)
+    assert [(trial.id, trial.planned) for trial in everything] == [("a", True), ("c", False), ("b", False)]
 
 
 def test_a_sweep_that_runs_is_read_as_far_as_it_was_sent(bench: Bench) -> None:
