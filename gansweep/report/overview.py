@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import title
+from gansweep.plan.settings import DATA
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
 from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, step_of, table, trial_cell
@@ -62,7 +63,9 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
     sentences = (
         prose.tried(sweep["sweep"], trials, settings),
         prose.ended(trials, int(sweep["planned"]), int((~trials["planned"]).sum())),
-        prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
+        "Its data changed between plans: quality is not compared."
+        if DATA in settings
+        else prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
         prose.failures(trials, settings),
         prose.earlier(int(sweep["earlier"]), shown=not trials["planned"].all()),
     )

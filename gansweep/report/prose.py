@@ -68,9 +68,7 @@ def earlier(count: int, *, shown: bool) -> str:
     if not count:
         return ""
     if shown:
-        return (
-            f"{counted(count, 'trial')} of these {'belongs' if count == 1 else 'belong'} to earlier plans of the sweep."
-        )
+        return f"{counted(count, 'trial')} {'belongs' if count == 1 else 'belong'} to earlier plans of the sweep."
     return f"{counted(count, 'trial')} of earlier plans {'is' if count == 1 else 'are'} left out."
 
 
