@@ -126,7 +126,7 @@ def test_seeds_are_shown_where_there_are_several(bench: Bench) -> None:
 def test_json(judged: Bench) -> None:
     result = diagnose(judged, "--json")
     document = json.loads(result.stdout)
-    assert (document.keys(), result.stderr) == ({"sweep", "trials"}, "")
+    assert (document.keys(), result.stderr) == ({"sweep", "earlier", "trials"}, "")
     assert document["sweep"] == "judged"
     assert [trial["id"].rstrip("-0") for trial in document["trials"]] == [*KINDS]
     for trial in document["trials"]:
