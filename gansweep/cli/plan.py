@@ -12,10 +12,12 @@ from gansweep.cli.text import setting_columns, size, to_json
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
+    from gansweep.gan.data import ImageSet
     from gansweep.schedule.planned import Planned
     from gansweep.schedule.prepare import Plan
 
 MOST_ROWS = 40
+MOST_CLASSES = 10
 
 
 @click.command()
@@ -59,10 +61,23 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         wall = cost.wall_s(plan, slots, step_s)
     return {
         "sweep": plan.sweep.name,
+        "data": [_images(image_set) for image_set in plan.image_sets],
         "trials": [_trial(plan, planned, step_s) for planned in plan.trials],
         "concurrent": slots,
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
+    }
+
+
+def _images(images: ImageSet) -> dict[str, Any]:
+    kinds = ("used", "converted", "skipped")
+    return {
+        "fingerprint": images.fingerprint,
+        "images": images.images,
+        "channels": images.channels,
+        "image_size": images.image_size,
+        "classes": list(images.classes),
+        **{kind: [text for of, text in images.notes if of == kind] for kind in kinds},
     }
 
 
@@ -116,11 +131,9 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
         show(table, console)
     if len(trials) > MOST_ROWS:
         click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
-    images, cost = (*plan.trials, *plan.to_come)[0].images, document["cost"]
-    click.echo(
-        f"data      {images.images:,} images of {images.channels}×{images.image_size}×{images.image_size},"
-        f" fingerprint {images.fingerprint}"
-    )
+    cost = document["cost"]
+    for images in plan.image_sets:
+        _print_images(images)
     click.echo(f"to train  {cost['pending']} of {plan.total} trials, {document['concurrent']} at a time")
     if plan.to_come:
         click.echo(f"search    {len(plan.to_come)} of them will be suggested by optuna as results come in")
@@ -128,6 +141,17 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
         about = "at most about" if plan.sweep.scheduler.method == "asha" else "about"
         click.echo(f"time      {about} {duration(cost['wall_s'])}")
     click.echo(f"disk      up to {size(cost['disk_bytes'])}")
+
+
+def _print_images(images: ImageSet) -> None:
+    from gansweep.gan.notes import lines, named
+
+    shape = f"{images.channels}×{images.image_size}×{images.image_size}"
+    click.echo(f"data      {images.images:,} images of {shape}, fingerprint {images.fingerprint}")
+    if len(images.classes) > 1:
+        click.echo(f"          {len(images.classes)} classes: {named(images.classes, MOST_CLASSES)}")
+    for line in lines(images.notes):
+        click.echo(f"          {line}")
 
 
 def _state(trial: dict[str, Any]) -> str:

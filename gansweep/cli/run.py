@@ -19,6 +19,7 @@ from gansweep.cli.settle import answers, settle
 from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import measured, say, varied
 from gansweep.errors import UserError
+from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.report.words import duration
@@ -108,7 +109,16 @@ def run(
         search.suggest()
         if collector:
             collector.put_on_record()
+        if plan.left:
+            _say_images(plan)
         return _run(call, search, home, uri, address, time_budget, collector)
+
+
+def _say_images(plan: Plan) -> None:
+    """What of the images was converted and skipped."""
+    for images in plan.image_sets:
+        for line in lines(images.notes):
+            _tell(plan.folder, f"images {line}")
 
 
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:

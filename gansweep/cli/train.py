@@ -11,6 +11,7 @@ import click
 from gansweep.cli import options
 from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import COLOURS, to_json, verdict_colour
+from gansweep.gan.notes import lines
 from gansweep.records import disk, outcome
 from gansweep.records.layout import RunFolder, SweepFolder
 from gansweep.report.words import counted, duration, number
@@ -55,6 +56,7 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     differing = single.differences(plan, start) if start else []
     job = single.begin(plan, home, start, options.command_line())
     notices = [f"only seed {sweep.seed} of {sweep.replicates} replicates is trained"] if sweep.replicates > 1 else []
+    notices += [f"images {line}" for images in plan.image_sets for line in lines(images.notes)]
     if differing:
         words = ", ".join(f"{key} {number(here)} (was {number(there)})" for key, here, there in differing)
         notices.append(f"settings differ from the checkpoint's: {words}")

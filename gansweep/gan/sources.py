@@ -10,22 +10,25 @@ import contextlib
 import functools
 import importlib.util
 import io
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.gan import glyphs
+from gansweep.gan.decode import resized
+from gansweep.gan.folder import open_folder
+from gansweep.gan.notes import Note
+from gansweep.gan.reader import Decoded, Reader, Source, chosen
+from gansweep.gan.rows import Rows
 from gansweep.records.layout import write_atomically
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
 # name → torchvision's class, its folder
 DOWNLOADED = {
     "mnist": ("MNIST", "MNIST/raw"),
@@ -41,32 +44,34 @@ UINT8_IDX = 0x0800  # of an idx file's magic number; the lowest byte counts dime
 
 
 @dataclass(frozen=True)
-class Source:
-    """Which images, as what. channels None: as they are stored. classes None: all. per_class: of glyphs."""
+class Pictures:
+    """A source that yields its own pictures, all of one mode, in 8 bits. images: yields (picture, label) pairs."""
 
-    name: str
-    image_size: int
-    channels: int | None = None
-    path: str | None = None
-    classes: tuple[str, ...] | None = None
-    data_dir: str | None = None
-    per_class: int | None = None
-
-
-@dataclass(frozen=True)
-class Reader:
-    """signature: cheap, changes when the files do. images: yields (picture, label) pairs. classes: label names."""
-
+    format: ClassVar = 2
     signature: Callable[[], Any]
     images: Callable[[], Iterator[tuple[Image.Image, int]]]
     classes: Callable[[], list[str]]
+
+    def notes(self) -> tuple[Note, ...]:
+        return ()
+
+    def decode(self, source: Source, work: Path) -> Decoded:
+        pixels, labels, channels = [], [], source.channels
+        for picture, label in self.images():
+            channels = channels or (1 if picture.mode == "L" else 3)
+            pixels.append(resized(picture, source.image_size, channels))
+            labels.append(label)
+        with Rows(work, (len(pixels), *pixels[0].shape)) as rows:
+            for index, image in enumerate(pixels):
+                rows[index] = image
+        return Decoded(rows, labels)
 
 
 def reader_of(source: Source, cache: Path) -> Reader:
     """cache: folder for what is downloaded or drawn. Raises UserError for a missing source or class."""
     match source.name:
         case "image_folder":
-            return _folder(source)
+            return open_folder(source)
         case "glyphs":
             return _glyphs(source, cache / f"glyphs-{glyphs.VERSION}")
         case "digits":
@@ -76,31 +81,19 @@ def reader_of(source: Source, cache: Path) -> Reader:
             return _only(source, _downloaded(name, root))
 
 
-def _chosen(source: Source, known: Sequence[str], place: str) -> list[str]:
-    """The classes asked for, in the set's own order: equal choices are equal sets. Raises UserError for others."""
-    if source.classes is None:
-        return list(known)
-    if missing := [c for c in source.classes if c not in known]:
-        raise UserError(
-            f"dataset.classes: {place} has no class {', '.join(missing)};"
-            f" it has {', '.join(known) or 'no subfolders with images'}"
-        )
-    return [c for c in known if c in source.classes]
-
-
-def _only(source: Source, reader: Reader) -> Reader:
+def _only(source: Source, reader: Pictures) -> Pictures:
     """The chosen classes of a reader of all."""
     known = reader.classes()
-    chosen = _chosen(source, known, source.name)
-    new_label = {known.index(name): i for i, name in enumerate(chosen)}
+    names = chosen(source, known, source.name)
+    new_label = {known.index(name): i for i, name in enumerate(names)}
 
     def images() -> Iterator[tuple[Image.Image, int]]:
         yield from ((picture, new_label[label]) for picture, label in reader.images() if label in new_label)
 
-    return replace(reader, images=images, classes=lambda: chosen)
+    return replace(reader, images=images, classes=lambda: names)
 
 
-def _digits() -> Reader:
+def _digits() -> Pictures:
     """scikit-learn's copy of the UCI handwritten digits, 1,797 of 8×8 (read without importing scikit-learn)."""
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None
@@ -113,10 +106,10 @@ def _digits() -> Reader:
             # 0…16 → 0…255
             yield Image.fromarray(np.minimum(row[:64] * 16, 255).astype(np.uint8).reshape(8, 8)), int(row[64])
 
-    return Reader(lambda: path.stat().st_size, images, lambda: [str(i) for i in range(10)])
+    return Pictures(lambda: path.stat().st_size, images, lambda: [str(i) for i in range(10)])
 
 
-def _downloaded(name: str, root: Path) -> Reader:
+def _downloaded(name: str, root: Path) -> Pictures:
     """The training part of a set in torchvision's layout. root: what torchvision calls so."""
     folder = root / DOWNLOADED[name][1]
 
@@ -132,7 +125,7 @@ def _downloaded(name: str, root: Path) -> Reader:
         pixels, labels = (_idx(folder / f"train-{part}") for part in ("images-idx3-ubyte", "labels-idx1-ubyte"))
         yield from ((Image.fromarray(picture), int(label)) for picture, label in zip(pixels, labels, strict=True))
 
-    return Reader(signature, images, lambda: CLASSES[name].split())
+    return Pictures(signature, images, lambda: CLASSES[name].split())
 
 
 def _is_there(folder: Path) -> bool:
@@ -177,23 +170,23 @@ def _idx(file: Path) -> NDArray[np.uint8]:
         raise UserError(f"dataset.data_dir: {file}: cannot be read ({error})") from None
 
 
-def _glyphs(source: Source, folder: Path) -> Reader:
+def _glyphs(source: Source, folder: Path) -> Pictures:
     """Letters, kept below `folder`, one folder a letter; what is not there (whole) is drawn.
 
     Drawing is as fast as reading: the files are there to be looked at, and to stay the same when a font changes.
     """
-    chosen = _chosen(source, glyphs.LETTERS, source.name)
+    letters = chosen(source, glyphs.LETTERS, source.name)
     # not "A" and "a": some file systems take them for the same
-    places = [folder / f"{'upper' if letter.isupper() else 'lower'}-{letter}" for letter in chosen]
+    places = [folder / f"{'upper' if letter.isupper() else 'lower'}-{letter}" for letter in letters]
 
     def images() -> Iterator[tuple[Image.Image, int]]:
         if not all(place.is_dir() for place in places):
             _say_drawing(folder)
-        for label, (letter, place) in enumerate(zip(chosen, places, strict=True)):
+        for label, (letter, place) in enumerate(zip(letters, places, strict=True)):
             for index in range(source.per_class or glyphs.PER_CLASS):
                 yield _glyph(letter, index, place / f"{index:05d}.png"), label
 
-    return Reader(lambda: glyphs.VERSION, images, lambda: chosen)
+    return Pictures(lambda: glyphs.VERSION, images, lambda: letters)
 
 
 @functools.cache
@@ -212,51 +205,3 @@ def _glyph(letter: str, index: int, file: Path) -> Image.Image:
     drawn.save(buffer, "png")
     write_atomically(file, buffer.getvalue())
     return drawn
-
-
-def _folder(source: Source) -> Reader:
-    """A folder of images; its subfolders, where it has any with images, are the classes."""
-    assert source.path is not None
-    root = Path(source.path).absolute()
-    if not root.is_dir():
-        raise UserError(f"dataset.path: {source.path}: no such folder; name another with --set dataset.path=FOLDER")
-    try:
-        subfolders = sorted(d for d in root.iterdir() if d.is_dir() and any(_images_in(d)))
-        chosen = _chosen(source, [d.name for d in subfolders], source.path)
-        subfolders = [d for d in subfolders if d.name in chosen]
-        folders = subfolders or [root]
-        files = [(f, i) for i, d in enumerate(folders) for f in sorted(_images_in(d))]
-    except OSError as error:
-        raise UserError(f"dataset.path: {error.filename}: cannot be read ({error.strerror})") from None
-    if not files:
-        raise UserError(f"dataset.path: {source.path}: holds no images ({', '.join(sorted(SUFFIXES))})")
-
-    def images() -> Iterator[tuple[Image.Image, int]]:
-        for file, label in files:
-            try:
-                with Image.open(file) as picture:
-                    picture.load()
-                    upright = ImageOps.exif_transpose(picture)
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                raise UserError(f"dataset.path: {file}: not a readable image ({error})") from None
-            yield upright, label
-
-    def stamp(file: Path) -> tuple[str, int, int]:
-        try:
-            found = file.stat()
-        except OSError as error:
-            raise UserError(f"dataset.path: {file}: not a readable image ({error})") from None
-        return str(file.relative_to(root)), found.st_size, found.st_mtime_ns
-
-    # A set without classes is not named after its folder: the fingerprint holds wherever it lies.
-    return Reader(lambda: [stamp(f) for f, _ in files], images, lambda: chosen or ["all"])
-
-
-def _images_in(folder: Path) -> Iterator[Path]:
-    """Raises OSError where a folder cannot be read (rglob would pass over it in silence)."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for place, _, names in os.walk(folder, onerror=refuse):
-        yield from (Path(place, n) for n in names if Path(n).suffix.lower() in SUFFIXES)

@@ -144,6 +144,8 @@ def message_of(error: ErrorDetails) -> str:
             return "needs `method: grid`, `method: random`, `method: optuna` or `method: cases`"
         case "union_tag_invalid":
             return f"method must be grid, random, optuna or cases, got {context['tag']!r}"
+        case "string_too_short":
+            return "is empty; give a value, or leave the key out"
         case "too_short":
             return "is empty" if not given else f"needs {context['min_length']} values, got {len(given)}"
         case "value_error":

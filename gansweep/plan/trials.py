@@ -26,6 +26,7 @@ FIRST_TRAINING_KEYS = (
     *(f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in ("learning_rate", "beta1", "beta2")),
     "generator.updates", "discriminator.updates",
 )  # fmt: skip
+LATER_DATASET_KEYS = ("subfolders", "background")  # searches of version 0.1.0 are known without them
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ def search_id(sweep: Sweep, training_version: int) -> str:
         include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
         exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
     )
-    return hashlib.sha256(json.dumps([content, training_version], sort_keys=True).encode()).hexdigest()[:12]
+    dataset = {k: v for k, v in content["dataset"].items() if k not in LATER_DATASET_KEYS or v is not None}
+    described = [{**content, "dataset": dataset}, training_version]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def stand_ins(search: OptunaSearch, first: int = 0) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()
         "mode": plan.ranking.mode,
         "pauses": tuple(pauses),
     }
-    images = replace(planned.images, file=str(Path(planned.images.file).absolute()))
+    images = replace(planned.images, file=str(Path(planned.images.file).absolute()), notes=())
     return Job(
         id=planned.trial.id,
         sweep=str(plan.folder.path.absolute()),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +18,11 @@ from typing import Any
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
 from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout, has_batch_norm
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.conflicts import MIXED
-from gansweep.plan.schema import Dataset, Sweep, TrialConfig
+from gansweep.plan.schema import Dataset, Sweep, TrialConfig, rgb
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
 from gansweep.records import lock, outcome, suggestions
@@ -26,6 +30,7 @@ from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.schedule.planned import Planned, composition
 
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # as os.path.expandvars has it
 SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
 
@@ -64,6 +69,11 @@ class Plan:
     @property
     def ranking(self) -> Ranking:
         return Ranking(self.sweep.objective.metric, self.sweep.objective.mode)
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """What the trials are trained on, each set once."""
+        return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
 
     def slots(self, fit: int) -> int:
         """Trials side by side, of as many as fit."""
@@ -108,11 +118,17 @@ class Resolver:
             for config, varied in configurations(self._sweep, values)
         ]
 
+    @functools.cached_property
+    def _trained_on(self) -> frozenset[str]:
+        """Fingerprints of the images that trials on record were trained on."""
+        documents = (read_json(trial.trial) for trial in self._folder.all_trials())
+        return frozenset(document.get("data", {}).get("fingerprint", "") for document in documents)
+
     def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> Planned:
         config = TrialConfig.model_validate(settings)
         key = config.dataset.model_dump_json(exclude={"augment", "validation"})
         if key not in self._sets:
-            self._sets[key] = prepare(_source(config.dataset), self._cache)
+            self._sets[key] = prepare(_source(config.dataset), self._cache, lambda: self._trained_on)
             _check_labels(self._sweep, self._sets[key])
         images = self._sets[key]
         _check_fit(config, images)
@@ -182,11 +198,28 @@ def _source(dataset: Dataset) -> Source:
         dataset.name,
         dataset.image_size,
         dataset.channels,
-        str(Path(dataset.path).absolute()) if dataset.path else None,
+        _place(dataset.path, "dataset.path"),
         tuple(dataset.classes) if dataset.classes else None,
-        str(Path(dataset.data_dir).absolute()) if dataset.data_dir else None,
+        _place(dataset.data_dir, "dataset.data_dir"),
         dataset.per_class,
+        rgb(dataset.background) if dataset.background else None,
+        dataset.subfolders,
     )
+
+
+def _place(text: str | None, key: str) -> str | None:
+    """A folder's absolute path: relative to the working directory, with ~ and $VAR expanded unless a folder has that
+    very name. Raises UserError for a variable that is not set."""
+    if text is None:
+        return None
+    path = Path(text)
+    with contextlib.suppress(OSError):
+        if path.exists():
+            return str(path.absolute())
+    expanded = os.path.expandvars(path.expanduser() if text.startswith("~") else text)
+    if unset := VARIABLE.search(expanded):
+        raise UserError(f"{key}: {text}: the variable {unset[0]} is not set")
+    return str(Path(expanded).absolute())
 
 
 def _check_fit(config: TrialConfig, images: ImageSet) -> None:
@@ -207,7 +240,12 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have fewer"
             " than two classes to ask for; give more (dataset.classes, subfolders), or set model.conditioning: none"
         )
-    training, _ = split_sizes(images.images, config.dataset.validation)
+    training, held_out = split_sizes(images.images, config.dataset.validation)
+    if config.dataset.validation and not held_out:
+        raise UserError(
+            f"dataset.validation: {config.dataset.validation:g} of {images.images:,} images holds out none;"
+            f" give at least {_least_share(images.images)}, or 0"
+        )
     if training < config.training.batch_size:
         raise UserError(
             f"training.batch_size: {config.training.batch_size}, but only {training} images train;"
@@ -215,6 +253,12 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
         )
     if config.evaluation.per_run:
         evaluation_samples(images.images, config.evaluation.samples)
+
+
+def _least_share(images: int) -> str:
+    """The smallest share of two digits that holds out an image."""
+    digits = 1 - math.floor(math.log10(1 / images))
+    return f"{math.ceil(10**digits / images) / 10**digits:g}"
 
 
 def _check_growth(config: TrialConfig, steps: int) -> None:
@@ -269,7 +313,8 @@ def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
     config = document["config"]
     config["training"]["steps"] = document["steps"]
     resolved = TrialConfig.model_validate(config)
-    images = prepare(_source(resolved.dataset), home.cache)
+    fingerprint = document["data"]["fingerprint"]
+    images = prepare(_source(resolved.dataset), home.cache, lambda: (fingerprint,))
     return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, ())
 
 

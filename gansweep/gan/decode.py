@@ -1,0 +1,226 @@
+"""How a picture becomes pixels: a file of any kind that Pillow decodes becomes (channels, side, side) uint8.
+
+1. The first frame is taken, and turned as EXIF says.
+2. Pixels deeper than 8 bits are scaled linearly to 0 … 255; the range is one for the whole set (see `Range`).
+3. Transparency is composed on a background.
+4. Colours become grey (ITU-R 601 luma) or RGB; embedded colour profiles are ignored.
+5. The middle square is resampled bicubically (antialiased when shrinking).
+
+Ordinary 8-bit greyscale and RGB pictures become the same pixels as in version 0.1.0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+Pixels = NDArray[np.uint8]
+
+# Not decoded: documents that start Ghostscript, and formats of which Pillow knows no more than the name.
+NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
+GREY = {"1", "L", "LA"}
+DEEP = {"I": "integer grey", "F": "floating-point grey"}  # mode → what it is called; all others begin with "I;16"
+TRANSPARENT = {"RGBA", "RGBa", "LA", "PA"}
+MEGAPIXEL = 1_000_000
+LARGEST_MP = 500  # decoded as a whole this takes 2 GB
+REDUCED_FROM = 178_956_970  # pixels; JPEG files above are reduced while they are decoded
+STRIP = 256  # rows that are scaled at once
+PHOTOMETRIC = 262  # TIFF's tag
+ONE_AT_A_TIME = 50 * MEGAPIXEL  # pixels; above, threads wait for each other so that memory stays bounded
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError, ImageCms.PyCMSError)
+
+_large = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest finite value of one kind of deep pixels over a whole set: they become 0 and 255."""
+
+    low: float
+    high: float
+
+    def __or__(self, other: Range) -> Range:
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+    def ends(self) -> tuple[float, float]:
+        """(low, high) with low < high. A set of one value alone is seen in the smallest usual range: 0 … 1, 8, 16 or
+        32 bits."""
+        if self.low < self.high:
+            return self.low, self.high
+        usual = (1.0, 255.0, 65_535.0, 2.0**32 - 1)
+        return min(0.0, self.low), next((top for top in usual if self.high <= top), self.high)
+
+
+NOTHING = Range(math.inf, -math.inf)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file says of itself. deep: kind of its pixels where they are deeper than 8 bits, with their range.
+
+    holes: has pixels that are NaN or infinite. cut: 16 bits a colour channel, of which Pillow reads the upper 8.
+    """
+
+    colour: bool
+    deep: str = ""
+    range: Range = NOTHING
+    holes: bool = False
+    transparent: bool = False
+    animated: bool = False
+    cut: bool = False
+    reduced: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all pictures of a set become. ranges: kind of deep pixels → its range. background: RGB."""
+
+    side: int
+    channels: int
+    background: tuple[int, int, int]
+    ranges: Mapping[str, Range]
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """Suffixes of the files that Pillow decodes here, in lower case."""
+    Image.init()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.OPEN if name not in NOT_PICTURES)
+
+
+@contextlib.contextmanager
+def own_limit() -> Iterator[None]:
+    """Lift Pillow's limit on the size of pictures, in all threads: `look` and `pixels` have one of their own."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def look(file: Path) -> Look:
+    """Read a file's header, and its pixels where they are deep. Raises what UNREADABLE lists."""
+    with _opened(file) as picture:
+        kind = _kind(picture.mode)
+        found = Look(
+            colour=not kind and picture.mode not in GREY,
+            deep=kind,
+            transparent=not kind and _is_transparent(picture),
+            animated=bool(getattr(picture, "is_animated", False)),
+            cut=not kind and _is_cut(picture),
+            reduced=_is_reduced(picture),
+        )
+    return _measured(file, found) if kind else found
+
+
+def _measured(file: Path, found: Look) -> Look:
+    """With the range of its pixels."""
+    with _opened(file) as picture, _turn(picture):
+        values = np.asarray(picture)
+        finite = values[np.isfinite(values)] if picture.mode == "F" else values
+    limits = Range(float(finite.min()), float(finite.max())) if finite.size else NOTHING
+    return replace(found, range=limits, holes=finite.size < values.size)
+
+
+def pixels(file: Path, layout: Layout) -> Pixels:
+    """(channels, side, side). Raises what UNREADABLE lists."""
+    with _opened(file) as picture, _turn(picture):
+        if _is_reduced(picture):
+            picture.draft(None, (layout.side, layout.side))
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        return resized(_flat(picture, layout), layout.side, layout.channels)
+
+
+def resized(picture: Image.Image, side: int, channels: int) -> Pixels:
+    """(channels, side, side): the middle square of an 8-bit picture, in grey or RGB."""
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.width != picture.height:
+        edge = min(picture.size)
+        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+        picture = picture.crop((left, top, left + edge, top + edge))
+    if picture.size != (side, side):
+        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    with Image.open(file, formats=_formats()) as picture:
+        megapixels = picture.width * picture.height / MEGAPIXEL
+        if megapixels > LARGEST_MP and not _is_reduced(picture):
+            raise ValueError(f"{megapixels:,.0f} megapixels, and the limit is {LARGEST_MP}; shrink it")
+        yield picture
+
+
+def _turn(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
+    """Wait for other large pictures before a large one is decoded."""
+    return _large if picture.width * picture.height > ONE_AT_A_TIME else contextlib.nullcontext()
+
+
+def _is_reduced(picture: Image.Image) -> bool:
+    """Progressive JPEG files are not: their decoder holds all of them in memory."""
+    size = picture.width * picture.height
+    return picture.format == "JPEG" and size > REDUCED_FROM and not picture.info.get("progressive")
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    return picture.mode in TRANSPARENT or "transparency" in picture.info
+
+
+def _is_cut(picture: Image.Image) -> bool:
+    tiles: Any = getattr(picture, "tile", ())  # their arguments begin with what is read, as in "RGB;16B"
+    return bool(tiles) and ";16" in str(tiles[0].args)
+
+
+def _kind(mode: str) -> str:
+    """The kind of a mode's pixels where they are deep, else empty."""
+    return "16-bit grey" if mode.startswith("I;16") else DEEP.get(mode, "")
+
+
+def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
+    """An opaque picture of 8 bits a channel."""
+    if kind := _kind(picture.mode):
+        return _scaled(picture, layout.ranges[kind])
+    if picture.mode == "LAB":
+        return _from_lab(picture)
+    if _is_transparent(picture):
+        canvas = Image.new("RGBA", picture.size, (*layout.background, 255))
+        return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
+    return picture
+
+
+def _scaled(picture: Image.Image, limits: Range) -> Image.Image:
+    """Linearly to 0 … 255. NaN and −inf become the low end, inf the high end."""
+    low, high = limits.ends()
+    values = np.asarray(picture)
+    scaled = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), STRIP):
+        strip = np.nan_to_num(values[top : top + STRIP].astype(np.float64), nan=low, posinf=high, neginf=low)
+        scaled[top : top + STRIP] = np.rint((strip.clip(low, high) - low) * (255 / (high - low)))
+    white_is_zero = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0  # Pillow sees to it for 8 bits
+    return Image.fromarray(255 - scaled if white_is_zero else scaled)
+
+
+def _from_lab(picture: Image.Image) -> Image.Image:
+    """CIELAB as sRGB, which Image.convert does not do."""
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")
+    assert converted is not None
+    return converted

@@ -1,0 +1,39 @@
+"""Where the cache of version 0.1.0 keeps the pixels of an image folder: by its rules for what a folder holds.
+
+It used other files than `scan` (hidden ones as well, and none in the folder itself beside subfolders with images), and
+made other pixels of some (see `decode`). Trials that it recorded go on with the pixels that they were trained on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gansweep.gan.reader import Source
+
+FORMAT = 2
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+KEPT = "pixels decoded by gansweep 0.1.0, which trials on record here were trained on"
+ANEW = "under another name (--set name=…) the sweep decodes the folder by today's rules, which give other pixels"
+
+
+def signature(source: Source) -> list[Any] | None:
+    """What version 0.1.0 keyed the folder's pixels with; None where the files cannot be listed."""
+    if source.path is None:
+        return None
+    root = Path(source.path).absolute()
+    try:
+        subfolders = sorted(d for d in root.iterdir() if d.is_dir() and any(_images_in(d)))
+        if source.classes is not None:
+            subfolders = [d for d in subfolders if d.name in source.classes]
+        files = [file for folder in subfolders or [root] for file in sorted(_images_in(folder))]
+        return [(str(f.relative_to(root)), (found := f.stat()).st_size, found.st_mtime_ns) for f in files]
+    except OSError:
+        return None
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names if Path(name).suffix.lower() in SUFFIXES)

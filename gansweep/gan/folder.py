@@ -1,0 +1,175 @@
+"""A folder of images as a source: which files are its images, and how they are decoded, all of them or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial, reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gansweep.errors import UserError
+from gansweep.gan import decode
+from gansweep.gan.decode import NOTHING, Layout, Look
+from gansweep.gan.notes import Note, many, named
+from gansweep.gan.parallel import each
+from gansweep.gan.reader import WHITE, Decoded, Source, chosen
+from gansweep.gan.rows import Kept, Rows
+from gansweep.gan.scan import Contents, File, PassedOver, other_files, scan
+
+MOST_BROKEN = 5  # files named in one message
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The images of a folder in the order of classes and paths. names: of its classes, ("all",) where it has none."""
+
+    format: ClassVar = 3
+    root: Path
+    files: tuple[File, ...]
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    passed_over: PassedOver
+    left_out: tuple[Note, ...]
+
+    def signature(self) -> list[Any]:
+        """Inode and time of the last status change as well: `cp -p` and `touch` set a file's size and mtime at will."""
+        return [[file.name, *(file.stamp or ())] for file in self.files]
+
+    def classes(self) -> list[str]:
+        return list(self.names)
+
+    def notes(self) -> tuple[Note, ...]:
+        return (*self.left_out, *self.passed_over.notes())
+
+    def decode(self, source: Source, work: Path) -> Decoded:
+        """Names all unreadable files at once, and keeps what was decoded for the next attempt."""
+        with decode.own_limit():
+            looks = each(partial(_attempt, decode.look), self._paths(), "looking at images")
+            sound = [found for found in looks if isinstance(found, Look)]
+            layout = _layout(source, sound)
+            kept = Kept(work.with_suffix(".kept.npy"), asdict(layout))
+            with Rows(work, (len(self.files), layout.channels, layout.side, layout.side)) as rows:
+                write = partial(self._write, rows, layout, kept, looks)
+                reasons = each(write, range(len(self.files)), "decoding images")
+        if any(reasons):
+            kept.replace(rows, {f.name: (f.stamp, i) for i, f in enumerate(self.files) if not reasons[i]})
+            raise UserError(self._broken(reasons))
+        kept.remove()
+        return Decoded(rows, self.labels, tuple(_conversions(source, layout, sound)))
+
+    def _paths(self) -> list[Path]:
+        return [self.root / file.name for file in self.files]
+
+    def _write(self, rows: Rows, layout: Layout, kept: Kept, looks: Sequence[Look | str], index: int) -> str:
+        """Write one image; returns why its file cannot be read, or nothing."""
+        look, file = looks[index], self.files[index]
+        if isinstance(look, str):
+            return look
+        image = kept.find(file.name, file.stamp)
+        if image is None:
+            decoded = _attempt(partial(decode.pixels, layout=layout), self.root / file.name)
+            if isinstance(decoded, str):
+                return decoded
+            image = decoded
+        rows[index] = image
+        return ""
+
+    def _broken(self, reasons: Sequence[str]) -> str:
+        broken = [(file.name, reason) for file, reason in zip(self.files, reasons, strict=True) if reason]
+        if len(broken) == 1:
+            ((name, reason),) = broken
+            return f"dataset.path: {self.root / name}: not a readable image ({reason}); replace or remove it"
+        names = named([f"{name} ({reason})" for name, reason in broken], MOST_BROKEN)
+        return (
+            f"dataset.path: {self.root}: {len(broken):,} files are no readable images: {names}; replace or remove them"
+        )
+
+
+def open_folder(source: Source) -> Folder:
+    """List a folder's images. Raises UserError for one that is missing, empty, ambiguous or cannot be read."""
+    assert source.path is not None
+    root = Path(source.path).absolute()
+    try:
+        if not root.is_dir():
+            raise UserError(f"dataset.path: {source.path}: no such folder; name another with --set dataset.path=FOLDER")
+        contents = scan(root)
+    except OSError as error:
+        raise UserError(f"dataset.path: {error.filename}: cannot be read ({error.strerror})") from None
+    _refuse_ambiguous(source, contents)
+    itself, subfolders = contents.itself, contents.subfolders
+    if source.subfolders == "ignore" or not (subfolders or source.classes):
+        found = Folder(root, itself.files, (0,) * len(itself.files), ("all",), itself.passed_over, tuple(
+            _left_out([below for one in subfolders.values() for below in one.files], "in subfolders")))  # fmt: skip
+    else:
+        names = chosen(source, list(subfolders), source.path)
+        found = Folder(
+            root,
+            tuple(file for name in names for file in subfolders[name].files),
+            tuple(label for label, name in enumerate(names) for _ in subfolders[name].files),
+            tuple(names),
+            sum((subfolders[name].passed_over for name in names), itself.passed_over),
+            tuple(_left_out(itself.files, "beside the subfolders")),
+        )
+    if not found.files:
+        there = f"; it holds {other_files(found.passed_over.others)}" if found.passed_over.others else ""
+        raise UserError(f"dataset.path: {source.path}: holds no images (PNG, JPEG, WebP, TIFF, …){there}")
+    return found
+
+
+def _refuse_ambiguous(source: Source, contents: Contents) -> None:
+    itself, subfolders = len(contents.itself.files), contents.subfolders
+    if source.subfolders == "classes" and not subfolders:
+        raise UserError(f"dataset.subfolders: classes, but {source.path} has no subfolders with images; leave it out")
+    if source.subfolders is None and source.classes is None and itself and subfolders:
+        below = sum(len(listing.files) for listing in subfolders.values())
+        where = many(len(subfolders), "subfolder")
+        raise UserError(
+            f"dataset.path: {source.path}: holds {many(itself, 'image')} itself and {below:,} in {where}"
+            f" ({named(list(subfolders))}); choose with --set dataset.subfolders=ignore, or =classes"
+        )
+
+
+def _left_out(files: Sequence[File], where: str) -> Iterable[Note]:
+    if files:
+        yield "skipped", f"{many(len(files), 'image')} {where} (dataset.subfolders, dataset.classes)"
+
+
+def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
+    """The result, or why the file cannot be read."""
+    try:
+        return work(path)
+    except decode.UNREADABLE as error:
+        reason = getattr(error, "strerror", None) or str(error).replace(f" {str(path)!r}", "") or type(error).__name__
+        return " ".join(reason.split())
+
+
+def _layout(source: Source, looks: Sequence[Look]) -> Layout:
+    """What all pictures become: in colour if any of them has colour, and deep pixels in one range for the set."""
+    colour = any(look.colour for look in looks)
+    kinds = {look.deep for look in looks if look.deep}
+    ranges = {kind: reduce(or_, (look.range for look in looks if look.deep == kind), NOTHING) for kind in kinds}
+    return Layout(source.image_size, source.channels or (3 if colour else 1), source.background or WHITE, ranges)
+
+
+def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Iterable[Note]:
+    """What users should know of: not that pictures are cropped and shrunk."""
+    coloured = sum(look.colour for look in looks)
+    if source.channels is None and 0 < coloured < len(looks):
+        yield "converted", f"{many(len(looks) - coloured, 'grey image')} to RGB, as {coloured:,} of the set have colour"
+    for kind, limits in sorted(layout.ranges.items()):
+        low, high = limits.ends()
+        deep = [look for look in looks if look.deep == kind]
+        yield "converted", f"{many(len(deep), 'image')} of {kind}: {low:,.6g} … {high:,.6g} become 0 … 255"
+        if holes := sum(look.holes for look in deep):
+            yield "converted", f"{many(holes, 'image')} with NaN (which becomes 0) or infinite values"
+    ground = "white" if layout.background == WHITE else "rgb" + repr(layout.background).replace(" ", "")
+    for count, text in (
+        (sum(look.transparent for look in looks), f"with transparency, composed on {ground} (dataset.background)"),
+        (sum(look.animated for look in looks), "of several frames or pages: the first is taken"),
+        (sum(look.cut for look in looks), "of 16 bits a colour channel: the upper 8 bits are taken"),
+        (sum(look.reduced for look in looks), "above 179 megapixels, reduced while decoding"),
+    ):
+        if count:
+            yield "converted", f"{many(count, 'image')} {text}"

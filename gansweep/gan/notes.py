@@ -1,0 +1,24 @@
+"""Remarks on a data set: what was converted, what was skipped, and which pixels are used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Note = tuple[str, str]  # (kind, text); kind: "used", "converted" or "skipped"
+MOST_NAMED = 3
+
+
+def lines(notes: Sequence[Note]) -> list[str]:
+    """One line for each remark."""
+    return [f"{kind}: {text}" for kind, text in notes]
+
+
+def many(count: int, what: str, plural: str = "") -> str:
+    """`1 image`, `2 images`; plural: the plural of `what` where it is not `what` + s."""
+    return f"{count:,} {what if count == 1 else plural or what + 's'}"
+
+
+def named(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """At most `most` of the names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

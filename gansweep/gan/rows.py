@@ -1,0 +1,88 @@
+"""A .npy file of images that is written row by row, from several threads, and what a failed attempt leaves of it.
+
+Rows are written with pwrite, so that neither pixels nor dirty pages add to the process's memory, and a full disk is an
+OSError (it would kill a process that writes to mapped memory).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansweep.records.layout import write_json
+
+Pixels = NDArray[np.uint8]
+READ_AT_ONCE = 1 << 22  # bytes
+
+
+class Rows:
+    """A new file for uint8 images of `shape` (images, channels, side, side). Use as a context manager."""
+
+    def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
+        self.path, self.shape = path, shape
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        self._start, self._size = header.tell(), int(np.prod(shape[1:]))
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        self._write(header.getvalue(), 0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+    def __setitem__(self, row: int, image: Pixels) -> None:
+        self._write(np.ascontiguousarray(image).data.cast("B"), self._start + row * self._size)
+
+    def parts(self) -> Iterator[bytes]:
+        """All pixels in order, also when the file is closed."""
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            while content := file.read(READ_AT_ONCE):
+                yield content
+
+    def _write(self, content: bytes | memoryview, at: int) -> None:
+        while content:
+            written = os.pwrite(self._file, content, at)
+            content, at = content[written:], at + written
+
+
+class Kept:
+    """Rows that an attempt decoded before it failed, so that the next one need not: `path` and a .json beside it.
+
+    They are known by name and stamp of their file, and only good for the same `layout` (plain data).
+    """
+
+    def __init__(self, path: Path, layout: Any) -> None:
+        self._path, self._index, self._layout = path, path.with_suffix(".json"), json.loads(json.dumps(layout))
+        self._rows: dict[str, tuple[Any, int]] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError):
+            index = json.loads(self._index.read_text())
+            if index["layout"] == self._layout:
+                self._pixels: Pixels = np.load(path, mmap_mode="r")
+                self._rows = {name: (stamp, row) for name, (stamp, row) in index["rows"].items()}
+
+    def find(self, name: str, stamp: Any) -> Pixels | None:
+        """The image of an unchanged file; None where there is none."""
+        known, row = self._rows.get(name, (None, 0))
+        return self._pixels[row] if known == list(stamp) and row < len(self._pixels) else None
+
+    def replace(self, rows: Rows, decoded: Mapping[str, tuple[Any, int]]) -> None:
+        """Keep other rows. decoded: file's name → its stamp, its row."""
+        self._index.unlink(missing_ok=True)  # it never speaks of other pixels than those that lie there
+        rows.path.replace(self._path)
+        write_json(self._index, {"layout": self._layout, "rows": decoded})
+
+    def remove(self) -> None:
+        for path in (self._index, self._path):
+            path.unlink(missing_ok=True)
