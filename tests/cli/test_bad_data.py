@@ -58,7 +58,7 @@ def test_missing_and_empty_image_folder(call: Call, home: Home, pictures: Path, 
         )
     Path("empty").mkdir()
     assert call("run", "s.yaml", "--set", "dataset.path=empty") == (
-        f"dataset.path: {tmp_path}/empty: holds no images (.bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp)\n"
+        f"dataset.path: {tmp_path}/empty: holds no images (PNG, JPEG, WebP, TIFF, …)\n"
     )
     assert call("run", "s.yaml", "--set", "dataset.classes=[cats]") == (
         f"dataset.classes: {tmp_path}/pictures has no class cats; it has no subfolders with images\n"
@@ -117,25 +117,23 @@ def test_broken_pictures_are_named(call: Call, home: Home, pictures: Path) -> No
     def reason() -> str:
         begin, _, rest = call("run", "s.yaml").partition(f"{file}: not a readable image (")
         assert begin == "dataset.path: "
-        assert rest.endswith(")\n")
-        assert rest.count("\n") == 1
-        return rest[:-2]
+        reason, _, mend = rest.rpartition(")")
+        assert mend == "; replace or remove it\n"
+        return reason
 
     file.write_bytes(b"no picture at all")
-    assert reason() == f"cannot identify image file '{file}'"
+    assert reason() == "cannot identify image file"
     file.write_bytes(whole[: len(whole) // 2])
     assert reason() == "image file is truncated"
     file.unlink()
     file.symlink_to("gone.png")
-    assert reason() == f"[Errno 2] No such file or directory: '{file}'"
+    assert reason() == "No such file or directory"
     file.unlink()
     file = file.with_suffix(".bmp")
     Image.new("RGB", (20, 20)).save(file)
     whole = file.read_bytes()
     file.write_bytes(whole[:18] + (2**20).to_bytes(4, "little") * 2 + whole[26:])  # claims a million pixels a side
-    assert reason() == (
-        "Image size (1099511627776 pixels) exceeds limit of 178956970 pixels, could be decompression bomb DOS attack."
-    )
+    assert reason() == "1,099,512 megapixels, and the limit is 500; shrink it"
     assert_nothing_left(home)
 
 
@@ -143,7 +141,7 @@ def test_pictures_without_permission(call: Call, home: Home, pictures: Path) -> 
     file = (pictures / "07.png").absolute()
     file.chmod(0)
     done = in_subprocess("run", "s.yaml", before=without_root_rights())
-    message = f"dataset.path: {file}: not a readable image ([Errno 13] Permission denied: '{file}')\n"
+    message = f"dataset.path: {file}: not a readable image (Permission denied); replace or remove it\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
     file.chmod(0o644)
     (pictures / "below").mkdir(0)

@@ -66,7 +66,7 @@ dataset: {name: image_folder, path: x}
 search:
   method: grid
   over:
-    dataset.path: ["/a b", "true", "1e-4", "null", "", "#x", "[1]", "{a: b}", "it's \"so\"", '\n$HOME*', "猫 😀", "~", "a: b"]
+    dataset.path: ["/a b", "true", "1e-4", "null", " ", "#x", "[1]", "{a: b}", "it's \"so\"", '\n$HOME*', "猫 😀", "~", "a: b"]
     dataset.classes: [["a"], ["b c", "1", "true", "it's"]]
 """,  # noqa: E501
 }  # fmt: skip
