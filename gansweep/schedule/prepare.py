@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import json
 import math
-import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
 from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout, has_batch_norm
-from gansweep.gan.reader import Source
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.conflicts import MIXED
-from gansweep.plan.schema import Dataset, Sweep, TrialConfig, rgb
+from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
 from gansweep.records import lock, outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.schedule.planned import Planned, composition
+from gansweep.schedule.source import source_of
 
-VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # as os.path.expandvars has it
 SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
 
@@ -128,7 +123,7 @@ class Resolver:
         config = TrialConfig.model_validate(settings)
         key = config.dataset.model_dump_json(exclude={"augment", "validation"})
         if key not in self._sets:
-            self._sets[key] = prepare(_source(config.dataset), self._cache, lambda: self._trained_on)
+            self._sets[key] = prepare(source_of(config.dataset), self._cache, lambda: self._trained_on)
             _check_labels(self._sweep, self._sets[key])
         images = self._sets[key]
         _check_fit(config, images)
@@ -191,35 +186,6 @@ def check_writable(home: Home) -> None:
         raise UserError(
             f"{home.path}: cannot be written ({error.strerror}); name another folder with --home or GANSWEEP_HOME"
         ) from None
-
-
-def _source(dataset: Dataset) -> Source:
-    return Source(
-        dataset.name,
-        dataset.image_size,
-        dataset.channels,
-        _place(dataset.path, "dataset.path"),
-        tuple(dataset.classes) if dataset.classes else None,
-        _place(dataset.data_dir, "dataset.data_dir"),
-        dataset.per_class,
-        rgb(dataset.background) if dataset.background else None,
-        dataset.subfolders,
-    )
-
-
-def _place(text: str | None, key: str) -> str | None:
-    """A folder's absolute path: relative to the working directory, with ~ and $VAR expanded unless a folder has that
-    very name. Raises UserError for a variable that is not set."""
-    if text is None:
-        return None
-    path = Path(text)
-    with contextlib.suppress(OSError):
-        if path.exists():
-            return str(path.absolute())
-    expanded = os.path.expandvars(path.expanduser() if text.startswith("~") else text)
-    if unset := VARIABLE.search(expanded):
-        raise UserError(f"{key}: {text}: the variable {unset[0]} is not set")
-    return str(Path(expanded).absolute())
 
 
 def _check_fit(config: TrialConfig, images: ImageSet) -> None:
@@ -314,7 +280,7 @@ def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
     config["training"]["steps"] = document["steps"]
     resolved = TrialConfig.model_validate(config)
     fingerprint = document["data"]["fingerprint"]
-    images = prepare(_source(resolved.dataset), home.cache, lambda: (fingerprint,))
+    images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
     return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, ())
 
 

@@ -1,0 +1,100 @@
+"""The section `dataset` of a sweep file: which real images, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from gansweep.plan.section import Section
+
+COLOURS = {"white": "255,255,255", "black": "0,0,0"}
+
+
+class Augment(Section):
+    """Random changes to each real image, on the training device."""
+
+    flip: Annotated[bool, Field(description="mirror left and right, half of the time")] = False
+    rotate: Annotated[float, Field(ge=0, le=180, description="at most so many degrees")] = 0.0
+    translate: Annotated[float, Field(ge=0, le=0.5, description="at most this share of the side")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
+
+
+def _as_text(classes: Any) -> Any:
+    """A class alone becomes a list, and a number text: for digits one writes [3, 8], and a grid varies [u, W]."""
+    if classes is None:
+        return None
+    listed = classes if isinstance(classes, list) else [classes]
+    return [str(c) if isinstance(c, int) and not isinstance(c, bool) else c for c in listed]
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of a colour in a sweep file. Raises ValueError for other text."""
+    parts = COLOURS.get(colour, colour).split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
+        raise ValueError(f"must be white, black or R,G,B of 0 to 255 each, got {colour!r}")
+    red, green, blue = map(int, parts)
+    return red, green, blue
+
+
+def _as_colour(given: Any) -> Any:
+    """[R, G, B] becomes text, which is what a colour is in a sweep file."""
+    return ",".join(map(str, given)) if isinstance(given, list) else given
+
+
+class Dataset(Section):
+    """The real images."""
+
+    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "glyphs", "image_folder"] = "digits"
+    image_size: Annotated[Literal[16, 28, 32, 64], Field(description="side in pixels")] = 32
+    channels: Annotated[
+        Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
+    ] = None
+    path: Annotated[str | None, Field(min_length=1, description="image_folder: the folder; ~ and $VAR stand")] = None
+    subfolders: Annotated[
+        Literal["classes", "ignore"] | None,
+        Field(description="image_folder: what subfolders are, where images lie beside them as well"),
+    ] = None
+    background: Annotated[
+        str | None,
+        Field(description="image_folder: below transparent pixels: white (default), black, or R,G,B of 0 to 255"),
+        BeforeValidator(_as_colour, json_schema_input_type=str | list[int] | None),
+    ] = None
+    classes: Annotated[
+        list[str] | None,
+        Field(min_length=1, description="only these; of image_folder: its subfolders"),
+        BeforeValidator(_as_text, json_schema_input_type=list[str | int] | str | int | None),
+    ] = None
+    per_class: Annotated[
+        int | None, Field(ge=1, le=10_000, description="glyphs: images of each letter; default: 640")
+    ] = None
+    data_dir: Annotated[
+        str | None, Field(min_length=1, description="where mnist, fashion_mnist or cifar10 lie or are downloaded to")
+    ] = None
+    augment: Augment = Augment()
+    validation: Annotated[
+        float, Field(ge=0, le=0.5, description="share of the images held out for validation losses")
+    ] = 0.0
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, background: str | None) -> str | None:
+        if background is not None:
+            rgb(background)
+        return background
+
+    @model_validator(mode="after")
+    def _keys_fit_name(self) -> Self:
+        folder = self.name == "image_folder"
+        if folder and self.path is None:
+            raise ValueError("image_folder needs dataset.path, the folder of images")
+        if not folder and self.path is not None:
+            raise ValueError(f"dataset.path goes with name: image_folder, not {self.name}")
+        for key in ("subfolders", "background"):
+            if not folder and getattr(self, key) is not None:
+                raise ValueError(f"dataset.{key} goes with name: image_folder, not {self.name}")
+        if self.subfolders == "ignore" and self.classes is not None:
+            raise ValueError("dataset.classes names subfolders, which dataset.subfolders: ignore leaves out")
+        if self.name != "glyphs" and self.per_class is not None:
+            raise ValueError(f"dataset.per_class goes with name: glyphs, not {self.name}")
+        return self
