@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
