@@ -19,9 +19,14 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from mlflow import MlflowClient
 from object_store import BUCKET, object_store
 from ray_head import end_family, free_ports, ray, ray_files
 from ruamel.yaml import YAML
+from service import Service
+
+from gansweep.cli.upkeep import STOP_S
+from gansweep.tracking.store import local_uri
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"
@@ -29,6 +34,7 @@ DOCKERFILE, COMPOSE, GPUS = DOCKER / "Dockerfile", DOCKER / "compose.yaml", DOCK
 BIN = Path(sys.executable).parent
 PATH = f"{BIN}:{os.environ['PATH']}"
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+SHARES = {"WORKERS", "WORKER_CPUS", "WORKER_MEMORY"}  # of the machine, in docker/.env
 IS_SECRET = re.compile(r"TOKEN|PASSWORD|SECRET|KEY")
 SERVICES: dict[str, Any] = YAML(typ="safe").load(COMPOSE)["services"]
 START_S = 120
@@ -43,7 +49,14 @@ def resolved(text: str, variables: Mapping[str, str]) -> str:
             pytest.fail(f"{name} is not set")
         return variables.get(name, default if operator == "-" else "")
 
-    return VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text).replace("$$", "$")
+
+
+def command_of(service: str, variables: Mapping[str, str]) -> list[str]:
+    """The words of a service's command, as Compose starts it."""
+    command = SERVICES[service]["command"]
+    words = shlex.split(command) if isinstance(command, str) else command
+    return [resolved(word, variables) for word in words]
 
 
 @contextmanager
@@ -151,14 +164,16 @@ def test_the_image_runs_without_root_and_holds_no_compiler() -> None:
 
 def test_the_build_sees_nothing_but_the_package() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    assert lines[1:] == ["*", "!gansweep", "!pyproject.toml", "!setup.cfg", "**/__pycache__"]
+    assert lines[1:] == ["*", "!gansweep", "!docker/ray-head", "!pyproject.toml", "!setup.cfg", "**/__pycache__"]
 
 
 def test_new_env_writes_all_secrets_once(tmp_path: Path) -> None:
     script = Path(shutil.copy(DOCKER / "new-env", tmp_path))
     subprocess.run([script], check=True)
     written = (tmp_path / ".env").read_text()
-    secrets = dict(line.split("=") for line in written.splitlines() if line and not line.startswith("#"))
+    values = dict(line.split("=") for line in written.splitlines() if line and not line.startswith("#"))
+    assert values.keys() >= SHARES
+    secrets = {name: value for name, value in values.items() if name not in SHARES}
     assert secrets.keys() == {match[1] for match in VARIABLE.finditer(COMPOSE.read_text()) if match[2] == "?"}
     assert all(re.fullmatch(r"[0-9a-f]{64}", secret) for secret in secrets.values())
     assert len(set(secrets.values())) == len(secrets)
@@ -168,6 +183,61 @@ def test_new_env_writes_all_secrets_once(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text() == written
     switches = set(re.findall(r"^#(\w+)=", written, flags=re.MULTILINE)) - {"COMPOSE_PROFILES"}
     assert switches <= {match[1] for match in VARIABLE.finditer(COMPOSE.read_text()) if match[2] == "-"}
+
+
+@pytest.mark.parametrize("workers", [1, os.cpu_count() or 1])
+def test_workers_share_the_machine(workers: int, tmp_path: Path) -> None:
+    subprocess.run([shutil.copy(DOCKER / "new-env", tmp_path), str(workers)], check=True)
+    values = dict(line.split("=") for line in (tmp_path / ".env").read_text().splitlines() if "=" in line)
+    assert int(values["WORKERS"]) == workers
+    assert 1 <= int(values["WORKER_CPUS"]) * workers <= (os.cpu_count() or 1)
+    assert 0 < int(values["WORKER_MEMORY"].removesuffix("m")) * 2**20 * workers < psutil.virtual_memory().total
+    worker = SERVICES["worker"]
+    assert {"WORKERS", "WORKER_CPUS", "WORKER_MEMORY"} <= {match[1] for match in VARIABLE.finditer(str(worker))}
+    assert worker["cpus"] in worker["command"].split()  # Ray is told what the container may use
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two", "100000"])
+def test_new_env_refuses_more_workers_than_cores(workers: str, tmp_path: Path) -> None:
+    done = subprocess.run([shutil.copy(DOCKER / "new-env", tmp_path), workers], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"give a number from 1 to {os.cpu_count()}" in done.stderr
+    assert not (tmp_path / ".env").exists()
+
+
+def test_rays_object_store_fits_into_shared_memory() -> None:
+    """Ray falls back to files in /tmp, slowly, where it does not; by itself it takes 30 % of the machine's memory."""
+    for name in ("head", "worker"):
+        words = SERVICES[name]["command"].split()
+        asked = int(words[words.index("--object-store-memory") + 1])
+        assert asked < int(SERVICES[name]["shm_size"].removesuffix("mb")) * 2**20
+    documented = (ROOT / "docs" / "cluster.md").read_text()
+    started = [line for line in documented.splitlines() if re.search(r"(ray start|ray-head) ", line)]
+    assert len([line for line in started if line.startswith("$node")]) == 2
+    assert all("--object-store-memory 200000000" in line for line in started if line.startswith("$node"))
+    assert "--shm-size 512m" in documented
+
+
+def test_logs_are_rotated_and_hold_no_health_checks() -> None:
+    for name, service in SERVICES.items():
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+    assert "--no-access-log" in SERVICES["mlflow"]["environment"]["MLFLOW_UVICORN_OPTS"]
+
+
+def test_a_grace_period_outlasts_what_ends_in_it() -> None:
+    """`gansweep stop --all` waits STOP_S; Ray's own drain would outlast Docker's ten seconds."""
+    assert int(SERVICES["head"]["stop_grace_period"].removesuffix("s")) > 2 * STOP_S
+    environments = [SERVICES[name]["environment"] for name in ("head", "worker")]
+    assert [one["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] for one in environments] == ["0", "0"]
+    # Compose stops a service before those that it depends on.
+    assert "mlflow" in SERVICES["head"]["depends_on"]
+
+
+def test_the_package_is_copied_into_the_image() -> None:
+    """Buildah leaves what a bind mount holds out of its cache key: a rebuilt image kept its old code."""
+    text = DOCKERFILE.read_text()
+    assert "COPY --from=package" in text
+    assert "type=bind" not in text
 
 
 def test_the_slurm_script_is_bash() -> None:
@@ -183,8 +253,8 @@ def mlflow_server(folder: Path, variables: Mapping[str, str]) -> Iterator[tuple[
     service, (port,) = SERVICES["mlflow"], free_ports(1)
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "MLFLOW_SECRET_KEY", "POSTGRES_PASSWORD"), "password-of-tests")
     known = {"AWS_ACCESS_KEY_ID": "unused", "AWS_SECRET_ACCESS_KEY": "unused", **secrets, **variables}
-    command = shlex.split(resolved(service["command"], known))
-    command[command.index("--host") + 1], command[command.index("--port") + 1] = "127.0.0.1", str(port)
+    *shell, line = command_of("mlflow", known)
+    command = [*shell, line.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")]
     environment = {
         key: resolved(value, known).replace("/mlflow/", f"{folder}/") for key, value in service["environment"].items()
     }
@@ -207,6 +277,7 @@ def test_the_tracking_server_refuses_foreign_hosts_and_pages(tmp_path: Path) -> 
         assert (tmp_path / "artifacts/1/note.txt").read_bytes() == b"kept"
         assert (tmp_path / "mlflow.db").exists()
         assert len(process.children(recursive=True)) <= 3
+        assert "/health" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.slow
@@ -236,22 +307,32 @@ def ray_node(
     service: str, variables: Mapping[str, str], ports: Mapping[str, int], folder: Path
 ) -> tuple[list[str], dict[str, str]]:
     """The service's command on loopback, with other ports, and its environment. folder: see programs."""
-    text = resolved(SERVICES[service]["command"], variables).replace("head:", "127.0.0.1:")
+    text = shlex.join(command_of(service, variables)).replace("head:", "127.0.0.1:")
     for port, other in ports.items():
         text = text.replace(port, str(other))
     text += f" --node-ip-address 127.0.0.1 --dashboard-agent-listen-port {free_ports(1)[0]}"
-    program, *rest = shlex.split(text)
-    assert program == "ray"
-    return [*ray(folder), *rest], {k: resolved(v, variables) for k, v in SERVICES[service]["environment"].items()}
+    environment = {key: resolved(value, variables) for key, value in SERVICES[service]["environment"].items()}
+    path = f"{_short_ray(folder)}:{DOCKER}:{PATH}"
+    return shlex.split(text), {**environment, "PATH": path}
+
+
+def _short_ray(folder: Path) -> Path:
+    """A folder with the program `ray`, which is begun by a path without spaces (see ray_head.programs)."""
+    program = folder / "bin" / "ray"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec {shlex.join(ray(folder))} "$@"\n')
+    program.chmod(0o755)
+    return program.parent
 
 
 @pytest.mark.slow
-def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Path, tmp_path: Path) -> None:
+def test_the_cluster_asks_for_its_token_and_ends_its_sweeps_before_itself(rays_folder: Path, tmp_path: Path) -> None:
     token = "a0" * 32
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "unused")
-    variables = {**secrets, "RAY_AUTH_TOKEN": token, "WORKER_CPUS": "3"}
+    variables = {**secrets, "RAY_AUTH_TOKEN": token, "WORKER_CPUS": "2"}
     ports = dict(zip(("6379", "8265"), free_ports(2), strict=True))
     command, environment = ray_node("head", variables, ports, tmp_path)
+    environment["GANSWEEP_HOME"] = str(tmp_path / "home")
     with started([*command, "--temp-dir", str(rays_folder)], environment, rays_folder) as head:
         wait_until_healthy("head", ports["8265"], head, rays_folder / "log")
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
@@ -265,9 +346,27 @@ def test_the_cluster_takes_workers_and_jobs_with_its_token_only(rays_folder: Pat
             wait_until_healthy("worker", int(command[-1]), worker, tmp_path / "log")
             ask = ["ray", "status", "--address", f"127.0.0.1:{ports['6379']}"]
             deadline = time.monotonic() + START_S
-            while "0.0/3.0 CPU" not in (seen := called(ask, environment, asked)[1]):  # its figures are some seconds old
+            while "0.0/2.0 CPU" not in (seen := called(ask, environment, asked)[1]):  # its figures are some seconds old
                 assert time.monotonic() < deadline, seen
                 time.sleep(0.5)
+            _end_a_head_while_a_sweep_runs(head, f"127.0.0.1:{ports['6379']}", tmp_path, environment)
+
+
+def _end_a_head_while_a_sweep_runs(
+    head: psutil.Process, address: str, folder: Path, environment: Mapping[str, str]
+) -> None:
+    service = Service(folder, {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
+    sweep = service.start("run", service.write(steps=100_000, rates="[1e-4, 2e-4, 3e-4]"), "--address", address)
+    service.wait_for(service.training_began, START_S)
+    head.terminate()
+    _, err = sweep.communicate(timeout=START_S)
+    assert sweep.returncode == 0, err
+    assert "ended early because it was stopped on request; 3 of 3 trials are not finished" in err
+    assert "process died" not in err
+    (experiment,) = [one for one in MlflowClient(local_uri(service.home)).search_experiments() if one.name == "small"]
+    runs = MlflowClient(local_uri(service.home)).search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"SCHEDULED"}
+    head.wait(START_S)
 
 
 def called(command: list[str], environment: Mapping[str, str], folder: Path) -> tuple[int, str]:

@@ -8,9 +8,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from email import message_from_bytes
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
+from requirements import hidden_modules, installed_by
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,3 +87,45 @@ def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
 def test_no_other_folder_can_be_imported(folder: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", f"import {folder}"], cwd=tmp_path, capture_output=True, text=True)
     assert f"No module named '{folder}'" in done.stderr
+
+
+# What docs/cluster.md says that an installation of `gansweep[cluster]` can do, each as a program.
+CLUSTER = {
+    "MLflow's artifacts in a bucket": """
+        from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+        S3ArtifactRepository("s3://bucket/mlflow")._get_s3_client()
+    """,
+    "MLflow's records in PostgreSQL": """
+        from sqlalchemy import create_engine
+        create_engine("postgresql+psycopg2:///mlflow")
+    """,
+    "MLflow's accounts": "import mlflow.server.auth",
+    "a head that takes jobs": "import ray.dashboard.head, ray.dashboard.modules.job.job_head, ray.job_submission",
+    "--storage s3://BUCKET": "import fsspec; fsspec.filesystem('s3')",
+}
+
+
+@pytest.fixture(scope="module")
+def only_cluster(wheel: Path) -> str:
+    """The first lines of a program that sees nothing but what `gansweep[cluster]` requires, directly or not: what only
+    the extra `dev` brings (moto, for one) cannot be imported. It stands for an environment of several gigabytes."""
+    files = zipfile.ZipFile(wheel)
+    metadata = next(name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
+    requirements = message_from_bytes(files.read(metadata)).get_all("Requires-Dist", [])
+    hidden = hidden_modules(installed_by(requirements, "cluster"))
+    assert {"moto", "hypothesis", "ruff"} <= hidden
+    assert not hidden & {"mlflow", "ray", "torch"}
+    return f"""
+import os, sys
+os.environ.update(AWS_ACCESS_KEY_ID="unused", AWS_SECRET_ACCESS_KEY="unused", AWS_DEFAULT_REGION="us-east-1")
+class NotInstalled:
+    def find_spec(name, path=None, target=None):
+        if name in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, NotInstalled)
+"""
+
+
+@pytest.mark.parametrize("promise", CLUSTER)
+def test_the_extra_cluster_brings_what_it_promises(promise: str, only_cluster: str, tmp_path: Path) -> None:
+    checked([sys.executable, "-c", only_cluster + dedent(CLUSTER[promise])], tmp_path)

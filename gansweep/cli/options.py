@@ -48,6 +48,7 @@ uri_option = click.option(
 )
 server_option = click.option(
     "--tracking-uri",
+    callback=_take_password,
     help="Ask this MLflow server instead of the home folder: for sweeps that run elsewhere.",
 )
 storage_option = click.option(

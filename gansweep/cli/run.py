@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -165,7 +166,7 @@ def _run(
     collector: Collector | None,
 ) -> int:
     from gansweep.schedule.ending import Ending
-    from gansweep.tracking import publisher
+    from gansweep.tracking import publisher, store
     from gansweep.tracking.background import Background
     from gansweep.tracking.context import context
 
@@ -195,7 +196,9 @@ def _run(
     if plan.left and sent and not hurry:
         _show_overview(home, uri, plan.folder)
     if not sent:
-        tell(f"not all is in the tracking store yet; `gansweep sync {plan.sweep.name}` sends the rest")
+        there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []
+        again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
+        tell(f"not all is in the tracking store yet; `{again}` sends the rest")
     return code
 
 

@@ -45,6 +45,7 @@ def submit(
     """
     from gansweep.plan.loader import load
     from gansweep.records.storage import check_uri
+    from gansweep.schedule.submission import port_of
     from gansweep.schedule.submission import submit as hand_over
     from gansweep.tracking import store
 
@@ -68,11 +69,17 @@ def submit(
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))
     else:
         click.echo(job)
+    from_here = server
     try:
         store.check(server)
     except UserError:
-        click.echo(f"{server} does not answer from here; the cluster and who follows the sweep must reach it", err=True)
-    of_sweep = shlex.join([sweep.name, "--tracking-uri", server])
+        from_here = "URI"
+        click.echo(
+            f"{server} does not answer from here: for URI below give an address by which this machine reaches the same"
+            f" server, such as http://127.0.0.1:{port_of(server)} through `ssh -L`",
+            err=True,
+        )
+    of_sweep = shlex.join([sweep.name, "--tracking-uri", from_here])
     click.echo(f"submitted {sweep.name}; once it has begun, these follow it:", err=True)
     for command in ("logs --follow", "status", "stop"):
         click.echo(f"  gansweep {command} {of_sweep}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from gansweep.cli.settle import answers, settle
 from gansweep.cli.text import say, size
 from gansweep.errors import UserError
 from gansweep.records import lock
-from gansweep.records.layout import Home, SweepFolder, read_json
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
 
 STOP_S = 30.0
 STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
@@ -21,35 +22,49 @@ LOOK_AFAR_S = 1.0
 
 
 @click.command()
-@click.argument("sweep")
+@click.argument("sweep", required=False)
 @click.argument("trial", required=False)
+@click.option("--all", "every", is_flag=True, help="End all sweeps of the home folder that are running.")
 @options.home_option
 @options.server_option
-def stop(sweep: str, trial: str | None, home_path: Path, tracking_uri: str | None) -> None:
+def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tracking_uri: str | None) -> None:
     """End SWEEP, or one TRIAL of it, in good order: it checkpoints, and the next `run` continues it."""
     home = options.home_of(home_path)
+    if every:
+        if sweep or tracking_uri:
+            raise click.UsageError("--all: ends all sweeps of the home folder; leave SWEEP and --tracking-uri away")
+        _end({folder.name: folder for folder in home.sweeps() if lock.is_held(folder.lock)})
+        return
+    if sweep is None:
+        raise click.UsageError("name the SWEEP to end, or give --all")
     if tracking_uri:
         if trial:
             raise click.UsageError("--tracking-uri: only whole sweeps can be ended from elsewhere")
         _stop_afar(home, tracking_uri, sweep)
         return
-    folder = options.find_sweep(home, sweep)
+    folder: SweepFolder | TrialFolder = options.find_sweep(home, sweep)
+    name = sweep
     if not lock.is_held(folder.lock):
-        raise UserError(f"{sweep} is not running")
-    if trial is None:
-        request, held = folder.stop, folder.lock
-    else:
-        _, of_trial = options.find_trial(home, f"{sweep}/{trial}")
-        if not lock.is_held(of_trial.lock):
-            raise UserError(f"{sweep}/{of_trial.id} is not running")
-        request, held = of_trial.stop, of_trial.lock
-    request.touch()
+        raise UserError(f"{name} is not running")
+    if trial is not None:
+        _, folder = options.find_trial(home, f"{sweep}/{trial}")
+        name = f"{sweep}/{folder.id}"
+        if not lock.is_held(folder.lock):
+            raise UserError(f"{name} is not running")
+    _end({name: folder})
+
+
+def _end(folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
+    """Ask sweeps or trials, by name, to end, and wait until all have. Raises UserError naming those that go on."""
+    for folder in folders.values():
+        folder.stop.touch()
     deadline = time.monotonic() + STOP_S
-    while lock.is_held(held):
+    while running := [name for name, folder in folders.items() if lock.is_held(folder.lock)]:
         if time.monotonic() > deadline:
-            raise UserError(f"asked it to stop, but it still runs after {STOP_S:.0f} s")
+            raise UserError(f"{', '.join(running)}: asked to stop, but still running after {STOP_S:.0f} s")
         time.sleep(0.1)
-    click.echo(f"stopped {sweep}{f'/{of_trial.id}' if trial else ''}; `gansweep run` continues it", err=True)
+    for name in folders:
+        click.echo(f"stopped {name}; `gansweep run` continues it", err=True)
 
 
 def _stop_afar(home: Home, uri: str, sweep: str) -> None:

@@ -52,13 +52,19 @@ def submit(address: str, sweep: str, file: Path, entrypoint: str) -> str:
         raise UserError(f"--address {address}: the cluster takes no job ({what}{through_proxy(address)})") from None
 
 
+def port_of(url: str) -> int:
+    """Return the port of an HTTP URL, given or implied. Raises ValueError for one that is no number."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def _knock(address: str) -> None:
     """Raises UserError where nothing listens (Ray itself would try for minutes)."""
     parts = urlsplit(address)
     try:
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise ValueError
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = port_of(address)
     except ValueError:
         raise UserError(f"--address {address}: give the head's dashboard, as http://HEAD:8265") from None
     try:

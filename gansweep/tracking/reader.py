@@ -213,7 +213,8 @@ def readable(home: Home, uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"{store.called(home, uri)}: the tracking store cannot be read ({what})") from error
+        mend = f"; {store.LOG_IN}" if store.asks_for_password(error) else ""
+        raise UserError(f"{store.called(home, uri)}: the tracking store cannot be read ({what}){mend}") from error
 
 
 def is_trial(run: Run) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ANSWER_S = 5
 MAKE_WAIT_S = 60.0  # for another process that makes the local store
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # where MLflow looks for them
+LOG_IN = f"set {USER} and {PASSWORD}"
 USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
 
 
@@ -69,8 +70,13 @@ def asking(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         what = str(error).partition("\n")[0][:200]
-        mend = f"set {USER} and {PASSWORD}" if " 401" in what else "try again when it is well"
+        mend = LOG_IN if asks_for_password(error) else "try again when it is well"
         raise UserError(f"{uri}: the tracking store refuses ({what}{through_proxy(uri)}); {mend}") from None
+
+
+def asks_for_password(error: Exception) -> bool:
+    """Whether a server refused a request because its user is not known to it."""
+    return " 401" in str(error)
 
 
 def check(uri: str) -> None:
