@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from bad_calls import GOOD, Call
+from bad_calls import GOOD, Call, in_subprocess
 
 from gansweep.records.layout import Home
 
@@ -28,17 +28,26 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
             job = {"type": "SUBMISSION", "submission_id": "raysubmit_1", "status": "RUNNING", "entrypoint": "x"}
             jobs = [{**job, "metadata": {"gansweep.sweep": "s"}}]
             asked.append(f"GET {self.path}")
-            body = json.dumps({"ray_version": "2.60.0"} if self.path == "/api/version" else jobs).encode()
+            self._answer({"ray_version": "2.60.0"} if self.path == "/api/version" else jobs)
+
+        def do_PUT(self) -> None:
+            asked.append(f"PUT {self.path}")
+            self.send_error(500)
+
+        def do_POST(self) -> None:
+            job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(f"POST {self.path}")
+            if job["metadata"]["gansweep.sweep"] == "taken":
+                self._answer({"job_id": "raysubmit_2", "submission_id": "raysubmit_2"})
+            else:
+                self.send_error(500)
+
+        def _answer(self, content: object) -> None:
+            body = json.dumps(content).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-
-        def do_POST(self) -> None:
-            asked.append(f"POST {self.path}")
-            self.send_error(500)
-
-        do_PUT = do_POST  # noqa: N815  # the name that http.server calls
 
         def log_message(self, *_: object) -> None: ...
 
@@ -125,6 +134,36 @@ def test_a_cluster_that_fails_says_so_in_a_line(
     err = call("submit", "s.yaml", *SERVER, "--address", address, "--set", "name=other")
     assert err.startswith(f"--address {address}: the cluster takes no job (")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "port"), [("http://mlflow.invalid:5000", 5000), ("https://mlflow.invalid", 443), ("http://[::1]:1", 1)]
+)
+@pytest.mark.usefixtures("call")  # the folder
+def test_a_server_that_only_the_cluster_reaches_is_not_named_to_followers(
+    dashboard: tuple[str, list[str]], server: str, port: int
+) -> None:
+    Path("s.yaml").write_text(GOOD)
+    words = ("submit", "s.yaml", "--address", dashboard[0], "--tracking-uri", server, "--set", "name=taken")
+    done = in_subprocess(*words)
+    assert (done.returncode, done.stdout) == (0, "raysubmit_2\n"), done.stderr
+    first, *commands = done.stderr.splitlines()
+    assert first == (
+        f"{server} does not answer from here: for URI below give an address by which this machine reaches the same"
+        f" server, such as http://127.0.0.1:{port} through `ssh -L`"
+    )
+    assert commands[1:4] == [
+        f"  gansweep {one} taken --tracking-uri URI" for one in ("logs --follow", "status", "stop")
+    ]
+
+
+@pytest.mark.parametrize("command", ["status", "logs", "stop"])
+def test_a_password_in_a_server_address_is_not_shown(call: Call, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # put back what the command sets
+    err = call(command, "s", "--tracking-uri", "http://admin:hush@127.0.0.1:1")
+    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server answers (")
+    assert "hush" not in err
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "stop"])

@@ -324,7 +324,7 @@ def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(servic
         _, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
         assert "the tracking store does not take records" in err
-        assert "`gansweep sync small` sends the rest" in err
+        assert f"`gansweep sync small --tracking-uri {uri}` sends the rest" in err
         assert all(t["outcome"] == "completed" and t["step"] == 400 for t in service.status())
         server = serve()
         service.call("sync", "small")

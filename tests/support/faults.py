@@ -144,7 +144,8 @@ def tracking_never_there(at: Round) -> list[bool]:
     at.lab.tracking.wait()
     for process in [s.home.start("sync", s.name, "--tracking-uri", at.lab.tracking.uri) for s in at.sweeps]:
         ended(process)
-    return [f"`gansweep sync {sweep.name}` sends the rest" in sweep.said for sweep in at.sweeps]
+    uri = at.lab.tracking.uri
+    return [f"`gansweep sync {sweep.name} --tracking-uri {uri}` sends the rest" in sweep.said for sweep in at.sweeps]
 
 
 def database_restarts(at: Round) -> list[bool]:
