@@ -9,14 +9,15 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gansweep.errors import UserError
 from gansweep.records import identity
-from gansweep.records.identity import DIGITS, label
+from gansweep.records.identity import DIGITS, Place, label
 from gansweep.records.layout import Home, read_json
 from gansweep.tracking import ownership, store
-from gansweep.tracking.ownership import SWEEP, SWEEP_ID
+from gansweep.tracking.ownership import FOLDER, SWEEP, SWEEP_ID
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +71,9 @@ def by_name(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
     if len(fitting) == 1:
         return Located(str(fitting[0].experiment_id), fitting[0].tags.get(SWEEP_ID, ""))
     if fitting:
-        raise UserError(f"{store.called(home, uri)}: {name!r} fits {len(fitting)} sweeps; name {_choice(fitting)}")
+        raise UserError(
+            f"{store.called(home, uri)}: {name!r} fits {len(fitting)} sweeps; name {_choice(client, fitting)}"
+        )
     known = [one.name for one in client.search_experiments() if one.name != "Default"]
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:MOST_NAMES]) or 'none'}"
@@ -96,8 +99,14 @@ def _labelled(client: MlflowClient, name: str) -> list[Experiment]:
     return [one for one in found if SWEEP_ID in one.tags]
 
 
-def _choice(experiments: list[Experiment]) -> str:
-    """List experiments by labels, which are unique, and where they were recorded."""
-    return " or ".join(
-        label(one.tags[SWEEP], one.tags[SWEEP_ID]) if SWEEP_ID in one.tags else one.name for one in experiments
-    )
+def _choice(client: MlflowClient, experiments: list[Experiment]) -> str:
+    """List experiments, oldest first, by labels, which are unique, and with the folders that wrote them last."""
+    return " or ".join(map(partial(_described, client), sorted(experiments, key=lambda one: int(one.experiment_id))))
+
+
+def _described(client: MlflowClient, experiment: Experiment) -> str:
+    if SWEEP_ID not in experiment.tags:
+        return str(experiment.name)
+    parents = store.runs(client, experiment.experiment_id, f"tags.`{FOLDER}` LIKE '%'")
+    places = [place for parent in parents if (place := Place.from_json(parent.data.tags[FOLDER]))]
+    return label(experiment.tags[SWEEP], experiment.tags[SWEEP_ID]) + (f" ({places[0]})" if places else "")

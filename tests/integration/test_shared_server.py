@@ -1,0 +1,109 @@
+"""Two people's homes, one MLflow server, one sweep name: killed, resumed, and one of them cleaned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import empty_home
+from mlflow import MlflowClient
+from service import Service
+from tracking_server import tracking_server
+
+from gansweep.records import identity, journal
+from gansweep.records.layout import Home, read_json
+
+BY_RUN = ("runs", "tags", "params", "metrics", "latest_metrics")
+BY_EXPERIMENT = ("experiments", "experiment_tags")
+
+
+class Shared:
+    """A server, its database and artifacts, and two homes that publish to it."""
+
+    def __init__(self, root: Path, store: Home, uri: str) -> None:
+        self.store, self.uri, self.client = store, uri, MlflowClient(uri)
+        self.mine, self.theirs = (Service(root / who, {"GANSWEEP_TRACKING_URI": uri}) for who in ("mine", "theirs"))
+        for service in (self.mine, self.theirs):
+            service.root.mkdir()
+
+    def start(self, service: Service, rates: str) -> subprocess.Popen[str]:
+        return service.start("run", service.write(steps=300, rates=rates, stop="none"))
+
+    def experiment(self, service: Service) -> str:
+        return str(read_json(service.folder().tracking)["experiment_id"])
+
+    def is_published(self, service: Service) -> bool:
+        """Whether the store has metrics of the sweep while it is trained."""
+        published = (read_json(trial.published).get("offset", 0) for trial in service.folder().all_trials())
+        return service.folder().tracking.exists() and any(published)
+
+    def assert_tracked_once(self, service: Service) -> None:
+        """One parent run, one run for each trial, and each (metric, step) of the journals once."""
+        found = identity.read(service.folder())
+        assert found
+        condition = f"tags.`gansweep.sweep_id` = '{found.sweep_id}'"
+        experiments = [one.experiment_id for one in self.client.search_experiments()]
+        runs = self.client.search_runs(experiments, condition)
+        assert {run.info.experiment_id for run in runs} == {self.experiment(service)}
+        trials = {run.data.tags.get("gansweep.trial_id", "parent"): run.info.run_id for run in runs}
+        assert len(trials) == len(runs) == 3
+        for trial in service.folder().all_trials():
+            expected = Counter((name, record.step) for record in journal.read(trial.journal) for name in record.values)
+            with closing(sqlite3.connect(self.store.database)) as database:
+                query = "SELECT key, step FROM metrics WHERE run_uuid = ?"
+                assert Counter(database.execute(query, (trials[trial.id],)).fetchall()) == expected
+
+    def everything_of(self, service: Service) -> dict[str, Any]:
+        """All rows and files of its experiment, as they are stored."""
+        experiment = self.experiment(service)
+        of_runs = f"run_uuid IN (SELECT run_uuid FROM runs WHERE experiment_id = {experiment})"
+        queries = {table: f"SELECT * FROM {table} WHERE {of_runs}" for table in BY_RUN}
+        queries |= {table: f"SELECT * FROM {table} WHERE experiment_id = {experiment}" for table in BY_EXPERIMENT}
+        with closing(sqlite3.connect(self.store.database)) as database:
+            rows = {table: sorted(database.execute(query), key=repr) for table, query in queries.items()}
+        place = self.store.artifacts / experiment
+        files = {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        assert rows["metrics"]
+        assert files
+        return {**rows, "files": files}
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    store = empty_home(tmp_path / "store")
+    with tracking_server(store) as uri:
+        yield Shared(tmp_path, store, uri)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_homes_with_one_sweep_name_stay_apart(shared: Shared) -> None:
+    """One learning rate is common to both, so both have a trial with the same id."""
+    homes = [(shared.mine, "[1e-4, 1e-3]"), (shared.theirs, "[1e-3, 2e-3]")]
+    for service, process in [(service, shared.start(service, rates)) for service, rates in homes]:
+        service.wait_for(lambda service=service: shared.is_published(service), 240)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    for _, process in [(service, shared.start(service, rates)) for service, rates in homes]:
+        _, err = process.communicate(timeout=400)
+        assert process.returncode == 0, err
+    for service, _ in homes:
+        shared.assert_tracked_once(service)
+    afar = ("status", "small", "--tracking-uri", shared.uri)
+    _, err = shared.mine.call(*afar, code=1)
+    assert "'small' fits 2 sweeps; name small-" in err
+
+    before = shared.everything_of(shared.mine)
+    shared.theirs.call("clean", "small", "--yes")
+    assert shared.everything_of(shared.mine) == before
+    shared.assert_tracked_once(shared.mine)
+    out, _ = shared.theirs.call(*afar)
+    assert "2 trials: 2 completed" in out
