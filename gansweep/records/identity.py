@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import uuid
@@ -18,6 +19,7 @@ from pathlib import Path
 from gansweep.errors import UserError
 from gansweep.records.layout import SweepFolder, read_json, write_json
 
+ID = re.compile("[0-9a-f]{32}")
 DIGITS = 8  # of an id, in labels that people read
 
 
@@ -84,8 +86,9 @@ def read(folder: SweepFolder) -> Identity | None:
     if not data:
         return None
     try:
-        return Identity(str(data["sweep_id"]), Place(**data["place"]), tuple(data.get("was", ())))
-    except (KeyError, TypeError) as error:
+        ids = map(_checked, (data["sweep_id"], *data.get("was", ())))
+        return Identity(next(ids), Place(**data["place"]), tuple(ids))
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.identity}: damaged ({error!r}); restore it from a copy") from None
 
 
@@ -110,10 +113,18 @@ def ensure(folder: SweepFolder) -> Identity:
     return made
 
 
-def take(folder: SweepFolder, sweep_id: str) -> None:
-    """Give a folder the identity of the storage that its sweep lies in."""
-    found = read(folder)
-    if found is None or found.sweep_id != sweep_id:
+def to_storage(folder: SweepFolder) -> bytes:
+    """Return what a storage holds of the identity."""
+    return json.dumps({"sweep_id": ensure(folder).sweep_id}).encode()
+
+
+def take(folder: SweepFolder, content: bytes) -> None:
+    """Give a folder the identity of the storage that its sweep lies in. Raises UserError for damaged content."""
+    try:
+        sweep_id = _checked(json.loads(content)["sweep_id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder.identity.name} of {folder.name}'s storage: damaged ({error!r}); remove it") from None
+    if ensure(folder).sweep_id != sweep_id:
         _write(folder.identity, Identity(sweep_id, Place.of(folder)))
 
 
@@ -157,6 +168,13 @@ def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
     except (OSError, UserError):
         return Whereabouts.UNSEEN
     return Whereabouts.COPIED if mine and theirs and mine.sweep_id == theirs.sweep_id else Whereabouts.MOVED
+
+
+def _checked(sweep_id: object) -> str:
+    """Return an id that is one; it goes into filters of the store. Raises ValueError otherwise."""
+    if not isinstance(sweep_id, str) or not ID.fullmatch(sweep_id):
+        raise ValueError(f"{sweep_id!r} is no id")
+    return sweep_id
 
 
 def _write(path: Path, identity: Identity) -> None:

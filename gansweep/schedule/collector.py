@@ -3,7 +3,6 @@ published, and takes data and requests to them."""
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable
@@ -64,10 +63,9 @@ class Collector:
     def _take_identity(self) -> None:
         """All homes of a storage are one sweep: the storage's id holds, and is ours where it has none yet."""
         name = f"{self._place}/{self._folder.identity.name}"
-        own = json.dumps({"sweep_id": identity.ensure(self._folder).sweep_id}).encode()
+        own = identity.to_storage(self._folder)
         self._storage.create(name, own)
-        there = self._storage.get(name) or own
-        identity.take(self._folder, json.loads(there)["sweep_id"])
+        identity.take(self._folder, self._storage.get(name) or own)
 
     def put_on_record(self) -> None:
         """What a driver in another home needs to go on: the sweep file, the plan, optuna's suggestions."""

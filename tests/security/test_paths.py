@@ -142,7 +142,7 @@ def test_a_storage_writes_nothing_outside_the_sweep(tmp_path: Path, home: Home) 
     folder.path.mkdir(parents=True)
     Collector(HostileStorage(tmp_path / "storage"), folder, print).bring()
     assert [path for path in tmp_path.rglob("*") if "escaped" in path.name] == []
-    assert {path.name for path in folder.path.iterdir()} == {"storage"}
+    assert {path.name for path in folder.path.iterdir()} == {"identity.json", "storage"}
 
 
 def test_classes_are_folders_of_the_set_and_no_paths(tmp_path: Path, victim: Path) -> None:
