@@ -34,15 +34,16 @@ def two(bench: Bench, tmp_path: Path) -> tuple[Bench, Bench]:
 def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tuple[Bench, Bench]) -> None:
     first, second = two
     name = first.folder.name
-    for ask in (lambda: reader.trials(bench.home, bench.uri, name), Afar(bench.home, bench.uri, name).trials):
+    for ask in (reader.trials, lambda *where: Afar(*where).trials()):
         with pytest.raises(UserError) as caught:
-            ask()
+            ask(bench.home, bench.uri, name)
         choice = " or ".join(f"{label(one)} ({one.folder.path})" for one in (first, second))
         assert str(caught.value).endswith(f"{name!r} fits 2 sweeps; name {choice}")
     for one in two:
         (found,) = reader.trials(bench.home, bench.uri, label(one))
         assert found.id == one.folder.planned()[0].id
-        assert [trial["id"] for trial in Afar(bench.home, bench.uri, label(one)).trials()] == [found.id]
+        trials, _ = Afar(bench.home, bench.uri, label(one)).trials()
+        assert [trial["id"] for trial in trials] == [found.id]
 
 
 def test_a_home_asks_for_its_own(two: tuple[Bench, Bench]) -> None:
