@@ -166,19 +166,18 @@ def _run(
     collector: Collector | None,
 ) -> int:
     from gansweep.schedule.ending import Ending
-    from gansweep.tracking import publisher, store
+    from gansweep.tracking import store
     from gansweep.tracking.background import Background
     from gansweep.tracking.context import context
+    from gansweep.tracking.publisher import Publisher
 
     plan = search.plan
-    if not plan.left and publisher.is_current(plan.folder, uri):
-        click.echo(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished", err=True)
-        return 0
     ending = Ending(plan.folder, time_budget)
     tell = partial(_tell, plan.folder)
-    background = Background(publisher.Publisher(home, plan.folder, uri, context(Path.cwd()), tell), tell)
+    background = Background(Publisher(home, plan.folder, uri, context(Path.cwd()), tell), tell)
     with ending.catching_signals():
-        background.start()
+        if plan.left:
+            background.start()
         try:  # all that is said comes before the last records, which the log is one of
             if plan.left:
                 code = _report(search.plan, _train(call, search, ending, address, uri, collector), ending, uri)

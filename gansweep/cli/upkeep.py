@@ -86,9 +86,14 @@ def _stop_afar(home: Home, uri: str, sweep: str) -> None:
 @click.argument("sweep")
 @options.home_option
 @options.uri_option
+@click.option("--verify", is_flag=True, help="Compare every value and file in the store, which takes longer.")
 @answers
-def sync(sweep: str, home_path: Path, tracking_uri: str | None, answer: str | None) -> None:
-    """Send what the tracking store of SWEEP does not have yet. Harmless at any time, any number of times."""
+def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, answer: str | None) -> None:
+    """Compare the tracking store of SWEEP with its folder, and send what it lacks.
+
+    Runs that were deleted are restored or made again, and so are tags, metrics and artifacts. Harmless at any time,
+    any number of times.
+    """
     from gansweep.tracking import store
     from gansweep.tracking.context import context
     from gansweep.tracking.publisher import Publisher
@@ -99,7 +104,8 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, answer: str | No
     store.check(uri)
     settle(home, folder, uri, answer, say, ask_store=True)
     with store.asking(uri):
-        Publisher(home, folder, uri, context(Path.cwd()), say).publish(running=lock.is_held(folder.lock))
+        publisher = Publisher(home, folder, uri, context(Path.cwd()), say)
+        publisher.publish(running=lock.is_held(folder.lock), verify=verify)
     click.echo(f"{sweep}: {uri} has everything", err=True)
 
 

@@ -182,7 +182,7 @@ def _aligned(run: TrackedRun) -> dict[str, NDArray[Any]]:
 def _evaluation_names(runs: Sequence[TrackedRun]) -> list[str]:
     """Of metrics that any run has; figures of classes last, in the order of the data set's classes."""
     recorded = dict.fromkeys(name for run in runs for name in run.metrics if is_evaluation(name))
-    named = dict.fromkeys(name for run in runs for name in trials.real_shares(run))
+    named = dict.fromkeys(name for run in runs for name in run.summary.real_shares)
     classes = [f"{prefix}{name}" for prefix in (CLASS_SHARE, REQUESTED_SHARE) for name in named]
     return [name for name in dict.fromkeys((*EVALUATION, *classes, *recorded)) if name in recorded]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -86,7 +85,7 @@ def _rows(sweep: TrackedSweep, judged: Judged) -> list[dict[str, Any]]:
     rows = []
     for run in sweep.runs:
         settings = frozenset((key, value) for key, value in run.params.items() if key != "seed")
-        same = settings | {("data", run.tags.get("gansweep.data_fingerprint")), ("steps", run.steps)}
+        same = settings | {("data", run.summary.data_fingerprint), ("steps", run.steps)}
         configuration = numbers.setdefault(same, len(numbers))
         rows.append({"sweep": sweep.name, "configuration": configuration, **_row(run, judged[run.run_id], metric)})
     sound = {i: row["quality"] for i, row in enumerate(rows) if not row["failed"] and math.isfinite(row["quality"])}
@@ -95,9 +94,8 @@ def _rows(sweep: TrackedSweep, judged: Judged) -> list[dict[str, Any]]:
 
 
 def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str, Any]:
-    tags, first = run.tags, verdicts[0]
-    outcome = tags["gansweep.outcome"]
-    crashed = outcome == "crashed"
+    told, first = run.summary, verdicts[0]
+    crashed = told.outcome == "crashed"
     found = run.metrics.values()
     times = [time for points in found for time in (points.times_ms.min(), points.times_ms.max())]
     speed = run.metrics.get(STEPS_PER_S)
@@ -105,44 +103,31 @@ def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str,
     return {
         "trial": run.id,
         "run_id": run.run_id,
-        "seed": int(tags["gansweep.seed"]),
+        "seed": told.seed,
         "planned": run.planned,
-        "outcome": outcome,
+        "outcome": told.outcome,
         "verdict": first.kind,
         "failed": crashed or first.is_failure,  # failures come first
         "since_step": since(first),
-        "reason": tags.get("gansweep.reason", "") if crashed else first.reason,
-        "rule": _rule(tags) if outcome == "stopped" else tags.get("gansweep.rule", ""),
+        "reason": told.reason if crashed else first.reason,
+        "rule": told.rule,
         "step": max((int(points.steps[-1]) for points in found), default=pd.NA),
         "steps": run.steps,
         "quality": float(quality.values[-1]) if quality else math.nan,
         "started": run.began_ms,
         "wall_s": (max(times) - min(times)) / 1000 if times else math.nan,
         "steps_per_s": float(np.median(speed.values)) if speed else math.nan,
-        "evaluator_accuracy": float(tags.get("gansweep.evaluator_accuracy", math.nan)),
+        "evaluator_accuracy": told.evaluator_accuracy,
         "parameters.generator": _whole(run.params.get("parameters.generator")),
         "parameters.discriminator": _whole(run.params.get("parameters.discriminator")),
-        "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
-        "real_shares": real_shares(run),
+        "data_fingerprint": told.data_fingerprint,
+        "real_shares": dict(told.real_shares),
     }
-
-
-def real_shares(run: TrackedRun) -> dict[str, float]:
-    """Class → its share among the real images; none where they have no classes."""
-    shares: dict[str, float] = json.loads(run.tags.get("gansweep.real_shares", "{}"))
-    return shares
 
 
 def since(verdict: Verdict) -> Any:
     """Its first step; pd.NA for a conclusion, which has none."""
     return pd.NA if verdict.kind in CONCLUSIONS else verdict.since_step
-
-
-def _rule(tags: Mapping[str, str]) -> str:
-    """What stopped a trial: the verdict whose reason was given, or what was given is the rule's name itself."""
-    reason = tags.get("gansweep.reason", "")
-    verdicts = json.loads(tags.get("gansweep.verdicts") or "[]")
-    return next((str(one["kind"]) for one in verdicts if one["reason"] == reason), reason)
 
 
 def _whole(text: str | None) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from gansweep.errors import UserError
 from gansweep.health.history import LARGEST
 from gansweep.plan import settings
 from gansweep.records.layout import Home
-from gansweep.tracking import artifacts, lookup, reader, store
+from gansweep.tracking import artifacts, lookup, reader, store, summary
 from gansweep.tracking.lookup import Located
-from gansweep.tracking.params import settings_of, varied_of
-from gansweep.tracking.parent import STOP, TRIALS
+from gansweep.tracking.params import settings_of
+from gansweep.tracking.parent import STOP
+from gansweep.tracking.summary import Summary
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -49,23 +50,25 @@ class Afar:
     def trials(self, *, all_plans: bool = False) -> tuple[list[dict[str, Any]], int]:
         """Of each trial of the plan what `records.outcome.summary` says, as far as it was sent; all_plans: of those of
         earlier plans as well. And how many of these there are."""
-        parent, runs = self._parent(), {}
+        parent = self._parent()
         with reader.readable(self._home, self._uri):
-            client = store.client(self._home, self._uri)
             assert self._located is not None
-            for run in self._located.runs(client):
-                if reader.is_trial(run):
-                    runs[run.data.tags["gansweep.trial_id"]] = run
-        planned = json.loads(self._artifact(parent, TRIALS) or "{}").get("trials", [])
-        earlier = [run for trial, run in runs.items() if trial not in {one["id"] for one in planned}]
-        shown = [*planned, *(map(_told, earlier) if all_plans else ())]
-        known = {trial: settings_of(run.data.params, run.data.tags) for trial, run in runs.items()}
-        begun = [known[trial["id"]] for trial in shown if trial["id"] in known]
-        keys = settings.telling(begun, (key for trial in shown for key in trial["varied"]))
-        for trial in shown:
-            own = {**known.get(trial["id"], {}), **trial["varied"]}
-            trial["varied"] = {key: own[key] for key in keys if key in own}
-        return [_summary(trial, runs.get(trial["id"])) for trial in shown], len(earlier)
+            runs = self._located.runs(store.client(self._home, self._uri))
+        content = self._artifact(parent, summary.NAME)
+        told = summary.of_runs(runs, content)
+        begun = {told[run.info.run_id].id: run for run in runs if run.info.run_id in told}
+        known = {one.id: one for one in told.values()}
+        plan = {entry["id"]: summary.of_entry(entry) for entry in summary.unpack(content)[0]}
+        earlier = {trial: one for trial, one in known.items() if trial not in plan}
+        shown = {**plan, **known} if all_plans else {trial: known.get(trial, one) for trial, one in plan.items()}
+        own = {trial: settings_of(begun[trial].data.params, known[trial]) for trial in shown if trial in known}
+        keys = settings.telling([*own.values()], (key for one in shown.values() for key in one.varied))
+        found = []
+        for trial, one in shown.items():
+            values = {**own.get(trial, {}), **one.varied}
+            varied = {key: values[key] for key in keys if key in values}
+            found.append(_row(replace(one, varied=varied), begun.get(trial)))
+        return found, len(earlier)
 
     def ask_to_stop(self) -> None:
         """Its driver looks every few seconds."""
@@ -80,10 +83,11 @@ class Afar:
             if self._run_id:
                 return client.get_run(self._run_id)
             self._located = lookup.by_name(client, self._home, self._uri, self._sweep)
-            # Only parent runs have this tag; those of trials are not read.
-            for run in filter(reader.is_parent, self._located.runs(client, "tags.`gansweep.machine` LIKE '%'")):
-                self._run_id = run.info.run_id
-                return run
+            # Only parent runs have this tag, so those of trials are not read, unless it was deleted.
+            for condition in ("tags.`gansweep.machine` LIKE '%'", ""):
+                for run in filter(reader.is_parent, self._located.runs(client, condition)):
+                    self._run_id = run.info.run_id
+                    return run
         raise UserError(f"{self._uri}: {self._sweep} has no parent run: it has just begun, or is none of gansweep's")
 
     def _artifact(self, run: Run, path: str) -> bytes:
@@ -92,29 +96,20 @@ class Afar:
             return artifacts.content(artifacts.repository(self._uri, run.info.artifact_uri), path) or b""
 
 
-def _told(run: Run) -> dict[str, Any]:
-    """Of a trial what TRIALS says of one of the plan."""
-    tags = run.data.tags
-    told = {"id": tags["gansweep.trial_id"], "varied": varied_of(tags), "seed": int(tags["gansweep.seed"])}
-    return {**told, "steps": int(tags["gansweep.steps"])}
-
-
-def _summary(trial: dict[str, Any], run: Run | None) -> dict[str, Any]:
-    tags = run.data.tags if run else {}
+def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
     points = run.data.to_proto().metrics if run else []  # unlike the run's own dictionary it has the steps
-    now = tags.get("gansweep.outcome", "pending")
     return {
-        "id": trial["id"],
-        "varied": trial["varied"],
-        "seed": trial["seed"],
-        "outcome": now,
-        "verdict": tags.get("gansweep.verdict") or None,
-        "reason": "" if now == "completed" else tags.get("gansweep.reason", ""),
-        "rule": tags.get("gansweep.rule", ""),
+        "id": trial.id,
+        "varied": trial.varied,
+        "seed": trial.seed,
+        "outcome": trial.outcome,
+        "verdict": trial.verdict or None,
+        "reason": trial.reason,
+        "rule": trial.rule,
         "step": max((point.step for point in points), default=0),
-        "steps_total": trial["steps"],
+        "steps_total": trial.steps,
         "run_id": run.info.run_id if run else None,
-        "metrics": {point.key: _value(point.value) for point in points},
+        "metrics": reader.named({point.key: _value(point.value) for point in points}, trial.real_shares),
     }
 
 

@@ -22,20 +22,26 @@ def repository(uri: str, artifact_uri: str) -> ArtifactRepository:
     return get_artifact_repository(artifact_uri, tracking_uri=uri)
 
 
+def folder_of(where: ArtifactRepository) -> Path | None:
+    """Return the folder that artifacts lie in; None where they are not on this machine."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    return Path(where.artifact_dir) if isinstance(where, LocalArtifactRepository) else None
+
+
 def content(where: ArtifactRepository, path: str) -> bytes | None:
     """What a file holds; None where there is none by this path. Raises what MLflow raises."""
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
-    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    if isinstance(where, LocalArtifactRepository):  # which would copy it
-        file = Path(where.artifact_dir, path)
+    if folder := folder_of(where):  # MLflow would copy it
+        file = folder / path
         return file.read_bytes() if file.is_file() else None
     fetch = partial(_of_server if isinstance(where, HttpArtifactRepository) else _downloaded, where, path)
     try:
         return fetch()
     except Exception:  # each kind of repository has its own; the list says what it meant
-        folder = str(PurePosixPath(path).parent)
-        if path not in [file.path for file in where.list_artifacts("" if folder == "." else folder)]:
+        parent = str(PurePosixPath(path).parent)
+        if path not in [file.path for file in where.list_artifacts("" if parent == "." else parent)]:
             return None
     return fetch()  # it came between the two questions, or raises again
 

@@ -27,8 +27,10 @@ class Background:
         self._thread.start()
 
     def finish(self, wait_s: float, *, hurry: bool) -> bool:
-        """Publish what is left; whether the store has everything. Gives up when the store has taken nothing for wait_s
-        seconds; in a hurry, after so many in all."""
+        """Publish what is left, whether it was started or not; whether the store has everything.
+
+        Gives up when the store has taken nothing for wait_s seconds; in a hurry, after so many in all.
+        """
         self._over.set()
         self._wait_for_thread(wait_s, hurry)
         deadline = time.monotonic() + min(wait_s, RETRIES_S)

@@ -22,6 +22,7 @@ from gansweep.health.history import LARGEST
 from gansweep.records.journal import Record
 from gansweep.tracking import artifacts
 from gansweep.tracking.bulk import Points, Row, Wanted
+from gansweep.tracking.limits import metric_key
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -56,7 +57,7 @@ def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, P
     found: dict[str, dict[str, Points]] = {}
     for run, journal in zip(vouched, _copies(uri, vouched), strict=False):
         if digest(journal) == run.data.tags[TAG]:
-            points = _points(journal, wanted)
+            points = points_of(journal, wanted)
             if _ends_with(points, {name: value for name, value in run.data.metrics.items() if wanted(name)}):
                 found[run.info.run_id] = points
     return found
@@ -70,19 +71,29 @@ def _copies(uri: str, runs: Sequence[Run]) -> Iterator[bytes]:
 
 def _copy(uri: str, run: Run) -> bytes:
     """Empty for one that is missing or damaged."""
-    packed = artifacts.content(artifacts.repository(uri, run.info.artifact_uri), NAME)
+    return _unpack(artifacts.content(artifacts.repository(uri, run.info.artifact_uri), NAME))
+
+
+def is_intact(copy: bytes | None, vouched: str) -> bool:
+    """Return whether a copy (None for a missing one) holds what its tag says."""
+    return copy is not None and digest(_unpack(copy)) == vouched
+
+
+def _unpack(copy: bytes | None) -> bytes:
+    """Empty for one that is missing or damaged."""
     try:
-        return gzip.decompress(packed or b"")
+        return gzip.decompress(copy or b"")
     except (OSError, EOFError, zlib.error):
         return b""
 
 
-def _points(journal: bytes, wanted: Wanted) -> dict[str, Points]:
+def points_of(journal: bytes, wanted: Wanted) -> dict[str, Points]:
+    """Return the metrics of a journal that are wanted, by the key that the store has for them."""
     rows: dict[str, list[Row]] = {}
     for line in journal.splitlines():
         record = Record(**json.loads(line))
         for name in filter(wanted, record.values):
-            rows.setdefault(name, []).append((record.step, at_ms(record), record.values[name]))
+            rows.setdefault(metric_key(name), []).append((record.step, at_ms(record), record.values[name]))
     return {name: Points.of(rows[name]) for name in sorted(rows)}
 
 

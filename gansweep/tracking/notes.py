@@ -14,10 +14,11 @@ from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import WORST, Ranking
 from gansweep.records.words import counted
+from gansweep.tracking import summary
+from gansweep.tracking.limits import LONGEST_TEXT, whole_or_nothing
 
 NOTE = "mlflow.note.content"  # Markdown
 BREAK = "  \n"  # a new line of the same paragraph
-LONGEST = 5_000  # characters of a tag, which every store takes
 BEST = 5  # trials that a sweep's note names
 LONGEST_REASON = 250  # with so many, all kinds at once fit in a tag
 
@@ -42,20 +43,20 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
     found = {
         "gansweep.outcome": now,
         "gansweep.steps": str(trial["steps"]),
-        "gansweep.varied": json.dumps(trial["varied"]),
+        "gansweep.varied": whole_or_nothing(json.dumps(trial["varied"])),
         "gansweep.verdict": verdicts[0].kind if verdicts else "",
         "gansweep.verdicts": verdicts_json(verdicts) if verdicts else "",
-        "gansweep.reason": reason[:LONGEST],
+        "gansweep.reason": reason[:LONGEST_TEXT],
         "gansweep.rule": ended.rule if ended else "",
-        NOTE: _note(folder.id, ended)[:LONGEST] if ended else "",
+        NOTE: _note(folder.id, ended)[:LONGEST_TEXT] if ended else "",
     }
     if host := read_json(folder.owner).get("host"):
         found["gansweep.host"] = host
-    judge = read_json(folder.evaluator)
-    if (accuracy := judge.get("accuracy")) is not None:
-        found["gansweep.evaluator_accuracy"] = f"{accuracy:.4g}"
-    if shares := judge.get("real_shares"):
-        found["gansweep.real_shares"] = json.dumps({name: round(share, 4) for name, share in shares.items()})
+    judge = summary.evaluator(folder)
+    if judge["accuracy"] is not None:
+        found["gansweep.evaluator_accuracy"] = f"{judge['accuracy']:.4g}"
+    if shares := judge["real_shares"]:
+        found["gansweep.real_shares"] = whole_or_nothing(json.dumps(shares, ensure_ascii=False))
     return found
 
 
@@ -63,7 +64,7 @@ def verdicts_json(verdicts: Sequence[Verdict]) -> str:
     """A list of `Verdict.to_json`. Too long for a tag, it loses evidence, that of the last verdict first."""
     found = [verdict.to_json() for verdict in verdicts]
     for one in reversed(found):
-        if len(text := json.dumps(found, ensure_ascii=False)) <= LONGEST:
+        if len(text := json.dumps(found, ensure_ascii=False)) <= LONGEST_TEXT:
             return text
         one["evidence"] = {}
     for one in found:
@@ -116,7 +117,7 @@ def _with_table(
         values = [_plain(trials[trial]["varied"].get(key, "")) for key in keys]
         line = _row([name, *values, *([seeds[trial]] if with_seed else []), *said])
         rest = f"\n\nand {len(rows) - number} more: {command}"
-        if len("\n".join([note, *lines, line])) + len(rest) > LONGEST:
+        if len("\n".join([note, *lines, line])) + len(rest) > LONGEST_TEXT:
             return "\n".join([note, *lines]) + rest
         lines.append(line)
     return "\n".join([note, *lines])

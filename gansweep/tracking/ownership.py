@@ -31,11 +31,16 @@ MISSING, TAKEN = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"  # error c
 
 @dataclass(frozen=True)
 class Owned:
-    """The records of one sweep in one store. parent: None where it has not been created yet. trials: id → run."""
+    """The records of one sweep in one store, deleted runs included.
+
+    parent: None where it has not been created yet. trials: id → run. strays: other runs of the experiment that lack the
+    tags by which trials are found; those of this sweep had them deleted.
+    """
 
     experiment: Experiment
     parent: Run | None
     trials: dict[str, Run]
+    strays: tuple[Run, ...] = ()
 
     @property
     def holder(self) -> Place | None:
@@ -56,10 +61,13 @@ def find(client: MlflowClient, sweep_id: str) -> Owned | None:
     if not experiments:
         return None
     experiment = min(experiments, key=lambda one: int(one.experiment_id))
-    runs = store.runs(client, experiment.experiment_id, condition)
-    runs.sort(key=lambda run: (run.info.start_time, run.info.run_id))
+    listed = store.runs(client, experiment.experiment_id, deleted=True)
+    listed.sort(key=lambda run: (run.info.lifecycle_stage != "active", run.info.start_time, run.info.run_id))
+    runs = [run for run in listed if run.data.tags.get(SWEEP_ID) == sweep_id]
+    parent = next((run for run in runs if not {TRIAL_ID, PARENT} & run.data.tags.keys()), None)
     trials = {run.data.tags[TRIAL_ID]: run for run in reversed(runs) if TRIAL_ID in run.data.tags}
-    return Owned(experiment, next((run for run in runs if TRIAL_ID not in run.data.tags), None), trials)
+    strays = tuple(run for run in listed if run is not parent and not {SWEEP_ID, TRIAL_ID} <= run.data.tags.keys())
+    return Owned(experiment, parent, trials, strays)
 
 
 def create(client: MlflowClient, name: str, own: Identity, location: str | None) -> str:
@@ -96,7 +104,7 @@ def of_folder(
     if own_store and own.was:
         relabel(client, own.was, own)
         identity.forget_former(folder)
-    found = find(client, own.sweep_id)
+    found = find(client, own.sweep_id) or find_noted(client, folder, own)
     former = former_parent(client, folder) if found is None else None
     if former is None:
         return found
@@ -104,6 +112,32 @@ def of_folder(
         notify(f"{folder.name}: what version 0.1.0 recorded belongs to another sweep or experiment, and stays as it is")
         return None
     notify(f"{folder.name}: the records of version 0.1.0 now carry the sweep's own id")
+    return find(client, own.sweep_id)
+
+
+def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owned | None:
+    """Return the records in the experiment that the folder noted, whose tag was deleted: it is set again.
+
+    None where the experiment holds no run with the sweep's id. Raises what MLflow raises.
+    """
+    from mlflow.exceptions import MlflowException
+
+    noted = read_json(folder.tracking)
+    if noted.get("sweep_id") != own.sweep_id:
+        return None
+    try:
+        experiment = client.get_experiment(noted["experiment_id"])
+    except MlflowException as error:
+        if error.error_code != MISSING:
+            raise
+        return None
+    listed = store.runs(client, experiment.experiment_id, f"tags.`{SWEEP_ID}` = '{own.sweep_id}'", deleted=True)
+    if not listed or SWEEP_ID in experiment.tags or CLEANED in experiment.tags:
+        return None
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    client.set_experiment_tag(experiment.experiment_id, SWEEP, folder.name)
+    client.set_experiment_tag(experiment.experiment_id, SWEEP_ID, own.sweep_id)
     return find(client, own.sweep_id)
 
 
@@ -155,16 +189,24 @@ def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
         if found.experiment.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment.experiment_id)
         for run in (*found.trials.values(), *([found.parent] if found.parent else [])):
+            revive(client, run)
             client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
         client.set_experiment_tag(found.experiment.experiment_id, SWEEP_ID, own.sweep_id)
 
 
 def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
     """Record that this folder writes from now on, in the store and in the folder."""
+    revive(client, parent)
     place = Place.of(folder)
     if Place.from_json(parent.data.tags.get(FOLDER, "")) != place:
         client.set_tag(parent.info.run_id, FOLDER, place.to_json())
     identity.settle(folder)
+
+
+def revive(client: MlflowClient, run: Run) -> None:
+    """Restore a run that was deleted: MLflow changes no others."""
+    if run.info.lifecycle_stage != "active":
+        client.restore_run(run.info.run_id)
 
 
 def check_holder(holder: Place, folder: SweepFolder) -> bool:

@@ -1,29 +1,23 @@
-"""The parameters and tags of a trial's run, which are text, as settings with their types."""
+"""The parameters of a trial's run, which are text, as settings with their types."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from gansweep.plan.settings import DATA, STEPS
+from gansweep.tracking.summary import Summary
 
 
-def varied_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Of a trial's run: dotted key → value, for the keys that its search varied."""
-    varied: dict[str, Any] = json.loads(tags["gansweep.varied"])
-    return varied
-
-
-def settings_of(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, Any]:
+def settings_of(params: Mapping[str, str], told: Summary) -> dict[str, Any]:
     """Of a trial's run: dotted key → value of every setting but the seed, as `plan.settings.of_trial` names them.
 
-    A value is a number, a truth value or text: the store keeps text, and of what varies the tag has the type.
+    A value is a number, a truth value or text: the store keeps text, and of what varies the summary has the type.
     """
     found = {k: _value(text) for k, text in params.items() if k != "seed" and not k.startswith("parameters.")}
-    plain = {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in varied_of(tags).items()}
-    derived = {STEPS: int(tags["gansweep.steps"]), DATA: tags.get("gansweep.data_fingerprint", "")}
+    plain = {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in told.varied.items()}
+    derived = {STEPS: told.steps, DATA: told.data_fingerprint}
     return {**found, **plain, **derived}
 
 

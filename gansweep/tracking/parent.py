@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from gansweep.records import outcome
-from gansweep.records.layout import SweepFolder, TrialFolder, read_json
+from gansweep.records.layout import SweepFolder, TrialFolder
 from gansweep.records.ranking import ranking_of
-from gansweep.tracking import notes
+from gansweep.tracking import notes, summary
+from gansweep.tracking.summary import Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STOP = "gansweep.stop"  # the last request to end the sweep; another value is another request
-TRIALS = "trials.json"  # artifact: what the plan says of each trial, those included that have not begun
 
 
 class Parent:
@@ -24,7 +25,7 @@ class Parent:
     def __init__(self, client: MlflowClient, folder: SweepFolder, run_id: str, asked: str) -> None:
         self._client, self._folder, self.run_id, self._asked = client, folder, run_id, asked
         self._sent: dict[Path, int] = {}  # file → its stamp when it was sent
-        self._trials: dict[str, dict[str, Any]] = {}
+        self._listed = b""
         self._says = ("", "")  # status and note, as the store has them
 
     def heed_stop(self) -> None:
@@ -34,16 +35,20 @@ class Parent:
             self._folder.stop.touch()
             self._asked = asked
 
-    def send_files(self) -> None:
-        """The plan, which grows while a search goes on, and the log, where they changed."""
+    def send_files(self, planned: Sequence[Entry], earlier: Sequence[Entry]) -> None:
+        """The list of trials, the plan, which grows while a search goes on, and the log, where they changed."""
         for path in (self._folder.plan, self._folder.log):
             at = stamp(path)  # before it is read: what is written meanwhile makes it new again
-            if at in (0, self._sent.get(path)):
-                continue
-            self._client.log_artifact(self.run_id, str(path))
-            if path == self._folder.plan:
-                self._client.log_dict(self.run_id, {"trials": self._planned()}, TRIALS)
-            self._sent[path] = at
+            if at not in (0, self._sent.get(path)):
+                self._client.log_artifact(self.run_id, str(path))
+                self._sent[path] = at
+        listed = summary.pack(planned, earlier)
+        if listed != self._listed:
+            with TemporaryDirectory(prefix="gansweep-") as scratch:
+                copy = Path(scratch, summary.NAME)
+                copy.write_bytes(listed)
+                self._client.log_artifact(self.run_id, str(copy))
+            self._listed = listed
 
     def mark(self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str]) -> None:
         """Its status, and where the sweep does not go on, its note, if they are others than were sent. links: as
@@ -55,7 +60,7 @@ class Parent:
         status = says[0]
         self._client.set_tag(self.run_id, notes.NOTE, note)
         if status in ("FINISHED", "FAILED"):
-            ends = [ended.time for trial in self._folder.planned() if (ended := outcome.read(trial))]
+            ends = [ended.time for trial in states if (ended := outcome.read(trial))]
             self._client.set_terminated(self.run_id, status, int(max(ends) * 1000))
         else:
             self._client.update_run(self.run_id, status=status)
@@ -64,16 +69,6 @@ class Parent:
     def _note(self, states: Mapping[TrialFolder, str], links: Mapping[str, str]) -> str:
         folder = self._folder
         return notes.of_sweep(folder.name, states, links, ranking_of(folder), len(folder.earlier()))
-
-    def _planned(self) -> list[dict[str, Any]]:
-        """What TRIALS holds: id, varied settings, seed and budget, in the order of the plan."""
-        for folder in self._folder.planned():
-            if folder.id not in self._trials:
-                trial = read_json(folder.trial)
-                seed = trial["config"]["seed"]
-                told = {"id": folder.id, "varied": trial["varied"], "seed": seed, "steps": trial["steps"]}
-                self._trials[folder.id] = told
-        return [self._trials[folder.id] for folder in self._folder.planned()]
 
 
 def stamp(path: Path) -> int:

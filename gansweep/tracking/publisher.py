@@ -1,97 +1,52 @@
 """Trial folders → MLflow. May be run at any time, any number of times: what is sent twice is stored once.
 
-A metric's identity in MLflow's stores is (key, timestamp, step, value); sending the journalled timestamp makes
-resending harmless. A run is found by its tags before it is created (see `ownership`), so a kill between creating it and
-noting its id leaves no second one. `published.json` only saves work.
+A run is found before it is created (see `ownership`), so a kill between creating it and noting its id leaves no second
+one. `published.json` only saves work: what it says is compared with the store when a process connects, and again after
+anything went wrong. What a run lacks is sent again; deleted runs are restored.
 """
 
 from __future__ import annotations
 
-import io
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from gansweep.records import identity, journal, lock, outcome
+from gansweep.errors import UserError
+from gansweep.records import identity, lock, outcome
 from gansweep.records.identity import Identity
-from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json, write_json
-from gansweep.records.outcome import Outcome
-from gansweep.tracking import journals, notes, ownership, store
-from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, TRIAL_ID, Owned, check_holder
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
+from gansweep.tracking import comparison, journals, notes, ownership, sender, store, summary
+from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, Owned, check_holder
 from gansweep.tracking.parent import STOP, Parent, stamp
+from gansweep.tracking.published import Published
+from gansweep.tracking.sender import Sender
+from gansweep.tracking.summary import Entry
+from gansweep.tracking.thorough import WRONG, Thorough
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-BATCH = 1_000  # metrics a request, MLflow's limit
-# One MLflow status for each of our outcomes; it has none for "will go on".
-STATUS = {
-    "pending": "SCHEDULED",
-    "running": "RUNNING",
-    "completed": "FINISHED",
-    "stopped": "KILLED",
-    "crashed": "FAILED",
-    "interrupted": "SCHEDULED",
-}
-GRID_PIXELS = 512  # sample grids are enlarged by a whole factor to about so many: the UI would blur them
 PUBLISH_WAIT_S = 30.0
+MOST_NAMED = 3  # trials, in a message
 
 
-@dataclass
-class Published:
-    """How much of a trial one store has. ended_s: time of its outcome since the epoch, 0 for none. journal: digest of
-    the copy of its journal, empty for none, or one of an earlier end."""
+class NotAllSentError(UserError):
+    """Some trials could not be sent, while the store takes others."""
 
-    uri: str = ""
-    run_id: str = ""
-    offset: int = 0
-    samples: list[str] = field(default_factory=list)
-    state: str = ""
-    ended_s: float = 0.0
-    checkpoint: str = ""
-    journal: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, folder: TrialFolder, uri: str) -> Published:
-        """Nothing, where the trial was published to another store."""
-        data = read_json(folder.published)
-        return cls(**data) if data.get("uri") == uri else cls(uri=uri)
-
-    @classmethod
-    def to_run(cls, folder: TrialFolder, uri: str, run_id: str) -> Published:
-        """Nothing, where the trial was published to another run: one of an earlier identity."""
-        found = cls.read(folder, uri)
-        return found if found.run_id == run_id else cls(uri=uri, run_id=run_id)
-
-
-def is_current(folder: SweepFolder, uri: str) -> bool:
-    """Whether the store has all of the sweep already, found without asking it."""
-    noted, own = read_json(folder.tracking), identity.read(folder)
-    if noted.get("uri") != uri or own is None or noted.get("sweep_id") != own.sweep_id:
-        return False
-    for trial in folder.planned():
-        published, now = Published.read(trial, uri), outcome.state(trial, _steps(trial))
-        size = trial.journal.stat().st_size if trial.journal.exists() else 0
-        if published.offset != size or (published.state or "pending") != now:
-            return False
-        if len(published.samples) != len(trial.all_samples()):
-            return False
-        if now in journals.ENDED and not published.journal:
-            return False
-        if now != "pending" and published.tags != _tags(trial, now, notes.ended_as(trial, now), published):
-            return False
-    return True
+    def __init__(self, sweep: str, uri: str, troubles: Mapping[str, Exception]) -> None:
+        named = [f"{trial}: {_said(error)}" for trial, error in troubles.items()]
+        rest = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        trials = f"{len(named)} {'trial' if len(named) == 1 else 'trials'}"
+        super().__init__(f"{sweep}: {trials} could not be sent to {uri} ({'; '.join(named[:MOST_NAMED])}{rest})")
 
 
 class Publisher:
-    """Publishes one sweep to one store. Nothing here reads or changes what trials write."""
+    """Publishes one sweep to one store. Nothing here reads or changes what trials write.
+
+    restored: what the store had lost and was sent again → of how many trials.
+    """
 
     def __init__(
         self,
@@ -104,12 +59,17 @@ class Publisher:
         """context: tags of the parent run (machine, versions, commit). notify: takes sentences for the user."""
         self._home, self._folder, self.uri, self._context, self._notify = home, folder, uri, context, notify
         self._client: MlflowClient | None = None
-        self._known: dict[str, str] = {}  # trial id → run id, as the store has them
-        self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
-        self._experiment = ""
-        self._own: Identity
+        self._sender: Sender
+        self._files: comparison.Files
+        self._sent_before = False  # whether the folder's notes speak of the sweep that the store has
         self._parent: Parent | None = None
+        self._runs: dict[str, Run] = {}  # trial id → run, of those that were not compared yet
+        self._known: dict[str, str] = {}  # trial id → run id, as the store has them
+        self._compared: set[str] = set()  # trial ids
+        self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
+        self._entries: dict[str, Entry] = {}  # trial id → what the parent's list says of it
         self.taken = 0  # how often the store took something of a trial
+        self.restored: Counter[str] = Counter()
 
     def connect(self) -> None:
         """Reach the store; find or create the experiment and the parent run.
@@ -119,174 +79,170 @@ class Publisher:
         if self._client is not None:
             return
         client = store.client(self._home, self.uri)
-        self._own = identity.ensure(self._folder)
+        own = identity.ensure(self._folder)
         own_store = self.uri == store.local_uri(self._home)
-        owned = ownership.of_folder(client, self._folder, self._notify, own_store=own_store) or self._begin(client)
+        owned = ownership.of_folder(client, self._folder, self._notify, own_store=own_store) or self._begin(client, own)
         if owned.experiment.lifecycle_stage == "deleted":
             client.restore_experiment(owned.experiment.experiment_id)
-            owned = ownership.find(client, self._own.sweep_id) or owned
+            owned = ownership.find(client, own.sweep_id) or owned
         if owned.holder and not self._folder.storage.exists() and check_holder(owned.holder, self._folder):
             self._notify(f"{self._folder.name}: was moved here from {owned.holder}; its records go on")
-        self._experiment = str(owned.experiment.experiment_id)
-        self._known = {trial: str(run.info.run_id) for trial, run in owned.trials.items()}
-        parent = owned.parent or self._create_parent(client, owned)
-        for key, value in self._context.items():
+        experiment = str(owned.experiment.experiment_id)
+        strays = {run.info.run_id: run for run in owned.strays}
+        before = read_json(self._folder.tracking)
+        parent = owned.parent or strays.get(before.get("parent_run_id")) or self._create_parent(client, owned, own)
+        self._sent_before = (before.get("uri"), before.get("sweep_id")) == (self.uri, own.sweep_id)
+        ownership.hold(client, parent, self._folder)
+        for key, value in {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, **self._context}.items():
             if parent.data.tags.get(key) != value:
                 client.set_tag(parent.info.run_id, key, value)
-        ownership.hold(client, parent, self._folder)
         client.log_artifact(parent.info.run_id, str(self._folder.source))
         client.log_dict(parent.info.run_id, dict(self._context), "environment.json")
-        noted = {"experiment_id": self._experiment, "parent_run_id": parent.info.run_id}
-        write_json(self._folder.tracking, {"uri": self.uri, "sweep_id": self._own.sweep_id, **noted})
-        self._parent = Parent(client, self._folder, parent.info.run_id, parent.data.tags.get(STOP, ""))
+        noted = {"experiment_id": experiment, "parent_run_id": parent.info.run_id}
+        write_json(self._folder.tracking, {"uri": self.uri, "sweep_id": own.sweep_id, **noted})
+        self._runs = {**self._noted(strays), **owned.trials}
+        self._known = {trial: str(run.info.run_id) for trial, run in self._runs.items()}
+        labels = {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, PARENT: parent.info.run_id}
+        self._sender = Sender(client, experiment, labels)
+        self._files = comparison.Files(self.uri, owned.experiment.artifact_location)
+        if self._parent is None or self._parent.run_id != parent.info.run_id:  # else it knows which stop is answered
+            self._parent = Parent(client, self._folder, parent.info.run_id, parent.data.tags.get(STOP, ""))
         self._client = client
 
-    def publish(self, *, running: bool) -> None:
-        """Send what is new. running: whether the sweep goes on. Raises what MLflow raises; then call it again."""
+    def publish(self, *, running: bool, verify: bool = False) -> None:
+        """Send what is new, and what the store has lost.
+
+        running: whether the sweep goes on. verify: compare all values with the store's, instead of what can be listed.
+        Raises what MLflow raises, and NotAllSentError after all trials were tried; then call it again.
+        """
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
-            self.connect()
-            assert self._client is not None
-            assert self._parent is not None
-            if running:
-                self._parent.heed_stop()
-            states = {trial: self._publish_trial(self._client, trial) for trial in self._folder.planned()}
-            self._parent.send_files()
-            links = {trial: f"#/experiments/{self._experiment}/runs/{run}" for trial, run in self._known.items()}
-            self._parent.mark(states, running, links)
+            try:
+                self._publish(running, verify)
+            except Exception:
+                self._client = None  # whatever it was, the store is asked anew
+                raise
 
-    def _begin(self, client: MlflowClient) -> Owned:
-        name = self._folder.name
-        location = None if store.is_server(self.uri) else (self._home.artifacts / name).absolute().as_uri()
-        experiment = client.get_experiment(ownership.create(client, name, self._own, location))
-        if experiment.name != name:
-            self._notify(f"{name}: {self.uri} has another experiment of that name; this sweep's is {experiment.name}")
-        return Owned(experiment, None, {})
+    def _publish(self, running: bool, verify: bool) -> None:
+        if verify:
+            self._client = None
+            self._compared.clear()
+            self._settled.clear()
+        self.connect()
+        assert self._client is not None
+        assert self._parent is not None
+        if running:
+            self._parent.heed_stop()
+        planned = self._folder.planned()
+        earlier = self._folder.earlier()
+        thorough = Thorough(self._client, self.uri, [*self._runs.values()]) if verify else None
+        states: dict[TrialFolder, str] = {}
+        troubles: dict[str, Exception] = {}
+        before = self.restored.copy()
+        for folder in [*planned, *earlier]:
+            try:
+                states[folder] = self._publish_trial(folder, thorough)
+            except Exception as error:
+                self._compared.discard(folder.id)
+                self._check_store(error)
+                troubles[folder.id] = error
+        self._parent.send_files(*self._listed(planned, earlier))
+        links = {trial: f"#/experiments/{self._sender.experiment}/runs/{run}" for trial, run in self._known.items()}
+        self._parent.mark({trial: states[trial] for trial in planned if trial in states}, running, links)
+        if new := self.restored - before:
+            told = ", ".join(f"{what} of {n} {'trial' if n == 1 else 'trials'}" for what, n in new.items())
+            self._notify(f"{self._folder.name}: restored in {self.uri}: {told}")
+        if troubles:
+            raise NotAllSentError(self._folder.name, self.uri, troubles)
 
-    def _create_parent(self, client: MlflowClient, owned: Owned) -> Run:
-        tags = {
-            SWEEP: self._folder.name,
-            SWEEP_ID: self._own.sweep_id,
-            FOLDER: self._own.place.to_json(),
-            "mlflow.user": "gansweep",
-            **self._context,
-        }
-        return client.create_run(self._experiment, tags=tags, run_name=owned.experiment.name)
+    def _noted(self, strays: Mapping[str, Run]) -> dict[str, Run]:
+        """Trial id → the run that the folder noted, of those whose tags were deleted. strays: by run id."""
+        noted = {folder.id: Published.read(folder, self.uri).run_id for folder in self._folder.all_trials() if strays}
+        return {trial: strays[run_id] for trial, run_id in noted.items() if run_id in strays}
 
-    def _publish_trial(self, client: MlflowClient, folder: TrialFolder) -> str:
+    def _check_store(self, error: Exception) -> None:
+        """Raise the error that a trial met again where it is the store's: then no other trial can be sent either."""
+        assert self._client is not None
+        assert self._parent is not None
+        try:
+            self._client.get_run(self._parent.run_id)
+        except Exception:
+            raise error from None
+
+    def _publish_trial(self, folder: TrialFolder, thorough: Thorough | None) -> str:
         at = stamp(folder.outcome)
         settled_at, settled = self._settled.get(folder.id, (None, ""))
         if settled_at == at:
             return settled
-        published = Published.to_run(folder, self.uri, self._known.get(folder.id, ""))
         # The state first: what it vouches for is on disk by then, and is sent below.
-        now = outcome.state(folder, _steps(folder))
-        if now == "pending":
-            return now
-        before = asdict(published)
+        now = outcome.state(folder, int(read_json(folder.trial).get("steps", 0)))
         ended = notes.ended_as(folder, now)
-        ended_s = ended.time if ended else 0.0
-        news = (published.state, published.ended_s) != (now, ended_s)
-        if news:
-            published.journal = ""
-        tags = _tags(folder, now, ended, published)
-        if not published.run_id:
-            published.run_id, published.tags = self._create(client, folder, tags), tags
-        self._known[folder.id] = published.run_id
+        if now == "pending":
+            if folder.id not in self._entries:
+                self._entries[folder.id] = summary.entry(folder, now, ended, "")
+            return now
+        note = Published.read(folder, self.uri)
+        before = replace(note, samples=[*note.samples], tags={**note.tags})
         try:
-            _send_tags(client, published, tags)
-            if now == "running" and published.state != now:
-                client.update_run(published.run_id, status="RUNNING")
-            self._send_metrics(client, folder, published)
-            self._send_samples(client, folder, published)
-            if news:
-                if now != "running":
-                    self._end(client, folder, published, now, ended)
-                published.state, published.ended_s = now, ended_s
-            if now in journals.ENDED and not published.journal:
-                self._attach_journal(client, folder, published)
+            lost = self._compare(folder, note, thorough)
+            self._sender.send(folder, now, ended, note)
         finally:
-            if asdict(published) != before:
-                write_json(folder.published, asdict(published))
+            if note != before:
+                note.write(folder)
                 self.taken += 1
+        self.restored.update(lost)
+        self._known[folder.id] = note.run_id
+        self._entries[folder.id] = summary.entry(folder, now, ended, note.run_id)
         if now in journals.ENDED:
             self._settled[folder.id] = (at, now)
         return now
 
-    def _create(self, client: MlflowClient, folder: TrialFolder, more: Mapping[str, str]) -> str:
-        from mlflow.entities import Param
+    def _compare(self, folder: TrialFolder, note: Published, thorough: Thorough | None) -> list[str]:
+        """Once for each trial and connection: cut its note down to what the store has, and return what is missing."""
+        if folder.id in self._compared:
+            return []
+        self._compared.add(folder.id)
+        run = self._runs.pop(folder.id, None)
+        run_id = run.info.run_id if run else ""
+        lost = []
+        if note.run_id != run_id:  # made anew, or found though it was not noted: everything is sent to it
+            lost = [comparison.RUNS] if note.run_id and self._sent_before else []
+            note.forget(run_id)
+        if run is None:
+            return lost
+        ownership.revive(self._sender.client, run)
+        lost += comparison.cut_down(folder, note, run, self._files.of(run))
+        if absent := comparison.missing_params(sender.params(folder), run):
+            self._sender.send_params(run_id, absent)
+            lost.append(comparison.PARAMETERS)
+        if thorough:
+            lost += [what for what in thorough.cut_down(folder, note, run) if what not in lost]
+            if WRONG in lost:
+                note.forget("")
+                note.write(folder)  # first: a killed process finds the old run by its tags, and compares again
+                self._sender.set_aside(run_id)
+        return lost
 
-        assert self._parent is not None
-        trial = read_json(folder.trial)
-        seed = trial["config"]["seed"]
-        # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
-        name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {seed}"])
+    def _listed(self, *folders: Iterable[TrialFolder]) -> list[list[Entry]]:
+        """What the parent's list says of trials; those that could not be read are left out."""
+        return [[self._entries[one.id] for one in some if one.id in self._entries] for some in folders]
+
+    def _begin(self, client: MlflowClient, own: Identity) -> Owned:
+        name = self._folder.name
+        location = None if store.is_server(self.uri) else (self._home.artifacts / name).absolute().as_uri()
+        experiment = client.get_experiment(ownership.create(client, name, own, location))
+        if experiment.name != name:
+            self._notify(f"{name}: {self.uri} has another experiment of that name; this sweep's is {experiment.name}")
+        return Owned(experiment, None, {})
+
+    def _create_parent(self, client: MlflowClient, owned: Owned, own: Identity) -> Run:
         tags = {
-            SWEEP: trial["sweep"],
-            SWEEP_ID: self._own.sweep_id,
-            TRIAL_ID: folder.id,
-            "gansweep.seed": str(seed),
-            "gansweep.data_fingerprint": trial["data"]["fingerprint"],
-            PARENT: self._parent.run_id,
+            SWEEP: self._folder.name,
+            SWEEP_ID: own.sweep_id,
+            FOLDER: own.place.to_json(),
             "mlflow.user": "gansweep",
-            **more,
+            **self._context,
         }
-        run = client.create_run(self._experiment, start_time=_began_ms(folder), tags=tags, run_name=name)
-        parameters = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
-        client.log_batch(run.info.run_id, params=[Param(k, str(v)[:6_000]) for k, v in parameters.items()][:100])
-        return str(run.info.run_id)
-
-    def _send_metrics(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
-        from mlflow.entities import Metric
-
-        pending: list[Metric] = []
-        offset = published.offset
-        for record, end in journal.read_from(folder.journal, published.offset):
-            if len(pending) + len(record.values) > BATCH:
-                client.log_batch(published.run_id, metrics=pending)
-                pending, published.offset = [], offset
-            at = journals.at_ms(record)
-            pending += [Metric(name, value, at, record.step) for name, value in record.values.items()]
-            offset = end
-        if pending:
-            client.log_batch(published.run_id, metrics=pending)
-            published.offset = offset
-
-    def _send_samples(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
-        new = [path for path in folder.all_samples() if path.name not in published.samples]
-        if not new:
-            return
-        with TemporaryDirectory(prefix="gansweep-") as scratch:
-            for path in new:
-                _image_files(path, Path(scratch))
-            client.log_artifacts(published.run_id, scratch, "images")
-        if not published.samples:
-            client.set_tag(published.run_id, "mlflow.loggedImages", "true")
-        published.samples += [path.name for path in new]
-
-    def _end(
-        self, client: MlflowClient, folder: TrialFolder, published: Published, now: str, ended: Outcome | None
-    ) -> None:
-        checkpoints = folder.all_checkpoints()
-        if checkpoints and now != "interrupted" and published.checkpoint != checkpoints[-1].name:
-            with TemporaryDirectory(prefix="gansweep-") as scratch:
-                copy = Path(scratch) / "last.safetensors"
-                copy.write_bytes(checkpoints[-1].read_bytes())
-                client.log_artifact(published.run_id, str(copy), "checkpoints")
-            published.checkpoint = checkpoints[-1].name
-        if ended and now != "interrupted":
-            client.set_terminated(published.run_id, STATUS[now], int(ended.time * 1000))
-        else:
-            client.update_run(published.run_id, status=STATUS[now])
-
-    def _attach_journal(self, client: MlflowClient, folder: TrialFolder, published: Published) -> None:
-        """As far as its metrics were sent; then vouch for it."""
-        content = folder.journal.read_bytes()[: published.offset] if published.offset else b""
-        with TemporaryDirectory(prefix="gansweep-") as scratch:
-            copy = Path(scratch, journals.NAME)
-            copy.write_bytes(journals.pack(content))
-            client.log_artifact(published.run_id, str(copy))
-        published.journal = journals.digest(content)
-        _send_tags(client, published, {**published.tags, journals.TAG: published.journal})
+        return client.create_run(owned.experiment.experiment_id, tags=tags, run_name=owned.experiment.name)
 
 
 def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], None] = lambda _: None) -> None:
@@ -301,47 +257,7 @@ def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], No
     ownership.delete(client, owned, folder.name)
 
 
-def _began_ms(folder: TrialFolder) -> int:
-    """When the trial's process opened its folder, or its first record where others opened it again since."""
-    times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
-    if folder.lock.exists():
-        times.append(folder.lock.stat().st_mtime)
-    return int(1000 * min(times, default=time.time()))
-
-
-def _steps(folder: TrialFolder) -> int:
-    return int(read_json(folder.trial).get("steps", 0))
-
-
-def _tags(folder: TrialFolder, now: str, ended: Outcome | None, published: Published) -> dict[str, str]:
-    return {**notes.tags(folder, now, ended), journals.TAG: published.journal}
-
-
-def _send_tags(client: MlflowClient, published: Published, wanted: dict[str, str]) -> None:
-    """Those that the store has otherwise: one request, or none."""
-    from mlflow.entities import RunTag
-
-    new = [RunTag(key, value) for key, value in wanted.items() if published.tags.get(key) != value]
-    if new:
-        client.log_batch(published.run_id, tags=new)
-        published.tags = wanted
-
-
-def _image_files(path: Path, scratch: Path) -> None:
-    """The two files that the UI's image grid wants for a step: log_image's names, but the same at every try; the
-    grid as it is, and a copy for the browser, enlarged by a whole factor and lossless instead of smoothed."""
-    from PIL import Image
-
-    step, at = int(path.stem), int(path.stat().st_mtime * 1000)
-    stem = scratch / f"samples+step+{step}+timestamp+{at}+{step:08d}"
-    content = path.read_bytes()
-    Path(f"{stem}.png").write_bytes(content)
-    with Image.open(io.BytesIO(content)) as grid:
-        factor = max(1, round(GRID_PIXELS / max(grid.size)))
-        large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
-    # method 0, the fastest: encoding is half of what publishing takes from training.
-    large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
+def _said(error: Exception) -> str:
+    """An error on one line."""
+    text = str(error).partition("\n")[0][:200]
+    return text if isinstance(error, UserError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

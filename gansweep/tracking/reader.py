@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansweep.errors import UserError
 from gansweep.health.history import History, Series, traits
-from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.health.metrics import CLASS_SHARE, CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, REQUESTED_SHARE, TRAINING
 from gansweep.plan import settings
 from gansweep.records.layout import Home, read_json
-from gansweep.tracking import artifacts, bulk, journals, lookup, store
+from gansweep.tracking import artifacts, bulk, journals, lookup, store, summary
 from gansweep.tracking.bulk import Points, Wanted
-from gansweep.tracking.params import settings_of, varied_of
+from gansweep.tracking.limits import metric_key
+from gansweep.tracking.params import settings_of
+from gansweep.tracking.summary import Summary
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,6 +37,7 @@ METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVA
 IMAGES = "images"  # the folder of a run's sample grids
 GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")  # as the publisher names them
 THREADS = 4  # a server answers side by side
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,12 @@ class TrackedTrial:
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A trial's run, as it was sent. params, tags: text. metrics: name → points. began_ms: since the epoch. planned:
-    whether the sweep's current plan has the trial."""
+    """A trial's run, as it was sent. params: text. metrics: name → points. began_ms: since the epoch. planned: whether
+    the sweep's current plan has the trial."""
 
     run_id: str
+    summary: Summary
     params: Mapping[str, str]
-    tags: Mapping[str, str]
     metrics: Mapping[str, Points]
     began_ms: int
     artifact_uri: str
@@ -73,22 +76,22 @@ class TrackedRun:
     @property
     def id(self) -> str:
         """Of the trial."""
-        return self.tags["gansweep.trial_id"]
+        return self.summary.id
 
     @property
     def steps(self) -> int:
-        """Its budget."""
-        return int(self.tags["gansweep.steps"])
+        """Its budget; where that is unknown, the last step recorded."""
+        return self.summary.steps or max((int(points.steps[-1]) for points in self.metrics.values()), default=0)
 
     @property
-    def varied(self) -> dict[str, Any]:
+    def varied(self) -> Mapping[str, Any]:
         """Dotted key → value, for the keys that its search varied."""
-        return varied_of(self.tags)
+        return self.summary.varied
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """See settings_of."""
-        return settings_of(self.params, self.tags)
+        return settings_of(self.params, self.summary)
 
     def history(self) -> History:
         """Of METRICS."""
@@ -139,7 +142,7 @@ def trials_and_earlier(home: Home, uri: str, sweep: str, *, all_plans: bool) -> 
         plan: dict[str, Any] = {}
         with suppress(Exception):  # each kind of repository has its own
             plan = _plan(uri, _parent(runs))
-        found, earlier = _tracked(client, uri, sweep, runs, METRICS.__contains__, plan, all_plans)
+        found, earlier = _tracked(client, uri, runs, METRICS.__contains__, plan, all_plans)
     read = TrackedSweep(sweep, "", "", {}, "", plan, found, earlier)
     places = {trial: place for place, trial in enumerate(plan.get("trials", []))}
     ordered = sorted(found, key=lambda run: places.get(run.id, len(places)))
@@ -164,7 +167,7 @@ def sweep(home: Home, uri: str, name: str, *, all_plans: bool = False) -> Tracke
             parent.data.tags if parent else {},
             _attached(uri, parent, "sweep.yaml").decode(errors="replace"),
             plan,
-            *_tracked(client, uri, name, runs, lambda _: True, plan, all_plans),
+            *_tracked(client, uri, runs, lambda _: True, plan, all_plans),
         )
 
 
@@ -224,7 +227,8 @@ def is_trial(run: Run) -> bool:
 
 def is_parent(run: Run) -> bool:
     """Whether it is of a whole sweep."""
-    return "gansweep.sweep" in run.data.tags and not is_trial(run)
+    tags = run.data.tags
+    return "gansweep.sweep" in tags and "mlflow.parentRunId" not in tags and not is_trial(run)
 
 
 def _parent(runs: Sequence[Run]) -> Run | None:
@@ -240,28 +244,29 @@ def _plan(uri: str, parent: Run | None) -> dict[str, Any]:
 def _tracked(
     client: MlflowClient,
     uri: str,
-    sweep: str,
     runs: Sequence[Run],
     wanted: Wanted,
     plan: Mapping[str, Any],
     all_plans: bool,
 ) -> tuple[list[TrackedRun], int]:
     """Those of trials, in the order in which they began; and how many trials of earlier plans there are."""
-    runs = [run for run in runs if is_trial(run)]
-    earlier = {run.info.run_id for run in runs if not _is_planned(run, plan)}
-    if not all_plans:
-        runs = [run for run in runs if run.info.run_id not in earlier]
-    if any("gansweep.steps" not in run.data.tags for run in runs):
-        raise UserError(f"{sweep}: recorded by an older gansweep; `gansweep sync {sweep}` sends what is missing")
-    runs.sort(key=lambda run: (run.info.start_time, run.data.tags["gansweep.trial_id"]))
+    content = b""
+    with suppress(Exception):  # artifacts are out of reach; each kind of repository has its own
+        content = _attached(uri, _parent(runs), summary.NAME)
+    known = summary.of_runs(runs, content)
+    # A plan that is unknown leaves nothing out.
+    earlier = {run_id for run_id, one in known.items() if "trials" in plan and one.id not in plan["trials"]}
+    shown = known.keys() if all_plans else known.keys() - earlier
+    runs = [run for run in runs if run.info.run_id in shown]
+    runs.sort(key=lambda run: (run.info.start_time, known[run.info.run_id].id))
     metrics = journals.read(uri, runs, wanted) if store.is_server(uri) else {}
     metrics |= bulk.read(client, uri, [run for run in runs if run.info.run_id not in metrics], wanted)
     found = [
         TrackedRun(
             run.info.run_id,
+            known[run.info.run_id],
             run.data.params,
-            run.data.tags,
-            metrics[run.info.run_id],
+            named(metrics[run.info.run_id], known[run.info.run_id].real_shares),
             run.info.start_time,
             run.info.artifact_uri,
             run.info.run_id not in earlier,
@@ -271,18 +276,19 @@ def _tracked(
     return found, len(earlier)
 
 
-def _is_planned(run: Run, plan: Mapping[str, Any]) -> bool:
-    """Whether a plan has the trial. A plan that is unknown leaves nothing out."""
-    return "trials" not in plan or run.data.tags["gansweep.trial_id"] in plan["trials"]
+def named(metrics: Mapping[str, Value], classes: Iterable[str]) -> dict[str, Value]:
+    """Return metrics by their names instead of their keys, which are shortened where a class's name is long."""
+    names = {metric_key(name): name for one in classes for name in (f"{CLASS_SHARE}{one}", f"{REQUESTED_SHARE}{one}")}
+    return {names.get(key, key): value for key, value in metrics.items()}
 
 
 def _trial(run: TrackedRun, keys: Sequence[str]) -> TrackedTrial:
     """keys: of the settings in which trials differ."""
-    known = {**run.settings, **run.varied}
-    varied = {key: known.get(key) for key in keys}
-    outcome, rule, seed = run.tags["gansweep.outcome"], run.tags.get("gansweep.rule", ""), run.tags["gansweep.seed"]
+    own = {**run.settings, **run.varied}
+    varied, told = {key: own.get(key) for key in keys}, run.summary
+    history = run.history()
     return TrackedTrial(
-        run.id, run.run_id, varied, int(seed), run.steps, outcome, run.history(), rule, planned=run.planned
+        run.id, run.run_id, varied, told.seed, run.steps, told.outcome, history, told.rule, planned=run.planned
     )
 
 

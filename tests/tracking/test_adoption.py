@@ -105,7 +105,7 @@ def test_old_records_are_read_before_anything_is_written(lab: Lab) -> None:
 
 def test_old_records_get_an_id_once(lab: Lab) -> None:
     said = lab.publish(lab.home)
-    assert said == ["old: the records of version 0.1.0 now carry the sweep's own id"]
+    assert said[0] == "old: the records of version 0.1.0 now carry the sweep's own id"
     assert sorted(lab.runs(lab.home).values()) == sorted([COMPLETED, INTERRUPTED, "parent"])
     assert lab.parent in lab.runs(lab.home)
     before = lab.rows()

@@ -1,0 +1,125 @@
+"""What the store really has of a trial. Its note, `published.json`, is cut down to that: the rest is sent again.
+
+Runs are deleted, and tags edited, in MLflow's UI; databases and artifacts are removed or restored from old copies. The
+comparison asks for nothing beyond the list of the sweep's runs and, of a store whose artifacts are not on this machine,
+one list of the runs that have artifacts. `thorough.Thorough` reads all values instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gansweep.records import journal
+from gansweep.records.layout import TrialFolder
+from gansweep.tracking import artifacts, journals
+from gansweep.tracking.limits import metric_key
+from gansweep.tracking.notes import NOTE
+from gansweep.tracking.ownership import PARENT
+from gansweep.tracking.published import Published
+from gansweep.tracking.summary import STATUS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+CHECKPOINT = "checkpoints/last.safetensors"  # artifact: the last one
+IMAGES = "images"  # the folder of a run's sample grids
+GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")
+# What was found missing, as it is told.
+RUNS, TAGS, METRICS, SAMPLES, CHECKPOINTS, JOURNALS, STATUSES, PARAMETERS = (
+    "deleted runs", "tags", "metrics", "samples", "checkpoints", "copies of journals", "statuses", "parameters",
+)  # fmt: skip
+
+
+class Files:
+    """Artifacts of the runs of an experiment, as far as they can be listed at once."""
+
+    def __init__(self, uri: str, location: str) -> None:
+        """uri: of the tracking store. location: of the experiment's artifacts."""
+        self._uri, self._location = uri, location
+        self._runs: set[str] | None = None
+
+    def of(self, run: Run) -> Collection[str] | None:
+        """Return the paths of a run's artifacts. On another machine it is only known whether there are any: then they
+        are empty, or None for "unknown"."""
+        where = artifacts.repository(self._uri, run.info.artifact_uri)
+        if folder := artifacts.folder_of(where):
+            return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        if self._runs is None:
+            self._runs = self._listed()
+        return None if run.info.run_id in self._runs else ()
+
+    def _listed(self) -> set[str]:
+        return {Path(file.path).name for file in artifacts.repository(self._uri, self._location).list_artifacts()}
+
+
+def cut_down(folder: TrialFolder, note: Published, run: Run, files: Collection[str] | None) -> list[str]:
+    """Take out of a note what the store does not have, and return what that is: RUNS, TAGS and so on.
+
+    files: paths of the run's artifacts; None where they are unknown.
+    """
+    lost = []
+    if run.info.lifecycle_stage != "active":
+        lost.append(RUNS)
+    if _cut_tags(note, run.data.tags):
+        lost.append(TAGS)
+    if _lacks_metrics(folder, note, run):
+        note.offset = 0
+        lost.append(METRICS)
+    if note.state and run.info.status != STATUS[note.state]:
+        note.state = ""
+        lost.append(STATUSES)
+    return lost if files is None else lost + _cut_files(note, files)
+
+
+def missing_params(wanted: Mapping[str, str], run: Run) -> dict[str, str]:
+    """Return the parameters that a run does not have. Those that it has cannot be changed."""
+    return {key: value for key, value in wanted.items() if key not in run.data.params}
+
+
+def grid_steps(files: Collection[str]) -> set[int]:
+    """Return the steps of the sample grids among artifacts."""
+    return {int(match["step"]) for match in map(GRID.fullmatch, files) if match}
+
+
+def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
+    """Make the note's tags those of the store; whether any that was sent is another there. A description that a person
+    wrote stays."""
+    sent = note.tags
+    note.tags = {key: value for key, value in there.items() if key.startswith("gansweep.") or key == PARENT}
+    if there.get(NOTE):
+        note.tags[NOTE] = sent.get(NOTE, "")
+    return any(note.tags.get(key, "") != value for key, value in sent.items())
+
+
+def _lacks_metrics(folder: TrialFolder, note: Published, run: Run) -> bool:
+    """Whether the store is behind what was sent in any metric, or the journal is shorter than it was."""
+    steps: dict[str, int] = {}
+    end = 0
+    for record, end in journal.read_from(folder.journal, 0):
+        if end > note.offset:
+            break
+        for name in record.values:
+            steps[name] = max(record.step, steps.get(name, 0))
+    if end < note.offset:
+        return True
+    there = {point.key: point.step for point in run.data.to_proto().metrics}
+    return any(there.get(metric_key(name), -1) < step for name, step in steps.items())
+
+
+def _cut_files(note: Published, files: Collection[str]) -> list[str]:
+    lost = []
+    grids = grid_steps(files)
+    kept = [name for name in note.samples if int(Path(name).stem) in grids]
+    if kept != note.samples:
+        note.samples = kept
+        lost.append(SAMPLES)
+    if note.checkpoint and CHECKPOINT not in files:
+        note.checkpoint = ""
+        lost.append(CHECKPOINTS)
+    if note.journal and journals.NAME not in files:
+        note.journal = ""
+        lost.append(JOURNALS)
+    return lost

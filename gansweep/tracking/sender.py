@@ -1,0 +1,218 @@
+"""One trial's folder → its run in MLflow. What is sent twice is stored once.
+
+A metric's identity in MLflow's stores is (key, timestamp, step, value); sending the journalled timestamp makes
+resending harmless. Files have the same names at every try.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from gansweep.records import journal
+from gansweep.records.layout import TrialFolder, flat, read_json
+from gansweep.records.outcome import Outcome
+from gansweep.tracking import journals, limits, notes
+from gansweep.tracking.comparison import CHECKPOINT, IMAGES
+from gansweep.tracking.published import Published
+from gansweep.tracking.summary import STATUS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+BATCH = 1_000  # metrics a request, MLflow's limit
+PARAMS = 100  # parameters a request, likewise
+GRID_PIXELS = 512  # sample grids are enlarged by a whole factor to about so many: the UI would blur them
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Sends trials to runs of an experiment. labels: tags of every run, the same for all of them.
+
+    All methods raise what MLflow raises, and UserError for a damaged file of the trial.
+    """
+
+    client: MlflowClient
+    experiment: str
+    labels: Mapping[str, str]
+
+    def tags(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> dict[str, str]:
+        """Return all tags that a trial's run is to have."""
+        trial = read_json(folder.trial)
+        return {
+            **self.labels,
+            "gansweep.trial_id": folder.id,
+            "gansweep.seed": str(trial["config"]["seed"]),
+            "gansweep.data_fingerprint": trial["data"]["fingerprint"],
+            **notes.tags(folder, now, ended),
+            journals.TAG: note.journal,
+        }
+
+    def create(self, folder: TrialFolder, tags: Mapping[str, str]) -> Run:
+        """Make a trial's run, with its parameters."""
+        trial = read_json(folder.trial)
+        # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
+        name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {trial['config']['seed']}"])
+        made: Run = self.client.create_run(
+            self.experiment,
+            start_time=_began_ms(folder),
+            tags={"mlflow.user": "gansweep", **tags},
+            run_name=limits.run_name(name),
+        )
+        self.send_params(made.info.run_id, params(folder))
+        return made
+
+    def send(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> None:
+        """Send what a note says is missing, and keep the note up to date with every step of it."""
+        ended_s = ended.time if ended else 0.0
+        news = (note.state, note.ended_s) != (now, ended_s)
+        if news:
+            note.journal = ""
+        tags = self.tags(folder, now, ended, note)
+        if not note.run_id:
+            note.run_id, note.tags = self.create(folder, tags).info.run_id, tags
+        self._send_tags(note, tags)
+        if now == "running" and note.state != now:
+            self.client.update_run(note.run_id, status=STATUS[now])
+        self._send_metrics(folder, note)
+        self._send_samples(folder, note)
+        if now in journals.ENDED:
+            self._send_checkpoint(folder, note)
+        if news:
+            self._send_status(note.run_id, now, ended)
+            note.state, note.ended_s = now, ended_s
+        if now in journals.ENDED and not note.journal:
+            self._attach_journal(folder, note)
+
+    def send_params(self, run_id: str, values: Mapping[str, str]) -> None:
+        """Send parameters that the run does not have."""
+        from mlflow.entities import Param
+
+        listed = iter([Param(key, value) for key, value in values.items()])
+        while some := [*islice(listed, PARAMS)]:
+            self.client.log_batch(run_id, params=some)
+
+    def set_aside(self, run_id: str) -> None:
+        """Delete a run that holds wrong values, which MLflow cannot take back, and let it be no trial's any more."""
+        self.client.set_tag(run_id, "gansweep.set_aside", "its values differed from the trial's; see its successor")
+        self.client.delete_tag(run_id, "gansweep.trial_id")
+        self.client.delete_run(run_id)
+
+    def _send_tags(self, note: Published, wanted: dict[str, str]) -> None:
+        """Those that the store has otherwise: one request, or none."""
+        from mlflow.entities import RunTag
+
+        new = [RunTag(key, value) for key, value in wanted.items() if note.tags.get(key) != value]
+        if new:
+            self.client.log_batch(note.run_id, tags=new)
+            note.tags = wanted
+
+    def _send_metrics(self, folder: TrialFolder, note: Published) -> None:
+        from mlflow.entities import Metric
+
+        pending: list[Metric] = []
+        offset = note.offset
+        for record, end in journal.read_from(folder.journal, note.offset):
+            if len(pending) + len(record.values) > BATCH:
+                self.client.log_batch(note.run_id, metrics=pending)
+                pending, note.offset = [], offset
+            at = journals.at_ms(record)
+            pending += [
+                Metric(limits.metric_key(name), value, at, record.step) for name, value in record.values.items()
+            ]
+            offset = end
+        if pending:
+            self.client.log_batch(note.run_id, metrics=pending)
+            note.offset = offset
+
+    def _send_samples(self, folder: TrialFolder, note: Published) -> None:
+        new = [path for path in folder.all_samples() if path.name not in note.samples]
+        if not new:
+            return
+        with TemporaryDirectory(prefix="gansweep-") as scratch:
+            for path in new:
+                _image_files(path, Path(scratch))
+            self.client.log_artifacts(note.run_id, scratch, IMAGES)
+        if not note.samples:
+            self.client.set_tag(note.run_id, "mlflow.loggedImages", "true")
+        note.samples += [path.name for path in new]
+
+    def _send_checkpoint(self, folder: TrialFolder, note: Published) -> None:
+        """The last one, where it is not there."""
+        checkpoints = folder.all_checkpoints()
+        if checkpoints and note.checkpoint != checkpoints[-1].name:
+            self._attach(note.run_id, CHECKPOINT, checkpoints[-1].read_bytes())
+            note.checkpoint = checkpoints[-1].name
+
+    def _send_status(self, run_id: str, now: str, ended: Outcome | None) -> None:
+        if ended and now != "interrupted":
+            self.client.set_terminated(run_id, STATUS[now], int(ended.time * 1000))
+        else:
+            self.client.update_run(run_id, status=STATUS[now])
+
+    def _attach_journal(self, folder: TrialFolder, note: Published) -> None:
+        """As far as its metrics were sent; then vouch for it."""
+        content = sent_journal(folder, note)
+        self._attach(note.run_id, journals.NAME, journals.pack(content))
+        note.journal = journals.digest(content)
+        self._send_tags(note, {**note.tags, journals.TAG: note.journal})
+
+    def _attach(self, run_id: str, path: str, content: bytes) -> None:
+        """Add an artifact. path: among the run's artifacts."""
+        place = PurePosixPath(path)
+        with TemporaryDirectory(prefix="gansweep-") as scratch:
+            copy = Path(scratch, place.name)
+            copy.write_bytes(content)
+            self.client.log_artifact(run_id, str(copy), None if place.parent == PurePosixPath() else str(place.parent))
+
+
+def params(folder: TrialFolder) -> dict[str, str]:
+    """Return the parameters that a trial's run is to have: its settings, and the sizes of its networks."""
+    trial = read_json(folder.trial)
+    values = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
+    return {key: str(value)[: limits.LONGEST_PARAM] for key, value in values.items()}
+
+
+def sent_journal(folder: TrialFolder, note: Published) -> bytes:
+    """Return the part of a journal whose metrics were sent."""
+    return folder.journal.read_bytes()[: note.offset] if note.offset else b""
+
+
+def grid_name(path: Path) -> str:
+    """Return the stem of a sample grid's artifacts: log_image's names, but the same at every try."""
+    step, at = int(path.stem), int(path.stat().st_mtime * 1000)
+    return f"samples+step+{step}+timestamp+{at}+{step:08d}"
+
+
+def _began_ms(folder: TrialFolder) -> int:
+    """When the trial's process opened its folder, or its first record where others opened it again since."""
+    times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
+    if folder.lock.exists():
+        times.append(folder.lock.stat().st_mtime)
+    return int(1000 * min(times, default=time.time()))
+
+
+def _image_files(path: Path, scratch: Path) -> None:
+    """The two files that the UI's image grid wants for a step: the grid as it is, and a copy for the browser, enlarged
+    by a whole factor and lossless instead of smoothed."""
+    from PIL import Image
+
+    stem, content = scratch / grid_name(path), path.read_bytes()
+    Path(f"{stem}.png").write_bytes(content)
+    with Image.open(io.BytesIO(content)) as grid:
+        factor = max(1, round(GRID_PIXELS / max(grid.size)))
+        large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
+    # method 0, the fastest: encoding is half of what publishing takes from training.
+    large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)

@@ -1,0 +1,177 @@
+"""What the parent run's `trials.json` says of each trial: all that is needed to read a sweep beside its metrics.
+
+Tags can be edited and deleted in MLflow's UI, and long ones are cut. This artifact is written whole by the publisher,
+so readers rely on it first. Tags, the run's status and its parameters are the fallback for what has no entry: trials
+that have just begun, and records of version 0.1.0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, get_args
+
+from gansweep.records.layout import TrialFolder, read_json
+from gansweep.records.outcome import Outcome, State
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+NAME = "trials.json"
+Entry = dict[str, Any]  # plain data of one trial
+# Outcome → MLflow's status of a run; it has none for "will go on".
+STATUS = {
+    "pending": "SCHEDULED",
+    "running": "RUNNING",
+    "completed": "FINISHED",
+    "stopped": "KILLED",
+    "crashed": "FAILED",
+    "interrupted": "SCHEDULED",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One trial's run as it was sent last.
+
+    varied: dotted key → value. steps: its budget; 0 where it is unknown. outcome: one of records.outcome.State.
+    verdict, reason, rule: as in records.outcome.Outcome, empty where there is none. evaluator_accuracy: NaN where it is
+    unknown. real_shares: class → its share among the real images.
+    """
+
+    id: str
+    varied: Mapping[str, Any]
+    seed: int
+    steps: int
+    outcome: str
+    verdict: str = ""
+    reason: str = ""
+    rule: str = ""
+    data_fingerprint: str = ""
+    evaluator_accuracy: float = math.nan
+    real_shares: Mapping[str, float] = field(default_factory=dict)
+
+
+def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> Entry:
+    """Return what is written of a trial. now: its state. ended: its outcome, if that is its state. run_id: "" before
+    it has begun."""
+    trial = read_json(folder.trial)
+    return {
+        "id": folder.id,
+        "varied": trial["varied"],
+        "seed": trial["config"]["seed"],
+        "steps": trial["steps"],
+        "run_id": run_id,
+        "outcome": now,
+        "verdict": (ended.verdict or "") if ended else "",
+        "reason": ended.reason if ended else "",
+        "rule": ended.rule if ended else "",
+        "data_fingerprint": trial["data"]["fingerprint"],
+        "evaluator": evaluator(folder),
+    }
+
+
+def evaluator(folder: TrialFolder) -> dict[str, Any]:
+    """Return what judged a trial's samples: accuracy (None where there is none) and real_shares, both rounded."""
+    judge = read_json(folder.evaluator)
+    accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
+    return {
+        "accuracy": None if accuracy is None else float(f"{accuracy:.4g}"),
+        "real_shares": {name: round(share, 4) for name, share in shares.items()},
+    }
+
+
+def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
+    """Return the artifact's content. planned: in the order of the plan. earlier: of trials of earlier plans.
+
+    Equal evaluators are written once: with many classes they are longer than all the rest.
+    """
+    evaluators: dict[str, int] = {}
+
+    def shared(one: Entry) -> Entry:
+        number = evaluators.setdefault(json.dumps(one["evaluator"]), len(evaluators))
+        return {**one, "evaluator": number}
+
+    data = {"trials": [*map(shared, planned)], "earlier": [*map(shared, earlier)]}
+    return json.dumps({**data, "evaluators": [*map(json.loads, evaluators)]}, ensure_ascii=False).encode()
+
+
+def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries of an artifact, those of the plan and those of earlier plans; none where it is damaged.
+
+    Those that version 0.1.0 wrote have no more than id, varied, seed and steps.
+    """
+    with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
+        data = json.loads(content)
+        evaluators = data.get("evaluators", [])
+
+        def whole(one: Entry) -> Entry:
+            return {**one, "evaluator": evaluators[one["evaluator"]]} if "evaluator" in one else one
+
+        return [whole(one) for one in data["trials"]], [whole(one) for one in data.get("earlier", [])]
+    return [], []
+
+
+def of_runs(runs: Iterable[Run], content: bytes) -> dict[str, Summary]:
+    """Return run id → summary, for those runs that are trials'. content: of the artifact, empty where there is none.
+
+    Tags are read, as far as they can be, for what has no entry.
+    """
+    entries = [entry for some in unpack(content) for entry in some]
+    by_run = {entry["run_id"]: entry for entry in entries if entry.get("run_id")}
+    by_trial = {entry["id"]: entry for entry in entries}
+    found = {}
+    for run in runs:
+        trial = run.data.tags.get("gansweep.trial_id")
+        told = by_run.get(run.info.run_id) or by_trial.get(trial)
+        if told or trial:
+            found[run.info.run_id] = of_entry({**_of_tags(run), **(told or {})})
+    return found
+
+
+def of_entry(told: Entry) -> Summary:
+    """Return the summary of an entry, of a trial that has not begun if it does not say how that stands."""
+    judge = told.get("evaluator", {})
+    accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
+    found = {"outcome": "pending", **told, "real_shares": shares}
+    found["evaluator_accuracy"] = math.nan if accuracy is None else accuracy
+    return Summary(**{one.name: found[one.name] for one in fields(Summary) if one.name in found})
+
+
+def _of_tags(run: Run) -> Entry:
+    """Return the same from tags, which may be edited, cut or missing; a parameter and the status cannot be edited."""
+    tags, params = run.data.tags, run.data.params
+    outcome = tags.get("gansweep.outcome")
+    by_status = {status: kind for kind, status in STATUS.items()}  # SCHEDULED: interrupted, which comes last
+    return {
+        "id": tags.get("gansweep.trial_id", ""),
+        "varied": _object(tags.get("gansweep.varied")),
+        "seed": _number(int, params.get("seed"), _number(int, tags.get("gansweep.seed"), 0)),
+        "steps": _number(int, tags.get("gansweep.steps"), 0),
+        "outcome": outcome if outcome in get_args(State) else by_status.get(run.info.status, "interrupted"),
+        "verdict": tags.get("gansweep.verdict", ""),
+        "reason": tags.get("gansweep.reason", "") if outcome != "completed" else "",
+        "rule": tags.get("gansweep.rule", ""),
+        "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
+        "evaluator": {
+            "accuracy": _number(float, tags.get("gansweep.evaluator_accuracy"), None),
+            "real_shares": _object(tags.get("gansweep.real_shares")),
+        },
+    }
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """Return the object that a tag holds, {} where it holds none."""
+    with suppress(ValueError, RecursionError):
+        found = json.loads(text or "{}")
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _number(kind: Callable[[str], Any], text: str | None, otherwise: Any) -> Any:
+    with suppress(ValueError):
+        return otherwise if text is None else kind(text)
+    return otherwise

@@ -1,0 +1,83 @@
+"""Every value that a store has of a trial, compared with the trial's folder: metrics point by point, and artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gansweep.records.layout import TrialFolder
+from gansweep.tracking import artifacts, bulk, journals, sender
+from gansweep.tracking.bulk import Points
+from gansweep.tracking.comparison import CHECKPOINT, CHECKPOINTS, IMAGES, JOURNALS, METRICS, SAMPLES
+from gansweep.tracking.published import Published
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+CHUNK = 100  # runs whose metrics are read at once
+WRONG = "values that differed"  # of metrics: the store cannot take them back
+
+
+class Thorough:
+    """runs: those that will be compared, in the order in which they will be."""
+
+    def __init__(self, client: MlflowClient, uri: str, runs: Sequence[Run]) -> None:
+        self._client, self._uri = client, uri
+        self._left = {run.info.run_id: run for run in runs}
+        self._points: dict[str, dict[str, Points]] = {}
+
+    def cut_down(self, folder: TrialFolder, note: Published, run: Run) -> list[str]:
+        """Take out of a note what the store does not have as the folder has it, and return what that is.
+
+        WRONG among it says that metrics have other values: the run cannot be mended.
+        """
+        lost = []
+        match _compare(journals.points_of(sender.sent_journal(folder, note), lambda _: True), self._metrics(run)):
+            case "missing":
+                note.offset = 0
+                lost.append(METRICS)
+            case "wrong":
+                lost.append(WRONG)
+        where = artifacts.repository(self._uri, run.info.artifact_uri)
+        for path in folder.all_samples():
+            grid = artifacts.content(where, f"{IMAGES}/{sender.grid_name(path)}.png")
+            if path.name in note.samples and grid != path.read_bytes():
+                note.samples.remove(path.name)
+                lost.append(SAMPLES)
+        checkpoint = folder.checkpoints / note.checkpoint
+        if note.checkpoint and checkpoint.exists() and artifacts.content(where, CHECKPOINT) != checkpoint.read_bytes():
+            note.checkpoint = ""
+            lost.append(CHECKPOINTS)
+        if note.journal and not journals.is_intact(artifacts.content(where, journals.NAME), note.journal):
+            note.journal = ""
+            lost.append(JOURNALS)
+        return [*dict.fromkeys(lost)]
+
+    def _metrics(self, run: Run) -> dict[str, Points]:
+        run_id = run.info.run_id
+        if run_id not in self._points:
+            chunk = [
+                self._left.pop(one) for one in [run_id, *(other for other in self._left if other != run_id)][:CHUNK]
+            ]
+            self._points = bulk.read(self._client, self._uri, chunk, lambda _: True)
+        return self._points.pop(run_id)
+
+
+def _compare(mine: dict[str, Points], there: dict[str, Points]) -> str:
+    """Return "equal"; "missing" where the store has a part of it, all of that right; else "wrong"."""
+    if not there.keys() <= mine.keys() or not all(_is_part(there[key], mine[key]) for key in there):
+        return "wrong"
+    whole = all(key in there and len(there[key].steps) == len(mine[key].steps) for key in mine)
+    return "equal" if whole else "missing"
+
+
+def _is_part(some: Points, whole: Points) -> bool:
+    places = np.searchsorted(whole.steps, some.steps).clip(max=max(len(whole.steps) - 1, 0))
+    return (
+        np.array_equal(whole.steps[places], some.steps)
+        and np.array_equal(whole.times_ms[places], some.times_ms)
+        and np.allclose(whole.values[places], some.values, rtol=1e-9, atol=0, equal_nan=True)
+    )

@@ -1,0 +1,277 @@
+"""Records that were deleted, edited or cut in a real store: publishing restores them from the trials' folders."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import STEPS, Bench, append, losses, sound
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from gansweep.cli.main import cli
+from gansweep.errors import UserError
+from gansweep.records import lock
+from gansweep.records.layout import TrialFolder, write_json
+from gansweep.records.outcome import Outcome
+
+ENDED = Outcome("completed", STEPS)
+CHILDREN = ("tags", "params", "metrics", "latest_metrics")
+
+
+def trial_with_everything(bench: Bench, name: str) -> TrialFolder:
+    trial = bench.trial(name, losses(STEPS), ENDED)
+    trial.samples.mkdir()
+    for step in (10, STEPS):
+        Image.new("L", (16, 16), step).save(trial.sample(step))
+    trial.checkpoints.mkdir()
+    trial.checkpoint(STEPS).write_bytes(b"weights")
+    return trial
+
+
+def change(bench: Bench, *statements: str, of: Sequence[Any] = ()) -> None:
+    """In the database itself, as an old backup or `mlflow gc` leaves it."""
+    with closing(sqlite3.connect(bench.home.database, timeout=30)) as database:
+        for statement in statements:
+            database.execute(statement, of)
+        database.commit()
+
+
+def purge(bench: Bench, run_id: str) -> None:
+    change(bench, *(f"DELETE FROM {table} WHERE run_uuid = ?" for table in (*CHILDREN, "runs")), of=[run_id])
+
+
+def contents(bench: Bench) -> dict[str, Any]:
+    """What the store has of each trial, its run's id left out."""
+    found = {}
+    for name, run in bench.runs().items():
+        folder = Path(run.info.artifact_uri.removeprefix("file://"))
+        files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        tags = {key: value for key, value in run.data.tags.items() if key.startswith("gansweep.")}
+        if name != "parent":
+            points = {
+                key: [(p.step, p.timestamp, p.value) for p in bench.client.get_metric_history(run.info.run_id, key)]
+                for key in run.data.metrics
+            }
+            info = run.info.status, run.info.end_time, run.info.run_name
+            found[name] = (tags, run.data.params, points, files, info)
+    return found
+
+
+def sync(bench: Bench, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["sync", bench.folder.name, "--home", str(bench.home.path), *options])
+
+
+def test_a_run_deleted_in_the_ui_is_restored(bench: Bench) -> None:
+    for name in "ab":
+        trial_with_everything(bench, name)
+    bench.publish()
+    before, run_id = contents(bench), bench.runs()["a"].info.run_id
+    bench.client.delete_run(run_id)
+    assert {*bench.runs()} == {"parent", "b"}
+    result = sync(bench)
+    assert contents(bench) == before
+    assert bench.runs()["a"].info.run_id == run_id
+    assert ": restored in " in result.stderr
+    assert "deleted runs of 1 trial\n" in result.stderr
+    assert ": restored in " not in sync(bench).stderr
+
+
+def test_a_run_deleted_while_its_trial_goes_on(bench: Bench) -> None:
+    trials = [bench.trial(name, losses(3)) for name in "ab"]
+    with lock.acquire(trials[0].lock), lock.acquire(trials[1].lock):
+        driver = bench.publish(running=True)
+        bench.client.delete_run(bench.runs()["a"].info.run_id)
+        for trial in trials:
+            append(trial, losses(2))
+        with contextlib.suppress(Exception):
+            driver.publish(running=True)
+        assert len(bench.stored(trials[1])) == 10, "the other trial is sent all the same"
+        driver.publish(running=True)
+        assert len(bench.stored(trials[0])) == 10
+
+
+def test_a_purged_run_is_made_again(bench: Bench) -> None:
+    for name in "ab":
+        trial_with_everything(bench, name)
+    bench.publish()
+    before, run = contents(bench), bench.runs()["a"]
+    purge(bench, run.info.run_id)
+    shutil.rmtree(run.info.artifact_uri.removeprefix("file://"))
+    bench.publish()
+    assert contents(bench) == before
+    assert bench.runs()["a"].info.run_id != run.info.run_id
+
+
+def test_a_store_that_lost_the_whole_sweep_gets_it_again(bench: Bench) -> None:
+    trial_with_everything(bench, "a")
+    bench.trial("stopped", losses(3), Outcome("stopped", 3, "asha", rule="asha"))
+    bench.publish()
+    before = contents(bench)
+    experiment = bench.experiment()
+    for run in bench.runs().values():
+        purge(bench, run.info.run_id)
+    change(bench, "DELETE FROM experiment_tags WHERE experiment_id = ?", of=[experiment])
+    change(bench, "DELETE FROM experiments WHERE experiment_id = ?", of=[experiment])
+    shutil.rmtree(bench.home.artifacts / bench.folder.name)
+    assert sync(bench).exit_code == 0
+    after = contents(bench)
+    for found in (before, after):
+        for tags, *_ in found.values():
+            tags.pop("mlflow.parentRunId", None)
+    assert after == before
+
+
+@pytest.mark.parametrize("what", ["tags", "params", "metric", "artifacts", "samples", "status"])
+def test_what_a_run_lost_is_sent_again(bench: Bench, what: str) -> None:
+    trial_with_everything(bench, "a")
+    bench.publish()
+    before, run = contents(bench), bench.runs()["a"]
+    run_id, folder = run.info.run_id, Path(run.info.artifact_uri.removeprefix("file://"))
+    match what:
+        case "tags":
+            bench.client.set_tag(run_id, "gansweep.steps", "abc")
+            bench.client.delete_tag(run_id, "gansweep.varied")
+            bench.client.delete_tag(run_id, "gansweep.seed")
+        case "params":
+            change(bench, "DELETE FROM params WHERE run_uuid = ? AND key != 'seed'", of=[run_id])
+        case "metric":
+            for table in ("metrics", "latest_metrics"):
+                change(bench, f"DELETE FROM {table} WHERE run_uuid = ? AND key = 'loss_g'", of=[run_id])
+        case "artifacts":
+            shutil.rmtree(folder)
+        case "samples":
+            for path in (folder / "images").glob("*+step+10+*"):
+                path.unlink()
+        case "status":
+            bench.client.update_run(run_id, status="RUNNING")
+            before["a"] = (*before["a"][:-1], (*before["a"][-1][:1], ended_ms(bench), before["a"][-1][2]))
+    assert contents(bench) != before
+    result = sync(bench)
+    assert contents(bench) == before
+    assert ": restored in " in result.stderr
+    assert ": restored in " not in sync(bench).stderr
+
+
+def ended_ms(bench: Bench) -> int:
+    return int(bench.runs()["a"].info.end_time)
+
+
+def test_a_description_that_a_person_wrote_stays(bench: Bench) -> None:
+    trial_with_everything(bench, "a")
+    bench.publish()
+    run_id, note = bench.runs()["a"].info.run_id, "mlflow.note.content"
+    bench.client.set_tag(run_id, note, "look at this one")
+    bench.client.set_tag(run_id, "reviewed", "yes")
+    sync(bench)
+    tags = bench.runs()["a"].data.tags
+    assert (tags[note], tags["reviewed"]) == ("look at this one", "yes")
+
+
+def test_trials_of_earlier_plans_are_restored_as_well(bench: Bench) -> None:
+    for name in "ab":
+        trial_with_everything(bench, name)
+    bench.publish()
+    write_json(bench.folder.plan, {"trials": ["b"]})
+    before = contents(bench)
+    purge(bench, bench.runs()["a"].info.run_id)
+    bench.publish()
+    assert contents(bench).keys() == before.keys()
+    assert contents(bench)["a"][2] == before["a"][2]
+
+
+@pytest.mark.parametrize("damaged", ["journal", "outcome", "trial"])
+def test_a_trial_in_trouble_keeps_no_other_from_being_sent(bench: Bench, damaged: str) -> None:
+    first, second = (trial_with_everything(bench, name) for name in ("bad", "good"))
+    getattr(first, damaged).write_text("{no record\n")
+    with pytest.raises(UserError) as caught:
+        bench.publish()
+    assert len(bench.stored(second)) == 2 * STEPS
+    assert str(caught.value).startswith(f"{bench.folder.name}: 1 trial could not be sent to {bench.uri} (bad: ")
+    result = sync(bench)
+    assert result.exit_code == 1
+    assert "has everything" not in result.stderr
+
+
+def test_a_damaged_note_counts_as_none(bench: Bench) -> None:
+    trial = trial_with_everything(bench, "a")
+    bench.publish()
+    before = contents(bench)
+    trial.published.write_text("{")
+    assert sync(bench).exit_code == 0
+    assert contents(bench) == before
+
+
+def test_values_are_compared_where_that_is_asked_for(bench: Bench) -> None:
+    for name in ("wrong", "hole", "files", "intact"):
+        trial_with_everything(bench, name)
+    bench.publish()
+    before, runs = contents(bench), bench.runs()
+    wrong, hole = runs["wrong"].info.run_id, runs["hole"].info.run_id
+    change(bench, "UPDATE metrics SET value = 7 WHERE run_uuid = ? AND step = 5 AND key = 'loss_g'", of=[wrong])
+    change(bench, "DELETE FROM metrics WHERE run_uuid = ? AND step = 5 AND key = 'loss_g'", of=[hole])
+    folder = Path(runs["files"].info.artifact_uri.removeprefix("file://"))
+    for path in (*(folder / "images").glob("*.png"), folder / "checkpoints" / "last.safetensors"):
+        path.write_bytes(b"another")
+    (folder / "journal.jsonl.gz").write_bytes(b"another")
+    sync(bench)
+    assert contents(bench) != before
+    result = sync(bench, "--verify")
+    assert result.exit_code == 0, result.output
+    assert contents(bench) == before
+    assert "values that differed of 1 trial" in result.stderr
+    assert {name for name, run in bench.runs().items() if run.info.run_id != runs[name].info.run_id} == {"wrong"}
+    assert ": restored in " not in sync(bench, "--verify").stderr
+
+
+def read(bench: Bench, command: str, *options: str) -> Result:
+    return CliRunner().invoke(cli, [command, bench.folder.name, "--home", str(bench.home.path), *options])
+
+
+@pytest.mark.parametrize("by", ["", "edited", "deleted"])
+def test_a_sweep_is_read_without_its_tags(bench: Bench, tmp_path: Path, by: str) -> None:
+    """Of what MLflow's UI lets people edit."""
+    bench.trial("a", sound(STEPS), ENDED, varied={"training.learning_rate": 1e-4}, steps=STEPS)
+    bench.trial(
+        "b", sound(STEPS), Outcome("stopped", STEPS, "asha", rule="asha"), varied={"training.learning_rate": 2e-4}
+    )
+    bench.publish()
+    expected = read(bench, "diagnose", "--json").stdout
+    for run in bench.runs().values():
+        for tag in [tag for tag in run.data.tags if tag.startswith("gansweep.") and by]:
+            if by == "deleted" and tag not in ("gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"):
+                bench.client.delete_tag(run.info.run_id, tag)
+            elif tag not in ("gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"):
+                bench.client.set_tag(run.info.run_id, tag, "x")
+    assert read(bench, "diagnose", "--json").stdout == expected
+    result = read(bench, "export", "--csv", str(tmp_path / "csv"))
+    assert result.exit_code == 0, result.output
+    trials = (tmp_path / "csv" / "trials.csv").read_text()
+    assert "asha" in trials
+    assert "0.0002" in trials
+
+
+LONG = [f"{'长名字的类别用来测试标签长度限制' * 5}{number}" for number in range(64)]
+LONGER = ["c" * 250, "c" * 249 + "d"]
+
+
+@pytest.mark.parametrize("classes", [LONG, LONGER], ids=["many", "longer-than-a-key"])
+def test_class_names_of_any_length(bench: Bench, tmp_path: Path, classes: list[str]) -> None:
+    shares = {name: 1 / len(classes) for name in classes}
+    values = {f"{prefix}{name}": share for name, share in shares.items() for prefix in ("class_share/", "requested/")}
+    trial = bench.trial("a", [{**one, **values} for one in sound(STEPS)], ENDED)
+    write_json(trial.evaluator, {"accuracy": 0.9, "classes": len(classes), "real_shares": shares, "samples": 64})
+    bench.publish()
+    result = read(bench, "export", "--csv", str(tmp_path / "csv"))
+    assert result.exit_code == 0, result.output
+    head = (tmp_path / "csv" / "evaluations.csv").read_text().partition("\n")[0].split(",")
+    assert [name for name in head if name.startswith("class_share/")] == [f"class_share/{name}" for name in classes]
+    assert json.dumps(classes[-1]) in json.dumps(head).replace("class_share/", "")
+    assert all(len(value) < 8_000 for value in bench.runs()["a"].data.tags.values()), "MLflow would cut it"
