@@ -100,7 +100,7 @@ def _checked(what: str, good: str, check: Callable[[], object]) -> Finding:
 def _imports(package: str) -> Finding:
     """Whether it can be imported: the libraries that it was built for may be missing. In a process of its own."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", f"import {package}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return Finding(
         package,

@@ -67,10 +67,6 @@ def cli(debug: bool) -> None:
 
     A sweep file says what to vary; `gansweep run FILE` trains what is missing; `gansweep ui` shows it.
     """
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise UserError("the working directory has been deleted; change to another one (cd) and try again") from None
 
 
 def main() -> None:
@@ -95,12 +91,12 @@ def _run(call: Call) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        click.echo(str(error), err=True)
+        click.echo(_of_machine(error) or str(error), err=True)
         return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if sentence := disk.lack(error) or _broken_package(error):
+        if sentence := disk.lack(error) or _of_machine(error):
             click.echo(sentence, err=True)
             return 1
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -109,12 +105,22 @@ def _run(call: Call) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _broken_package(error: Exception) -> str | None:
-    """What is said of a package other than this one that cannot be imported; None for any other error."""
-    if not isinstance(error, ImportError) or (error.name or "").startswith("gansweep"):
-        return None
-    what = str(error).partition("\n")[0]
-    return f"a package that gansweep needs cannot be imported ({what}); `gansweep doctor` says more, install it again"
+def _of_machine(error: Exception) -> str | None:
+    """What is said of an error that the user can mend; None where it is a bug."""
+    if isinstance(error, FileNotFoundError | UserError) and _is_nowhere():
+        return "the working directory has been deleted; change to another one (cd) and try again"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("gansweep"):
+        what = str(error).partition("\n")[0]
+        return f"a package that gansweep needs cannot be imported ({what}); see `gansweep doctor`, install it again"
+    return None
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _home() -> Path:

@@ -65,7 +65,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder), _on_loopback():
+    with shielding_children(), _plain_interpreter(folder), _on_loopback(), _starting():
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=int(here["CPU"]),
@@ -107,6 +107,18 @@ def _on_loopback() -> Iterator[None]:
     ray.init takes the machine's own address where it is given that one."""
     with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
         yield
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Raises UserError where Ray does not start: it waits 30 s for its own processes, and raises a plain Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"Ray does not start on this machine ({_first(error)[:200]}); it may be too busy, or short of memory or of"
+            " processes (ulimit -u): run the same command again"
+        ) from error
 
 
 def _is_news(record: logging.LogRecord) -> bool:

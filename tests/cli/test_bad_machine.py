@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import namedtuple
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -160,14 +161,19 @@ def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, mon
         assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
 
 
-def test_a_working_directory_that_was_deleted(tmp_path: Path) -> None:
-    for arguments in (["status"], ["run", "s.yaml"], ["doctor"]):
-        gone = tmp_path / "gone"
-        gone.mkdir()
-        rest = [sys.executable, "-m", "gansweep.cli", *arguments]
-        done = subprocess.run(["sh", "-c", f'cd {gone} && rmdir {gone} && exec "$@"', "sh", *rest], capture_output=True)
-        assert (done.returncode, done.stdout) == (1, b"")
-        assert done.stderr == b"the working directory has been deleted; change to another one (cd) and try again\n"
+@pytest.mark.parametrize("arguments", [["status", "--home", "h"], ["run", "/s.yaml"], ["doctor"], ["status"]])
+def test_a_working_directory_that_was_deleted(call: Call, home: Home, tmp_path: Path, arguments: list[str]) -> None:
+    """Paths that are relative to it are refused; the rest works."""
+    file = str(tmp_path / "s.yaml")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    before = ("sh", "-c", f'cd {gone} && rmdir {gone} && exec "$@"', "sh")
+    done = in_subprocess(*(file if word == "/s.yaml" else word for word in arguments), before=before)
+    if arguments in (["doctor"], ["status"]):
+        assert done.returncode == 0, done.stdout + done.stderr
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "the working directory has been deleted; change to another one (cd) and try again\n"
 
 
 def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +183,8 @@ def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: 
     done = in_subprocess("train", "s.yaml")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "a package that gansweep needs cannot be imported (libcublas.so.12: cannot open it); `gansweep doctor` says"
-        " more, install it again"
+        "a package that gansweep needs cannot be imported (libcublas.so.12: cannot open it); see `gansweep doctor`,"
+        " install it again"
     )
     done = in_subprocess("doctor")
     assert done.returncode == 1
@@ -232,3 +238,27 @@ def test_warnings_of_libraries_are_no_errors(call: Call, tmp_path: Path, monkeyp
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     done = in_subprocess("validate", "s.yaml")
     assert (done.returncode, done.stderr) == (0, "s.yaml: s, 1 trials\n")
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A real control group with a quota of one core, if this process may make one."""
+    for base, quota in (("cpu", "cpu.cfs_quota_us"), ("", "cpu.max")):
+        made = Path("/sys/fs/cgroup", base, f"gansweep-test-{os.getpid()}")
+        try:
+            made.mkdir()
+            (made / quota).write_text("100000")
+        except OSError:
+            if made.exists():
+                made.rmdir()
+            continue
+        yield made
+        made.rmdir()
+        return
+    pytest.skip("no control group with a CPU quota can be made here")
+
+
+def test_as_many_trials_side_by_side_as_a_cpu_quota_allows(group: Path, call: Call) -> None:
+    before = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+    done = in_subprocess("plan", "s.yaml", "--no-timing", "--json", before=before)
+    assert json.loads(done.stdout)["concurrent"] == 1, done.stderr

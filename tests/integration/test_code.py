@@ -6,28 +6,47 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from service import Service
 
 pytestmark = pytest.mark.slow
 SHADOWS = ("gansweep", "torch", "numpy", "scipy", "sklearn", "PIL", "pandas", "safetensors")
+# The folder "$1" below /tmp stays as it is.
+TMP_READ_ONLY = 'mount --bind $1 $1; mount --rbind /tmp /tmp; mount -o remount,ro,bind /tmp; shift; exec "$@" <&-'
 BROKEN = "libcublas.so.12: cannot open shared object file"
 
 
-def test_nothing_is_imported_from_the_working_directory(service: Service) -> None:
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder outside /tmp, with a path that is short enough for Ray."""
+    with TemporaryDirectory(prefix="gs", dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_sweep_depends_on_nothing_around_it(service: Service, scratch: Path) -> None:
+    """Modules of well-known names in the working directory, a proxy that does not answer, warnings as errors, no home
+    directory, standard input closed, and /tmp read-only, with a TMPDIR that is not."""
     for name in SHADOWS:
         (service.root / name).mkdir()
         (service.root / name / "__init__.py").write_text("raise RuntimeError('imported from the working directory')")
+    before = ["unshare", "--mount", "--map-root-user", "sh", "-c", TMP_READ_ONLY, "sh", str(service.root)]
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("/tmp cannot be made read-only here")
+    surroundings = {"http_proxy": "http://127.0.0.1:1", "PYTHONWARNINGS": "error", "HOME": "/nonexistent"}
     done = subprocess.run(
-        [Path(sys.executable).with_name("gansweep"), "run", service.write(steps=5, rates="[1e-3]")],
+        [*before, Path(sys.executable).with_name("gansweep"), "run", service.write(steps=5, rates="[1e-3]")],
         cwd=service.root,
-        env={**os.environ, "GANSWEEP_HOME": str(service.home.path)},
+        env={**os.environ, **surroundings, "TMPDIR": str(scratch), "GANSWEEP_HOME": str(service.home.path)},
         capture_output=True,
         text=True,
     )
     assert (done.returncode, "working directory" in done.stderr) == (0, False), done.stderr
+    assert [t["outcome"] for t in service.status()] == ["completed"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_an_error_before_a_trial_opens_is_a_crash_with_its_traceback(service: Service) -> None:
