@@ -53,10 +53,10 @@ def doctor(home_path: Path, as_json: bool) -> None:
 
 
 def _examine(home_path: Path) -> Iterator[Finding]:
+    from gansweep.gan.cores import cores, cpu_quota
     from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_writable
-    from gansweep.schedule.quota import cpu_quota
-    from gansweep.schedule.resources import cores, gpus
+    from gansweep.schedule.resources import gpus
     from gansweep.schedule.scratch import SHORT, place
 
     home = options.home_of(home_path)

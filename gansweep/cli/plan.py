@@ -29,9 +29,10 @@ MOST_CLASSES = 10
 @options.json_option
 def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: int, timing: bool, as_json: bool) -> None:
     """List the trials of FILE: what varies, parameters, what is finished, and what the rest will cost."""
+    from gansweep.gan.cores import cores
     from gansweep.plan.loader import load
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan
-    from gansweep.schedule.resources import concurrency, cores, gpus
+    from gansweep.schedule.resources import concurrency, gpus
 
     sweep = load(file, overrides, max_trials)
     home = options.home_of(home_path)

@@ -69,11 +69,12 @@ def run(
     Finished trials are skipped, interrupted ones continue from their checkpoints, new ones begin. Kill it at
     any moment and run it again.
     """
+    from gansweep.gan.cores import cores
     from gansweep.plan.loader import load
     from gansweep.schedule.code import check_installed
     from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
-    from gansweep.schedule.resources import concurrency, cores, gpus
+    from gansweep.schedule.resources import concurrency, gpus
     from gansweep.schedule.scratch import SHORT, place
     from gansweep.schedule.search import Search
     from gansweep.tracking import store

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
+
+from gansweep.gan.cores import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +25,7 @@ def each(work: Callable[[T], R], items: Sequence[T], doing: str) -> list[R]:
     Threads suffice where the work is done in Pillow, which releases the GIL. doing: for progress, as in "decoding".
     Raises what `work` raises, after the threads have ended.
     """
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "gansweep-decode")
+    pool = ThreadPoolExecutor(cores(), "gansweep-decode")
     progress = _Progress(doing, len(items))
     try:
         chunks = {

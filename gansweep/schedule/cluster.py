@@ -19,9 +19,11 @@ from ray.exceptions import AuthenticationError, RayActorError
 from ray.job_config import JobConfig
 
 from gansweep.errors import UserError
+from gansweep.gan.cores import cores
+from gansweep.records import disk
 from gansweep.schedule.ending import kill_descendants, shielding_children
 from gansweep.schedule.environment import WORKERS
-from gansweep.schedule.resources import cores, gpus
+from gansweep.schedule.resources import gpus
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
 KNOCK_S = 5
@@ -115,6 +117,8 @@ def _starting() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if disk.lack(error):
+            raise
         raise UserError(
             f"Ray does not start on this machine ({_first(error)[:200]}); it may be too busy, or short of memory or of"
             " processes (ulimit -u): run the same command again"

@@ -8,13 +8,6 @@ import subprocess
 
 from gansweep.errors import UserError
 from gansweep.plan.schema import Resources
-from gansweep.schedule.quota import cpu_quota
-
-
-def cores() -> int:
-    """Cores that this process may use: of its affinity, or the nearest whole number of its CPU quota, at least one."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, round(min(allowed, cpu_quota())))
 
 
 def gpus() -> int:

@@ -28,12 +28,12 @@ from typing import Any
 
 import psutil
 
+from gansweep.gan.cores import cores
 from gansweep.plan.loader import load
 from gansweep.records.layout import Home
 from gansweep.schedule.environment import WORKERS
 from gansweep.schedule.job import Job, job_of
 from gansweep.schedule.prepare import make_plan
-from gansweep.schedule.resources import cores
 
 COMMAND = [sys.executable, "-m", "gansweep.cli"]
 SWEEP, SIZES, FEW = "many", (500, 1_000, 2_000), 10

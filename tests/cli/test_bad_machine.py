@@ -21,8 +21,9 @@ from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, tool, with
 from no_locks import without_locks
 
 from gansweep.errors import UserError
+from gansweep.gan.cores import cores
 from gansweep.records.layout import Home
-from gansweep.schedule.resources import cores, gpus
+from gansweep.schedule.resources import gpus
 
 
 def test_more_gpus_than_there_are(call: Call, home: Home) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gansweep.errors import UserError
+from gansweep.gan.cores import cores
 from gansweep.plan.schema import Resources
-from gansweep.schedule.resources import concurrency, cores, gpus
+from gansweep.schedule.resources import concurrency, gpus
 
 
 @pytest.mark.parametrize(

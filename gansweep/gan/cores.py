@@ -1,11 +1,19 @@
-"""The share of the processors that control groups grant this process: containers, Kubernetes, Slurm."""
+"""The processor cores that this process may use: what its affinity and its control groups leave (containers,
+Kubernetes, Slurm)."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+
+def cores() -> int:
+    """Cores of the process's affinity, or the nearest whole number of its CPU quota, at least one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, round(min(allowed, cpu_quota())))
 
 
 def cpu_quota(process: Path = Path("/proc/self")) -> float:

@@ -1,4 +1,4 @@
-"""CPU quotas of control groups, as files of both versions say them."""
+"""Cores that a process may use, with CPU quotas as files of both versions of control groups say them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gansweep.schedule import resources
-from gansweep.schedule.quota import cpu_quota
+from gansweep.gan import cores
+from gansweep.gan.cores import cpu_quota
 
 Machine = Callable[[str, str, dict[str, str]], Path]
 
@@ -79,5 +79,5 @@ def test_a_system_without_control_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("quota", "expected"), [(math.inf, 8), (0.2, 1), (1.4, 1), (1.6, 2), (3, 3), (64, 8)])
 def test_cores_are_the_nearest_whole_number(monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
-    monkeypatch.setattr(resources, "cpu_quota", lambda: quota)
-    assert resources.cores() == expected
+    monkeypatch.setattr(cores, "cpu_quota", lambda: quota)
+    assert cores.cores() == expected
