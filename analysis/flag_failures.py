@@ -6,7 +6,6 @@ Judges what MLflow has. A trial counts for every failure that holds at its end; 
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -14,16 +13,15 @@ from pathlib import Path
 from failure_figures import class_histograms, losses, strips
 from failure_table import KINDS, show, table
 
-from gansweep import Home, Judge, UserError, tracked_trials
+from gansweep import Home, Judge, UserError, tracked_trials, tracking_uri
 
 PANELS = 9  # failing trials in a figure
 
 
 def judged(home, uri, sweep):
     """(sweep, trial, verdicts) of every trial that has begun."""
-    sent = home.sweep(sweep).tracking
-    recorded = json.loads(sent.read_text())["uri"] if sent.exists() else f"sqlite:///{home.database}"
-    return [(sweep, trial, Judge().conclude(trial.history)) for trial in tracked_trials(home, uri or recorded, sweep)]
+    found = tracked_trials(home, tracking_uri(home, sweep, uri), sweep)
+    return [(sweep, trial, Judge().conclude(trial.history)) for trial in found]
 
 
 def examples(failing):

@@ -30,6 +30,7 @@ _NAMES = {
     "reopen": "gansweep.schedule.reopen",
     "sample": "gansweep.gan.sampling",
     "tracked_trials": "gansweep.tracking.reader:trials",
+    "tracking_uri": "gansweep.tracking.reader:where",
     "verdict_colour": "gansweep.report.palette:colour",
 }
 __all__ = list(_NAMES)  # the names are loaded on demand

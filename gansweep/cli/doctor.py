@@ -18,6 +18,7 @@ import click
 from gansweep.cli import options
 from gansweep.cli.text import size, to_json
 from gansweep.errors import UserError
+from gansweep.records.writable import check_writable
 
 LEAST_DISK_BYTES = 2 * 10**9
 LEAST_SHARED_MEMORY_BYTES = 64 * 2**20
@@ -55,7 +56,6 @@ def doctor(home_path: Path, as_json: bool) -> None:
 def _examine(home_path: Path) -> Iterator[Finding]:
     from gansweep.gan.cores import cores, cpu_quota
     from gansweep.schedule.loopback import check_loopback
-    from gansweep.schedule.prepare import check_writable
     from gansweep.schedule.resources import gpus
     from gansweep.schedule.scratch import SHORT, place
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from gansweep.cli import options
 from gansweep.cli.text import setting_columns, size, to_json
+from gansweep.records.writable import check_writable
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     """List the trials of FILE: what varies, parameters, what is finished, and what the rest will cost."""
     from gansweep.gan.cores import cores
     from gansweep.plan.loader import load
-    from gansweep.schedule.prepare import check_disk, check_writable, make_plan
+    from gansweep.schedule.prepare import check_disk, make_plan
     from gansweep.schedule.resources import concurrency, gpus
 
     sweep = load(file, overrides, max_trials)
     home = options.home_of(home_path)
-    check_writable(home)
+    if not home.path.exists() or os.access(home.path, os.W_OK):  # else only what is decoded already can be planned
+        check_writable(home)
     made = make_plan(sweep, home)
     available = gpus()
     unmeasured = sweep.resources.gpus == "auto" and available > 0

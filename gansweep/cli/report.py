@@ -7,6 +7,9 @@ from pathlib import Path
 import click
 
 from gansweep.cli import options
+from gansweep.cli.settle import correct_paths
+from gansweep.cli.text import say
+from gansweep.records.writable import check_writable
 
 
 @click.command()
@@ -31,6 +34,10 @@ def report(
     """Explain each SWEEP to someone who was not there: what was tried, what worked, what failed and why, and how sure
     that is. Finished, running or interrupted; several are compared by name."""
     options.check_output(output, (".pdf",))
+    home = options.home_of(home_path)
+    if to_mlflow:
+        check_writable(home)
+        correct_paths(home, say)
 
     def timing(what: str, seconds: float) -> None:
         if verbose:
@@ -38,7 +45,6 @@ def report(
 
     from gansweep.report.make import make
 
-    home = options.home_of(home_path)
     earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, all_plans=all_plans)
     click.echo(f"wrote {output}", err=True)
     options.say_left_out(earlier, all_plans)

@@ -23,6 +23,7 @@ from gansweep.errors import UserError
 from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
+from gansweep.records.writable import check_writable
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(
     from gansweep.plan.loader import load
     from gansweep.schedule.code import check_installed
     from gansweep.schedule.loopback import check_loopback
-    from gansweep.schedule.prepare import check_disk, check_writable, make_plan, write_trials
+    from gansweep.schedule.prepare import check_disk, make_plan, write_trials
     from gansweep.schedule.resources import concurrency, gpus
     from gansweep.schedule.scratch import SHORT, place
     from gansweep.schedule.search import Search

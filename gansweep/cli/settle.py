@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import Place, Whereabouts
 from gansweep.records.layout import Home, SweepFolder
@@ -36,7 +38,8 @@ def answers(command: Callable[..., Any]) -> Callable[..., Any]:
 def settle(
     home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], *, ask_store: bool
 ) -> None:
-    """Make sure that a folder may write its sweep's records, before anything is written.
+    """Make sure that a folder may write its sweep's records, before anything is written, and correct the paths in them
+    where the home was moved or copied.
 
     ask_store: whether to ask the store who wrote last even if the folder is where it was, which takes seconds. A sweep
     in a storage is not checked: all homes that use the storage are one sweep. tell: takes sentences for the user.
@@ -44,6 +47,27 @@ def settle(
     Raises UserError for a copy, unless the answer gives it an identity of its own, and where neither the answer nor
     somebody at a terminal says whether the folder was moved or copied.
     """
+    _claim(home, folder, uri, answer, tell, ask_store)
+    correct_paths(home, tell)
+
+
+def correct_paths(home: Home, tell: Callable[[str], None]) -> None:
+    """Correct the paths in the records of a home that was moved or copied, and say so once. Raises UserError where its
+    store cannot be written."""
+    from gansweep.tracking import places
+
+    try:
+        former = places.correct(home)
+    except (sqlite3.Error, OSError) as error:
+        raise UserError(f"{home.database}: cannot be written ({error}); run the same command again") from None
+    if former:
+        tell(f"{home.path}: its store named artifacts in {former}; it now names those in {home.artifacts}")
+
+
+def _claim(
+    home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], ask_store: bool
+) -> None:
+    """Find out whether the folder may write its sweep's records, and write down that it does."""
     own = identity.ensure(folder)
     if folder.storage.exists():
         return

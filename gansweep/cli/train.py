@@ -14,6 +14,7 @@ from gansweep.cli.text import COLOURS, to_json, verdict_colour
 from gansweep.gan.notes import lines
 from gansweep.records import disk, outcome
 from gansweep.records.layout import RunFolder, SweepFolder
+from gansweep.records.writable import check_writable
 from gansweep.report.words import counted, duration, number
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     """
     from gansweep.plan.loader import load
     from gansweep.schedule import single
-    from gansweep.schedule.prepare import check_disk, check_writable
+    from gansweep.schedule.prepare import check_disk
 
     outlive_stdout()
     sweep = load(file, overrides)

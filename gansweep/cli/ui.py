@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,9 +16,13 @@ from pathlib import Path
 import click
 
 from gansweep.cli import options
+from gansweep.cli.settle import correct_paths
+from gansweep.cli.text import say
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, read_json
+from gansweep.records.writable import check_writable
 from gansweep.schedule.loopback import check_loopback
+from gansweep.tracking import places, snapshot
 from gansweep.tracking.store import local_uri
 
 START_S = 90.0
@@ -41,9 +46,10 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
         raise UserError(f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first")
     check_loopback()
     _check_port(port)
+    store_uri = _served(home)
     url = f"http://127.0.0.1:{port}"
     click.echo("starting the MLflow UI", err=True)
-    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", local_uri(home)]
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", store_uri]
     command += ["--default-artifact-root", home.artifacts.as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", HOSTS]
     # Without job execution it is two processes instead of ten, and up in half the time.
@@ -79,13 +85,29 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
         _end(server)
 
 
+def _served(home: Home) -> str:
+    """URI of the home's own store, or of a copy of it where it may only be read. Raises UserError where that fails."""
+    if snapshot.is_writable(home.database):
+        check_writable(home)
+        correct_paths(home, say)
+        return local_uri(home)
+    try:
+        copy = snapshot.readable(home.database)
+        places.correct_database(copy, home)
+    except (sqlite3.Error, OSError) as error:
+        raise UserError(f"{home.database}: the tracking store cannot be read ({error})") from None
+    note = "may only be read; changes made in the UI go to a copy, and are lost when it ends"
+    say(f"{home.path}: {note}")
+    return f"{places.SQLITE}{copy}"
+
+
 def _links(home: Home, url: str) -> dict[str, str]:
     """Sweep → its page, in MLflow's model-training view (its default view is about language models)."""
-    found = {folder.name: read_json(folder.tracking) for folder in home.sweeps()}
+    sent_here = [folder for folder in home.sweeps() if places.recorded(home, folder) == local_uri(home)]
+    experiments = {folder.name: read_json(folder.tracking)["experiment_id"] for folder in sent_here}
     return {
-        name: f"{url}/#/experiments/{tracking['experiment_id']}/runs?workflowType=machine_learning"
-        for name, tracking in found.items()
-        if tracking.get("uri") == local_uri(home)
+        name: f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        for name, experiment in experiments.items()
     }
 
 

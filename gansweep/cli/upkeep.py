@@ -14,7 +14,8 @@ from gansweep.cli.settle import answers, settle
 from gansweep.cli.text import say, size
 from gansweep.errors import UserError
 from gansweep.records import lock
-from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
+from gansweep.records.layout import Home, SweepFolder, TrialFolder
+from gansweep.records.writable import check_writable
 
 STOP_S = 30.0
 STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
@@ -33,7 +34,7 @@ def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tra
     if every:
         if sweep or tracking_uri:
             raise click.UsageError("--all: ends all sweeps of the home folder; leave SWEEP and --tracking-uri away")
-        _end({folder.name: folder for folder in home.sweeps() if lock.is_held(folder.lock)})
+        _end(home, {folder.name: folder for folder in home.sweeps() if lock.is_held(folder.lock)})
         return
     if sweep is None:
         raise click.UsageError("name the SWEEP to end, or give --all")
@@ -51,11 +52,12 @@ def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tra
         name = f"{sweep}/{folder.id}"
         if not lock.is_held(folder.lock):
             raise UserError(f"{name} is not running")
-    _end({name: folder})
+    _end(home, {name: folder})
 
 
-def _end(folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
+def _end(home: Home, folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
     """Ask sweeps or trials, by name, to end, and wait until all have. Raises UserError naming those that go on."""
+    check_writable(home)
     for folder in folders.values():
         folder.stop.touch()
     deadline = time.monotonic() + STOP_S
@@ -94,13 +96,14 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     Runs that were deleted are restored or made again, and so are tags, metrics and artifacts. Harmless at any time,
     any number of times.
     """
-    from gansweep.tracking import store
+    from gansweep.tracking import places, store
     from gansweep.tracking.context import context
     from gansweep.tracking.publisher import Publisher
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
-    uri = store.take_password(tracking_uri or read_json(folder.tracking).get("uri") or store.local_uri(home))
+    check_writable(home)
+    uri = store.take_password(tracking_uri or places.recorded(home, folder) or store.local_uri(home))
     store.check(uri)
     settle(home, folder, uri, answer, say, ask_store=True)
     with store.asking(uri):
@@ -125,6 +128,7 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
+    check_writable(home)
     try:
         held = lock.acquire(folder.lock, "being removed")
     except lock.Locked:
@@ -155,6 +159,6 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
 
 def _store_of(home: Home, folder: SweepFolder) -> str | None:
     """URI of the store that may have records of a sweep."""
-    from gansweep.tracking import store
+    from gansweep.tracking import places, store
 
-    return read_json(folder.tracking).get("uri") or (store.local_uri(home) if home.database.exists() else None)
+    return places.recorded(home, folder) or (store.local_uri(home) if home.database.exists() else None)

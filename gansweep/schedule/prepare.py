@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
-from gansweep.records import lock, outcome, suggestions
+from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.schedule.planned import Planned, composition
@@ -170,23 +169,6 @@ def check_disk(plan: Plan, home: Home) -> None:
             f"{home.path}: the plan needs up to {plan.disk_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free;"
             " lower retention.checkpoints, or name another disk with --home"
         )
-
-
-def check_writable(home: Home) -> None:
-    """Create the home folder. Raises UserError where it cannot be written or locked, or SQLite cannot name it."""
-    if bad := [c for c in "%?#" if c in str(home.path)]:
-        raise UserError(f"{home.path}: the home folder's path holds {bad[0]!r}, which database URIs cannot; rename it")
-    try:
-        home.path.mkdir(parents=True, exist_ok=True)
-        probe = home.path / f".writable-{os.getpid()}"
-        try:
-            lock.acquire(probe).close()
-        finally:
-            probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{home.path}: cannot be written ({error.strerror}); name another folder with --home or GANSWEEP_HOME"
-        ) from None
 
 
 def _check_fit(config: TrialConfig, images: ImageSet) -> None:

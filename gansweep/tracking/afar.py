@@ -53,7 +53,7 @@ class Afar:
         parent = self._parent()
         with reader.readable(self._home, self._uri):
             assert self._located is not None
-            runs = self._located.runs(store.client(self._home, self._uri))
+            runs = self._located.runs(store.reading_client(self._home, self._uri))
         content = self._artifact(parent, summary.NAME)
         told = summary.of_runs(runs, content)
         begun = {told[run.info.run_id].id: run for run in runs if run.info.run_id in told}
@@ -79,7 +79,7 @@ class Afar:
 
     def _parent(self) -> Run:
         with reader.readable(self._home, self._uri):
-            client = store.client(self._home, self._uri)
+            client = store.reading_client(self._home, self._uri)
             if self._run_id:
                 return client.get_run(self._run_id)
             self._located = lookup.by_name(client, self._home, self._uri, self._sweep)

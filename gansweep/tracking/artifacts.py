@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from gansweep.tracking import places
+
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
     from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
@@ -16,10 +18,11 @@ PATIENCE_S = 120  # for a reply; others may be asked for as well
 
 @lru_cache(4096)
 def repository(uri: str, artifact_uri: str) -> ArtifactRepository:
-    """Where a run's artifacts are. uri: of the tracking store."""
+    """Where a run's artifacts are, also in a home that was moved. uri: of the tracking store. artifact_uri: as the
+    store has it."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    return get_artifact_repository(artifact_uri, tracking_uri=uri)
+    return get_artifact_repository(places.resolve(uri, artifact_uri), tracking_uri=uri)
 
 
 def folder_of(where: ArtifactRepository) -> Path | None:

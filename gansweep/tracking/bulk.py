@@ -9,7 +9,6 @@ the server's, side by side in as many workers as it has), so that runs which hav
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansweep.health.history import LARGEST
+from gansweep.tracking import places, snapshot
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,8 +69,8 @@ def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) ->
 
     Raises what MLflow, requests and sqlite3 raise.
     """
-    path = uri.removeprefix("sqlite:///")
-    recorded = _of_server(client, uri, runs, wanted) if path == uri else _of_file(Path(path), runs, wanted)
+    file = places.file_of(uri)
+    recorded = _of_file(file, runs, wanted) if file else _of_server(client, uri, runs, wanted)
     found: dict[str, dict[str, Points]] = {run.info.run_id: {} for run in runs}
     for run_id, name, points in sorted(recorded, key=itemgetter(0, 1)):
         found[run_id][name] = points
@@ -79,7 +79,7 @@ def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) ->
 
 def _of_file(path: Path, runs: Sequence[Run], wanted: Wanted) -> Found:
     """Of one moment, whatever is written meanwhile: a transaction sees no commit after its first look."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)) as database:
+    with closing(snapshot.connect(path)) as database:
         database.execute("BEGIN")
         for run in runs:
             for name, rows in groupby(database.execute(QUERY, (run.info.run_id,)), itemgetter(0)):

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import DIGITS, Place, label
-from gansweep.records.layout import Home, read_json
-from gansweep.tracking import ownership, store
+from gansweep.records.layout import Home
+from gansweep.tracking import ownership, places, store
 from gansweep.tracking.ownership import FOLDER, SWEEP, SWEEP_ID
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def of_home(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
     former = ownership.former_parent(client, folder)
     if former is not None and SWEEP_ID not in former.data.tags:
         return Located(str(former.info.experiment_id), "")
-    if read_json(folder.tracking).get("uri") == uri:
+    if places.recorded(home, folder) == uri:
         raise UserError(f"{store.called(home, uri)}: has no records of {name}; `gansweep sync {name}` sends them")
     return by_name(client, home, uri, name)
 

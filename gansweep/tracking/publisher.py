@@ -16,7 +16,7 @@ from gansweep.errors import UserError
 from gansweep.records import identity, lock, outcome
 from gansweep.records.identity import Identity
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
-from gansweep.tracking import comparison, journals, notes, ownership, sender, store, summary
+from gansweep.tracking import comparison, journals, notes, ownership, places, sender, store, summary
 from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, Owned, check_holder
 from gansweep.tracking.parent import STOP, Parent, stamp
 from gansweep.tracking.published import Published
@@ -58,6 +58,7 @@ class Publisher:
     ) -> None:
         """context: tags of the parent run (machine, versions, commit). notify: takes sentences for the user."""
         self._home, self._folder, self.uri, self._context, self._notify = home, folder, uri, context, notify
+        self._recorded = places.as_recorded(home, uri)
         self._client: MlflowClient | None = None
         self._sender: Sender
         self._files: comparison.Files
@@ -91,7 +92,7 @@ class Publisher:
         strays = {run.info.run_id: run for run in owned.strays}
         before = read_json(self._folder.tracking)
         parent = owned.parent or strays.get(before.get("parent_run_id")) or self._create_parent(client, owned, own)
-        self._sent_before = (before.get("uri"), before.get("sweep_id")) == (self.uri, own.sweep_id)
+        self._sent_before = (before.get("uri"), before.get("sweep_id")) == (self._recorded, own.sweep_id)
         ownership.hold(client, parent, self._folder)
         for key, value in {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, **self._context}.items():
             if parent.data.tags.get(key) != value:
@@ -99,7 +100,7 @@ class Publisher:
         client.log_artifact(parent.info.run_id, str(self._folder.source))
         client.log_dict(parent.info.run_id, dict(self._context), "environment.json")
         noted = {"experiment_id": experiment, "parent_run_id": parent.info.run_id}
-        write_json(self._folder.tracking, {"uri": self.uri, "sweep_id": own.sweep_id, **noted})
+        write_json(self._folder.tracking, {"uri": self._recorded, "sweep_id": own.sweep_id, **noted})
         self._runs = {**self._noted(strays), **owned.trials}
         self._known = {trial: str(run.info.run_id) for trial, run in self._runs.items()}
         labels = {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, PARENT: parent.info.run_id}
@@ -156,7 +157,9 @@ class Publisher:
 
     def _noted(self, strays: Mapping[str, Run]) -> dict[str, Run]:
         """Trial id → the run that the folder noted, of those whose tags were deleted. strays: by run id."""
-        noted = {folder.id: Published.read(folder, self.uri).run_id for folder in self._folder.all_trials() if strays}
+        noted = {
+            folder.id: Published.read(folder, self._recorded).run_id for folder in self._folder.all_trials() if strays
+        }
         return {trial: strays[run_id] for trial, run_id in noted.items() if run_id in strays}
 
     def _check_store(self, error: Exception) -> None:
@@ -180,7 +183,7 @@ class Publisher:
             if folder.id not in self._entries:
                 self._entries[folder.id] = summary.entry(folder, now, ended, "")
             return now
-        note = Published.read(folder, self.uri)
+        note = Published.read(folder, self._recorded)
         before = replace(note, samples=[*note.samples], tags={**note.tags})
         try:
             lost = self._compare(folder, note, thorough)

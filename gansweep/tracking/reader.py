@@ -15,15 +15,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansweep.errors import UserError
 from gansweep.health.history import History, Series, traits
 from gansweep.health.metrics import CLASS_SHARE, CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, REQUESTED_SHARE, TRAINING
 from gansweep.plan import settings
-from gansweep.records.layout import Home, read_json
-from gansweep.tracking import artifacts, bulk, journals, lookup, store, summary
+from gansweep.records.layout import Home
+from gansweep.tracking import artifacts, bulk, journals, lookup, places, store, summary
 from gansweep.tracking.bulk import Points, Wanted
 from gansweep.tracking.limits import metric_key
 from gansweep.tracking.params import settings_of
@@ -137,7 +136,7 @@ def trials(home: Home, uri: str, sweep: str, *, all_plans: bool = False) -> list
 def trials_and_earlier(home: Home, uri: str, sweep: str, *, all_plans: bool) -> tuple[list[TrackedTrial], int]:
     """What `trials` gives, and how many trials of earlier plans the store has."""
     with readable(home, uri):
-        client = store.client(home, uri)
+        client = store.reading_client(home, uri)
         runs = lookup.of_home(client, home, uri, sweep).runs(client)
         plan: dict[str, Any] = {}
         with suppress(Exception):  # each kind of repository has its own
@@ -155,7 +154,7 @@ def sweep(home: Home, uri: str, name: str, *, all_plans: bool = False) -> Tracke
     Raises UserError as `trials` does.
     """
     with readable(home, uri):
-        client = store.client(home, uri)
+        client = store.reading_client(home, uri)
         located = lookup.of_home(client, home, uri, name)
         runs = located.runs(client)
         parent = _parent(runs)
@@ -196,7 +195,7 @@ def samples(home: Home, uri: str, runs: Sequence[TrackedRun]) -> list[tuple[Trac
 def where(home: Home, sweep: str, given: str | None) -> str:
     """URI of the store to be asked for a sweep: the one given, else where the sweep was sent if its folder is here,
     else the home's own. Raises UserError for a server that does not answer, and for a URI that is no tracking store."""
-    recorded = (read_json(folder.tracking).get("uri") for folder in home.sweeps() if folder.name == sweep)
+    recorded = (places.recorded(home, folder) for folder in home.sweeps() if folder.name == sweep)
     uri = store.take_password(given or next(recorded, None) or store.local_uri(home))
     store.check(uri)
     return uri
@@ -205,8 +204,8 @@ def where(home: Home, sweep: str, given: str | None) -> str:
 @contextmanager
 def readable(home: Home, uri: str) -> Iterator[None]:
     """Raises UserError for a store that is missing (MLflow would make one) and for what MLflow raises."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not store.is_server(uri) and not path.exists():
+    file = places.file_of(uri)
+    if file and not file.exists():
         raise UserError(f"{store.called(home, uri)}: nothing recorded here yet; `gansweep run FILE` comes first")
     store.quiet()
     from mlflow.exceptions import MlflowException
@@ -295,7 +294,7 @@ def _trial(run: TrackedRun, keys: Sequence[str]) -> TrackedTrial:
 @lru_cache(4096)
 def _artifact_uri(home: Home, uri: str, run_id: str) -> str:
     """It never changes, and many artifacts of a run may be asked for."""
-    return str(store.client(home, uri).get_run(run_id).info.artifact_uri)
+    return str(store.reading_client(home, uri).get_run(run_id).info.artifact_uri)
 
 
 def _attached(uri: str, run: Run | None, path: str) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.errors import UserError
 from gansweep.records import lock
 from gansweep.records.layout import Home
+from gansweep.tracking import places, snapshot
 from gansweep.tracking.proxies import through_proxy
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
 
 def local_uri(home: Home) -> str:
     """The SQLite store of a home folder."""
-    return f"sqlite:///{home.database.absolute()}"
+    return f"{places.SQLITE}{home.database.absolute()}"
 
 
 def called(home: Home, uri: str) -> str:
@@ -109,6 +110,17 @@ def client(home: Home, uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
+def reading_client(home: Home, uri: str) -> MlflowClient:
+    """A client that only reads, also where the store's file may only be read."""
+    file = places.file_of(uri)
+    if file is None or snapshot.is_writable(file):
+        return client(home, uri)
+    quiet()
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=f"{places.SQLITE}{snapshot.readable(file)}")
+
+
 def quiet() -> None:
     """Before MLflow is imported: no telemetry, no progress bars, no waiting."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -141,22 +153,18 @@ def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted:
 def _make(home: Home) -> None:
     """The local store with all its tables, whoever comes first. What a killed process had half made is made anew:
     MLflow stumbles over it for ever, and nothing is recorded before it is whole."""
-    if _is_whole(home):
+    if places.is_whole(home):
         return
     from mlflow import MlflowClient
 
     with lock.acquire(home.making, wait_s=MAKE_WAIT_S):
-        if _is_whole(home):
+        if places.is_whole(home):
             return
         home.unmade.touch()
         for suffix in ("", "-wal", "-shm"):
-            home.database.with_name(home.database.name + suffix).unlink(missing_ok=True)
+            snapshot.beside(home.database, suffix).unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(home.database)) as database:
             # Readers (the UI) and the writer do not block each other; the mode is a property of the file.
             database.execute("PRAGMA journal_mode=WAL")
         MlflowClient(tracking_uri=local_uri(home)).search_experiments(max_results=1)
         home.unmade.unlink()
-
-
-def _is_whole(home: Home) -> bool:
-    return home.database.exists() and not home.unmade.exists()

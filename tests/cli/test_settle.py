@@ -128,10 +128,13 @@ def test_a_moved_home_goes_on_and_says_so_once(call: Call, original: Bench, tmp_
 
 
 def test_an_old_copy_of_a_home_that_has_moved_since(call: Call, original: Bench, copied: Path, tmp_path: Path) -> None:
-    """Only the store knows where the sweep is now."""
+    """Only the store, which lies outside of both, knows where the sweep is now."""
+    shared = ("--tracking-uri", f"sqlite:///{tmp_path / 'shared.db'}")
+    call("sync", "dig", "--home", original.home.path, *shared, code=0)
+    shutil.copy(original.folder.tracking, copied / "sweeps/dig")
     moved = tmp_path / "moved"
     original.home.path.rename(moved)
-    call("sync", "dig", "--home", moved, *own_store(moved), code=0)
+    call("sync", "dig", "--home", moved, *shared, code=0)
     err = call("clean", "dig", "--yes", "--home", copied)
     assert f"is a copy of {moved}/sweeps/dig" in err
 

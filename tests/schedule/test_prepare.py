@@ -25,11 +25,12 @@ from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.writable import check_writable
 from gansweep.schedule.cost import shape_of, wall_s
 from gansweep.schedule.job import settings_of
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.planned import Planned
-from gansweep.schedule.prepare import Plan, check_disk, check_writable, write_trials
+from gansweep.schedule.prepare import Plan, check_disk, write_trials
 
 PlanOf = Callable[..., Plan]
 TWO_RATES = "search={method: grid, over: {training.learning_rate: [1e-4, 1e-3]}}"

@@ -1,0 +1,184 @@
+"""Paths in a home's records, so that a home is one folder that can be moved and copied.
+
+A home's own store is its `mlflow.db`, and the artifacts of that store lie in its `artifacts`. On disk a sweep names
+the store relative to the home. MLflow itself knows absolute places alone: those of a home that was moved or copied are
+looked for in the home when they are read (`resolve`), and rewritten before anything is written (`correct`). Only the
+standard library is used, since commands that need no MLflow call this as well.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import urllib.parse
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+
+from gansweep.errors import UserError
+from gansweep.records.layout import Home, SweepFolder, read_json, write_json
+from gansweep.tracking import snapshot
+
+SQLITE = "sqlite:///"
+WAIT_S = 30  # for another process that writes to the store
+# Columns of MLflow's tables that hold artifact places of a store.
+COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("trace_tags", "value"),
+)
+
+
+def file_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None for a server."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def as_recorded(home: Home, uri: str) -> str:
+    """How a sweep's files name a store: a file in the home relative to it, any other by its absolute path."""
+    file = file_of(uri)
+    if file is None:
+        return uri
+    path, place = file.absolute(), home.path.absolute()
+    return f"{SQLITE}{path.relative_to(place) if path.is_relative_to(place) else path}"
+
+
+def recorded(home: Home, folder: SweepFolder) -> str | None:
+    """URI of the store that a sweep was sent to last; None where it was sent to none. Raises UserError where the
+    sweep's note of it or the home's own store cannot be read."""
+    found = read_json(folder.tracking)
+    uri = found.get("uri")
+    file = file_of(uri) if uri else None
+    if file is None:
+        return uri
+    if _is_own(home, file, found.get("parent_run_id", "")):
+        return f"{SQLITE}{home.database.absolute()}"
+    # Version 0.1.0 wrote down a relative path as it was given: relative to the working directory.
+    within = home.path / file
+    return f"{SQLITE}{(within if within.exists() else file).absolute()}"
+
+
+def resolve(uri: str, artifact_uri: str) -> str:
+    """Where a run's artifacts are now. A run's folder beside the SQLite store that has the run outweighs what the store
+    says: the folder's name is the run's id, so that it can hold no other run's artifacts."""
+    file = file_of(uri)
+    parts = PurePosixPath(artifact_uri).parts
+    if file is None or not artifact_uri.startswith("file:") or len(parts) < 4:
+        return artifact_uri
+    here = Home(file.absolute().parent).artifacts.joinpath(*map(urllib.parse.unquote, parts[-3:]))
+    return here.as_uri() if here.is_dir() else artifact_uri
+
+
+def correct(home: Home) -> str:
+    """Bring the records of a home that was moved or copied up to date: artifact places in its own store, in one
+    transaction, then how its sweeps name the store. Return the artifact folder that was recorded before; empty where
+    all was up to date. May be killed at any moment and called again.
+
+    Raises sqlite3.Error and OSError where the home cannot be written.
+    """
+    if not is_whole(home):
+        return ""
+    former = correct_database(home.database, home)
+    for folder in home.sweeps():
+        _correct_sweep(home, folder)
+    return former
+
+
+def correct_database(database: Path, home: Home) -> str:
+    """The part of `correct` in the database, or in a copy of it elsewhere."""
+    here = home.artifacts.absolute().as_uri()
+    with closing(sqlite3.connect(database, timeout=WAIT_S, isolation_level=None)) as store:
+        former = _former(store, home, here)
+        if not former:
+            return ""
+        columns = [(table, column) for table, column in COLUMNS if _has(store, table, column)]
+        store.execute("BEGIN IMMEDIATE")
+        for place in _former(store, home, here):  # once more: another process may have been faster
+            new = f"{here}/{place.rpartition('/')[2]}"
+            for table, column in columns:
+                store.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                    f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (new, len(place) + 1, place, len(place) + 1, f"{place}/"),
+                )
+        store.execute("COMMIT")
+    return urllib.parse.unquote(former[0].removeprefix("file://").rpartition("/")[0])
+
+
+def _former(store: sqlite3.Connection, home: Home, here: str) -> list[str]:
+    """Places of experiments that were recorded for this home's artifacts when it lay elsewhere: those of which a run's
+    artifacts are here, and those of sweeps that are here, should their artifacts be lost. Other homes that use this
+    store keep their artifacts themselves."""
+    ours = {read_json(folder.tracking).get("experiment_id") for folder in home.sweeps() if _sends_here(home, folder)}
+    found = []
+    for number, place in store.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
+        root, _, name = (place or "").rpartition("/")
+        if root == here or not root.startswith("file:") or not root.endswith("/artifacts") or _is_same(root, home):
+            continue
+        if str(number) in ours or _holds_runs(home.artifacts / urllib.parse.unquote(name), store, number):
+            found.append(place)
+    return found
+
+
+def _holds_runs(folder: Path, store: sqlite3.Connection, experiment: int) -> bool:
+    """Whether a folder holds artifacts of a run of the experiment: they lie in folders named by the run's id."""
+    if not folder.is_dir():
+        return False
+    runs = store.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,))
+    return any((folder / run).is_dir() for (run,) in runs)
+
+
+def _is_same(root: str, home: Home) -> bool:
+    """Whether a recorded artifact folder is the home's, by another path to it (a link, a bind mount)."""
+    try:
+        return Path(urllib.parse.unquote(root.removeprefix("file://"))).samefile(home.artifacts)
+    except OSError:
+        return False
+
+
+def _correct_sweep(home: Home, folder: SweepFolder) -> None:
+    """The sweep's own note last: until then it tells which notes of its trials are of the same store."""
+    found = read_json(folder.tracking)
+    before, own = found.get("uri"), as_recorded(home, f"{SQLITE}{home.database}")
+    if before == own or not _sends_here(home, folder):
+        return
+    for trial in folder.all_trials():
+        published = read_json(trial.published)
+        if published.get("uri") == before:
+            write_json(trial.published, {**published, "uri": own})
+    write_json(folder.tracking, {**found, "uri": own})
+
+
+def _sends_here(home: Home, folder: SweepFolder) -> bool:
+    """Whether a sweep was sent to the home's own store."""
+    uri = recorded(home, folder)
+    return uri is not None and file_of(uri) == home.database.absolute()
+
+
+def _is_own(home: Home, file: Path, parent_run_id: str) -> bool:
+    """Whether a recorded file is the home's own store. Version 0.1.0 recorded its absolute path: after a move no file
+    is there any more, and after a copy the copied store knows the sweep's parent run as well."""
+    if file == Path(home.database.name) or file == home.database.absolute():
+        return True
+    if not file.is_absolute() or file.name != home.database.name:
+        return False
+    return not file.exists() or (is_whole(home) and _knows(home.database, parent_run_id))
+
+
+def is_whole(home: Home) -> bool:
+    """Whether the home has a store with all its tables."""
+    return home.database.exists() and not home.unmade.exists()
+
+
+def _knows(database: Path, run_id: str) -> bool:
+    try:
+        with closing(snapshot.connect(database)) as store:
+            return store.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,)).fetchone() is not None
+    except (sqlite3.Error, OSError) as error:
+        raise UserError(f"{database}: the tracking store cannot be read ({error})") from error
+
+
+def _has(store: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether this version of MLflow has the column."""
+    return any(row[1] == column for row in store.execute(f"PRAGMA table_info({table})"))
