@@ -10,6 +10,8 @@ import sys
 from errno import EIO, EPIPE
 from typing import TYPE_CHECKING, TextIO
 
+from gansweep.errors import UserError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -20,7 +22,7 @@ class Stream(io.FileIO):
     """The raw stream of file descriptor 1 or 2. After the first failed write the descriptor is the null device.
 
     needed: whether a command ends when its output cannot be written: quietly with UNREAD where the reader is gone, with
-    the OSError otherwise. A command with more to do than to print does not need it.
+    UserError otherwise. A command with more to do than to print does not need it.
     """
 
     def __init__(self, number: int, *, needed: bool) -> None:
@@ -38,8 +40,7 @@ class Stream(io.FileIO):
                 return memoryview(data).nbytes
             if error.errno in (EPIPE, EIO):
                 raise SystemExit(UNREAD) from None
-            error.filename = "stdout"
-            raise
+            raise UserError(f"stdout: cannot be written ({error.strerror}); send it elsewhere") from None
         return written
 
 

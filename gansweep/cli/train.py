@@ -88,7 +88,8 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
         ended = _to_the_end(job, start, ending, view)
         folder.stop.unlink(missing_ok=True)
         _say_outcome(folder, ended, view, again)
-        _draw(folder, view)
+        if not ending.failure:
+            _draw(folder, view)
     return ended, ending
 
 

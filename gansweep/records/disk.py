@@ -19,6 +19,7 @@ WORDS = {
 }
 NO_INODES = "no inode is left on {mount}; remove some files there"
 SQLITE = {sqlite3.SQLITE_FULL: ENOSPC, sqlite3.SQLITE_IOERR: EIO}
+NEXT_TO_NOTHING = 2**16  # bytes
 DATABASE = "the tracking store's database"
 
 
@@ -44,6 +45,14 @@ def lack(error: BaseException) -> str | None:
         return f"{DATABASE}: {WORDS[code].format(mount='its disk')}" if code else None
     inner = error.__cause__ or error.__context__
     return lack(inner) if inner else None
+
+
+def full(place: Path) -> str | None:
+    """A sentence where next to nothing is left on the disk of an existing folder; None otherwise."""
+    found = os.statvfs(place)
+    if found.f_bavail * found.f_frsize >= NEXT_TO_NOTHING and not _without_inodes(place):
+        return None
+    return _sentence(ENOSPC, str(place))
 
 
 def _sentence(code: int, file: str | None) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from gansweep.records import disk
 from gansweep.records.storage import StorageError
 
 
 class Rounds:
     """A thread that makes a round every pause_s seconds, from start() to stop(), or until a round returns False.
+
+    A round that fails, because the storage does not answer or this machine's disk is full, is made again.
 
     say: told once when the storage goes away (`meanwhile` says what that means), and when it is back.
     """
@@ -39,9 +42,9 @@ class Rounds:
             try:
                 if not self._make():
                     return
-            except StorageError as error:
+            except (StorageError, OSError) as error:
                 if not away:
-                    self._say(f"the storage does not answer ({error}); {self._meanwhile}")
+                    self._say(f"{disk.lack(error) or f'the storage does not answer ({error})'}; {self._meanwhile}")
                 away = True
             else:
                 if away:

@@ -26,6 +26,7 @@ from gansweep.schedule.environment import WORKERS
 from gansweep.schedule.resources import gpus
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
+SHARED_MEMORY = Path("/dev/shm")
 KNOCK_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
@@ -67,7 +68,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder), _on_loopback(), _starting():
+    with shielding_children(), _plain_interpreter(folder), _on_loopback(), _starting(folder):
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=int(here["CPU"]),
@@ -82,6 +83,12 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     _end_log_monitor()
     try:
         yield here
+    except UserError:
+        raise
+    except Exception as error:
+        if sentence := _full(error, folder):
+            raise UserError(sentence) from error
+        raise
     finally:
         # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
         # Ray's own exit handler would wait as well.
@@ -112,17 +119,16 @@ def _on_loopback() -> Iterator[None]:
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
+def _starting(folder: Path) -> Iterator[None]:
     """Raises UserError where Ray does not start: it waits 30 s for its own processes, and raises a plain Exception."""
     try:
         yield
     except Exception as error:
-        if disk.lack(error):
-            raise
-        raise UserError(
+        sentence = (
             f"Ray does not start on this machine ({_first(error)[:200]}); it may be too busy, or short of memory or of"
             " processes (ulimit -u): run the same command again"
-        ) from error
+        )
+        raise UserError(_full(error, folder) or sentence) from error
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -136,6 +142,12 @@ def _end_log_monitor() -> None:
         with suppress(psutil.NoSuchProcess):
             if any(word.endswith("log_monitor.py") for word in process.cmdline()):
                 process.kill()
+
+
+def _full(error: Exception, folder: Path) -> str | None:
+    """A sentence where a disk that Ray needs is full: Ray fails in many ways then, and names no place."""
+    places = [place for place in (folder, SHARED_MEMORY) if place.is_dir()]
+    return disk.lack(error) or next(filter(None, map(disk.full, places)), None)
 
 
 def _first(error: Exception) -> str:

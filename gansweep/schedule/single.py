@@ -14,7 +14,7 @@ from gansweep.plan.schema import Sweep
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import count
 from gansweep.records import journal
-from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_json
+from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
 from gansweep.schedule.job import Job, job_of, settings_of
 from gansweep.schedule.prepare import Plan, Resolver, trial_document
 from gansweep.schedule.resources import gpus
@@ -123,15 +123,21 @@ def _alike(here: int | None, there: int | None, step: int) -> bool:
 
 
 def begin(plan: Plan, home: Home, start: Start | None, command: str) -> SingleJob:
-    """A new run folder, with what it goes on from in it, and the job that trains there."""
+    """A new run folder, with what it goes on from in it, and the job that trains there.
+
+    Raises OSError where it cannot be written: nothing is left then.
+    """
     (planned,) = plan.trials
     folder = home.new_run(plan.sweep.name)
     origin = {"checkpoint": str(start.path.absolute())} if start else {}
-    write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command, **origin})
-    if start:
-        folder.checkpoints.mkdir()
-        shutil.copyfile(start.path, folder.checkpoint(start.step))
-        _carry_records(start, folder)
+    try:
+        write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command, **origin})
+        if start:
+            write_atomically(folder.checkpoint(start.step), start.path.read_bytes())
+            _carry_records(start, folder)
+    except OSError:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     asked = plan.sweep.resources.gpus
     job = job_of(plan, planned, float(min(1, gpus())) if asked == "auto" else asked)
     return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})

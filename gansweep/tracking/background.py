@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from gansweep.records import disk
 from gansweep.tracking.publisher import Publisher
 
 PAUSE_S = 5.0
@@ -65,7 +66,7 @@ class Background:
             self._publisher.publish(running=running)
         except Exception as error:
             if self.failure is None:
-                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                reason = disk.lack(error) or (str(error) or type(error).__name__).splitlines()[0][:200]
                 self._notify(f"the tracking store does not take records ({reason}); training goes on, they are kept")
                 self.failure = reason
             return False

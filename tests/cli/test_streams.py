@@ -40,6 +40,14 @@ def test_a_command_that_prints_ends_quietly(here: Path, kind: str, words: tuple[
     assert (done.returncode, done.stderr) == (UNREAD, "")
 
 
+@pytest.mark.parametrize("words", [("schema",), ("plan", "s.yaml", "--no-timing", "--json")])
+def test_output_for_a_full_device_is_an_error(here: Path, words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    message = "stdout: cannot be written (No space left on device); send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
 def test_messages_that_nobody_reads_change_no_exit_code(here: Path) -> None:
     for kind in ("pipe", "terminal"):
         done = subprocess.run([*COMMAND, "validate", "no.yaml"], stdout=subprocess.PIPE, stderr=gone(kind), text=True)

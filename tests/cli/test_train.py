@@ -18,6 +18,7 @@ import pytest
 import torch
 from bad_calls import Call
 from click.testing import CliRunner, Result
+from limits import file_size_limit
 from PIL import Image
 from service import Service, interrupt
 
@@ -147,6 +148,25 @@ def test_more_steps_and_another_learning_rate_are_the_users_right(whole: tuple[R
     before, after = numbers(whole[0]), numbers(folder)
     assert [one for one in after if one[0] <= MIDDLE] == [one for one in before if one[0] <= MIDDLE]
     assert dict(after)[30]["loss_d"] != dict(before)[30]["loss_d"]
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(
+    whole: tuple[RunFolder, Result], warm: Home, call: Call
+) -> None:
+    """Room for records and samples, none for a checkpoint: in training, and before it."""
+    with file_size_limit(20_000):
+        folder, result = train("one.yaml", *NO_EVALUATION, home=warm, code=1)
+    full = f"{folder.checkpoint(10)}: may not grow any more; raise the limit of file sizes (`ulimit -f`)"
+    assert re.search(rf"interrupted after 10 steps \(.*\): {re.escape(full)}\n", result.stderr)
+    assert not list(folder.path.rglob(".*"))
+    assert folder.all_checkpoints() == []
+    assert folder.journal.read_bytes().endswith(b"}\n")
+    assert full in folder.log.read_text()
+    shutil.rmtree(folder.path)
+    with file_size_limit(20_000):
+        err = call("train", "one.yaml", "--checkpoint", whole[0].checkpoint(MIDDLE))
+    assert re.fullmatch(r".*/00000020\.safetensors: may not grow any more; raise .*\n", err)
+    assert list(warm.runs.iterdir()) == []
 
 
 @pytest.mark.parametrize(
