@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import Identity, Place, Whereabouts
-from gansweep.records.layout import SweepFolder, read_json
+from gansweep.records.layout import Home, SweepFolder, read_json
 from gansweep.tracking import store
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def of_folder(
     former = former_parent(client, folder) if found is None else None
     if former is None:
         return found
+    if not own_store:
+        _check_original(folder)
     if not adopt(client, folder, own, former):
         notify(f"{folder.name}: what version 0.1.0 recorded belongs to another sweep or experiment, and stays as it is")
         return None
@@ -178,6 +181,23 @@ def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
         if error.error_code != MISSING:
             raise
         return None
+
+
+def _check_original(folder: SweepFolder) -> None:
+    """Raise UserError if version 0.1.0 recorded a sweep in the store of another home, which still has it: this folder
+    is a copy, and the original has no id yet that would tell."""
+    noted = read_json(folder.tracking)
+    original = Home(Path(noted["uri"].removeprefix("sqlite:///")).parent).sweep(folder.name)
+    try:
+        is_other = original.tracking.exists() and not original.path.samefile(folder.path)
+        theirs = read_json(original.tracking) if is_other else {}
+    except OSError:  # it cannot be seen, and had no way to say where it is
+        return
+    if theirs.get("parent_run_id") == noted["parent_run_id"]:
+        raise UserError(
+            f"{folder.path}: is a copy of {original.path}, whose records it would change; run `gansweep sync"
+            f" {folder.name}` in the original's home first, which gives that an id of its own"
+        )
 
 
 def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:

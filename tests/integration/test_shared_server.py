@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from service import Service
 from tracking_server import tracking_server
 
-from gansweep.records import identity, journal
+from gansweep.records import journal
 from gansweep.records.layout import Home, read_json
 
 BY_RUN = ("runs", "tags", "params", "metrics", "latest_metrics")
@@ -47,12 +47,10 @@ class Shared:
 
     def assert_tracked_once(self, service: Service) -> None:
         """One parent run, one run for each trial, and each (metric, step) of the journals once."""
-        found = identity.read(service.folder())
-        assert found
-        condition = f"tags.`gansweep.sweep_id` = '{found.sweep_id}'"
-        experiments = [one.experiment_id for one in self.client.search_experiments()]
-        runs = self.client.search_runs(experiments, condition)
-        assert {run.info.experiment_id for run in runs} == {self.experiment(service)}
+        runs = self.client.search_runs([self.experiment(service)])
+        assert {run.data.tags["gansweep.sweep_id"] for run in runs} == {
+            read_json(service.folder().path / "identity.json")["sweep_id"]
+        }
         trials = {run.data.tags.get("gansweep.trial_id", "parent"): run.info.run_id for run in runs}
         assert len(trials) == len(runs) == 3
         for trial in service.folder().all_trials():

@@ -16,7 +16,7 @@ from bench import TABLES
 from mlflow import MlflowClient
 from old_homes import COMPLETED, INTERRUPTED, PENDING
 
-from gansweep.records import identity
+from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.tracking import publisher, reader
 from gansweep.tracking.publisher import Publisher
@@ -70,9 +70,7 @@ class Lab:
         return [trial.id for trial in reader.trials(home, self.uri, "old")]
 
     def sweep_id(self, home: Home) -> str:
-        found = identity.read(self.folder(home))
-        assert found
-        return found.sweep_id
+        return str(read_json(self.folder(home).path / "identity.json")["sweep_id"])
 
     def runs(self, home: Home) -> dict[str, str]:
         """Run id → trial id, of those that carry the home's id."""
@@ -100,7 +98,7 @@ def test_old_records_are_read_before_anything_is_written(lab: Lab) -> None:
     before = lab.rows()
     assert lab.trials(lab.home) == [COMPLETED, INTERRUPTED]
     assert lab.rows() == before
-    assert not lab.folder(lab.home).identity.exists()
+    assert not (lab.folder(lab.home).path / "identity.json").exists()
 
 
 def test_old_records_get_an_id_once(lab: Lab) -> None:
@@ -159,3 +157,21 @@ def test_cleaning_old_records_leaves_those_of_others(lab: Lab) -> None:
     run = lab.client.create_run("1", run_name="of a colleague").info.run_id
     publisher.delete(lab.home, lab.folder(lab.home), lab.uri)
     assert [one.info.run_id for one in lab.client.search_runs(["1"])] == [run]
+
+
+def test_a_copied_folder_does_not_take_the_records_of_an_original_without_an_id(tmp_path: Path) -> None:
+    """Only sweeps/ was copied, so the copy names the original's store."""
+    original, copy = old_homes.unpack(tmp_path), Home(tmp_path / "copy")
+    folder = original.sweep("old")
+    uri = f"sqlite:///{original.database}"
+    write_json(folder.tracking, {**read_json(folder.tracking), "uri": uri})
+    shutil.copytree(folder.path, copy.sweep("old").path)
+    said = f"is a copy of {folder.path}, whose records it would change"
+    with pytest.raises(UserError, match=said):
+        publisher.delete(copy, copy.sweep("old"), uri)
+    shutil.copytree(original.path, tmp_path / "whole")  # with a store of its own, which alone is changed
+    whole = Home(tmp_path / "whole")
+    publisher.delete(whole, whole.sweep("old"), f"sqlite:///{whole.database}")
+    assert MlflowClient(uri).get_experiment("1").lifecycle_stage == "active"
+    publisher.delete(original, folder, uri)
+    assert MlflowClient(uri).get_experiment("1").lifecycle_stage == "deleted"

@@ -8,8 +8,7 @@ import pytest
 from bench import STEPS, Bench, losses
 
 from gansweep.errors import UserError
-from gansweep.records import identity
-from gansweep.records.layout import Home
+from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.report.tables import read_sweep
 from gansweep.tracking import reader
@@ -17,7 +16,7 @@ from gansweep.tracking.afar import Afar
 
 
 def label(bench: Bench) -> str:
-    return identity.label(bench.folder.name, identity.ensure(bench.folder).sweep_id)
+    return f"{bench.folder.name}-{read_json(bench.folder.path / 'identity.json')['sweep_id'][:8]}"
 
 
 @pytest.fixture
