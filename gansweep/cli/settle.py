@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -82,7 +83,7 @@ def _claim(
         found = {identity.whereabouts(holder, folder): holder for holder in holders}
         doubt = found.get(Whereabouts.COPIED) or found.get(Whereabouts.UNSEEN)
         if doubt and answer == COPIED:
-            identity.renew(folder)
+            identity.renew(folder, own_store=not _is_store_of(doubt, home))
             tell(f"{folder.name}: is a sweep of its own now, apart from {doubt}")
             return
         if doubt and (Whereabouts.COPIED in found or not (answer == MOVED or _was_moved(doubt, folder))):
@@ -93,6 +94,15 @@ def _claim(
         if owned and owned.parent:
             ownership.hold(client, owned.parent, folder)
         identity.settle(folder)
+
+
+def _is_store_of(holder: Place, home: Home) -> bool:
+    """Return whether a home's store is that of the original's home too: the sweep was copied within it, or the store
+    is a link."""
+    try:
+        return Home(Path(holder.path).parents[1]).database.samefile(home.database)
+    except OSError:
+        return False
 
 
 def _was_moved(holder: Place, folder: SweepFolder) -> bool:

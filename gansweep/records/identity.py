@@ -128,10 +128,13 @@ def take(folder: SweepFolder, content: bytes) -> None:
         _write(folder.identity, Identity(sweep_id, Place.of(folder)))
 
 
-def renew(folder: SweepFolder) -> Identity:
-    """Make the sweep in a copied folder a sweep of its own. What the folder knows about the original's records goes."""
+def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
+    """Make the sweep in a copied folder a sweep of its own. What the folder knows about the original's records goes.
+
+    own_store: whether the home's own store was copied as well, so that its records are the copy's.
+    """
     old = ensure(folder)
-    new = Identity(uuid.uuid4().hex, Place.of(folder), (*old.was, old.sweep_id))
+    new = Identity(uuid.uuid4().hex, Place.of(folder), (*old.was, old.sweep_id) if own_store else ())
     folder.tracking.unlink(missing_ok=True)
     _write(folder.identity, new)
     return new
@@ -153,8 +156,10 @@ def forget_former(folder: SweepFolder) -> None:
 def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
     """Compare the folder that last held an identity with a folder that holds it now."""
     here = Place.of(folder)
-    if other.path == here.path and (other.host == here.host or other.inode == here.inode):
+    if (other.host, other.path) == (here.host, here.path):
         return Whereabouts.HERE
+    if other.host != here.host and other.inode == here.inode:
+        return Whereabouts.HERE  # on a file system or a disk that the machines share, mounted anywhere
     mine, there = read(folder), SweepFolder(Path(other.path))
     try:
         inode = there.path.stat().st_ino

@@ -176,3 +176,17 @@ def test_copies_of_every_kind_are_told_from_links(
     assert call("clean", "dig", "--yes", "--home", tmp_path / "copy").endswith(REFUSED)
     (tmp_path / "link").symlink_to(original.home.path)
     assert call("sync", "dig", "--home", tmp_path / "link", code=0).endswith("has everything\n")
+
+
+def test_a_sweep_copied_within_its_home_leaves_the_original_its_records(call: Call, original: Bench) -> None:
+    copy = original.home.path / "sweeps/dig2"
+    shutil.copytree(original.folder.path, copy)
+    home = ("--home", original.home.path)
+    before = rows(original.home.path)
+    assert f"is a copy of {original.folder.path}" in call("clean", "dig2", "--yes", *home)
+    call("sync", "dig2", "--new-identity", *home, code=0)
+    after = rows(original.home.path)
+    assert set(before["runs"]) < set(after["runs"])
+    assert set(before["tags"]) < set(after["tags"])
+    call("clean", "dig2", "--yes", *home, code=0)
+    assert ids(original.home.path) == {sweep_id(original.home.path)}

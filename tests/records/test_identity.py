@@ -49,12 +49,13 @@ def test_homes_of_one_storage_are_one_sweep(tmp_path: Path) -> None:
 
 
 def test_a_folder_seen_from_another_machine(folder: SweepFolder) -> None:
-    """The same path and inode mean a shared file system; anything else cannot be told from here."""
+    """The same inode means that the machines share a file system; anything else cannot be told from here."""
     here = Place.of(folder)
     assert identity.whereabouts(here, folder) is Whereabouts.HERE
     assert identity.whereabouts(Place("other", here.path, here.inode), folder) is Whereabouts.HERE
+    assert identity.whereabouts(Place("other", "/mnt/home/sweeps/s", here.inode), folder) is Whereabouts.HERE
     assert identity.whereabouts(Place("other", here.path, here.inode + 1), folder) is Whereabouts.UNSEEN
-    assert identity.whereabouts(Place("other", "/gone", here.inode), folder) is Whereabouts.UNSEEN
+    assert identity.whereabouts(Place("other", "/gone", here.inode + 1), folder) is Whereabouts.UNSEEN
     assert identity.whereabouts(Place(here.host, "/gone", 1), folder) is Whereabouts.MOVED
 
 
