@@ -218,7 +218,7 @@ def test_no_failing_trials(swept: Home, call: Call, tmp_path: Path) -> None:
 def test_an_unknown_sweep(swept: Home, call: Call, tmp_path: Path) -> None:
     code, out, err = call("digit", "--home", swept.path, "--out", tmp_path / "out")
     assert (code, out) == (1, "")
-    assert err == f"{swept.path}: no sweep named 'digit'; did you mean digits?\n"
+    assert err == f"{swept.path}: no sweep named 'digit'; did you mean 'digits'?\n"
     assert not (tmp_path / "out").exists()
 
 

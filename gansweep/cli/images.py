@@ -16,6 +16,7 @@ from gansweep.errors import CheckpointError, UserError
 from gansweep.records import journal
 from gansweep.records.layout import Home, SweepFolder
 from gansweep.records.ranking import ranking_of, score_at
+from gansweep.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +63,7 @@ def sample(
     columns = _columns(count, rows)
     images = _images(found, noise(found.latent_dim, columns or count, seed), rows)
     options.write_output(output, grid_png(images, columns))
-    click.echo(f"{output}: {len(images):,} images after {found.step:,} steps ({which})", err=True)
+    click.echo(f"{output}: {counted(len(images), 'image')} after {counted(found.step, 'step')} ({which})", err=True)
 
 
 @click.command()
@@ -115,9 +116,9 @@ def animate(
         durations = [1000 // fps] * (fps * seconds)
         places = max(3, round(seconds / LEG_S))  # between two it would go back as it came
         frames = _walk(found, rows, count or WALK_COUNT, seed or 0, len(durations), places, scale)
-        said = f"a walk through latent space after {found.step:,} steps"
+        said = f"a walk through latent space after {counted(found.step, 'step')}"
     options.write_output(output, animation(output.suffix.lower(), frames, durations))
-    click.echo(f"{output}: {len(durations):,} frames, {said}", err=True)
+    click.echo(f"{output}: {counted(len(durations), 'frame')}, {said}", err=True)
 
 
 def _file(subject: str) -> Path | None:
@@ -146,7 +147,7 @@ def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
     points = ranking.points(journal.read(folder.journal))
     best = min(reversed(paths), key=lambda path: score_at(points, int(path.stem)))
     which = f"best by {ranking.metric}" if points else "the last"
-    return best, f"{name}, {which} of {len(paths)} checkpoints kept"
+    return best, f"{name}, {which} of {counted(len(paths), 'checkpoint')} kept"
 
 
 def _generator(path: Path) -> Restored:

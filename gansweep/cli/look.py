@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, command_alone, measured, to_json, varied
-from gansweep.health.metrics import STEPS_PER_S
+from gansweep.cli.text import COLOURS, best_value, command_alone, measured, to_json, varied
 from gansweep.plan import settings
 from gansweep.records import lock, outcome
+from gansweep.records.figures import figures
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
+from gansweep.records.ranking import ranking_of
 from gansweep.report.words import counted, number
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
@@ -61,11 +62,13 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
     """Show one trial, by its id or the beginning of it: settings, results, files, and how to run it alone."""
     sweep, folder = options.find_trial(options.home_of(home_path), trial)
     document = read_json(folder.trial)
-    summary = outcome.summary(folder)
+    summary, ranking = outcome.summary(folder), ranking_of(sweep)
     samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
     found = {
         **summary,
         "sweep": sweep.name,
+        "objective": {"metric": ranking.metric, "mode": ranking.mode},
+        **figures(folder, ranking),
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
@@ -121,7 +124,6 @@ def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
             step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
-            steps_per_s=t["metrics"].get(STEPS_PER_S),
         )
         for t in trials
     ]  # fmt: skip
@@ -140,6 +142,8 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("varied", varied(found["varied"], found["seed"])),
         ("outcome", f"{found['outcome']}{verdict}" + (f" ({found['reason']})" if found["reason"] else "")),
         ("step", f"{found['step']:,} of {found['steps_total']:,}"),
+        ("best value", best_value(found, found["objective"]["metric"])),
+        ("steps/s", "" if found["steps_per_s"] is None else measured(found["steps_per_s"])),
         ("deaths", str(found["deaths"]) if found["deaths"] else ""),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in found["parameters"].items())),
         ("settings", ", ".join(f"{k}={number(v)}" for k, v in flat(found["config"]).items())),

@@ -14,6 +14,7 @@ from gansweep.cli import streams, surroundings
 from gansweep.cli.call import Call
 from gansweep.errors import UserError
 from gansweep.records import disk
+from gansweep.words import names_like
 
 # command → (module, its one-line help): the module is imported when the command is called.
 COMMANDS = {
@@ -53,6 +54,14 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}; {names_like(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

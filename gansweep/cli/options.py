@@ -15,6 +15,7 @@ import click
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, write_atomically
+from gansweep.words import counted, names_like
 
 
 def _take_password(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
@@ -86,11 +87,19 @@ time_budget_option = click.option(
 )
 
 
-def command_line() -> str:
-    """The call, as it may be written down and typed again: without passwords."""
+def lasting(file: Path, copy: Path) -> Path:
+    """The FILE of a command as a later command can name it: a pipe, or a file that a shell opened (/dev/stdin,
+    /dev/fd/63), is gone by then, and the copy that was recorded stands for it."""
+    opened = file.absolute().is_relative_to("/dev") or file.absolute().is_relative_to("/proc")
+    return file if file.is_file() and not opened else copy
+
+
+def command_line(file: Path, copy: Path) -> str:
+    """The call, as it may be written down and typed again: without passwords, and with a FILE that lasts."""
     from gansweep.tracking.store import without_password
 
-    return without_password(shlex.join(["gansweep", *sys.argv[1:]]))
+    words = [str(lasting(file, copy)) if word == str(file) else word for word in sys.argv[1:]]
+    return without_password(shlex.join(["gansweep", *words]))
 
 
 def home_of(path: Path) -> Home:
@@ -103,9 +112,7 @@ def find_sweep(home: Home, name: str) -> SweepFolder:
     known = {folder.name: folder for folder in home.sweeps()}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none'}"
-    raise UserError(f"{home.path}: no sweep named {name!r}; {there}")
+    raise UserError(f"{home.path}: no sweep named {name!r}; {names_like(name, known)}")
 
 
 def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
@@ -120,7 +127,7 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
         hint = f"did you mean {' or '.join(near)}?" if near else "`gansweep status SWEEP` lists their ids"
         raise UserError(f"no trial {reference!r}; {hint}")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
-    raise UserError(f"{reference!r} fits {len(found)} trials: {names}")
+    raise UserError(f"{reference!r} fits {counted(len(found), 'trial')}: {names}")
 
 
 def say_left_out(earlier: int, all_plans: bool) -> None:

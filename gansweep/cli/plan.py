@@ -11,7 +11,7 @@ import click
 from gansweep.cli import options
 from gansweep.cli.text import setting_columns, size, to_json
 from gansweep.records.writable import check_writable
-from gansweep.report.words import duration
+from gansweep.report.words import counted, duration
 
 if TYPE_CHECKING:
     from gansweep.gan.data import ImageSet
@@ -70,6 +70,7 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         "concurrent": slots,
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
+        "repeated": plan.repeated,
     }
 
 
@@ -138,7 +139,9 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
     cost = document["cost"]
     for images in plan.image_sets:
         _print_images(images)
-    click.echo(f"to train  {cost['pending']} of {plan.total} trials, {document['concurrent']} at a time")
+    click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
+    if plan.repeated:
+        click.echo(f"repeats   {plan.repeated:,} left out: the same as others")
     if plan.to_come:
         click.echo(f"search    {len(plan.to_come)} of them will be suggested by optuna as results come in")
     if cost["wall_s"] is not None:
@@ -151,9 +154,11 @@ def _print_images(images: ImageSet) -> None:
     from gansweep.gan.notes import lines, named
 
     shape = f"{images.channels}×{images.image_size}×{images.image_size}"
-    click.echo(f"data      {images.images:,} images of {shape}, fingerprint {images.fingerprint}")
+    click.echo(f"data      {counted(images.images, 'image')} of {shape}, fingerprint {images.fingerprint}")
     if len(images.classes) > 1:
-        click.echo(f"          {len(images.classes)} classes: {named(images.classes, MOST_CLASSES)}")
+        click.echo(
+            f"          {counted(len(images.classes), 'class', 'classes')}: {named(images.classes, MOST_CLASSES)}"
+        )
     for line in lines(images.notes):
         click.echo(f"          {line}")
 

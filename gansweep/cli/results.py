@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, best_value, columns_of, command_alone, measured, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
 from gansweep.plan import settings
 from gansweep.records import journal, outcome
+from gansweep.records.figures import figures
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 from gansweep.records.ranking import WORST, Ranking, ranking_of
 from gansweep.report.words import duration, number
@@ -65,7 +66,7 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
 
     if ranked:
         show(_best_table(ranked[:count], ranking.metric), output())
-        _print_best(ranked[0])
+        _print_best(ranked[0], ranking.metric)
     says = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial has ended well"]
     says += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
     click.echo(f"{sweep}: {', '.join(says)}", err=True)
@@ -99,7 +100,8 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
         return
     from gansweep.cli.tables import output, show
 
-    show(_comparison(facts, differing, results), output())
+    comparable = same_data and all(fact["objective"] == facts[0]["objective"] for fact in facts)
+    show(_comparison(facts, differing, results, comparable), output())
     if not differing:
         click.echo("no setting differs", err=True)
     if not same_data:
@@ -139,6 +141,7 @@ def _ranked(
                 "varied": varied[folder],
                 "seed": summary["seed"],
                 "quality": ranking.value(scores[folder.id]),
+                **figures(folder, ranking),
                 **_over_seeds(len(ids), [ranking.value(scores[i]) for i in ids if i in scores]),
                 **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
@@ -197,10 +200,11 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
     return table
 
 
-def _print_best(trial: Mapping[str, Any]) -> None:
+def _print_best(trial: Mapping[str, Any], metric: str) -> None:
     rows = [
         ("best", f"{trial['id']}  {varied(trial['varied'], trial['seed'])}"),
         ("step", f"{trial['step']:,} of {trial['steps_total']:,}"),
+        ("best value", best_value(trial, metric)),
         ("samples", trial["samples"]),
         ("checkpoint", trial["checkpoint"]),
         ("run it alone", trial["command"]),
@@ -214,14 +218,15 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
     """One trial: where it stands, its settings by dotted key, and the newest value of every metric."""
     document, summary, ended = read_json(folder.trial), outcome.summary(folder), outcome.read(folder)
     records = journal.read(folder.journal)
-    speeds = [r.values[m.STEPS_PER_S] for r in records if m.STEPS_PER_S in r.values]
+    ranking = ranking_of(sweep)
     data = document["data"]["fingerprint"]
     return {
         "sweep": sweep.name,
         **{key: summary[key] for key in ("id", "outcome", "reason", "step", "steps_total")},
         "verdicts": [v.kind for v in ended.verdicts] if ended and summary["verdict"] else [],
         "wall_s": records[-1].time - records[0].time if records else None,
-        "steps_per_s": statistics.median(speeds) if speeds else None,
+        "objective": {"metric": ranking.metric, "mode": ranking.mode},
+        **figures(folder, ranking),
         "data_fingerprint": data,
         "settings": {"seed": summary["seed"], **settings.of_trial(document)},
         "metrics": {name: value for record in records for name, value in record.values.items()},
@@ -244,8 +249,9 @@ def _comparison(
     facts: Sequence[Mapping[str, Any]],
     differing: Mapping[str, Sequence[Any]],
     results: Mapping[str, Sequence[float | None]],
+    with_best: bool,
 ) -> Table:
-    """A column a trial, a row a quantity."""
+    """A column a trial, a row a quantity. with_best: whether the best values are of one objective on the same data."""
     from rich.text import Text
 
     from gansweep.cli.tables import plain_table
@@ -264,6 +270,10 @@ def _comparison(
     table.add_row("step", *(f"{fact['step']:,} of {fact['steps_total']:,}" for fact in facts))
     table.add_row("wall time", *("–" if fact["wall_s"] is None else duration(fact["wall_s"]) for fact in facts))
     table.add_row("steps/s", *(measured(fact["steps_per_s"]) for fact in facts))
+    if with_best:
+        table.add_row(f"best {facts[0]['objective']['metric']}", *(measured(fact["best_value"]) for fact in facts))
+        steps = (fact["best_step"] for fact in facts)
+        table.add_row("at step", *("–" if step is None else f"{step:,}" for step in steps))
     table.add_section()
     for name, values in results.items():
         best = _best_of(name, values)

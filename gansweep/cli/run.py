@@ -24,7 +24,7 @@ from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log, outcome
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.records.writable import check_writable
-from gansweep.report.words import duration
+from gansweep.report.words import counted, duration
 
 if TYPE_CHECKING:
     from gansweep.records.storage import Storage
@@ -71,7 +71,8 @@ def run(
     any moment and run it again.
     """
     from gansweep.gan.cores import cores
-    from gansweep.plan.loader import load
+    from gansweep.plan.document import read
+    from gansweep.plan.loader import sweep_of
     from gansweep.schedule.code import check_installed
     from gansweep.schedule.loopback import check_loopback
     from gansweep.schedule.prepare import check_disk, make_plan, write_trials
@@ -81,7 +82,8 @@ def run(
     from gansweep.tracking import store
 
     outlive_stdout()
-    sweep = load(file, overrides, max_trials)
+    text = read(file)
+    sweep = sweep_of(text, str(file), overrides, max_trials)
     home = options.home_of(home_path)
     uri = tracking_uri or store.local_uri(home)
     store.check(uri)
@@ -94,7 +96,8 @@ def run(
         check_loopback()
         place(SHORT)
     shared = _storage(storage, plan.folder)
-    command = options.command_line()
+    source = plan.folder.source
+    command = options.command_line(file, source)
     try:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
     except lock.Locked as other:
@@ -106,8 +109,8 @@ def run(
         collector = stack.enter_context(_collecting(shared, plan.folder))
         if collector:
             plan = make_plan(sweep, home)  # once more: now with what the storage has of it
-        write_atomically(plan.folder.source, file.read_bytes())
-        write_trials(plan, command, overrides, str(file))
+        write_atomically(source, text.encode())
+        write_trials(plan, command, overrides, str(options.lasting(file, source)))
         search = Search(plan, home)
         search.suggest()
         if collector:
@@ -185,7 +188,7 @@ def _run(
                 code = _report(search.plan, _train(call, search, ending, address, uri, collector), ending, uri)
             else:
                 code = 0
-                tell(f"{plan.sweep.name}: nothing to train, all {len(plan.trials)} trials are finished")
+                tell(_nothing_to_train(plan))
         except Exception as error:
             log.keep(plan.folder.log, f"ended: {error}" if isinstance(error, UserError) else f"ended: {error!r}")
             if disk.lack(error):
@@ -201,6 +204,14 @@ def _run(
         again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
         tell(f"not all is in the tracking store yet; `{again}` sends the rest")
     return code
+
+
+def _nothing_to_train(plan: Plan) -> str:
+    return f"{plan.sweep.name}: nothing to train, {_all_finished(len(plan.trials))}"
+
+
+def _all_finished(count: int) -> str:
+    return "its one trial is finished" if count == 1 else f"all {count:,} trials are finished"
 
 
 def _tell(folder: SweepFolder, text: str) -> None:
@@ -234,7 +245,9 @@ def _train(
     link = f"MLflow: {uri}" if store.is_server(uri) else "MLflow: `gansweep ui` in another terminal"
     plan = search.plan
     tell = partial(_tell, plan.folder)
-    tell(f"{plan.sweep.name}: {len(plan.left)} of {plan.total} trials to train; starting Ray")
+    tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
+    if plan.repeated:
+        tell(f"left out as repetitions of others: {plan.repeated:,}")
     call.leave = leave_at_once  # the exit handlers of Ray would wait a minute for processes that have ended
     show = partial(view, link=link, file=plan.folder.log)
     return runner.run(search, show, ending, tell, call.began, address, collector)
@@ -256,17 +269,18 @@ def _report(plan: Plan, board: Board, ending: Ending, uri: str) -> int:
     crashed = [row for row in rows if row.outcome == "crashed"]
     if crashed:
         tell(
-            f"{len(crashed)} trials crashed; `gansweep show {crashed[0].id}` shows the traceback,"
-            " and the same command tries them again"
+            f"{counted(len(crashed), 'trial')} crashed; `gansweep show {crashed[0].id}` shows the traceback,"
+            " and the same command tries again"
         )
     judged = _say_best(plan)
     if left:
         why = f" because {ending.reason}" if ending.reason else ""
-        tell(f"ended early{why}; {left} of {board.total} trials are not finished: run the same command to continue")
+        unfinished = f"{left} of {counted(board.total, 'trial')} {'is' if left == 1 else 'are'} not finished"
+        tell(f"ended early{why}; {unfinished}: run the same command to continue")
     if not left and not crashed:
         took = duration(board.elapsed_s())
         shown = uri if store.is_server(uri) else "`gansweep ui`"
-        tell(f"all {len(rows)} trials are finished after {took}; {shown} shows them")
+        tell(f"{_all_finished(len(rows))} after {took}; {shown} shows {'it' if len(rows) == 1 else 'them'}")
     if ending.signal:
         return 128 + ending.signal
     if ending.failure:

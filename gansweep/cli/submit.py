@@ -43,13 +43,15 @@ def submit(
     It runs on the head as a job, as `gansweep run` would there. The job's id is printed. `logs`, `status` and `stop`
     with --tracking-uri follow it from anywhere; submitted again it continues.
     """
-    from gansweep.plan.loader import load
+    from gansweep.plan.document import read
+    from gansweep.plan.loader import sweep_of
     from gansweep.records.storage import check_uri
     from gansweep.schedule.submission import port_of
     from gansweep.schedule.submission import submit as hand_over
     from gansweep.tracking import store
 
-    sweep = load(file, overrides, max_trials)
+    text = read(file)
+    sweep = sweep_of(text, str(file), overrides, max_trials)
     path = sweep.dataset.path
     if path is not None and not PurePosixPath(path).is_absolute():
         raise UserError(f"{file}: dataset.path: {path} is not there on the cluster; give an absolute path")
@@ -58,13 +60,15 @@ def submit(
         check_uri(storage)
     if home is not None and not PurePosixPath(home).is_absolute():
         raise UserError(f"--home {home}: give an absolute path on the head")
-    words = ["gansweep", "run", f"./{file.name}", "--address", "auto", "--tracking-uri", server]
+    name = options.lasting(file, Path(f"{sweep.name}.yaml")).name
+    words = ["gansweep", "run", f"./{name}", "--address", "auto", "--tracking-uri", server]
     words += [word for one in overrides for word in ("--set", one)]
     words += ["--storage", storage] if storage else []
     words += ["--max-trials", str(max_trials)]
     words += ["--time-budget", f"{time_budget:.0f}s"] if time_budget is not None else []
     words += [OPTIONS[answer]] if answer else []
-    job = hand_over(address, sweep.name, file, f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}")
+    entrypoint = f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}"
+    job = hand_over(address, sweep.name, {name: text}, entrypoint)
     if as_json:
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))
     else:

@@ -10,6 +10,7 @@ import click
 
 from gansweep.cli import options
 from gansweep.errors import UserError
+from gansweep.words import counted
 
 TEMPLATE_NAME, DEFAULT_FILE = "my-sweep", "sweep.yaml"
 WORDS = ("true", "false", "null")  # of YAML
@@ -51,10 +52,13 @@ def _name(file: Path) -> str:
 def validate(file: Path, overrides: tuple[str, ...], max_trials: int) -> None:
     """Check FILE and report every problem with its line and column."""
     from gansweep.plan.loader import load
-    from gansweep.plan.trials import count
+    from gansweep.plan.trials import count, repeated
 
     sweep = load(file, overrides, max_trials)
-    click.echo(f"{file}: {sweep.name}, {count(sweep)} trials", err=True)
+    again = repeated(sweep) * sweep.replicates
+    trials = counted(count(sweep) - again, "trial")
+    repeats = f" (left out as repetitions of others: {again:,})" if again else ""
+    click.echo(f"{file}: {sweep.name}, {trials}{repeats}", err=True)
 
 
 @click.command()

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, verdict_colour
-from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
+from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G, STEPS_PER_S
 from gansweep.health.verdict import title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
@@ -81,19 +81,18 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
     if with_seed:
         table.add_column("seed", justify="right", no_wrap=True)
     table.add_column("progress", no_wrap=True)
-    headings = ["step", "steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD"] if wide else ["step", "CFD"]
+    headings = ["step", "last steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD"] if wide else ["step", "CFD"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for at, row in enumerate(rows, 1):
-        names = [LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
+        names = [STEPS_PER_S, LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
         table.add_row(
             row.id[:8],
             *(column[at] for column in settings.columns),
             *([str(row.seed)] if with_seed else []),
             _bar(row, 16 if wide else 8),
             f"{row.step:,}",
-            *([measured(row.steps_per_s)] if wide else []),
             *(_measured(row.metrics.get(name)) for name in names),
             _outcome(row, wide),
         )

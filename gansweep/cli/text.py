@@ -124,6 +124,11 @@ def say(text: str) -> None:
     console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal)
 
 
+def best_value(found: Mapping[str, Any], metric: str) -> str:
+    """cfd_ratio 3.48 at step 500; empty where there is none. found: as `records.figures` has it."""
+    return f"{metric} {measured(found['best_value'])} at step {found['best_step']:,}" if found["best_step"] else ""
+
+
 def to_json(data: Any) -> str:
     """Valid JSON: a number that is not finite becomes null."""
     return json.dumps(_finite(data), indent=2, ensure_ascii=False)

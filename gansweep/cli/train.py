@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,25 +44,27 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     It gets a folder of its own, stamped with the time, under the home's runs/: log, samples, checkpoints, plots. Its
     path is printed at the end. Nothing goes to MLflow.
     """
-    from gansweep.plan.loader import load
+    from gansweep.plan.document import read
+    from gansweep.plan.loader import sweep_of
     from gansweep.schedule import single
     from gansweep.schedule.prepare import check_disk
 
     outlive_stdout()
-    sweep = load(file, overrides)
+    text = read(file)
+    sweep = sweep_of(text, str(file), overrides)
     home = options.home_of(home_path)
     check_writable(home)
     plan = single.make_plan(sweep, home)
     check_disk(plan, home)
     start = single.start_from(options.checkpoint_file(checkpoint)) if checkpoint else None
     differing = single.differences(plan, start) if start else []
-    job = single.begin(plan, home, start, options.command_line())
+    job = single.begin(plan, home, start, text, partial(options.command_line, file))
     notices = [f"only seed {sweep.seed} of {sweep.replicates} replicates is trained"] if sweep.replicates > 1 else []
     notices += [f"images {line}" for images in plan.image_sets for line in lines(images.notes)]
     if differing:
         words = ", ".join(f"{key} {number(here)} (was {number(there)})" for key, here, there in differing)
         notices.append(f"settings differ from the checkpoint's: {words}")
-    ended, ending = _train(job, start, notices, _again(file, overrides))
+    ended, ending = _train(job, start, notices, _again(options.lasting(file, job.folder.source), overrides))
     if as_json:
         click.echo(to_json(_document(job.folder)))
     else:

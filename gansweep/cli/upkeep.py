@@ -16,6 +16,7 @@ from gansweep.errors import UserError
 from gansweep.records import lock
 from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.writable import check_writable
+from gansweep.words import counted
 
 STOP_S = 30.0
 STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
@@ -143,7 +144,7 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
         total = sum(f.stat().st_size for f in files)
         if not yes:
             click.confirm(
-                f"remove {sweep}: {len(folder.all_trials())} trials, {size(total)}, and their MLflow runs?",
+                f"remove {sweep}: {counted(len(folder.all_trials()), 'trial')}, {size(total)}, and their MLflow runs?",
                 abort=True,
                 err=True,
             )

@@ -26,6 +26,7 @@ from gansweep.gan.reader import Decoded, Reader, Source
 from gansweep.gan.sources import reader_of
 from gansweep.records import lock
 from gansweep.records.layout import write_atomically, write_json
+from gansweep.words import counted
 
 Pixels = NDArray[np.uint8]
 LATER_KEYS = ("per_class", "background", "subfolders")  # of a Source: the first caches were keyed without them
@@ -86,7 +87,7 @@ def evaluation_samples(images: int, wanted: int) -> int:
     samples = min(wanted, evaluation_split(images)[1] // 2)
     if samples <= FEATURES:
         least = FEATURES + 1
-        what = f"{wanted} samples" if samples == wanted else f"{images} images"
+        what = counted(wanted, "sample") if samples == wanted else counted(images, "image")
         mend = f"give at least {least}" if samples == wanted else f"give at least {4 * least} images"
         raise UserError(
             f"evaluation.samples: {what} are too few for a Fréchet distance; {mend}, or evaluation.per_run: 0"

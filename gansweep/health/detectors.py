@@ -13,6 +13,7 @@ from gansweep.health import metrics as m
 from gansweep.health.detector import LATE, Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
 from gansweep.health.history import History
 from gansweep.health.verdict import Verdict
+from gansweep.words import counted
 
 Figures = Mapping[str, float]
 
@@ -121,8 +122,9 @@ class ModeDropping(Detector):
         return {k: float(at[k][-1]) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
 
     def reason(self, found: Figures) -> str:
+        missing = round(found[m.CLASSES_MISSING])
         return (
-            f"{found[m.CLASSES_MISSING]:.0f} classes are missing, {found[m.CLASSES]:.1f} effective classes are left"
+            f"{counted(missing, 'class is', 'classes are')} missing, {found[m.CLASSES]:.1f} effective classes are left"
             f" (KL from the real ones {found[m.LABEL_KL]:.2f})"
         )
 

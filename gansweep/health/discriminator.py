@@ -22,6 +22,7 @@ from gansweep.health.detector import (
     starting_value,
     threshold,
 )
+from gansweep.words import counted
 
 Figures = Mapping[str, float]
 
@@ -76,7 +77,7 @@ class DiscriminatorDominance(_Separation):
         return self.separated(at) & weak & self.stalled(at) & poor
 
     def reason(self, found: Figures) -> str:
-        return f"{self.signs(found)}, and quality has not improved over {self.over} evaluations"
+        return f"{self.signs(found)}, and quality has not improved over {counted(self.over, 'evaluation')}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class CriticStalled(_Separation):
     def reason(self, found: Figures) -> str:
         return (
             f"the critic separates fresh fakes with AUC {found[m.D_AUC]:.3f},"
-            f" and quality has not improved over {self.over} evaluations"
+            f" and quality has not improved over {counted(self.over, 'evaluation')}"
         )
 
 

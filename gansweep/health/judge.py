@@ -15,6 +15,7 @@ from gansweep.health.detectors import divergence
 from gansweep.health.history import History
 from gansweep.health.metrics import CFD_RATIO
 from gansweep.health.verdict import Verdict, by_precedence
+from gansweep.words import counted
 
 ENOUGH = 5  # evaluations after the burn-in, for a run to be called healthy
 
@@ -74,8 +75,8 @@ def _conclusion(history: History) -> Verdict:
     cfd = history.at(steps, CFD_RATIO)
     finite = int(np.isfinite(cfd).sum())
     if finite < ENOUGH:
-        reason = f"undecided: {finite} evaluations after the burn-in, {ENOUGH} are needed"
+        reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
         return Verdict("undecided", 0, reason, {"figures": {"evaluations": finite}})
     best = float(np.nanmin(cfd))
-    reason = f"healthy: no failure in {finite} evaluations, best CFD ratio {best:.3g}"
+    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {best:.3g}"
     return Verdict("healthy", 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": best}})

@@ -1,5 +1,8 @@
 """The names of a run's metrics, in one place."""
 
+import statistics
+from collections.abc import Sequence
+
 # Averages over the steps since the last record.
 LOSS_D = "loss_d"
 LOSS_G = "loss_g"
@@ -74,3 +77,8 @@ EVALUATION = (*QUALITY, *DISCRIMINATOR)
 def is_evaluation(name: str) -> bool:
     """Whether an evaluation records it: EVALUATION, or a figure of one class."""
     return name in EVALUATION or name.startswith((CLASS_SHARE, REQUESTED_SHARE))
+
+
+def typical_speed(recorded: Sequence[float]) -> float | None:
+    """Steps per second of a whole run: the median of its records of STEPS_PER_S, None of none."""
+    return statistics.median(recorded) if recorded else None

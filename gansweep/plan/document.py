@@ -46,9 +46,11 @@ class Document:
 def read(path: Path, what: str = SWEEP_FILE) -> str:
     """The text of a file of settings; refuses what is missing, not text, or over 1 MB."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:  # once: what a pipe gave is gone
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             raise UserError(f"{path}: larger than 1 MB; a {what} is a page of settings")
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8")
     except FileNotFoundError:
         mend = f"; `gansweep init {path}` writes one to begin with" if what == SWEEP_FILE else ""
         raise UserError(f"{path}: no such file{mend}") from None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from gansweep.errors import SweepFileError, UserError
 from gansweep.health.metrics import D_GAP, EVALUATION, R_V, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.plan.conflicts import conflicts
 from gansweep.plan.document import Document, Path_, dotted, parse, read
+from gansweep.plan.messages import hint, message_of
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, varied_keys
-from gansweep.plan.trials import assign, configurations, corners, count, stand_ins
+from gansweep.plan.trials import alike, assign, configurations, corners, count, stand_ins
 
 MAX_TRIALS = 10_000
 VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
@@ -28,10 +28,15 @@ HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, D_GAP, R_V)  # metrics on imag
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
     """Read, override, validate. Raises SweepFileError with every problem found, or UserError."""
-    document = parse(read(path), str(path))
+    return sweep_of(read(path), str(path), overrides, max_trials)
+
+
+def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
+    """The same for the text of a file, which messages call by name."""
+    document = parse(text, name)
     for override in overrides:
         _override(document, override)
-    sweep = _validate(document)
+    sweep = _validate(document, overrides)
     if (n := count(sweep)) > max_trials:
         raise SweepFileError([document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")])
     problems = _combination_problems(document, sweep) or _repeated_cases(document, sweep)
@@ -71,7 +76,7 @@ def _override(document: Document, override: str) -> None:
         marks[path] = f"--set {key}"
 
 
-def _validate(document: Document) -> Sweep:
+def _validate(document: Document, overrides: Sequence[str]) -> Sweep:
     problems: list[str] = []
     sweep: Sweep | None = None
     try:
@@ -79,6 +84,7 @@ def _validate(document: Document) -> Sweep:
     except ValidationError as error:
         problems += [_describe(document, e) for e in error.errors()]
     problems += _search_problems(document)
+    problems += _without_effect(document, overrides)
     if problems or sweep is None:
         raise SweepFileError(sorted(dict.fromkeys(problems), key=_line_order))
     return sweep
@@ -108,7 +114,9 @@ def _real_path(data: Any, loc: Path_) -> Path_:
 def _describe(document: Document, error: ErrorDetails) -> str:
     path = _real_path(document.data, error["loc"])
     if error["type"] == "extra_forbidden":
-        return document.problem(path, "unknown key" + _hint(str(path[-1]), _fields_at(error["loc"][:-1])), key=True)
+        return document.problem(
+            path, "unknown key" + hint(dotted(path), _fields_at(error["loc"][:-1]), known_keys()), key=True
+        )
     return document.problem(path, message_of(error))
 
 
@@ -122,72 +130,6 @@ def _fields_at(loc: Path_) -> list[str]:
             fields = [f for s in sections for name, f in s.model_fields.items() if name == part]
             sections = [s for f in fields for s in _sections(f.annotation)]
     return [name for s in sections for name in s.model_fields]
-
-
-def message_of(error: ErrorDetails) -> str:
-    """What is wrong, in a few words with the value given."""
-    given, context = error["input"], error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return "missing"
-        case "greater_than":
-            return f"must be greater than {context['gt']}, got {given}"
-        case "greater_than_equal":
-            return f"must be at least {context['ge']}, got {given}"
-        case "less_than":
-            return f"must be less than {context['lt']}, got {given}"
-        case "less_than_equal":
-            return f"must be at most {context['le']}, got {given}"
-        case "literal_error":
-            return f"must be {context['expected']}, got {given!r}"
-        case "union_tag_not_found":
-            return "needs `method: grid`, `method: random`, `method: optuna` or `method: cases`"
-        case "union_tag_invalid":
-            return f"method must be grid, random, optuna or cases, got {context['tag']!r}"
-        case "string_too_short":
-            return "is empty; give a value, or leave the key out"
-        case "too_short":
-            return "is empty" if not given else f"needs {context['min_length']} values, got {len(given)}"
-        case "value_error":
-            return str(context["error"])
-        case kind if kind in _WANTED:
-            return f"must be {_WANTED[kind]}, got {_kind(given)}"
-        case _:
-            return error["msg"]
-
-
-_WANTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-}
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case str():
-            return f"the text {value!r}"
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}" if known else ""
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
@@ -223,17 +165,67 @@ def _search_problems(document: Document) -> list[str]:
         for at, value in candidates:
             found = _messages(assign(base, key, value))
             problems += [document.problem(at, message) for loc, message in found.items() if loc == key]
-            if search.get("method") == "grid" and repr(value) in seen:
-                problems.append(document.problem(at, f"repeats {dotted(seen[repr(value)])}"))
-            seen.setdefault(repr(value), at)
+            normal = _normal(base, key, value)
+            if search.get("method") == "grid" and normal in seen:
+                problems.append(document.problem(at, f"repeats {dotted(seen[normal])}; give each value once"))
+            seen.setdefault(normal, at)
     return problems
+
+
+def _normal(base: dict[str, Any], key: str, value: Any) -> str:
+    """A text that is the same for values that mean the same: 0 and 0.0 of a number, 3 and ["3"] of classes."""
+    try:
+        found: Any = TrialConfig.model_validate(assign(base, key, value))
+    except ValidationError:
+        return repr(value)
+    for part in key.split("."):
+        found = getattr(found, part)
+    return repr(found + 0.0 if isinstance(found, float) else found)  # -0.0 is 0.0
+
+
+def _without_effect(document: Document, overrides: Sequence[str]) -> list[str]:
+    """Overrides of keys that the search varies: the values of the search would win, and nothing say so."""
+    search = document.data.get("search")
+    if not isinstance(search, dict):
+        return []
+    varied = {str(path[-1]): path for path, _ in _varied(search)}
+    problems = []
+    for name in dict.fromkeys(override.partition("=")[0] for override in overrides):
+        for key in varied:
+            if key == name or (key.startswith(f"{name}.") and _holds(document.data, key)):
+                place = dotted(varied[key][:2])
+                problems.append(
+                    f"--set {name}: {key if key != name else 'it'} is varied by {place}, whose values would win;"
+                    f" change those{_change_of(key, search)}, or take the search out with --set search=null"
+                )
+                break
+    return problems
+
+
+def _holds(data: Any, key: str) -> bool:
+    """Whether nested data give a dotted key."""
+    for part in key.split("."):
+        if not isinstance(data, dict) or part not in data:
+            return False
+        data = data[part]
+    return True
+
+
+def _change_of(key: str, search: Mapping[str, Any]) -> str:
+    """How an override changes the values of an axis; of a list of cases it would be the whole list."""
+    if "over" not in search:
+        return " in the file"
+    values = "[…]" if search.get("method") == "grid" else "{choice: […]}"
+    return f" with --set 'search.over.{key}={values}'"
 
 
 def _unvariable(key: str, leaves: list[str]) -> str:
     if inner := [leaf for leaf in leaves if leaf.startswith(f"{key}.") and leaf not in LENGTHS]:
         return f"is a section; name one of its keys, as in {inner[0]}"
+    if key.rpartition(".")[2] in ("seed", "seeds"):
+        return "seeds are no setting to search: set replicates, the number of seeds of each configuration"
     what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
-    return what + _hint(key, leaves if "." in key else [])
+    return what + hint(key, leaves if "." in key else [], leaves)
 
 
 def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, Any]]]]:
@@ -304,7 +296,7 @@ def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
     problems: list[str] = []
     first: dict[str, int] = {}  # settings → case
     for number, (config, _) in enumerate(configurations(sweep)):
-        before = first.setdefault(TrialConfig.model_validate(config).model_dump_json(), number)
+        before = first.setdefault(alike(TrialConfig.model_validate(config)), number)
         if before < number:
             problems.append(document.problem(("search", "cases", number), f"repeats search.cases[{before}]"))
     return problems

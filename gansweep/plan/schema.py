@@ -177,10 +177,17 @@ class Stop(Section):
 
 
 def _none(given: Any) -> Any:
-    return {"on": []} if given == "none" else given
+    if given == "none":
+        return {"on": []}
+    if given is None or isinstance(given, str | bool | int | float):  # null, off, false, …
+        what = "nothing" if given is None else f"{given!r}"
+        raise ValueError(f"must be a mapping or none, got {what}; `stop: none` records verdicts and ends nothing")
+    return given
 
 
 def _named(given: Any) -> Any:
+    if given is None:
+        raise ValueError("must be fifo, asha or a mapping with method, got nothing")
     return {"method": given} if isinstance(given, str) else given
 
 
@@ -262,7 +269,7 @@ class Sweep(Section):
     def _safe_name(cls, name: str) -> str:
         if not NAME_PATTERN.fullmatch(name):
             raise ValueError(
-                f"{name!r} cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
-                " beginning with a letter or digit"
+                f"{name!r} cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
+                " beginning with a letter or digit of these"
             )
         return name

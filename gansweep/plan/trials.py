@@ -113,6 +113,17 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def alike(config: TrialConfig) -> str:
+    """A text that is the same for configurations that are one trial on the same images: inherited settings resolved."""
+    return config.dataset.model_dump_json() + trial_id(config, "", 0)
+
+
+def repeated(sweep: Sweep) -> int:
+    """How many configurations are the same as one before, as far as the file says: each is trained once."""
+    texts = [alike(TrialConfig.model_validate(config)) for config, _ in configurations(sweep)]
+    return len(texts) - len(set(texts))
+
+
 def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:
     """Dotted key → value of the keys beside `known` that are not at their defaults."""
     return {k: v for k, v in flat(section.model_dump(exclude_defaults=True)).items() if k not in known}

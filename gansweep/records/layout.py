@@ -133,6 +133,10 @@ class RunFolder(TrialFolder):
     """A single run's files: those of a trial, and these."""
 
     @property
+    def source(self) -> Path:
+        return self.path / "sweep.yaml"
+
+    @property
     def log(self) -> Path:
         return self.path / "log.txt"
 

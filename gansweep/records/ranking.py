@@ -39,6 +39,11 @@ class Ranking:
         """The score at every record that holds the metric."""
         return [(r.step, self.score(r.values[self.metric])) for r in records if self.metric in r.values]
 
+    def best(self, records: Iterable[Record]) -> Point | None:
+        """The first step with the best score of all, and that score; None where no value is finite."""
+        finite = [(step, score) for step, score in self.points(records) if score < WORST]
+        return min(finite, key=lambda point: point[1], default=None)
+
     def final(self, folder: TrialFolder) -> float:
         """Of a trial that has ended: at its last evaluation. WORST without one, after a crash or a failure verdict."""
         ended = outcome.read(folder)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gansweep.words import counted
+
 TRIALS_A_SETTING = 10  # fewer leave the shares rough: pure noise gives one setting of two about two thirds
 EXPLAINED = 0.5  # below this the shares are of the smaller part of what varies
 TREES = 32  # 200 trials × 4 settings in a second; 256 give the same shares to .03
@@ -81,7 +83,7 @@ def _parts(ranks: pd.DataFrame, values: NDArray[np.floating], seed: int) -> dict
 def _caveat(trials: int, settings: int, explained: float) -> str:
     said = []
     if trials < TRIALS_A_SETTING * settings:
-        said.append(f"{trials} trials for {settings} setting{'s' * (settings > 1)}: these shares are rough.")
+        said.append(f"{counted(trials, 'trial')} for {counted(settings, 'setting')}: these shares are rough.")
     if explained < EXPLAINED:
         said.append(f"Single settings explain {explained:.0%} of what varies, the rest is their interplay or chance.")
     return " ".join(said)

@@ -27,7 +27,7 @@ def objective(metric: str) -> str:
 
 def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
     """How many runs of what, over which settings, how long, with how many seeds."""
-    length = f"{_span(trials['steps'])} steps"
+    length = f"{_span(trials['steps'])} {'step' if trials['steps'].max() == 1 else 'steps'}"
     if len(trials) == 1:
         return f"{sweep} is a single {_architecture(trials)} on {_data(trials)}, {length} long."
     what = f"{len(trials):,} {_architecture(trials)}s on {_data(trials)}"

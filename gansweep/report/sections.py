@@ -156,11 +156,11 @@ def cost(study: Study) -> dict[str, Any] | None:
         return None
     stopped = trials[trials["outcome"] == "stopped"]
     total = duration(float(trials["wall_s"].sum()))
-    text = f"All trials together trained for {total}, {int(trials['step'].sum()):,} steps. "
+    text = f"All trials together trained for {total}, {counted(int(trials['step'].sum()), 'step')}. "
     if len(stopped):
         saved = int((stopped["steps"] - stopped["step"]).sum())
         text += (
-            f"Stopping saved {saved:,} steps: {percent(saved / stopped['steps'].sum())} of those of the"
+            f"Stopping saved {counted(saved, 'step')}: {percent(saved / stopped['steps'].sum())} of those of the"
             f" {counted(len(stopped), 'trial')} that it ended, {percent(saved / trials['steps'].sum())} of all."
         )
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, STEPS_PER_S
+from gansweep.health.metrics import CFD_RATIO, STEPS_PER_S, typical_speed
 from gansweep.health.verdict import CONCLUSIONS, Verdict
 from gansweep.tracking.reader import TrackedRun, TrackedSweep
 
@@ -116,7 +116,7 @@ def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str,
         "quality": float(quality.values[-1]) if quality else math.nan,
         "started": run.began_ms,
         "wall_s": (max(times) - min(times)) / 1000 if times else math.nan,
-        "steps_per_s": float(np.median(speed.values)) if speed else math.nan,
+        "steps_per_s": math.nan if speed is None else typical_speed(speed.values.tolist()),
         "evaluator_accuracy": told.evaluator_accuracy,
         "parameters.generator": _whole(run.params.get("parameters.generator")),
         "parameters.discriminator": _whole(run.params.get("parameters.discriminator")),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gansweep.records.words import counted as counted
+from gansweep.words import counted as counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,7 +28,6 @@ class Row:
     reason: str = ""
     verdict: str | None = None
     rule: str = ""  # what ended it, as in Outcome
-    steps_per_s: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ from gansweep.schedule.failures import Failure
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
 from gansweep.schedule.search import Search
+from gansweep.words import counted
 
 
 class Events:
@@ -64,7 +65,7 @@ class Events:
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
         """It died once too often; `ended` follows."""
         folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
-        crashed = Outcome("crashed", row.step, f"its process died {deaths} times")
+        crashed = Outcome("crashed", row.step, f"its process died {counted(deaths, 'time')}")
         outcome.write(folder, crashed)
         self._show(row, crashed)
 

@@ -19,12 +19,13 @@ from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
-from gansweep.plan.trials import Trial, configurations, corners, search_id, stand_ins, trial_id
+from gansweep.plan.trials import Trial, configurations, corners, count, search_id, stand_ins, trial_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.schedule.planned import Planned, composition
 from gansweep.schedule.source import source_of
+from gansweep.words import counted
 
 SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
 
@@ -60,6 +61,11 @@ class Plan:
     def total(self) -> int:
         """Trials, those not suggested yet included."""
         return len(self.trials) + len(self.to_come)
+
+    @property
+    def repeated(self) -> int:
+        """Trials that the file names and that are the same as others: each is trained once."""
+        return count(self.sweep) - self.total
 
     @property
     def ranking(self) -> Ranking:
@@ -196,9 +202,9 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f" give at least {_least_share(images.images)}, or 0"
         )
     if training < config.training.batch_size:
+        there = counted(training, "image trains", "images train")
         raise UserError(
-            f"training.batch_size: {config.training.batch_size}, but only {training} images train;"
-            " lower it or give more images"
+            f"training.batch_size: {config.training.batch_size}, but only {there}; lower it or give more images"
         )
     if config.evaluation.per_run:
         evaluation_samples(images.images, config.evaluation.samples)

@@ -24,7 +24,6 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
     ) -> None:
         self._board, self._view = board, view
         self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
-        self._last: dict[str, tuple[float, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its callbacks for a restart that we never ask for, and a view cannot be pickled."""
@@ -47,10 +46,6 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row = self._board.rows[result["id"]]
         for text in result["notices"]:
             self._view.notice(f"{row.id}: {text}")
-        before = self._last.get(row.id)
-        if before and result["step"] > before[1]:
-            row.steps_per_s = (result["step"] - before[1]) / max(1e-9, result["at"] - before[0])
-        self._last[row.id] = (result["at"], result["step"])
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.rule = result["verdict"], result["rule"]
         row.metrics = dict(result["metrics"]) or row.metrics

@@ -16,6 +16,7 @@ from gansweep.schedule.memory import Need, measure
 from gansweep.schedule.packing import MARGIN, Shares, share
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
+from gansweep.words import counted
 
 GB = 1e9
 
@@ -41,7 +42,7 @@ def shares_of(
         say("resources.gpus: auto: there is no GPU, so trials train on the CPU")
         return Shares.equal(0.0)
     largest = _largest([*plan.pending, *bounds])
-    say(f"resources.gpus: auto: measuring the GPU memory of {len(largest)} shapes of networks")
+    say(f"resources.gpus: auto: measuring the GPU memory of {counted(len(largest), 'shape')} of networks")
     needs = dict(zip(largest, _measured(plan, largest.values(), collector), strict=True))
     free = min(need.free for need in needs.values())
     by_shape = {}

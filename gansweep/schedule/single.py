@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, wri
 from gansweep.schedule.job import Job, job_of, settings_of
 from gansweep.schedule.prepare import Plan, Resolver, trial_document
 from gansweep.schedule.resources import gpus
+from gansweep.words import counted
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
@@ -71,7 +72,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     configurations = count(sweep) // sweep.replicates
     several = f"gives {configurations:,} configurations" if configurations > 1 else ""
     if isinstance(sweep.search, OptunaSearch):
-        several = f"draws {configurations:,} times"
+        several = f"draws {counted(configurations, 'time')}"
     if several:
         raise UserError(
             f"search: {several}, and a single run has one configuration;"
@@ -122,16 +123,18 @@ def _alike(here: int | None, there: int | None, step: int) -> bool:
     return here is not None and there is not None and (step > here) == (step > there)
 
 
-def begin(plan: Plan, home: Home, start: Start | None, command: str) -> SingleJob:
+def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Callable[[Path], str]) -> SingleJob:
     """A new run folder, with what it goes on from in it, and the job that trains there.
 
+    text: the sweep file's, kept in the folder. command: the call that is recorded, given where the text is kept.
     Raises OSError where it cannot be written: nothing is left then.
     """
     (planned,) = plan.trials
     folder = home.new_run(plan.sweep.name)
     origin = {"checkpoint": str(start.path.absolute())} if start else {}
     try:
-        write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command, **origin})
+        write_atomically(folder.source, text.encode())
+        write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command(folder.source), **origin})
         if start:
             write_atomically(folder.checkpoint(start.step), start.path.read_bytes())
             _carry_records(start, folder)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
@@ -18,9 +18,9 @@ SWEEP = "gansweep.sweep"  # of a job's metadata
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
-def submit(address: str, sweep: str, file: Path, entrypoint: str) -> str:
-    """The job's id. address: of the head's dashboard. file: all that is uploaded. entrypoint: a shell's command, called
-    in a folder that holds the file under its name.
+def submit(address: str, sweep: str, files: Mapping[str, str], entrypoint: str) -> str:
+    """The job's id. address: of the head's dashboard. files: name → text, all that is uploaded. entrypoint: a shell's
+    command, called in a folder that holds the files.
 
     The token is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN. Raises UserError where no cluster takes the job, or one
     has a job of this sweep that goes on.
@@ -39,7 +39,8 @@ def submit(address: str, sweep: str, file: Path, entrypoint: str) -> str:
             if job.status not in OVER:
                 raise UserError(f"{sweep} is running already, as job {job.submission_id}; wait for it, or end it first")
         with TemporaryDirectory(prefix="gansweep-") as folder:
-            shutil.copyfile(file, Path(folder, file.name))
+            for name, text in files.items():
+                Path(folder, name).write_text(text, encoding="utf-8")
             return str(
                 client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": folder}, metadata={SWEEP: sweep})
             )

@@ -6,7 +6,6 @@ cannot be imported is a crash of the trial like any other error.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -140,7 +139,6 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "reason": ended.reason if ended else "",
             "rule": ended.rule if ended else "",
             "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
-            "at": time.time(),
             "done": ended is not None or self._crowded or self._unbegun,
             "crowded": self._crowded,
             "lack": self._lack,

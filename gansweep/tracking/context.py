@@ -8,6 +8,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from gansweep.words import counted
+
 PACKAGES = ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy")
 
 
@@ -15,7 +17,8 @@ def context(folder: Path) -> dict[str, str]:
     """Tags of a sweep's parent run. folder: whose git commit is named, if it lies in a checkout."""
     tags = {f"gansweep.version.{name}": importlib.metadata.version(name) for name in PACKAGES}
     tags["gansweep.version.python"] = platform.python_version()
-    tags["gansweep.machine"] = f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
+    cores = counted(os.cpu_count() or 1, "core")
+    tags["gansweep.machine"] = f"{platform.system()} {platform.machine()}, {_processor()}, {cores}"
     commit = _git(folder, "rev-parse", "HEAD")
     if commit:
         tags["mlflow.source.git.commit"] = commit

@@ -6,7 +6,6 @@ by its label, NAME-xxxxxxxx: the first digits of the id tell sweeps of one name 
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,13 @@ from gansweep.records.identity import DIGITS, Place, label
 from gansweep.records.layout import Home
 from gansweep.tracking import ownership, places, store
 from gansweep.tracking.ownership import FOLDER, SWEEP, SWEEP_ID
+from gansweep.words import names_like
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
 LABEL = re.compile(rf"(?P<name>.+)-(?P<digits>[0-9a-f]{{{DIGITS}}})")
-MOST_NAMES = 10  # of sweeps, in a message
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,7 @@ def by_name(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
             f"{store.called(home, uri)}: {name!r} fits {len(fitting)} sweeps; name {_choice(client, fitting)}"
         )
     known = [one.name for one in client.search_experiments() if one.name != "Default"]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    there = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known[:MOST_NAMES]) or 'none'}"
-    raise UserError(f"{store.called(home, uri)}: no sweep named {name!r}; {there}")
+    raise UserError(f"{store.called(home, uri)}: no sweep named {name!r}; {names_like(name, known)}")
 
 
 def _fitting(client: MlflowClient, name: str) -> list[Experiment]:

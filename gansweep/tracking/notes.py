@@ -13,9 +13,9 @@ from gansweep.records import outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import WORST, Ranking
-from gansweep.records.words import counted
 from gansweep.tracking import summary
 from gansweep.tracking.limits import LONGEST_TEXT, whole_or_nothing
+from gansweep.words import counted
 
 NOTE = "mlflow.note.content"  # Markdown
 BREAK = "  \n"  # a new line of the same paragraph

@@ -55,8 +55,8 @@ def planned(call: Call, home: Home) -> list[str]:
          " training.loss wasserstein_clip; choose d_auc or cfd_ratio"),
         (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: must be 16, 28, 32 or 64, got 48"),
         (GOOD.replace("name: s", "name: ../s"),
-         "1:7: name: '../s' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
-         " beginning with a letter or digit"),
+         "1:7: name: '../s' cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
+         " beginning with a letter or digit of these"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["run", "plan", "validate"])
@@ -90,8 +90,8 @@ def test_missing_sweep_file(call: Call, home: Home) -> None:
         ("training.steps", "--set training.steps: write it as key=value, as in --set training.steps=1200"),
         ("training.beta1=1", "--set training.beta1: training.beta1: must be less than 1.0, got 1"),
         ("model.latentdim=3", "--set model.latentdim: model.latentdim: unknown key; did you mean latent_dim?"),
-        ("name=../s", "--set name: name: '../s' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
-                      " beginning with a letter or digit"),
+        ("name=../s", "--set name: name: '../s' cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
+                      " beginning with a letter or digit of these"),
     ],
 )  # fmt: skip
 def test_bad_set(call: Call, home: Home, override: str, message: str) -> None:
@@ -122,14 +122,14 @@ def test_bad_values_of_options_are_usage(call: Call, home: Home, option: str, va
 
 @pytest.mark.parametrize("command", ["status", "stop", "clean", "sync"])
 def test_unknown_sweep(call: Call, home: Home, planned: list[str], command: str) -> None:
-    assert call(command, "smal") == f"{home.path}: no sweep named 'smal'; did you mean small?\n"
-    assert call(command, "xyz") == f"{home.path}: no sweep named 'xyz'; there are small\n"
-    assert call(command, "../sweeps/small") == f"{home.path}: no sweep named '../sweeps/small'; did you mean small?\n"
+    assert call(command, "smal") == f"{home.path}: no sweep named 'smal'; did you mean 'small'?\n"
+    assert call(command, "xyz") == f"{home.path}: no sweep named 'xyz'; known: 'small'\n"
+    assert call(command, "../sweeps/small") == f"{home.path}: no sweep named '../sweeps/small'; did you mean 'small'?\n"
     assert (home.sweep("small").plan).exists()
 
 
 def test_sweeps_of_an_empty_home(call: Call, home: Home) -> None:
-    assert call("status", "small") == f"{home.path}: no sweep named 'small'; there are none\n"
+    assert call("status", "small") == f"{home.path}: no sweep named 'small'; known: none\n"
     assert not home.path.exists()
 
 
@@ -139,7 +139,7 @@ def test_unknown_trial(call: Call, home: Home, planned: list[str]) -> None:
     assert call("show", f"small/{typo}") == f"no trial 'small/{typo}'; did you mean {planned[0]}?\n"
     assert call("show", "zzz") == "no trial 'zzz'; `gansweep status SWEEP` lists their ids\n"
     assert call("show", "small/") == "no trial 'small/'; `gansweep status SWEEP` lists their ids\n"
-    assert call("show", "smal/1") == f"{home.path}: no sweep named 'smal'; did you mean small?\n"
+    assert call("show", "smal/1") == f"{home.path}: no sweep named 'smal'; did you mean 'small'?\n"
     with lock.acquire(home.sweep("small").lock):
         assert call("stop", "small", typo) == f"no trial 'small/{typo}'; did you mean {planned[0]}?\n"
         assert call("stop", "small", planned[1]) == f"small/{planned[1]} is not running\n"

@@ -74,7 +74,7 @@ def test_commands_and_their_options_have_help(command: str) -> None:
         (("show",), "Missing argument 'TRIAL'."),
         (("status", "a", "b"), "Got unexpected extra argument (b)"),
         (("plan", "s.yaml", "--no-such"), "No such option '--no-such'."),
-        (("frobnicate",), "No such command 'frobnicate'."),
+        (("frobnicate",), "No such command 'frobnicate'; "),
         (("ui", "--port", "0"), "Invalid value for '--port': 0 is not in the range 1<=x<=65535."),
     ],
 )

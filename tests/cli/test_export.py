@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_replaced(call_here: Call) -> None:
 
 def test_what_is_not_there(call_here: Call, sweep: Bench, tmp_path: Path) -> None:
     found = call_here("export", "exported", "exportd", "--csv", "csv")
-    assert found == f"{sweep.home.path}: no sweep named 'exportd'; did you mean exported?\n"
+    assert found == f"{sweep.home.path}: no sweep named 'exportd'; did you mean 'exported'?\n"
     assert call_here("export", "exported", "--csv", "csv", "--home", tmp_path / "new") == (
         f"{tmp_path}/new: nothing recorded here yet; `gansweep run FILE` comes first\n"
     )

@@ -169,7 +169,7 @@ def test_best_names_what_belongs_to_the_best(bench: Bench) -> None:
 
 
 def test_best_of_a_sweep_that_is_not_there(home: Home, bench: Bench, call: Call) -> None:
-    assert call("best", "x", "--home", home.path) == f"{home.path}: no sweep named 'x'; there are s\n"
+    assert call("best", "x", "--home", home.path) == f"{home.path}: no sweep named 'x'; known: 's'\n"
     assert "Invalid value for '--count'" in call("best", "s", "--count", 0, code=2)
 
 

@@ -174,4 +174,4 @@ def test_a_server_that_does_not_answer(call: Call, home: Home, command: str) -> 
 
 
 def test_logs_of_an_unknown_sweep(call: Call, home: Home) -> None:
-    assert call("logs", "s") == f"{home.path}: no sweep named 's'; there are none\n"
+    assert call("logs", "s") == f"{home.path}: no sweep named 's'; known: none\n"

@@ -107,7 +107,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
         laptop.call("submit", laptop.write(steps=steps), *given, "--set", "search.over.training.learning_rate=[1e-4]")
         said, _ = elsewhere.call("logs", "small", "--follow", "--tracking-uri", uri)
         assert f"running from step {reached}" in said
-        assert "all 1 trials are finished after" in said
+        assert "its one trial is finished after" in said
         (whole,) = status()
         assert (whole["outcome"], whole["step"]) == ("completed", steps)
 

@@ -202,7 +202,7 @@ def test_one_that_raises_is_crashed_and_the_others_go_on(service: Service) -> No
         path.write_bytes(path.read_bytes()[:1000])  # every checkpoint is truncated
     _out, err = service.call("run", file, "--set", "training.steps=30", code=4)
     assert f"{victim.id}: crashed: {victim.checkpoints}: no checkpoint is sound; delete {victim.path}" in err
-    assert "1 trials crashed" in err
+    assert "1 trial crashed" in err
     assert [t["outcome"] for t in service.status()] == ["completed", "crashed", "completed"]
     assert "CheckpointError" in service.call("show", victim.id)[0]
 

@@ -119,7 +119,7 @@ def test_what_the_sweep_was_run_with_is_kept(tmp_path: Path) -> None:
     """In its place: what the trial itself says comes last."""
     source = written(tmp_path, HEAD + SEARCHES["grid"])
     overrides = (
-        "training.steps=1200", "training.beta1=0.9", "search.over.training.beta1=[0.1, 0.2]", "replicates=3", "seed=1",
+        "training.steps=1200", "training.beta2=0.9", "search.over.training.beta1=[0.1, 0.2]", "replicates=3", "seed=1",
         "name=other",
     )  # fmt: skip
     planned = trials(load(source, overrides))
@@ -128,7 +128,7 @@ def test_what_the_sweep_was_run_with_is_kept(tmp_path: Path) -> None:
         sweep = of_trial(trial, source, overrides=overrides)
         (only,) = trials(sweep)
         assert only.config == trial.config
-        assert only.config.training.steps == 1200
+        assert (only.config.training.steps, only.config.training.beta2) == (1200, 0.9)
         assert sweep.name.startswith("grid-")
 
 

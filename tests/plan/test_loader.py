@@ -41,6 +41,8 @@ SECTIONS = (
 )
 
 
+NONE = "; `stop: none` records verdicts and ends nothing"
+SEEDS = "seeds are no setting to search: set replicates, the number of seeds of each configuration"
 KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
 
 
@@ -95,8 +97,14 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         (HEAD + "evaluation: {samples: 1}", "3:23: evaluation.samples: must be at least 2, got 1"),
         (HEAD + "evaluation: {samples: 10001}", "3:23: evaluation.samples: must be at most 10000, got 10001"),
         (HEAD + "evaluation: {sample: 5}", "3:14: evaluation.sample: unknown key; did you mean samples?"),
-        (HEAD + "stop: never", "3:7: stop: must be a mapping, got the text 'never'"),
-        (HEAD + "stop:", "3:6: stop: must be a mapping, got nothing"),
+        (
+            HEAD + "stop: never",
+            "3:7: stop: must be a mapping or none, got 'never'" + NONE,
+        ),
+        (
+            HEAD + "stop:",
+            "3:6: stop: must be a mapping or none, got nothing" + NONE,
+        ),
         (HEAD + "stop: {on: divergence}", "3:12: stop.on: must be a list, got the text 'divergence'"),
         (HEAD + "stop: {on: [divergence, collapse]}", f"3:25: stop.on[1]: must be {KINDS}, got 'collapse'"),
         (HEAD + "stop: {on: [healthy]}", f"3:13: stop.on[0]: must be {KINDS}, got 'healthy'"),
@@ -105,8 +113,8 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         (HEAD + "stop: {actoin: flag}", "3:8: stop.actoin: unknown key; did you mean action?"),
         (
             "name: ../evil\ntraining: {steps: 10}",
-            "1:7: name: '../evil' cannot name a folder: use up to 64 letters, digits, '.', '_' and '-',"
-            " beginning with a letter or digit",
+            "1:7: name: '../evil' cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
+            " beginning with a letter or digit of these",
         ),
         (HEAD + "search: {method: grid, over: {}}", "3:30: search.over: is empty"),
         (
@@ -119,7 +127,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: grid, over: {seed: [1, 2]}}",
-            "3:31: search.over.seed: only keys of dataset, model and training can be varied",
+            "3:31: search.over.seed: " + SEEDS,
         ),
         (
             HEAD + "search: {method: grid, over: {training.steps: [5]}}",
@@ -127,7 +135,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search:\n  method: grid\n  over:\n    training.beta1: [0.5, 0.9, 0.5]",
-            "6:32: search.over.training.beta1[2]: repeats search.over.training.beta1[0]",
+            "6:32: search.over.training.beta1[2]: repeats search.over.training.beta1[0]; give each value once",
         ),
         (
             HEAD + "search: {method: grid, over: {training.beta1: [0.5, 1.5]}}",
@@ -208,7 +216,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: cases, cases: [{seed: 1}]}",
-            "3:34: search.cases[0].seed: only keys of dataset, model and training can be varied",
+            "3:34: search.cases[0].seed: " + SEEDS,
         ),
         (
             HEAD + "search: {method: cases, cases: [{training.steps: 5}]}",
@@ -469,9 +477,12 @@ def test_stop_can_be_set_to_none() -> None:
     ("override", "message"),
     [
         ("seed=-1", "--set seed: seed: must be at least 0, got -1"),
-        ("stop=no", "--set stop: stop: must be a mapping, got the text 'no'"),
+        (
+            "stop=no",
+            "--set stop: stop: must be a mapping or none, got 'no'" + NONE,
+        ),
         ("stop.action=warn", "--set stop.action: stop.action: must be 'stop' or 'flag', got 'warn'"),
-        ("training.beta1=x", "--set training.beta1: training.beta1: must be a number, got the text 'x'"),
+        ("training.beta2=x", "--set training.beta2: training.beta2: must be a number, got the text 'x'"),
         (
             "training.learning_rat=1",
             "--set training.learning_rat: training.learning_rat: unknown key; did you mean learning_rate?",

@@ -220,7 +220,7 @@ def test_a_running_sweep_has_a_report(swept: Service, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["thre", "-o", "x.pdf"], "{home}: no sweep named 'thre'; did you mean three or other?"),
+        (["thre", "-o", "x.pdf"], "{home}: no sweep named 'thre'; did you mean 'three'?"),
         (["three", "-o", "x.html"], "x.html: unknown ending; name a file that ends in .pdf"),
         (["three", "-o", "a.pdf"], "a.pdf: is a folder; name a file in it"),
         (["three", "-o", "no/such/x.pdf"], "no/such/x.pdf: there is no folder no/such; make it first"),

@@ -19,7 +19,7 @@ from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
 from gansweep.records.layout import Home, SweepFolder
 
-COMMAND = [sys.executable, "-m", "gansweep.cli"]
+COMMAND = [sys.executable, "-m", "gansweep"]
 SMALL = """
 name: {name}
 dataset: {{name: digits, image_size: 16}}

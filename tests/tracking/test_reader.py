@@ -198,10 +198,10 @@ def test_an_unknown_sweep_is_told_with_the_nearest_names(bench: Bench, tmp_path:
     assert problem(bench.home, bench.uri, f"{name}s").startswith(f"{where}: no sweep named '{name}s'; did you mean ")
     assert name in problem(bench.home, bench.uri, f"{name}s").partition("did you mean ")[2]
     far = problem(bench.home, bench.uri, "€")
-    assert far.startswith(f"{where}: no sweep named '€'; there are ")
+    assert far.startswith(f"{where}: no sweep named '€'; known: ")
     assert "Default" not in far
     elsewhere = problem(Home(tmp_path), bench.uri, "€")
-    assert elsewhere.startswith(f"{bench.uri}: no sweep named '€'; there are ")
+    assert elsewhere.startswith(f"{bench.uri}: no sweep named '€'; known: ")
 
 
 def test_a_sweep_deleted_in_the_ui_can_be_sent_again(bench: Bench) -> None:
