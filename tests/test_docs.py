@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gansweep.cli.main import COMMANDS
+from gansweep.cli.main import COMMANDS, cli
 from gansweep.plan.loader import known_keys
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +27,16 @@ def test_relative_links_and_pictures_resolve(document: Path) -> None:
 def test_every_command_stands_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"`gansweep {name}" not in text] == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--all-plans"])
+def test_the_readme_lists_the_commands_that_take_an_option(option: str) -> None:
+    text = (ROOT / "README.md").read_text()
+    (listed,) = re.findall(rf"((?:`\w+`(?:,\s| and\s)?)+)\s?take `{option}`", text)
+    context = cli.make_context("gansweep", ["--help"], resilient_parsing=True)
+    commands = {name: cli.get_command(context, name) for name in COMMANDS}
+    taking = {name for name, command in commands.items() if any(option in one.opts for one in command.params)}
+    assert set(re.findall(r"\w+", listed)) - {"and"} == taking
 
 
 def test_every_key_of_a_sweep_file_stands_in_its_document() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, verdict_colour
+from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, varied, verdict_colour
 from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G, STEPS_PER_S
 from gansweep.health.verdict import title
 from gansweep.records.outcome import OUT_OF_MEMORY
@@ -23,11 +25,34 @@ from gansweep.records.outcome import OUT_OF_MEMORY
 if TYPE_CHECKING:
     from gansweep.schedule.board import Row
 
-WIDE = 120  # characters from which on every column fits
 MOST_ROWS = 200  # of trials: nobody reads more, and rich takes a millisecond for each
 # Which of them: what somebody may want to look at comes before what is well.
 FIRST = ("running", "crashed", "interrupted", "stopped", "completed", "pending")
 UNBOUND = 100_000  # characters of a line that nobody's screen wraps
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Of a table of trials. figures: heading → metric, its newest record. bar: characters."""
+
+    figures: Mapping[str, str]
+    bar: int
+    outcome_in_full: bool  # with its verdict
+
+
+USUAL = Layout({"CFD": CFD_RATIO}, 8, outcome_in_full=False)
+EVERYTHING = Layout(
+    {
+        "last steps/s": STEPS_PER_S,
+        "loss D": LOSS_D,
+        "loss G": LOSS_G,
+        "σ(D(x))": D_REAL,
+        "σ(D(G(z)))": D_FAKE,
+        "CFD": CFD_RATIO,
+    },
+    16,
+    outcome_in_full=True,
+)
 
 
 def plain_table() -> Table:
@@ -71,8 +96,14 @@ def _least(table: Table, console: Console) -> int:
 
 
 def trial_table(rows: Sequence[Row], width: int) -> Table:
-    """Varied settings, progress, losses and outcome, a row a trial; fewer columns where width (characters) is small."""
-    wide = width >= WIDE
+    """A row a trial: settings, progress, figures and outcome; the most columns that fit in a line of so many
+    characters, and on a narrow screen the settings below each trial."""
+    console = Console(width=width)
+    tables = (_table(rows, width, layout) for layout in (EVERYTHING, USUAL))
+    return next((table for table in tables if _least(table, console) <= width), _narrow_table(rows))
+
+
+def _table(rows: Sequence[Row], width: int, layout: Layout) -> Table:
     settings = setting_columns([row.varied for row in rows], width)
     with_seed = len({row.seed for row in rows}) > 1
     table = plain_table()
@@ -81,21 +112,40 @@ def trial_table(rows: Sequence[Row], width: int) -> Table:
     if with_seed:
         table.add_column("seed", justify="right", no_wrap=True)
     table.add_column("progress", no_wrap=True)
-    headings = ["step", "last steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD"] if wide else ["step", "CFD"]
-    for heading in headings:
+    for heading in ("step", *layout.figures):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for at, row in enumerate(rows, 1):
-        names = [STEPS_PER_S, LOSS_D, LOSS_G, D_REAL, D_FAKE, CFD_RATIO] if wide else [CFD_RATIO]
         table.add_row(
             row.id[:8],
             *(column[at] for column in settings.columns),
             *([str(row.seed)] if with_seed else []),
-            _bar(row, 16 if wide else 8),
+            _bar(row, layout.bar),
             f"{row.step:,}",
-            *(_measured(row.metrics.get(name)) for name in names),
-            _outcome(row, wide),
+            *(_measured(row.metrics.get(name)) for name in layout.figures.values()),
+            _outcome(row, in_full=layout.outcome_in_full),
         )
+    return table
+
+
+def _narrow_table(rows: Sequence[Row]) -> Table:
+    """Without a bar; the outcome may wrap, and what the trial varies stands below it."""
+    seeds = len({row.seed for row in rows}) > 1
+    lines = [("trial", "step", "CFD", Text("outcome"))]
+    lines += [(r.id[:8], f"{r.step:,}", measured(r.metrics.get(CFD_RATIO)), _outcome(r, in_full=False)) for r in rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(3)]
+    table = plain_table()
+    for row, cells in zip((None, *rows), lines, strict=True):
+        line = Table.grid(padding=(0, 2, 0, 0))
+        for at, one in enumerate(widths):
+            line.add_column(width=one, justify="right" if at else "left")
+        line.add_column()
+        line.add_row(*cells)
+        if row is None:
+            table.add_column(line)
+        else:
+            below = Text(varied(row.varied, row.seed if seeds else None), style="bright_black")
+            table.add_row(Group(line, Padding(below, (0, 0, 0, 2))) if below else line)
     return table
 
 
@@ -115,14 +165,14 @@ def _bar(row: Row, width: int) -> ProgressBar:
     )
 
 
-def _outcome(row: Row, wide: bool) -> Text:
+def _outcome(row: Row, *, in_full: bool) -> Text:
     if row.rule == OUT_OF_MEMORY:
-        return Text(f"{row.outcome}: {title(row.rule)}" if wide else title(row.rule), style=COLOURS[row.outcome])
-    if row.verdict in (None, "undecided") or (row.outcome == "running" and not wide):
+        return Text(f"{row.outcome}: {title(row.rule)}" if in_full else title(row.rule), style=COLOURS[row.outcome])
+    if row.verdict in (None, "undecided") or (row.outcome == "running" and not in_full):
         return Text(row.outcome, style=COLOURS[row.outcome])
     assert row.verdict is not None
     verdict = title(row.verdict)
-    label = f"{row.outcome}: {verdict}" if wide else verdict
+    label = f"{row.outcome}: {verdict}" if in_full else verdict
     return Text(label, style=verdict_colour(row.verdict))
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gansweep.schedule.board import Board, Row
 
 LINE_EVERY_S = 15.0
+LEAST_ROWS = 3  # of the live table
 
 
 def view(board: Board, link: str, file: Path) -> LiveView | PlainView:
@@ -113,15 +114,23 @@ class LiveView:
         self._recent.append(row.id)
 
     def _render(self) -> Group:
-        board = self._board
-        limit = max(3, self._console.height - 8)
-        chosen = self._chosen(limit)
-        rows = [row for row in board.rows.values() if row.id in chosen]  # in the plan's order
-        hidden = len(board.rows) - len(rows)
-        parts: list[Table | Text] = [trial_table(rows, self._console.width)]
-        if hidden:
+        board, limit = self._board, max(LEAST_ROWS, self._console.height - 8)
+        rows, table = self._table(limit)
+        parts: list[Table | Text] = [table]
+        if hidden := len(board.rows) - len(rows):
             parts.append(Text(f"  and {hidden} more", style="bright_black"))
         return Group(*parts, Text(f"  {board.sweep}  {_overall(board)}"), Text(f"  {self._link}", style="bright_black"))
+
+    def _table(self, limit: int) -> tuple[list[Row], Table]:
+        """As many rows, in the order of the plan, as fit in so many lines: on a narrow screen each takes several."""
+        while True:
+            chosen = self._chosen(limit)
+            rows = [row for row in self._board.rows.values() if row.id in chosen]
+            table = trial_table(rows, self._console.width)
+            lines = len(self._console.render_lines(table, pad=False))
+            if limit == LEAST_ROWS or lines <= self._console.height - 5:
+                return rows, table
+            limit = max(LEAST_ROWS, limit // 2)
 
     def _chosen(self, limit: int) -> set[str]:
         rows = self._board.rows

@@ -343,3 +343,28 @@ def test_nothing_heavy_is_loaded(swept: Service, command: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert set(done.stderr.split()) & HEAVY == set()
+
+
+def test_figures_of_a_trial_mean_the_same_everywhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """steps/s: the median; best value and step: of all evaluations; a metric's name: the newest record."""
+    values = [(12.0, 50.0), (4.0, 10.0), (4.0, 10.0), (7.0, 30.0)]
+    records = [{"cfd_ratio": quality, "steps_per_s": speed} for quality, speed in values]
+    trial = bench.trial("aaa", records, HEALTHY, config=config())
+    bench.trial("bbb", [{"cfd_ratio": math.nan}], HEALTHY, config=config(1))
+    expected = {"steps_per_s": 20.0, "best_value": 4.0, "best_step": 2}
+    shown = json.loads(run("show", "aaa", "--json").stdout)
+    (best,) = best_of()["trials"]
+    a, b = compared("aaa", "bbb")["trials"]
+    for found in (shown, best, a):
+        assert {key: found[key] for key in expected} == expected
+    assert (b["best_value"], b["best_step"], b["steps_per_s"]) == (None, None, None)
+    assert best["quality"] == shown["metrics"]["cfd_ratio"] == a["metrics"]["cfd_ratio"] == 7.0
+    rows = rows_of(run("compare", "aaa", "bbb").stdout)
+    assert rows["best"] == ["cfd_ratio", "4", "–"]
+    assert (rows["at"], rows["steps/s"]) == (["step", "2", "–"], ["20", "–"])
+    assert "best value    cfd_ratio 4 at step 2" in run("show", "aaa").stdout.splitlines()
+    assert "best value    cfd_ratio 4 at step 2" in run("best", "s").stdout.splitlines()
+    monkeypatch.setenv("COLUMNS", "160")
+    status = run("status", "s").stdout
+    assert "last steps/s" in status
+    assert "30" in next(line for line in status.splitlines() if trial.id in line).split()
