@@ -13,7 +13,6 @@ from gansweep.health import metrics as m
 from gansweep.health.detector import LATE, Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
 from gansweep.health.history import History
 from gansweep.health.verdict import Verdict
-from gansweep.words import counted
 
 Figures = Mapping[str, float]
 
@@ -122,9 +121,10 @@ class ModeDropping(Detector):
         return {k: float(at[k][-1]) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
 
     def reason(self, found: Figures) -> str:
-        missing = round(found[m.CLASSES_MISSING])
+        missing = found[m.CLASSES_MISSING]
+        are = "class is" if missing == 1 else "classes are"
         return (
-            f"{counted(missing, 'class is', 'classes are')} missing, {found[m.CLASSES]:.1f} effective classes are left"
+            f"{missing:.0f} {are} missing, {found[m.CLASSES]:.1f} effective classes are left"
             f" (KL from the real ones {found[m.LABEL_KL]:.2f})"
         )
 

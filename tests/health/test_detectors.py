@@ -732,3 +732,10 @@ def test_values_are_compared_without_a_warning() -> None:
     for case in CASES:
         case.detector(history({name: [NAN, INF, -INF, NAN, INF] for name in case.columns}, critic=case.critic))
     assert np.geterr() == before
+
+
+def test_one_missing_class_is_no_plural() -> None:
+    figures = {m.CLASSES: 8.0, m.LABEL_KL: 0.2}
+    detector = ModeDropping()
+    assert detector.reason({**figures, m.CLASSES_MISSING: 1.0}).startswith("1 class is missing, ")
+    assert detector.reason({**figures, m.CLASSES_MISSING: 2.0}).startswith("2 classes are missing, ")
