@@ -735,7 +735,7 @@ def test_values_are_compared_without_a_warning() -> None:
 
 
 def test_one_missing_class_is_no_plural() -> None:
-    figures = {m.CLASSES: 8.0, m.LABEL_KL: 0.2}
+    figures = {CLASSES: 8.0, LABEL_KL: 0.2}
     detector = ModeDropping()
-    assert detector.reason({**figures, m.CLASSES_MISSING: 1.0}).startswith("1 class is missing, ")
-    assert detector.reason({**figures, m.CLASSES_MISSING: 2.0}).startswith("2 classes are missing, ")
+    assert detector.reason({**figures, CLASSES_MISSING: 1.0}).startswith("1 class is missing, ")
+    assert detector.reason({**figures, CLASSES_MISSING: 2.0}).startswith("2 classes are missing, ")
