@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
@@ -125,7 +127,9 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
         self._queue = queue
 
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
-        if failure := failure_of(trial.get_pickled_error()):
+        # Tune's own `get_pickled_error` looks where this file has not been copied yet.
+        file = Path(trial.pickled_error_file or "")
+        if file.is_file() and (failure := failure_of(cloudpickle.loads(file.read_bytes()))):
             self._queue.raised(trial.trial_id, failure)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
