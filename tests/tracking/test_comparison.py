@@ -18,9 +18,11 @@ from PIL import Image
 
 from gansweep.cli.main import cli
 from gansweep.errors import UserError
-from gansweep.records import lock
+from gansweep.records import lock, outcome
 from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.tracking import reader
+from gansweep.tracking.afar import Afar
 
 ENDED = Outcome("completed", STEPS)
 CHILDREN = ("tags", "params", "metrics", "latest_metrics")
@@ -275,3 +277,61 @@ def test_class_names_of_any_length(bench: Bench, tmp_path: Path, classes: list[s
     assert [name for name in head if name.startswith("class_share/")] == [f"class_share/{name}" for name in classes]
     assert json.dumps(classes[-1]) in json.dumps(head).replace("class_share/", "")
     assert all(len(value) < 8_000 for value in bench.runs()["a"].data.tags.values()), "MLflow would cut it"
+
+
+@pytest.mark.parametrize("which", ["trial", "parent", "experiment"])
+def test_records_without_tags_are_found(bench: Bench, which: str) -> None:
+    trial_with_everything(bench, "a")
+    bench.publish()
+    before, runs, experiment = contents(bench), bench.runs(), bench.experiment()
+    if which == "experiment":
+        change(bench, "DELETE FROM experiment_tags WHERE experiment_id = ?", of=[experiment])
+    else:
+        run = runs["a" if which == "trial" else "parent"]
+        for tag in run.data.tags:
+            if tag.startswith(("gansweep.", "mlflow.parentRunId")):
+                bench.client.delete_tag(run.info.run_id, tag)
+    bench.publish()
+    assert contents(bench) == before
+    after = bench.runs()
+    assert {name: run.info.run_id for name, run in after.items()} == {n: run.info.run_id for n, run in runs.items()}
+    assert after["parent"].data.tags == runs["parent"].data.tags
+
+
+def test_a_parent_run_deleted_in_the_ui_is_restored(bench: Bench) -> None:
+    trial_with_everything(bench, "a")
+    bench.publish()
+    run_id = bench.runs()["parent"].info.run_id
+    bench.client.delete_run(run_id)
+    assert sync(bench).exit_code == 0
+    assert bench.runs()["parent"].info.run_id == run_id
+    assert [trial.id for trial in reader.trials(bench.home, bench.uri, bench.folder.name)] == ["a"]
+
+
+def test_a_sweep_folder_that_was_renamed_keeps_its_records(bench: Bench) -> None:
+    trial_with_everything(bench, "a")
+    bench.publish()
+    runs = bench.runs()
+    renamed = bench.home.sweep(f"{bench.folder.name}-renamed")
+    bench.folder.path.rename(renamed.path)
+    experiment, bench.folder = bench.experiment(), renamed
+    assert sync(bench).exit_code == 0
+    found = {run.info.run_id: run for run in bench.client.search_runs([experiment])}
+    assert found.keys() == {run.info.run_id for run in runs.values()}
+    assert {run.data.tags["gansweep.sweep"] for run in found.values()} == {renamed.name}
+    assert len(bench.client.get_metric_history(runs["a"].info.run_id, "loss_d")) == STEPS
+
+
+def test_status_from_elsewhere_needs_no_tags(bench: Bench) -> None:
+    name = f"class_share/{'c' * 250}"
+    trial = bench.trial("a", [{**one, name: 0.5} for one in losses(9)], Outcome("stopped", 9, "asha", rule="asha"))
+    write_json(trial.evaluator, {"accuracy": 0.9, "real_shares": {"c" * 250: 1.0}})
+    bench.trial("b")
+    bench.publish()
+    expected, _ = Afar(bench.home, bench.uri, bench.folder.name).trials()
+    for run in bench.runs().values():
+        for tag in run.data.tags:
+            if tag.startswith("gansweep.") and tag not in ("gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"):
+                bench.client.set_tag(run.info.run_id, tag, "x")
+    found, _ = Afar(bench.home, bench.uri, bench.folder.name).trials()
+    assert found == expected == [outcome.summary(folder) for folder in bench.folder.planned()]
