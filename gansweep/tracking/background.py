@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from gansweep.records import disk
-from gansweep.tracking.publisher import Publisher
+from gansweep.tracking.publisher import NotAllSentError, Publisher
 
 PAUSE_S = 5.0
 LONGEST_PAUSE_S = 30.0
@@ -66,11 +66,16 @@ class Background:
             self._publisher.publish(running=running)
         except Exception as error:
             if self.failure is None:
-                reason = disk.lack(error) or (str(error) or type(error).__name__).splitlines()[0][:200]
-                self._notify(f"the tracking store does not take records ({reason}); training goes on, they are kept")
-                self.failure = reason
+                self.failure = disk.lack(error) or (str(error) or type(error).__name__).splitlines()[0][:200]
+                self._notify(_told(error, self.failure))
             return False
         if self.failure is not None:
             self._notify("the tracking store is back")
             self.failure = None
         return True
+
+
+def _told(error: Exception, reason: str) -> str:
+    if isinstance(error, NotAllSentError):
+        return f"{error}; training goes on, and all other trials are sent"
+    return f"the tracking store does not take records ({reason}); training goes on, they are kept"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,20 +41,23 @@ class Files:
     def __init__(self, uri: str, location: str) -> None:
         """uri: of the tracking store. location: of the experiment's artifacts."""
         self._uri, self._location = uri, location
-        self._runs: set[str] | None = None
 
     def of(self, run: Run) -> Collection[str] | None:
-        """Return the paths of a run's artifacts. On another machine it is only known whether there are any: then they
-        are empty, or None for "unknown"."""
+        """Return the paths of a run's artifacts; None where they are unknown.
+
+        Of artifacts that are not on this machine only those runs are known that have none.
+        """
         where = artifacts.repository(self._uri, run.info.artifact_uri)
         if folder := artifacts.folder_of(where):
             return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-        if self._runs is None:
-            self._runs = self._listed()
-        return None if run.info.run_id in self._runs else ()
+        return () if self._runs is not None and run.info.run_id not in self._runs else None
 
-    def _listed(self) -> set[str]:
-        return {Path(file.path).name for file in artifacts.repository(self._uri, self._location).list_artifacts()}
+    @cached_property
+    def _runs(self) -> set[str] | None:
+        """Ids of the runs that have artifacts; None where they cannot be listed, as in a cloud without its keys."""
+        with suppress(Exception):  # each kind of repository has its own
+            return {Path(file.path).name for file in artifacts.repository(self._uri, self._location).list_artifacts()}
+        return None
 
 
 def cut_down(folder: TrialFolder, note: Published, run: Run, files: Collection[str] | None) -> list[str]:

@@ -179,9 +179,9 @@ class Publisher:
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, int(read_json(folder.trial).get("steps", 0)))
         ended = notes.ended_as(folder, now)
+        if now != "pending" or folder.id not in self._entries:
+            self._entries[folder.id] = summary.entry(folder, now, ended, self._known.get(folder.id, ""))
         if now == "pending":
-            if folder.id not in self._entries:
-                self._entries[folder.id] = summary.entry(folder, now, ended, "")
             return now
         note = Published.read(folder, self._recorded)
         before = replace(note, samples=[*note.samples], tags={**note.tags})
@@ -193,8 +193,7 @@ class Publisher:
                 note.write(folder)
                 self.taken += 1
         self.restored.update(lost)
-        self._known[folder.id] = note.run_id
-        self._entries[folder.id] = summary.entry(folder, now, ended, note.run_id)
+        self._known[folder.id] = self._entries[folder.id]["run_id"] = note.run_id
         if now in journals.ENDED:
             self._settled[folder.id] = (at, now)
         return now

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, get_args
@@ -56,7 +57,7 @@ class Summary:
 
 
 def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> Entry:
-    """Return what is written of a trial. now: its state. ended: its outcome, if that is its state. run_id: "" before
+    """Return what `pack` writes of a trial. now: its state. ended: its outcome, if that is its state. run_id: "" before
     it has begun."""
     trial = read_json(folder.trial)
     return {
@@ -70,7 +71,7 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
         "reason": ended.reason if ended else "",
         "rule": ended.rule if ended else "",
         "data_fingerprint": trial["data"]["fingerprint"],
-        "evaluator": evaluator(folder),
+        "evaluator": sys.intern(json.dumps(evaluator(folder))),  # text, the same for most trials
     }
 
 
@@ -92,7 +93,7 @@ def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
     evaluators: dict[str, int] = {}
 
     def shared(one: Entry) -> Entry:
-        number = evaluators.setdefault(json.dumps(one["evaluator"]), len(evaluators))
+        number = evaluators.setdefault(one["evaluator"], len(evaluators))
         return {**one, "evaluator": number}
 
     data = {"trials": [*map(shared, planned)], "earlier": [*map(shared, earlier)]}
@@ -115,19 +116,21 @@ def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
     return [], []
 
 
-def of_runs(runs: Iterable[Run], content: bytes) -> dict[str, Summary]:
+def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
     """Return run id → summary, for those runs that are trials'. content: of the artifact, empty where there is none.
 
     Tags are read, as far as they can be, for what has no entry.
     """
     entries = [entry for some in unpack(content) for entry in some]
-    by_run = {entry["run_id"]: entry for entry in entries if entry.get("run_id")}
+    ids = {run.info.run_id for run in runs}
+    by_run = {entry["run_id"]: entry for entry in entries if entry.get("run_id") in ids}
     by_trial = {entry["id"]: entry for entry in entries}
+    sent = {entry["id"] for entry in by_run.values()}
     found = {}
     for run in runs:
         trial = run.data.tags.get("gansweep.trial_id")
         told = by_run.get(run.info.run_id) or by_trial.get(trial)
-        if told or trial:
+        if run.info.run_id in by_run or (trial and trial not in sent):  # of a trial with two runs, the one it went to
             found[run.info.run_id] = of_entry({**_of_tags(run), **(told or {})})
     return found
 
