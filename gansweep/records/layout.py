@@ -31,6 +31,7 @@ home/
       published.json             how much of this MLflow has
     storage                      URI of the storage that the sweep lies in, where it does; this is its copy
   runs/NAME-YYYYMMDD-HHMMSS/     a single run: what a trial's folder holds, and
+    sweep.yaml                   the file as it was read
     log.txt                      what was said while it trained
     plots/losses.png
 """
