@@ -75,13 +75,15 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
 
 
 def _images(images: ImageSet) -> dict[str, Any]:
+    from gansweep.gan.notes import shown
+
     kinds = ("used", "converted", "skipped")
     return {
         "fingerprint": images.fingerprint,
         "images": images.images,
         "channels": images.channels,
         "image_size": images.image_size,
-        "classes": list(images.classes),
+        "classes": [shown(name) for name in images.classes],
         **{kind: [text for of, text in images.notes if of == kind] for kind in kinds},
     }
 

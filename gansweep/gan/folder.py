@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from gansweep.errors import UserError
 from gansweep.gan import decode
 from gansweep.gan.decode import NOTHING, Layout, Look
-from gansweep.gan.notes import Note, many, named
+from gansweep.gan.notes import Note, many, named, shown
 from gansweep.gan.parallel import each
 from gansweep.gan.reader import WHITE, Decoded, Source, chosen
 from gansweep.gan.rows import Kept, Rows
@@ -80,7 +80,9 @@ class Folder:
         broken = [(file.name, reason) for file, reason in zip(self.files, reasons, strict=True) if reason]
         if len(broken) == 1:
             ((name, reason),) = broken
-            return f"dataset.path: {self.root / name}: not a readable image ({reason}); replace or remove it"
+            return (
+                f"dataset.path: {shown(str(self.root / name))}: not a readable image ({reason}); replace or remove it"
+            )
         names = named([f"{name} ({reason})" for name, reason in broken], MOST_BROKEN)
         return (
             f"dataset.path: {self.root}: {len(broken):,} files are no readable images: {names}; replace or remove them"

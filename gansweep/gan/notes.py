@@ -18,7 +18,12 @@ def many(count: int, what: str, plural: str = "") -> str:
     return f"{count:,} {what if count == 1 else plural or what + 's'}"
 
 
+def shown(name: str) -> str:
+    """A file's name that fits on one line of any terminal: line breaks, and bytes that are no UTF-8, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def named(names: Sequence[str], most: int = MOST_NAMED) -> str:
     """At most `most` of the names, and how many more there are."""
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(shown, names[:most])) + (f" and {more:,} more" if more > 0 else "")
