@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
 
@@ -37,7 +37,7 @@ REDUCED_FROM = 178_956_970  # pixels; JPEG files above are reduced while they ar
 STRIP = 256  # rows that are scaled at once
 PHOTOMETRIC = 262  # TIFF's tag
 ONE_AT_A_TIME = 50 * MEGAPIXEL  # pixels; above, threads wait for each other so that memory stays bounded
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError, ImageCms.PyCMSError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError)
 
 _large = threading.Lock()
 
@@ -198,8 +198,6 @@ def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
     """An opaque picture of 8 bits a channel."""
     if kind := _kind(picture.mode):
         return _scaled(picture, layout.ranges[kind])
-    if picture.mode == "LAB":
-        return _from_lab(picture)
     if _is_transparent(picture):
         canvas = Image.new("RGBA", picture.size, (*layout.background, 255))
         return Image.alpha_composite(canvas, picture.convert("RGBA")).convert("RGB")
@@ -216,11 +214,3 @@ def _scaled(picture: Image.Image, limits: Range) -> Image.Image:
         scaled[top : top + STRIP] = np.rint((strip.clip(low, high) - low) * (255 / (high - low)))
     white_is_zero = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0  # Pillow sees to it for 8 bits
     return Image.fromarray(255 - scaled if white_is_zero else scaled)
-
-
-def _from_lab(picture: Image.Image) -> Image.Image:
-    """CIELAB as sRGB, which Image.convert does not do."""
-    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(picture, *profiles, outputMode="RGB")
-    assert converted is not None
-    return converted

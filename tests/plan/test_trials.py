@@ -358,3 +358,11 @@ def test_corners_hold_every_end_and_every_choice() -> None:
 def test_a_search_goes_on_unless_what_it_depends_on_changes(changes: dict[str, Any], same: bool) -> None:
     assert (search_id(optuna(**changes), 1) == search_id(optuna(), 1)) is same
     assert search_id(optuna(), 2) != search_id(optuna(), 1)
+
+
+def test_searches_of_version_0_1_0_are_known_by_their_ids() -> None:
+    """Later keys of `dataset` count where they are set."""
+    folder = {"name": "image_folder", "path": "pictures"}
+    search = {"method": "optuna", "trials": 3, "over": {"training.beta1": {"uniform": [0.1, 0.9]}}}
+    assert search_id(sweep(dataset=folder, search=search), 1) == "a8abef1ee006"
+    assert search_id(sweep(dataset={**folder, "background": "black"}, search=search), 1) != "a8abef1ee006"
