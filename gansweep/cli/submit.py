@@ -68,7 +68,7 @@ def submit(
     words += ["--time-budget", f"{time_budget:.0f}s"] if time_budget is not None else []
     words += [OPTIONS[answer]] if answer else []
     entrypoint = f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}"
-    job = hand_over(address, sweep.name, {name: text}, entrypoint)
+    job = hand_over(address, sweep.name, home or "", {name: text}, entrypoint)
     if as_json:
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))
     else:

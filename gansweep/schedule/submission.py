@@ -14,13 +14,16 @@ from gansweep.errors import UserError
 from gansweep.tracking.proxies import through_proxy
 
 KNOCK_S = 5.0
-SWEEP = "gansweep.sweep"  # of a job's metadata
+SWEEP, HOME = "gansweep.sweep", "gansweep.home"  # of a job's metadata
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
-def submit(address: str, sweep: str, files: Mapping[str, str], entrypoint: str) -> str:
-    """The job's id. address: of the head's dashboard. files: name → text, all that is uploaded. entrypoint: a shell's
-    command, called in a folder that holds the files.
+def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entrypoint: str) -> str:
+    """The job's id.
+
+    address: of the head's dashboard. home: on the head, empty for its default; a sweep of the same name in another home
+    is another sweep. files: name → text, all that is uploaded. entrypoint: a shell's command, called in a folder that
+    holds the files.
 
     The token is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN. Raises UserError where no cluster takes the job, or one
     has a job of this sweep that goes on.
@@ -34,16 +37,16 @@ def submit(address: str, sweep: str, files: Mapping[str, str], entrypoint: str) 
         logging.getLogger(f"ray.dashboard.modules.{'job.' * (name == 'sdk')}{name}").setLevel(logging.ERROR)
     try:
         client = JobSubmissionClient(address)
-        running = [job for job in client.list_jobs() if (job.metadata or {}).get(SWEEP) == sweep]
+        metadata = {SWEEP: sweep, HOME: home}
+        running = [job for job in client.list_jobs() if {HOME: "", **(job.metadata or {})} == metadata]
         for job in running:
             if job.status not in OVER:
                 raise UserError(f"{sweep} is running already, as job {job.submission_id}; wait for it, or end it first")
         with TemporaryDirectory(prefix="gansweep-") as folder:
             for name, text in files.items():
                 Path(folder, name).write_text(text, encoding="utf-8")
-            return str(
-                client.submit_job(entrypoint=entrypoint, runtime_env={"working_dir": folder}, metadata={SWEEP: sweep})
-            )
+            environment = {"working_dir": folder}
+            return str(client.submit_job(entrypoint=entrypoint, runtime_env=environment, metadata=metadata))
     except AuthenticationError:
         raise UserError(
             f"--address {address}: refuses the token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"

@@ -36,7 +36,7 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
 
         def do_POST(self) -> None:
             job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            asked.append(f"POST {self.path}")
+            asked.append(f"POST {self.path} {job['entrypoint']}")
             if job["metadata"]["gansweep.sweep"] == "taken":
                 self._answer({"job_id": "raysubmit_2", "submission_id": "raysubmit_2"})
             else:
@@ -124,6 +124,18 @@ def test_a_sweep_that_runs_is_not_submitted_again(
     err = call("submit", "s.yaml", *SERVER, "--address", address)
     assert err == "s is running already, as job raysubmit_1; wait for it, or end it first\n"
     assert not [one for one in asked if one.startswith("P")]
+
+
+@pytest.mark.parametrize("option", ["--new-identity", "--moved"])
+def test_a_sweep_of_the_same_name_in_another_home_is_another(
+    call: Call, dashboard: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """Its driver gets the options that say whether that home was copied or moved."""
+    address, asked = dashboard
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    call("submit", "s.yaml", *SERVER, "--address", address, "--home", "/data/home", option)  # this head takes no job
+    assert asked[-1].startswith("POST /api/jobs/")
+    assert asked[-1].endswith(f" {option} --home /data/home")
 
 
 def test_a_cluster_that_fails_says_so_in_a_line(
