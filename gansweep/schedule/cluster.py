@@ -125,8 +125,8 @@ def _starting(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         sentence = (
-            f"Ray does not start on this machine ({_first(error)[:200]}); it may be too busy, or short of memory or of"
-            " processes (ulimit -u): run the same command again"
+            f"Ray does not start on this machine ({_first(error)[:200]}); it may be too busy, or short of memory, of"
+            " processes (ulimit -u) or of open files (ulimit -n): run the same command again"
         )
         raise UserError(_full(error, folder) or sentence) from error
 
