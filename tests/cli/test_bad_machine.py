@@ -238,7 +238,7 @@ def test_warnings_of_libraries_are_no_errors(call: Call, tmp_path: Path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     done = in_subprocess("validate", "s.yaml")
-    assert (done.returncode, done.stderr) == (0, "s.yaml: s, 1 trials\n")
+    assert (done.returncode, done.stderr) == (0, "s.yaml: s, 1 trial\n")
 
 
 @pytest.fixture

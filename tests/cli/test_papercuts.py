@@ -137,12 +137,6 @@ def test_values_that_mean_the_same_are_given_once() -> None:
     )
 
 
-def test_cases_that_mean_the_same_are_given_once() -> None:
-    """The first says what the second inherits."""
-    cases = "[{training.generator.learning_rate: 2.0e-4}, {}]"
-    assert "search.cases[1]: repeats search.cases[0]" in refusal(f"{GOOD}search: {{method: cases, cases: {cases}}}\n")
-
-
 def test_settings_that_come_to_the_same_are_counted_once() -> None:
     """A grid in which one combination inherits what another says, and draws from few values."""
     axes = "training.learning_rate: [1.0e-4, 1.0e-3], training.generator.learning_rate: [null, 1.0e-4]"
