@@ -18,10 +18,11 @@ from gansweep.records.layout import Home, SweepFolder, TrialFolder, write_atomic
 from gansweep.words import counted, names_like
 
 
-def _take_password(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+def _store_uri(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    from gansweep.tracking.places import absolute
     from gansweep.tracking.store import take_password
 
-    return take_password(given) if given else given
+    return absolute(take_password(given)) if given else given
 
 
 home_option = click.option(
@@ -42,14 +43,14 @@ max_trials_option = click.option(
 )
 uri_option = click.option(
     "--tracking-uri",
-    callback=_take_password,
+    callback=_store_uri,
     envvar="GANSWEEP_TRACKING_URI",
     show_envvar=True,
     help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
 )
 server_option = click.option(
     "--tracking-uri",
-    callback=_take_password,
+    callback=_store_uri,
     help="Ask this MLflow server instead of the home folder: for sweeps that run elsewhere.",
 )
 storage_option = click.option(

@@ -35,6 +35,12 @@ def file_of(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
+def absolute(uri: str) -> str:
+    """The URI of a store with the absolute path of its file."""
+    file = file_of(uri)
+    return f"{SQLITE}{file.absolute()}" if file else uri
+
+
 def as_recorded(home: Home, uri: str) -> str:
     """How a sweep's files name a store: a file in the home relative to it, any other by its absolute path."""
     file = file_of(uri)
@@ -52,11 +58,10 @@ def recorded(home: Home, folder: SweepFolder) -> str | None:
     file = file_of(uri) if uri else None
     if file is None:
         return uri
-    if _is_own(home, file, found.get("parent_run_id", "")):
-        return f"{SQLITE}{home.database.absolute()}"
-    # Version 0.1.0 wrote down a relative path as it was given: relative to the working directory.
-    within = home.path / file
-    return f"{SQLITE}{(within if within.exists() else file).absolute()}"
+    if "sweep_id" in found:
+        return f"{SQLITE}{home.path.absolute() / file}"
+    own = _was_own(home, file, found.get("parent_run_id", ""))
+    return f"{SQLITE}{(home.database if own else file).absolute()}"
 
 
 def resolve(uri: str, artifact_uri: str) -> str:
@@ -156,12 +161,11 @@ def _sends_here(home: Home, folder: SweepFolder) -> bool:
     return uri is not None and file_of(uri) == home.database.absolute()
 
 
-def _is_own(home: Home, file: Path, parent_run_id: str) -> bool:
-    """Whether a recorded file is the home's own store. Version 0.1.0 recorded its absolute path: after a move no file
-    is there any more, and after a copy the copied store knows the sweep's parent run as well."""
-    if file == Path(home.database.name) or file == home.database.absolute():
-        return True
-    if not file.is_absolute() or file.name != home.database.name:
+def _was_own(home: Home, file: Path, parent_run_id: str) -> bool:
+    """Whether the file that version 0.1.0 recorded is the home's own store. It wrote down an absolute path: after a
+    move no file is there any more, and after a copy the copied store knows the sweep's parent run as well. A relative
+    path was one that the user gave, relative to the working directory."""
+    if file.name != home.database.name:
         return False
     return not file.exists() or (is_whole(home) and _knows(home.database, parent_run_id))
 

@@ -80,6 +80,15 @@ def test_other_stores_are_recorded_by_absolute_paths(
     assert places.as_recorded(home, "http://mlflow:5000") == "http://mlflow:5000"
 
 
+def test_a_relative_path_that_0_1_0_recorded_is_relative_to_the_working_directory(
+    published: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mlflow.db").touch()
+    write_json(published.folder.tracking, {"uri": "sqlite:///mlflow.db", "parent_run_id": "another"})
+    assert reader.where(published.home, "s", None) == f"sqlite:///{tmp_path}/mlflow.db"
+
+
 def test_a_moved_home_is_read_as_it_is(published: Bench, tmp_path: Path) -> None:
     before = journal_of(published.home)
     home = Home(tmp_path / "else where" / "home")
