@@ -8,6 +8,7 @@ import pytest
 
 from gansweep.tracking import background
 from gansweep.tracking.background import Background
+from gansweep.tracking.publisher import NotAllSentError
 
 
 class Slow:
@@ -59,3 +60,21 @@ def test_a_long_wait_is_explained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "SILENCE_S", 0.2)
     _, _, said = finished(Slow(12))
     assert said == ["training is over; the tracking store is being given the last records"]
+
+
+class Troubled(Slow):
+    """Takes all trials but one."""
+
+    def publish(self, *, running: bool) -> None:
+        super().publish(running=running)
+        raise NotAllSentError("s", "sqlite:///m.db", {"abc": ValueError("no number")})
+
+
+def test_a_trial_that_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "RETRIES_S", 0.0)
+    sent, _, said = finished(Troubled(1))
+    assert not sent
+    assert said == [
+        "s: 1 trial could not be sent to sqlite:///m.db (abc: ValueError: no number); training goes on, and all other"
+        " trials are sent"
+    ]
