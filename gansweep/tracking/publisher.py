@@ -135,7 +135,8 @@ class Publisher:
             self._parent.heed_stop()
         planned = self._folder.planned()
         earlier = self._folder.earlier()
-        thorough = Thorough(self._client, self.uri, [*self._runs.values()]) if verify else None
+        listed = [self._runs[folder.id] for folder in (*planned, *earlier) if folder.id in self._runs]
+        thorough = Thorough(self._client, self.uri, listed) if verify else None
         states: dict[TrialFolder, str] = {}
         troubles: dict[str, Exception] = {}
         before = self.restored.copy()

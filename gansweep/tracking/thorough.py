@@ -62,7 +62,7 @@ class Thorough:
             chunk = [
                 self._left.pop(one) for one in [run_id, *(other for other in self._left if other != run_id)][:CHUNK]
             ]
-            self._points = bulk.read(self._client, self._uri, chunk, lambda _: True)
+            self._points |= bulk.read(self._client, self._uri, chunk, lambda _: True)
         return self._points.pop(run_id)
 
 

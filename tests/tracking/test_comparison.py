@@ -21,7 +21,7 @@ from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import reader
+from gansweep.tracking import reader, thorough
 from gansweep.tracking.afar import Afar
 
 ENDED = Outcome("completed", STEPS)
@@ -211,7 +211,8 @@ def test_a_damaged_note_counts_as_none(bench: Bench) -> None:
     assert contents(bench) == before
 
 
-def test_values_are_compared_where_that_is_asked_for(bench: Bench) -> None:
+def test_values_are_compared_where_that_is_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thorough, "CHUNK", 2)  # there are four runs
     for name in ("wrong", "hole", "files", "intact"):
         trial_with_everything(bench, name)
     bench.publish()
