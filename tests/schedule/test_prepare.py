@@ -308,7 +308,7 @@ def test_no_more_run_side_by_side_than_can_be_suggested(
 
 def test_a_range_whose_end_does_not_fit_is_refused_before_anything_starts(plan_of: PlanOf) -> None:
     over = "{training.batch_size: {int_uniform: [16, 4096]}, training.beta1: {choice: [0, 0.1, 0.5]}}"
-    with pytest.raises(UserError, match=r"^training\.batch_size: 4096, but only 1797 images train"):
+    with pytest.raises(UserError, match=r"^training\.batch_size: 4096, but only 1,797 images train"):
         plan_of(OPTUNA.replace(OVER, over), "search.trials=1")
 
 
