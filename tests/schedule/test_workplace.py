@@ -20,6 +20,7 @@ from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.storage import FolderStorage
 from gansweep.schedule import workplace
 from gansweep.schedule.collector import Collector, check_belongs
+from gansweep.schedule.failures import TryAgainError
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial
@@ -125,8 +126,9 @@ def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypa
     place = zombie._place
     assert isinstance(place, workplace.Elsewhere)
     place._rounds._thread.join(5)
-    with pytest.raises(TakenOverError):
+    with pytest.raises(TryAgainError) as caught:
         zombie.step()
+    assert isinstance(caught.value.__cause__, TakenOverError)
     zombie.cleanup()
     assert sweep.train(owner)["outcome"] == "completed"
     sweep.collector.end(sweep.id)
@@ -207,4 +209,4 @@ def test_a_hostile_storage_writes_nowhere_else(tmp_path: Path, home: Home) -> No
     for name in ("sweeps/s/trials/..x/outcome.json", "sweeps/s/trials/0123456789AB/outcome.json", "sweeps/s/trials/a"):
         storage.put(name, b"{}")
     Collector(storage, home.sweep("s"), print).bring()
-    assert sorted(p.name for p in home.sweep("s").path.rglob("*")) == ["storage"]
+    assert sorted(p.name for p in home.sweep("s").path.rglob("*")) == ["identity.json", "storage"]
