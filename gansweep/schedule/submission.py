@@ -33,8 +33,8 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("sdk", "dashboard_sdk"):
-        logging.getLogger(f"ray.dashboard.modules.{'job.' * (name == 'sdk')}{name}").setLevel(logging.ERROR)
+    for module in ("dashboard.modules.job.sdk", "dashboard.modules.dashboard_sdk", "_private.runtime_env.packaging"):
+        logging.getLogger(f"ray.{module}").setLevel(logging.ERROR)
     try:
         client = JobSubmissionClient(address)
         metadata = {SWEEP: sweep, HOME: home}

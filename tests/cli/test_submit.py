@@ -159,7 +159,7 @@ def test_a_server_that_only_the_cluster_reaches_is_not_named_to_followers(
     words = ("submit", "s.yaml", "--address", dashboard[0], "--tracking-uri", server, "--set", "name=taken")
     done = in_subprocess(*words)
     assert (done.returncode, done.stdout) == (0, "raysubmit_2\n"), done.stderr
-    first, *commands = done.stderr.splitlines()
+    first, *commands = done.stderr.splitlines()  # nothing of Ray's own before them
     assert first == (
         f"{server} does not answer from here: for URI below give an address by which this machine reaches the same"
         f" server, such as http://127.0.0.1:{port} through `ssh -L`"

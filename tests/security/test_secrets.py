@@ -84,6 +84,10 @@ def test_the_password_was_needed_and_used(swept: Swept) -> None:
     assert err.startswith(f"{swept.uri}: the tracking store refuses (")
     assert REFUSED in err
     assert err.endswith("; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n")
+    for command in ("status", "logs", "stop", "diagnose"):
+        err = swept.call(command, "small", "--tracking-uri", swept.uri, code=1)
+        assert err.startswith(f"{swept.uri}: the tracking store cannot be read (")
+        assert err.endswith("; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n")
     known = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     asked = Service(swept.service.root, {**SECRETS, **known})
     swept.said += asked.call("sync", "small")
