@@ -356,7 +356,8 @@ def _end_a_head_while_a_sweep_runs(
     head: psutil.Process, address: str, folder: Path, environment: Mapping[str, str]
 ) -> None:
     service = Service(folder, {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-    sweep = service.start("run", service.write(steps=100_000, rates="[1e-4, 2e-4, 3e-4]"), "--address", address)
+    given = ("--address", address, "--storage", folder / "storage")
+    sweep = service.start("run", service.write(steps=100_000, rates="[1e-4, 2e-4, 3e-4]"), *given)
     service.wait_for(service.training_began, START_S)
     head.terminate()
     _, err = sweep.communicate(timeout=START_S)

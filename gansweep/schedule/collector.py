@@ -105,6 +105,11 @@ class Collector:
         if held:
             held.close()
 
+    def end_all(self) -> None:
+        """When no more is trained: trials whose process died or never began count as running no longer."""
+        for trial_id in list(self._running):
+            self.end(trial_id)
+
     def __enter__(self) -> Self:
         self._rounds.start()
         return self

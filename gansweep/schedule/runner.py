@@ -55,6 +55,8 @@ def run(
         # Again: joining a cluster, Ray puts a handler of its own over ours.
         with ending.catching_signals(), view_of(board) as view:
             _fit(search, Events(search, shares, board, view, collector), board, view, ending, folder)
+        if collector:
+            collector.end_all()
     return board
 
 
