@@ -63,8 +63,8 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
     [
         ((), "--tracking-uri: a sweep that is left to a cluster needs an MLflow server to be followed by; give"
              " its http:// or https:// address"),
-        (("--tracking-uri", "sqlite:///x.db"),
-         "--tracking-uri sqlite:///x.db: a sweep that is left to a cluster needs an MLflow server to be"
+        (("--tracking-uri", "sqlite:////x.db"),
+         "--tracking-uri sqlite:////x.db: a sweep that is left to a cluster needs an MLflow server to be"
          " followed by; give its http:// or https:// address"),
         ((*SERVER, "--storage", "s3://key:hush@bucket"),
          "--storage: has a password in it, which would be recorded; set AWS_ACCESS_KEY_ID and the like"),

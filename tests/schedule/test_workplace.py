@@ -178,11 +178,11 @@ def test_a_cache_that_somebody_else_made_is_not_used(tmp_path: Path, sweep: Swee
         workplace.node_cache()
 
 
-def test_a_trial_that_was_handed_out_and_never_began_is_pending_when_all_has_ended(sweep: Sweep) -> None:
+def test_a_trial_that_was_handed_out_and_never_began_runs_no_longer_when_all_has_ended(sweep: Sweep) -> None:
     sweep.collector.begin(sweep.id, ImageSet(**sweep.config["images"]))
     assert outcome.state(sweep.folder, 12) == "running"
     sweep.collector.end_all()
-    assert outcome.state(sweep.folder, 12) == "pending"
+    assert outcome.state(sweep.folder, 12) == "interrupted"
 
 
 def test_what_was_trained_without_a_storage_moves_there(plan_of: PlanOf, tmp_path: Path, home: Home) -> None:
