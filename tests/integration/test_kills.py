@@ -106,7 +106,7 @@ def test_first_signal_ends_in_good_order(service: Service, number: int, group: b
     """Running trials checkpoint; the two that Tune has queued already are not begun."""
     file = service.write(steps=4000, seeds=2)
     process = service.start("run", file, "--set", "resources.max_concurrent=2")
-    service.wait_for(service.training_began)
+    service.wait_for(service.training_began, 240)
     began = time.monotonic()
     (os.killpg if group else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=15)
@@ -130,7 +130,7 @@ def test_first_signal_ends_in_good_order(service: Service, number: int, group: b
 def test_second_signal_leaves_at_once(service: Service) -> None:
     file = service.write(steps=4000)
     process = service.start("run", file)
-    service.wait_for(service.training_began)
+    service.wait_for(service.training_began, 240)
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.05)
     began = time.monotonic()
