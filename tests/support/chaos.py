@@ -87,16 +87,16 @@ def _journal(module):
     module.Journal.append = append
 
 
-def _publisher(module):
-    original = module.Publisher._send_metrics
+def _sender(module):
+    original = module.Sender._send_metrics
 
-    def send(self, client, folder, published):
-        before = published.offset
-        original(self, client, folder, published)
-        if published.offset != before:
+    def send(self, folder, note):
+        before = note.offset
+        original(self, folder, note)
+        if note.offset != before:
             _die(_ordered("published"))  # sent, not yet noted: in the driver
 
-    module.Publisher._send_metrics = send
+    module.Sender._send_metrics = send
 
 
 def _trainable(module):
@@ -120,7 +120,7 @@ HOOKS = {
     "gansweep.gan.training": _training,
     "gansweep.gan.checkpoint": _checkpoint,
     "gansweep.records.journal": _journal,
-    "gansweep.tracking.publisher": _publisher,
+    "gansweep.tracking.sender": _sender,
     "gansweep.schedule.trainable": _trainable,
 }
 
