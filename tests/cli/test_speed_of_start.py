@@ -110,7 +110,6 @@ def test_a_fresh_start_loads_nothing_heavy(tmp_path: Path, command: tuple[str, .
         ("plan", "FILE", "--no-timing"),
         ("plan", "FILE", "--no-timing", "--set", "training.beta1=0.9"),
         ("validate", "FILE"),
-        ("run", "FILE"),
     ],
     ids=" ".join,
 )
@@ -119,6 +118,14 @@ def test_with_a_store_and_cached_images_nothing_heavy_is_loaded_either(
 ) -> None:
     given = [str(swept.root / "small.yaml") if word == "FILE" else word for word in arguments]
     assert loaded(tmp_path, "-m", "gansweep.cli", *given, home=swept.home.path) & HEAVY == set()
+
+
+@pytest.mark.slow
+def test_a_run_with_nothing_to_train_compares_with_the_store_and_starts_neither_torch_nor_ray(
+    swept: Service, tmp_path: Path
+) -> None:
+    modules = loaded(tmp_path, "-m", "gansweep.cli", "run", str(swept.root / "small.yaml"), home=swept.home.path)
+    assert modules & {"torch", "ray", "torchvision", "sklearn"} == set()
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from service import Service
 
+from gansweep.records import outcome
+
 pytestmark = pytest.mark.slow
 SHADOWS = ("gansweep", "torch", "numpy", "scipy", "sklearn", "PIL", "pandas", "safetensors")
 # The folder "$1" below /tmp stays as it is.
@@ -45,7 +47,10 @@ def test_a_sweep_depends_on_nothing_around_it(service: Service, scratch: Path) -
         text=True,
     )
     assert (done.returncode, "working directory" in done.stderr) == (0, False), done.stderr
-    assert [t["outcome"] for t in service.status()] == ["completed"]
+    (trial,) = service.folder().planned()
+    ended = outcome.read(trial)
+    assert ended is not None
+    assert ended.kind == "completed"
     assert list(scratch.iterdir()) == []
 
 
