@@ -65,11 +65,11 @@ sys.path.insert(0, {str(site)!r})
 import gansweep
 assert gansweep.__file__.startswith({str(site)!r}), gansweep.__file__
 from gansweep.cli.main import cli
-cli(["init", "new.yaml"], standalone_mode=False)
-cli(["validate", "new.yaml"], standalone_mode=False)
+cli(["init", "my-sweep.yaml"], standalone_mode=False)
+cli(["validate", "my-sweep.yaml"], standalone_mode=False)
 """
     checked([sys.executable, "-c", program], tmp_path)
-    assert (tmp_path / "new.yaml").read_text() == (ROOT / "gansweep/plan/template.yaml").read_text()
+    assert (tmp_path / "my-sweep.yaml").read_text() == (ROOT / "gansweep/plan/template.yaml").read_text()
 
 
 def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
