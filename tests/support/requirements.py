@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from importlib.metadata import distributions as distributions_in
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -28,9 +30,14 @@ def installed_by(requirements: Iterable[str], extra: str) -> set[str]:
 
 
 def hidden_modules(distributions: set[str]) -> set[str]:
-    """Return the top-level modules installed here that belong to none of the distributions."""
-    owners = packages_distributions()
-    return {module for module, names in owners.items() if not distributions & {canonicalize_name(n) for n in names}}
+    """Return the top-level modules installed here that belong to none of the distributions.
+
+    Ray's own copies of other packages, which it puts on the search path once it is imported, are no installed ones.
+    """
+    environment = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    installed = {canonicalize_name(one.metadata["Name"]) for one in distributions_in(path=environment)}
+    owners = {module: set(map(canonicalize_name, names)) for module, names in packages_distributions().items()}
+    return {module for module, names in owners.items() if names & installed and not names & distributions}
 
 
 def _wanted(requirements: Iterable[str], extra: str) -> Iterator[tuple[str, str]]:
