@@ -35,7 +35,7 @@ LONGEST_WORD = "(interrupted)"
 @click.command()
 @click.argument("sweep")
 @options.home_option
-@options.uri_option
+@options.recorded_uri_option
 @click.option(
     "--thresholds",
     metavar="FILE",

@@ -40,7 +40,10 @@ class Finding:
 @options.home_option
 @options.json_option
 def doctor(home_path: Path, as_json: bool) -> None:
-    """Check versions, devices, disk, ports and the home folder. Exit 1 if something would keep a sweep from running."""
+    """Check versions, devices, disk, locks, ports and the home folder.
+
+    Exit code 1 if something would keep a sweep from running.
+    """
     findings = list(_examine(home_path))
     if as_json:
         click.echo(to_json([asdict(f) for f in findings]))

@@ -32,7 +32,7 @@ NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists:
     help="Folder to write to; made where it is missing.",
 )
 @options.home_option
-@options.uri_option
+@options.recorded_uri_option
 @options.all_plans_option
 def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri: str | None, all_plans: bool) -> None:
     """Write the tables of each SWEEP as CSV files: sweeps, trials, histories, evaluations, verdicts and samples."""

@@ -36,9 +36,9 @@ COMMANDS = {
     "export": ("gansweep.cli.export", "Write a sweep's tables as CSV files."),
     "ui": ("gansweep.cli.ui", "Open the MLflow UI on the local store."),
     "stop": ("gansweep.cli.upkeep", "End a running sweep, or one trial of it, in good order."),
-    "sync": ("gansweep.cli.upkeep", "Send a sweep's records to its tracking store again."),
+    "sync": ("gansweep.cli.upkeep", "Compare a sweep's tracking store with its folder, and send what is missing."),
     "clean": ("gansweep.cli.upkeep", "Remove a sweep's files and records."),
-    "doctor": ("gansweep.cli.doctor", "Check versions, devices, disk, ports and the home folder."),
+    "doctor": ("gansweep.cli.doctor", "Check versions, devices, disk, locks, ports and the home folder."),
     "schema": ("gansweep.cli.sweep_file", "Print the JSON schema of sweep files, for editors."),
 }
 

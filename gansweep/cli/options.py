@@ -7,9 +7,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,12 +17,20 @@ from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, write_atomically
 from gansweep.words import counted, names_like
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 def _store_uri(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
     from gansweep.tracking.places import absolute
     from gansweep.tracking.store import take_password
 
     return absolute(take_password(given)) if given else given
+
+
+def _uri_option(words: str) -> Callable[[F], F]:
+    return click.option(
+        "--tracking-uri", callback=_store_uri, envvar="GANSWEEP_TRACKING_URI", show_envvar=True, help=words
+    )
 
 
 home_option = click.option(
@@ -41,13 +49,11 @@ set_option = click.option(
 max_trials_option = click.option(
     "--max-trials", default=10_000, show_default=True, type=click.IntRange(1), help="Refuse larger sweeps."
 )
-uri_option = click.option(
-    "--tracking-uri",
-    callback=_store_uri,
-    envvar="GANSWEEP_TRACKING_URI",
-    show_envvar=True,
-    help="An MLflow server, or sqlite:///FILE.  [default: the home's own store]",
+uri_option = _uri_option("An MLflow server, or sqlite:///FILE.  [default: the home's own store]")
+recorded_uri_option = _uri_option(
+    "An MLflow server, or sqlite:///FILE.  [default: where the sweep was last sent, else the home's own store]"
 )
+needed_uri_option = _uri_option("The MLflow server that takes the records, as http://MLFLOW:5000.  [required]")
 server_option = click.option(
     "--tracking-uri",
     callback=_store_uri,
@@ -57,7 +63,8 @@ storage_option = click.option(
     "--storage",
     envvar="GANSWEEP_STORAGE",
     show_envvar=True,
-    help="Where the sweep lies, if machines do not share the home folder: a folder that they share, or s3://BUCKET/PREFIX.",
+    help="Place of the sweep's files, if machines do not share the home folder: a folder that they share, or"
+    " s3://BUCKET/PREFIX.",
 )
 all_plans_option = click.option(
     "--all-plans",

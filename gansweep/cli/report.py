@@ -20,7 +20,7 @@ from gansweep.records.writable import check_writable
 @click.option("--log", "to_mlflow", is_flag=True, help="Add the PDF to the sweep's parent run in MLflow as well.")
 @click.option("--verbose", is_flag=True, help="Say where the time goes.")
 @options.home_option
-@options.uri_option
+@options.recorded_uri_option
 @options.all_plans_option
 def report(
     sweeps: tuple[str, ...],

@@ -19,7 +19,7 @@ HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'  # for the head's shell: not in
 @options.file_argument
 @options.set_option
 @click.option("--address", required=True, help="The head's dashboard, as http://HEAD:8265.")
-@options.uri_option
+@options.needed_uri_option
 @options.storage_option
 @click.option("--home", help="The home folder on the head.  [default: its GANSWEEP_HOME, or ~/gansweep-home]")
 @options.max_trials_option

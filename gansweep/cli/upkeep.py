@@ -88,7 +88,7 @@ def _stop_afar(home: Home, uri: str, sweep: str) -> None:
 @click.command()
 @click.argument("sweep")
 @options.home_option
-@options.uri_option
+@options.recorded_uri_option
 @click.option("--verify", is_flag=True, help="Compare every value and file in the store, which takes longer.")
 @answers
 def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, answer: str | None) -> None:
@@ -121,7 +121,7 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
 def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
     """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store.
 
-    Runs of others are never removed, even if they are in the same experiment.
+    Runs that are not the sweep's are never removed, even if they are in the same experiment.
     """
     from gansweep.records.copies import remove
     from gansweep.records.storage import open_storage

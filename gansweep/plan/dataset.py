@@ -50,7 +50,9 @@ class Dataset(Section):
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None
-    path: Annotated[str | None, Field(min_length=1, description="image_folder: the folder; ~ and $VAR stand")] = None
+    path: Annotated[
+        str | None, Field(min_length=1, description="image_folder: the folder; ~ and $VAR are expanded")
+    ] = None
     subfolders: Annotated[
         Literal["classes", "ignore"] | None,
         Field(description="image_folder: what subfolders are, where images lie beside them as well"),

@@ -1,4 +1,4 @@
-"""Figures of a whole trial that several commands show, each with one meaning: docs/looking.md, "One meaning each"."""
+"""Figures of a trial that several commands show, each with one meaning: docs/looking.md, "What the figures mean"."""
 
 from __future__ import annotations
 
