@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from gansweep.cli import options
-from gansweep.cli.settle import correct_paths
+from gansweep.cli.settle import answers, correct_paths, settle
 from gansweep.cli.text import say
+from gansweep.records.layout import Home
 from gansweep.records.writable import check_writable
 
 
@@ -22,6 +23,7 @@ from gansweep.records.writable import check_writable
 @options.home_option
 @options.recorded_uri_option
 @options.all_plans_option
+@answers
 def report(
     sweeps: tuple[str, ...],
     output: Path,
@@ -30,14 +32,14 @@ def report(
     home_path: Path,
     tracking_uri: str | None,
     all_plans: bool,
+    answer: str | None,
 ) -> None:
     """Explain each SWEEP to someone who was not there: what was tried, what worked, what failed and why, and how sure
     that is. Finished, running or interrupted; several are compared by name."""
     options.check_output(output, (".pdf",))
     home = options.home_of(home_path)
     if to_mlflow:
-        check_writable(home)
-        correct_paths(home, say)
+        _may_write(home, sweeps, tracking_uri, answer)
 
     def timing(what: str, seconds: float) -> None:
         if verbose:
@@ -48,3 +50,14 @@ def report(
     earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, all_plans=all_plans)
     click.echo(f"wrote {output}", err=True)
     options.say_left_out(earlier, all_plans)
+
+
+def _may_write(home: Home, sweeps: tuple[str, ...], tracking_uri: str | None, answer: str | None) -> None:
+    """Make sure that the home may add to the records of those sweeps that lie in it."""
+    from gansweep.tracking.reader import where
+
+    check_writable(home)
+    for folder in home.sweeps():
+        if folder.name in sweeps:
+            settle(home, folder, where(home, folder.name, tracking_uri), answer, say, ask_store=True)
+    correct_paths(home, say)

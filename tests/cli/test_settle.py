@@ -84,6 +84,8 @@ def test_a_copy_is_refused_wherever_it_would_write(call: Call, original: Bench, 
     before, plan = rows(original.home.path), (copied / "sweeps/dig/plan.json").read_bytes()
     assert call("sync", "dig", "--home", copied, *own_store(copied)).endswith(REFUSED)
     assert call("run", "dig.yaml", "--home", copied).endswith(REFUSED)
+    shared = own_store(original.home.path)
+    assert call("report", "dig", "--log", "--home", copied, *shared).endswith(REFUSED)
     assert rows(original.home.path) == before
     assert (copied / "sweeps/dig/plan.json").read_bytes() == plan
 
