@@ -13,7 +13,7 @@ from gansweep.cli import options
 from gansweep.cli.settle import answers, settle
 from gansweep.cli.text import say, size
 from gansweep.errors import UserError
-from gansweep.records import lock
+from gansweep.records import identity, lock
 from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.writable import check_writable
 from gansweep.words import counted
@@ -109,7 +109,10 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     settle(home, folder, uri, answer, say, ask_store=True)
     with store.asking(uri):
         publisher = Publisher(home, folder, uri, context(Path.cwd()), say)
-        publisher.publish(running=lock.is_held(folder.lock), verify=verify)
+        try:
+            publisher.publish(running=lock.is_held(folder.lock), verify=verify)
+        except lock.Locked:
+            raise UserError(f"{sweep}: another process is sending its records; try again when it is done") from None
     click.echo(f"{sweep}: {uri} has everything", err=True)
 
 
@@ -121,11 +124,11 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
 def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
     """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store.
 
-    Runs that are not the sweep's are never removed, even if they are in the same experiment.
+    Runs that are not the sweep's are never removed, nor their artifacts, even if they are in the same experiment.
     """
     from gansweep.records.copies import remove
     from gansweep.records.storage import open_storage
-    from gansweep.tracking import publisher, store
+    from gansweep.tracking import places, publisher, store
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
@@ -153,7 +156,8 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
                 publisher.delete(home, folder, uri, say)
         if folder.storage.exists():
             remove(open_storage(folder.storage.read_text()), sweep)
-        shutil.rmtree(artifacts, ignore_errors=True)
+        for place in places.leftovers(home, sweep, identity.ensure(folder).sweep_id):
+            shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(folder.path)
     click.echo(f"removed {sweep}", err=True)
 

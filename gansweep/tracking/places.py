@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 
 from gansweep.errors import UserError
@@ -149,9 +149,10 @@ def _correct_sweep(home: Home, folder: SweepFolder) -> None:
     if before == own or not _sends_here(home, folder):
         return
     for trial in folder.all_trials():
-        published = read_json(trial.published)
-        if published.get("uri") == before:
-            write_json(trial.published, {**published, "uri": own})
+        with suppress(UserError):  # a damaged note is none: the store is asked
+            published = read_json(trial.published)
+            if published.get("uri") == before:
+                write_json(trial.published, {**published, "uri": own})
     write_json(folder.tracking, {**found, "uri": own})
 
 
@@ -170,6 +171,25 @@ def _was_own(home: Home, file: Path, parent_run_id: str) -> bool:
     return not file.exists() or (is_whole(home) and _knows(home.database, parent_run_id))
 
 
+def leftovers(home: Home, name: str, sweep_id: str) -> list[Path]:
+    """What of a home's artifacts goes with a sweep whose records were deleted: those of its runs, also in the folder of
+    a name that it had before, and the whole folder of its name where no run of others has artifacts there.
+
+    Raises UserError where the home's own store cannot be read.
+    """
+    ours, others = _runs(home.database, sweep_id) if is_whole(home) else (set(), set())
+    found = []
+    for place in home.artifacts.iterdir() if home.artifacts.is_dir() else ():
+        if place.is_symlink() or not place.is_dir():
+            continue
+        there = [*place.iterdir()]
+        if place.name == name and not any(path.name in others for path in there):
+            found.append(place)
+        else:
+            found += [path for path in there if path.name in ours]
+    return found
+
+
 def is_whole(home: Home) -> bool:
     """Whether the home has a store with all its tables."""
     return home.database.exists() and not home.unmade.exists()
@@ -181,6 +201,18 @@ def _knows(database: Path, run_id: str) -> bool:
             return store.execute("SELECT 1 FROM runs WHERE run_uuid = ?", (run_id,)).fetchone() is not None
     except (sqlite3.Error, OSError) as error:
         raise UserError(f"{database}: the tracking store cannot be read ({error})") from error
+
+
+def _runs(database: Path, sweep_id: str) -> tuple[set[str], set[str]]:
+    """Ids of all runs, deleted ones included: those of a sweep, and all others."""
+    carrying = "SELECT run_uuid FROM tags WHERE key = 'gansweep.sweep_id' AND value = ?"
+    try:
+        with closing(snapshot.connect(database)) as store:
+            every = {run for (run,) in store.execute("SELECT run_uuid FROM runs")}
+            ours = {run for (run,) in store.execute(carrying, (sweep_id,))}
+    except (sqlite3.Error, OSError) as error:
+        raise UserError(f"{database}: the tracking store cannot be read ({error})") from error
+    return ours, every - ours
 
 
 def _has(store: sqlite3.Connection, table: str, column: str) -> bool:

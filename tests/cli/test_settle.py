@@ -192,3 +192,28 @@ def test_a_sweep_copied_within_its_home_leaves_the_original_its_records(call: Ca
     assert set(before["tags"]) < set(after["tags"])
     call("clean", "dig2", "--yes", *home, code=0)
     assert ids(original.home.path) == {sweep_id(original.home.path)}
+
+
+def test_cleaning_leaves_the_artifacts_of_runs_of_others(call: Call, original: Bench) -> None:
+    artifacts = original.home.artifacts / "dig"
+    assert (artifacts / original.runs()["a"].info.run_id).is_dir()
+    foreign = original.client.create_run(original.experiment()).info
+    original.client.log_text(foreign.run_id, "mine", "notes.txt")
+    call("clean", "dig", "--yes", "--home", original.home.path, code=0)
+    assert (artifacts / foreign.run_id / "artifacts/notes.txt").read_text() == "mine"
+    assert [place.name for place in artifacts.iterdir()] == [foreign.run_id]
+
+
+def test_cleaning_leaves_the_artifacts_of_a_sweep_that_had_the_name_before(call: Call, original: Bench) -> None:
+    home, artifacts = original.home, original.home.artifacts / "dig"
+    before = {path.name for path in artifacts.iterdir()}
+    original.folder.path.rename(home.sweep("dug").path)
+    call("sync", "dug", "--home", home.path, code=0)
+    second = Bench(home, "dig")
+    second.trial("b", losses(STEPS), Outcome("completed", STEPS))
+    second.publish()
+    assert {path.name for path in artifacts.iterdir()} > before
+    call("clean", "dig", "--yes", "--home", home.path, code=0)
+    assert {path.name for path in artifacts.iterdir()} == before
+    call("clean", "dug", "--yes", "--home", home.path, code=0)
+    assert not artifacts.exists() or not [*artifacts.iterdir()]
