@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +62,7 @@ class Parent:
         self._client.set_tag(self.run_id, notes.NOTE, note)
         if status in ("FINISHED", "FAILED"):
             ends = [ended.time for trial in states if (ended := outcome.read(trial))]
-            self._client.set_terminated(self.run_id, status, int(max(ends) * 1000))
+            self._client.set_terminated(self.run_id, status, int(max(ends, default=time.time()) * 1000))
         else:
             self._client.update_run(self.run_id, status=status)
         self._says = says

@@ -107,6 +107,8 @@ class Publisher:
         self._sender = Sender(client, experiment, labels)
         self._files = comparison.Files(self.uri, owned.experiment.artifact_location)
         if self._parent is None or self._parent.run_id != parent.info.run_id:  # else it knows which stop is answered
+            self._compared.clear()  # a store that lost the parent may have lost anything
+            self._settled.clear()
             self._parent = Parent(client, self._folder, parent.info.run_id, parent.data.tags.get(STOP, ""))
         self._client = client
 

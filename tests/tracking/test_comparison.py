@@ -23,6 +23,7 @@ from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.tracking import reader, thorough
 from gansweep.tracking.afar import Afar
+from gansweep.tracking.publisher import NotAllSentError
 
 ENDED = Outcome("completed", STEPS)
 CHILDREN = ("tags", "params", "metrics", "latest_metrics")
@@ -200,6 +201,28 @@ def test_a_trial_in_trouble_keeps_no_other_from_being_sent(bench: Bench, damaged
     result = sync(bench)
     assert result.exit_code == 1
     assert "has everything" not in result.stderr
+
+
+def test_a_store_that_loses_all_runs_meanwhile_gets_them_again(bench: Bench) -> None:
+    trial = trial_with_everything(bench, "a")
+    publisher = bench.publish()
+    before = contents(bench)
+    for run in bench.runs().values():
+        purge(bench, run.info.run_id)
+    bench.trial("b", losses(STEPS), ENDED)
+    with pytest.raises(Exception, match="not found"):
+        publisher.publish(running=False)
+    publisher.publish(running=False)
+    assert contents(bench)["a"][2:] == before["a"][2:]
+    assert len(bench.stored(trial)) == 2 * STEPS
+
+
+@pytest.mark.parametrize("damaged", ["journal", "trial"])
+def test_a_sweep_of_which_no_trial_can_be_sent(bench: Bench, damaged: str) -> None:
+    trial = trial_with_everything(bench, "bad")
+    getattr(trial, damaged).write_text("{no record\n")
+    with pytest.raises(NotAllSentError):
+        bench.publish()
 
 
 def test_a_damaged_note_counts_as_none(bench: Bench) -> None:
