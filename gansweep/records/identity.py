@@ -49,8 +49,10 @@ class Place:
     @classmethod
     def from_json(cls, text: str) -> Place | None:
         """The place in a tag that may have been edited; None if it is unreadable."""
-        with contextlib.suppress(ValueError, TypeError):
-            return cls(**json.loads(text))
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            found = cls(**json.loads(text))
+            if [*map(type, (found.host, found.path, found.inode))] == [str, str, int]:
+                return found
         return None
 
     def to_json(self) -> str:

@@ -36,6 +36,13 @@ def test_a_damaged_file_is_said_in_one_line(folder: SweepFolder, sweep_id: objec
         identity.read(folder)
 
 
+@pytest.mark.parametrize(
+    "tag", ["", "{}", "[]", '{"host": 1, "path": "p", "inode": 1}', '{"host": "h", "path": 5, "inode": 1}']
+)
+def test_an_edited_tag_names_no_place(tag: str) -> None:
+    assert Place.from_json(tag) is None
+
+
 def test_homes_of_one_storage_are_one_sweep(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path / "storage")
     found = set()
