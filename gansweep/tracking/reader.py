@@ -7,7 +7,6 @@ request.
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from gansweep.plan import settings
 from gansweep.records.layout import Home
 from gansweep.tracking import artifacts, bulk, journals, lookup, places, store, summary
 from gansweep.tracking.bulk import Points, Wanted
+from gansweep.tracking.comparison import GRID, IMAGES
 from gansweep.tracking.limits import metric_key
 from gansweep.tracking.params import settings_of
 from gansweep.tracking.summary import Summary
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVALUATION)))  # verdicts are made of them
-IMAGES = "images"  # the folder of a run's sample grids
-GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")  # as the publisher names them
 THREADS = 4  # a server answers side by side
 Value = TypeVar("Value")
 
