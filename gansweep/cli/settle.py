@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def _claim(
         found = {identity.whereabouts(holder, folder): holder for holder in holders}
         doubt = found.get(Whereabouts.COPIED) or found.get(Whereabouts.UNSEEN)
         if doubt and answer == COPIED:
-            identity.renew(folder, own_store=not _is_store_of(doubt, home))
+            identity.renew(folder, own_store=not _shares_store(doubt, home, folder))
             tell(f"{folder.name}: is a sweep of its own now, apart from {doubt}")
             return
         if doubt and (Whereabouts.COPIED in found or not (answer == MOVED or _was_moved(doubt, folder))):
@@ -96,13 +97,24 @@ def _claim(
         identity.settle(folder)
 
 
-def _is_store_of(holder: Place, home: Home) -> bool:
+def _shares_store(holder: Place, home: Home, folder: SweepFolder) -> bool:
     """Return whether a home's store is that of the original's home too: the sweep was copied within it, or the store
     is a link."""
+    if any(one.path != folder.path and _has_id_of(one, folder) for one in home.sweeps()):
+        return True
+    if holder.path == str(folder.path.resolve()):
+        return False  # that path means another machine's folder
     try:
         return Home(Path(holder.path).parents[1]).database.samefile(home.database)
-    except OSError:
+    except (OSError, IndexError):
         return False
+
+
+def _has_id_of(other: SweepFolder, folder: SweepFolder) -> bool:
+    with contextlib.suppress(UserError):  # a damaged file has no id
+        found = identity.read(other)
+        return found is not None and found.sweep_id == identity.ensure(folder).sweep_id
+    return False
 
 
 def _was_moved(holder: Place, folder: SweepFolder) -> bool:

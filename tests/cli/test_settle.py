@@ -217,3 +217,28 @@ def test_cleaning_leaves_the_artifacts_of_a_sweep_that_had_the_name_before(call:
     assert {path.name for path in artifacts.iterdir()} == before
     call("clean", "dug", "--yes", "--home", home.path, code=0)
     assert not artifacts.exists() or not [*artifacts.iterdir()]
+
+
+def test_a_copy_at_the_same_path_of_another_machine_keeps_the_store_that_came_along(
+    call: Call, original: Bench
+) -> None:
+    before = read_json(original.folder.identity)
+    place = {**before["place"], "host": "elsewhere", "inode": before["place"]["inode"] + 1}
+    write_json(original.folder.identity, {**before, "place": place})
+    call("sync", "dig", "--new-identity", "--home", original.home.path, code=0)
+    assert before["sweep_id"] not in ids(original.home.path)
+    assert ids(original.home.path) == {sweep_id(original.home.path)}
+
+
+def test_a_sweep_copied_within_its_home_leaves_the_originals_records_wherever_that_was_mounted(
+    call: Call, original: Bench
+) -> None:
+    home, before = original.home, read_json(original.folder.identity)
+    second = home.sweep("dug")
+    shutil.copytree(original.folder.path, second.path)
+    place = {"host": "elsewhere", "path": "/mnt/home/sweeps/dig", "inode": 1}
+    write_json(second.identity, {**before, "place": place})
+    original.client.set_tag(original.runs()["parent"].info.run_id, "gansweep.folder", json.dumps(place))
+    call("sync", "dug", "--new-identity", "--home", home.path, code=0)
+    assert before["sweep_id"] in ids(home.path)
+    assert len(ids(home.path)) == 2
