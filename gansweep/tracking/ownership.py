@@ -208,9 +208,13 @@ def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
             continue
         if found.experiment.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment.experiment_id)
-        for run in (*found.trials.values(), *([found.parent] if found.parent else [])):
+        for run in found.trials.values():
             revive(client, run)
             client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
+        if found.parent:
+            revive(client, found.parent)
+            client.set_tag(found.parent.info.run_id, FOLDER, own.place.to_json())  # the original does not write here
+            client.set_tag(found.parent.info.run_id, SWEEP_ID, own.sweep_id)
         client.set_experiment_tag(found.experiment.experiment_id, SWEEP_ID, own.sweep_id)
 
 

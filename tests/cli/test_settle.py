@@ -225,6 +225,7 @@ def test_a_copy_at_the_same_path_of_another_machine_keeps_the_store_that_came_al
     before = read_json(original.folder.identity)
     place = {**before["place"], "host": "elsewhere", "inode": before["place"]["inode"] + 1}
     write_json(original.folder.identity, {**before, "place": place})
+    original.client.set_tag(original.runs()["parent"].info.run_id, "gansweep.folder", json.dumps(place))
     call("sync", "dig", "--new-identity", "--home", original.home.path, code=0)
     assert before["sweep_id"] not in ids(original.home.path)
     assert ids(original.home.path) == {sweep_id(original.home.path)}
