@@ -129,7 +129,7 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
         # Tune's own `get_pickled_error` looks where this file has not been copied yet.
         file = Path(trial.pickled_error_file or "")
-        if file.is_file() and (failure := failure_of(cloudpickle.loads(file.read_bytes()))):
+        if file.is_file() and (failure := failure_of(_unpickled(file))):
             self._queue.raised(trial.trial_id, failure)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
@@ -139,3 +139,13 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
             if trial.status == Trial.PENDING:
                 tune_controller.stop_trial(trial)
         return None
+
+
+def _unpickled(file: Path) -> Exception | None:
+    """The error in a file; None for one that cannot be made again here, as those of some libraries: raised in Tune's
+    loop, that would end the whole sweep."""
+    try:
+        found: Exception = cloudpickle.loads(file.read_bytes())
+    except Exception:
+        return None
+    return found

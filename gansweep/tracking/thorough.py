@@ -59,10 +59,10 @@ class Thorough:
     def _metrics(self, run: Run) -> dict[str, Points]:
         run_id = run.info.run_id
         if run_id not in self._points:
-            chunk = [
-                self._left.pop(one) for one in [run_id, *(other for other in self._left if other != run_id)][:CHUNK]
-            ]
-            self._points |= bulk.read(self._client, self._uri, chunk, lambda _: True)
+            chunk = [run_id, *(other for other in self._left if other != run_id)][:CHUNK]
+            self._points |= bulk.read(self._client, self._uri, [self._left[one] for one in chunk], lambda _: True)
+            for one in chunk:  # once they were read: where that fails, each of them meets the reason
+                del self._left[one]
         return self._points.pop(run_id)
 
 

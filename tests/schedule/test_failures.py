@@ -43,3 +43,11 @@ def test_the_queue_is_told_what_tune_keeps_of_an_error(tmp_path: Path) -> None:
     file.write_bytes(cloudpickle.dumps(raised(Locked("process 7"))))
     InOrder(queue).on_trial_error(None, trial)  # type: ignore[arg-type]
     assert told == [("1", "ImportError: no torch")]
+
+
+def test_an_error_that_cannot_be_loaded_here_counts_as_a_death(tmp_path: Path) -> None:
+    queue = TrialQueue([], None)  # type: ignore[arg-type]
+    file = tmp_path / "error.pkl"
+    file.write_bytes(b"cno_such_module\nError\n.")
+    InOrder(queue).on_trial_error(None, SimpleNamespace(trial_id="1", pickled_error_file=str(file)))  # type: ignore[arg-type]
+    assert not queue._failures
