@@ -182,7 +182,10 @@ def leftovers(home: Home, name: str, sweep_id: str) -> list[Path]:
     for place in home.artifacts.iterdir() if home.artifacts.is_dir() else ():
         if place.is_symlink() or not place.is_dir():
             continue
-        there = [*place.iterdir()]
+        try:
+            there = [*place.iterdir()]
+        except OSError:  # not ours to read
+            continue
         if place.name == name and not any(path.name in others for path in there):
             found.append(place)
         else:
