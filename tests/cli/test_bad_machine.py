@@ -144,11 +144,12 @@ def test_loopback_down(call: Call, home: Home) -> None:
 
 def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """/tmp is read-only, and TMPDIR has a path that is too long for Ray's sockets."""
-    script = 'for at in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o ro none $at; done; "$@"'
-    before = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", script, "sh")
-    if subprocess.run([*before, "true"], capture_output=True).returncode:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("a tmpfs cannot be mounted here")
-    with TemporaryDirectory(dir=Path(__file__).parent, prefix="scratch-") as long:
+    read_only = "mount --rbind /tmp /tmp; mount -o remount,ro,bind /tmp"
+    script = f'mount --bind "$1" "$1"; {read_only}; for at in /var/tmp /dev/shm; do mount -t tmpfs -o ro none $at; done'
+    with TemporaryDirectory(dir=Path(__file__).parent, prefix="scratch-") as long:  # the checkout may lie in /tmp
+        before = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", f'{script}; shift; "$@"', "sh", long)
+        if subprocess.run([*before, "true"], capture_output=True).returncode:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)("a tmpfs cannot be mounted here")
         monkeypatch.setenv("TMPDIR", long)
         monkeypatch.setenv("GANSWEEP_HOME", f"{long}/home")
         Path(long, "s.yaml").write_text(GOOD)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -157,7 +156,7 @@ def test_the_ui_shows_images_of_a_moved_home(home: Home, access: str) -> None:
         with urllib.request.urlopen(address, timeout=30) as answer:
             assert answer.read() == sample.read_bytes()
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()  # SIGINT is ignored in the background of a shell
         _, said = server.communicate(timeout=30)
     if access == "only read":
         assert f"{home.path}: may only be read; changes made in the UI go to a copy" in said
