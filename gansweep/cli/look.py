@@ -132,7 +132,7 @@ def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
 
 def _counts(trials: list[dict[str, Any]]) -> str:
     counts = {kind: sum(trial["outcome"] == kind for trial in trials) for kind in OUTCOMES}
-    return ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+    return ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
 
 
 def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:

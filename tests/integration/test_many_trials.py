@@ -78,10 +78,10 @@ def test_commands_answer_in_two_seconds_on_two_thousand_trials(many_trials: Modu
     assert table.count(" completed\n") == 199
     assert plan.trials[-1].trial.id[:8] in table, "a trial that crashed is shown wherever it stands"
     assert table.endswith(
-        "and 1,800 more (all with `gansweep status many --json`)\n2000 trials: 1999 completed, 1 crashed\n"
+        "and 1,800 more (all with `gansweep status many --json`)\n2,000 trials: 1,999 completed, 1 crashed\n"
     )
     assert len(json.loads(every)["trials"]) == 2_000
-    assert "to train  1 of 2000 trials" in planned_out
+    assert "to train  1 of 2,000 trials" in planned_out
 
 
 def answer(service: Service, *words: object) -> str:
