@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 from gansweep.errors import UserError
 from gansweep.gan import decode
 from gansweep.gan.decode import NOTHING, Layout, Look
-from gansweep.gan.notes import Note, many, named, shown
+from gansweep.gan.notes import Note, named, shown
 from gansweep.gan.parallel import each
 from gansweep.gan.reader import WHITE, Decoded, Source, chosen
 from gansweep.gan.rows import Kept, Rows
 from gansweep.gan.scan import Contents, File, PassedOver, other_files, scan
+from gansweep.words import counted
 
 MOST_BROKEN = 5  # files named in one message
 
@@ -126,16 +127,16 @@ def _refuse_ambiguous(source: Source, contents: Contents) -> None:
         raise UserError(f"dataset.subfolders: classes, but {source.path} has no subfolders with images; leave it out")
     if source.subfolders is None and source.classes is None and itself and subfolders:
         below = sum(len(listing.files) for listing in subfolders.values())
-        where = many(len(subfolders), "subfolder")
+        where = counted(len(subfolders), "subfolder")
         raise UserError(
-            f"dataset.path: {source.path}: holds {many(itself, 'image')} itself and {below:,} in {where}"
+            f"dataset.path: {source.path}: holds {counted(itself, 'image')} itself and {below:,} in {where}"
             f" ({named(list(subfolders))}); choose with --set dataset.subfolders=ignore, or =classes"
         )
 
 
 def _left_out(files: Sequence[File], where: str) -> Iterable[Note]:
     if files:
-        yield "skipped", f"{many(len(files), 'image')} {where} (dataset.subfolders, dataset.classes)"
+        yield "skipped", f"{counted(len(files), 'image')} {where} (dataset.subfolders, dataset.classes)"
 
 
 def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
@@ -159,13 +160,16 @@ def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Itera
     """What users should know of: not that pictures are cropped and shrunk."""
     coloured = sum(look.colour for look in looks)
     if source.channels is None and 0 < coloured < len(looks):
-        yield "converted", f"{many(len(looks) - coloured, 'grey image')} to RGB, as {coloured:,} of the set have colour"
+        yield (
+            "converted",
+            f"{counted(len(looks) - coloured, 'grey image')} to RGB, as {coloured:,} of the set have colour",
+        )
     for kind, limits in sorted(layout.ranges.items()):
         low, high = limits.ends()
         deep = [look for look in looks if look.deep == kind]
-        yield "converted", f"{many(len(deep), 'image')} of {kind}: {low:,.6g} … {high:,.6g} become 0 … 255"
+        yield "converted", f"{counted(len(deep), 'image')} of {kind}: {low:,.6g} … {high:,.6g} become 0 … 255"
         if holes := sum(look.holes for look in deep):
-            yield "converted", f"{many(holes, 'image')} with NaN (which becomes 0) or infinite values"
+            yield "converted", f"{counted(holes, 'image')} with NaN (which becomes 0) or infinite values"
     ground = "white" if layout.background == WHITE else "rgb" + repr(layout.background).replace(" ", "")
     for count, text in (
         (sum(look.transparent for look in looks), f"with transparency, composed on {ground} (dataset.background)"),
@@ -174,4 +178,4 @@ def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Itera
         (sum(look.reduced for look in looks), "above 179 megapixels, reduced while decoding"),
     ):
         if count:
-            yield "converted", f"{many(count, 'image')} {text}"
+            yield "converted", f"{counted(count, 'image')} {text}"

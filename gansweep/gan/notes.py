@@ -13,11 +13,6 @@ def lines(notes: Sequence[Note]) -> list[str]:
     return [f"{kind}: {text}" for kind, text in notes]
 
 
-def many(count: int, what: str, plural: str = "") -> str:
-    """`1 image`, `2 images`; plural: the plural of `what` where it is not `what` + s."""
-    return f"{count:,} {what if count == 1 else plural or what + 's'}"
-
-
 def shown(name: str) -> str:
     """A file's name that fits on one line of any terminal: line breaks, and bytes that are no UTF-8, are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gansweep.gan import decode
-from gansweep.gan.notes import Note, many, named
+from gansweep.gan.notes import Note, named
+from gansweep.words import counted
 
 JUNK = {
     "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
@@ -57,15 +58,15 @@ class PassedOver:
         """One remark for each reason."""
         texts = []
         if self.junk:
-            texts.append(f"{many(len(self.junk), 'hidden or system entry', 'hidden or system entries')}: {{}}".format(
-                named(self.junk)))  # fmt: skip
+            entries = counted(len(self.junk), "hidden or system entry", "hidden or system entries")
+            texts.append(f"{entries}: {named(self.junk)}")
         if self.others:
             texts.append(other_files(self.others))
         if self.special:
-            texts.append(f"{many(len(self.special), 'FIFO, socket or device', 'FIFOs, sockets or devices')}:"
+            texts.append(f"{counted(len(self.special), 'FIFO, socket or device', 'FIFOs, sockets or devices')}:"
                          f" {named(self.special)}")  # fmt: skip
         if self.repeated:
-            texts.append(f"{many(len(self.repeated), 'link')} to a folder that was read already:"
+            texts.append(f"{counted(len(self.repeated), 'link')} to a folder that was read already:"
                          f" {named(self.repeated)}")  # fmt: skip
         return [("skipped", text) for text in texts]
 
@@ -73,7 +74,7 @@ class PassedOver:
 def other_files(others: Counter[str]) -> str:
     """How many files Pillow cannot read here, by suffix."""
     kinds = [f"{count:,} {suffix}" for suffix, count in others.most_common()]
-    return f"{many(sum(others.values()), 'file')} of kinds that Pillow does not read here: {named(kinds, 5)}"
+    return f"{counted(sum(others.values()), 'file')} of kinds that Pillow does not read here: {named(kinds, 5)}"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from gansweep.tracking.published import Published
 from gansweep.tracking.sender import Sender
 from gansweep.tracking.summary import Entry
 from gansweep.tracking.thorough import WRONG, Thorough
+from gansweep.words import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +39,7 @@ class NotAllSentError(UserError):
     def __init__(self, sweep: str, uri: str, troubles: Mapping[str, Exception]) -> None:
         named = [f"{trial}: {_said(error)}" for trial, error in troubles.items()]
         rest = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
-        trials = f"{len(named)} {'trial' if len(named) == 1 else 'trials'}"
+        trials = counted(len(named), "trial")
         super().__init__(f"{sweep}: {trials} could not be sent to {uri} ({'; '.join(named[:MOST_NAMED])}{rest})")
 
 
@@ -153,7 +154,7 @@ class Publisher:
         links = {trial: f"#/experiments/{self._sender.experiment}/runs/{run}" for trial, run in self._known.items()}
         self._parent.mark({trial: states[trial] for trial in planned if trial in states}, running, links)
         if new := self.restored - before:
-            told = ", ".join(f"{what} of {n} {'trial' if n == 1 else 'trials'}" for what, n in new.items())
+            told = ", ".join(f"{what} of {counted(n, 'trial')}" for what, n in new.items())
             self._notify(f"{self._folder.name}: restored in {self.uri}: {told}")
         if troubles:
             raise NotAllSentError(self._folder.name, self.uri, troubles)
