@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,13 @@ def _watching(pid: int) -> Iterator[dict[str, int]]:
             try:
                 root = psutil.Process(pid)
                 _note(peaks, "command", root)
-                for child in root.children(recursive=True):
-                    if "ray::GanTrial" in " ".join(child.cmdline()):
-                        _note(peaks, "trial", child)
+                children = root.children(recursive=True)
             except psutil.Error:
                 continue
+            for child in children:
+                with suppress(psutil.Error):  # it has ended since, perhaps as a zombie
+                    if "ray::GanTrial" in " ".join(child.cmdline()):
+                        _note(peaks, "trial", child)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
