@@ -10,37 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psutil
 import ray
-from ray._private import services
 from ray.exceptions import AuthenticationError, RayActorError
-from ray.job_config import JobConfig
 
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
 from gansweep.records import disk
 from gansweep.schedule.ending import kill_descendants, shielding_children
 from gansweep.schedule.environment import WORKERS
+from gansweep.schedule.ray_internals import InstalledCode, loopback_only
 from gansweep.schedule.resources import gpus
 
 OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
 SHARED_MEMORY = Path("/dev/shm")
 KNOCK_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
-
-
-class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
-    """A job whose processes import what is installed: Ray would have them search the driver's working directory and
-    the folder of its script before anything else."""
-
-    @property
-    def _py_driver_sys_path(self) -> list[str]:
-        return []
-
-    @_py_driver_sys_path.setter
-    def _py_driver_sys_path(self, folders: list[str]) -> None: ...
 
 
 @contextmanager
@@ -68,13 +54,13 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder), _on_loopback(), _starting(folder):
+    with shielding_children(), _plain_interpreter(folder), loopback_only(), _starting(folder):
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
-            _node_ip_address="127.0.0.1",  # see _on_loopback
+            _node_ip_address="127.0.0.1",  # see loopback_only
             object_store_memory=OBJECT_STORE_BYTES,
             _temp_dir=str(folder / "ray"),
             job_config=InstalledCode(),
@@ -108,14 +94,6 @@ def _plain_interpreter(folder: Path) -> Iterator[None]:
         yield
     finally:
         sys.executable = whole
-
-
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Ray's ports listen on loopback alone where the node's address is 127.0.0.1, and on all interfaces otherwise; but
-    ray.init takes the machine's own address where it is given that one."""
-    with patch.object(services, "resolve_ip_for_localhost", lambda host: host, create=True):
-        yield
 
 
 @contextmanager

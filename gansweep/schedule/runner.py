@@ -6,11 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from ray import tune
 from ray.tune.error import TuneError
-from ray.tune.execution import class_cache
 
 from gansweep.schedule.board import Board, View
 from gansweep.schedule.cluster import cluster
@@ -18,6 +16,7 @@ from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending
 from gansweep.schedule.events import Events
 from gansweep.schedule.progress import Progress
+from gansweep.schedule.ray_internals import no_keys_for_actors
 from gansweep.schedule.resources import concurrency
 from gansweep.schedule.scratch import SHORT, scratch
 from gansweep.schedule.search import Search
@@ -92,8 +91,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    # Tune would hand the driver's S3 keys to its actors, in a form that Ray logs on every node; nodes have their own.
-    with patch.object(class_cache, "ENV_VARS_TO_PROPAGATE", (), create=True):
+    with no_keys_for_actors():
         try:
             tuner.fit()
         except TuneError as error:

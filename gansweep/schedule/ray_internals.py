@@ -1,0 +1,84 @@
+"""Private names of Ray that gansweep replaces, because Ray offers no public setting. They may change with any release
+of Ray, so a name that is missing raises an error instead of leaving its guard without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import ray
+from ray._private import services
+from ray.job_config import JobConfig
+from ray.tune.execution import class_cache
+
+from gansweep.errors import UserError
+
+TESTED = "2.49 to 2.60"
+DRIVER_PATH = "_py_driver_sys_path"
+
+
+class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
+    """Configuration of a job whose processes import installed packages only. By default Ray puts the driver's working
+    directory and the folder of its script first on their sys.path.
+
+    Raises:
+        UserError: this version of Ray keeps that path elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._set_by_ray = False
+        super().__init__()
+        if not self._set_by_ray:
+            raise _missing(f"JobConfig.{DRIVER_PATH}", "trials would import files of the working directory")
+
+    @property
+    def _py_driver_sys_path(self) -> list[str]:
+        return []
+
+    @_py_driver_sys_path.setter
+    def _py_driver_sys_path(self, folders: list[str]) -> None:
+        self._set_by_ray = True
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """Keep ray.init from replacing the node address 127.0.0.1 by the machine's own: Ray's ports listen on all
+    interfaces unless the node's address is 127.0.0.1.
+
+    Raises:
+        UserError: this version of Ray has no such function.
+    """
+    with _replaced(
+        services, "resolve_ip_for_localhost", lambda host: host, "Ray's ports would listen on all interfaces"
+    ):
+        yield
+
+
+@contextmanager
+def no_keys_for_actors() -> Iterator[None]:
+    """Keep Ray Tune from handing the driver's S3 keys to its actors, in a form that Ray logs on every node. Nodes have
+    keys of their own.
+
+    Raises:
+        UserError: this version of Ray Tune has no such list.
+    """
+    with _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", (), "Ray's logs would contain S3 keys"):
+        yield
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: Any, danger: str) -> Iterator[None]:
+    if not hasattr(module, name):
+        raise _missing(f"{module.__name__}.{name}", danger)
+    with patch.object(module, name, value):
+        yield
+
+
+def _missing(name: str, danger: str) -> UserError:
+    return UserError(
+        f"Ray {ray.__version__} has no {name}, without which {danger}; install a version from {TESTED}, which gansweep"
+        " was tested with"
+    )
