@@ -19,6 +19,7 @@ from scipy.stats import binomtest
 from gansweep import Judge
 
 ROOT, BEGIN, END = RESULTS.parents[1], "<!-- accuracy -->", "<!-- end of accuracy -->"
+PAGE = ROOT / "docs" / "verdicts.md"
 WRITTEN = (RESULTS / "detector_accuracy.csv", ROOT / "gansweep" / "report" / "accuracy.csv")  # reports quote it
 ROUNDS = {  # file under results → its sweeps
     "natural": ("natural_digits", "natural_mnist", "low_rate_digits"),
@@ -60,7 +61,7 @@ def row(source, which, kind, cases):
 
 
 def markdown(table):
-    """The README's table."""
+    """The table of docs/verdicts.md."""
     lines = ["| runs | verdict | failing / not | precision | recall | false positives | baseline |", f"|{'---|' * 7}"]
     for r in table.itertuples():
         cells = [f"{r.source}, {r.runs}", r.verdict.replace("_", " "), f"{r.positives} / {r.negatives}"]
@@ -114,6 +115,6 @@ if __name__ == "__main__":
     if not given.tuning:
         for path in WRITTEN:
             table.round(4).to_csv(path, index=False)
-        before, _, rest = (ROOT / "README.md").read_text().partition(BEGIN)
-        (ROOT / "README.md").write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")
-        print(f"wrote {', '.join(map(str, WRITTEN))}, {ROOT / 'README.md'}", file=sys.stderr)
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")
+        print(f"wrote {', '.join(map(str, WRITTEN))}, {PAGE}", file=sys.stderr)

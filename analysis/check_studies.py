@@ -5,7 +5,7 @@
     python analysis/check_studies.py --rerun [A B …]     # hours: trains these studies first, or all
 
 Statistics: study_a.py … study_e7.py; intervals and rules: study_statistics.py. The tables stand in docs/studies.md and,
-in short, in the README."""
+in short, at its beginning."""
 
 import argparse
 import subprocess
@@ -32,14 +32,14 @@ def retrain(studies, home, data_dir, persons):
 
 
 def publish(runs, rows):
-    """The CSV file and the tables of both documents."""
-    table, readme, page = RECORDS.with_name("studies.csv"), ROOT / "README.md", ROOT / "docs" / "studies.md"
+    """The CSV file and the tables of docs/studies.md."""
+    table, page = RECORDS.with_name("studies.csv"), ROOT / "docs" / "studies.md"
     rows.to_csv(table, index=False, float_format="%.4g")
-    put(readme, "studies", summary(rows))
+    put(page, "studies", summary(rows))
     put(page, "runs", trained(runs))
     for study in STUDIES:
         put(page, f"claims of {study}", of_study(rows, study))
-    print(f"wrote {table}, {readme}, {page}", file=sys.stderr)
+    print(f"wrote {table}, {page}", file=sys.stderr)
 
 
 if __name__ == "__main__":

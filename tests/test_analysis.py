@@ -266,13 +266,14 @@ REPORTED = "gansweep/report/accuracy.csv"
 
 
 def test_the_accuracy_table_is_what_the_records_give(checkout: Path, tmp_path: Path) -> None:
-    """--from-records writes the CSV and the README's table anew: both must be as they are committed."""
+    """--from-records writes the CSV and the table of docs/verdicts.md anew: both must be as they are committed."""
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copytree(checkout / "analysis", copy / "analysis")
-    shutil.copy(checkout / "README.md", copy)
+    (copy / "docs").mkdir()
+    shutil.copy(checkout / "docs" / "verdicts.md", copy / "docs")
     (copy / "gansweep" / "report").mkdir(parents=True)
     for script in ("calibrate_detectors.py", "replay_stops.py"):
         subprocess.run([sys.executable, copy / "analysis" / script], check=True, capture_output=True)
-    for file in ("README.md", "analysis/results/detector_accuracy.csv", "analysis/results/stops.csv", REPORTED):
+    for file in ("docs/verdicts.md", "analysis/results/detector_accuracy.csv", "analysis/results/stops.csv", REPORTED):
         assert (copy / file).read_text() == (checkout / file).read_text(), file

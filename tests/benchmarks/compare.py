@@ -1,5 +1,5 @@
 """gansweep against the sweep that a competent user would write (peer.py), both as whole commands, side by side in one
-run; table.py makes the README's table of it. Takes about 40 minutes; leave the machine alone meanwhile.
+run; table.py makes the table of docs/benchmarks.md of it. Takes about 40 minutes; leave the machine alone meanwhile.
 
 python tests/benchmarks/compare.py --out docs/speed.json
 """

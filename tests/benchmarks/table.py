@@ -1,4 +1,4 @@
-"""The README's speed table and that of docs/scale.md, from what compare.py measured.
+"""The speed tables of docs/benchmarks.md and docs/scale.md, from what compare.py measured.
 
 python tests/benchmarks/table.py docs/speed.json
 """
