@@ -75,7 +75,7 @@ def class_counts(home, sweep, trial, verdict):
             raise UserError(f"{sweep}/{trial.id}: its images have no classes")
     except (UserError, CheckpointError) as error:
         return print(f"no histogram: {error}", file=sys.stderr)
-    z = torch.randn(SAMPLES, trainer.settings.latent_dim, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(SAMPLES, trainer.config.latent_dim, generator=torch.Generator().manual_seed(0))
     pixels = np.concatenate([sample(trainer.generator, part) for part in z.split(250)])
     _, labels = reference_of(images)[0].embedding.embed(torch.from_numpy(pixels))
     samples, real = (np.bincount(which, minlength=len(images.classes)) for which in (labels, images.labels()))

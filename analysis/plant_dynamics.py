@@ -10,7 +10,7 @@ import torch
 from label_runs import compact, write
 from second_judge import SecondJudge
 
-from gansweep import Evaluator, Home, Settings, Source, Trainer, Updates, prepare, reference_of
+from gansweep import Evaluator, Home, OptimizerConfig, Source, Trainer, TrainingConfig, prepare, reference_of
 
 STEPS, EVERY, SEEDS = 1500, 60, 4
 BASE = {
@@ -21,7 +21,7 @@ BASE = {
     "channels": 1,
     "batch_size": 64,
 }
-HEALTHY, SLOW = Updates(1e-3, 0.5, 0.999), Updates(2e-4, 0.5, 0.999)
+HEALTHY, SLOW = OptimizerConfig(1e-3, 0.5, 0.999), OptimizerConfig(2e-4, 0.5, 0.999)
 CONTEXT = {}
 
 
@@ -51,7 +51,7 @@ PLANTS = {
     "control": ({}, None, None),
     "frozen_g": ({}, 300, lambda t: freeze(t.adam_g)),
     "frozen_d": ({}, 300, lambda t: freeze(t.adam_d)),
-    "d_rate_x20": ({"generator": SLOW, "discriminator": Updates(4e-3, 0.5, 0.999)}, None, None),
+    "d_rate_x20": ({"generator": SLOW, "discriminator": OptimizerConfig(4e-3, 0.5, 0.999)}, None, None),
     "images_500": ({"validation": 0.2}, None, None),
     "nan": ({}, 750, poison),
     "noise_burst": ({}, 1050, lambda t: noise(t, 0.3)),
@@ -68,7 +68,7 @@ def run(task):
         CONTEXT[name] = images, Evaluator(reference_of(images)[0], 256, seed=0), SecondJudge(images)
     images, evaluate, judge = CONTEXT[name]
     changes, at, act = PLANTS[plant]
-    settings = Settings(**{**BASE, "generator": HEALTHY, "discriminator": HEALTHY, "seed": seed, **changes})
+    settings = TrainingConfig(**{**BASE, "generator": HEALTHY, "discriminator": HEALTHY, "seed": seed, **changes})
     pixels = images.load()[:625] if plant == "images_500" else images.load()
     trainer = Trainer(settings, pixels, torch.device("cpu"))
     points = [(0, evaluate(trainer))]

@@ -5,7 +5,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
-from gansweep import Gaussian, Settings, Trainer, Updates, evaluation_halves, frechet_distance, sample
+from gansweep import Gaussian, OptimizerConfig, Trainer, TrainingConfig, evaluation_halves, frechet_distance, sample
 
 SAMPLES, PIXELS, TRAINING = 10_000, 2_000, 5_000
 
@@ -39,7 +39,7 @@ class SecondJudge:
         }
 
     def draw(self, trainer, count):
-        z = torch.randn(count, trainer.settings.latent_dim, generator=torch.Generator().manual_seed(12345))
+        z = torch.randn(count, trainer.config.latent_dim, generator=torch.Generator().manual_seed(12345))
         return np.concatenate([small(torch.from_numpy(sample(trainer.generator, part))) for part in z.split(500)])
 
     def pixel_distance(self, pixels):
@@ -60,8 +60,8 @@ class SecondJudge:
 
     def reset(self, trainer):
         """The same G with its optimizer, against a D that knows nothing yet and learns at 2e-4."""
-        changed = {**vars(trainer.settings), "discriminator": Updates(2e-4, 0.5, 0.999), "seed": 1}
-        other = Trainer(Settings(**changed), self.images.load(), torch.device("cpu"))
+        changed = {**vars(trainer.config), "discriminator": OptimizerConfig(2e-4, 0.5, 0.999), "seed": 1}
+        other = Trainer(TrainingConfig(**changed), self.images.load(), torch.device("cpu"))
         other.generator.load_state_dict(trainer.generator.state_dict())
         other.adam_g.load_state(trainer.adam_g.state())
         return other

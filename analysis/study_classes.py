@@ -15,7 +15,7 @@ def classes_of(home, sweep, trial_id):
     trainer, images = reopen(home, sweep, trial_id)
     names, embedding = list(images.classes), reference_of(images)[0].embedding
     counts = {"names": names, "real": count(images.labels(), names)}
-    if not trainer.settings.networks.classes:
+    if not trainer.config.networks.classes:
         found = labels_of(trainer, embedding, SAMPLES)
         return counts | {"few": count(found[:FEW], names), "samples": count(found, names)}
     rows = (labels_of(trainer, embedding, A_CLASS, asked) for asked in range(len(names)))
@@ -24,7 +24,7 @@ def classes_of(home, sweep, trial_id):
 
 def labels_of(trainer, embedding, samples, asked=None):
     """(samples,) classes. asked: the class that every one of them is asked to be of."""
-    z = torch.randn(samples, trainer.settings.latent_dim, generator=torch.Generator().manual_seed(asked or 0))
+    z = torch.randn(samples, trainer.config.latent_dim, generator=torch.Generator().manual_seed(asked or 0))
     found = []
     for part in z.split(PART):
         wanted = None if asked is None else torch.full((len(part),), asked)

@@ -85,7 +85,7 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
     ending = Ending(SweepFolder(folder.path), None)  # a run's folder has its `stop` in the same place
     with ending.catching_signals(), TrainView(folder.log) as view:
         begins = f", from step {start.step:,} of {start.path}" if start else ""
-        view.say(f"{counted(job.schedule['steps'], 'step')}{begins}, in {folder.path}")
+        view.say(f"{counted(job.run.steps, 'step')}{begins}, in {folder.path}")
         for text in notices:
             view.say(text, "yellow")
         ended = _to_the_end(job, start, ending, view)

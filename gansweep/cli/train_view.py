@@ -101,10 +101,10 @@ class TrainView:
         found = [f"{words} {measured(run.latest[name])}" for name, words in names.items() if name in run.latest]
         found += [title(run.verdicts[0].kind)] if run.verdicts else []
         speed = self._speed(run)
-        if not speed or run.step == run.schedule.steps:
+        if not speed or run.step == run.config.steps:
             return found
         found.append(f"{measured(speed)} steps/s")
-        left = (run.schedule.steps - run.step) / speed
+        left = (run.config.steps - run.step) / speed
         return [*found, f"about {duration(left)} left"] if self.elapsed_s() >= BASIS_S else found
 
     def _speed(self, run: Run) -> float:
@@ -112,7 +112,7 @@ class TrainView:
         return (run.step - self._first_step) / max(1e-9, self.elapsed_s())
 
     def _bar(self, run: Run) -> Group:
-        bar = ProgressBar(run.schedule.steps, run.step, width=BAR, complete_style="cyan", style="bright_black")
+        bar = ProgressBar(run.config.steps, run.step, width=BAR, complete_style="cyan", style="bright_black")
         first = Table.grid(padding=(0, 2, 0, 0))
         first.add_row(Text(" "), bar, Text(_progress(run)))
         second = Text("   " + "  ".join(self._figures(run)))
@@ -123,4 +123,4 @@ class TrainView:
 
 
 def _progress(run: Run) -> str:
-    return f"step {run.step:,} of {run.schedule.steps:,}"
+    return f"step {run.step:,} of {run.config.steps:,}"

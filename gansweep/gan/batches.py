@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gansweep.config import AugmentationConfig
 from gansweep.gan.data import split_sizes
 
 Batch = tuple[Tensor, Tensor | None]
@@ -27,33 +27,30 @@ def generator(seed: int, stream: str, device: torch.device | str = "cpu") -> tor
     return torch.Generator(device).manual_seed(stream_seed(seed, stream))
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """flip: half of the images. rotate: at most so many degrees. translate: share of the side. scale: ± share."""
+def augment(images: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
+    """Random changes to each image, drawn from `rng`; pixels beyond the border repeat it.
 
-    flip: bool = False
-    rotate: float = 0.0
-    translate: float = 0.0
-    scale: float = 0.0
+    Args:
+        images: (N, C, H, W), any range.
+        config: which changes, and their largest amounts.
+        rng: generator on the device of the images.
+    """
+    n, device = len(images), images.device
 
-    def __call__(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """images: (N, C, H, W), any range; the border is continued outwards."""
-        n, device = len(images), images.device
+    def uniform(limit: float) -> Tensor:
+        return (torch.rand(n, generator=rng, device=device) * 2 - 1) * limit
 
-        def uniform(limit: float) -> Tensor:
-            return (torch.rand(n, generator=rng, device=device) * 2 - 1) * limit
-
-        if self.rotate or self.translate or self.scale:
-            angle, scale = uniform(math.radians(self.rotate)), 1 + uniform(self.scale)
-            cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-            x, y = uniform(2 * self.translate), uniform(2 * self.translate)
-            matrix = torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
-            where = F.affine_grid(matrix, list(images.shape), align_corners=False)
-            images = F.grid_sample(images, where, padding_mode="border", align_corners=False)
-        if self.flip:
-            flipped = torch.rand(n, generator=rng, device=device) < 0.5
-            images = torch.where(flipped[:, None, None, None], images.flip(3), images)
-        return images
+    if config.rotate or config.translate or config.scale:
+        angle, scale = uniform(math.radians(config.rotate)), 1 + uniform(config.scale)
+        cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+        x, y = uniform(2 * config.translate), uniform(2 * config.translate)
+        matrix = torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
+        where = F.affine_grid(matrix, list(images.shape), align_corners=False)
+        images = F.grid_sample(images, where, padding_mode="border", align_corners=False)
+    if config.flip:
+        flipped = torch.rand(n, generator=rng, device=device) < 0.5
+        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+    return images
 
 
 class Batches:
@@ -70,7 +67,7 @@ class Batches:
         batch_size: int,
         seed: int,
         device: torch.device,
-        augmentation: Augmentation,
+        augmentation: AugmentationConfig,
         validation: float = 0.0,
         labels: NDArray[np.int64] | None = None,
     ) -> None:
@@ -97,7 +94,7 @@ class Batches:
             self._epoch, self._order = epoch, self._training[order]
         self.position += 1
         images, labels = self._gather(self._order[batch * self._size : (batch + 1) * self._size])
-        return self._augmentation(_scaled(images), self.augmentation_rng), labels
+        return augment(_scaled(images), self._augmentation, self.augmentation_rng), labels
 
     def validation(self) -> Batch | None:
         """The first held-out batch, not augmented; None without a split or where it fills no batch of two."""

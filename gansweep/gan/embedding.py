@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.gan.batches import Augmentation, generator, stream_seed
+from gansweep.config import AugmentationConfig
+from gansweep.gan.batches import augment, generator, stream_seed
 from gansweep.gan.data import FEATURES
 from gansweep.gan.optimizer import Adam
 
@@ -17,7 +18,7 @@ SIDE = 16  # images are shrunk to so many pixels: enough to tell digits and face
 STEPS, IMAGES_A_STEP = 1_500, 10  # of training, and one more for so many images: digits 4 s, MNIST 9 s on one core
 BATCH = 64
 LEARNING_RATE = 2e-3
-JITTER = Augmentation(rotate=8, translate=0.06, scale=0.08)
+JITTER = AugmentationConfig(rotate=8, translate=0.06, scale=0.08)
 CHUNK = 256  # images at once
 
 
@@ -71,7 +72,7 @@ def train_classifier(pixels: Tensor, labels: Tensor, shape: Shape, seed: int = 0
     shrunk = torch.cat([_shrink(chunk) for chunk in torch.split(pixels, CHUNK)])
     for _ in range(STEPS + len(labels) // IMAGES_A_STEP):
         chosen = torch.randint(len(labels), (BATCH,), generator=order)
-        _, logits = embedding(JITTER(shrunk[chosen], jitter))
+        _, logits = embedding(augment(shrunk[chosen], JITTER, jitter))
         loss = F.cross_entropy(logits, labels[chosen])
         adam.step(torch.autograd.grad(loss, parameters))
     return embedding.requires_grad_(False)

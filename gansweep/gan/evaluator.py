@@ -50,7 +50,7 @@ class Evaluator:
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Every metric of metrics.EVALUATION that can be had here, figures of each class, and nothing else."""
-        s = trainer.settings
+        s = trainer.config
         batches = max(1, round(PROBE / s.batch_size))
         rng = generator(self._seed, f"evaluation {trainer.step}")
         count = max(self._samples, batches * s.batch_size)
@@ -134,7 +134,7 @@ class Evaluator:
 
 def _discriminator(trainer: Trainer, fakes: Tensor, asked: Tensor | None) -> dict[str, float]:
     """fakes: (batches · batch_size, C, H, W) uint8. asked: their classes, of a conditional model."""
-    size, judge = trainer.settings.batch_size, copy.deepcopy(trainer.discriminator)
+    size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
     training, held_out = trainer.batches.probe(len(fakes))
     real, fake = _outputs(judge, training, size), _outputs(judge, (fakes, asked), size)
     unseen = _outputs(judge, held_out, size) if held_out is not None else None

@@ -13,31 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gansweep.health.metrics import CRITIC_LOSSES
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Which loss, and what belongs to it: gansweep.plan.schema.Training has ranges and meanings."""
-
-    name: str = "non_saturating"
-    clip: float = 0.01
-    gradient_penalty: float = 10.0
-    label_smoothing: float = 0.0
-    instance_noise: float = 0.0
-    instance_noise_until: int | None = None
-
-    @property
-    def critic(self) -> bool:
-        """Whether D's outputs are no probabilities of anything."""
-        return self.name in CRITIC_LOSSES
-
-    def noise_at(self, step: int) -> float:
-        """Standard deviation of the instance noise after so many steps."""
-        if self.instance_noise_until is None:
-            return self.instance_noise
-        return self.instance_noise * max(0.0, 1 - step / self.instance_noise_until)
-
 
 @dataclass(frozen=True)
 class Loss:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gansweep.config import OptimizerConfig
+
 
 class Adam:
     """Kingma & Ba 2015, algorithm 1, epsilon 1e-8. State and parameters change in place.
@@ -23,6 +25,11 @@ class Adam:
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters]
+
+    @classmethod
+    def of(cls, parameters: Sequence[Tensor], config: OptimizerConfig) -> Adam:
+        """Return an optimizer of these parameters with the options of `config`."""
+        return cls(parameters, config.learning_rate, config.beta1, config.beta2)
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:

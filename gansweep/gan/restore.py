@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gansweep.config import NetworkConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.gan.networks.block import Layout
 from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import ARCHITECTURES, Composition, generator_layout
-from gansweep.gan.training import Settings
+from gansweep.gan.networks.registry import ARCHITECTURES, generator_layout
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,9 @@ class Restored:
     classes: tuple[str, ...] = ()
 
 
-def description(settings: Settings) -> dict[str, Any]:
-    """What a checkpoint's meta says of its networks, so that they can be built from it."""
-    return {"settings": asdict(settings)}
-
-
-def composition_of(settings: Mapping[str, Any]) -> Composition:
-    """Of the settings that a checkpoint's meta holds; older ones name none. Raises TypeError for what is unknown."""
-    if not isinstance(settings, Mapping):
-        raise TypeError(settings)
-    found = dict(settings.get("networks", {}))
-    return Composition(**{**found, "classes": tuple(found.get("classes", ()))})
+def description(config: TrainingConfig) -> dict[str, Any]:
+    """Return the part of a checkpoint's metadata that its networks can be built from."""
+    return {"settings": to_plain(config)}
 
 
 def generator_of(path: Path) -> Restored:
@@ -56,15 +48,16 @@ def generator_of(path: Path) -> Restored:
     if "step" not in meta or "weights.0" not in state:
         raise CheckpointError(f"{path}: holds no generator; name a checkpoint of a trial")
     try:
-        composition = composition_of(meta.get("settings", {}))
-        if (architecture := composition.architecture) not in ARCHITECTURES:
+        settings = meta.get("settings", {})  # the oldest checkpoints have none
+        networks = from_plain(NetworkConfig, settings.get("networks", {}))
+        if (architecture := networks.architecture) not in ARCHITECTURES:
             raise CheckpointError(
                 f"{path}: its generator is of the architecture {architecture!r}, unknown to this version"
             )
-        sizes = _sizes(meta["settings"]) if "settings" in meta else _sizes_of(state)
-        network = _built(generator_layout(**sizes, composition=composition), state)
-        return Restored(network, sizes["latent_dim"], int(meta["step"]), composition.classes)
-    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
+        sizes = _sizes(settings) if "settings" in meta else _sizes_of(state)
+        network = _built(generator_layout(**sizes, config=networks), state)
+        return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
         raise CheckpointError(f"{path}: its settings do not describe the generator whose weights it holds") from None
 
 

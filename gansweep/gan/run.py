@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
+from gansweep.config import RunConfig
 from gansweep.gan import checkpoint, restore
 from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings
 from gansweep.gan.sampling import grid_png, sample
-from gansweep.gan.training import Settings, Trainer
+from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CFD_RATIO, NONFINITE_STEP, STEPS_PER_S, is_evaluation
+from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.journal import Journal, Record
@@ -31,52 +28,37 @@ from gansweep.records.ranking import Ranking, score_at
 LOCK_WAIT_S = 20.0  # a killed driver's trials live on for a second, longer on a loaded machine
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """steps: length of the run. metrics, samples, checkpoints, evaluations: every so many steps (evaluations 0: none).
-
-    keep: checkpoints kept, beside the best one. stop_on: kinds of verdicts that end the run. flag: kinds that are
-    said, once. objective, mode: a metric, and which of its values is best. pauses: steps at which `advance` returns.
-    """
-
-    steps: int
-    metrics: int
-    samples: int
-    checkpoints: int
-    keep: int
-    evaluations: int = 0
-    stop_on: tuple[str, ...] = ("divergence",)
-    flag: tuple[str, ...] = ()
-    objective: str = CFD_RATIO
-    mode: Literal["min", "max"] = "min"
-    pauses: tuple[int, ...] = ()
-
-
 class Run:
     """An opened trial folder. Use: advance() until it returns an outcome, or suspend(); then close().
 
-    make_evaluator: called once the folder is ours; None where schedule.evaluations is 0.
-    labels: (images,) classes, of a conditional model.
-    notices: sentences for the user (a damaged checkpoint that was passed over). verdicts: what holds now.
-    Raises Locked where another process trains the trial, CheckpointError where no checkpoint is sound.
+    Attributes:
+        notices: Sentences for the user, such as that a damaged checkpoint was skipped.
+        verdicts: The verdicts on the run as it stands.
+
+    Args:
+        folder: Folder of the trial; locked until `close`.
+        config: Length of the run, what is recorded when, and what ends it.
+        make_trainer: Called once the folder is locked.
+        make_evaluator: Called once the folder is locked; None where `config.evaluations` is 0.
+
+    Raises:
+        Locked: Another process trains the trial.
+        CheckpointError: No checkpoint is sound.
     """
 
     def __init__(
         self,
         folder: TrialFolder,
-        settings: Settings,
-        schedule: Schedule,
-        pixels: NDArray[np.uint8],
-        device: torch.device,
+        config: RunConfig,
+        make_trainer: Callable[[], Trainer],
         make_evaluator: Callable[[], Evaluator] | None = None,
-        labels: NDArray[np.int64] | None = None,
     ) -> None:
-        self.folder, self.schedule = folder, schedule
+        self.folder, self.config = folder, config
         self.latest: dict[str, float] = {}
         self._lock = lock.acquire(folder.lock, wait_s=LOCK_WAIT_S)
         try:
             self._journal = Journal(folder.journal)
-            self._trainer = Trainer(settings, pixels, device, labels)
+            self._trainer = make_trainer()
             found, self.notices = checkpoint.load_latest(folder)
             if found:
                 tensors, meta = found
@@ -111,7 +93,7 @@ class Run:
         while not (ended := self._ended()):
             self._trainer.train_step()
             self._record()
-            if time.perf_counter() >= deadline or self.step in self.schedule.pauses:
+            if time.perf_counter() >= deadline or self.step in self.config.pauses:
                 ended = self._ended()
                 break
         return self._end(ended) if ended else None
@@ -128,7 +110,7 @@ class Run:
 
     def _ended(self) -> Outcome | None:
         """From the verdicts alone, so that a run opened again after a kill ends where it would have ended."""
-        steps = self.schedule.steps
+        steps = self.config.steps
         failure = self._failure()
         if failure and (self.step < steps or failure.kind == "divergence"):
             return Outcome("stopped", self.step, failure.reason, Judge().conclude(self._history()), failure.kind)
@@ -138,11 +120,11 @@ class Run:
 
     def _failure(self) -> Verdict | None:
         """The verdict that ends the run, if one does."""
-        return next((v for v in self.verdicts if v.kind in self.schedule.stop_on), None)
+        return next((v for v in self.verdicts if v.kind in self.config.stop_on), None)
 
     def _record(self) -> None:
         """What is due after this step. Checkpoints come last: what they make unrepeatable is on disk by then."""
-        due, step = self.schedule, self.step
+        due, step = self.config, self.step
         self._record_values()
         failure = self._failure()
         last = step == due.steps or failure is not None
@@ -153,7 +135,7 @@ class Run:
 
     def _record_values(self) -> None:
         """Metrics and an evaluation, where they are due, and the verdicts on them."""
-        due, step = self.schedule, self.step
+        due, step = self.config, self.step
         last = step == due.steps
         values: dict[str, float] = {}
         if step and (step % due.metrics == 0 or last):
@@ -172,15 +154,15 @@ class Run:
             self._flag()
 
     def _flag(self) -> None:
-        new = [v for v in self.verdicts if v.kind in self.schedule.flag and v.kind not in self._said]
+        new = [v for v in self.verdicts if v.kind in self.config.flag and v.kind not in self._said]
         self.notices += [v.reason for v in new]
         self._said |= {v.kind for v in new}
 
     def _history(self) -> History:
         """As far as we are: where a killed process had gone further, its records lie ahead of us."""
-        s = self._trainer.settings
+        s = self._trainer.config
         points = ((r.step, r.values) for r in self._records if r.step <= self.step)
-        return History.of(points, self.schedule.steps, s.loss.critic, s.networks.growth_at)
+        return History.of(points, self.config.steps, s.loss.critic, s.networks.growth_at)
 
     def _evaluation(self) -> dict[str, float]:
         """From the journal where a killed process had gone further."""
@@ -197,7 +179,7 @@ class Run:
             means = rows.mean(axis=0, dtype=np.float64)
         values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
         values |= trainer.validation_losses() | readings(trainer.device)
-        whole = self.step % self.schedule.metrics == 0
+        whole = self.step % self.config.metrics == 0
         # A last interval cut short stays open: a run with more steps will fill and record it.
         rate = trainer.clear() if whole else float("nan")
         if rate == rate:
@@ -223,10 +205,10 @@ class Run:
             return  # of a run that has diverged the last sound checkpoint is kept
         self._journal.sync()
         trainer = self._trainer
-        meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.settings)}
+        meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.config)}
         checkpoint.save(self.folder.checkpoint(self.step), trainer.state(), meta)
-        points = Ranking(self.schedule.objective, self.schedule.mode).points(self._records)
-        checkpoint.keep(self.folder, self.schedule.keep, partial(score_at, points))
+        points = Ranking(self.config.objective, self.config.mode).points(self._records)
+        checkpoint.keep(self.folder, self.config.keep, partial(score_at, points))
         self._saved_step = self.step
 
     def _end(self, ended: Outcome) -> Outcome:

@@ -5,51 +5,20 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gansweep.gan.batches import Augmentation, Batches, generator, stream_seed
-from gansweep.gan.data import A_CLASS, FIXED_NOISE
-from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
+from gansweep.config import TrainingConfig
+from gansweep.gan.batches import Batches, generator, stream_seed
+from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
+from gansweep.gan.losses import LOSSES, gradient_penalty
 from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import Composition, discriminator_layout, generator_layout
+from gansweep.gan.networks.registry import discriminator_layout, generator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
-
-
-@dataclass(frozen=True)
-class Updates:
-    """How one network is trained: Adam's settings, and how many updates it gets a step."""
-
-    learning_rate: float
-    beta1: float
-    beta2: float
-    updates: int = 1
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that determines a run's numbers, but the images. Sizes in pixels; *_maps: feature maps."""
-
-    latent_dim: int
-    generator_maps: int
-    discriminator_maps: int
-    image_size: int
-    channels: int
-    batch_size: int
-    generator: Updates
-    discriminator: Updates
-    seed: int = 0
-    precision: str = "float32"
-    validation: float = 0.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    networks: Composition = field(default_factory=Composition)
-    loss: LossSettings = field(default_factory=LossSettings)
-    ema: float = 0.0
 
 
 class Trainer:
@@ -63,12 +32,12 @@ class Trainer:
 
     def __init__(
         self,
-        settings: Settings,
+        config: TrainingConfig,
         pixels: NDArray[np.uint8],
         device: torch.device,
         labels: NDArray[np.int64] | None = None,
     ) -> None:
-        s = self.settings = settings
+        s = self.config = config
         self.step, self.device = 0, device
         self.loss = LOSSES[s.loss.name]
         with torch.random.fork_rng(devices=[]):
@@ -78,7 +47,7 @@ class Trainer:
             self.discriminator = self._new_discriminator(grown=s.networks.growth_at is None)
         self.average = copy.deepcopy(self.generator) if s.ema else None
         self._g, self._d = _parameters(self.generator), _parameters(self.discriminator)
-        self.adam_g, self.adam_d = _adam(self._g, s.generator), _adam(self._d, s.discriminator)
+        self.adam_g, self.adam_d = Adam.of(self._g, s.generator), Adam.of(self._d, s.discriminator)
         labels = labels if s.networks.classes else None
         self.batches = Batches(pixels, s.batch_size, s.seed, device, s.augmentation, s.validation, labels)
         self.noise_rng = generator(s.seed, "noise", device)
@@ -93,20 +62,25 @@ class Trainer:
         self._rows: list[Tensor] = []  # one a step since the last reading, on the device
         self._timed_steps, self._seconds = 0, 0.0
 
+    @classmethod
+    def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device) -> Trainer:
+        """Return a trainer on a prepared set of images, with their labels where the model is conditional."""
+        return cls(config, images.load(), device, images.labels() if config.networks.classes else None)
+
     @property
     def sampler(self) -> Network:
-        """What samples come from: G, or its average over time where settings.ema asks for one."""
+        """What samples come from: G, or its average over time where config.ema asks for one."""
         return self.generator if self.average is None else self.average
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of `read`'s columns."""
-        return CRITIC_TRAINING if self.settings.loss.critic else TRAINING
+        return CRITIC_TRAINING if self.config.loss.critic else TRAINING
 
     def train_step(self) -> None:
         """One step; metrics stay on the device."""
         began = time.perf_counter()
-        s = self.settings
+        s = self.config
         if self.step == s.networks.growth_at:
             self._grow()
         for _ in range(s.discriminator.updates - 1):
@@ -130,7 +104,7 @@ class Trainer:
 
     def noise(self) -> Tensor:
         """The next z: (batch_size, latent_dim)."""
-        s = self.settings
+        s = self.config
         return torch.randn(s.batch_size, s.latent_dim, generator=self.noise_rng, device=self.device)
 
     def labels(self) -> Tensor | None:
@@ -139,13 +113,13 @@ class Trainer:
         if known is None:
             return None
         chosen = torch.randint(
-            len(known), (self.settings.batch_size,), generator=self._rngs["label_rng"], device=self.device
+            len(known), (self.config.batch_size,), generator=self._rngs["label_rng"], device=self.device
         )
         return known[chosen]
 
     def grid(self) -> tuple[Tensor, Tensor | None]:
         """Always the same z and classes, for samples to look at: FIXED_NOISE, or A_CLASS of them in each class."""
-        classes = len(self.settings.networks.classes)
+        classes = len(self.config.networks.classes)
         if not classes:
             return self.fixed_noise, None
         rows = torch.arange(classes, device=self.device).repeat_interleave(A_CLASS)
@@ -208,7 +182,7 @@ class Trainer:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{prefix}."): v for k, v in state.items() if k.startswith(f"{prefix}.")}
 
-        growth = self.settings.networks.growth_at
+        growth = self.config.networks.growth_at
         if growth is not None and step > growth:
             self._grow()  # what it begins with is replaced below
         self.generator.load_state_dict(part("generator"))
@@ -224,26 +198,26 @@ class Trainer:
         self.step, self.batches.position = step, position
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if self.settings.precision == "bfloat16":
+        if self.config.precision == "bfloat16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
     def _new_discriminator(self, *, grown: bool) -> Network:
-        s = self.settings
+        s = self.config
         layout = discriminator_layout(s.discriminator_maps, s.image_size, s.channels, s.networks, grown=grown)
         return Network(layout, spectral_norm=s.networks.spectral_norm).to(self.device)
 
     def _grow(self) -> None:
         """D gets its last block and a new head, or a new head alone. Everything else goes on as it was, Adam's moments
         included; what is new starts from its own random stream with moments of zero."""
-        s, small, moments = self.settings, self.discriminator, self.adam_d
+        s, small, moments = self.config, self.discriminator, self.adam_d
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "growth"))
             self.discriminator = self._new_discriminator(grown=True)
         kept = _without_head(small)
         self.discriminator.load_state_dict({**self.discriminator.state_dict(), **kept})
         self._d = _parameters(self.discriminator)
-        self.adam_d = _adam(self._d, s.discriminator)
+        self.adam_d = Adam.of(self._d, s.discriminator)
         before = {name: i for i, (name, _) in enumerate(small.named_parameters())}
         for i, (name, _) in enumerate(self.discriminator.named_parameters()):
             if name in kept:
@@ -255,9 +229,9 @@ class Trainer:
             fakes: Tensor = self.generator(self.noise(), labels)
         return fakes
 
-    def _seen(self, images: Tensor) -> Tensor:
-        """With instance noise (Sønderby et al. 2017), where there is some at this step."""
-        deviation = self.settings.loss.noise_at(self.step)
+    def _add_instance_noise(self, images: Tensor) -> Tensor:
+        """Return the images with this step's instance noise (Sønderby et al. 2017), if there is any."""
+        deviation = self.config.loss.noise_at(self.step)
         if not deviation:
             return images
         rng = self._rngs["instance_noise_rng"]
@@ -268,8 +242,8 @@ class Trainer:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Loss, mean probability (of a critic: output) on real and on fakes, gradient norm. Convolves both batches at
         once, normalises each. labels: of either batch, so that what lies between them is of one class as well."""
-        s = self.settings.loss
-        real, fakes = self._seen(real), self._seen(fakes.float())
+        s = self.config.loss
+        real, fakes = self._add_instance_noise(real), self._add_instance_noise(fakes.float())
         both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
             outputs = self.discriminator(torch.cat([real, fakes]), both, groups=2).float()
@@ -295,21 +269,21 @@ class Trainer:
     def _update_generator(self, fakes: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor]:
         """Loss and gradient norm. Asking for G's gradients alone computes none for D's weights."""
         with self._autocast():
-            outputs = self.discriminator(self._seen(fakes), asked).float()
+            outputs = self.discriminator(self._add_instance_noise(fakes), asked).float()
         loss = self.loss.generator(outputs)
         gradients = torch.autograd.grad(loss, self._g)
         self.adam_g.step(gradients)
         if self.average:
-            self._follow(self.average)
+            self._update_ema(self.average)
         return loss.detach(), _norm(gradients)
 
     @torch.no_grad()
-    def _follow(self, average: Network) -> None:
-        """Weights as a running mean (Yazıcı et al. 2019), statistics of batch norms as they are.
+    def _update_ema(self, average: Network) -> None:
+        """Move the averaged weights (Yazıcı et al. 2019) towards G's, and copy the statistics of its batch norms.
 
-        At first over few steps: else a short run's average would be mostly the untrained G that it began as.
+        The first steps decay faster, so that the average of a short run does not consist mostly of the untrained G.
         """
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(_parameters(average), self._g, 1 - decay)
         for mine, theirs in zip(average.buffers(), self.generator.buffers(), strict=True):
             mine.copy_(theirs)
@@ -317,10 +291,6 @@ class Trainer:
 
 def _parameters(network: nn.Module) -> list[Tensor]:
     return list(network.parameters())
-
-
-def _adam(parameters: list[Tensor], updates: Updates) -> Adam:
-    return Adam(parameters, updates.learning_rate, updates.beta1, updates.beta2)
 
 
 def _without_head(discriminator: Network) -> dict[str, Tensor]:

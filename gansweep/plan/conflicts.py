@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gansweep.config import Model, Training
 from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_LOSSES, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
-from gansweep.plan.schema import Model, Training, TrialConfig
+from gansweep.plan.schema import TrialConfig
 
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
 

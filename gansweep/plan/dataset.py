@@ -6,18 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gansweep.plan.section import Section
+from gansweep.config import Augment
+from gansweep.section import Section
 
 COLOURS = {"white": "255,255,255", "black": "0,0,0"}
-
-
-class Augment(Section):
-    """Random changes to each real image, on the training device."""
-
-    flip: Annotated[bool, Field(description="mirror left and right, half of the time")] = False
-    rotate: Annotated[float, Field(ge=0, le=180, description="at most so many degrees")] = 0.0
-    translate: Annotated[float, Field(ge=0, le=0.5, description="at most this share of the side")] = 0.0
-    scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
 
 
 def _as_text(classes: Any) -> Any:

@@ -1,7 +1,4 @@
-"""What a sweep file may say. Ranges and defaults live here and nowhere else.
-
-Every section is strict (no silent conversions), closed (an unknown key is an error) and frozen.
-"""
+"""What a sweep file may say. Ranges and defaults are declared here and, for the options of a run, in config.py."""
 
 from __future__ import annotations
 
@@ -11,14 +8,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from gansweep.config import Model, Training
 from gansweep.health.verdict import FAILURES, Failure, Information
 from gansweep.plan.dataset import Dataset
 from gansweep.plan.search import Objective, OptunaSearch, Scheduler, Search
-from gansweep.plan.section import Positive, Section
+from gansweep.section import Positive, Section
 
-LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
-Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
-FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="channels of the widest image's layer")]
 # What ends a trial unless the file says otherwise.
 STOP_ON: list[Literal[Failure, Information]] = [
     "divergence",
@@ -28,112 +23,6 @@ STOP_ON: list[Literal[Failure, Information]] = [
     "not_learning",
 ]
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class Growth(Section):
-    """D begins without its last block and gets it on the way, with a new head (two-stage training)."""
-
-    at: Annotated[int | None, Field(ge=1, description="after so many steps; default: never")] = None
-    adds: Annotated[
-        Literal["block", "head"], Field(description="head: D is whole from the start, and gets a new head alone")
-    ] = "block"
-
-
-class Network(Section):
-    """What one network may have of its own."""
-
-    feature_maps: FeatureMaps | None = None
-    depth: Annotated[
-        int, Field(ge=1, le=4, description="layers at each resolution: one that changes it, and 3×3 ones")
-    ] = 1
-    separable: Annotated[bool, Field(description="convolutions as depthwise and 1×1 ones")] = False
-
-
-class DiscriminatorNetwork(Network):
-    """The same, and what D alone may have."""
-
-    norm: Annotated[
-        Literal["batch", "layer", "none"] | None, Field(description="default: as the architecture has it")
-    ] = None
-    spectral_norm: Annotated[bool, Field(description="every weight over its largest singular value")] = False
-    growth: Growth = Growth()
-
-
-class Model(Section):
-    """The two networks."""
-
-    architecture: Literal["dcgan", "dcgan_mnist28", "projected"] = "dcgan"
-    conditioning: Annotated[
-        Literal["none", "concat", "two_stream"],
-        Field(description="how both networks are told the class: beside their input, or through a layer of its own"),
-    ] = "none"
-    latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
-    feature_maps: FeatureMaps = 64
-    channels: Annotated[
-        Literal[1, 3] | None,
-        Field(description="of the images the networks make and read; default: the data's"),
-    ] = None
-    generator: Network = Network()
-    discriminator: DiscriminatorNetwork = DiscriminatorNetwork()
-
-
-class NetworkTraining(Section):
-    """How one network is trained; what is not given is inherited from `training`."""
-
-    learning_rate: LearningRate | None = None
-    beta1: Beta | None = None
-    beta2: Beta | None = None
-    updates: Annotated[int, Field(ge=1, le=100, description="updates a step")] = 1
-
-
-class Training(Section):
-    """How long and how both networks are trained."""
-
-    steps: Positive | None = None
-    epochs: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
-    learning_rate: LearningRate = 2e-4
-    beta1: Beta = 0.5
-    beta2: Beta = 0.999
-    generator: NetworkTraining = NetworkTraining()
-    discriminator: NetworkTraining = NetworkTraining()
-    loss: Annotated[
-        Literal["non_saturating", "saturating", "least_squares", "hinge", "wasserstein_clip", "wasserstein_gp"],
-        Field(description="what D and G minimise"),
-    ] = "non_saturating"
-    clip: Annotated[
-        float, Field(gt=0, le=10, description="wasserstein_clip: the critic's weights lie within ± this")
-    ] = 0.01
-    gradient_penalty: Annotated[float, Field(gt=0, description="wasserstein_gp: its weight")] = 10.0
-    label_smoothing: Annotated[
-        float, Field(ge=0, lt=0.5, description="D's target for real images is 1 less this (one-sided)")
-    ] = 0.0
-    instance_noise: Annotated[
-        float, Field(ge=0, le=1, description="standard deviation of noise on all that D sees; images lie in [-1, 1]")
-    ] = 0.0
-    instance_noise_until: Annotated[
-        int | None, Field(ge=1, description="it falls to 0 in so many steps; default: it stays")
-    ] = None
-    ema: Annotated[
-        float, Field(ge=0, lt=1, description="decay of G's averaged weights, which samples come from; 0: none")
-    ] = 0.0
-    precision: Annotated[
-        Literal["float32", "bfloat16"],
-        Field(description="bfloat16: of both networks' forward passes in training (autocast); losses stay float32"),
-    ] = "float32"
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs" + ("" if self.steps is None else ", not both"))
-        return self
-
-    def of(self, network: Literal["generator", "discriminator"]) -> dict[str, float | int]:
-        """Learning rate, betas and updates of one network, inheritance resolved."""
-        own: NetworkTraining = getattr(self, network)
-        keys = ("learning_rate", "beta1", "beta2")
-        inherited = {k: getattr(self, k) if getattr(own, k) is None else getattr(own, k) for k in keys}
-        return {**inherited, "updates": own.updates}
 
 
 class Cadence(Section):

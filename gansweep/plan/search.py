@@ -15,7 +15,7 @@ from gansweep.health.metrics import (
     VALIDATION_LOSS_D,
     VALIDATION_LOSS_G,
 )
-from gansweep.plan.section import Positive, Section
+from gansweep.section import Positive, Section
 
 # What a search may look for.
 METRICS = tuple(dict.fromkeys((*EVALUATION, *TRAINING, *CRITIC_TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G)))

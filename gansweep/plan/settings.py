@@ -71,6 +71,7 @@ def _comparable(value: Any) -> str:
 @cache
 def _defaults() -> dict[str, Any]:
     """Dotted key → default, where the schema has one. Imported here: few calls need it, and it takes a while."""
-    from gansweep.plan.schema import Training, TrialConfig
+    from gansweep.config import Training
+    from gansweep.plan.schema import TrialConfig
 
     return flat(TrialConfig(training=Training(steps=1)).model_dump())

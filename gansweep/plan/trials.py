@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gansweep.config import NetworkName, NetworkTraining, Training, to_plain
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, RandomSearch, varied_keys
-from gansweep.plan.section import Section
 from gansweep.records.layout import flat
+from gansweep.section import Section
 
 # What trials were identified by at first, resolved below; any later key counts where it is not at its default, so that
 # a new key with the old behaviour as its default gives nobody's trials other ids.
@@ -102,9 +103,9 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
         "training": {
             "batch_size": training.batch_size,
             "precision": training.precision,
-            "generator": training.of("generator"),
-            "discriminator": training.of("discriminator"),
-            **_beyond(training, FIRST_TRAINING_KEYS),
+            "generator": _resolved(training, "generator"),
+            "discriminator": _resolved(training, "discriminator"),
+            **_beyond(training, (*FIRST_TRAINING_KEYS, *_network_keys())),
         },
         "evaluation": config.evaluation.model_dump(),
         "seed": config.seed,
@@ -122,6 +123,17 @@ def repeated(sweep: Sweep) -> int:
     """How many configurations are the same as one before, as far as the file says: each is trained once."""
     texts = [alike(TrialConfig.model_validate(config)) for config, _ in configurations(sweep)]
     return len(texts) - len(set(texts))
+
+
+def _resolved(training: Training, network: NetworkName) -> dict[str, Any]:
+    """Options of one network, inheritance resolved; later ones only where they are not at their defaults."""
+    options, defaults = (to_plain(one.optimizer(network)) for one in (training, Training(steps=1)))
+    return {k: v for k, v in options.items() if f"{network}.{k}" in FIRST_TRAINING_KEYS or v != defaults[k]}
+
+
+def _network_keys() -> list[str]:
+    """Dotted keys of `training` that `_resolved` accounts for."""
+    return [f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in NetworkTraining.model_fields]
 
 
 def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
+from gansweep.config import TrainingConfig, to_plain
 from gansweep.gan.data import ImageSet
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
@@ -20,17 +20,16 @@ START_S = 12.5  # Ray, the trial processes and their imports, once a sweep (docs
 
 
 def shape_of(planned: Planned) -> str:
-    """What determines the time of a step, as a key: learning rates and seeds do not."""
-    settings = grown_settings(planned)
-    for network in ("generator", "discriminator"):
-        settings[network] = {"updates": settings[network]["updates"]}
-    return json.dumps({**settings, "seed": 0}, sort_keys=True)
+    """Return a key of everything that determines the time of a step: not of learning rates and seeds."""
+    config = grown(planned.training)
+    updates = {name: {"updates": getattr(config, name).updates} for name in ("generator", "discriminator")}
+    return json.dumps({**to_plain(config), **updates, "seed": 0}, sort_keys=True)
 
 
-def grown_settings(planned: Planned) -> dict[str, Any]:
-    """The settings to time and to measure: D as it will have grown, an upper bound that a run without growth shares."""
-    settings = planned.settings()
-    return {**settings, "networks": {**settings["networks"], "growth_at": None, "growth_adds": "block"}}
+def grown(config: TrainingConfig) -> TrainingConfig:
+    """Return the configuration to time and to measure: with D as large as it will grow, an upper bound that runs
+    without growth share."""
+    return replace(config, networks=replace(config.networks, growth_at=None, growth_adds="block"))
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
@@ -41,8 +40,8 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = {}
         for key, planned in shapes.items():
-            job = (grown_settings(planned), asdict(planned.images), resources.cpus, gpu)
-            times = list(pool.map(_time_steps, [job] * slots))
+            job = (grown(planned.training), planned.images, resources.cpus, gpu)
+            times = list(pool.map(_time_steps, *zip(*[job] * slots, strict=True)))
             result[key] = sum(times) / len(times)
     return result
 
@@ -57,17 +56,14 @@ def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
     return START_S + max(queues) if plan.left else 0.0
 
 
-def _time_steps(job: tuple[dict[str, Any], dict[str, Any], int, bool]) -> float:
+def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: bool) -> float:
+    """Return the seconds of one step in this process."""
     import torch
 
     from gansweep.gan.training import Trainer
-    from gansweep.schedule.job import settings_of
 
-    settings, images, threads, gpu = job
     torch.set_num_threads(threads)
-    image_set = ImageSet(**images)
-    device = torch.device("cuda" if gpu else "cpu")
-    trainer = Trainer(settings_of(settings), image_set.load(), device, image_set.labels())
+    trainer = Trainer.on(images, config, torch.device("cuda" if gpu else "cpu"))
     for _ in range(WARM_UP_STEPS):
         trainer.train_step()
     trainer.read()  # waits for the device

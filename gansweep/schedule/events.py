@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gansweep.config import from_plain
 from gansweep.gan.data import ImageSet
 from gansweep.records import outcome
 from gansweep.records.layout import write_atomically
@@ -33,7 +34,7 @@ class Events:
     def begun(self, job: dict[str, Any]) -> None:
         """It is about to be handed out."""
         if self._collector:
-            self._collector.begin(job["id"], ImageSet(**job["images"]))
+            self._collector.begin(job["id"], from_plain(ImageSet, job["images"]))
 
     def stepped(self, trial_id: str, step: int) -> None:
         """It reported, and waits to go on."""

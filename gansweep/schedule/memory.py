@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.records.storage import open_storage
 from gansweep.schedule import code
-from gansweep.schedule.job import Job, settings_of
+from gansweep.schedule.job import Job
 from gansweep.schedule.workplace import fetch
 
 if TYPE_CHECKING:
@@ -56,16 +56,15 @@ def _work(job: Job, device: torch.device) -> None:
     from gansweep.gan.sampling import sample
     from gansweep.gan.training import Trainer
 
-    settings = settings_of(job.settings)
+    config = job.training
     images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
-    labels = images.labels() if settings.networks.classes else None
-    trainer = Trainer(settings, images.load(), device, labels)
+    trainer = Trainer.on(images, config, device)
     for _ in range(STEPS):
         trainer.train_step()
     trainer.read()  # waits for the device
     trainer.validation_losses()
-    z = torch.randn(max(job.samples, settings.batch_size), settings.latent_dim, device=device)
-    asked = None if labels is None else torch.zeros(len(z), dtype=torch.int64, device=device)
+    z = torch.randn(max(job.samples, config.batch_size), config.latent_dim, device=device)
+    asked = torch.zeros(len(z), dtype=torch.int64, device=device) if config.networks.classes else None
     sample(trainer.sampler, z, asked)
 
 

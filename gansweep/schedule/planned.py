@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from gansweep.config import (
+    AugmentationConfig,
+    LossConfig,
+    NetworkConfig,
+    TrainingConfig,
+    values_for,
+)
 from gansweep.gan.data import ImageSet
 from gansweep.gan.networks.block import Layout
-from gansweep.gan.networks.registry import Composition
-from gansweep.plan.schema import Model
+from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import Trial
 from gansweep.records.outcome import Outcome
 
@@ -21,6 +26,7 @@ class Planned:
 
     trial: Trial
     images: ImageSet
+    training: TrainingConfig
     generator: Layout
     discriminator: Layout
     ended: Outcome | None
@@ -46,8 +52,8 @@ class Planned:
     def checkpoint_bytes(self) -> int:
         """Weights, Adam's two moments, running statistics, the noise of the samples; at most 96 kB for the rest."""
         buffers = self.generator.buffers + self.discriminator.buffers
-        noise = 64 * self.trial.config.model.latent_dim
-        averaged = self.trial.config.training.ema > 0
+        noise = 64 * self.training.latent_dim
+        averaged = self.training.ema > 0
         average = averaged * (self.generator.parameters + self.generator.buffers)
         return FLOAT_BYTES * (3 * sum(self.parameters) + average + buffers + noise) + 98_304
 
@@ -55,53 +61,29 @@ class Planned:
     def step_operations(self) -> int:
         """Multiply-adds of one step, about: what steps of different shapes cost in relation to each other."""
         g, d = self.generator.multiply_adds, self.discriminator.multiply_adds
-        training = self.trial.config.training
+        training = self.training
         per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)
         return training.batch_size * per_image
 
-    def settings(self) -> dict[str, Any]:
-        """The run's settings as plain data, every inheritance resolved: gan.training.Settings by name."""
-        config = self.trial.config
-        model, training = config.model, config.training
-        return {
-            "latent_dim": model.latent_dim,
-            "generator_maps": model.generator.feature_maps or model.feature_maps,
-            "discriminator_maps": model.discriminator.feature_maps or model.feature_maps,
-            "image_size": self.images.image_size,
-            "channels": self.images.channels,
-            "batch_size": training.batch_size,
-            "generator": training.of("generator"),
-            "discriminator": training.of("discriminator"),
-            "seed": config.seed,
-            "precision": training.precision,
-            "validation": config.dataset.validation,
-            "augmentation": config.dataset.augment.model_dump(),
-            "networks": asdict(composition(model, self.images)),
-            "loss": {
-                "name": training.loss,
-                "clip": training.clip,
-                "gradient_penalty": training.gradient_penalty,
-                "label_smoothing": training.label_smoothing,
-                "instance_noise": training.instance_noise,
-                "instance_noise_until": training.instance_noise_until,
-            },
-            "ema": training.ema,
-        }
 
-
-def composition(model: Model, images: ImageSet) -> Composition:
-    """What both networks are made of, beside their sizes."""
-    growth = model.discriminator.growth
-    return Composition(
-        architecture=model.architecture,
-        conditioning=model.conditioning,
-        classes=images.classes if model.conditioning != "none" else (),
-        generator_depth=model.generator.depth,
-        discriminator_depth=model.discriminator.depth,
-        generator_separable=model.generator.separable,
-        discriminator_separable=model.discriminator.separable,
-        norm=model.discriminator.norm,
-        spectral_norm=model.discriminator.spectral_norm,
-        growth_at=growth.at,
-        growth_adds=growth.adds,
-    )
+def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
+    """Return the configuration of a trial on a prepared set of images, every inheritance resolved."""
+    dataset, model, training = config.dataset, config.model, config.training
+    given = {
+        **values_for(TrainingConfig, dataset),
+        **values_for(TrainingConfig, model),
+        **values_for(TrainingConfig, training),
+        "generator_maps": model.generator.feature_maps or model.feature_maps,
+        "discriminator_maps": model.discriminator.feature_maps or model.feature_maps,
+        "image_size": images.image_size,
+        "channels": images.channels,
+        "generator": training.optimizer("generator"),
+        "discriminator": training.optimizer("discriminator"),
+        "seed": config.seed,
+        "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
+        "loss": LossConfig(name=training.loss, **values_for(LossConfig, training)),
+        "networks": NetworkConfig(
+            classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
+        ),
+    }
+    return TrainingConfig(**given)

@@ -23,7 +23,7 @@ from gansweep.plan.trials import Trial, configurations, corners, count, search_i
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
-from gansweep.schedule.planned import Planned, composition
+from gansweep.schedule.planned import Planned, training_config
 from gansweep.schedule.source import source_of
 from gansweep.words import counted
 
@@ -243,18 +243,17 @@ def _steps(config: TrialConfig, images: ImageSet) -> int:
 
 
 def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...]) -> Planned:
-    model = trial.config.model
-    g_maps = model.generator.feature_maps or model.feature_maps
-    d_maps = model.discriminator.feature_maps or model.feature_maps
-    parts, size, channels = composition(model, images), images.image_size, images.channels
-    discriminator = discriminator_layout(d_maps, size, channels, parts)
+    training = training_config(trial.config, images)
+    size, channels, networks = training.image_size, training.channels, training.networks
+    discriminator = discriminator_layout(training.discriminator_maps, size, channels, networks)
     # plan/conflicts.py says so with the line, of the architectures that it knows; here the network itself is asked.
-    if trial.config.training.loss == "wasserstein_gp" and has_batch_norm(discriminator):
+    if training.loss.name == "wasserstein_gp" and has_batch_norm(discriminator):
         raise UserError(f"model.discriminator.norm: {MIXED}")
     return Planned(
         trial,
         images,
-        generator_layout(model.latent_dim, g_maps, size, channels, parts),
+        training,
+        generator_layout(training.latent_dim, training.generator_maps, size, channels, networks),
         discriminator,
         outcome.read(folder.trial(trial.id)),
         rules,

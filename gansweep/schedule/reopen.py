@@ -22,14 +22,13 @@ def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
 
     from gansweep.gan import checkpoint
     from gansweep.gan.training import Trainer
-    from gansweep.schedule.job import settings_of
 
     folder = home.sweep(sweep).trial(trial_id)
     checkpoints = folder.all_checkpoints()
     if not checkpoints:
         raise UserError(f"{folder.path}: has no checkpoint")
     planned = recorded(home, sweep, trial_id)
-    trainer = Trainer(settings_of(planned.settings()), planned.images.load(), torch.device("cpu"))
+    trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))
     tensors, meta = checkpoint.load(checkpoints[-1])
     trainer.load_state(tensors, meta["step"], meta["position"])
     return trainer, planned.images

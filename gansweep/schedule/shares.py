@@ -10,7 +10,7 @@ import ray
 
 from gansweep.errors import UserError
 from gansweep.schedule.collector import Collector
-from gansweep.schedule.cost import grown_settings, shape_of
+from gansweep.schedule.cost import grown, shape_of
 from gansweep.schedule.job import job_of
 from gansweep.schedule.memory import Need, measure
 from gansweep.schedule.packing import MARGIN, Shares, share
@@ -71,7 +71,7 @@ def _measured(plan: Plan, trials: Iterable[Planned], collector: Collector | None
     jobs = []
     for planned in trials:
         job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
-        jobs.append(replace(job, settings=grown_settings(planned)))
+        jobs.append(replace(job, training=grown(planned.training)))
         if collector:
             collector.lend(job.images)
     try:

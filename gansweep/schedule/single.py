@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gansweep.config import to_plain
 from gansweep.errors import CheckpointError, UserError
 from gansweep.plan.schema import Sweep
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import count
 from gansweep.records import journal
 from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
-from gansweep.schedule.job import Job, job_of, settings_of
+from gansweep.schedule.job import Job, job_of
 from gansweep.schedule.prepare import Plan, Resolver, trial_document
 from gansweep.schedule.resources import gpus
 from gansweep.words import counted
@@ -23,7 +24,7 @@ from gansweep.words import counted
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
 
-# What decides which tensors a checkpoint holds and what they mean: in gan.training.Settings → in a sweep file.
+# What decides which tensors a checkpoint holds and what they mean: name in config.TrainingConfig → key in a sweep file.
 MUST_AGREE = {
     "networks.architecture": "model.architecture",
     "networks.conditioning": "model.conditioning",
@@ -100,15 +101,13 @@ def start_from(path: Path) -> Start:
 def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
     """(setting, here, in the checkpoint) of what may differ. Raises UserError for what may not, and where nothing is
     left to train."""
-    from gansweep.gan.restore import description
-
     (planned,) = plan.trials
     if start.step >= planned.trial.steps:
         raise UserError(
             f"training.steps: {planned.trial.steps:,}, but {start.path} has been trained for {start.step:,};"
             " raise training.steps"
         )
-    here = dict(_leaves(json.loads(json.dumps(description(settings_of(planned.settings()))["settings"]))))
+    here = dict(_leaves(to_plain(planned.training)))
     there = dict(_leaves(start.settings))
     differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
     missing = {key: name for key, name in WITH_STATE.items() if key in differing and not differing[key][1]}

@@ -114,7 +114,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return lacking
 
     def _at_rung(self) -> bool:
-        return self._run is not None and self._run.step in self._run.schedule.pauses
+        return self._run is not None and self._run.step in self._run.config.pauses
 
     def _advance(self, run: Run, place: Workplace) -> Outcome | None:
         if self._at_rung():

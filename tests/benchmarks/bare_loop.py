@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,11 @@ def find_mnist(data: Path) -> Path:
     return data.resolve()
 
 
-def _settings(job: Job, seed: int) -> Any:
-    from gansweep.gan.training import Settings, Updates
+def _config(job: Job, seed: int) -> Any:
+    from gansweep.config import OptimizerConfig, TrainingConfig
 
-    adam = Updates(LEARNING_RATE, BETA1, 0.999)
-    return Settings(100, job.maps, job.maps, 32, 1, 64, adam, adam, seed)
+    adam = OptimizerConfig(LEARNING_RATE, BETA1, 0.999)
+    return TrainingConfig(100, job.maps, job.maps, 32, 1, 64, adam, adam, seed)
 
 
 def _bare(job: Job, seed: int, wait: Callable[[], Any]) -> float:
@@ -59,7 +60,7 @@ def _bare(job: Job, seed: int, wait: Callable[[], Any]) -> float:
 
     torch.set_num_threads(1)
     assert job.images is not None
-    trainer = Trainer(_settings(job, seed), job.images.load(), torch.device("cpu"))
+    trainer = Trainer(_config(job, seed), job.images.load(), torch.device("cpu"))
     for _ in range(WARM_UP_STEPS):
         trainer.train_step()
     wait()
@@ -72,16 +73,18 @@ def _bare(job: Job, seed: int, wait: Callable[[], Any]) -> float:
 def _recorded(job: Job, seed: int, wait: Callable[[], Any]) -> float:
     import torch
 
-    from gansweep.gan.run import Run, Schedule
+    from gansweep.config import RunConfig
+    from gansweep.gan.run import Run
+    from gansweep.gan.training import Trainer
     from gansweep.plan.schema import Cadence, Retention
     from gansweep.records.layout import TrialFolder
 
     torch.set_num_threads(1)
     assert job.images is not None
-    schedule = Schedule(WARM_UP_STEPS + job.steps, **Cadence().model_dump(), keep=Retention().checkpoints)
+    config = RunConfig(WARM_UP_STEPS + job.steps, **Cadence().model_dump(), keep=Retention().checkpoints)
     with tempfile.TemporaryDirectory() as folder:
         trial = TrialFolder(Path(folder))
-        run = Run(trial, _settings(job, seed), schedule, job.images.load(), torch.device("cpu"))
+        run = Run(trial, config, partial(Trainer.on, job.images, _config(job, seed), torch.device("cpu")))
         while run.step < WARM_UP_STEPS:
             run.advance(0)
         wait()

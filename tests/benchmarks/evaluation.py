@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
+from gansweep.config import OptimizerConfig, TrainingConfig
 from gansweep.gan.data import prepare
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import reference_of
 from gansweep.gan.sources import Source
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 from gansweep.plan.schema import Evaluation
 
 STEPS, TURN = 600, 24  # of a run of the main job; steps between two evaluations
@@ -37,8 +38,8 @@ def main(data: str, cache: str, maps: int, rounds: int) -> None:
     images = prepare(Source("mnist", 32, data_dir=data), Path(cache))
     defaults = Evaluation()
     evaluator = Evaluator(reference_of(images)[0], defaults.samples, 0)
-    updates = Updates(2e-4, 0.5, 0.999)
-    trainer = Trainer(Settings(100, maps, maps, 32, 1, 64, updates, updates), images.load(), torch.device("cpu"))
+    updates = OptimizerConfig(2e-4, 0.5, 0.999)
+    trainer = Trainer(TrainingConfig(100, maps, maps, 32, 1, 64, updates, updates), images.load(), torch.device("cpu"))
     seconds(trainer.train_step, 5)
     evaluator(trainer)
     steps, evaluations = [], []

@@ -11,23 +11,24 @@ import numpy as np
 import pytest
 import torch
 
+from gansweep.config import OptimizerConfig, TrainingConfig
 from gansweep.gan import embedding
 from gansweep.gan.data import ImageSet, Pixels, prepare
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import Reference, reference_of
 from gansweep.gan.sources import Source
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 
 CPU = torch.device("cpu")
-TINY = Settings(
+TINY = TrainingConfig(
     latent_dim=5,
     generator_maps=4,
     discriminator_maps=4,
     image_size=16,
     channels=1,
     batch_size=8,
-    generator=Updates(2e-3, 0.5, 0.999),
-    discriminator=Updates(2e-3, 0.5, 0.999),
+    generator=OptimizerConfig(2e-3, 0.5, 0.999),
+    discriminator=OptimizerConfig(2e-3, 0.5, 0.999),
 )
 
 
@@ -42,10 +43,10 @@ def make_pixels() -> Callable[..., Pixels]:
 
 
 @pytest.fixture(scope="session")
-def make_settings() -> Callable[..., Settings]:
+def make_settings() -> Callable[..., TrainingConfig]:
     """16 px, 4 maps, batches of 8; keywords change fields."""
 
-    def make(**changes: Any) -> Settings:
+    def make(**changes: Any) -> TrainingConfig:
         return replace(TINY, **changes)
 
     return make

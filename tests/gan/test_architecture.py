@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gansweep.config import NetworkConfig
 from gansweep.gan.networks.block import Block, Layout
 from gansweep.gan.networks.network import Network
 from gansweep.gan.networks.registry import (
     ARCHITECTURES,
     DEEPEST,
-    Composition,
     discriminator_layout,
     generator_layout,
     has_batch_norm,
@@ -52,12 +52,12 @@ EVERYWHERE = pytest.mark.parametrize(
 )
 
 
-def layouts(composition: Composition, size: int, channels: int = 1, maps: int = 4) -> list[Layout]:
+def layouts(config: NetworkConfig, size: int, channels: int = 1, maps: int = 4) -> list[Layout]:
     """G's, D's before it grows, and D's."""
     return [
-        generator_layout(7, maps, size, channels, composition),
-        discriminator_layout(maps, size, channels, composition, grown=False),
-        discriminator_layout(maps, size, channels, composition),
+        generator_layout(7, maps, size, channels, config),
+        discriminator_layout(maps, size, channels, config, grown=False),
+        discriminator_layout(maps, size, channels, config),
     ]
 
 
@@ -75,11 +75,11 @@ def statistics(network: nn.Module) -> int:
 def test_counts_equal_the_built_networks_and_shapes_are_right(
     architecture: str, size: int, changes: dict[str, Any], channels: int
 ) -> None:
-    composition = Composition(architecture, **changes)
-    labels = torch.tensor([2, 0]) if composition.classes else None
+    config = NetworkConfig(architecture, **changes)
+    labels = torch.tensor([2, 0]) if config.classes else None
     images = torch.zeros(2, channels, size, size)
-    for i, layout in enumerate(layouts(composition, size, channels)):
-        network = Network(layout, spectral_norm=composition.spectral_norm and i > 0)
+    for i, layout in enumerate(layouts(config, size, channels)):
+        network = Network(layout, spectral_norm=config.spectral_norm and i > 0)
         assert layout.parameters == numbers(network)
         assert layout.buffers == statistics(network)
         made = network(images if i else torch.zeros(2, 7), labels)
@@ -88,7 +88,7 @@ def test_counts_equal_the_built_networks_and_shapes_are_right(
 
 @EVERYWHERE
 def test_blocks_fit_each_other(architecture: str, size: int, changes: dict[str, Any]) -> None:
-    for layout in layouts(Composition(architecture, **changes), size):
+    for layout in layouts(NetworkConfig(architecture, **changes), size):
         joined = sum(block.outputs for block in layout.streams)
         for block, after in itertools.pairwise([replace(layout.streams[0], outputs=joined), *layout.rest]):
             assert (block.outputs, block.output_side) == (after.inputs, after.side)
@@ -102,9 +102,9 @@ def test_the_tutorials_networks_have_the_tutorials_size() -> None:
 
 def test_the_studies_networks_have_the_studies_size() -> None:
     c, b, separable = (
-        Composition("dcgan_mnist28"),
-        Composition("projected"),
-        Composition("projected", generator_separable=True, discriminator_separable=True),
+        NetworkConfig("dcgan_mnist28"),
+        NetworkConfig("projected"),
+        NetworkConfig("projected", generator_separable=True, discriminator_separable=True),
     )
     assert generator_layout(100, 32, 28, 1, c).parameters == 1_098_816
     assert discriminator_layout(32, 28, 1, c).parameters == 693_249
@@ -115,7 +115,7 @@ def test_the_studies_networks_have_the_studies_size() -> None:
 
 
 def test_study_cs_sides_are_as_published() -> None:
-    c = Composition("dcgan_mnist28")
+    c = NetworkConfig("dcgan_mnist28")
     assert [b.output_side for b in generator_layout(100, 32, 28, 1, c).blocks] == [2, 4, 8, 16, 28]
     assert [b.output_side for b in discriminator_layout(32, 28, 1, c).blocks] == [16, 8, 4, 2, 1]
     assert [b.outputs for b in generator_layout(100, 32, 28, 1, c).blocks] == [256, 128, 64, 32, 1]
@@ -129,8 +129,8 @@ PLACES = ("dcgan", "projected", "dcgan_mnist28")
 @pytest.mark.parametrize("separable", [False, True])
 def test_multiply_adds_are_those_that_plain_layers_take(architecture: str, separable: bool) -> None:
     """torch counts an addition and a multiplication each; weights that meet nothing but padding count as well."""
-    composition = Composition(architecture, generator_separable=separable, discriminator_separable=separable)
-    for layout in layouts(composition, 28)[::2]:
+    config = NetworkConfig(architecture, generator_separable=separable, discriminator_separable=separable)
+    for layout in layouts(config, 28)[::2]:
         for block in layout.blocks:
             x = torch.zeros(1, block.inputs, block.side, block.side)
             with FlopCounterMode(display=False) as counter:
@@ -162,9 +162,9 @@ def test_both_networks_mirror_each_other(size: int) -> None:
 @SIZES
 def test_a_d_that_will_grow_lacks_its_last_block_and_nothing_else(size: int) -> None:
     for depth in (1, 2, 3):
-        composition = Composition(discriminator_depth=depth, growth_at=5)
-        small = discriminator_layout(4, size, 1, composition, grown=False).blocks
-        grown = discriminator_layout(4, size, 1, composition).blocks
+        config = NetworkConfig(discriminator_depth=depth, growth_at=5)
+        small = discriminator_layout(4, size, 1, config, grown=False).blocks
+        grown = discriminator_layout(4, size, 1, config).blocks
         assert small[:-1] == grown[: len(small) - 1]
         assert len(grown) - len(small) == depth
         assert (small[-1].inputs, small[-1].side) == (small[-2].outputs, small[-2].output_side)
@@ -172,14 +172,14 @@ def test_a_d_that_will_grow_lacks_its_last_block_and_nothing_else(size: int) -> 
 
 
 def test_one_whose_head_alone_is_made_anew_is_whole_from_the_start() -> None:
-    composition = Composition(growth_at=5, growth_adds="head")
-    assert discriminator_layout(4, 32, 1, composition, grown=False) == discriminator_layout(4, 32, 1)
+    config = NetworkConfig(growth_at=5, growth_adds="head")
+    assert discriminator_layout(4, 32, 1, config, grown=False) == discriminator_layout(4, 32, 1)
 
 
 def test_depth_adds_layers_at_each_resolution() -> None:
     for depth in range(1, DEEPEST + 1):
-        composition = Composition(generator_depth=depth, discriminator_depth=depth)
-        g, d = generator_layout(5, 4, 32, 1, composition), discriminator_layout(4, 32, 1, composition)
+        config = NetworkConfig(generator_depth=depth, discriminator_depth=depth)
+        g, d = generator_layout(5, 4, 32, 1, config), discriminator_layout(4, 32, 1, config)
         assert [b.output_side for b in g.blocks] == [s for s in (4, 8, 16) for _ in range(depth)] + [32]
         assert [b.output_side for b in d.blocks] == [s for s in (16, 8, 4) for _ in range(depth)] + [1]
     extra = d.blocks[1]
@@ -189,21 +189,21 @@ def test_depth_adds_layers_at_each_resolution() -> None:
 @pytest.mark.parametrize("depth", [-1, 0, DEEPEST + 1, 10**12])
 def test_depths_that_nobody_means_are_refused(depth: int) -> None:
     with pytest.raises(ValueError, match=str(depth)):
-        generator_layout(5, 4, 32, 1, Composition(generator_depth=depth))
+        generator_layout(5, 4, 32, 1, NetworkConfig(generator_depth=depth))
 
 
 @pytest.mark.parametrize("architecture", PLACES)
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 def test_a_norm_is_that_of_ds_inner_blocks_alone(architecture: str, norm: Any) -> None:
-    composition = Composition(architecture, norm=norm)
-    d = discriminator_layout(4, 28, 1, composition)
+    config = NetworkConfig(architecture, norm=norm)
+    d = discriminator_layout(4, 28, 1, config)
     assert [b.norm for b in d.blocks] == ["none", *[norm] * (len(d.blocks) - 2), "none"]
     assert has_batch_norm(d) == (norm == "batch")
-    assert generator_layout(5, 4, 28, 1, composition) == generator_layout(5, 4, 28, 1, Composition(architecture))
+    assert generator_layout(5, 4, 28, 1, config) == generator_layout(5, 4, 28, 1, NetworkConfig(architecture))
 
 
 def test_width_and_depth_of_both_networks_are_independent() -> None:
-    deep_g, deep_d = Composition(generator_depth=2), Composition(discriminator_depth=2)
+    deep_g, deep_d = NetworkConfig(generator_depth=2), NetworkConfig(discriminator_depth=2)
     assert generator_layout(5, 4, 32, 1, deep_d) == generator_layout(5, 4, 32, 1)
     assert discriminator_layout(4, 32, 1, deep_g) == discriminator_layout(4, 32, 1)
 
@@ -211,12 +211,12 @@ def test_width_and_depth_of_both_networks_are_independent() -> None:
 @pytest.mark.parametrize(("architecture", "size"), [("dcgan", 48), ("dcgan_mnist28", 32), ("projected", 20)])
 def test_other_sizes_are_refused(architecture: str, size: int) -> None:
     with pytest.raises(KeyError):
-        generator_layout(5, 4, size, 1, Composition(architecture))
+        generator_layout(5, 4, size, 1, NetworkConfig(architecture))
     with pytest.raises(KeyError):
-        discriminator_layout(4, size, 1, Composition(architecture))
+        discriminator_layout(4, size, 1, NetworkConfig(architecture))
 
 
 @pytest.mark.parametrize("changes", [{"architecture": "resnet"}, {"conditioning": "whatever"}])
 def test_unknown_parts_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(KeyError):
-        generator_layout(5, 4, 32, 1, Composition(**changes))
+        generator_layout(5, 4, 32, 1, NetworkConfig(**changes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
+from gansweep.config import NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan import checkpoint
 from gansweep.gan.data import A_CLASS, Pixels
-from gansweep.gan.networks.registry import ARCHITECTURES, Composition
+from gansweep.gan.networks.registry import ARCHITECTURES
 from gansweep.gan.restore import description, generator_of
-from gansweep.gan.run import Run, Schedule
+from gansweep.gan.run import Run
 from gansweep.gan.sampling import GAP, grid_png, sample
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 from gansweep.records.layout import TrialFolder
 
 CPU = torch.device("cpu")
@@ -28,11 +30,11 @@ HOW = pytest.mark.parametrize("how", ["concat", "two_stream"])
 
 
 @pytest.fixture
-def conditional(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
+def conditional(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
     """(how, labels=…, pixels=…) → a tiny conditional trainer; keywords change its settings."""
 
     def make(how: str = "concat", labels: Any = None, pixels: Pixels | None = None, **changes: Any) -> Trainer:
-        networks = Composition(changes.pop("architecture", "dcgan"), how, ABC)
+        networks = NetworkConfig(changes.pop("architecture", "dcgan"), how, ABC)
         settings = make_settings(networks=networks, **changes)
         pixels = make_pixels(20, settings.image_size) if pixels is None else pixels
         labels = np.arange(len(pixels)) % len(ABC) if labels is None else np.asarray(labels)
@@ -57,7 +59,7 @@ def test_another_class_makes_another_image_and_another_judgement(
 def test_classes_are_asked_for_as_often_as_they_come_among_the_images(conditional: MakeTrainer) -> None:
     trainer = conditional(labels=[0] * 4 + [1] * 16)
     asked = torch.cat([labels for _ in range(500) if (labels := trainer.labels()) is not None])
-    assert asked.shape == (500 * trainer.settings.batch_size,)
+    assert asked.shape == (500 * trainer.config.batch_size,)
     shares = torch.bincount(asked, minlength=3) / len(asked)
     np.testing.assert_allclose(shares, [0.2, 0.8, 0], atol=4 * (0.2 * 0.8 / len(asked)) ** 0.5)
 
@@ -85,7 +87,7 @@ def test_real_images_come_with_their_own_classes(conditional: MakeTrainer) -> No
 
 
 def test_an_unconditional_trainer_is_told_no_classes(
-    make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]
+    make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]
 ) -> None:
     trainer = Trainer(make_settings(), make_pixels(), CPU, np.zeros(20, np.int64))
     assert trainer.labels() is None
@@ -99,7 +101,7 @@ def test_g_learns_what_each_class_looks_like(conditional: MakeTrainer, how: str)
     labels = np.arange(60) % 2
     pixels = np.full((60, 1, 16, 2, 8), 10, np.uint8)
     pixels[np.arange(60), :, :, labels] = 245
-    adam, pixels = Updates(4e-3, 0.5, 0.99), pixels.reshape(60, 1, 16, 16)
+    adam, pixels = OptimizerConfig(4e-3, 0.5, 0.99), pixels.reshape(60, 1, 16, 16)
     trainer = conditional(how, labels, pixels, batch_size=20, generator=adam, discriminator=adam)
     for _ in range(200):
         trainer.train_step()
@@ -120,7 +122,8 @@ def test_a_grid_has_a_row_a_class_and_the_same_noise_in_each_column(
         assert torch.equal(row, trainer.fixed_noise[:A_CLASS])
     assert len({tuple(column) for column in z[:A_CLASS].tolist()}) == A_CLASS
     folder = TrialFolder(tmp_path / "t")
-    run = Run(folder, trainer.settings, Schedule(2, 2, 2, 2, 1), make_pixels(), CPU, None, np.arange(20) % len(ABC))
+    make_trainer = partial(Trainer, trainer.config, make_pixels(), CPU, np.arange(20) % len(ABC))
+    run = Run(folder, RunConfig(2, 2, 2, 2, 1), make_trainer)
     run.advance(60)
     run.close()
     for _ in range(2):
@@ -134,7 +137,11 @@ def test_a_grid_has_a_row_a_class_and_the_same_noise_in_each_column(
 def test_a_restored_trainer_asks_for_the_same_classes_and_goes_on_bit_for_bit(
     conditional: MakeTrainer, how: str
 ) -> None:
-    changes = {"generator": Updates(2e-3, 0.5, 0.9, 2), "discriminator": Updates(1e-3, 0.0, 0.999, 3), "ema": 0.5}
+    changes = {
+        "generator": OptimizerConfig(2e-3, 0.5, 0.9, 2),
+        "discriminator": OptimizerConfig(1e-3, 0.0, 0.999, 3),
+        "ema": 0.5,
+    }
     whole, half, rest = (conditional(how, **changes) for _ in range(3))
     for _ in range(5):
         whole.train_step()
@@ -154,7 +161,7 @@ def test_a_restored_trainer_asks_for_the_same_classes_and_goes_on_bit_for_bit(
 def test_a_checkpoint_knows_its_classes(tmp_path: Path, conditional: MakeTrainer, how: str) -> None:
     trainer, file = conditional(how), tmp_path / "c.safetensors"
     trainer.train_step()
-    checkpoint.save(file, trainer.state(), {"step": 1, **description(trainer.settings)})
+    checkpoint.save(file, trainer.state(), {"step": 1, **description(trainer.config)})
     found = generator_of(file)
     assert found.classes == ABC
     z, asked = trainer.grid()

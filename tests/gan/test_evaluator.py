@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, TrainingConfig
 from gansweep.errors import UserError
-from gansweep.gan.batches import Augmentation, generator
+from gansweep.gan.batches import generator
 from gansweep.gan.data import ImageSet, Pixels, evaluation_samples
 from gansweep.gan.evaluator import Evaluator
-from gansweep.gan.losses import LossSettings
-from gansweep.gan.networks.registry import Composition
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.gan.sampling import sample
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 from gansweep.health import metrics as m
 
 MakeTrainer = Callable[..., Trainer]
@@ -31,7 +30,7 @@ SHARES = tuple(f"{m.CLASS_SHARE}{digit}" for digit in range(10))
 
 
 @pytest.fixture
-def trainer_of(digits: ImageSet, make_settings: Callable[..., Settings]) -> MakeTrainer:
+def trainer_of(digits: ImageSet, make_settings: Callable[..., TrainingConfig]) -> MakeTrainer:
     """Tiny networks on digits, trained for so many steps; keywords change settings."""
 
     def make(steps: int = 2, **changes: Any) -> Trainer:
@@ -65,9 +64,9 @@ def snapshot(trainer: Trainer) -> dict[str, Any]:
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "validation and augmentation": {"validation": 0.3, "augmentation": Augmentation(flip=True, rotate=20)},
-    "conditional": {"networks": Composition(conditioning="concat", classes=DIGITS), "validation": 0.1},
-    "critic": {"loss": LossSettings("wasserstein_gp"), "networks": Composition(norm="layer", spectral_norm=True)},
+    "validation and augmentation": {"validation": 0.3, "augmentation": AugmentationConfig(flip=True, rotate=20)},
+    "conditional": {"networks": NetworkConfig(conditioning="concat", classes=DIGITS), "validation": 0.1},
+    "critic": {"loss": LossConfig("wasserstein_gp"), "networks": NetworkConfig(norm="layer", spectral_norm=True)},
     "average": {"ema": 0.9},
 }
 
@@ -212,7 +211,7 @@ def test_one_class_alone(digits: ImageSet, evaluator: Evaluator) -> None:
 
 def test_samples_are_what_g_makes_of_fresh_noise(trainer_of: MakeTrainer, small: Evaluator) -> None:
     trainer = trainer_of()
-    z = torch.randn(128, trainer.settings.latent_dim, generator=generator(7, "evaluation 2"))
+    z = torch.randn(128, trainer.config.latent_dim, generator=generator(7, "evaluation 2"))
     found, expected = small(trainer), small.quality(sample(trainer.generator, z)[:40])
     assert {name: found[name] for name in expected} == expected
 
@@ -247,7 +246,7 @@ class Draws(torch.nn.Module):
         return torch.from_numpy(self._pixels[chosen]).float() / 127.5 - 1
 
 
-CONDITIONED = Composition(conditioning="concat", classes=DIGITS)
+CONDITIONED = NetworkConfig(conditioning="concat", classes=DIGITS)
 
 
 def test_a_conditional_model_has_all_metrics_of_an_ordinary_one_and_more(
@@ -348,9 +347,9 @@ def test_a_class_that_collapses_shows_within_it(digits: ImageSet, reference: Ref
 
 def plainly(trainer: Trainer, pixels: Pixels, held_out: Pixels | None, seed: int) -> dict[str, float]:
     """The metrics of D again, number by number."""
-    size = trainer.settings.batch_size
+    size = trainer.config.batch_size
     asked = round(128 / size) * size
-    z = torch.randn(asked, trainer.settings.latent_dim, generator=generator(seed, f"evaluation {trainer.step}"))
+    z = torch.randn(asked, trainer.config.latent_dim, generator=generator(seed, f"evaluation {trainer.step}"))
     fakes = sample(trainer.generator, z)
     d = copy.deepcopy(trainer.discriminator).train()
 
@@ -382,7 +381,7 @@ def plainly(trainer: Trainer, pixels: Pixels, held_out: Pixels | None, seed: int
 def test_d_is_asked_in_batches_of_real_and_of_fake_images(
     trainer_of: MakeTrainer, digits: ImageSet, small: Evaluator, validation: float, batch_size: int
 ) -> None:
-    slow = Updates(1e-4, 0.5, 0.999)  # D tells some fakes from real images, not all
+    slow = OptimizerConfig(1e-4, 0.5, 0.999)  # D tells some fakes from real images, not all
     trainer = trainer_of(2, validation=validation, batch_size=batch_size, discriminator=slow)
     pixels = digits.load()
     order = torch.randperm(len(pixels), generator=generator(0, "validation split")).numpy()

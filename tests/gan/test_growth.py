@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan import checkpoint
 from gansweep.gan.data import Pixels
-from gansweep.gan.losses import LossSettings
-from gansweep.gan.networks.registry import Composition, discriminator_layout
-from gansweep.gan.run import Run, Schedule
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.networks.registry import discriminator_layout
+from gansweep.gan.run import Run
+from gansweep.gan.training import Trainer
 from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
@@ -28,8 +29,8 @@ LABELS = np.arange(20) % 7 % len(ABC)
 MakeTrainer = Callable[..., Trainer]
 
 
-def growing(architecture: str = "dcgan", **changes: Any) -> Composition:
-    return Composition(architecture, **{"growth_at": AT, **changes})
+def growing(architecture: str = "dcgan", **changes: Any) -> NetworkConfig:
+    return NetworkConfig(architecture, **{"growth_at": AT, **changes})
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,11 +44,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "such a head alone": {"networks": growing("projected", growth_adds="head")},
     "mnist28": {"networks": growing("dcgan_mnist28"), "image_size": 28},
     "two streams": {"networks": growing(conditioning="two_stream", classes=ABC)},
-    "penalty": {"networks": growing(norm="none"), "loss": LossSettings("wasserstein_gp")},
+    "penalty": {"networks": growing(norm="none"), "loss": LossConfig("wasserstein_gp")},
     "clipping, noise, more updates": {
         "networks": growing(),
-        "loss": LossSettings("wasserstein_clip", clip=0.05, instance_noise=0.1),
-        "discriminator": Updates(2e-3, 0.5, 0.999, 2),
+        "loss": LossConfig("wasserstein_clip", clip=0.05, instance_noise=0.1),
+        "discriminator": OptimizerConfig(2e-3, 0.5, 0.999, 2),
         "ema": 0.5,
     },
 }
@@ -55,7 +56,7 @@ EACH = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
 
 @pytest.fixture
-def grown_after(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
+def grown_after(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
     """A tiny trainer after so many steps; keywords change its settings."""
 
     def make(steps: int = 0, **changes: Any) -> Trainer:
@@ -84,7 +85,7 @@ def moments(trainer: Trainer) -> dict[str, tuple[Tensor, Tensor, float]]:
 @EACH
 def test_d_grows_after_the_given_step_and_not_before(grown_after: MakeTrainer, changes: dict[str, Any]) -> None:
     trainer = grown_after(**changes)
-    s, c = trainer.settings, trainer.settings.networks
+    s, c = trainer.config, trainer.config.networks
     before, after = (discriminator_layout(s.discriminator_maps, s.image_size, 1, c, grown=g) for g in (False, True))
     found = [trainer.discriminator.layout]
     for _ in range(AT + 2):
@@ -117,7 +118,7 @@ def test_what_stays_is_carried_over_and_what_is_new_begins_anew(
         if name in kept:
             assert torch.equal(mean, adams[name][0]), name
             assert torch.equal(square, adams[name][1]), name
-            assert (step, bool(mean.any())) == (AT * trainer.settings.discriminator.updates, True)
+            assert (step, bool(mean.any())) == (AT * trainer.config.discriminator.updates, True)
         else:
             assert not mean.any()
             assert not square.any()
@@ -135,7 +136,7 @@ def test_what_stays_is_carried_over_and_what_is_new_begins_anew(
 def test_all_of_it_is_trained_afterwards(grown_after: MakeTrainer, changes: dict[str, Any]) -> None:
     at_growth, later = grown_after(AT, **changes), grown_after(AT + 2, **changes)
     at_growth._grow()
-    before, updates = moments(at_growth), later.settings.discriminator.updates
+    before, updates = moments(at_growth), later.config.discriminator.updates
     grown = dict(at_growth.discriminator.named_parameters())
     for name, parameter in later.discriminator.named_parameters():
         mean, _, step = moments(later)[name]
@@ -186,18 +187,19 @@ def test_a_restored_trainer_goes_on_bit_for_bit(grown_after: MakeTrainer, change
         assert torch.equal(tensor, expected[name]), name
 
 
-SCHEDULE = Schedule(steps=7, metrics=2, samples=3, checkpoints=1, keep=2)
+CONFIG = RunConfig(steps=7, metrics=2, samples=3, checkpoints=1, keep=2)
 
 
 @pytest.fixture
-def opened(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]) -> Callable[..., Any]:
+def opened(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> Callable[..., Any]:
     """A run in a folder, closed at the end of its block; keywords change settings."""
 
     @contextmanager
-    def open_run(folder: TrialFolder, schedule: Schedule = SCHEDULE, **changes: Any) -> Iterator[Run]:
+    def open_run(folder: TrialFolder, config: RunConfig = CONFIG, **changes: Any) -> Iterator[Run]:
         settings = make_settings(**changes)
         labels = LABELS if settings.networks.classes else None
-        run = Run(folder, settings, schedule, make_pixels(20, settings.image_size), torch.device("cpu"), None, labels)
+        pixels = make_pixels(20, settings.image_size)
+        run = Run(folder, config, partial(Trainer, settings, pixels, torch.device("cpu"), labels))
         try:
             yield run
         finally:
@@ -227,17 +229,17 @@ RUN = ("a block", "a head with a bias", "depth 2", "spectral norm", "two streams
 def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     tmp_path: Path, opened: Callable[..., Any], variant: str, cadence: int, asked: bool
 ) -> None:
-    schedule = Schedule(steps=7, metrics=2, samples=3, checkpoints=cadence, keep=2)
+    config = RunConfig(steps=7, metrics=2, samples=3, checkpoints=cadence, keep=2)
     whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
-    with opened(whole, schedule, **VARIANTS[variant]) as run:
+    with opened(whole, config, **VARIANTS[variant]) as run:
         run.advance(60)
     for steps in (AT, 1, 1):  # before the growth, in its first step, after it
-        with opened(folder, schedule, **VARIANTS[variant]) as run:
+        with opened(folder, config, **VARIANTS[variant]) as run:
             for _ in range(steps):
                 run.advance(0)
             if asked:
                 run.suspend("asked")
-    with opened(folder, schedule, **VARIANTS[variant]) as run:
+    with opened(folder, config, **VARIANTS[variant]) as run:
         ended = run.advance(60)
     assert (ended.kind, ended.step) == ("completed", 7)
     assert kept(folder) == kept(whole)
@@ -245,7 +247,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
 
 def test_a_checkpoint_at_the_growth_holds_the_smaller_d(tmp_path: Path, opened: Callable[..., Any]) -> None:
     folder = TrialFolder(tmp_path / "t")
-    with opened(folder, Schedule(AT + 1, 1, 9, 1, 9), **VARIANTS["a block"]) as run:
+    with opened(folder, RunConfig(AT + 1, 1, 9, 1, 9), **VARIANTS["a block"]) as run:
         run.advance(60)
     sizes = [
         sum(name.startswith("discriminator.weights.") for name in checkpoint.load(folder.checkpoint(step))[0])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
+from gansweep.config import LossConfig
+from gansweep.gan.losses import LOSSES, gradient_penalty
 from gansweep.health.metrics import CRITIC_LOSSES
 
 Outputs = NDArray[np.float64]
@@ -69,7 +70,7 @@ def test_equal_the_closed_forms(name: str, real: list[float], fake: list[float],
     scale = max(np.abs(real_outputs).mean(), np.abs(fake_outputs).mean())  # a difference of means may cancel
     assert float(ours) == pytest.approx(of_d(real_outputs, fake_outputs, smoothing), rel=1e-5, abs=1e-6 * scale + 1e-7)
     assert float(loss.generator(torch.tensor(fake))) == pytest.approx(of_g(fake_outputs), rel=1e-5, abs=1e-6 * scale)
-    assert (loss.probability is None) == (of_one is None) == LossSettings(name).critic == (name in CRITIC_LOSSES)
+    assert (loss.probability is None) == (of_one is None) == LossConfig(name).critic == (name in CRITIC_LOSSES)
     if loss.probability and of_one:
         np.testing.assert_allclose(loss.probability(torch.tensor(real)), of_one(real_outputs), rtol=1e-5, atol=1e-7)
 
@@ -241,7 +242,7 @@ def test_nan_in_the_penalty_shows() -> None:
 
 
 def test_instance_noise_falls_to_zero_on_a_line_and_stays_there() -> None:
-    falling, lasting = LossSettings(instance_noise=0.4, instance_noise_until=4), LossSettings(instance_noise=0.4)
+    falling, lasting = LossConfig(instance_noise=0.4, instance_noise_until=4), LossConfig(instance_noise=0.4)
     assert [falling.noise_at(step) for step in range(7)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0, 0, 0])
     assert {lasting.noise_at(step) for step in (0, 10, 10**6)} == {0.4}
-    assert LossSettings().noise_at(0) == 0
+    assert LossConfig().noise_at(0) == 0

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gansweep.config import NetworkConfig
 from gansweep.gan.networks.block import Layout
 from gansweep.gan.networks.network import Network, _image_convolution, _transposed_to_image
-from gansweep.gan.networks.registry import Composition, discriminator_layout, generator_layout
+from gansweep.gan.networks.registry import discriminator_layout, generator_layout
 
 SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64])
 CHANNELS = pytest.mark.parametrize("channels", [1, 3])
@@ -149,7 +150,7 @@ def down(inputs: int, outputs: int) -> list[nn.Module]:
 @CHANNELS
 def test_study_cs_networks_equal_plain_layers(channels: int) -> None:
     """Layer for layer as STUDIES.md has them, a quarter as wide."""
-    c = Composition("dcgan_mnist28")
+    c = NetworkConfig("dcgan_mnist28")
     g = Network(generator_layout(10, 8, 28, channels, c)).double()
     last = nn.ConvTranspose2d(8, channels, 2, 2, 2, bias=False)
     plain = double(nn.Unflatten(1, (10, 1, 1)), *up(10, 64), *up(64, 32), *up(32, 16), *up(16, 8), last, nn.Tanh())
@@ -197,7 +198,7 @@ def projected(ours: Network, latent_dim: int, maps: int, base: int, channels: in
 @pytest.mark.parametrize("size", [16, 28])
 @pytest.mark.parametrize("separable", [False, True])
 def test_study_bs_networks_equal_plain_layers(channels: int, size: int, separable: bool) -> None:
-    b = Composition("projected", generator_separable=separable, discriminator_separable=separable)
+    b = NetworkConfig("projected", generator_separable=separable, discriminator_separable=separable)
     g = Network(generator_layout(10, 4, size, channels, b)).double()
     assert_equal(g, projected(g, 10, 4, size // 4, channels, separable), torch.randn(5, 10))
     d = Network(discriminator_layout(4, size, channels, b)).double()
@@ -208,7 +209,7 @@ def test_study_bs_networks_equal_plain_layers(channels: int, size: int, separabl
 
 
 def test_deeper_networks_equal_plain_layers() -> None:
-    deep = Composition(generator_depth=2, discriminator_depth=2, norm="layer")
+    deep = NetworkConfig(generator_depth=2, discriminator_depth=2, norm="layer")
 
     def three(maps: int, norm: nn.Module, activation: nn.Module) -> list[nn.Module]:
         return [nn.Conv2d(maps, maps, 3, 1, 1, bias=False), norm, activation]
@@ -248,7 +249,7 @@ def planes(side: int) -> Tensor:
 
 @ARCHITECTURES
 def test_concat_is_a_network_of_more_inputs_that_is_given_the_class(architecture: str) -> None:
-    concat, plain = Composition(architecture, "concat", ABC), Composition(architecture)
+    concat, plain = NetworkConfig(architecture, "concat", ABC), NetworkConfig(architecture)
     g, wide_g = Network(generator_layout(5, 4, 28, 1, concat)), Network(generator_layout(8, 4, 28, 1, plain))
     wide_g.load_state_dict(g.state_dict())
     z = torch.randn(4, 5, dtype=torch.float64)
@@ -262,8 +263,8 @@ def test_concat_is_a_network_of_more_inputs_that_is_given_the_class(architecture
 
 @pytest.mark.parametrize("maps", [4, 3], ids=["even", "odd"])
 def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) -> None:
-    composition = Composition("dcgan", "two_stream", ABC)
-    g = Network(generator_layout(5, maps, 16, 1, composition)).double()
+    config = NetworkConfig("dcgan", "two_stream", ABC)
+    g = Network(generator_layout(5, maps, 16, 1, config)).double()
     wide = 2 * maps  # of the deepest layers; half of it for z, half for the class
     of_z, of_label = (nn.ConvTranspose2d(n, maps, 4, bias=False) for n in (5, len(ABC)))
     norm_z, norm_label = nn.BatchNorm2d(maps), nn.BatchNorm2d(maps)
@@ -273,7 +274,7 @@ def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) 
     z, images = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 1, 16, 16, dtype=torch.float64)
     both = torch.cat([norm_z(of_z(z[:, :, None, None])), norm_label(of_label(planes(1)))], 1)
     torch.testing.assert_close(g(z, LABELS), rest(F.relu(both)))
-    d = Network(discriminator_layout(maps, 16, 1, composition)).double()
+    d = Network(discriminator_layout(maps, 16, 1, config)).double()
     of_image = nn.Conv2d(1, maps - maps // 2, 4, 2, 1, bias=False)
     of_label = nn.Conv2d(len(ABC), maps // 2, 4, 2, 1, bias=False)
     middle = nn.Conv2d(maps, wide, 4, 2, 1, bias=False)
@@ -287,10 +288,10 @@ def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) 
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("maps", [4, 3], ids=["even", "odd"])
 def test_two_streams_and_the_rest_are_networks_of_their_own(architecture: str, separable: bool, maps: int) -> None:
-    composition = Composition(
+    config = NetworkConfig(
         architecture, "two_stream", ABC, generator_separable=separable, discriminator_separable=separable
     )
-    g, d = generator_layout(5, maps, 28, 1, composition), discriminator_layout(maps, 28, 1, composition)
+    g, d = generator_layout(5, maps, 28, 1, config), discriminator_layout(maps, 28, 1, config)
     z, images = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 1, 28, 28, dtype=torch.float64)
     for layout, x in ((g, z[:, :, None, None]), (d, images)):
         own, label = layout.streams
@@ -306,8 +307,8 @@ def test_two_streams_and_the_rest_are_networks_of_their_own(architecture: str, s
 
 @pytest.mark.parametrize("conditioning", ["concat", "two_stream"])
 def test_groups_of_a_conditional_network_equal_passes_one_after_another(conditioning: str) -> None:
-    composition = Composition("dcgan", conditioning, ABC)
-    together = Network(discriminator_layout(4, 16, 1, composition)).double()
+    config = NetworkConfig("dcgan", conditioning, ABC)
+    together = Network(discriminator_layout(4, 16, 1, config)).double()
     apart = copy.deepcopy(together)
     real, fakes = torch.randn(2, 4, 1, 16, 16, dtype=torch.float64)
     logits = together(torch.cat([real, fakes]), torch.cat([LABELS, LABELS.flip(0)]), groups=2)
@@ -317,7 +318,7 @@ def test_groups_of_a_conditional_network_equal_passes_one_after_another(conditio
 
 def test_a_conditional_network_needs_labels_and_another_takes_none() -> None:
     for conditioning in ("concat", "two_stream"):
-        g = Network(generator_layout(5, 4, 16, 1, Composition("dcgan", conditioning, ABC)))
+        g = Network(generator_layout(5, 4, 16, 1, NetworkConfig("dcgan", conditioning, ABC)))
         with pytest.raises((ValueError, RuntimeError)):
             g(torch.zeros(4, 5))
     with pytest.raises((ValueError, RuntimeError)):
@@ -330,21 +331,21 @@ def test_a_conditional_network_needs_labels_and_another_takes_none() -> None:
 def test_with_a_layer_norm_or_none_an_image_does_not_depend_on_its_neighbours() -> None:
     images = torch.randn(6, 1, 16, 16)
     for norm, alone in (("layer", True), ("none", True), ("batch", False)):
-        d = Network(discriminator_layout(4, 16, 1, Composition(norm=norm)))
+        d = Network(discriminator_layout(4, 16, 1, NetworkConfig(norm=norm)))
         assert torch.allclose(d(images)[2:3], d(images[2:3]), atol=1e-6) == alone
 
 
 NORMED = [
-    Composition("dcgan", spectral_norm=True),
-    Composition("projected", spectral_norm=True, discriminator_separable=True, norm="layer"),
-    Composition("dcgan_mnist28", "two_stream", ABC, spectral_norm=True, discriminator_depth=2),
+    NetworkConfig("dcgan", spectral_norm=True),
+    NetworkConfig("projected", spectral_norm=True, discriminator_separable=True, norm="layer"),
+    NetworkConfig("dcgan_mnist28", "two_stream", ABC, spectral_norm=True, discriminator_depth=2),
 ]
 
 
-@pytest.mark.parametrize("composition", NORMED, ids=lambda c: c.architecture)
-def test_spectrally_normed_weights_have_largest_singular_values_of_one(composition: Composition) -> None:
-    d = Network(discriminator_layout(4, 28, 1, composition), spectral_norm=True)
-    images, labels = torch.zeros(4, 1, 28, 28), LABELS if composition.classes else None
+@pytest.mark.parametrize("config", NORMED, ids=lambda c: c.architecture)
+def test_spectrally_normed_weights_have_largest_singular_values_of_one(config: NetworkConfig) -> None:
+    d = Network(discriminator_layout(4, 28, 1, config), spectral_norm=True)
+    images, labels = torch.zeros(4, 1, 28, 28), LABELS if config.classes else None
     with torch.no_grad():
         for _ in range(200):
             d(images, labels)
@@ -357,7 +358,7 @@ def test_spectrally_normed_weights_have_largest_singular_values_of_one(compositi
 
 def test_the_norm_of_a_weight_has_a_gradient_and_its_vectors_have_none() -> None:
     """Miyato et al. 2018, eq. 12."""
-    d = Network(discriminator_layout(4, 16, 1, Composition("projected")), spectral_norm=True).double().eval()
+    d = Network(discriminator_layout(4, 16, 1, NetworkConfig("projected")), spectral_norm=True).double().eval()
     x = torch.randn(3, 1, 16, 16, dtype=torch.float64)
     ours = torch.autograd.grad(d(x).square().sum(), [*d.weights])
     plain = copy.deepcopy(d)
@@ -383,7 +384,7 @@ def test_eval_mode_does_not_move_the_power_method() -> None:
 
 def test_gradients_are_of_a_pass_of_their_own_whatever_is_passed_in_between() -> None:
     """D passes real images and fakes, and what lies between, before it is asked for gradients."""
-    d = Network(discriminator_layout(4, 16, 1, Composition(norm="none")), spectral_norm=True).double()
+    d = Network(discriminator_layout(4, 16, 1, NetworkConfig(norm="none")), spectral_norm=True).double()
     other, x = copy.deepcopy(d), torch.randn(3, 1, 16, 16, dtype=torch.float64)
     outputs = d(x)
     d(2 * x)
@@ -394,11 +395,11 @@ def test_gradients_are_of_a_pass_of_their_own_whatever_is_passed_in_between() ->
 @pytest.mark.parametrize("architecture", ["dcgan", "projected"])
 def test_activations_are_channels_last_on_every_device(architecture: str) -> None:
     """Without a call of .to(memory_format): it follows from the weights' own format, and the layers keep it."""
-    composition = Composition(architecture=architecture, norm="layer")
+    config = NetworkConfig(architecture=architecture, norm="layer")
     seen: list[Tensor] = []
     for network, given in (
-        (Network(generator_layout(8, 8, 32, 3, composition)), torch.randn(4, 8)),
-        (Network(discriminator_layout(8, 32, 3, composition)), torch.randn(4, 3, 32, 32)),
+        (Network(generator_layout(8, 8, 32, 3, config)), torch.randn(4, 8)),
+        (Network(discriminator_layout(8, 32, 3, config)), torch.randn(4, 3, 32, 32)),
     ):
         for norm in network.norms:
             norm.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0], output]))

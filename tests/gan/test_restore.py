@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gansweep.config import NetworkConfig, TrainingConfig, from_plain
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint, restore
-from gansweep.gan.networks.registry import Composition
 from gansweep.gan.restore import description, generator_of
 from gansweep.gan.sampling import sample
 from gansweep.gan.training import Trainer
-from gansweep.schedule.job import settings_of
 
 SIZES = [(16, 1), (28, 1), (32, 3), (64, 3)]
 Forge = Callable[..., Path]
@@ -39,7 +38,7 @@ def forge(tmp_path: Path, trainer: Trainer) -> Forge:
     """A checkpoint of the trainer with a sound checksum; keywords change its settings, meta replaces them all."""
 
     def forge(tensors: dict[str, Tensor] | None = None, meta: dict[str, Any] | None = None, **changes: Any) -> Path:
-        described = description(trainer.settings)
+        described = description(trainer.config)
         described["settings"] |= changes
         file = tmp_path / "forged.safetensors"
         checkpoint.save(file, tensors or trainer.state(), {"step": 3, **described} if meta is None else meta)
@@ -56,19 +55,19 @@ def test_makes_the_same_images_as_the_trainer(
     trainer = make_trainer(image_size=side, channels=channels, generator_maps=3, discriminator_maps=5)
     trainer.train_step()
     file = tmp_path / "c.safetensors"
-    checkpoint.save(file, trainer.state(), {"step": 1, **(description(trainer.settings) if named else {})})
+    checkpoint.save(file, trainer.state(), {"step": 1, **(description(trainer.config) if named else {})})
     before = torch.get_rng_state()
     found = generator_of(file)
     assert torch.equal(torch.get_rng_state(), before)
-    assert (found.step, found.latent_dim) == (1, trainer.settings.latent_dim)
+    assert (found.step, found.latent_dim) == (1, trainer.config.latent_dim)
     expected = sample(trainer.generator, trainer.fixed_noise)
     np.testing.assert_array_equal(sample(found.generator, trainer.fixed_noise), expected)
 
 
 def test_what_a_checkpoint_says_survives_json(trainer: Trainer) -> None:
-    said = description(replace(trainer.settings, validation=0.25))
+    said = description(replace(trainer.config, validation=0.25))
     read = json.loads(json.dumps(said))
-    assert settings_of(read["settings"]) == replace(trainer.settings, validation=0.25)
+    assert from_plain(TrainingConfig, read["settings"]) == replace(trainer.config, validation=0.25)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_missing_weights_are_refused(forge: Forge, trainer: Trainer, missing: st
 
 
 def test_other_architectures_are_refused_by_name(forge: Forge, trainer: Trainer) -> None:
-    meta = {"step": 3, **description(replace(trainer.settings, networks=Composition("resnet")))}
+    meta = {"step": 3, **description(replace(trainer.config, networks=NetworkConfig("resnet")))}
     with pytest.raises(CheckpointError, match="of the architecture 'resnet', unknown to this version"):
         generator_of(forge(meta=meta))
 

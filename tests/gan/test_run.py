@@ -4,18 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from gansweep.config import AugmentationConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint, run
-from gansweep.gan.batches import Augmentation
 from gansweep.gan.data import Pixels
-from gansweep.gan.run import Run, Schedule
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.run import Run
+from gansweep.gan.training import Trainer
 from gansweep.health.detectors import DeadGenerator
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
@@ -33,24 +34,25 @@ from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 
-SCHEDULE = Schedule(steps=7, metrics=2, samples=3, checkpoints=3, keep=2)
+CONFIG = RunConfig(steps=7, metrics=2, samples=3, checkpoints=3, keep=2)
 JUDGE = Judge((DeadGenerator(need=2, window=2, earliest=0, across=0.05),))
 Open = Callable[..., Any]  # a context manager that yields a Run
 
 
 @pytest.fixture
 def opened(
-    make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
+    make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> Open:
     """A run in a folder, judged by JUDGE, closed at the end of its block; keywords change settings."""
     monkeypatch.setattr(run, "Judge", lambda: JUDGE)
 
     @contextmanager
     def open_run(
-        folder: TrialFolder, schedule: Schedule = SCHEDULE, evaluator: Any = None, **changes: Any
+        folder: TrialFolder, config: RunConfig = CONFIG, evaluator: Any = None, **changes: Any
     ) -> Iterator[Run]:
         make = (lambda: evaluator) if evaluator else None
-        opened = Run(folder, make_settings(**changes), schedule, make_pixels(), torch.device("cpu"), make)
+        trainer = partial(Trainer, make_settings(**changes), make_pixels(), torch.device("cpu"))
+        opened = Run(folder, config, trainer, make)
         try:
             yield opened
         finally:
@@ -115,9 +117,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bfloat16": {"precision": "bfloat16"},
     "validation and augmentation": {
         "validation": 0.3,
-        "augmentation": Augmentation(flip=True, rotate=20, translate=0.1, scale=0.1),
+        "augmentation": AugmentationConfig(flip=True, rotate=20, translate=0.1, scale=0.1),
     },
-    "more updates": {"generator": Updates(2e-3, 0.5, 0.999, 2), "discriminator": Updates(2e-3, 0.5, 0.999, 3)},
+    "more updates": {
+        "generator": OptimizerConfig(2e-3, 0.5, 0.999, 2),
+        "discriminator": OptimizerConfig(2e-3, 0.5, 0.999, 3),
+    },
 }
 
 
@@ -183,7 +188,7 @@ def test_the_gpu_is_read_whenever_metrics_are_recorded(
 def test_metrics_are_means_over_the_interval(tmp_path: Path, opened: Open) -> None:
     each, pairs = TrialFolder(tmp_path / "each"), TrialFolder(tmp_path / "pairs")
     for folder, metrics in ((each, 1), (pairs, 2)):
-        with opened(folder, Schedule(4, metrics, 9, 9, 1)) as run:
+        with opened(folder, RunConfig(4, metrics, 9, 9, 1)) as run:
             run.advance(60)
     single = [r.values for r in journal.read(each.journal)]
     for i, record in enumerate(journal.read(pairs.journal)):
@@ -192,7 +197,7 @@ def test_metrics_are_means_over_the_interval(tmp_path: Path, opened: Open) -> No
 
 
 def test_more_steps_continue_as_if_they_had_been_asked_for_at_first(tmp_path: Path, opened: Open) -> None:
-    longer = Schedule(steps=12, metrics=2, samples=3, checkpoints=3, keep=2)
+    longer = RunConfig(steps=12, metrics=2, samples=3, checkpoints=3, keep=2)
     grown, whole = TrialFolder(tmp_path / "grown"), TrialFolder(tmp_path / "whole")
     with opened(whole, longer) as run:
         run.advance(60)
@@ -222,7 +227,7 @@ def test_a_completed_run_has_nothing_left_to_do(tmp_path: Path, opened: Open) ->
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_divergence_stops_the_run_with_its_reason(tmp_path: Path, opened: Open, network: str) -> None:
     folder = TrialFolder(tmp_path / "t")
-    with opened(folder, Schedule(50, 5, 50, 5, 2), **{network: Updates(1e20, 0.5, 0.999)}) as run:
+    with opened(folder, RunConfig(50, 5, 50, 5, 2), **{network: OptimizerConfig(1e20, 0.5, 0.999)}) as run:
         ended = run.advance(60)
     assert (ended.kind, ended.rule, ended.verdict) == ("stopped", "divergence", "divergence")
     assert ended.verdicts[0].since_step <= ended.step <= 10
@@ -235,7 +240,7 @@ def test_divergence_stops_the_run_with_its_reason(tmp_path: Path, opened: Open, 
 
 def test_divergence_at_once_leaves_no_checkpoint(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
-    with opened(folder, Schedule(50, 1, 50, 1, 2), generator=Updates(1e20, 0.5, 0.999)) as run:
+    with opened(folder, RunConfig(50, 1, 50, 1, 2), generator=OptimizerConfig(1e20, 0.5, 0.999)) as run:
         ended = run.advance(60)
     assert (ended.kind, ended.step) == ("stopped", 1)
     assert folder.all_checkpoints() == []
@@ -245,8 +250,8 @@ def test_divergence_at_once_leaves_no_checkpoint(tmp_path: Path, opened: Open) -
 
 def test_a_diverged_run_that_is_not_to_stop_trains_on(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
-    schedule = Schedule(6, 2, 6, 2, 2, stop_on=())
-    with opened(folder, schedule, generator=Updates(1e20, 0.5, 0.999)) as run:
+    config = RunConfig(6, 2, 6, 2, 2, stop_on=())
+    with opened(folder, config, generator=OptimizerConfig(1e20, 0.5, 0.999)) as run:
         ended = run.advance(60)
     assert (ended.kind, ended.step, ended.rule, ended.verdict) == ("completed", 6, "", "divergence")
     assert [r.step for r in journal.read(folder.journal) if NONFINITE_STEP in r.values] == [2], "said once"
@@ -308,7 +313,7 @@ def test_latest_holds_the_last_metrics(tmp_path: Path, opened: Open) -> None:
 
 # Evaluations and verdicts.
 
-JUDGED = Schedule(20, metrics=5, samples=20, checkpoints=6, keep=9, evaluations=2, stop_on=("dead_generator",))
+JUDGED = RunConfig(20, metrics=5, samples=20, checkpoints=6, keep=9, evaluations=2, stop_on=("dead_generator",))
 BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.1}
 
 
@@ -324,7 +329,7 @@ def dies(trainer: Trainer) -> dict[str, float]:
 
 def test_evaluates_at_the_start_when_due_and_at_the_end(tmp_path: Path, opened: Open) -> None:
     folder, evaluator = TrialFolder(tmp_path / "t"), Says(weights)
-    with opened(folder, Schedule(6, 3, 9, 9, 1, evaluations=4), evaluator) as run:
+    with opened(folder, RunConfig(6, 3, 9, 9, 1, evaluations=4), evaluator) as run:
         assert evaluator.asked == [0]
         assert set(run.latest) == {CFD_RATIO}
         run.advance(60)
@@ -363,8 +368,8 @@ def test_a_failure_stops_the_run_at_the_evaluation_that_shows_it(tmp_path: Path,
 
 
 def test_other_kinds_than_those_asked_for_do_not_stop_it(tmp_path: Path, opened: Open) -> None:
-    schedule = replace(JUDGED, stop_on=("mode_collapse", "divergence"))
-    with opened(TrialFolder(tmp_path / "t"), schedule, Says(BLANK)) as run:
+    config = replace(JUDGED, stop_on=("mode_collapse", "divergence"))
+    with opened(TrialFolder(tmp_path / "t"), config, Says(BLANK)) as run:
         assert end_of(run) == ("completed", 20)
         assert [v.kind for v in run.verdicts] == ["dead_generator"]
         assert run.notices == [], "nor is it flagged"
@@ -467,12 +472,12 @@ def test_verdicts_of_a_replay_know_nothing_of_what_lies_ahead(tmp_path: Path, op
 
 def test_a_flagged_kind_is_said_once_and_stops_nothing(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
-    schedule = replace(JUDGED, stop_on=(), flag=("dead_generator",))
-    with opened(folder, schedule, Says(BLANK)) as run:
+    config = replace(JUDGED, stop_on=(), flag=("dead_generator",))
+    with opened(folder, config, Says(BLANK)) as run:
         train(run, 12)
         assert [notice.startswith("dead generator since step 2:") for notice in run.notices] == [True]
         run.suspend("asked")
-    with opened(folder, schedule, Says(BLANK)) as run:
+    with opened(folder, config, Says(BLANK)) as run:
         assert end_of(run) == ("completed", 20)
         assert run.notices == []
 
@@ -506,18 +511,18 @@ def test_the_best_checkpoint_is_kept(
     tmp_path: Path, opened: Open, cadence: int, mode: Any, steps: list[int], killed: int | None
 ) -> None:
     folder = TrialFolder(tmp_path / "t")
-    schedule = Schedule(14, 14, 14, cadence, 1, evaluations=2, stop_on=(), mode=mode)
+    config = RunConfig(14, 14, 14, cadence, 1, evaluations=2, stop_on=(), mode=mode)
     if killed:
-        with opened(folder, schedule, Says(bowl)) as run:
+        with opened(folder, config, Says(bowl)) as run:
             train(run, killed)
-    with opened(folder, schedule, Says(bowl)) as run:
+    with opened(folder, config, Says(bowl)) as run:
         run.advance(60)
     assert kept_steps(folder) == steps
 
 
 def test_advance_returns_at_pauses(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
-    with opened(folder, replace(SCHEDULE, pauses=(2, 5))) as run:
+    with opened(folder, replace(CONFIG, pauses=(2, 5))) as run:
         for step in (2, 5):
             assert run.advance(60) is None
             assert run.step == step

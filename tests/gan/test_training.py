@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.gan.batches import Augmentation, Batch, generator
+from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from gansweep.gan.batches import Batch, generator
 from gansweep.gan.data import ImageSet, Pixels
-from gansweep.gan.losses import LOSSES, LossSettings, gradient_penalty
+from gansweep.gan.losses import LOSSES, gradient_penalty
 from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import Composition, discriminator_layout
+from gansweep.gan.networks.registry import discriminator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.gan.restore import generator_of
-from gansweep.gan.run import Run, Schedule
+from gansweep.gan.run import Run
 from gansweep.gan.sampling import grid_png, sample
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING
 from gansweep.records.layout import TrialFolder
@@ -67,7 +69,7 @@ def in_double(trainer: Trainer, patch: pytest.MonkeyPatch) -> Trainer:
     In float32 an activation within rounding of a ReLU's kink takes the other slope, and Adam's first steps make
     whole learning rates of it: two plain DCGANs whose weights differ by an ulp are 1e-2 apart after 50 steps.
     """
-    batch, noise, rates = trainer.batches.next, trainer.noise, trainer.settings
+    batch, noise, rates = trainer.batches.next, trainer.noise, trainer.config
 
     def in_double() -> Batch:
         images, labels = batch()
@@ -88,7 +90,7 @@ def in_double(trainer: Trainer, patch: pytest.MonkeyPatch) -> Trainer:
 
 def train_beside_a_plain_dcgan(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tensor, Tensor, list[Pair]]:
     """Losses of ours and of the plain one, (steps, 2), and every tensor of both; source gives batches and noise."""
-    settings, dtype = trainer.settings, trainer.generator.weights[0].dtype
+    settings, dtype = trainer.config, trainer.generator.weights[0].dtype
     widths = [settings.generator_maps * 2**i for i in range({16: 2, 32: 3}[settings.image_size])]
     g = plain_generator(settings.latent_dim, widths[::-1], settings.channels).to(dtype)
     d = plain_discriminator(widths, settings.channels).to(dtype)
@@ -117,8 +119,8 @@ def train_beside_a_plain_dcgan(trainer: Trainer, source: Trainer, steps: int) ->
 
 
 def of_the_tutorial(digits: ImageSet) -> Trainer:
-    adam = Updates(learning_rate=2e-4, beta1=0.5, beta2=0.999)
-    return Trainer(Settings(100, 16, 16, 32, 1, 64, generator=adam, discriminator=adam), digits.load(), CPU)
+    adam = OptimizerConfig(learning_rate=2e-4, beta1=0.5, beta2=0.999)
+    return Trainer(TrainingConfig(100, 16, 16, 32, 1, 64, generator=adam, discriminator=adam), digits.load(), CPU)
 
 
 @pytest.mark.slow
@@ -151,32 +153,32 @@ def test_in_float32_the_losses_stay_beside_a_plain_dcgan(make_trainer: MakeTrain
 # Losses and options beside a step written plainly.
 
 ABC = ("a", "b", "c")
-MORE_UPDATES = {"generator": Updates(2e-3, 0.5, 0.9, 2), "discriminator": Updates(1e-3, 0.0, 0.999, 3)}
+MORE_UPDATES = {"generator": OptimizerConfig(2e-3, 0.5, 0.9, 2), "discriminator": OptimizerConfig(1e-3, 0.0, 0.999, 3)}
 RECIPES: dict[str, dict[str, Any]] = {
-    **{name: {"loss": LossSettings(name), "networks": Composition(norm="layer")} for name in LOSSES},
-    "label smoothing": {"loss": LossSettings(label_smoothing=0.2)},
-    "clipping": {"loss": LossSettings("wasserstein_clip", clip=0.03), **MORE_UPDATES},
+    **{name: {"loss": LossConfig(name), "networks": NetworkConfig(norm="layer")} for name in LOSSES},
+    "label smoothing": {"loss": LossConfig(label_smoothing=0.2)},
+    "clipping": {"loss": LossConfig("wasserstein_clip", clip=0.03), **MORE_UPDATES},
     "a small penalty": {
-        "loss": LossSettings("wasserstein_gp", gradient_penalty=0.5),
-        "networks": Composition("projected"),
+        "loss": LossConfig("wasserstein_gp", gradient_penalty=0.5),
+        "networks": NetworkConfig("projected"),
         **MORE_UPDATES,
     },
-    "instance noise": {"loss": LossSettings(instance_noise=0.3), **MORE_UPDATES},
-    "falling noise": {"loss": LossSettings("hinge", instance_noise=0.3, instance_noise_until=3)},
-    "spectral norm": {"networks": Composition(spectral_norm=True), **MORE_UPDATES},
+    "instance noise": {"loss": LossConfig(instance_noise=0.3), **MORE_UPDATES},
+    "falling noise": {"loss": LossConfig("hinge", instance_noise=0.3, instance_noise_until=3)},
+    "spectral norm": {"networks": NetworkConfig(spectral_norm=True), **MORE_UPDATES},
     "average": {"ema": 0.7, **MORE_UPDATES},
-    "concat": {"networks": Composition(conditioning="concat", classes=ABC), **MORE_UPDATES},
-    "two streams": {"networks": Composition("dcgan_mnist28", "two_stream", ABC), "image_size": 28},
+    "concat": {"networks": NetworkConfig(conditioning="concat", classes=ABC), **MORE_UPDATES},
+    "two streams": {"networks": NetworkConfig("dcgan_mnist28", "two_stream", ABC), "image_size": 28},
     "a conditional critic": {
-        "loss": LossSettings("wasserstein_gp"),
-        "networks": Composition(conditioning="concat", classes=ABC, norm="none"),
+        "loss": LossConfig("wasserstein_gp"),
+        "networks": NetworkConfig(conditioning="concat", classes=ABC, norm="none"),
         **MORE_UPDATES,
     },
 }
 
 
 @pytest.fixture
-def labelled(make_settings: Callable[..., Settings], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
+def labelled(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
     """A tiny trainer on noise, whose images have classes where it asks for them."""
 
     def make(**changes: Any) -> Trainer:
@@ -209,7 +211,7 @@ def plain_losses(name: str, real: Tensor, fake: Tensor, smoothing: float) -> tup
 def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """Each step's metrics, and the states of G, D and the average, by autograd's and torch's own means; source gives
     batches, noise and labels."""
-    s = trainer.settings
+    s = trainer.config
     g, d = copy.deepcopy(trainer.generator), copy.deepcopy(trainer.discriminator)
     average = {name: tensor.clone() for name, tensor in g.state_dict().items()}
     adam_g, adam_d = (
@@ -278,11 +280,11 @@ def test_a_step_is_what_it_would_be_written_plainly(
     for network, plain in ((trainer.generator, g), (trainer.discriminator, d), (trainer.average, average)):
         if network is not None:
             torch.testing.assert_close(dict(network.state_dict()), dict(plain), rtol=1e-8, atol=1e-8)
-    assert trainer.metrics == (CRITIC_TRAINING if trainer.settings.loss.critic else TRAINING)
+    assert trainer.metrics == (CRITIC_TRAINING if trainer.config.loss.critic else TRAINING)
 
 
 def test_a_clipped_critics_weights_lie_within_the_clip_after_every_step(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(loss=LossSettings("wasserstein_clip", clip=0.02), **MORE_UPDATES)
+    trainer = make_trainer(loss=LossConfig("wasserstein_clip", clip=0.02), **MORE_UPDATES)
     for _ in range(4):
         trainer.train_step()
         largest = max(float(p.detach().abs().max()) for p in trainer.discriminator.parameters())
@@ -291,7 +293,7 @@ def test_a_clipped_critics_weights_lie_within_the_clip_after_every_step(make_tra
 
 
 def test_instance_noise_is_on_all_that_d_sees_until_it_has_fallen(make_trainer: MakeTrainer) -> None:
-    noisy, clean = make_trainer(loss=LossSettings(instance_noise=0.5, instance_noise_until=2)), make_trainer()
+    noisy, clean = make_trainer(loss=LossConfig(instance_noise=0.5, instance_noise_until=2)), make_trainer()
     with_noise: list[Tensor] = []
     without: list[Tensor] = []
     for trainer, seen in ((noisy, with_noise), (clean, without)):
@@ -318,7 +320,7 @@ def test_without_an_average_samples_come_from_g(make_trainer: MakeTrainer) -> No
 
 def test_samples_come_from_the_average(
     tmp_path: Path,
-    make_settings: Callable[..., Settings],
+    make_settings: Callable[..., TrainingConfig],
     make_pixels: Callable[..., Pixels],
     make_trainer: MakeTrainer,
 ) -> None:
@@ -327,7 +329,7 @@ def test_samples_come_from_the_average(
     for _ in range(3):
         trainer.train_step()
     folder = TrialFolder(tmp_path / "t")
-    run = Run(folder, settings, Schedule(3, 3, 3, 3, 1), make_pixels(), CPU)
+    run = Run(folder, RunConfig(3, 3, 3, 3, 1), partial(Trainer, settings, make_pixels(), CPU))
     run.advance(60)
     run.close()
     averaged, plain = (sample(network, trainer.fixed_noise) for network in (trainer.sampler, trainer.generator))
@@ -361,7 +363,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "colour": {"channels": 3},
     "validation": {"validation": 0.2},
-    "augmentation": {"augmentation": Augmentation(flip=True, rotate=20, translate=0.1, scale=0.1)},
+    "augmentation": {"augmentation": AugmentationConfig(flip=True, rotate=20, translate=0.1, scale=0.1)},
     "more updates": MORE_UPDATES,
     **RECIPES,
 }
@@ -483,8 +485,8 @@ def test_the_same_seed_still_gives_the_same_numbers(labelled: MakeTrainer, varia
 
 @pytest.mark.parametrize("loss", ["non_saturating", "hinge", "wasserstein_clip"])
 def test_bfloat16_is_that_of_the_passes_and_of_nothing_else(make_trainer: MakeTrainer, loss: str) -> None:
-    exact = make_trainer(loss=LossSettings(name=loss), networks=Composition(norm="layer"))
-    half = make_trainer(loss=LossSettings(name=loss), networks=Composition(norm="layer"), precision="bfloat16")
+    exact = make_trainer(loss=LossConfig(name=loss), networks=NetworkConfig(norm="layer"))
+    half = make_trainer(loss=LossConfig(name=loss), networks=NetworkConfig(norm="layer"), precision="bfloat16")
     assert half._make(None).dtype == torch.bfloat16
     assert exact._make(None).dtype == torch.float32
     seen: list[torch.dtype] = []
@@ -506,7 +508,7 @@ def test_bfloat16_is_that_of_the_passes_and_of_nothing_else(make_trainer: MakeTr
 
 
 def test_the_largest_singular_value_is_not_rounded_to_bfloat16() -> None:
-    network = Network(discriminator_layout(4, 16, 1, Composition()), spectral_norm=True)
+    network = Network(discriminator_layout(4, 16, 1, NetworkConfig()), spectral_norm=True)
     exact = list(network.eval().effective_weights())
     with torch.autocast("cpu", torch.bfloat16):
         half = list(network.effective_weights())

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from gansweep.config import NetworkConfig
 from gansweep.errors import SweepFileError
-from gansweep.gan.networks.registry import ARCHITECTURES, Composition, discriminator_layout, has_batch_norm
+from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, has_batch_norm
 from gansweep.health.metrics import CONDITIONAL, CRITIC_LOSSES, PROBABILITIES
 from gansweep.plan import loader
 from gansweep.plan.conflicts import BATCH_NORM, conflicts
@@ -190,7 +191,7 @@ def test_no_class_is_requested_without_conditioning(metric: str) -> None:
 
 def test_the_networks_with_batch_norm_are_those_that_are_built_with_it() -> None:
     built = {
-        name: has_batch_norm(discriminator_layout(8, architecture.SIZES[0], 1, Composition(name)))
+        name: has_batch_norm(discriminator_layout(8, architecture.SIZES[0], 1, NetworkConfig(name)))
         for name, architecture in ARCHITECTURES.items()
     }
     assert {name for name, has in built.items() if has} == {*BATCH_NORM}

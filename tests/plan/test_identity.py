@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from gansweep.plan.schema import Model, Section, Training, TrialConfig
+from gansweep.config import Model, Training
+from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import FIRST_MODEL_KEYS, FIRST_TRAINING_KEYS, assign, trial_id
+from gansweep.section import Section
 
 # Computed by the code of commit 0601ca3, which knew none of the later keys.
 GOLDEN: dict[str, dict[str, Any]] = {

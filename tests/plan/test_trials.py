@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gansweep.config import OptimizerConfig
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import OptunaSearch
 from gansweep.plan.trials import assign, configurations, corners, count, search_id, stand_ins, trial_id
@@ -179,8 +180,8 @@ def test_network_overrides_reach_only_their_network() -> None:
     )
     found = config_of(config)
     assert varied == {"training.generator.learning_rate": 1e-3, "model.discriminator.feature_maps": 8}
-    assert found.training.of("generator") == {"learning_rate": 1e-3, "beta1": 0.1, "beta2": 0.999, "updates": 1}
-    assert found.training.of("discriminator") == {"learning_rate": 2e-4, "beta1": 0.5, "beta2": 0.999, "updates": 1}
+    assert found.training.optimizer("generator") == OptimizerConfig(1e-3, 0.1, 0.999)
+    assert found.training.optimizer("discriminator") == OptimizerConfig(2e-4, 0.5, 0.999)
     assert (found.model.generator.feature_maps, found.model.discriminator.feature_maps) == (None, 8)
 
 

@@ -60,8 +60,6 @@ def test_steps_already_trained_cost_nothing(plan_of: PlanOf) -> None:
 
 
 def test_times_real_steps(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import asdict
-
     monkeypatch.setattr("gansweep.schedule.cost.TIMED_S", 0.05)
     (planned,) = plan_of().trials
-    assert 1e-5 < _time_steps((planned.settings(), asdict(planned.images), 1, False)) < 1
+    assert 1e-5 < _time_steps(planned.training, planned.images, 1, False) < 1

@@ -13,7 +13,7 @@ from gansweep.gan.restore import generator_of
 from gansweep.health.metrics import CFD_RATIO, CRITIC_REAL, D_REAL
 from gansweep.records import journal, outcome
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.job import Job, settings_of
+from gansweep.schedule.job import Job
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.trainable import GanTrial
@@ -41,8 +41,8 @@ def test_is_plain_data_and_back(plan: Plan, jobs: list[dict[str, Any]]) -> None:
     plain = json.loads(json.dumps(jobs[0]))
     job = Job.from_config(plain)
     assert (job.id, job.folder) == (plan.trials[0].trial.id, plan.folder.trial(plan.trials[0].trial.id))
-    assert (job.threads, job.gpus, job.schedule["steps"], job.images.images) == (1, 0.0, 4, 1797)
-    assert settings_of(job.settings).seed == 0
+    assert (job.threads, job.gpus, job.run.steps, job.images.images) == (1, 0.0, 4, 1797)
+    assert job.training.seed == 0
     assert json.loads(json.dumps(job.to_config())) == plain
     assert Job.from_config(jobs[0]).images == plan.trials[0].images
 
@@ -63,9 +63,9 @@ def test_tune_finds_few_numbers_in_what_it_is_given(jobs: list[dict[str, Any]]) 
 def test_says_how_often_it_is_evaluated_and_what_stops_it(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of("training.steps=100", "evaluation={per_run: 5, samples: 40}", "stop.on=[mode_collapse]")
     job = Job.from_config(jobs_of(plan)[0])
-    assert (job.schedule["evaluations"], job.schedule["stop_on"], job.samples) == (20, ["mode_collapse"], 40)
+    assert (job.run.evaluations, job.run.stop_on, job.samples) == (20, ("mode_collapse",), 40)
     (plain,) = jobs_of(plan_of("stop=none", "evaluation={per_run: 5, samples: 10000}"))
-    assert Job.from_config(plain).schedule["stop_on"] == []
+    assert Job.from_config(plain).run.stop_on == ()
     assert plain["samples"] == 449, "two samples of real images of that size are to be had, and no larger ones"
 
 
@@ -97,10 +97,10 @@ EVERYTHING = (
 def test_networks_loss_and_classes_cross_as_plain_data(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(*EVERYTHING)
     (plain,) = json.loads(json.dumps(jobs_of(plan)))
-    settings = settings_of(Job.from_config(plain).settings)
-    assert settings == settings_of(plan.trials[0].settings())
-    assert settings.networks.classes == tuple("0123456789")
-    assert (settings.loss.name, settings.networks.growth_at, settings.ema) == ("wasserstein_gp", 2, 0.9)
+    training = Job.from_config(plain).training
+    assert training == plan.trials[0].training
+    assert training.networks.classes == tuple("0123456789")
+    assert (training.loss.name, training.networks.growth_at, training.ema) == ("wasserstein_gp", 2, 0.9)
 
 
 def test_a_process_trains_what_it_is_told(plan_of: Callable[..., Plan]) -> None:
@@ -132,13 +132,13 @@ def test_only_a_conditional_run_is_given_classes(plan_of: Callable[..., Plan]) -
 )
 def test_refuses_parts_that_are_unknown(jobs: list[dict[str, Any]], part: str, change: dict[str, Any] | None) -> None:
     with pytest.raises(TypeError):
-        settings_of({**Job.from_config(jobs[0]).settings, part: change})
+        Job.from_config({**jobs[0], "training": json.dumps({**json.loads(jobs[0]["training"]), part: change})})
 
 
-@pytest.mark.parametrize("change", [{"surprise": 1}, {"settings": None}])
+@pytest.mark.parametrize("change", [{"surprise": 1}, {"training": "null"}])
 def test_refuses_fields_that_are_unknown_or_missing(jobs: list[dict[str, Any]], change: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
-        settings_of((Job.from_config({**jobs[0], **change})).settings)
+        Job.from_config({**jobs[0], **change})
 
 
 def test_a_process_trains_one_trial_after_another(plan: Plan, jobs: list[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -13,12 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, TrainingConfig
 from gansweep.errors import UserError
 from gansweep.gan import checkpoint
-from gansweep.gan.losses import LossSettings
-from gansweep.gan.networks.registry import Composition
 from gansweep.gan.restore import description
-from gansweep.gan.training import Settings, Trainer, Updates
+from gansweep.gan.training import Trainer
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.plan import conflicts
 from gansweep.plan.trials import search_id
@@ -27,7 +25,6 @@ from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.writable import check_writable
 from gansweep.schedule.cost import shape_of, wall_s
-from gansweep.schedule.job import settings_of
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan, check_disk, write_trials
@@ -43,11 +40,8 @@ def test_joins_trials_with_images_and_layers(plan_of: PlanOf) -> None:
     ]  # fmt: skip
     assert len({p.images for p in plan.trials}) == 1
     assert len({p.trial.id for p in plan.trials}) == 4
-    settings = plan.trials[2].settings()
-    assert (settings["generator"], settings["discriminator"]) == (
-        {"learning_rate": 1e-3, "beta1": 0.5, "beta2": 0.999, "updates": 1},
-        {"learning_rate": 1e-3, "beta1": 0.5, "beta2": 0.999, "updates": 1},
-    )
+    training, adam = plan.trials[2].training, OptimizerConfig(1e-3, 0.5, 0.999, 1)
+    assert (training.generator, training.discriminator) == (adam, adam)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +74,7 @@ def test_a_growing_d_is_counted_as_it_will_be(plan_of: PlanOf) -> None:
 
 
 def trainer_of(planned: Planned) -> Trainer:
-    settings = settings_of(planned.settings())
-    labels = planned.images.labels() if settings.networks.classes else None
-    return Trainer(settings, planned.images.load(), torch.device("cpu"), labels)
+    return Trainer.on(planned.images, planned.training, torch.device("cpu"))
 
 
 def test_every_setting_of_the_file_reaches_the_run(plan_of: PlanOf) -> None:
@@ -94,24 +86,24 @@ def test_every_setting_of_the_file_reaches_the_run(plan_of: PlanOf) -> None:
         " instance_noise_until: 3, learning_rate: 1e-3, generator: {updates: 2}, discriminator: {beta1: 0.1}}",
         "dataset.classes=[3, 8]", "seed=5",
     ).trials  # fmt: skip
-    assert settings_of(json.loads(json.dumps(planned.settings()))) == Settings(
+    assert planned.training == TrainingConfig(
         latent_dim=7, generator_maps=5, discriminator_maps=3, image_size=16, channels=1, batch_size=9,
-        generator=Updates(1e-3, 0.5, 0.999, 2), discriminator=Updates(1e-3, 0.1, 0.999), seed=5,
-        networks=Composition(
+        generator=OptimizerConfig(1e-3, 0.5, 0.999, 2), discriminator=OptimizerConfig(1e-3, 0.1, 0.999), seed=5,
+        networks=NetworkConfig(
             "projected", "concat", ("3", "8"), 2, 3, True, True, "layer", True, 2, "head",
         ),
-        loss=LossSettings("wasserstein_gp", 0.01, 3.0, 0.0, 0.2, 3), ema=0.9,
+        loss=LossConfig("wasserstein_gp", 0.01, 3.0, 0.0, 0.2, 3), ema=0.9,
     )  # fmt: skip
     (other,) = plan_of("training={steps: 4, loss: wasserstein_clip, clip: 0.1}").trials
-    assert settings_of(other.settings()).loss == LossSettings("wasserstein_clip", 0.1)
+    assert other.training.loss == LossConfig("wasserstein_clip", 0.1)
     (smoothed,) = plan_of("training={steps: 4, label_smoothing: 0.2}").trials
-    assert settings_of(smoothed.settings()).loss == LossSettings(label_smoothing=0.2)
+    assert smoothed.training.loss == LossConfig(label_smoothing=0.2)
 
 
 def test_a_run_whose_file_says_nothing_of_it_has_the_defaults(plan_of: PlanOf) -> None:
     (planned,) = plan_of().trials
-    settings = settings_of(planned.settings())
-    assert (settings.networks, settings.loss, settings.ema) == (Composition(), LossSettings(), 0)
+    training = planned.training
+    assert (training.networks, training.loss, training.ema) == (NetworkConfig(), LossConfig(), 0)
 
 
 def test_spelling_out_a_default_makes_no_other_trial(plan_of: PlanOf) -> None:
@@ -222,7 +214,7 @@ def test_a_checkpoint_is_no_larger_than_planned(plan_of: PlanOf, tmp_path: Path,
     trainer = trainer_of(planned)
     trainer.train_step()
     file = tmp_path / "step.safetensors"
-    meta = {"step": 0, "position": trainer.batches.position, **description(trainer.settings)}
+    meta = {"step": 0, "position": trainer.batches.position, **description(trainer.config)}
     checkpoint.save(file, trainer.state(), meta)
     assert planned.checkpoint_bytes - 98_304 < file.stat().st_size <= planned.checkpoint_bytes
 
@@ -424,7 +416,7 @@ def test_images_of_another_number_of_channels(plan_of: PlanOf) -> None:
     with pytest.raises(UserError, match=r"^model\.channels: 1, but the images of digits have 3 \(RGB\)"):
         plan_of("model.channels=1", "dataset.channels=3")
     (planned,) = plan_of("model.channels=3", "dataset.channels=3").trials
-    assert planned.settings()["channels"] == 3
+    assert planned.training.channels == 3
 
 
 def test_what_does_not_fit_in_one_trial_of_a_grid_is_refused(plan_of: PlanOf) -> None:

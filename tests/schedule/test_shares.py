@@ -35,7 +35,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Planned]:
 
     def measured(plan: Plan, trials: Iterable[Planned], collector: None) -> list[Need]:
         seen.extend(trials)
-        needs = [planned.settings()["generator_maps"] * 5 * GB for planned in seen]
+        needs = [planned.training.generator_maps * 5 * GB for planned in seen]
         return [Need(need if need <= 100 * GB else None, 80 * GB) for need in needs]
 
     monkeypatch.setattr(shares, "_measured", measured)
@@ -75,7 +75,7 @@ def test_a_suggestion_to_come_takes_what_the_largest_may_need(
     over = "{model.feature_maps: {int_uniform: [2, 8]}, training.beta1: {uniform: [0, 0.9]}}"
     plan = plan_of(AUTO, f"search={{method: optuna, trials: 3, over: {over}}}", "evaluation.per_run=2")
     bounds = Search(plan, home).bounds()
-    assert [planned.settings()["generator_maps"] for planned in bounds] == [2, 8]
+    assert [planned.training.generator_maps for planned in bounds] == [2, 8]
     found = shares.shares_of(plan, bounds, HERE, lambda _: None)
     assert found.of(plan_of("model.feature_maps=5").trials[0]) == found.other == 1.0
     assert Search(plan_of(AUTO, GRID), home).bounds() == ()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from service import assert_equal_weights, histories
 
+from gansweep.config import from_plain
 from gansweep.errors import TakenOverError, UserError
 from gansweep.gan.data import ImageSet
 from gansweep.records import lock, outcome
@@ -44,7 +45,7 @@ class Sweep:
         return self.plan.folder.trial(self.id)
 
     def begin(self) -> GanTrial:
-        self.collector.begin(self.id, ImageSet(**self.config["images"]))
+        self.collector.begin(self.id, from_plain(ImageSet, self.config["images"]))
         return GanTrial(self.config)
 
     def train(self, trial: GanTrial) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def test_another_machine_goes_on_from_the_last_checkpoint(
 
 def test_at_a_rung_the_driver_has_all_that_it_decides_by(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workplace, "PUSH_S", 60)
-    sweep.config["schedule"] = json.dumps({**json.loads(sweep.config["schedule"]), "pauses": [6]})
+    sweep.config["run"] = json.dumps({**json.loads(sweep.config["run"]), "pauses": [6]})
     trial = sweep.begin()
     while trial.step()["step"] < 6:
         pass
@@ -156,7 +157,7 @@ def test_a_request_reaches_it_and_it_ends_where_it_is(sweep: Sweep, monkeypatch:
 
 
 def test_data_comes_to_a_machine_that_lacks_it_and_is_kept_there(sweep: Sweep, tmp_path: Path) -> None:
-    here = ImageSet(**sweep.config["images"])
+    here = from_plain(ImageSet, sweep.config["images"])
     workplace.share(sweep.storage, here)
     elsewhere = replace(here, file=str(tmp_path / "no such home" / Path(here.file).name))
     found = workplace.fetch(sweep.storage, elsewhere)
@@ -179,7 +180,7 @@ def test_a_cache_that_somebody_else_made_is_not_used(tmp_path: Path, sweep: Swee
 
 
 def test_a_trial_that_was_handed_out_and_never_began_runs_no_longer_when_all_has_ended(sweep: Sweep) -> None:
-    sweep.collector.begin(sweep.id, ImageSet(**sweep.config["images"]))
+    sweep.collector.begin(sweep.id, from_plain(ImageSet, sweep.config["images"]))
     assert outcome.state(sweep.folder, 12) == "running"
     sweep.collector.end_all()
     assert outcome.state(sweep.folder, 12) == "interrupted"

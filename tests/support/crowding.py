@@ -64,7 +64,7 @@ def _training(module):
     least = json.loads(os.environ["CROWDING_LEAST"])
 
     def train_step(self):
-        if self.step == 15 and 0 < share < least.get(str(self.settings.generator_maps), 0):
+        if self.step == 15 and 0 < share < least.get(str(self.config.generator_maps), 0):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         original(self)
 
@@ -75,7 +75,7 @@ def _memory(module):
     peaks = json.loads(os.environ["CROWDING_PROBE"])
 
     def measure(config):
-        return module.Need(peaks[str(json.loads(config["settings"])["generator_maps"])], FREE)
+        return module.Need(peaks[str(json.loads(config["training"])["generator_maps"])], FREE)
 
     measure.__module__, measure.__qualname__ = module.__name__, "measure"  # Ray sends it by name
     module.measure = measure

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-Norm = Literal["batch", "layer", "none"]
+from gansweep.config import Norm
+
 Shape = tuple[int, int, int, int]
 
 

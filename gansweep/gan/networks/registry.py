@@ -2,17 +2,18 @@
 conditioning, growth. No torch.
 
 One's own architecture is a module like dcgan.py (SIZES, generator, discriminator, which return the blocks from input
-to output), a line in ARCHITECTURES, its name in plan/schema.py and, where its D has batch norm, in plan/conflicts.py.
+to output), a line in ARCHITECTURES, its name in config.py and, where its D has batch norm, in plan/conflicts.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
+from gansweep.config import NetworkConfig
 from gansweep.gan.networks import dcgan, dcgan_mnist28, projected
-from gansweep.gan.networks.block import Block, Layout, Norm
+from gansweep.gan.networks.block import Block, Layout
 
 
 class Architecture(Protocol):
@@ -33,36 +34,15 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-@dataclass(frozen=True)
-class Composition:
-    """What both networks are made of, beside their sizes.
-
-    conditioning: none, concat or two_stream. classes: names, where it is not none. norm: of D's inner blocks, None for
-    the architecture's own. growth_at: steps after which D grows; growth_adds: block or head.
-    """
-
-    architecture: str = "dcgan"
-    conditioning: str = "none"
-    classes: tuple[str, ...] = ()
-    generator_depth: int = 1
-    discriminator_depth: int = 1
-    generator_separable: bool = False
-    discriminator_separable: bool = False
-    norm: Norm | None = None
-    spectral_norm: bool = False
-    growth_at: int | None = None
-    growth_adds: str = "block"
-
-
-PLAIN = Composition()
+PLAIN = NetworkConfig()
 DEEPEST = 4
 
 
 def generator_layout(
-    latent_dim: int, feature_maps: int, image_size: int, channels: int, composition: Composition = PLAIN
+    latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig = PLAIN
 ) -> Layout:
     """z: (N, latent_dim) to images. Raises KeyError for an unknown architecture or a size that it does not make."""
-    c = composition
+    c = config
     first, *inner, last = _architecture(c, image_size).generator(latent_dim, feature_maps, image_size, channels)
     inner = [replace(block, separable=c.generator_separable) for block in inner]
     blocks = [*_deepened([first, *inner], c.generator_depth), last]
@@ -70,10 +50,10 @@ def generator_layout(
 
 
 def discriminator_layout(
-    feature_maps: int, image_size: int, channels: int, composition: Composition = PLAIN, *, grown: bool = True
+    feature_maps: int, image_size: int, channels: int, config: NetworkConfig = PLAIN, *, grown: bool = True
 ) -> Layout:
     """Images to logits. grown: False for a D that will get its last block later. Raises KeyError as above."""
-    c = composition
+    c = config
     *blocks, head = _architecture(c, image_size).discriminator(feature_maps, image_size, channels)
     blocks = [replace(block, separable=c.discriminator_separable) for block in blocks]
     if c.norm is not None:
@@ -90,8 +70,8 @@ def has_batch_norm(layout: Layout) -> bool:
     return any(block.norm == "batch" for block in layout.blocks)
 
 
-def _architecture(composition: Composition, image_size: int) -> Architecture:
-    found = ARCHITECTURES[composition.architecture]
+def _architecture(config: NetworkConfig, image_size: int) -> Architecture:
+    found = ARCHITECTURES[config.architecture]
     if image_size not in found.SIZES:
         raise KeyError(image_size)
     return found
@@ -113,10 +93,10 @@ def _deepened(blocks: Iterable[Block], depth: int) -> list[Block]:
     return found
 
 
-def _conditioned(blocks: list[Block], composition: Composition) -> Layout:
+def _conditioned(blocks: list[Block], config: NetworkConfig) -> Layout:
     first, *rest = blocks
-    classes = len(composition.classes)
-    match composition.conditioning:
+    classes = len(config.classes)
+    match config.conditioning:
         case "none":
             return Layout((first,), tuple(rest))
         case "concat":  # one constant plane a class, beside what comes in

@@ -1,0 +1,298 @@
+"""The configuration of a run: what a sweep file may say about it, and what a trainer is given. No torch.
+
+An option has one name in two forms, both declared here: a key of a section (pydantic), with its range, default and
+meaning, and a field of a dataclass, in which inheritance is resolved and sizes and classes are those of the images.
+Values move from the first form to the second by name (`values_for`), so that an option is written down here and where
+it is used, and nowhere between. The dataclasses are carried as they are; `to_plain` and `from_plain` turn them into
+JSON and back where they cross to another process or into a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from pydantic import Field, model_validator
+
+from gansweep.health.metrics import CFD_RATIO, CRITIC_LOSSES
+from gansweep.section import Positive, Section
+
+T = TypeVar("T")
+Norm = Literal["batch", "layer", "none"]
+NetworkName = Literal["generator", "discriminator"]
+LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
+Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
+FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="channels of the widest image's layer")]
+
+
+class Augment(Section):
+    """Random changes to each real image, on the training device."""
+
+    flip: Annotated[bool, Field(description="mirror left and right, half of the time")] = False
+    rotate: Annotated[float, Field(ge=0, le=180, description="at most so many degrees")] = 0.0
+    translate: Annotated[float, Field(ge=0, le=0.5, description="at most this share of the side")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
+
+
+class Growth(Section):
+    """D begins without its last block and gets it on the way, with a new head (two-stage training)."""
+
+    at: Annotated[int | None, Field(ge=1, description="after so many steps; default: never")] = None
+    adds: Annotated[
+        Literal["block", "head"], Field(description="head: D is whole from the start, and gets a new head alone")
+    ] = "block"
+
+
+class Network(Section):
+    """What one network may have of its own."""
+
+    feature_maps: FeatureMaps | None = None
+    depth: Annotated[
+        int, Field(ge=1, le=4, description="layers at each resolution: one that changes it, and 3×3 ones")
+    ] = 1
+    separable: Annotated[bool, Field(description="convolutions as depthwise and 1×1 ones")] = False
+
+
+class DiscriminatorNetwork(Network):
+    """The same, and what D alone may have."""
+
+    norm: Annotated[Norm | None, Field(description="default: as the architecture has it")] = None
+    spectral_norm: Annotated[bool, Field(description="every weight over its largest singular value")] = False
+    growth: Growth = Growth()
+
+
+class Model(Section):
+    """The two networks."""
+
+    architecture: Literal["dcgan", "dcgan_mnist28", "projected"] = "dcgan"
+    conditioning: Annotated[
+        Literal["none", "concat", "two_stream"],
+        Field(description="how both networks are told the class: beside their input, or through a layer of its own"),
+    ] = "none"
+    latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
+    feature_maps: FeatureMaps = 64
+    channels: Annotated[
+        Literal[1, 3] | None,
+        Field(description="of the images the networks make and read; default: the data's"),
+    ] = None
+    generator: Network = Network()
+    discriminator: DiscriminatorNetwork = DiscriminatorNetwork()
+
+
+class NetworkTraining(Section):
+    """How one network is trained; what is not given is inherited from `training`."""
+
+    learning_rate: LearningRate | None = None
+    beta1: Beta | None = None
+    beta2: Beta | None = None
+    updates: Annotated[int, Field(ge=1, le=100, description="updates a step")] = 1
+
+
+class Training(Section):
+    """How long and how both networks are trained."""
+
+    steps: Positive | None = None
+    epochs: Positive | None = None
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 64
+    learning_rate: LearningRate = 2e-4
+    beta1: Beta = 0.5
+    beta2: Beta = 0.999
+    generator: NetworkTraining = NetworkTraining()
+    discriminator: NetworkTraining = NetworkTraining()
+    loss: Annotated[
+        Literal["non_saturating", "saturating", "least_squares", "hinge", "wasserstein_clip", "wasserstein_gp"],
+        Field(description="what D and G minimise"),
+    ] = "non_saturating"
+    clip: Annotated[
+        float, Field(gt=0, le=10, description="wasserstein_clip: the critic's weights lie within ± this")
+    ] = 0.01
+    gradient_penalty: Annotated[float, Field(gt=0, description="wasserstein_gp: its weight")] = 10.0
+    label_smoothing: Annotated[
+        float, Field(ge=0, lt=0.5, description="D's target for real images is 1 less this (one-sided)")
+    ] = 0.0
+    instance_noise: Annotated[
+        float, Field(ge=0, le=1, description="standard deviation of noise on all that D sees; images lie in [-1, 1]")
+    ] = 0.0
+    instance_noise_until: Annotated[
+        int | None, Field(ge=1, description="it falls to 0 in so many steps; default: it stays")
+    ] = None
+    ema: Annotated[
+        float, Field(ge=0, lt=1, description="decay of G's averaged weights, which samples come from; 0: none")
+    ] = 0.0
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Field(description="bfloat16: of both networks' forward passes in training (autocast); losses stay float32"),
+    ] = "float32"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs" + ("" if self.steps is None else ", not both"))
+        return self
+
+    def optimizer(self, network: NetworkName) -> OptimizerConfig:
+        """Return the options of one network: its own where given, the shared ones of this section otherwise."""
+        own = dict(getattr(self, network))
+        return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes to real images: see the section `Augment`."""
+
+    flip: bool = False
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Structure of both networks, apart from their sizes: see the section `Model`.
+
+    classes: names of the classes that a conditional model can be asked for; empty for any other.
+    norm: of D's inner blocks; None for the architecture's own. growth_at: step after which D grows; None for never.
+    """
+
+    architecture: str = "dcgan"
+    conditioning: str = "none"
+    classes: tuple[str, ...] = ()
+    generator_depth: int = 1
+    discriminator_depth: int = 1
+    generator_separable: bool = False
+    discriminator_separable: bool = False
+    norm: Norm | None = None
+    spectral_norm: bool = False
+    growth_at: int | None = None
+    growth_adds: str = "block"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimizer of one network: Adam's options, and the number of its updates in a step."""
+
+    learning_rate: float
+    beta1: float
+    beta2: float
+    updates: int = 1
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss and its options: see the section `Training`."""
+
+    name: str = "non_saturating"
+    clip: float = 0.01
+    gradient_penalty: float = 10.0
+    label_smoothing: float = 0.0
+    instance_noise: float = 0.0
+    instance_noise_until: int | None = None
+
+    @property
+    def critic(self) -> bool:
+        """Whether D is a critic: its outputs are no probabilities."""
+        return self.name in CRITIC_LOSSES
+
+    def noise_at(self, step: int) -> float:
+        """Standard deviation of the instance noise at a step."""
+        if self.instance_noise_until is None:
+            return self.instance_noise
+        return self.instance_noise * max(0.0, 1 - step / self.instance_noise_until)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that determines a run's numbers, except the images.
+
+    image_size: side in pixels. generator_maps, discriminator_maps: feature maps. validation: share of the images held
+    out. ema: decay of G's averaged weights; 0 for none.
+    """
+
+    latent_dim: int
+    generator_maps: int
+    discriminator_maps: int
+    image_size: int
+    channels: int
+    batch_size: int
+    generator: OptimizerConfig
+    discriminator: OptimizerConfig
+    seed: int = 0
+    precision: str = "float32"
+    validation: float = 0.0
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    ema: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How long a run lasts, what it records when, and what ends it.
+
+    steps: length of the run. metrics, samples, checkpoints, evaluations: steps between two records of each kind (no
+    evaluations with 0). keep: number of checkpoints kept besides the best one. stop_on: kinds of verdicts that end the
+    run. flag: kinds of verdicts that are reported once. objective, mode: the metric that checkpoints are ranked by, and
+    which of its values is best. pauses: steps at which `Run.advance` returns.
+    """
+
+    steps: int
+    metrics: int
+    samples: int
+    checkpoints: int
+    keep: int
+    evaluations: int = 0
+    stop_on: tuple[str, ...] = ("divergence",)
+    flag: tuple[str, ...] = ()
+    objective: str = CFD_RATIO
+    mode: Literal["min", "max"] = "min"
+    pauses: tuple[int, ...] = ()
+
+
+def values_for(config: type, section: Section) -> dict[str, Any]:
+    """Values of a section's keys by the name of the dataclass's field that they belong to.
+
+    A field is named after the end of a key's path: `depth` of the section `generator` belongs to `generator_depth`,
+    `at` of `discriminator.growth` to `growth_at`. Keys without a field are left out.
+    """
+    names = {one.name for one in fields(config)}
+    ends = ((path[i:], value) for path, value in _keys(section) for i in range(len(path)))
+    return {name: value for end, value in ends if (name := "_".join(end)) in names}
+
+
+def to_plain(value: Any) -> Any:
+    """Plain data, as JSON holds it, of a dataclass and all that it contains."""
+    if is_dataclass(value):
+        return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def from_plain(hint: type[T], data: Any) -> T:
+    """The reverse of `to_plain`: a value of type `hint`, guided by the type hints of dataclasses.
+
+    Fields that are missing have their defaults. Raises TypeError for missing fields without one, for unknown fields,
+    and where a dataclass or a tuple is expected and the data are something else.
+    """
+    if is_dataclass(hint):
+        if not isinstance(data, Mapping):
+            raise TypeError(f"{hint.__name__}: must be a mapping, got {data!r}")
+        hints = get_type_hints(hint)
+        return hint(**{name: from_plain(hints.get(name, object), item) for name, item in data.items()})
+    if get_origin(hint) is tuple:
+        if not isinstance(data, list | tuple):
+            raise TypeError(f"must be a list, got {data!r}")
+        first, *others = get_args(hint)
+        items = [first] * len(data) if others == [...] else [first, *others]
+        data = tuple(from_plain(item, one) for item, one in zip(items, data, strict=True))
+    return cast(T, data)
+
+
+def _keys(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of every key, those of nested sections included."""
+    for name, value in section:
+        if isinstance(value, Section):
+            yield from _keys(value, (*path, name))
+        else:
+            yield (*path, name), value
