@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from bad_calls import GOOD, Call, assert_nothing_left, in_subprocess, tool, without_root_rights
+from facts import assert_states
 from no_locks import without_locks
 
 from gansweep.errors import UserError
@@ -67,30 +67,27 @@ def test_disk_too_small_for_the_plan(call: Call, home: Home, monkeypatch: pytest
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**10, 9 * 10**9, 10**9))
     err = call("run", "s.yaml", "--set", "replicates=20", "--set", "model.feature_maps=1024")
-    assert re.fullmatch(
-        rf"{home.path}: the plan needs up to [\d,]+ MB, 1,000 MB are free;"
-        r" lower retention\.checkpoints, or name another disk with --home\n",
-        err,
-    )
+    assert_states(err, f"{home.path}: ", "MB", "1,000 MB", "retention.checkpoints", "--home")
+    assert err.count("\n") == 1
     assert_nothing_left(home)
 
 
 @pytest.mark.parametrize(
-    ("size", "message"),
+    ("size", "folder", "facts"),
     [
-        ("2m", "the plan needs up to 103 MB, 2 MB are free; lower retention.checkpoints, or name another disk"),
-        ("100k", "the decoded images cannot be written (No space left on device); name another disk"),
+        ("2m", "", ["103 MB", "2 MB", "retention.checkpoints"]),
+        ("100k", "cache", ["decoded images", "(No space left on device)"]),
     ],
 )
-def test_a_small_disk(call: Call, home: Home, size: str, message: str) -> None:
+def test_a_small_disk(call: Call, home: Home, size: str, folder: str, facts: list[str]) -> None:
     home.path.mkdir()
     mount = f'mount -t tmpfs -o size={size} none {home.path} && "$@"; code=$?; find {home.path}/ -type f; exit $code'
     before = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", mount, "sh")
     if subprocess.run([*before, "true"], capture_output=True).returncode:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("a tmpfs cannot be mounted here")
     done = in_subprocess("run", "s.yaml", "--set", "model.feature_maps=256", before=before)
-    place = home.cache if "decoded" in message else home.path
-    assert (done.returncode, done.stderr) == (1, f"{place}: {message} with --home\n")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert_states(done.stderr, f"{home.path / folder}: ", *facts, "--home")
     assert all(line.startswith(f"{home.cache}/") for line in done.stdout.splitlines())
 
 
@@ -99,14 +96,14 @@ def test_absent_tracking_server(call: Call, home: Home) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
-    assert call("run", "s.yaml", "--tracking-uri", uri) == (
-        f"--tracking-uri {uri}: no MLflow server answers ([Errno 111] Connection refused); start it, or leave"
-        " the option away and send the records later with `gansweep sync`\n"
+    err = call("run", "s.yaml", "--tracking-uri", uri)
+    assert_states(
+        err, f"--tracking-uri {uri}: ", "MLflow server", "([Errno 111] Connection refused)", "`gansweep sync`"
     )
+    assert err.count("\n") == 1
     assert not home.path.exists()
-    assert call("run", "s.yaml", "--tracking-uri", "mlruns") == (
-        "--tracking-uri mlruns: give http://, https:// or sqlite:///\n"
-    )
+    err = call("run", "s.yaml", "--tracking-uri", "mlruns")
+    assert_states(err, "--tracking-uri mlruns: ", "http://", "https://", "sqlite:///")
     assert not home.path.exists()
 
 
@@ -116,9 +113,9 @@ def test_a_home_without_any_file_locks(call: Call, tmp_path: Path, monkeypatch: 
     without_locks(tmp_path / "site", monkeypatch, flock="ENOSYS", fcntl="ENOSYS")
     for command in ("run", "train", "plan"):
         err = call(command, "s.yaml")
-        assert err.startswith(f"{home}: its file system has no file locks (Function not implemented), "), command
+        assert_states(err, f"{home}: ", "no file locks", "(Function not implemented)")
         assert err.count("\n") == 1
-    assert in_subprocess("status").stderr == f"no sweeps in {home}; `gansweep run FILE` begins one\n"
+    assert in_subprocess("status").stderr.startswith(f"no sweeps in {home}")
     done = in_subprocess("doctor")
     assert done.returncode == 1
     assert "BAD  home" in done.stdout
@@ -134,10 +131,8 @@ def test_loopback_down(call: Call, home: Home) -> None:
     done = in_subprocess("run", "s.yaml", before=before)
     assert time.monotonic() - began < 30
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "127.0.0.1: cannot be reached (Network is unreachable), and Ray's and MLflow's processes talk over it; bring"
-        " the loopback interface up (ip link set lo up)\n"
-    )
+    assert_states(done.stderr, "127.0.0.1: ", "(Network is unreachable)", "loopback", "ip link set lo up")
+    assert done.stderr.count("\n") == 1
     assert_nothing_left(home)
     assert "BAD  loopback" in in_subprocess("doctor", before=before).stdout
 
@@ -155,9 +150,7 @@ def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, mon
         Path(long, "s.yaml").write_text(GOOD)
         done = in_subprocess("run", f"{long}/s.yaml", before=before)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith(f"no folder for scratch files ({long}: a path of more than 24 bytes, ")
-        assert "; /tmp: Read-only file system; " in done.stderr
-        assert "; set TMPDIR to one that can be written, with a path of at most 24 bytes\n" in done.stderr
+        assert_states(done.stderr, "scratch", f"{long}: ", "24 bytes", "/tmp: Read-only file system", "TMPDIR")
         assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
         monkeypatch.setenv("TMPDIR", "/nonexistent")
         assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
@@ -175,7 +168,8 @@ def test_a_working_directory_that_was_deleted(call: Call, home: Home, tmp_path: 
         assert done.returncode == 0, done.stdout + done.stderr
     else:
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "the working directory has been deleted; change to another one (cd) and try again\n"
+        assert_states(done.stderr, "working directory", "deleted")
+        assert done.stderr.count("\n") == 1
 
 
 def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +178,11 @@ def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     done = in_subprocess("train", "s.yaml")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == (
-        "a package that gansweep needs cannot be imported (libcublas.so.12: cannot open it); see `gansweep doctor`,"
-        " install it again"
-    )
+    assert_states(done.stderr.splitlines()[-1], "(libcublas.so.12: cannot open it)", "`gansweep doctor`")
     done = in_subprocess("doctor")
     assert done.returncode == 1
     assert "BAD  torch" in done.stdout
-    assert "cannot be imported (ImportError: libcublas.so.12: cannot open it)" in done.stdout
+    assert "(ImportError: libcublas.so.12: cannot open it)" in done.stdout
 
 
 def test_a_proxy_before_a_server(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from bad_calls import GOOD
 from click.testing import CliRunner, Result
+from facts import assert_states
 
 from gansweep.cli.main import COMMANDS, cli
 from gansweep.plan.loader import known_keys, load
@@ -86,10 +87,11 @@ def test_usage_errors_exit_with_2(arguments: tuple[str, ...], message: str) -> N
 
 def test_init_then_validate(home: Home) -> None:
     result = call("init", "new.yaml")
-    assert (result.stdout, result.stderr) == ("", "wrote new.yaml; try `gansweep plan new.yaml`\n")
+    assert result.stdout == ""
+    assert_states(result.stderr, "new.yaml", "`gansweep plan new.yaml`")
     result = call("validate", "new.yaml", "--set", "name=mine")
     assert (result.stdout, result.stderr) == ("", "new.yaml: mine, 6 trials\n")
-    assert call("init").stderr == "wrote sweep.yaml; try `gansweep plan sweep.yaml`\n"
+    assert_states(call("init").stderr, "sweep.yaml", "`gansweep plan sweep.yaml`")
     assert not home.path.exists()
 
 
@@ -117,7 +119,7 @@ def test_plan_as_text() -> None:
     result = call("plan", "s.yaml", "--no-timing")
     assert result.stderr == ""
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
-    # neither time nor state has a column while there is nothing to say in it: counts must not be cut off for that
+    # time and state have no column while all their cells are empty, so that there is room for the counts
     assert lines[0] == ["trial", "beta1", "seed", "steps", "params", "G", "params", "D"]
     assert [row[1:3] for row in lines[2:6]] == [["0.1", "0"], ["0.1", "1"], ["0.5", "0"], ["0.5", "1"]]
     tail = result.stdout.split("data ")[1].splitlines()
@@ -171,9 +173,11 @@ def test_a_plan_says_what_is_finished_and_where_the_rest_goes_on(home: Home) -> 
     ]  # fmt: skip
     heading, _, *lines = call("plan", "s.yaml", "--no-timing").stdout.splitlines()[1:7]
     assert heading.endswith("state")
-    assert [re.search(r"\d  ([a-z].*)?$|$", line)[1] for line in lines] == ["finished", "goes on from 6", None, None]
+    states = [re.search(r"\d  ([a-z].*)?$|$", line)[1] for line in lines]
+    assert (states[0], states[2:]) == ("finished", [None, None])
+    assert re.search(r"\b6$", states[1])
     further = call("plan", "s.yaml", "--no-timing", "--set", "training.steps=20").stdout
-    assert "goes on from 10" in further
+    assert re.search(r" [a-z ]+ 10$", further, re.MULTILINE)
     assert "finished" not in further
 
 
@@ -194,7 +198,8 @@ def test_what_is_piped_is_as_wide_as_it_must_be_and_ends_without_blanks(monkeypa
 
 
 def test_a_long_plan_is_cut_in_text_and_whole_in_json() -> None:
-    assert "and 10 more (all with --json)" in call("plan", "s.yaml", "--no-timing", "--set", "replicates=25").stdout
+    text = call("plan", "s.yaml", "--no-timing", "--set", "replicates=25").stdout
+    assert_states(text, "10 more", "--json")
     assert len(plan_document("--set", "replicates=25")["trials"]) == 50
 
 
@@ -212,7 +217,8 @@ def test_plan_times_real_steps() -> None:
 
 def test_status_of_nothing(home: Home) -> None:
     result = call("status")
-    assert (result.stdout, result.stderr) == ("", f"no sweeps in {home.path}; `gansweep run FILE` begins one\n")
+    assert result.stdout == ""
+    assert_states(result.stderr, "no sweeps", home.path, "`gansweep run FILE`")
     assert json.loads(call("status", "--json").stdout) == {"sweeps": []}
     assert not home.path.exists()
 
@@ -229,12 +235,12 @@ def test_status_and_show_of_what_never_ran(home: Home) -> None:
     }  # fmt: skip
     assert call("status", "s").stdout.endswith("4 trials: 4 pending\n")
     with lock.acquire(home.sweep("s").lock):
-        assert call("status", "s").stdout.endswith("s is running: 4 pending of 4 trials\n")
+        assert_states(call("status", "s").stdout.splitlines()[-1], "s is running", "4 pending", "4 trials")
     shown = json.loads(call("show", trial[:8], "--json").stdout)
     assert (shown["id"], shown["sweep"], shown["deaths"], shown["checkpoint"]) == (trial, "s", 0, None)
     text = call("show", f"s/{trial}").stdout
     assert re.search(r"^varied +beta1=0\.5 seed=1$", text, re.MULTILINE)
-    assert re.search(r"^run it alone +gansweep run .*--set training\.beta1=0\.5$", text, re.MULTILINE)
+    assert re.search(r" {2,}gansweep run .*--set training\.beta1=0\.5$", text, re.MULTILINE)
 
 
 def test_doctor() -> None:
@@ -247,7 +253,7 @@ def test_doctor() -> None:
     assert all(re.match(r"(ok  |BAD ) \S", line) for line in lines)
     broken = CliRunner().invoke(cli, ["doctor", "--home", "s.yaml/home"])
     assert broken.exit_code == 1
-    assert "cannot be written (Not a directory); name another folder with --home" in broken.stdout
+    assert_states(broken.stdout, "cannot be written (Not a directory)", "--home")
 
 
 def test_schema_accepts_the_shipped_sweeps_and_refuses_unknown_keys(checkout: Path) -> None:

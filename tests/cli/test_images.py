@@ -17,6 +17,7 @@ import pytest
 import torch
 from bad_calls import GOOD, Call, in_subprocess, without_root_rights
 from click.testing import CliRunner, Result
+from facts import assert_states
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from safetensors.torch import save_file
@@ -94,11 +95,10 @@ def test_a_trial_is_sampled_at_its_best_checkpoint(trial: TrialFolder, mode: str
     kept = scores(trial)
     expected = (min if mode == "min" else max)(kept, key=lambda step: kept[step])
     said = run("sample", trial.id[:6], "-o", "grid.png").stderr
-    count = len(kept)
-    which = f"small/{trial.id}, best by cfd_ratio of {count} checkpoints kept"
-    assert said == f"grid.png: 64 images after {expected} steps ({which})\n"
-    named = run("sample", f"small/{trial.id}", "--step", expected, "-o", "named.png")
-    assert named.stderr == f"named.png: 64 images after {expected} steps (small/{trial.id})\n"
+    assert_states(said, "grid.png: 64 images", expected, f"small/{trial.id}", "best", "cfd_ratio", len(kept))
+    named = run("sample", f"small/{trial.id}", "--step", expected, "-o", "named.png").stderr
+    assert_states(named, "named.png: 64 images", expected, f"small/{trial.id}")
+    assert "cfd_ratio" not in named
     run("sample", trial.checkpoint(expected), "-o", "file.png")
     grids = [Path(name).read_bytes() for name in ("grid.png", "named.png", "file.png")]
     assert grids[0] == grids[1] == grids[2]
@@ -112,7 +112,7 @@ def test_a_trial_that_was_never_evaluated_is_sampled_at_its_last(trial: TrialFol
     aim(trial, metric="fid", mode="min")
     said = run("sample", trial.id, "-o", "grid.png").stderr
     count = len(trial.all_checkpoints())
-    assert f"after {STEPS} steps (small/{trial.id}, the last of {count} checkpoints kept)" in said
+    assert_states(said, STEPS, f"small/{trial.id}", "last", count)
 
 
 def test_the_seed_alone_decides_which_images_come_and_the_count_how_many(trial: TrialFolder) -> None:
@@ -140,7 +140,7 @@ def test_a_checkpoint_file_is_all_that_is_needed(trial: TrialFolder, tmp_path: P
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=alone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == f"grid.png: 64 images after {STEPS} steps (last.safetensors)\n"
+    assert_states(done.stderr, "grid.png: 64 images", STEPS, "last.safetensors")
     assert set(done.stdout.split()) & HEAVY == set()
     assert (alone / "grid.png").read_bytes() == Path("expected.png").read_bytes()
     assert not (tmp_path / "home").exists()
@@ -156,8 +156,8 @@ def test_a_folder_may_be_named_instead_of_a_trial(trial: TrialFolder, tmp_path: 
     run("sample", TrialFolder(folder).checkpoint(STEPS), "-o", "file.png")
     assert Path("folder.png").read_bytes() == Path("file.png").read_bytes()
     said = run("animate", folder, "-o", "run.gif", "--home", tmp_path / "none").stderr
-    assert said == f"run.gif: 4 frames, steps 0 to {STEPS}\n"
-    assert f"({folder}, best by cfd_ratio of " in run("sample", folder, "-o", "best.png").stderr
+    assert_states(said, "run.gif: 4 frames", "0", STEPS)
+    assert_states(run("sample", folder, "-o", "best.png").stderr, folder, "best", "cfd_ratio")
 
 
 class Canary:
@@ -178,13 +178,13 @@ def test_files_that_are_no_checkpoints_are_refused(trial: TrialFolder, tmp_path:
     checkpoint.save(Path("classifier.safetensors"), {"mean": torch.zeros(2)}, {"accuracy": 0.9})
     Path("folder.safetensors").mkdir()
     for name, says in {
-        "pickle.pt": "no checkpoint of gansweep; name a .safetensors file",
+        "pickle.pt": "no checkpoint of gansweep",
         "disguised.safetensors": "damaged (",
         "cut.safetensors": "damaged (",
         "empty.safetensors": "damaged (",
-        "flipped.safetensors": "damaged (its checksum does not match)",
+        "flipped.safetensors": "damaged (its checksum",
         "other.safetensors": "",
-        "classifier.safetensors": "holds no generator; name a checkpoint of a trial",
+        "classifier.safetensors": "holds no generator",
         "folder.safetensors": "cannot be read (Is a directory)",
         "missing.safetensors": "cannot be read (No such file or directory)",
     }.items():
@@ -198,32 +198,32 @@ def test_files_that_are_no_checkpoints_are_refused(trial: TrialFolder, tmp_path:
 def test_a_step_must_be_one_that_is_kept(trial: TrialFolder, call: Call) -> None:
     err = call("sample", trial.id, "--step", 55, "-o", "grid.png")
     kept = ", ".join(str(step) for step in sorted(scores(trial)))
-    assert err == f"small/{trial.id}: no checkpoint of step 55 is kept; those of {kept} are\n"
+    assert_states(err, f"small/{trial.id}: no checkpoint of step 55", kept)
     err = call("sample", trial.checkpoint(STEPS), "--step", STEPS, "-o", "grid.png", code=2)
-    assert "--step chooses among a trial's checkpoints" in err
+    assert_states(err, "--step", "trial")
     shutil.rmtree(trial.checkpoints)
     err = call("sample", trial.id, "-o", "grid.png")
-    assert err == f"small/{trial.id}: no checkpoint is recorded so far; see cadence.checkpoints\n"
+    assert_states(err, f"small/{trial.id}: no checkpoint", "cadence.checkpoints")
     assert not Path("grid.png").exists()
 
 
 @pytest.mark.parametrize("command", ["sample", "animate"])
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(command: str, tmp_path: Path, call: Call) -> None:
-    """No such trial is there either, and that would be said later."""
+    """The trial does not exist either, which would be reported later."""
     ending = {"sample": ".png", "animate": ".gif"}[command]
     folder = Path(f"folder{ending}")
     folder.mkdir()
     closed = Path("closed")
     closed.mkdir(mode=0o500)
-    assert call(command, "nobody", "-o", folder) == f"{folder}: is a folder; name a file in it\n"
+    assert_states(call(command, "nobody", "-o", folder), f"{folder}: ", "is a folder")
     missing = Path("missing", f"x{ending}")
-    assert call(command, "nobody", "-o", missing) == f"{missing}: there is no folder missing; make it first\n"
+    assert_states(call(command, "nobody", "-o", missing), f"{missing}: ", "folder missing")
     endings = {"sample": ".png", "animate": ".webp or .gif"}[command]
     for name in ("x.jpg", "x"):
-        assert call(command, "nobody", "-o", name) == f"{name}: unknown ending; name a file that ends in {endings}\n"
+        assert_states(call(command, "nobody", "-o", name), f"{name}: ", endings)
     refused = in_subprocess(command, "nobody", "-o", closed / f"x{ending}", before=without_root_rights())
-    says = f"{closed}/x{ending}: cannot be written (Permission denied); name a file elsewhere\n"
-    assert (refused.returncode, refused.stderr) == (1, says)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert_states(refused.stderr, f"{closed}/x{ending}: cannot be written (Permission denied)")
     assert call(command, "nobody", "-o", f"x{ending.upper()}").startswith("no trial 'nobody'")
     too_long = f"{'x' * 300}{ending}"
     assert "File name too long" in call(command, "nobody", "-o", too_long)
@@ -262,7 +262,7 @@ def test_every_frame_is_a_recorded_grid_with_its_step_below(
 ) -> None:
     grids = trial.all_samples()
     said = run("animate", trial.id[:6], "-o", f"run.{ending}", *options).stderr
-    assert said == f"run.{ending}: {len(grids)} frames, steps 0 to {STEPS}\n"
+    assert_states(said, f"run.{ending}: {len(grids)} frames", "0", STEPS)
     frames, durations, loops = frames_of(f"run.{ending}")
     assert (len(frames), loops) == (len(grids), 0)
     for frame, grid in zip(frames, grids, strict=True):
@@ -305,16 +305,16 @@ def test_what_cannot_be_animated_is_refused(trial: TrialFolder, call: Call, tmp_
     grids = trial.all_samples()
     grids[1].write_bytes(grid_png(np.zeros((9, 1, SIDE, SIDE), np.uint8)))
     err = call("animate", trial.id, "-o", "run.gif", *home)
-    assert err == f"{grids[1]}: 52×52 pixels, but the grids before it 142×142\n"
+    assert_states(err, f"{grids[1]}: 52×52 pixels", "142×142")
     grids[1].write_bytes(b"no picture")
     assert call("animate", trial.id, "-o", "run.gif", *home).startswith(f"{grids[1]}: not a readable image (")
     for path in grids[1:]:
         path.unlink()
     err = call("animate", trial.id, "-o", "run.gif", *home)
-    assert err == f"small/{trial.id}: one sample grid is recorded so far, and two make an animation\n"
+    assert_states(err, f"small/{trial.id}: one sample grid", "two")
     grids[0].unlink()
     err = call("animate", trial.id, "-o", "run.gif", *home)
-    assert err == f"small/{trial.id}: no sample grid is recorded so far, and two make an animation\n"
+    assert_states(err, f"small/{trial.id}: no sample grid", "two")
     assert not Path("run.gif").exists()
 
 
@@ -330,7 +330,7 @@ def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_conditional_generator_gives_a_row_a_class(conditional: Path, tmp_path: Path) -> None:
     said = run("sample", conditional, "--count", 25, "-o", tmp_path / "all.png").stderr
-    assert ": 30 images after 10 steps (" in said
+    assert_states(said, ": 30 images", "10")
     rows = np.asarray(cells(tmp_path / "all.png")).reshape(10, 3, SIDE, SIDE)
     found = generator_of(conditional)
     for digit in range(10):
@@ -350,11 +350,10 @@ def test_classes_that_a_generator_does_not_know_are_refused(
 ) -> None:
     output = {"sample": "x.png", "animate": "x.gif"}[command]
     err = call(command, conditional, "--class", "3", "--class", "ten", "-o", output)
-    known = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
-    assert err == f"--class ten: unknown to the generator in {conditional}; it has {known}\n"
+    assert_states(err, "--class ten: unknown", conditional, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
     plain = trial.checkpoint(STEPS)
     err = call(command, plain, "--class", "3", "-o", output)
-    assert err == f"--class: the generator in {plain} is not conditional; it knows no classes\n"
+    assert_states(err, "--class: ", plain, "not conditional")
     assert not Path(output).exists()
 
 
@@ -366,7 +365,7 @@ def test_a_checkpoint_file_alone_gives_a_walk_that_begins_at_its_samples(
     shutil.rmtree(tmp_path / "home")
     walk = ("--seconds", 3, "--fps", 5, "--count", 10, "--seed", 4, "--scale", 2)
     said = run("animate", file, "-o", f"walk.{ending}", *walk).stderr
-    assert said == f"walk.{ending}: 15 frames, a walk through latent space after {STEPS} steps\n"
+    assert_states(said, f"walk.{ending}: 15 frames", "latent", STEPS)
     frames, durations, loops = frames_of(f"walk.{ending}")
     assert (len(frames), loops) == (15, 0)
     run("sample", file, "--count", 10, "--seed", 4, "-o", "start.png")
@@ -390,7 +389,7 @@ def test_a_walk_has_defaults_and_a_row_a_class(conditional: Path, tmp_path: Path
 def test_options_of_a_walk_are_refused_where_grids_are_shown(trial: TrialFolder, call: Call, option: str) -> None:
     for subject in (trial.id, trial.path):
         err = call("animate", subject, "-o", "x.gif", option, 3, code=2)
-        assert f"{option} is for walks, of a CHECKPOINT file, and {subject} is none" in err
+        assert_states(err, option, "CHECKPOINT", subject)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from bad_calls import Call
 from bench import STEPS, Bench
 from click.testing import CliRunner, Result
+from facts import assert_states
 from service import Service
 
 from gansweep.cli import results, tables
@@ -94,7 +95,7 @@ def test_failed_trials_are_never_best_and_unended_ones_wait(bench: Bench) -> Non
     counts = {key: found[key] for key in ("ranked", "failed", "without_a_value", "not_ended")}
     assert counts == {"ranked": 3, "failed": 2, "without_a_value": 2, "not_ended": 3}
     said = run("best", "s")
-    assert said.stderr == "s: 3 ranked by cfd_ratio, 2 failed, 2 without a value, 3 not ended\n"
+    assert_states(said.stderr, "s: 3 ranked", "cfd_ratio", "2 failed", "2 without a value", "3 not")
     assert [words[1] for line in said.stdout.splitlines() if (words := line.split())[:1] in (["1"], ["2"], ["3"])] == [
         "good", "cut", "fair"
     ]  # fmt: skip
@@ -110,7 +111,7 @@ def test_the_objective_of_the_sweep_ranks(bench: Bench) -> None:
     found = best_of("--count", 1)
     assert [(t["id"], t["quality"]) for t in found["trials"]] == [("a", 8.0)]
     assert (found["ranked"], found["not_ended"]) == (2, 7)  # optuna has not suggested them yet
-    assert "s: 2 ranked by cfd_ratio, 7 not ended" in run("best", "s").stderr
+    assert_states(run("best", "s").stderr, "s: 2 ranked", "7 not")
 
 
 def test_seeds_are_replicates_of_one_configuration(bench: Bench) -> None:
@@ -136,14 +137,15 @@ def test_numbers_below_zero_have_no_geometric_mean(bench: Bench) -> None:
     assert [t["seeds_mean"] for t in best_of()["trials"]] == [None, None]
 
 
-def test_where_nothing_ended_well_that_is_said(bench: Bench) -> None:
+def test_no_best_trial_where_none_ended_well(bench: Bench) -> None:
     assert best_of()["trials"] == []
     add(bench, "collapsed", 1.0, COLLAPSED)
     add(bench, "open", 1.0, None)
     found = best_of()
     assert (found["trials"], found["ranked"], found["failed"], found["not_ended"]) == ([], 0, 1, 1)
     said = run("best", "s")
-    assert (said.stdout, said.stderr) == ("", "s: no trial has ended well, 1 failed, 1 not ended\n")
+    assert said.stdout == ""
+    assert_states(said.stderr, "s: no trial", "1 failed", "1 not")
 
 
 def test_best_names_what_belongs_to_the_best(bench: Bench) -> None:
@@ -161,11 +163,7 @@ def test_best_names_what_belongs_to_the_best(bench: Bench) -> None:
         "completed", "healthy", STEPS, STEPS
     )  # fmt: skip
     text = run("best", "s").stdout
-    for line in (
-        "best          good  learning_rate=1e-4 seed=0", f"step          {STEPS} of {STEPS}",
-        f"samples       {trial.sample(30)}", f"run it alone  {shown['command']}",
-    ):  # fmt: skip
-        assert line in text.splitlines()
+    assert_states(text, "good  learning_rate=1e-4 seed=0", f"{STEPS} of {STEPS}", trial.sample(30), shown["command"])
 
 
 def test_best_of_a_sweep_that_is_not_there(home: Home, bench: Bench, call: Call) -> None:
@@ -220,7 +218,7 @@ def test_quality_is_not_compared_on_different_data(bench: Bench) -> None:
     assert [t["data_fingerprint"] for t in found["trials"]] == ["f", "other"]
     assert all(t["metrics"].keys() == {"loss_d", "d_auc"} for t in found["trials"])
     said = run("compare", "aaa", "bbb")
-    assert said.stderr == "their data differ: the quality of samples is not compared\n"
+    assert_states(said.stderr, "data differ")
     assert not {"cfd_ratio", "coverage"} & rows_of(said.stdout).keys()
 
 
@@ -254,7 +252,7 @@ def test_nothing_is_better_where_all_is_the_same(bench: Bench) -> None:
     assert results._best_of("cfd_ratio", [math.nan, None]) is None
     add(bench, "aaa", 3.0)
     add(bench, "bbb", 3.0)
-    assert run("compare", "aaa", "bbb").stderr == "no setting differs\n"
+    assert_states(run("compare", "aaa", "bbb").stderr, "no setting")
 
 
 def test_a_table_that_does_not_fit_keeps_every_number(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,10 +280,10 @@ def test_what_cannot_be_compared_is_refused(bench: Bench, home: Home, call: Call
     add(bench, "aaa", 3.0)
     add(bench, "aab", 3.0)
     where = ("--home", home.path)
-    assert "name two trials or more: gansweep compare TRIAL TRIAL" in call("compare", "aaa", *where, code=2)
+    assert_states(call("compare", "aaa", *where, code=2), "gansweep compare TRIAL TRIAL")
     assert "Missing argument" in call("compare", *where, code=2)
-    assert call("compare", "aaa", "aab", "s/aaa", *where) == "s/aaa: named twice; name trials that differ\n"
-    assert call("compare", "aaa", "aa", *where) == "'aa' fits 2 trials: s/aaa, s/aab\n"
+    assert_states(call("compare", "aaa", "aab", "s/aaa", *where), "s/aaa: ", "twice")
+    assert_states(call("compare", "aaa", "aa", *where), "'aa'", "2 trials", "s/aaa, s/aab")
     assert call("compare", "aaa", "x", *where).startswith("no trial 'x'; ")
 
 
@@ -362,8 +360,8 @@ def test_figures_of_a_trial_mean_the_same_everywhere(bench: Bench, monkeypatch: 
     rows = rows_of(run("compare", "aaa", "bbb").stdout)
     assert rows["best"] == ["cfd_ratio", "4", "–"]
     assert (rows["at"], rows["steps/s"]) == (["step", "2", "–"], ["20", "–"])
-    assert "best value    cfd_ratio 4 at step 2" in run("show", "aaa").stdout.splitlines()
-    assert "best value    cfd_ratio 4 at step 2" in run("best", "s").stdout.splitlines()
+    for text in (run("show", "aaa").stdout, run("best", "s").stdout):
+        assert any(line.endswith("cfd_ratio 4 at step 2") for line in text.splitlines())
     monkeypatch.setenv("COLUMNS", "160")
     status = run("status", "s").stdout
     assert "last steps/s" in status

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from bad_calls import Call
 from bench import STEPS, TABLES, Bench, empty_home, losses
+from facts import assert_states
 
 from gansweep.records.layout import Home, read_json, write_json
 from gansweep.records.outcome import Outcome
 
-REFUSED = "add --new-identity to make it a sweep of its own\n"
+REFUSED = "--new-identity"  # the option that a refusal names
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def sweep_id(home: Path) -> str:
 def test_a_copy_cleans_nothing_of_the_original(call: Call, original: Bench, copied: Path) -> None:
     before = rows(original.home.path)
     err = call("clean", "dig", "--yes", "--home", copied)
-    assert err == f"{copied}/sweeps/dig: is a copy of {original.folder.path}, whose records it would change; {REFUSED}"
+    assert_states(err, f"{copied}/sweeps/dig: ", f"copy of {original.folder.path}", REFUSED)
+    assert err.count("\n") == 1
     assert rows(original.home.path) == before
     assert (copied / "sweeps/dig/plan.json").exists()
     err = call("clean", "dig", "--yes", "--new-identity", "--home", copied, code=0)
@@ -82,10 +84,10 @@ def test_a_copy_cleans_nothing_of_the_original(call: Call, original: Bench, copi
 def test_a_copy_is_refused_wherever_it_would_write(call: Call, original: Bench, copied: Path) -> None:
     Path("dig.yaml").write_text(Path("s.yaml").read_text().replace("name: s", "name: dig"))
     before, plan = rows(original.home.path), (copied / "sweeps/dig/plan.json").read_bytes()
-    assert call("sync", "dig", "--home", copied, *own_store(copied)).endswith(REFUSED)
-    assert call("run", "dig.yaml", "--home", copied).endswith(REFUSED)
+    assert REFUSED in call("sync", "dig", "--home", copied, *own_store(copied))
+    assert REFUSED in call("run", "dig.yaml", "--home", copied)
     shared = own_store(original.home.path)
-    assert call("report", "dig", "--log", "--home", copied, *shared).endswith(REFUSED)
+    assert REFUSED in call("report", "dig", "--log", "--home", copied, *shared)
     assert rows(original.home.path) == before
     assert (copied / "sweeps/dig/plan.json").read_bytes() == plan
 
@@ -107,7 +109,7 @@ def test_in_a_shared_store_a_new_identity_begins_anew(call: Call, original: Benc
     shared = own_store(original.home.path)
     err = call("sync", "dig", "--new-identity", "--home", copied, *shared, code=0)
     label = f"dig-{sweep_id(copied)[:8]}"
-    assert f"this sweep's is {label}\n" in err
+    assert f" {label}\n" in err
     assert set(before) < set(original.everything()["runs"])
     with closing(sqlite3.connect(original.home.database)) as database:
         (name,) = database.execute("SELECT name FROM experiments ORDER BY experiment_id DESC LIMIT 1").fetchone()
@@ -120,9 +122,8 @@ def test_a_moved_home_goes_on_and_says_so_once(call: Call, original: Bench, tmp_
     runs, was, moved = rows(original.home.path)["runs"], original.folder.path, tmp_path / "elsewhere" / "home"
     moved.parent.mkdir()
     original.home.path.rename(moved)
-    said = f"dig: was moved here from {was}; its records go on\n"
-    assert said in call("sync", "dig", "--home", moved, *own_store(moved), code=0)
-    assert said not in call("sync", "dig", "--home", moved, *own_store(moved), code=0)
+    assert_states(call("sync", "dig", "--home", moved, *own_store(moved), code=0), "dig: ", "moved", f"from {was}")
+    assert str(was) not in call("sync", "dig", "--home", moved, *own_store(moved), code=0)
     assert [row[0] for row in rows(moved)["runs"]] == [row[0] for row in runs]
 
 
@@ -135,7 +136,7 @@ def test_an_old_copy_of_a_home_that_has_moved_since(call: Call, original: Bench,
     original.home.path.rename(moved)
     call("sync", "dig", "--home", moved, *shared, code=0)
     err = call("clean", "dig", "--yes", "--home", copied)
-    assert f"is a copy of {moved}/sweeps/dig" in err
+    assert f"copy of {moved}/sweeps/dig" in err
 
 
 def as_from_another_machine(bench: Bench) -> None:
@@ -153,15 +154,15 @@ def test_what_cannot_be_seen_is_asked(call: Call, original: Bench, monkeypatch: 
     home = ("--home", original.home.path)
     err = call("sync", "dig", *home)
     assert err.count("\n") == 1
-    assert "another:/their/home/sweeps/dig, which cannot be seen from here; add --moved if" in err
-    assert call("sync", "dig", "--moved", *home, code=0).startswith("dig: was moved here from another:/their/home")
+    assert_states(err, "another:/their/home/sweeps/dig", "--moved")
+    assert_states(call("sync", "dig", "--moved", *home, code=0), "dig: ", "moved", "another:/their/home")
     assert "moved" not in call("sync", "dig", *home, code=0)
     as_from_another_machine(original)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     answers = iter([False, True])
     monkeypatch.setattr("click.confirm", lambda *_, **__: next(answers))
-    assert "cannot be seen" in call("sync", "dig", *home)
-    assert "was moved here" in call("sync", "dig", *home, code=0)
+    assert_states(call("sync", "dig", *home), "another:/their/home", "--moved")
+    assert_states(call("sync", "dig", *home, code=0), "moved", "another:/their/home")
 
 
 @pytest.mark.parametrize(
@@ -175,9 +176,9 @@ def test_copies_of_every_kind_are_told_from_links(
     call: Call, original: Bench, tmp_path: Path, copy: Callable[[Path, Path], object]
 ) -> None:
     copy(original.home.path, tmp_path / "copy")
-    assert call("clean", "dig", "--yes", "--home", tmp_path / "copy").endswith(REFUSED)
+    assert REFUSED in call("clean", "dig", "--yes", "--home", tmp_path / "copy")
     (tmp_path / "link").symlink_to(original.home.path)
-    assert call("sync", "dig", "--home", tmp_path / "link", code=0).endswith("has everything\n")
+    call("sync", "dig", "--home", tmp_path / "link", code=0)
 
 
 def test_a_sweep_copied_within_its_home_leaves_the_original_its_records(call: Call, original: Bench) -> None:
@@ -185,7 +186,7 @@ def test_a_sweep_copied_within_its_home_leaves_the_original_its_records(call: Ca
     shutil.copytree(original.folder.path, copy)
     home = ("--home", original.home.path)
     before = rows(original.home.path)
-    assert f"is a copy of {original.folder.path}" in call("clean", "dig2", "--yes", *home)
+    assert f"copy of {original.folder.path}" in call("clean", "dig2", "--yes", *home)
     call("sync", "dig2", "--new-identity", *home, code=0)
     after = rows(original.home.path)
     assert set(before["runs"]) < set(after["runs"])

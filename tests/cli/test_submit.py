@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bad_calls import GOOD, Call, in_subprocess
+from facts import assert_states
 
 from gansweep.records.layout import Home
 
@@ -59,26 +60,27 @@ def dashboard() -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "facts"),
     [
-        ((), "--tracking-uri: a sweep that is left to a cluster needs an MLflow server to be followed by; give"
-             " its http:// or https:// address"),
-        (("--tracking-uri", "sqlite:////x.db"),
-         "--tracking-uri sqlite:////x.db: a sweep that is left to a cluster needs an MLflow server to be"
-         " followed by; give its http:// or https:// address"),
-        ((*SERVER, "--storage", "s3://key:hush@bucket"),
-         "--storage: has a password in it, which would be recorded; set AWS_ACCESS_KEY_ID and the like"),
-        ((*SERVER, "--home", "here"), "--home here: give an absolute path on the head"),
-        ((*SERVER, "--set", "dataset={name: image_folder, path: pictures, image_size: 16}"),
-         "s.yaml: dataset.path: pictures is not there on the cluster; give an absolute path"),
-        ((*SERVER, "--set", "training.beta1=1"), "--set training.beta1: training.beta1: must be less than 1.0, got 1"),
+        ((), ["--tracking-uri: ", "MLflow server", "http://", "https://"]),
+        (("--tracking-uri", "sqlite:////x.db"), ["--tracking-uri sqlite:////x.db: ", "MLflow server", "http://"]),
+        ((*SERVER, "--storage", "s3://key:hush@bucket"), ["--storage: ", "password", "AWS_ACCESS_KEY_ID"]),
+        ((*SERVER, "--home", "here"), ["--home here: ", "absolute path"]),
+        (
+            (*SERVER, "--set", "dataset={name: image_folder, path: pictures, image_size: 16}"),
+            ["s.yaml: dataset.path: pictures", "absolute path"],
+        ),
+        ((*SERVER, "--set", "training.beta1=1"), ["--set training.beta1: ", "less than 1.0", "got 1"]),
     ],
-)  # fmt: skip
-def test_what_cannot_run_there_is_said_here(
-    call: Call, home: Home, dashboard: tuple[str, list[str]], options: tuple[str, ...], message: str
+)
+def test_what_cannot_run_on_the_cluster_is_refused_here(
+    call: Call, home: Home, dashboard: tuple[str, list[str]], options: tuple[str, ...], facts: list[str]
 ) -> None:
     address, asked = dashboard
-    assert call("submit", "s.yaml", "--address", address, *options) == f"{message}\n"
+    err = call("submit", "s.yaml", "--address", address, *options)
+    assert_states(err, *facts)
+    assert err.startswith(facts[0])
+    assert err.count("\n") == 1
     assert asked == []
     assert not home.path.exists()
 
@@ -95,7 +97,7 @@ def test_faults_of_the_file_come_first(call: Call, dashboard: tuple[str, list[st
 
 def test_bad_values_of_options_are_usage(call: Call) -> None:
     err = call("submit", "s.yaml", *NOWHERE, "--time-budget", "soon", code=2)
-    assert err.splitlines()[-1].endswith("'soon' is no duration; write 90s, 30m, 2h or 1h30m")
+    assert_states(err.splitlines()[-1], "--time-budget", "'soon'", "1h30m")
     assert call("submit", "s.yaml", code=2).splitlines()[-1] == "Error: Missing option '--address'."
     for words in (("status",), ("stop", "s", "trial")):
         assert "--tracking-uri" in call(*words, *SERVER, code=2).splitlines()[-1]
@@ -104,14 +106,13 @@ def test_bad_values_of_options_are_usage(call: Call) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://head:10001", "http://", "http://head:many"])
 def test_an_address_that_is_no_dashboard(call: Call, address: str) -> None:
     err = call("submit", "s.yaml", *SERVER, "--address", address)
-    assert err == f"--address {address}: give the head's dashboard, as http://HEAD:8265\n"
+    assert_states(err, f"--address {address}: ", "http://HEAD:8265")
 
 
 def test_a_dashboard_that_does_not_answer(call: Call, home: Home) -> None:
-    assert call("submit", "s.yaml", *SERVER, *NOWHERE) == (
-        "--address http://127.0.0.1:1: no Ray dashboard answers ([Errno 111] Connection refused); a head has one if"
-        " ray[default] is installed\n"
-    )
+    err = call("submit", "s.yaml", *SERVER, *NOWHERE)
+    assert_states(err, "--address http://127.0.0.1:1: ", "([Errno 111] Connection refused)", "ray[default]")
+    assert err.count("\n") == 1
     assert not home.path.exists()
 
 
@@ -122,7 +123,7 @@ def test_a_sweep_that_runs_is_not_submitted_again(
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:2")  # Ray's own client would go there
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")  # put back what the command sets
     err = call("submit", "s.yaml", *SERVER, "--address", address)
-    assert err == "s is running already, as job raysubmit_1; wait for it, or end it first\n"
+    assert_states(err, "s is", "running", "raysubmit_1")
     assert not [one for one in asked if one.startswith("P")]
 
 
@@ -144,7 +145,7 @@ def test_a_cluster_that_fails_says_so_in_a_line(
     address, _ = dashboard
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
     err = call("submit", "s.yaml", *SERVER, "--address", address, "--set", "name=other")
-    assert err.startswith(f"--address {address}: the cluster takes no job (")
+    assert err.startswith(f"--address {address}: ")
     assert err.count("\n") == 1
 
 
@@ -160,10 +161,7 @@ def test_a_server_that_only_the_cluster_reaches_is_not_named_to_followers(
     done = in_subprocess(*words)
     assert (done.returncode, done.stdout) == (0, "raysubmit_2\n"), done.stderr
     first, *commands = done.stderr.splitlines()  # nothing of Ray's own before them
-    assert first == (
-        f"{server} does not answer from here: for URI below give an address by which this machine reaches the same"
-        f" server, such as http://127.0.0.1:{port} through `ssh -L`"
-    )
+    assert_states(first, server, "URI", f"http://127.0.0.1:{port}", "`ssh -L`")
     assert commands[1:4] == [
         f"  gansweep {one} taken --tracking-uri URI" for one in ("logs --follow", "status", "stop")
     ]
@@ -174,14 +172,14 @@ def test_a_password_in_a_server_address_is_not_shown(call: Call, command: str, m
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")  # put back what the command sets
     err = call(command, "s", "--tracking-uri", "http://admin:hush@127.0.0.1:1")
-    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server answers (")
+    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server")
     assert "hush" not in err
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "stop"])
 def test_a_server_that_does_not_answer(call: Call, home: Home, command: str) -> None:
     err = call(command, "s", "--tracking-uri", "http://127.0.0.1:1")
-    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server answers (")
+    assert err.startswith("--tracking-uri http://127.0.0.1:1: no MLflow server")
     assert not home.path.exists()
 
 

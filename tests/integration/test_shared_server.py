@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from bench import empty_home
+from facts import assert_states
 from mlflow import MlflowClient
 from service import Service
 from tracking_server import tracking_server
@@ -97,7 +98,7 @@ def test_two_homes_with_one_sweep_name_stay_apart(shared: Shared) -> None:
         shared.assert_tracked_once(service)
     afar = ("status", "small", "--tracking-uri", shared.uri)
     _, err = shared.mine.call(*afar, code=1)
-    assert "'small' fits 2 sweeps; name small-" in err
+    assert_states(err, "'small'", "2 sweeps", "small-")
 
     before = shared.everything_of(shared.mine)
     shared.theirs.call("clean", "small", "--yes")

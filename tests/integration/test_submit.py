@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from facts import assert_states
 from ray_head import TOKEN, free_ports, programs, ray_files, ray_head
 from service import Service
 from tracking_server import tracking_server
@@ -58,7 +59,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
     _, err = Service(laptop.root, {**TOKEN, "RAY_AUTH_TOKEN": "f" * 64}).call(
         "submit", laptop.write(), "--address", head, "--tracking-uri", "http://127.0.0.1:1", code=1
     )
-    assert err.splitlines()[-1].startswith(f"--address {head}: refuses the token")
+    assert_states(err.splitlines()[-1], f"--address {head}: ", "token")
 
     with tracking_server(Home(tmp_path / "server")) as uri:
 
@@ -76,7 +77,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
         laptop.wait_for(lambda: folder.path.exists() and lock.is_held(folder.lock), 120)
         follower = elsewhere.start("logs", "small", "--follow", "--tracking-uri", uri)
         _, err = laptop.call("submit", laptop.write(steps=100_000), *given, code=1)
-        assert err == f"small is running already, as job {job['job']}; wait for it, or end it first\n"
+        assert_states(err, "small is", "running", job["job"])
 
         laptop.wait_for(lambda: any(t.journal.exists() and t.journal.stat().st_size for t in folder.all_trials()), 120)
         laptop.wait_for(lambda: lock.is_held(folder.lock) and "RUNNING" in _statuses(uri), 60)
@@ -91,11 +92,10 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
         assert "1 running, 1 pending" in "".join(elsewhere.call("status", "small", "--tracking-uri", uri))
 
         _, err = elsewhere.call("stop", "small", "--tracking-uri", uri)
-        assert err == "stopped small; `gansweep submit` or `run` continues it\n"
+        assert_states(err, "small", "`gansweep submit`")
         said, err = follower.communicate(timeout=60)
         assert follower.returncode == 0, err
-        assert "small: 2 of 2 trials to train; starting Ray" in said
-        assert "ended early because it was stopped on request; 2 of 2 trials are not finished" in said
+        assert_states(said, "2 of 2 trials to train", "stop", "of 2 trials")
         assert said == elsewhere.call("logs", "small", "--tracking-uri", uri)[0]
         assert {t["outcome"] for t in status()} <= {"interrupted", "pending"}
         reached = status()[0]["step"]
@@ -106,8 +106,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
         steps = int(str(reached)) + 40
         laptop.call("submit", laptop.write(steps=steps), *given, "--set", "search.over.training.learning_rate=[1e-4]")
         said, _ = elsewhere.call("logs", "small", "--follow", "--tracking-uri", uri)
-        assert f"running from step {reached}" in said
-        assert "its one trial is finished after" in said
+        assert f"from step {reached}" in said
         (whole,) = status()
         assert (whole["outcome"], whole["step"]) == ("completed", steps)
 

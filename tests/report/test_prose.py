@@ -1,4 +1,4 @@
-"""Sentences on sweeps whose answer is known, edge cases above all."""
+"""What a report's sentences state about sweeps whose answer is known; the edge cases above all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from facts import assert_states, numbers
 from frames import BETA1, RATE, frame, grid, trial
 
 from gansweep.report import prose
@@ -21,93 +22,103 @@ def best(trials: pd.DataFrame, settings: tuple[str, ...] = BOTH) -> str:
     return prose.best(found, prose.called(trials, settings, with_sweep=False), "cfd_ratio", log=True)
 
 
-def plain(text: str) -> str:
-    return text.replace("\u00a0", " ")
-
-
 def test_what_was_tried() -> None:
     trials = grid({(rate, beta): 5.0 for rate in RATES for beta in BETAS})
     assert prose.tried("s", trials, BOTH) == (
         "s trained 8 DCGANs on digits at 32×32 pixels: 8 combinations of learning rate (1e-4, 1e-3, 0.02, 0.2) and"
         " beta1 (0.5, 0.9), one seed each, 600 steps."
     )
-    assert prose.tried("s", trials.head(1), ()) == "s is a single DCGAN on digits at 32×32 pixels, 600 steps long."
-    assert "3 seeds each" in prose.tried("s", grid({(1e-3, 0.5): [1, 2, 3], (1e-3, 0.9): [1, 2, 3]}), (BETA1,))
+    one = prose.tried("s", trials.head(1), ())
+    assert_states(one, "s ", "single DCGAN", "digits", "32×32", "600 steps")
+    assert "seed" not in one
+    assert_states(prose.tried("s", grid({(1e-3, 0.5): [1, 2, 3], (1e-3, 0.9): [1, 2, 3]}), (BETA1,)), "3 seeds")
     drawn = grid({(10 ** -(1 + number / 7), 0.5): 5.0 for number in range(20)})
-    assert "learning rate (20 values from 1.93e-4 to 0.1)" in prose.tried("s", drawn, (RATE,))
+    assert_states(prose.tried("s", drawn, (RATE,)), "learning rate (20 values", "1.93e-4", "0.1")
     seeds = grid({(1e-3, 0.5): [1, 2, 3]})
-    assert prose.tried("s", seeds, ()).endswith(
-        "trained 3 DCGANs on digits at 32×32 pixels: one setting, 3 seeds, 600 steps."
-    )
+    assert_states(prose.tried("s", seeds, ()), "3 DCGANs", "one setting", "3 seeds", "600 steps")
     shorter = pd.concat([trials, trials.assign(steps=300)])
-    assert prose.tried("s", shorter, BOTH).endswith("300 to 600 steps.")
+    assert_states(prose.tried("s", shorter, BOTH), "300", "600 steps")
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "planned", "said"),
+    ("outcomes", "planned", "facts"),
     [
-        (["completed"], 1, "It ran to its end."),
-        (["completed"] * 3, 3, "All ran to their end."),
-        (["completed"] * 2 + ["stopped"], 3, "2 ran to their end and 1 was stopped early."),
-        (["completed", "running", "interrupted", "crashed"], 6,
-         "1 ran to its end, 1 crashed, 1 is still running, 1 was interrupted and will go on and"
-         " 2 have not begun."),
-        (["interrupted"], 2, "1 was interrupted and will go on and 1 has not begun."),
+        (["completed"], 1, ["It "]),
+        (["completed"] * 3, 3, ["All "]),
+        (["completed"] * 2 + ["stopped"], 3, ["2", "1", "stopped"]),
+        (
+            ["completed", "running", "interrupted", "crashed"],
+            6,
+            ["1", "1", "crashed", "1", "running", "1", "interrupted", "2 have not"],
+        ),
+        (["interrupted"], 2, ["1", "interrupted", "1 has not"]),
     ],
-)  # fmt: skip
-def test_how_it_ended(outcomes: list[str], planned: int, said: str) -> None:
-    assert prose.ended(pd.DataFrame({"outcome": outcomes}), planned) == said
+)
+def test_how_it_ended(outcomes: list[str], planned: int, facts: list[str]) -> None:
+    text = prose.ended(pd.DataFrame({"outcome": outcomes}), planned)
+    assert_states(text, *facts)
+    assert sum(map(int, numbers(text))) == (planned if numbers(text) else 0), "every planned trial is counted once"
 
 
 def test_one_seed_gives_no_interval() -> None:
-    assert plain(best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 6.0, (2e-4, 0.9): 8.0}))) == (
-        "Best is learning rate 1e-3, beta1 0.5 (CFD ratio 4). The runner-up, learning rate 2e-4, beta1 0.5,"
-        " is 50 % behind. With one seed a setting no interval can be given: another seed might turn the order round."
-    )
+    text = best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 6.0, (2e-4, 0.9): 8.0}))
+    best_one, runner_up = ("learning rate 1e-3, beta1 0.5", "CFD ratio 4"), ("learning rate 2e-4, beta1 0.5", "50 %")
+    assert_states(text, "best", *best_one, "runner-up", *runner_up, "one seed", "no interval")
+    assert "95" not in text
 
 
-def test_seeds_that_settle_it_and_seeds_that_do_not() -> None:
+def test_seeds_that_settle_the_order() -> None:
     clear = grid({(1e-3, 0.5): [4.0, 4.1, 3.9], (2e-4, 0.5): [8.0, 8.2, 7.9], (2e-4, 0.9): [16, 15.9, 16.2]})
-    assert plain(best(clear)) == (
-        "Best is learning rate 1e-3, beta1 0.5 (CFD ratio 4, 95 % interval 3.76 to 4.26 over 3 seeds). It is better"
-        " than every other setting (multiple comparisons with the best, 95 %); the runner-up, learning rate 2e-4,"
-        " beta1 0.5, is 101 % behind."
-    )
+    assert_states(
+        best(clear),
+        "learning rate 1e-3, beta1 0.5", "CFD ratio 4", "95 %", "3.76", "4.26", "3 seeds",
+        "every other setting", "runner-up", "learning rate 2e-4, beta1 0.5", "101 %",
+    )  # fmt: skip
+
+
+def test_seeds_that_do_not_settle_the_order() -> None:
     unclear = grid({(1e-3, 0.5): [4.0, 8.0, 5.0], (2e-4, 0.5): [6.0, 5.0, 8.0], (2e-4, 0.9): [900, 800, 850]})
-    assert "The seeds do not settle it: learning rate 2e-4, beta1 0.5 may be as good" in plain(best(unclear))
+    text = best(unclear)
+    assert_states(text, "best", "learning rate", "learning rate 2e-4, beta1 0.5 may be as good", "runner-up")
+    assert "every other setting" not in text
+    assert "beta1 0.9" not in text, "850 is certainly worse"
     many = grid({(rate, 0.5): [4.0, 9.0, 5.0] for rate in (1, 2, 3, 4, 5, 6)} | {(7, 0.5): [3.9, 9.0, 5.0]})
-    assert "learning rate 1, learning rate 2, learning rate 3 and 3 more may be as good" in plain(best(many, (RATE,)))
+    rivals = ("learning rate 1", "learning rate 2", "learning rate 3", "3 more")
+    assert_states(best(many, (RATE,)), "learning rate 7", *rivals, "as good")
 
 
 def test_ties_share_the_best() -> None:
-    assert plain(best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 4.0, (2e-4, 0.9): 8.0}))) == (
-        "Learning rate 1e-3, beta1 0.5 and learning rate 2e-4, beta1 0.5 share the best CFD ratio 4."
-    )
+    text = best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 4.0, (2e-4, 0.9): 8.0}))
+    assert_states(text, "learning rate 1e-3, beta1 0.5", "learning rate 2e-4, beta1 0.5", "CFD ratio 4")
+    assert "beta1 0.9" not in text
     many = grid({(rate, 0.5): 4.0 for rate in range(1, 10)})
-    assert "learning rate 4 and 5 others share the best CFD ratio 4." in plain(best(many, (RATE,)))
+    assert_states(best(many, (RATE,)), "learning rate 4", "5 other", "CFD ratio 4")
 
 
 def test_what_failed_is_never_best() -> None:
     rows = [trial({RATE: 1e-3}, 2.0, "mode_collapse"), trial({RATE: 1e-4}, 9.0), trial({RATE: 2e-4}, math.nan)]
-    assert plain(best(frame(rows, [RATE]), (RATE,))) == "Only learning rate 1e-4 did not fail (CFD ratio 9)."
+    only = best(frame(rows, [RATE]), (RATE,))
+    assert_states(only, "only", "learning rate 1e-4", "CFD ratio 9")
+    assert "1e-3" not in only
     rows = [trial({RATE: rate}, 2.0, "mode_collapse") for rate in RATES]
-    assert (
-        best(frame(rows, [RATE]), (RATE,)) == "Nothing can be called best: all of it failed, or has no CFD ratio yet."
-    )
-    assert best(frame(rows[:1], []), ()) == "Nothing can be called best: it failed, or has no CFD ratio yet."
+    for failed in (best(frame(rows, [RATE]), (RATE,)), best(frame(rows[:1], []), ())):
+        assert_states(failed, "failed", "no CFD ratio")
+        assert numbers(failed) == [], "no trial and no value is named"
 
 
 def test_a_single_run_has_no_rivals() -> None:
-    assert best(frame([trial({}, 3.456)], []), ()) == "It ended with a CFD ratio 3.46."
+    text = best(frame([trial({}, 3.456)], []), ())
+    assert_states(text, "CFD ratio 3.46")
+    assert "best" not in text.lower()
 
 
-def test_seeds_that_failed_are_told_of_the_best() -> None:
+def test_failed_seeds_of_the_best_setting_are_counted() -> None:
     rows = [
         trial({RATE: 1e-3}, q, v, seed=n)
         for n, (q, v) in enumerate([(2, "healthy"), (2.1, "healthy"), (9, "mode_dropping")])
     ]
     rows += [trial({RATE: 1e-4}, 20.0 + n, seed=n) for n in range(3)]
-    assert "over 3 seeds; 1 of its 3 seeds failed)" in best(frame(rows, [RATE]), (RATE,))
+    assert_states(best(frame(rows, [RATE]), (RATE,)), "3 seeds", "1 of its 3 seeds failed")
 
 
 def by_beta(good: str, bad: str, **more: Any) -> pd.DataFrame:
@@ -117,31 +128,25 @@ def by_beta(good: str, bad: str, **more: Any) -> pd.DataFrame:
     return frame(rows, BOTH)
 
 
-def test_failures_and_where_they_sit() -> None:
-    assert prose.failures(by_beta("healthy", "mode_collapse"), BOTH) == (
-        "4 of 8 trials failed: 4 by mode collapse. Failures sit at beta1 0.9 (4 of 4 failed, 0 of 4 elsewhere)."
-    )
-    assert prose.failures(by_beta("mode_dropping", "mode_collapse"), BOTH) == (
-        "All 8 trials failed: 4 by mode collapse and 4 by mode dropping."
-    )
+def test_failures_and_where_they_are_concentrated() -> None:
+    counts = ("4 of 8 trials failed", "4 by mode collapse", "beta1 0.9", "4 of 4", "0 of 4")
+    assert_states(prose.failures(by_beta("healthy", "mode_collapse"), BOTH), *counts)
+    every = prose.failures(by_beta("mode_dropping", "mode_collapse"), BOTH)
+    assert_states(every, "all 8 trials", "4 by mode collapse", "4 by mode dropping")
+    assert "beta1" not in every
     high = frame([trial({RATE: rate}, 5.0, "divergence" if rate > 0.01 else "healthy") for rate in RATES * 2], [RATE])
-    assert prose.failures(high, (RATE,)) == (
-        "4 of 8 trials failed: 4 by divergence. Failures sit at learning rate ≥ 0.02 (4 of 4 failed, 0 of 4 elsewhere)."
-    )
-    few = frame([trial({RATE: 1e-3}), trial({RATE: 0.2}, 5.0, "divergence")], [RATE])
-    assert prose.failures(few, (RATE,)) == "1 of 2 trials failed: 1 by divergence.", "two trials say nothing of where"
+    assert_states(prose.failures(high, (RATE,)), "4 of 8", "divergence", "learning rate ≥ 0.02", "4 of 4", "0 of 4")
+    few = prose.failures(frame([trial({RATE: 1e-3}), trial({RATE: 0.2}, 5.0, "divergence")], [RATE]), (RATE,))
+    assert_states(few, "1 of 2", "1 by divergence")
+    assert "learning rate" not in few, "two trials are too few to say where"
 
 
 def test_nothing_failed_and_too_little_is_known() -> None:
     assert prose.failures(by_beta("healthy", "healthy"), BOTH) == "None of the trials failed."
-    assert (
-        prose.failures(by_beta("healthy", "undecided"), BOTH) == "None of the trials failed; of 4 too little is known."
-    )
-    assert prose.failures(by_beta("undecided", "undecided"), BOTH) == (
-        "Nothing can be said of failures yet: too few evaluations."
-    )
-    assert prose.failures(frame([trial({})], []), ()) == "It did not fail."
-    assert prose.failures(frame([trial({}, 5.0, "late_instability")], []), ()) == "It failed by late instability."
+    assert_states(prose.failures(by_beta("healthy", "undecided"), BOTH), "none", "failed", "4")
+    assert_states(prose.failures(by_beta("undecided", "undecided"), BOTH), "failures", "too few evaluations")
+    assert_states(prose.failures(frame([trial({})], []), ()), "It did not fail")
+    assert_states(prose.failures(frame([trial({}, 5.0, "late_instability")], []), ()), "late instability")
 
 
 def test_crashes_are_counted_apart() -> None:
@@ -150,8 +155,8 @@ def test_crashes_are_counted_apart() -> None:
         trial({RATE: 1e-4}),
         trial({RATE: 0.2}, 5.0, "divergence"),
     ]
-    assert prose.failures(frame(rows, [RATE]), (RATE,)) == "2 of 3 trials failed: 1 by divergence and 1 crash."
-    assert prose.failures(frame(rows[:1], [RATE]), ()) == "It crashed."
+    assert_states(prose.failures(frame(rows, [RATE]), (RATE,)), "2 of 3", "1 by divergence", "1 crash")
+    assert_states(prose.failures(frame(rows[:1], [RATE]), ()), "crashed")
 
 
 def test_sides_of_a_cut_are_judged_by_fishers_test() -> None:
