@@ -18,20 +18,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from bench import Bench, empty_home, sound
+from bench import Bench, sound
 from PIL import Image
+from scenes import train, warm_home
 
 import gansweep
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
 from gansweep.health.verdict import FAILURES, Verdict
-from gansweep.plan.loader import load
 from gansweep.records.layout import Home
-from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
-from gansweep.schedule.prepare import make_plan, write_trials
 from gansweep.tracking import store
-from gansweep.tracking.publisher import Publisher
 from gansweep.tracking.reader import TrackedTrial
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
@@ -96,31 +92,21 @@ def test_importing_gansweep_alone_loads_nothing_heavy() -> None:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Sweep `digits`, one trial with a learning rate that breaks it and one without; `plain`, images of one class."""
     root = tmp_path_factory.mktemp("analysis")
-    home = empty_home(root / "home")
+    home = warm_home(root / "home")
     rng = np.random.default_rng(0)
     (root / "images").mkdir()
     for number in range(400):
         Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(root / "images" / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gansweep.gan.embedding.STEPS", 300)  # a second
-        train(home, root, "digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]")
-        train(home, root, "plain", f"{{name: image_folder, path: {root / 'images'}, image_size: 16}}", "[0.2]")
+        for name, dataset, rates in (
+            ("digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]"),
+            ("plain", f"{{name: image_folder, path: {root / 'images'}, image_size: 16}}", "[0.2]"),
+        ):
+            file = root / f"{name}.yaml"
+            file.write_text(SWEEP.format(name=name, dataset=dataset, rates=rates))
+            train(home, file)
     return home
-
-
-def train(home: Home, root: Path, name: str, dataset: str, rates: str) -> None:
-    """A sweep without Ray: its trials one after the other, then sent."""
-    file = root / f"{name}.yaml"
-    file.write_text(SWEEP.format(name=name, dataset=dataset, rates=rates))
-    plan = make_plan(load(file, ()), home)
-    write_trials(plan, "gansweep run", ())
-    plan.folder.source.write_text(file.read_text())
-    for config in jobs_of(plan):
-        run = Job.from_config(config).open()
-        while run.advance(60) is None:
-            pass
-        run.close()
-    Publisher(home, plan.folder, store.local_uri(home), {}).publish(running=False)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect, sync_playwright
+from scenes import train, warm_home
 from service import Service, leftovers
 
 pytestmark = pytest.mark.slow
@@ -59,13 +60,13 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def swept(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Five learning rates × two beta1, run to the end."""
+    """Five learning rates × two beta1, trained to the end."""
     service = Service(tmp_path_factory.mktemp("ten"), {})
-    (service.root / "ten.yaml").write_text(TEN)
-    service.call("run", service.root / "ten.yaml")
+    home = warm_home(service.home.path)
+    for name, text in (("ten", TEN), ("failing", FAILING)):
+        (service.root / f"{name}.yaml").write_text(text)
+        train(home, service.root / f"{name}.yaml")
     assert {trial["outcome"] for trial in service.status("ten")} == {"completed"}
-    (service.root / "failing.yaml").write_text(FAILING)
-    service.call("run", service.root / "failing.yaml")
     return service
 
 

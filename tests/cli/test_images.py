@@ -1,4 +1,4 @@
-"""`gansweep sample` and `animate`, on a sweep that really ran."""
+"""`gansweep sample` and `animate`, on a sweep that was really trained."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from facts import assert_states
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from safetensors.torch import save_file
+from scenes import train, warm_home
 from service import Service
 
 from gansweep.cli.main import cli
@@ -40,7 +41,7 @@ HEAVY = {"ray", "mlflow", "torchvision", "sklearn", "pandas", "matplotlib", "tor
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """One trial of 60 steps: grids at 0, 20, 40 and 60, checkpoints at 50, 60 and the best."""
     service = Service(tmp_path_factory.mktemp("swept"), {})
-    service.call("run", service.write(steps=STEPS, rates="[2e-3]", evaluations=6))
+    train(warm_home(service.home.path), service.write(steps=STEPS, rates="[2e-3]", evaluations=6))
     return service
 
 

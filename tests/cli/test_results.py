@@ -1,4 +1,4 @@
-"""`gansweep best` and `compare`, from trial folders alone: filled by hand, and of a sweep that really ran."""
+"""`gansweep best` and `compare`, from trial folders alone: filled by hand, and of a sweep that was really trained."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bad_calls import Call
 from bench import STEPS, Bench
 from click.testing import CliRunner, Result
 from facts import assert_states
+from scenes import train, warm_home
 from service import Service
 
 from gansweep.cli import results, tables
@@ -291,7 +292,7 @@ def test_what_cannot_be_compared_is_refused(bench: Bench, home: Home, call: Call
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
     """Two learning rates by two seeds, evaluated too seldom for any verdict."""
     service = Service(tmp_path_factory.mktemp("swept"), {})
-    service.call("run", service.write(steps=40, rates="[1e-3, 2e-3]", seeds=2, evaluations=1))
+    train(warm_home(service.home.path), service.write(steps=40, rates="[1e-3, 2e-3]", seeds=2, evaluations=1))
     return service
 
 

@@ -9,17 +9,21 @@ import lab as laboratory
 import pytest
 from machines import NoMachinesError
 from postgres import PostgresMissingError
+from scenes import warm_home
 from service import Service
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
+    """A service whose home has been used before: its store has its tables, and digits are ready."""
+    warm_home(tmp_path / "home")
     return Service(tmp_path, {})
 
 
 @pytest.fixture
 def chaotic(tmp_path: Path) -> Service:
-    """A service whose processes load chaos.py."""
+    """A service with such a home, whose processes load chaos.py."""
+    warm_home(tmp_path / "home")
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").symlink_to(Path(__file__).parents[1] / "support" / "chaos.py")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from facts import assert_states
 from ray_head import TOKEN, ray_head
+from scenes import warm_home
 from service import Service, assert_equal_weights, histories
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,8 @@ OVER = "search={method: grid, over: {model.feature_maps: [4, 8, 16], training.le
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Service:
-    """A service whose processes load crowding.py."""
+    """A service whose processes load crowding.py, and whose home has been used before."""
+    warm_home(tmp_path / "home")
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").symlink_to(SUPPORT / "crowding.py")

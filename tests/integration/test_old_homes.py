@@ -66,6 +66,12 @@ for count in itertools.count():
 
 
 @pytest.fixture
+def service(tmp_path: Path) -> Service:
+    """A service without a home: the old one takes its place."""
+    return Service(tmp_path, {})
+
+
+@pytest.fixture
 def old(service: Service) -> Home:
     """The home of the service, as version 0.1.0 left it elsewhere, with its sweep file in the working directory."""
     home = old_homes.unpack(service.root)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scenes import train, warm_home
 from service import Service
 
 SWEEP = """
@@ -23,10 +24,11 @@ resources: {{cpus: 1, gpus: 0}}
 
 @pytest.fixture(scope="session")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Sweeps `three` (two rates that train, and one at which nothing is learned) and `other`, run to their ends."""
+    """Sweeps `three` (two rates that train, and one at which nothing is learned) and `other`, trained to their ends."""
     service = Service(tmp_path_factory.mktemp("swept"), {})
+    home = warm_home(service.home.path)
     for name, steps, rates in (("three", 200, [2e-3, 5e-3, 1e-5]), ("other", 100, [2e-3, 5e-3])):
         path: Path = service.root / f"{name}.yaml"
         path.write_text(SWEEP.format(name=name, steps=steps, rates=rates))
-        service.call("run", path)
+        train(home, path)
     return service

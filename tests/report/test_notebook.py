@@ -1,4 +1,4 @@
-"""A sweep that was really run → its tables, and the example notebook on them."""
+"""The tables of a sweep that was really trained, and the example notebook on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from mlflow import MlflowClient
 from nbclient import NotebookClient
+from scenes import train, warm_home
 from service import Service
 
 from gansweep import read_sweep
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     service = Service(tmp_path_factory.mktemp("notebook"), {})
-    service.call("run", service.write("lr-grid", steps=20, seeds=2, evaluations=2))
+    train(warm_home(service.home.path), service.write("lr-grid", steps=20, seeds=2, evaluations=2))
     return service
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow import MlflowClient
@@ -24,11 +27,29 @@ BEGAN = 1_700_000_000.0  # seconds; records follow one a second
 TABLES = ("experiments", "runs", "tags", "params", "metrics", "latest_metrics")
 
 
+@cache
+def _made_store() -> TemporaryDirectory[str]:
+    """A folder with a store that has its tables, and with no experiment but MLflow's own.
+
+    Made once in each process, since MLflow's migrations take seconds; removed when the process ends.
+    """
+    folder = TemporaryDirectory(prefix="gansweep-store-")
+    home = Home(Path(folder.name) / "home")
+    home.path.mkdir()
+    store.client(home, store.local_uri(home)).search_experiments()
+    with (
+        closing(sqlite3.connect(home.database)) as source,
+        closing(sqlite3.connect(Path(folder.name) / "store.db")) as copy,
+    ):
+        source.backup(copy)
+    return folder
+
+
 def empty_home(path: Path) -> Home:
-    """With a store that has its tables: making them takes seconds."""
+    """A home whose store has its tables, and nothing else."""
     home = Home(path)
     path.mkdir(parents=True)
-    store.client(home, store.local_uri(home)).search_experiments()
+    shutil.copyfile(Path(_made_store().name) / "store.db", home.database)
     return home
 
 

@@ -1,0 +1,60 @@
+"""Homes that tests look at: images decoded and classifier trained once in each process, sweeps trained without Ray.
+
+What only sets a scene need not start a cluster: `gansweep run` takes ten seconds to begin.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import empty_home
+
+from gansweep.gan.data import prepare
+from gansweep.gan.reference import reference_of
+from gansweep.gan.sources import Source
+from gansweep.plan.loader import load
+from gansweep.records import lock
+from gansweep.records.layout import Home, SweepFolder
+from gansweep.report.make import log_overview
+from gansweep.schedule.job import Job
+from gansweep.schedule.jobs import jobs_of
+from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.tracking import store
+from gansweep.tracking.context import context
+from gansweep.tracking.publisher import Publisher
+
+
+@cache
+def _digits(side: int) -> TemporaryDirectory[str]:
+    """A cache folder with the digits of that many pixels a side, and the classifier that judges samples of them."""
+    folder = TemporaryDirectory(prefix="gansweep-digits-")
+    reference_of(prepare(Source("digits", side), Path(folder.name)))
+    return folder
+
+
+def warm_home(path: Path, side: int = 16) -> Home:
+    """A home without sweeps whose store has its tables and whose digits are ready, as after a first run."""
+    home = empty_home(path)
+    shutil.copytree(_digits(side).name, home.cache)
+    return home
+
+
+def train(home: Home, file: Path, *overrides: str) -> SweepFolder:
+    """Train a sweep to its end in this process, one trial after the other, and publish it, as `gansweep run` does."""
+    plan = make_plan(load(file, overrides), home)
+    plan.folder.lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.acquire(plan.folder.lock):
+        plan.folder.source.write_bytes(file.read_bytes())
+        write_trials(plan, f"gansweep run {file}", overrides, str(file))
+        for config in jobs_of(plan):
+            run = Job.from_config(config).open()
+            while run.advance(60) is None:
+                pass
+            run.close()
+    uri = store.local_uri(home)
+    Publisher(home, plan.folder, uri, context(file.parent)).publish(running=False)
+    log_overview(home, uri, plan.sweep.name)
+    return plan.folder
