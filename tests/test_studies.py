@@ -34,11 +34,13 @@ from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
-CLAIMS = [claim["id"] for claim in YAML(typ="safe").load(ANALYSIS / "studies.yaml")]
+CLAIMS = [claim["id"] for claim in YAML(typ="safe").load(ANALYSIS / "studies" / "studies.yaml")]
 STEPS = 2000
 Floats = NDArray[np.floating]
 Curve = Callable[[Floats], Floats]
-SCRIPTS = ("a", "b", "c", "d", "e", "e1", "e7", "rules", "runs", "statistics", "tables")
+LIB = "analysis.studies.lib"
+SCRIPTS = {name: f"study_{name}" for name in ("a", "b", "c", "d", "e", "e1", "e7")}
+SCRIPTS |= {name: name for name in ("rules", "runs", "statistics", "tables")}
 HOLDS, NOT, UNDECIDED = "holds", "does not hold", "undecided"
 
 
@@ -47,11 +49,10 @@ SCRIPT: dict[str, Any] = {}  # by the end of its name
 
 @pytest.fixture(scope="module", autouse=True)
 def _scripts() -> Iterator[None]:
-    """They import each other by name."""
-    sys.path.insert(0, str(ANALYSIS))
-    SCRIPT.update({name: importlib.import_module(f"study_{name}") for name in SCRIPTS})
+    sys.path.insert(0, str(ANALYSIS.parent))
+    SCRIPT.update({name: importlib.import_module(f"{LIB}.{module}") for name, module in SCRIPTS.items()})
     yield
-    sys.path.remove(str(ANALYSIS))
+    sys.path.remove(str(ANALYSIS.parent))
 
 
 @pytest.fixture(autouse=True)
@@ -623,14 +624,14 @@ def write_trial(home: Home, sweep: str, name: str, kind: str | None) -> TrialFol
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs are recorded."""
     path = tmp_path / "studies.jsonl.gz"
-    monkeypatch.setattr(importlib.import_module("study_records"), "RECORDS", path)
+    monkeypatch.setattr(importlib.import_module(f"{LIB}.records"), "RECORDS", path)
     return path
 
 
 def test_records_are_of_trials_that_completed_and_keep_those_of_other_sweeps(
     home: Home, records: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    collect = importlib.import_module("study_records").collect
+    collect = importlib.import_module(f"{LIB}.records").collect
     kinds = {"a": "completed", "b": "stopped", "c": "crashed", "d": None}
     for sweep in ("study-d", "other"):
         for name, kind in kinds.items():
@@ -682,7 +683,7 @@ def test_classes_are_counted_of_what_was_trained(
             with closing(Job.from_config(config).open()) as training:
                 while training.advance(60) is None:
                     pass
-    importlib.import_module("study_records").collect(home.path)
+    importlib.import_module(f"{LIB}.records").collect(home.path)
     plain, conditional = (one.classes for one in SCRIPT["runs"].read(records))
     assert [sum(plain[kind]) for kind in ("few", "samples", "real")] == [80, 10_000, 1_797]
     assert all(few <= many for few, many in zip(plain["few"], plain["samples"], strict=True))
@@ -697,7 +698,7 @@ def test_grids_are_cut_into_the_images_that_they_were_made_of(home: Home, channe
     for step in (500, 1500):
         path = home.sweep("study-c").trial(one.id).sample(step)
         write_atomically(path, grid_png(images if step == 1500 else images[::-1], columns=5))
-    grids = importlib.import_module("study_grids")
+    grids = importlib.import_module(f"{LIB}.grids")
     cut = grids.samples(home, one, 0.7)  # nearest to 1,400
     assert np.array_equal(cut.reshape(10, 16, 16, channels), images.transpose(0, 2, 3, 1))
     assert len(grids.samples(home, replace(one, id="none"))) == 0
@@ -718,19 +719,21 @@ def test_the_tables_are_what_the_records_give(checkout: Path, tmp_path: Path) ->
     copy = tmp_path / "copy"
     (copy / "docs").mkdir(parents=True)
     shutil.copytree(checkout / "analysis", copy / "analysis")
-    files = ("docs/studies.md", "analysis/results/studies.csv")
+    files = ("docs/studies.md", "analysis/studies/results/studies.csv")
     shutil.copy(checkout / files[0], copy / files[0])
-    command = [sys.executable, copy / "analysis" / "check_studies.py", "--from-records"]
-    subprocess.run(command, check=True, capture_output=True)
+    command = [sys.executable, "-m", "analysis.studies.check_studies", "--from-records"]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
     for file in files:
         assert (copy / file).read_text() == (checkout / file).read_text(), file
 
 
 def test_every_claim_is_published_with_the_command_that_regenerates_it(checkout: Path) -> None:
-    with (checkout / "analysis" / "results" / "studies.csv").open() as file:
+    with (checkout / "analysis" / "studies" / "results" / "studies.csv").open() as file:
         rows = [*csv.DictReader(file)]
     assert [row["claim"] for row in rows] == CLAIMS
-    assert [row["claim"] for row in rows if not row["command"].startswith("python analysis/check_studies.py --")] == []
+    assert [
+        row["claim"] for row in rows if not row["command"].startswith("python -m analysis.studies.check_studies --")
+    ] == []
     assert [row["claim"] for row in rows if row["measured"] == "not run" and row["verdict"] != UNDECIDED] == []
     text = (checkout / "docs" / "studies.md").read_text()
     summary = text.partition("<!-- studies -->")[2].partition("<!-- end of studies -->")[0]

@@ -1,5 +1,5 @@
-"""The kinds of failure, one detector each. Thresholds: analysis/results/detector_accuracy.csv says how often they
-are right; first values and measurements behind them come from the studies that each docstring names."""
+"""The kinds of failure, one detector each. analysis/detectors/results/detector_accuracy.csv records how often they are
+right; first values of thresholds, and the measurements behind them, come from the studies that each docstring names."""
 
 from __future__ import annotations
 

@@ -123,6 +123,6 @@ def _accuracy(kind: str) -> str:
 
 @cache
 def _measured() -> list[dict[str, str]]:
-    """The table that analysis/calibrate_detectors.py writes."""
+    """The table that analysis/detectors/calibrate_detectors.py writes."""
     text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

@@ -1,0 +1,69 @@
+"""What would stopping have done to the recorded runs? False stops, steps saved, delay.
+
+    python -m analysis.detectors.replay_stops
+
+Replays the runs of analysis/results, none of which was stopped, and judges them at every evaluation as they went.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from analysis.detectors.lib.benchmark import RESULTS, runs
+from gansweep import Judge
+
+STOPPING = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")  # the default
+LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "divergence")  # what runs are labelled for
+
+
+def replay(run):
+    """When and why the run would have been stopped, and what is said of it at its end."""
+    history, judge = run["history"], Judge()
+    steps = history.evaluations()
+    kinds_at = {int(step): [v.kind for v in judge(history.until(step)) if v.kind in STOPPING] for step in steps}
+    step = next((step for step, kinds in kinds_at.items() if kinds), None)
+    end, planted = kinds_at[max(kinds_at)], run["settings"].get("step")
+    labels = [run["truth"].get(kind, False) for kind in LABELS]
+    return {
+        "source": run["source"],
+        "id": run["id"],
+        "part": run["part"],
+        "rate": run["settings"].get("training.learning_rate"),
+        "labelled": "failing" if True in labels else "grey" if None in labels else "healthy",
+        "stopped_at": step,
+        "verdict_then": kinds_at[step][0] if step is not None else "",
+        "verdict_at_end": end[0] if end else "",
+        "kept": step is not None and kinds_at[step][0] in end,
+        "saved": 1 - step / run["budget"] if step is not None else 0.0,
+        "delay": np.ceil((step - planted) / np.diff(steps)[0]) if planted and step and step >= planted else None,
+    }
+
+
+def planted(table):
+    return table.source.str.startswith("dynamics")
+
+
+def summary(name, table):
+    """Lines for some of the runs."""
+    failing, healthy = table[table.labelled == "failing"], table[table.labelled == "healthy"]
+    early = (healthy.stopped_at.notna() & (healthy.saved > 0)).sum()
+    bound = binomtest(int(early), len(healthy)).proportion_ci(0.9, "wilson").high
+    stopped = table[table.saved > 0]
+    print(f"{name}")
+    print(f"  false stops  {early} of {len(healthy)} runs labelled healthy (at most {bound:.1%} at 95 %)")
+    print(f"  steps saved  {failing.saved.mean():.0%} of {len(failing)} runs labelled failing")
+    print(f"               {stopped.saved.mean():.0%} of {len(stopped)} that were stopped")
+    print(f"  verdicts     {stopped.kept.mean():.0%} of those hold at the end of the run as well")
+    if table.delay.notna().any():
+        causes = table.delay.notna().sum()
+        print(f"  delay        {table.delay.median():.0f} evaluations, the median of {causes} planted causes")
+
+
+if __name__ == "__main__":
+    table = pd.DataFrame([replay(run) for source in ("natural", "dynamics") for run in runs(source)])
+    table.round(4).to_csv(RESULTS / "stops.csv", index=False)
+    which = table.source.str.split("-").str[0].where(table.part == "held-out", "tuning")
+    summary("natural runs of the third round", table[which == "third"])
+    summary("natural runs of the second round, held out", table[which == "long"])
+    summary("natural runs that thresholds were tuned on", table[(which == "tuning") & ~planted(table)])
+    summary("planted dynamics", table[planted(table)])

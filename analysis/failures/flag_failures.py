@@ -1,0 +1,80 @@
+"""Which settings fail how often, in what way, and what does that look like? A table, failures.csv and three figures.
+
+    python -m analysis.failures.flag_failures SWEEP... [--home gansweep-home] [--out failures]
+
+Judges what MLflow has. A trial counts for every failure that holds at its end; undecided trials are left out.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from analysis.failures.lib.figures import class_histograms, losses, strips
+from analysis.failures.lib.table import KINDS, show, table
+
+from gansweep import Home, Judge, UserError, tracked_trials, tracking_uri
+
+PANELS = 9  # failing trials in a figure
+
+
+def judged(home, uri, sweep):
+    """(sweep, trial, verdicts) of every trial that has begun."""
+    found = tracked_trials(home, tracking_uri(home, sweep, uri), sweep)
+    return [(sweep, trial, Judge().conclude(trial.history)) for trial in found]
+
+
+def examples(failing):
+    """(sweep, trial, one verdict) of at most PANELS trials: as many of each kind as can be, by kind."""
+    waiting = {kind: [] for kind in KINDS}
+    for sweep, trial, verdicts in failing:
+        for place, verdict in enumerate(verdicts):
+            if verdict.is_failure:
+                waiting[verdict.kind].append((place, (sweep, trial, verdict)))
+    chosen = {}
+    for _ in range(PANELS):
+        for queue in waiting.values():
+            # Rather a trial that the failure names, because it comes first.
+            fresh = [(place, one) for place, one in queue if (one[0], one[1].id) not in chosen]
+            if fresh and len(chosen) < PANELS:
+                _, (sweep, trial, verdict) = min(fresh, key=lambda entry: entry[0])
+                chosen[sweep, trial.id] = sweep, trial, verdict
+    return sorted(chosen.values(), key=lambda one: KINDS.index(one[2].kind))
+
+
+def main(given):
+    home = Home(given.home.absolute())
+    trials = [trial for sweep in dict.fromkeys(given.sweeps) for trial in judged(home, given.tracking_uri, sweep)]
+    decided = [trial for trial in trials if trial[2][0].kind != "undecided"]
+    failing = [trial for trial in decided if trial[2][0].is_failure]
+    if undecided := len(trials) - len(decided):
+        print(f"left out: {undecided} of {len(trials)} trials, undecided for want of evaluations", file=sys.stderr)
+    if decided:
+        given.out.mkdir(parents=True, exist_ok=True)
+        found = table(decided)
+        found.round(4).to_csv(given.out / "failures.csv", index=False)
+        show(found)
+    if not failing:
+        print(f"no failing trials among {len(decided)} of {', '.join(given.sweeps)}")
+        return
+    chosen = examples(failing)
+    losses(chosen, given.out)
+    here = [one for one in chosen if home.sweep(one[0]).trial(one[1].id).all_samples()]
+    if len(here) < len(chosen):
+        gone = f"{len(chosen) - len(here)} of {len(chosen)} trials: their samples are not in {home.path}"
+        print(f"losses alone of {gone}", file=sys.stderr)
+    if here:
+        class_histograms(home, here, given.out)
+        strips(home, here, given.out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sweeps", nargs="+", metavar="SWEEP")
+    parser.add_argument("--home", type=Path, default=os.environ.get("GANSWEEP_HOME", "gansweep-home"))
+    parser.add_argument("--tracking-uri", default=os.environ.get("GANSWEEP_TRACKING_URI"))
+    parser.add_argument("--out", type=Path, default="failures")
+    try:
+        main(parser.parse_args())
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,89 @@
+"""What does each loss, network and option reach, and what does it cost? Writes results/parts.csv and its table.
+
+    gansweep run sweeps/benchmark/parts_digits.yaml && python -m analysis.networks.parts_table HOME
+    python -m analysis.networks.parts_table --from-records  # the table of docs/networks.md from the CSV
+
+CFD ratio: of the last evaluation. Ratios are to the first case, the plain DCGAN; steps are one update of G each."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from gansweep import read_sweep
+
+ROOT = Path(__file__).parents[2]
+CSV, DOCUMENT = Path(__file__).with_name("results") / "parts.csv", ROOT / "docs" / "networks.md"
+BEGIN, END = "<!-- parts -->", "<!-- end of parts -->"
+SHORT = {"training.": "", "model.": "", "discriminator.": "D ", "generator.": "G ", "_": " "}
+
+
+def collected(home):
+    """A row a case, in the order of the sweep file."""
+    read = read_sweep("parts-digits", home=home)
+    trials = read.trials[read.trials["outcome"] == "completed"]
+    rows = []
+    for _, group in trials.groupby("configuration"):
+        first = group.iloc[0]
+        rows.append({
+            "case": name_of(first, trials.iloc[0], read.settings),
+            "seeds": len(group),
+            "cfd_ratio": group["quality"].median(),
+            "worst": group["quality"].max(),
+            "failed": int(group["failed"].sum()),
+            "steps_per_s": group["steps_per_s"].median(),
+            "parameters_g": first["parameters.generator"],
+            "parameters_d": first["parameters.discriminator"],
+        })  # fmt: skip
+    return pd.DataFrame(rows).round(3)
+
+
+def name_of(trial, baseline, settings):
+    """What a case changes, in words."""
+    changes = []
+    for key in settings:
+        value = trial[key]
+        if pd.isna(value) or (not pd.isna(baseline[key]) and value == baseline[key]):
+            continue
+        words = key
+        for old, new in SHORT.items():
+            words = words.replace(old, new)
+        changes.append(words if value is True else f"{words} {str(value).replace('_', ' ')}")
+    return ", ".join(changes) or "baseline"
+
+
+def table(rows):
+    """Markdown."""
+    base = rows.iloc[0]
+    lines = [
+        "| case | CFD ratio (worst) | over the baseline's | steps/s | of the baseline's | parameters G, D |",
+        "|---|---|---|---|---|---|",
+    ]
+    for _, row in rows.iterrows():
+        worst = f" ({row['worst']:.1f})" if row["seeds"] > 1 else ""
+        lines.append(
+            f"| {row['case']} | {row['cfd_ratio']:.1f}{worst} | {row['cfd_ratio'] / base['cfd_ratio']:.2f}"
+            f" | {row['steps_per_s']:.0f} | {row['steps_per_s'] / base['steps_per_s']:.2f}"
+            f" | {row['parameters_g']:,}, {row['parameters_d']:,} |"
+        )
+    return "\n".join(lines)
+
+
+def written(rows):
+    """The document, with the table between its marks."""
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", nargs="?", help="the home folder with the sweep parts-digits")
+    parser.add_argument("--from-records", action="store_true", help=f"take {CSV.name} as it is")
+    given = parser.parse_args()
+    if (given.home is None) != given.from_records:
+        parser.error("give a home folder, or --from-records")
+    if given.home:
+        collected(given.home).to_csv(CSV, index=False)
+    DOCUMENT.write_text(written(pd.read_csv(CSV)))
