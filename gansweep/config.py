@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_o
 
 from pydantic import Field, model_validator
 
+from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO, CRITIC_LOSSES
 from gansweep.section import Positive, Section
 
@@ -233,7 +234,8 @@ class RunConfig:
     steps: length of the run. metrics, samples, checkpoints, evaluations: steps between two records of each kind (no
     evaluations with 0). keep: number of checkpoints kept besides the best one. stop_on: kinds of verdicts that end the
     run. flag: kinds of verdicts that are reported once. objective, mode: the metric that checkpoints are ranked by, and
-    which of its values is best. pauses: steps at which `Run.advance` returns.
+    which of its values is best. pauses: steps at which `Run.advance` returns. thresholds: those of verdicts that are
+    not at their defaults.
     """
 
     steps: int
@@ -247,6 +249,7 @@ class RunConfig:
     objective: str = CFD_RATIO
     mode: Literal["min", "max"] = "min"
     pauses: tuple[int, ...] = ()
+    thresholds: Thresholds = field(default_factory=dict)
 
 
 def values_for(config: type, section: Section) -> dict[str, Any]:

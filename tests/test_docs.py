@@ -42,7 +42,9 @@ def test_the_readme_lists_the_commands_that_take_an_option(option: str) -> None:
 def test_every_key_of_a_sweep_file_stands_in_its_document() -> None:
     text = (ROOT / "docs" / "sweep-files.md").read_text()
     words = set(re.findall(r"\w+", text))
-    assert [key for key in known_keys() if not set(key.split(".")) <= words] == []
+    elsewhere = "thresholds."  # docs/verdicts.md has them: tests/health/test_verdict.py
+    keys = [key for key in known_keys() if not key.startswith(elsewhere)]
+    assert [key for key in keys if not set(key.split(".")) <= words] == []
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from analysis.failures.lib.figures import class_histograms, losses, strips
 from analysis.failures.lib.table import KINDS, show, table
 
-from gansweep import Home, Judge, UserError, tracked_trials, tracking_uri
+from gansweep import Home, UserError, tracked_trials, tracking_uri
 
 PANELS = 9  # failing trials in a figure
 
@@ -21,7 +21,7 @@ PANELS = 9  # failing trials in a figure
 def judged(home, uri, sweep):
     """(sweep, trial, verdicts) of every trial that has begun."""
     found = tracked_trials(home, tracking_uri(home, sweep, uri), sweep)
-    return [(sweep, trial, Judge().conclude(trial.history)) for trial in found]
+    return [(sweep, trial, trial.judge.conclude(trial.history)) for trial in found]
 
 
 def examples(failing):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ import click
 
 from gansweep.cli import options
 from gansweep.cli.text import COLOURS, columns_of, to_json, verdict_colour
-from gansweep.errors import SweepFileError, UserError
+from gansweep.errors import UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gansweep.health.judge import Judge
-    from gansweep.plan.document import Document
     from gansweep.tracking.reader import TrackedTrial
 
     Judged = list[tuple[TrackedTrial, tuple[Verdict, ...]]]
@@ -40,7 +37,7 @@ LONGEST_WORD = "(interrupted)"
     "--thresholds",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Judge by other thresholds. YAML, as in `mode_collapse: {coverage: 0.4}`.",
+    help="Judge by these thresholds instead of the sweep's. YAML, as in `mode_collapse: {coverage: 0.4}`.",
 )
 @options.all_plans_option
 @options.json_option
@@ -51,10 +48,10 @@ def diagnose(
     from gansweep.tracking import reader
 
     home = options.home_of(home_path)
-    judge = _judge(thresholds)
+    judge = _judge(thresholds) if thresholds else None
     uri = reader.where(home, sweep, tracking_uri)
     found, earlier = reader.trials_and_earlier(home, uri, sweep, all_plans=all_plans)
-    judged = [(trial, judge.conclude(trial.history)) for trial in found]
+    judged = [(trial, (judge or trial.judge).conclude(trial.history)) for trial in found]
     _check_judgeable(sweep, judged)
     if as_json:
         trials = [
@@ -76,35 +73,13 @@ def diagnose(
     options.say_left_out(earlier, all_plans)
 
 
-def _judge(file: Path | None) -> Judge:
-    """With the thresholds of a file. Raises SweepFileError with a problem a kind, UserError for an unreadable file."""
-    from gansweep.health.judge import Judge
+def _judge(file: Path) -> Judge:
+    """Return the judge with the thresholds of a file. Raises SweepFileError, and UserError for an unreadable file."""
+    from gansweep.health.judge import judge_of
+    from gansweep.plan.document import read
+    from gansweep.plan.loader import THRESHOLDS_FILE, thresholds_of
 
-    judge = Judge()
-    if file is None:
-        return judge
-    from gansweep.plan.document import parse, read
-
-    document = parse(read(file, "thresholds file"), str(file), "thresholds file")
-    problems = []
-    for kind, values in document.data.items():
-        try:
-            judge = judge.with_thresholds({kind: values})
-        except ValueError as error:
-            problems.append(_problem(document, judge, *error.args))
-    if problems:
-        raise SweepFileError(problems)
-    return judge
-
-
-def _problem(document: Document, judge: Judge, message: str, kind: str, name: str | None = None) -> str:
-    """One line, with the nearest name where the name is what is wrong."""
-    kinds = {str(detector.kind): [field.name for field in fields(detector)] for detector in judge.detectors}
-    given, known = (kind, list(kinds)) if name is None else (name, kinds[kind])
-    path = (kind,) if name is None else (kind, name)
-    unknown = given not in known
-    near = difflib.get_close_matches(given, known, n=1) if unknown and given not in ORDER else []
-    return document.problem(path, message + (f"; did you mean {near[0]}?" if near else ""), key=unknown)
+    return judge_of(thresholds_of(read(file, THRESHOLDS_FILE), str(file)).changed())
 
 
 def _check_judgeable(sweep: str, judged: Judged) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,6 @@ SHOWN = (
     m.VALIDATION_LOSS_G,
     m.NONFINITE_STEP,
 )
-# The metrics of which less, or more, is better without an if or a but.
-BETTER: dict[str, Callable[[Sequence[float]], float]] = {
-    m.CFD_RATIO: min,
-    m.COVERAGE: max,
-    m.CLASSES_MISSING: min,
-    m.LABEL_KL: min,
-}
 
 
 @click.command()
@@ -283,9 +276,12 @@ def _comparison(
 
 
 def _best_of(metric: str, values: Sequence[float | None]) -> float | None:
-    """The better value, where the metric has a direction and not all values are the same."""
+    """Return the best value, None where the metric has no direction or all values are the same."""
+    better = m.METRICS[metric].better if metric in m.METRICS else None
     finite = [value for value in values if value is not None and math.isfinite(value)]
-    return BETTER[metric](finite) if metric in BETTER and finite and len(set(values)) > 1 else None
+    if better is None or not finite or len(set(values)) == 1:
+        return None
+    return min(finite) if better == "lower" else max(finite)
 
 
 def _verdicts(kinds: Sequence[str]) -> Text:

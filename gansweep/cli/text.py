@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gansweep.health.verdict import FAILURES
+from gansweep.health.kinds import Standing
+from gansweep.health.verdict import KINDS
 from gansweep.plan.alone import alone
 from gansweep.plan.settings import varied as varied_of
 from gansweep.records.layout import SweepFolder, read_json
@@ -24,18 +25,21 @@ COLOURS = {
     "crashed": "bold red",
     "interrupted": "blue",
 }
-# One colour a group of verdicts: magenta and green differ for every kind of eye.
-FAILED, HEALTHY, UNDECIDED, INFORMATION = "bold magenta", "green", "bright_black", "cyan"
+# One colour per standing of verdicts: magenta and green differ for every kind of eye.
+STANDINGS = {
+    Standing.FAILURE: "bold magenta",
+    Standing.HEALTHY: "green",
+    Standing.UNDECIDED: "bright_black",
+    Standing.INFORMATION: "cyan",
+}
 
 SHARE = 0.4  # of a line, that columns of settings may take
 MANY_SETTINGS = "settings"  # heads the one column that stands for more of them
 
 
 def verdict_colour(kind: str) -> str:
-    """Of any kind of verdict."""
-    if kind in FAILURES:
-        return FAILED
-    return {"healthy": HEALTHY, "undecided": UNDECIDED}.get(kind, INFORMATION)
+    """Return the colour of a kind of verdict in a terminal."""
+    return STANDINGS[KINDS[kind].standing]
 
 
 def measured(value: float | None, digits: int = 3) -> str:

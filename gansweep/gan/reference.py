@@ -21,13 +21,13 @@ from gansweep.gan.batches import generator
 from gansweep.gan.data import FEATURES, MOST_UNSEEN, ImageSet, evaluation_split
 from gansweep.gan.embedding import Embedding, Shape, principal_components, train_classifier
 from gansweep.health import quality
+from gansweep.health.evidence import PAIRS, RealSide
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
 
 VERSION = 1  # raise when the embedding or the split changes; part of the file's name
 WAIT_S = 300.0  # for another trial that makes it
 BINS = 20  # of NDB at most: a dozen samples each, at 256; fewer where there are fewer than ten real images a bin
-PAIRS = 64  # of MS-SSIM
 DRAWS = 10  # of two real samples, for the CFD that ratios are relative to
 DIGITS = tuple("0123456789")
 GOOD_ACCURACY = 0.95
@@ -69,20 +69,13 @@ class Reference:
             Bins.of(self.features, min(BINS, len(self.features) // 10)),
             quality.duplicate_distance(real),
             float(np.mean(baseline)),
+            self.features,
+            self.labels,
+            self.histogram,
+            self.class_names,
+            self.spread,
+            self.ms_ssim,
         )
-
-
-@dataclass(frozen=True)
-class RealSide:
-    """Statistics of as many unseen real images as samples are drawn. baseline: CFD of two real samples of that size."""
-
-    gaussian: Gaussian
-    features: NDArray[np.float32]
-    radii: NDArray[np.floating]
-    radii_of_3: NDArray[np.floating]
-    bins: Bins
-    duplicate_distance: float
-    baseline: float
 
 
 def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:

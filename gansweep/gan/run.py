@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from gansweep.gan.gpu import readings
 from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
-from gansweep.health.judge import Judge
+from gansweep.health.judge import judge_of
 from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
@@ -54,6 +55,7 @@ class Run:
         make_evaluator: Callable[[], Evaluator] | None = None,
     ) -> None:
         self.folder, self.config = folder, config
+        self._judge = judge_of(config.thresholds)
         self.latest: dict[str, float] = {}
         self._lock = lock.acquire(folder.lock, wait_s=LOCK_WAIT_S)
         try:
@@ -71,7 +73,7 @@ class Run:
             self._records = journal.read(folder.journal)
             history = self._history()
             self._nonfinite = len(history[NONFINITE_STEP]) > 0  # recorded once
-            self.verdicts = Judge()(history)
+            self.verdicts = self._judge(history)
             self._said = {v.kind for v in self.verdicts}
             _sweep_up(folder)
             folder.outcome.unlink(missing_ok=True)  # it has not ended any more
@@ -113,10 +115,10 @@ class Run:
         steps = self.config.steps
         failure = self._failure()
         if failure and (self.step < steps or failure.kind == "divergence"):
-            return Outcome("stopped", self.step, failure.reason, Judge().conclude(self._history()), failure.kind)
+            return Outcome("stopped", self.step, failure.reason, self._judge.conclude(self._history()), failure.kind)
         if self.step < steps:
             return None
-        return Outcome("completed", self.step, verdicts=Judge().conclude(self._history()))
+        return Outcome("completed", self.step, verdicts=self._judge.conclude(self._history()))
 
     def _failure(self) -> Verdict | None:
         """The verdict that ends the run, if one does."""
@@ -150,7 +152,7 @@ class Run:
             self._records.append(record)
         self.latest |= values
         if evaluating or NONFINITE_STEP in values:
-            self.verdicts = Judge()(self._history())
+            self.verdicts = self._judge(self._history())
             self._flag()
 
     def _flag(self) -> None:
@@ -213,6 +215,7 @@ class Run:
 
     def _end(self, ended: Outcome) -> Outcome:
         self._journal.sync()
+        ended = replace(ended, thresholds=self.config.thresholds)
         outcome.write(self.folder, ended)
         return ended
 

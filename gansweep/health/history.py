@@ -1,22 +1,28 @@
-"""What a run's records say, as one series a metric."""
+"""A run's records as one series per metric."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansweep.health.metrics import CRITIC_LOSSES, D_AUC, QUALITY
+from gansweep.health.metrics import CRITIC_LOSSES, D_AUC, DISCRIMINATOR, QUALITY
 
 LARGEST = np.finfo(np.float64).max  # what MLflow makes of inf
 
 
 @dataclass(frozen=True)
 class Series:
-    """steps: (n,) ascending. values: (n,); NaN means that the value was NaN, never that there was none."""
+    """One metric of one run.
+
+    Args:
+        steps: (n,) ascending.
+        values: (n,). NaN means that the value was NaN, never that none was recorded.
+    """
 
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -33,9 +39,13 @@ EMPTY = Series(np.empty(0, np.int64), np.empty(0))
 
 @dataclass(frozen=True)
 class History:
-    """series: metric → values. budget: steps that the run is to have; burn-in is a share of it.
+    """All metrics of one run.
 
-    critic: D is a Wasserstein critic, whose sign means nothing. growth: the step after which D was a larger one.
+    Args:
+        series: Metric → values.
+        budget: Planned length of the run in steps. Burn-in is a share of it.
+        critic: Whether D is a Wasserstein critic, the sign of whose outputs means nothing.
+        growth: The step after which D was a larger network, None for a D that did not grow.
     """
 
     series: Mapping[str, Series]
@@ -51,7 +61,7 @@ class History:
         critic: bool = False,
         growth: int | None = None,
     ) -> History:
-        """From (step, metric → value) pairs, in the order of steps. Where a step comes twice, the first one holds."""
+        """Build a history from (step, metric → value) pairs in the order of steps. The first record of a step holds."""
         columns: dict[str, dict[int, float]] = {}
         for step, values in points:
             for name, value in values.items():
@@ -59,11 +69,11 @@ class History:
         return cls({name: _series(column) for name, column in columns.items()}, budget, critic, growth)
 
     def __getitem__(self, metric: str) -> Series:
-        """EMPTY for one that was not recorded."""
+        """Return the series of a metric, EMPTY for one that was not recorded."""
         return self.series.get(metric, EMPTY)
 
     def until(self, step: int) -> History:
-        """What was known then, this step included."""
+        """Return what was known at a step, its own record included."""
         cut = {}
         for name, series in self.series.items():
             n = int(np.searchsorted(series.steps, step, "right"))
@@ -71,34 +81,95 @@ class History:
         return replace(self, series=cut)
 
     def evaluations(self) -> NDArray[np.int64]:
-        """(n,) the steps of all evaluations."""
+        """Return (n,) the steps of all evaluations."""
         recorded = [self[name].steps for name in (*QUALITY, D_AUC) if len(self[name])]
         return np.unique(np.concatenate(recorded)) if recorded else EMPTY.steps
 
     def at(self, steps: NDArray[np.int64], metric: str) -> NDArray[np.float64]:
-        """(len(steps),) the metric at those steps, NaN where it was not recorded: no detector fires on a NaN."""
+        """Return (len(steps),) a metric at steps, NaN where it was not recorded."""
         found = np.full(len(steps), np.nan)
         series = self[metric]
         _, there, here = np.intersect1d(steps, series.steps, assume_unique=True, return_indices=True)
         found[there] = series.values[here]
         return found
 
+    def evaluated(self) -> Evaluations:
+        """Return the values at evaluations."""
+        return Evaluations(self)
+
+
+class Evaluations:
+    """A history's values at its evaluations.
+
+    After D has grown, the values of metrics of the smaller D are NaN, because they say nothing about the grown one.
+    Windows of evaluations then begin anew.
+
+    Attributes:
+        history: The history.
+        steps: (n,) the steps of the evaluations.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history, self.steps = history, history.evaluations()
+        smaller = self.steps <= (-1 if history.growth is None else history.growth)
+        self._forgotten = smaller & (not smaller.all())
+
+    def __getitem__(self, metric: str) -> NDArray[np.float64]:
+        """Return (n,) a metric, NaN where it was not recorded: no detector fires on a NaN."""
+        values = self.history.at(self.steps, metric)
+        if metric in DISCRIMINATOR:
+            values[self._forgotten] = np.nan
+        return values
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def first(self, metric: str) -> float:
+        """Return a metric at the first evaluation, NaN without one."""
+        return float(self[metric][0]) if len(self) else math.nan
+
+    def last(self, metric: str) -> float:
+        """Return a metric at the last evaluation."""
+        return float(self[metric][-1])
+
+    def rolling(self, metric: str, window: int, what: Literal["min", "max", "median"]) -> NDArray[np.float64]:
+        """Return (n,) a statistic of each `window` values that end at an evaluation, NaN for the first window − 1."""
+        return rolling(self[metric], window, what)
+
+    def best_before(self, metric: str, lag: int) -> NDArray[np.float64]:
+        """Return (n,) the least value up to `lag` evaluations ago, NaN left out, and NaN where there was none."""
+        values = self[metric]
+        found = np.full(len(values), np.nan)
+        if len(values) > lag:
+            found[lag:] = np.fmin.accumulate(values[: len(values) - lag])
+        return found
+
+
+def rolling(values: NDArray[np.float64], window: int, what: Literal["min", "max", "median"]) -> NDArray[np.float64]:
+    """Return (n,) a statistic of each `window` values that end at a place, NaN for the first window − 1."""
+    functions: Mapping[str, Callable[..., Any]] = {"min": np.min, "max": np.max, "median": np.median}
+    found = np.full(len(values), np.nan)
+    if len(values) >= window:
+        windows = np.lib.stride_tricks.sliding_window_view(values, window)
+        found[window - 1 :] = functions[what](windows, axis=1)
+    return found
+
 
 class Traits(NamedTuple):
-    """What a history says of its run beside numbers, in the order in which `History` takes it."""
+    """What a history knows about its run besides numbers, in the order in which `History` takes it."""
 
     critic: bool
     growth: int | None
 
 
 def traits(config: Mapping[str, Any]) -> Traits:
-    """Of a trial's settings, nested or dotted, text or not. Settings from before there were such keys have neither."""
+    """Return the traits in a trial's settings, nested or dotted, as text or not. Old settings may lack the keys."""
     grown = _setting(config, "model.discriminator.growth.at")
     return Traits(_setting(config, "training.loss") in CRITIC_LOSSES, None if grown is None else int(grown))
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:
-    """None where it is not set."""
+    """Return the value of a dotted key, None where it is not set."""
     head, _, rest = key.partition(".")
     inner = config.get(head)
     return _setting(inner, rest) if rest and isinstance(inner, Mapping) else config.get(key)

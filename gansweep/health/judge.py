@@ -1,72 +1,80 @@
-"""All detectors together: what is said of a run, at any moment of it."""
+"""The judge: applies detectors to the history of a run, at any moment of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gansweep.health import detectors as d
-from gansweep.health import discriminator as of_d
-from gansweep.health.detector import BURN_IN, Detector, plain
-from gansweep.health.detectors import divergence
+from gansweep.errors import UserError
+from gansweep.health.detectors.base import BURN_IN, Detector, Thresholds, plain
+from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.history import History
+from gansweep.health.kinds import HEALTHY, UNDECIDED
 from gansweep.health.metrics import CFD_RATIO
 from gansweep.health.verdict import Verdict, by_precedence
-from gansweep.words import counted
+from gansweep.words import counted, names_like
 
 ENOUGH = 5  # evaluations after the burn-in, for a run to be called healthy
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Called with a history: what holds at the end of it, by precedence. Pure: the same history, the same verdicts."""
+    """Detectors with their thresholds.
 
-    detectors: tuple[Detector, ...] = (
-        d.DeadGenerator(),
-        d.ModeCollapse(),
-        of_d.DiscriminatorDominance(),
-        d.NotLearning(),
-        d.LateInstability(),
-        d.ModeDropping(),
-        d.ConditionIgnored(),
-        of_d.DiscriminatorStrong(),
-        of_d.CriticStalled(),
-        of_d.DiscriminatorFailure(),
-        of_d.DiscriminatorOverfitting(),
-        d.Imbalance(),
-    )
+    Called with a history it returns what holds at the end of it, by precedence. It is pure: the same history gives the
+    same verdicts, whether the run is live or finished. `judge_of` makes the judge of a sweep.
+    """
+
+    detectors: tuple[Detector, ...] = DETECTORS
 
     def __call__(self, history: History) -> tuple[Verdict, ...]:
-        """Every kind that holds; none while nothing does."""
-        found = [divergence(history), *(detector(history) for detector in self.detectors)]
-        return by_precedence(v for v in found if v is not None)
+        """Return every verdict that holds, none where nothing does."""
+        found = ((detector.kind.name, detector(history)) for detector in self.detectors)
+        return by_precedence(Verdict(kind, f.since_step, f.reason, f.evidence) for kind, f in found if f is not None)
 
     def conclude(self, history: History) -> tuple[Verdict, ...]:
-        """The same, with `healthy` or `undecided` where no failure holds."""
+        """Return every verdict that holds, with `healthy` or `undecided` where no failure does."""
         found = self(history)
         return found if any(v.is_failure for v in found) else by_precedence([*found, _conclusion(history)])
 
-    def with_thresholds(self, thresholds: Mapping[str, Mapping[str, Any]]) -> Judge:
-        """kind → field → value. Raises ValueError(message, kind[, field]) for what is unknown or out of range."""
-        known = {detector.kind: detector for detector in self.detectors}
+    def detector(self, kind: str) -> Detector | None:
+        """Return the detector of a kind, None for one that has none, such as `healthy`."""
+        return next((detector for detector in self.detectors if detector.kind.name == kind), None)
+
+    def with_thresholds(self, thresholds: Thresholds) -> Judge:
+        """Return a judge that differs in some thresholds.
+
+        Raises:
+            ValueError: A kind or threshold is unknown, or a value is out of its range.
+        """
+        known = {detector.kind.name: detector for detector in self.detectors}
         for kind, values in thresholds.items():
             if kind not in known:
-                raise ValueError(f"no kind has thresholds by this name; known: {', '.join(known)}", kind)
-            if not isinstance(values, Mapping):
-                raise ValueError(f"must be a mapping of thresholds, got {values!r}", kind)
-            names = [field.name for field in fields(known[kind])]
-            for name in values:
-                if name not in names:
-                    raise ValueError(f"unknown threshold; known here: {', '.join(names)}", kind, name)
+                raise ValueError(f"{kind}: no detector has this name; {names_like(kind, known)}")
+            names = known[kind].thresholds()
+            if unknown := next((name for name in values if name not in names), None):
+                raise ValueError(f"{kind}.{unknown}: no threshold has this name; {names_like(unknown, names)}")
             try:
                 known[kind] = replace(known[kind], **values)
             except ValueError as error:
-                message, name = error.args
-                raise ValueError(message, kind, name) from None
+                raise ValueError(f"{kind}.{error}") from None
         return replace(self, detectors=tuple(known.values()))
+
+
+def judge_of(thresholds: Thresholds) -> Judge:
+    """Return the judge of a sweep, of which trials, tables and reports make their verdicts.
+
+    Args:
+        thresholds: Those of the sweep file that are not at their defaults, as its plan stores them.
+
+    Raises:
+        UserError: This version of gansweep does not know some of them.
+    """
+    try:
+        return Judge().with_thresholds(thresholds)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"thresholds: {error}; read the sweep with the version that ran it") from None
 
 
 def _conclusion(history: History) -> Verdict:
@@ -76,7 +84,7 @@ def _conclusion(history: History) -> Verdict:
     finite = int(np.isfinite(cfd).sum())
     if finite < ENOUGH:
         reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
-        return Verdict("undecided", 0, reason, {"figures": {"evaluations": finite}})
+        return Verdict(UNDECIDED.name, 0, reason, {"figures": {"evaluations": finite}})
     best = float(np.nanmin(cfd))
     reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {best:.3g}"
-    return Verdict("healthy", 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": best}})
+    return Verdict(HEALTHY.name, 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": best}})

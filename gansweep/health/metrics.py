@@ -1,7 +1,15 @@
-"""The names of a run's metrics, in one place."""
+"""The metrics of a run: the names of what training records, and the metrics of evaluations."""
+
+from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gansweep.health.measure import Metric, Need
+
+if TYPE_CHECKING:
+    from gansweep.health.evidence import Outputs, Samples
 
 # Averages over the steps since the last record.
 LOSS_D = "loss_d"
@@ -30,53 +38,259 @@ MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # what tells of the machin
 # Recorded once, by the record that found it: the first step at which something was not finite.
 NONFINITE_STEP = "nonfinite_step"
 
-# Evaluations: fresh samples against real images, in the features of gan/embedding.py.
-CFD_RATIO = "cfd_ratio"  # classifier Fréchet distance over that of two real samples of the same size; 1 is ideal
+# Evaluations: fresh samples against real images, in the features of gan/embedding.py. Explained in SAMPLE_METRICS.
+CFD_RATIO = "cfd_ratio"
 DENSITY = "density"
 COVERAGE = "coverage"
-PRECISION = "precision"  # beware: 1 for a black image
+PRECISION = "precision"
 RECALL = "recall"
-NDB = "ndb"  # share of bins with another share of samples than of real images; .05 by chance
-NEAR_DUPLICATES = "near_duplicates"  # share of samples nearer to another than 99 % of real images are
-SPREAD_ACROSS = "spread_across"  # standard deviation over z, over that of real images
-SPREAD_WITHIN = "spread_within"  # standard deviation within an image, over that of real images
-MS_SSIM = "ms_ssim"  # mean over pairs of a class, over that of real pairs; above 1: more alike than real ones
-# Of a labelled set's evaluations alone.
-CLASSES = "effective_classes"  # exp of the label entropy
+NDB = "ndb"
+NEAR_DUPLICATES = "near_duplicates"
+SPREAD_ACROSS = "spread_across"
+SPREAD_WITHIN = "spread_within"
+MS_SSIM = "ms_ssim"
+CLASSES = "effective_classes"
+LABEL_KL = "label_kl"
 CLASSES_MISSING = "classes_missing"
-LABEL_KL = "label_kl"  # KL divergence of the labels from the real ones, in nats
-CLASS_SHARE = "class_share/"  # + a class's name: share of the samples that the classifier puts there; for people to see
-# Of a conditional run's evaluations alone: samples are asked for by class.
-REQUESTED = "requested"  # share of the samples that the classifier puts into the class that was asked for
-REQUESTED_WORST = "requested_worst"  # of the class in which it is least
-REQUESTED_SHARE = "requested/"  # + a class's name: of that class; for people to see
-COVERAGE_WITHIN = "coverage_within"  # mean over classes: coverage of a class's real images by samples asked to be of it
-COVERAGE_WITHIN_WORST = "coverage_within_worst"  # of the class in which it is least
-DENSITY_WITHIN_WORST = "density_within_worst"  # of that same class
-# D on a copy with batch statistics, on logits.
-D_AUC = "d_auc"  # of real images (held-out ones where there are) against fresh fakes
-D_ACCURACY = "d_accuracy"  # mean of the shares of real images and of fresh fakes that it names rightly
-D_FRESH = "d_fresh"  # mean σ(D(G(z))) on fresh fakes
-D_STD = "d_std"  # of D's logits
-R_T = "r_t"  # Karras et al. 2020, eq. 1: mean sign of D on training images; 1 suggests overfitting
-# Only with held-out images.
-D_GAP = "d_gap"  # accuracy on training images less that on held-out ones
-R_V = "r_v"  # Karras et al. 2020, eq. 1: overfitting of D, 0 none, 1 complete
+CLASS_SHARE = "class_share/"
+REQUESTED = "requested"
+REQUESTED_WORST = "requested_worst"
+COVERAGE_WITHIN = "coverage_within"
+COVERAGE_WITHIN_WORST = "coverage_within_worst"
+DENSITY_WITHIN_WORST = "density_within_worst"
+REQUESTED_SHARE = "requested/"
+# D on a copy with batch statistics. Explained in DISCRIMINATOR_METRICS.
+D_AUC = "d_auc"
+D_STD = "d_std"
+R_V = "r_v"
+D_ACCURACY = "d_accuracy"
+R_T = "r_t"
+D_GAP = "d_gap"
+D_FRESH = "d_fresh"
 
-LABELLED = (CLASSES, CLASSES_MISSING, LABEL_KL)
-CONDITIONAL = (REQUESTED, REQUESTED_WORST, COVERAGE_WITHIN, COVERAGE_WITHIN_WORST, DENSITY_WITHIN_WORST)
-QUALITY = (
-    CFD_RATIO, DENSITY, COVERAGE, PRECISION, RECALL, NDB, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, MS_SSIM,
-    *LABELLED, *CONDITIONAL,
-)  # fmt: skip
-DISCRIMINATOR = (D_AUC, D_ACCURACY, D_FRESH, D_STD, R_T, D_GAP, R_V)
-PROBABILITIES = (D_REAL, D_FAKE, D_ACCURACY, D_FRESH, R_T, D_GAP)  # what no critic has: its sign means nothing
+_LABELS = frozenset({Need.LABELS})
+_CONDITION = frozenset({Need.LABELS, Need.CONDITION})
+_PROBABILITIES = frozenset({Need.PROBABILITIES})
+
+
+def _class_shares(s: Samples) -> Mapping[str, float]:
+    from gansweep.health.evidence import by_class
+
+    return by_class(s.real.class_names, s.histogram.shares)
+
+
+def _requested_shares(s: Samples) -> Mapping[str, float]:
+    from gansweep.health.evidence import by_class
+
+    return by_class(s.real.class_names, s.right)
+
+
+def _least_requested(s: Samples) -> float:
+    return float(min(share for share in s.right.tolist() if share == share))
+
+
+# The metrics of evaluations, in the order of records. To add one, write it in a module of its own and name it here: the
+# evaluator, sweep files (search.objective), tables and reports read these lists.
+SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
+    Metric(
+        CFD_RATIO,
+        "CFD ratio",
+        "classifier Fréchet distance between samples and real images, over that of two sets of real images; 1 is ideal",
+        lambda s: s.cfd_ratio,
+        better="lower",
+        logarithmic=True,
+    ),
+    Metric(
+        DENSITY,
+        "density",
+        "how densely real images surround the samples (Naeem et al. 2020); 1 for real images",
+        lambda s: s.density_coverage[0],
+    ),
+    Metric(
+        COVERAGE,
+        "coverage",
+        "share of the real images with a sample in their neighbourhood (Naeem et al. 2020)",
+        lambda s: s.density_coverage[1],
+        better="higher",
+    ),
+    Metric(
+        PRECISION,
+        "precision",
+        "share of the samples within the manifold of the real images (Kynkäänniemi et al. 2019); 1 for a black image",
+        lambda s: s.precision_recall[0],
+    ),
+    Metric(
+        RECALL,
+        "recall",
+        "share of the real images within the manifold of the samples (Kynkäänniemi et al. 2019)",
+        lambda s: s.precision_recall[1],
+    ),
+    Metric(
+        NDB,
+        "NDB",
+        "share of bins with another share of samples than of real images (Richardson & Weiss 2018); .05 by chance",
+        lambda s: s.real.bins.different(s.features),
+    ),
+    Metric(
+        NEAR_DUPLICATES,
+        "near duplicates",
+        "share of samples that are nearer to another sample than 99 % of real images are to another real image",
+        lambda s: s.near_duplicates,
+    ),
+    Metric(
+        SPREAD_ACROSS,
+        "spread across z",
+        "standard deviation of pixels over samples, over that of real images",
+        lambda s: s.spread[0],
+    ),
+    Metric(
+        SPREAD_WITHIN,
+        "spread within",
+        "standard deviation of pixels within a sample, over that of real images",
+        lambda s: s.spread[1],
+    ),
+    Metric(
+        MS_SSIM,
+        "MS-SSIM",
+        "mean structural similarity of two samples of a class, over that of real images; above 1 they are more alike",
+        lambda s: s.ms_ssim,
+    ),
+    Metric(
+        CLASSES,
+        "effective classes",
+        "exp of the entropy of the samples' classes: m for m classes evenly",
+        lambda s: s.histogram.effective_classes(),
+        _LABELS,
+    ),
+    Metric(
+        LABEL_KL,
+        "label KL",
+        "KL divergence of the samples' classes from those of the real images, in nats",
+        lambda s: s.histogram.divergence_from(s.real.histogram),
+        _LABELS,
+        better="lower",
+    ),
+    Metric(
+        CLASSES_MISSING,
+        "classes missing",
+        "classes with fewer than five samples, or than a tenth of what their share of the real images would give",
+        lambda s: float(s.histogram.missing(s.real.histogram)),
+        _LABELS,
+        better="lower",
+        least=lambda real: real.histogram.least_to_miss(),
+    ),
+    Metric(
+        CLASS_SHARE, "class share", "share of the samples that the classifier puts into a class", _class_shares, _LABELS
+    ),
+    Metric(
+        REQUESTED,
+        "requested class",
+        "share of the samples that the classifier puts into the class that was asked for",
+        lambda s: s.requested_share,
+        _CONDITION,
+    ),
+    Metric(
+        REQUESTED_WORST,
+        "requested class, worst",
+        "the same share for the class in which it is least",
+        _least_requested,
+        _CONDITION,
+    ),
+    Metric(
+        COVERAGE_WITHIN,
+        "coverage within classes",
+        "coverage of a class's real images by the samples that were asked to be of it, averaged over classes",
+        lambda s: s.mean_coverage_within,
+        _CONDITION,
+    ),
+    Metric(
+        COVERAGE_WITHIN_WORST,
+        "coverage within the worst class",
+        "the same coverage for the class in which it is least",
+        lambda s: s.worst_within and s.worst_within[1],
+        _CONDITION,
+    ),
+    Metric(
+        DENSITY_WITHIN_WORST,
+        "density within the worst class",
+        "density within the class that is covered least",
+        lambda s: s.worst_within and s.worst_within[0],
+        _CONDITION,
+    ),
+    Metric(
+        REQUESTED_SHARE,
+        "requested class, by class",
+        "share of the samples of a requested class that the classifier puts there",
+        _requested_shares,
+        _CONDITION,
+    ),
+)
+DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (
+    Metric(
+        D_AUC,
+        "AUC of D",
+        "probability that D ranks a real image (a held-out one where there are any) above a fresh sample",
+        lambda d: d.auc,
+    ),
+    Metric(D_STD, "deviation of D", "standard deviation of D's outputs", lambda d: d.deviation),
+    Metric(
+        R_V,
+        "r_v",
+        "overfitting of D (Karras et al. 2020, eq. 1); 0 none, 1 complete",
+        lambda d: d.overfitting,
+        frozenset({Need.HELD_OUT}),
+    ),
+    Metric(
+        D_ACCURACY,
+        "accuracy of D",
+        "mean of the shares of real images and of fresh samples that D classifies correctly",
+        lambda d: d.accuracy,
+        _PROBABILITIES,
+    ),
+    Metric(
+        R_T,
+        "r_t",
+        "mean sign of D on training images (Karras et al. 2020, eq. 1); 1 suggests overfitting",
+        lambda d: d.mean_sign,
+        _PROBABILITIES,
+    ),
+    Metric(
+        D_GAP,
+        "accuracy gap of D",
+        "accuracy of D on training images less that on held-out ones",
+        lambda d: d.gap,
+        frozenset({Need.PROBABILITIES, Need.HELD_OUT}),
+    ),
+    Metric(D_FRESH, "σ(D(G(z)))", "mean σ(D) for fresh samples", lambda d: d.mean_sure, _PROBABILITIES),
+)
+_ALL: tuple[Metric[Any], ...] = (*SAMPLE_METRICS, *DISCRIMINATOR_METRICS)
+METRICS = {one.name: one for one in _ALL}
+
+QUALITY = tuple(one.name for one in SAMPLE_METRICS if not one.is_family)
+DISCRIMINATOR = tuple(one.name for one in DISCRIMINATOR_METRICS if not one.is_family)
 EVALUATION = (*QUALITY, *DISCRIMINATOR)
+FAMILIES = tuple(name for name, one in METRICS.items() if one.is_family)
+
+
+def needing(need: Need) -> tuple[str, ...]:
+    """Return the names of the evaluation metrics that need something."""
+    return tuple(name for name in EVALUATION if need in METRICS[name].needs)
+
+
+CONDITIONAL = needing(Need.CONDITION)
+LABELLED = tuple(name for name in needing(Need.LABELS) if name not in CONDITIONAL)
+PROBABILITIES = (D_REAL, D_FAKE, *needing(Need.PROBABILITIES))  # not recorded for a critic, whose sign means nothing
+HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, *needing(Need.HELD_OUT))
+
+
+def label(metric: str) -> str:
+    """Return what reports call a metric."""
+    return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
 
 
 def is_evaluation(name: str) -> bool:
-    """Whether an evaluation records it: EVALUATION, or a figure of one class."""
-    return name in EVALUATION or name.startswith((CLASS_SHARE, REQUESTED_SHARE))
+    """Return whether evaluations record a metric: one of EVALUATION, or the value of one class."""
+    return name in EVALUATION or name.startswith(FAMILIES)
 
 
 def typical_speed(recorded: Sequence[float]) -> float | None:

@@ -1,37 +1,42 @@
-"""What is said of a run, with the evidence for it."""
+"""Verdicts on a run, the evidence for them, and their order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
-Failure = Literal[
-    "divergence",
-    "dead_generator",
-    "mode_collapse",
-    "discriminator_dominance",
-    "not_learning",
-    "late_instability",
-    "mode_dropping",
-    "condition_ignored",
-]
-Information = Literal[
-    "discriminator_strong", "critic_stalled", "discriminator_failure", "discriminator_overfitting", "imbalance"
-]
-Conclusion = Literal["healthy", "undecided"]
-Kind = Failure | Conclusion | Information
-FAILURES: tuple[Failure, ...] = get_args(Failure)  # by precedence: the first that holds is the run's tag
-INFORMATION: tuple[Information, ...] = get_args(Information)
-CONCLUSIONS: tuple[Conclusion, ...] = get_args(Conclusion)
-ORDER: tuple[str, ...] = (*FAILURES, *CONCLUSIONS, *INFORMATION)
+from gansweep.health.detectors.registry import DETECTORS
+from gansweep.health.kinds import HEALTHY, UNDECIDED, Kind, Standing
+from gansweep.health.kinds import title as title
+
+# By precedence: failures, then conclusions, then information. Within each in the order of the registry.
+_PRECEDENCE = [*Standing]
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in sorted(
+        (*(detector.kind for detector in DETECTORS), HEALTHY, UNDECIDED),
+        key=lambda kind: _PRECEDENCE.index(kind.standing),
+    )
+}
+ORDER = tuple(KINDS)
+FAILURES = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.FAILURE)
+INFORMATION = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.INFORMATION)
+CONCLUSIONS = (HEALTHY.name, UNDECIDED.name)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind; since_step: first step that shows it; reason: a sentence with its figures; evidence: the same as data."""
+    """A verdict on a run.
 
-    kind: Kind
+    Args:
+        kind: The name of a kind in `KINDS`.
+        since_step: The first step that shows it.
+        reason: A sentence with the figures.
+        evidence: The same as data.
+    """
+
+    kind: str
     since_step: int
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
@@ -41,20 +46,15 @@ class Verdict:
         return self.kind in FAILURES
 
     def to_json(self) -> dict[str, Any]:
-        """As records keep it."""
+        """Return the form that records keep."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        """The reverse of `to_json`. Raises TypeError for unknown fields."""
+        """Reverse `to_json`. Raises TypeError for unknown fields."""
         return cls(**data)
 
 
 def by_precedence(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Failures, then healthy or undecided, then information: the first one names the run."""
+    """Sort verdicts: failures, then healthy or undecided, then information. The first one names the run."""
     return tuple(sorted(verdicts, key=lambda v: ORDER.index(v.kind)))
-
-
-def title(kind: str) -> str:
-    """As people read it: `mode collapse`."""
-    return kind.replace("_", " ")

@@ -12,18 +12,19 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gansweep.errors import SweepFileError, UserError
-from gansweep.health.metrics import D_GAP, EVALUATION, R_V, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.health.metrics import EVALUATION, HELD_OUT
 from gansweep.plan.conflicts import conflicts
 from gansweep.plan.document import Document, Path_, dotted, parse, read
 from gansweep.plan.messages import hint, message_of
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, varied_keys
+from gansweep.plan.thresholds import Thresholds
 from gansweep.plan.trials import alike, assign, configurations, corners, count, stand_ins
 
 MAX_TRIALS = 10_000
+THRESHOLDS_FILE = "thresholds file"
 VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
 LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
-HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, D_GAP, R_V)  # metrics on images that do not train
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
@@ -44,6 +45,16 @@ def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: 
     if problems:
         raise SweepFileError(sorted(problems, key=_line_order))
     return sweep
+
+
+def thresholds_of(text: str, name: str) -> Thresholds:
+    """Validate the text of a file with the content of the section `thresholds`. Raises SweepFileError."""
+    document = parse(text, name, THRESHOLDS_FILE)
+    try:
+        return Thresholds.model_validate(document.data)
+    except ValidationError as error:
+        problems = [_describe(document, e, Thresholds) for e in error.errors()]
+        raise SweepFileError(sorted(problems, key=_line_order)) from None
 
 
 def known_keys(model: type[BaseModel] = Sweep, prefix: str = "") -> list[str]:
@@ -111,18 +122,24 @@ def _real_path(data: Any, loc: Path_) -> Path_:
     return tuple(path)
 
 
-def _describe(document: Document, error: ErrorDetails) -> str:
+def _describe(document: Document, error: ErrorDetails, model: type[BaseModel] = Sweep) -> str:
+    """Return the line for one error. model: what the document was validated as."""
     path = _real_path(document.data, error["loc"])
     if error["type"] == "extra_forbidden":
         return document.problem(
-            path, "unknown key" + hint(dotted(path), _fields_at(error["loc"][:-1]), known_keys()), key=True
+            path,
+            "unknown key" + hint(dotted(path), _fields_at(error["loc"][:-1], model), known_keys(model)),
+            key=True,
         )
     return document.problem(path, message_of(error))
 
 
-def _fields_at(loc: Path_) -> list[str]:
-    """Names of the fields of the section at pydantic's location; none below a list or a mapping of the user's keys."""
-    sections: list[type[BaseModel]] = [Sweep]
+def _fields_at(loc: Path_, model: type[BaseModel]) -> list[str]:
+    """Return the names of the fields of the section at pydantic's location.
+
+    There are none below a list or a mapping of the user's keys.
+    """
+    sections: list[type[BaseModel]] = [model]
     for i, part in enumerate(loc):
         if i == 1 and loc[0] == "search":
             sections = [s for s in sections if part in typing.get_args(s.model_fields["method"].annotation)]

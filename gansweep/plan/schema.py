@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gansweep.config import Model, Training
-from gansweep.health.verdict import FAILURES, Failure, Information
+from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
 from gansweep.plan.dataset import Dataset
 from gansweep.plan.search import Objective, OptunaSearch, Scheduler, Search
+from gansweep.plan.thresholds import Thresholds
 from gansweep.section import Positive, Section
 
-# What ends a trial unless the file says otherwise.
-STOP_ON: list[Literal[Failure, Information]] = [
-    "divergence",
-    "dead_generator",
-    "mode_collapse",
-    "discriminator_dominance",
-    "not_learning",
-]
+if TYPE_CHECKING:
+    VerdictKind = str
+else:
+    VerdictKind = Literal[(*FAILURES, *INFORMATION)]
+STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # unless the file says otherwise
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -51,7 +49,7 @@ class Evaluation(Section):
 class Stop(Section):
     """Which verdicts end a trial; `stop: none` records them and no more."""
 
-    on: list[Literal[Failure, Information]] = STOP_ON
+    on: list[VerdictKind] = STOP_ON
     action: Annotated[Literal["stop", "flag"], Field(description="flag: say so, and train on")] = "stop"
 
     @property
@@ -125,6 +123,7 @@ class Sweep(Section):
     training: Training
     evaluation: Evaluation = Evaluation()
     stop: Annotated[Stop, BeforeValidator(_none, json_schema_input_type=Stop | Literal["none"])] = Stop()
+    thresholds: Thresholds = Thresholds()
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
     search: Search | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from gansweep.errors import CheckpointError, UserError
+from gansweep.health.detectors.base import Thresholds
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock
 from gansweep.records.disk import writing
@@ -26,7 +27,8 @@ class Outcome:
 
     step: the last one trained. reason: a sentence, "" for completed. verdicts: what was judged of a trial that was
     completed or stopped, by precedence. rule: what stopped it, a kind of verdict or `asha`; of a
-    crash OUT_OF_MEMORY or "". time: s since the epoch.
+    crash OUT_OF_MEMORY or "". time: s since the epoch. thresholds: of the verdicts, those that were not at their
+    defaults.
     """
 
     kind: Kind
@@ -35,16 +37,25 @@ class Outcome:
     verdicts: tuple[Verdict, ...] = ()
     rule: str = ""
     time: float = 0.0
+    thresholds: Thresholds = field(default_factory=dict)
 
     @property
     def verdict(self) -> str | None:
         """The one that names the run."""
         return self.verdicts[0].kind if self.verdicts else None
 
-    def finished(self, steps: int, rules: Collection[str]) -> bool:
-        """Whether a trial of so many steps, stopped by these rules, has nothing left to do."""
+    def finished(self, steps: int, rules: Collection[str], thresholds: Thresholds) -> bool:
+        """Return whether a trial has nothing left to do.
+
+        Args:
+            steps: Its length now.
+            rules: What stops trials now.
+            thresholds: What verdicts are made at now. A trial that ended under others is opened again: it ends at once
+                where the new ones say so, and trains on where they no longer stop it.
+        """
         stopped = self.kind == "stopped" and self.rule in rules
-        return stopped or (self.kind == "completed" and self.step >= steps)
+        ended = stopped or (self.kind == "completed" and self.step >= steps)
+        return ended and self.thresholds == thresholds
 
 
 def write(folder: TrialFolder, outcome: Outcome) -> None:

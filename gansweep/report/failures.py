@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import fields
+from collections.abc import Mapping
 from decimal import ROUND_FLOOR, Decimal
 from functools import cache
 from importlib import resources
@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from gansweep.health.detectors.base import Detector
 from gansweep.health.judge import Judge
-from gansweep.health.verdict import FAILURES, title
+from gansweep.health.verdict import FAILURES, KINDS, title
 from gansweep.report import choose, curves
 from gansweep.report.statistics import share
 from gansweep.report.study import Block, Cell, Study, head, paragraphs, section, step_of, table, trial_cell
@@ -85,7 +86,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
             ]
         )
     heads = [head("trial"), *study.columns(), head("since step", right=True), head("ended at", right=True)]
-    said = paragraphs(_accuracy(kind), _thresholds(kind))
+    said = paragraphs(_meaning(kind), _accuracy(kind), _thresholds(study.tables.judges, kind))
     cases = table([*heads, head("evidence", wide=True)], rows)
     return section(title(kind).capitalize(), said, figure, cases, level=2, label=kind)
 
@@ -99,12 +100,21 @@ def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
     return table(heads, rows)
 
 
-def _thresholds(kind: str) -> str:
-    detector = next((one for one in Judge().detectors if one.kind == kind), None)
-    if detector is None:
-        return "It has no thresholds: one value that is not finite is enough."
-    values = ", ".join(f"{field.name} {getattr(detector, field.name):g}" for field in fields(detector))
-    return f"Thresholds: {values}."
+def _thresholds(judges: Mapping[str, Judge], kind: str) -> str:
+    """Return the thresholds of a kind in words, by sweep where sweeps differ."""
+    found = {sweep: _values(judge.detector(kind)) for sweep, judge in judges.items()}
+    if len(set(found.values())) > 1:
+        return "Thresholds: " + " ".join(f"{sweep}: {values}." for sweep, values in found.items())
+    values = next(iter(found.values()), "")
+    return f"Thresholds: {values}." if values else "It has no thresholds."
+
+
+def _values(detector: Detector | None) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in detector.thresholds().items()) if detector else ""
+
+
+def _meaning(kind: str) -> str:
+    return f"{title(kind).capitalize()}: {KINDS[kind].meaning}."
 
 
 def _accuracy(kind: str) -> str:

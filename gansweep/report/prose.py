@@ -10,19 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from gansweep.health.metrics import label
 from gansweep.health.verdict import FAILURES, title
 from gansweep.report.words import counted, distinct, item, listed, measured, percent, setting, short, titles
 
 Names = Mapping[tuple[str, int], str]  # (sweep, configuration) → its settings in words
 MOST_RIVALS = 4  # settings that may be as good, named one by one
 FEW = 6  # values of a setting that are listed one by one
-NAMES = {"cfd_ratio": "CFD ratio"}
 SURE = 0.05  # p of Fisher's test, below which failures are said to sit somewhere
-
-
-def objective(metric: str) -> str:
-    """As sentences call it."""
-    return NAMES.get(metric, metric.replace("_", " "))
 
 
 def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
@@ -74,7 +69,7 @@ def earlier(count: int, *, shown: bool) -> str:
 
 def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
     """What is best, by how much, and how sure that is. found: of `configurations`, for one sweep."""
-    ranked, what = found[found["place"].notna()], objective(metric)
+    ranked, what = found[found["place"].notna()], label(metric)
     if ranked.empty:
         failed = "all of it failed" if len(found) > 1 else "it failed"
         return f"Nothing can be called best: {failed}, or has no {what} yet."

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, METRICS, label
 from gansweep.health.verdict import title
 from gansweep.plan.alone import alone
 from gansweep.report import choose, prose
@@ -20,7 +21,7 @@ from gansweep.report.pixels import placeholder
 from gansweep.report.tables import Tables
 from gansweep.report.words import item, measured, setting, short, titles
 
-FINAL = {"cfd_ratio": "CFD ratio", "coverage": "coverage", "d_auc": "AUC of D"}  # in the appendix
+FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # in the appendix
 MOST_SETTINGS = 3  # beside which the appendix has room for FINAL
 Key = tuple[str, str]  # sweep, trial
 Block = dict[str, Any]
@@ -77,12 +78,13 @@ class Study:
 
     @property
     def log(self) -> bool:
-        """CFD ratios are averaged and drawn on a log scale, but for one of 0 or less, which no run should have."""
-        return self.metric == "cfd_ratio" and not (self.tables.trials["quality"] <= 0).any()
+        """Whether the objective is averaged and drawn on a log scale, which a value of 0 or less does not allow."""
+        logarithmic = self.metric in METRICS and METRICS[self.metric].logarithmic
+        return logarithmic and not (self.tables.trials["quality"] <= 0).any()
 
     @property
     def called(self) -> str:
-        return prose.objective(self.metric)
+        return label(self.metric)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -128,7 +130,7 @@ class Study:
     @property
     def final_names(self) -> list[str]:
         """Headings of further final metrics."""
-        return [FINAL[name] for name in self._finals]
+        return [label(name) for name in self._finals]
 
     def finals(self, trial: pd.Series) -> list[str]:
         """Their values at a trial's last evaluation."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gansweep.health.judge import Judge
-from gansweep.health.metrics import CLASS_SHARE, EVALUATION, REQUESTED_SHARE, is_evaluation
+from gansweep.health.metrics import EVALUATION, FAMILIES, is_evaluation
 from gansweep.records.layout import Home
 from gansweep.report import trials
 from gansweep.report.trials import TIME, Judged, frame, series, since
@@ -66,7 +66,7 @@ class Tables:
     """One or more sweeps as tidy tables, as the tracking store has them now. All columns: docs/tables.md.
 
     settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first. list_samples:
-    makes the table `samples`.
+    makes the table `samples`. judges: what made the verdicts on each sweep's trials.
     """
 
     sweeps: pd.DataFrame  # a row a sweep
@@ -76,6 +76,7 @@ class Tables:
     verdicts: pd.DataFrame  # a row a (trial, verdict), by precedence
     settings: tuple[str, ...]
     list_samples: Callable[[], pd.DataFrame] = _no_samples
+    judges: Mapping[str, Judge] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -95,8 +96,7 @@ def read_sweep(
     place = Home(Path(home or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
     sources = {name: reader.where(place, name, tracking_uri) for name in sweeps}
     found = [reader.sweep(place, uri, name, all_plans=all_plans) for name, uri in sources.items()]
-    judge = Judge()
-    judged = {run.run_id: judge.conclude(run.history()) for sweep in found for run in sweep.runs}
+    judged = {run.run_id: sweep.judge.conclude(run.history()) for sweep in found for run in sweep.runs}
     return Tables(
         _sweeps(found, sources),
         trials.table(found, judged),
@@ -105,6 +105,7 @@ def read_sweep(
         _verdicts(found, judged),
         trials.differing(found),
         lambda: frame((row for sweep in found for row in _samples(place, sources[sweep.name], sweep)), SAMPLES),
+        {sweep.name: sweep.judge for sweep in found},
     )
 
 
@@ -183,7 +184,7 @@ def _evaluation_names(runs: Sequence[TrackedRun]) -> list[str]:
     """Of metrics that any run has; figures of classes last, in the order of the data set's classes."""
     recorded = dict.fromkeys(name for run in runs for name in run.metrics if is_evaluation(name))
     named = dict.fromkeys(name for run in runs for name in run.summary.real_shares)
-    classes = [f"{prefix}{name}" for prefix in (CLASS_SHARE, REQUESTED_SHARE) for name in named]
+    classes = [f"{prefix}{name}" for prefix in FAMILIES for name in named]
     return [name for name in dict.fromkeys((*EVALUATION, *classes, *recorded)) if name in recorded]
 
 

@@ -84,12 +84,14 @@ class Halving:
         for rung, step in enumerate(rungs_of(self._plan, planned)):
             at, score = next((point for point in points if point[0] >= step), (0, WORST))
             if at:
-                self._scores[rung][planned.trial.id] = WORST if _failed(records, at, planned.trial) else score
+                self._scores[rung][planned.trial.id] = (
+                    WORST if _failed(self._plan.judge, records, at, planned.trial) else score
+                )
         return records[-1].step if records else 0
 
 
-def _failed(records: list[Record], step: int, trial: Trial) -> bool:
-    """Whether a failure verdict held then."""
+def _failed(judge: Judge, records: list[Record], step: int, trial: Trial) -> bool:
+    """Return whether a failure verdict held at a step."""
     known = ((r.step, r.values) for r in records if r.step <= step)
     history = History.of(known, trial.steps, *traits(trial.config.model_dump()))
-    return any(verdict.is_failure for verdict in Judge()(history))
+    return any(verdict.is_failure for verdict in judge(history))

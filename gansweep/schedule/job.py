@@ -135,6 +135,7 @@ def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = ()
         objective=plan.ranking.metric,
         mode=plan.ranking.mode,
         pauses=tuple(pauses),
+        thresholds=sweep.thresholds.changed(),
     )
     images = replace(planned.images, file=str(Path(planned.images.file).absolute()), notes=())
     return Job(

@@ -13,6 +13,7 @@ from gansweep.config import (
 )
 from gansweep.gan.data import ImageSet
 from gansweep.gan.networks.block import Layout
+from gansweep.health.detectors.base import Thresholds
 from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import Trial
 from gansweep.records.outcome import Outcome
@@ -31,11 +32,12 @@ class Planned:
     discriminator: Layout
     ended: Outcome | None
     rules: tuple[str, ...]
+    thresholds: Thresholds
 
     @property
     def finished(self) -> bool:
-        """Whether it has nothing left to do, as the sweep's rules for stopping are now."""
-        return self.ended is not None and self.ended.finished(self.trial.steps, self.rules)
+        """Whether it has nothing left to do, as the sweep's rules and thresholds are now."""
+        return self.ended is not None and self.ended.finished(self.trial.steps, self.rules, self.thresholds)
 
     @property
     def evaluation_cadence(self) -> int:

@@ -15,6 +15,8 @@ from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
 from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout, has_batch_norm
 from gansweep.gan.version import TRAINING_VERSION
+from gansweep.health.detectors.base import Thresholds
+from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Sweep, TrialConfig
@@ -71,6 +73,11 @@ class Plan:
     def ranking(self) -> Ranking:
         return Ranking(self.sweep.objective.metric, self.sweep.objective.mode)
 
+    @functools.cached_property
+    def judge(self) -> Judge:
+        """What makes the verdicts on its trials."""
+        return judge_of(self.sweep.thresholds.changed())
+
     @property
     def image_sets(self) -> tuple[ImageSet, ...]:
         """What the trials are trained on, each set once."""
@@ -106,6 +113,7 @@ class Resolver:
 
     def __init__(self, sweep: Sweep, home: Home) -> None:
         self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
+        self._thresholds = sweep.thresholds.changed()
         self._sets: dict[str, ImageSet] = {}
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[Planned, ...]]:
@@ -136,7 +144,7 @@ class Resolver:
         steps = _steps(config, images)
         _check_growth(config, steps)
         trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, steps)
-        return _planned(trial, images, self._folder, self._sweep.rules)
+        return _planned(trial, images, self._folder, self._sweep.rules, self._thresholds)
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
@@ -242,7 +250,9 @@ def _steps(config: TrialConfig, images: ImageSet) -> int:
     return max(1, batches // training.discriminator.updates)
 
 
-def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...]) -> Planned:
+def _planned(
+    trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...], thresholds: Thresholds
+) -> Planned:
     training = training_config(trial.config, images)
     size, channels, networks = training.image_size, training.channels, training.networks
     discriminator = discriminator_layout(training.discriminator_maps, size, channels, networks)
@@ -257,6 +267,7 @@ def _planned(trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[s
         discriminator,
         outcome.read(folder.trial(trial.id)),
         rules,
+        thresholds,
     )
 
 
@@ -269,7 +280,7 @@ def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
     resolved = TrialConfig.model_validate(config)
     fingerprint = document["data"]["fingerprint"]
     images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
-    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, ())
+    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, (), {})
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
@@ -294,8 +305,8 @@ def _write_documents(plan: Plan, trials: Iterable[Planned]) -> None:
 
 def _write_list(plan: Plan, head: dict[str, Any]) -> None:
     ids = [p.trial.id for p in plan.trials]
-    objective = plan.sweep.objective.model_dump()
-    write_json(plan.folder.plan, {**head, "objective": objective, "to_come": len(plan.to_come), "trials": ids})
+    made = {"objective": plan.sweep.objective.model_dump(), "thresholds": plan.sweep.thresholds.changed()}
+    write_json(plan.folder.plan, {**head, **made, "to_come": len(plan.to_come), "trials": ids})
 
 
 def trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:

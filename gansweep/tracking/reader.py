@@ -11,14 +11,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansweep.errors import UserError
 from gansweep.health.history import History, Series, traits
-from gansweep.health.metrics import CLASS_SHARE, CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, REQUESTED_SHARE, TRAINING
+from gansweep.health.judge import Judge, judge_of
+from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, FAMILIES, NONFINITE_STEP, TRAINING
 from gansweep.plan import settings
 from gansweep.records.layout import Home
 from gansweep.tracking import artifacts, bulk, journals, lookup, places, store, summary
@@ -43,7 +44,7 @@ class TrackedTrial:
     in which the trials that were read differ. steps: its budget. outcome: its state when last sent; rule: what ended
     it, as in records.outcome.Outcome.
 
-    history: of METRICS, as far as they were sent. planned: whether the sweep's current plan has it.
+    history: of METRICS, as far as they were sent. planned: whether the sweep's current plan has it. judge: its sweep's.
     """
 
     id: str
@@ -55,6 +56,7 @@ class TrackedTrial:
     history: History
     rule: str = ""
     planned: bool = True
+    judge: Judge = field(default_factory=Judge)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,15 @@ class TrackedSweep:
         varied = (key for run in self.runs for key in run.varied)
         return settings.telling([run.settings for run in self.runs], varied)
 
+    @cached_property
+    def judge(self) -> Judge:
+        """Return what makes the verdicts on its trials: the thresholds of its current plan, defaults without a plan.
+
+        Raises:
+            UserError: The plan has thresholds that this version does not know.
+        """
+        return judge_of(self.plan.get("thresholds", {}))
+
 
 def trials(home: Home, uri: str, sweep: str, *, all_plans: bool = False) -> list[TrackedTrial]:
     """Every trial of a sweep's current plan that has begun, in the order of the plan. all_plans: then those of earlier
@@ -143,7 +154,7 @@ def trials_and_earlier(home: Home, uri: str, sweep: str, *, all_plans: bool) -> 
     read = TrackedSweep(sweep, "", "", {}, "", plan, found, earlier)
     places = {trial: place for place, trial in enumerate(plan.get("trials", []))}
     ordered = sorted(found, key=lambda run: places.get(run.id, len(places)))
-    return [_trial(run, read.settings) for run in ordered], earlier
+    return [_trial(run, read) for run in ordered], earlier
 
 
 def sweep(home: Home, uri: str, name: str, *, all_plans: bool = False) -> TrackedSweep:
@@ -275,17 +286,24 @@ def _tracked(
 
 def named(metrics: Mapping[str, Value], classes: Iterable[str]) -> dict[str, Value]:
     """Return metrics by their names instead of their keys, which are shortened where a class's name is long."""
-    names = {metric_key(name): name for one in classes for name in (f"{CLASS_SHARE}{one}", f"{REQUESTED_SHARE}{one}")}
+    names = {metric_key(name): name for one in classes for name in (f"{family}{one}" for family in FAMILIES)}
     return {names.get(key, key): value for key, value in metrics.items()}
 
 
-def _trial(run: TrackedRun, keys: Sequence[str]) -> TrackedTrial:
-    """keys: of the settings in which trials differ."""
+def _trial(run: TrackedRun, sweep: TrackedSweep) -> TrackedTrial:
     own = {**run.settings, **run.varied}
-    varied, told = {key: own.get(key) for key in keys}, run.summary
-    history = run.history()
+    varied, told = {key: own.get(key) for key in sweep.settings}, run.summary
     return TrackedTrial(
-        run.id, run.run_id, varied, told.seed, run.steps, told.outcome, history, told.rule, planned=run.planned
+        id=run.id,
+        run_id=run.run_id,
+        varied=varied,
+        seed=told.seed,
+        steps=run.steps,
+        outcome=told.outcome,
+        history=run.history(),
+        rule=told.rule,
+        planned=run.planned,
+        judge=sweep.judge,
     )
 
 

@@ -14,6 +14,7 @@ from bench import STEPS, Bench, empty_home, losses, sound
 from click.testing import CliRunner, Result
 from facts import assert_states
 
+import gansweep
 from gansweep.cli.main import cli
 from gansweep.cli.text import verdict_colour
 from gansweep.health.history import History
@@ -21,7 +22,7 @@ from gansweep.health.judge import Judge
 from gansweep.health.metrics import NONFINITE_STEP
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.records import lock
-from gansweep.records.layout import Home, write_json
+from gansweep.records.layout import Home, read_json, write_json
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 
 KINDS: Mapping[str, Mapping[str, float]] = {
@@ -171,18 +172,34 @@ def test_other_thresholds(judged: Bench, tmp_path: Path) -> None:
     assert result.stderr == "judged: 1 divergence, 2 healthy, 1 undecided\n"
 
 
+def test_a_sweep_is_judged_by_its_own_thresholds_unless_others_are_given(bench: Bench, tmp_path: Path) -> None:
+    covered = sound(STEPS, **KINDS["mode_collapse"])
+    bench.trial("a", covered, Outcome("completed", STEPS))
+    own = {"mode_collapse": {"coverage": 0.05, "duplicates": 0.9}, "mode_dropping": {"missing": 3}}
+    write_json(bench.folder.plan, {**read_json(bench.folder.plan), "thresholds": own})
+    bench.publish()
+    name = bench.folder.name
+    assert diagnose(bench).stderr == f"{name}: 1 healthy\n"
+    (trial,) = gansweep.tracked_trials(bench.home, bench.uri, name)
+    assert [verdict.kind for verdict in trial.judge.conclude(trial.history)] == ["healthy"]
+    assert [*gansweep.read_sweep(name, home=bench.home.path).trials["verdict"]] == ["healthy"]
+    file = tmp_path / "thresholds.yaml"
+    file.write_text("mode_collapse: {coverage: 0.5}\n")
+    assert diagnose(bench, "--thresholds", file).stderr == f"{name}: 1 mode collapse\n"
+
+
 @pytest.mark.parametrize(
     ("text", "place", "facts"),
     [
-        ("mode_colapse: {coverage: 0.4}", "1:1: mode_colapse", ["mode_collapse"]),
-        ("mode_collapse:\n  coverge: 0.4", "2:3: mode_collapse.coverge", ["coverage"]),
-        ("mode_collapse:\n  zzz: 0.4", "2:3: mode_collapse.zzz", ["unknown threshold", ", coverage, "]),
-        ("mode_collapse: {coverage: 2}", "1:27: mode_collapse.coverage", ["0 and 1", "got 2"]),
-        ("mode_collapse: {coverage: high}", "1:27: mode_collapse.coverage", ["number", "got 'high'"]),
-        ("mode_collapse: {coverage: .nan}", "1:27: mode_collapse.coverage", ["0 and 1", "got nan"]),
-        ("mode_collapse: {window: 1}", "1:16: mode_collapse.need", ["window", "1", "got 2"]),
+        ("mode_colapse: {coverage: 0.4}", "1:1: mode_colapse", ["did you mean mode_collapse"]),
+        ("mode_collapse:\n  coverge: 0.4", "2:3: mode_collapse.coverge", ["did you mean coverage"]),
+        ("mode_collapse:\n  zzz: 0.4", "2:3: mode_collapse.zzz", ["unknown key", ", coverage, "]),
+        ("mode_collapse: {coverage: 2}", "1:27: mode_collapse.coverage", ["at most 1.0", "got 2"]),
+        ("mode_collapse: {coverage: high}", "1:27: mode_collapse.coverage", ["number", "'high'"]),
+        ("mode_collapse: {coverage: .nan}", "1:27: mode_collapse.coverage", ["finite number", "got nan"]),
+        ("mode_collapse: {window: 1}", "1:16: mode_collapse", ["need", "window", "1", "got 2"]),
         ("mode_collapse: 0.4", "1:16: mode_collapse", ["mapping", "got 0.4"]),
-        ("divergence: {need: 2}", "1:1: divergence", ["known: dead_generator, "]),
+        ("divergence: {need: 2}", "1:1: divergence", ["known here: dead_generator, "]),
         ("mode_collapse: [", "1:17", ["not valid YAML"]),
         ("mode_collapse: {coverage: 0.4, coverage: 0.5}", "1:32: mode_collapse.coverage", ["twice"]),
         ("- 0.4", "1:1", ["mapping", "`gansweep diagnose --help`"]),
@@ -200,8 +217,8 @@ def test_faults_of_thresholds(call: Call, text: str, place: str, facts: list[str
 def test_all_faults_of_thresholds_are_reported_at_once(call: Call) -> None:
     Path("t.yaml").write_text("mode_collapse: {coverage: 2}\nimbalance: {kl: -1}")
     assert call("diagnose", "any", "--thresholds", "t.yaml") == (
-        "t.yaml:1:27: mode_collapse.coverage: must lie between 0 and 1, got 2\n"
-        "t.yaml:2:17: imbalance.kl: must lie between 0 and 100, got -1\n"
+        "t.yaml:1:27: mode_collapse.coverage: must be at most 1.0, got 2\n"
+        "t.yaml:2:17: imbalance.kl: must be at least 0.0, got -1\n"
     )
 
 

@@ -115,8 +115,7 @@ def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, refer
     least = reference.histogram.least_to_miss()
     few, enough = Evaluator(reference, least - 1, 0), Evaluator(reference, least, 0)
     assert few.notices == [
-        f"evaluation.samples: counting missing classes needs at least {least} samples, got {least - 1};"
-        " they are not counted"
+        f"evaluation.samples: classes missing needs at least {least} samples, got {least - 1}; it is not recorded"
     ]
     assert enough.notices == []
     assert set(few(trainer_of())) == {*ALWAYS, *SHARES} - {*HELD_OUT, m.CLASSES_MISSING}

@@ -17,9 +17,8 @@ from gansweep.gan import checkpoint, run
 from gansweep.gan.data import Pixels
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
-from gansweep.health.detectors import DeadGenerator
 from gansweep.health.history import History
-from gansweep.health.judge import Judge
+from gansweep.health.judge import judge_of
 from gansweep.health.metrics import (
     CFD_RATIO,
     GPU_MEMORY,
@@ -34,17 +33,15 @@ from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 
+EARLY = {"dead_generator": {"earliest": 0.0}}
 CONFIG = RunConfig(steps=7, metrics=2, samples=3, checkpoints=3, keep=2)
-JUDGE = Judge((DeadGenerator(need=2, window=2, earliest=0, across=0.05),))
+JUDGE = judge_of(EARLY)
 Open = Callable[..., Any]  # a context manager that yields a Run
 
 
 @pytest.fixture
-def opened(
-    make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
-) -> Open:
-    """A run in a folder, judged by JUDGE, closed at the end of its block; keywords change settings."""
-    monkeypatch.setattr(run, "Judge", lambda: JUDGE)
+def opened(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> Open:
+    """A run in a folder, closed at the end of its block; keywords change settings."""
 
     @contextmanager
     def open_run(
@@ -234,7 +231,7 @@ def test_divergence_stops_the_run_with_its_reason(tmp_path: Path, opened: Open, 
     assert ended.reason == ended.verdicts[0].reason
     assert ended.reason.startswith("divergence at step ")
     assert replace(recorded(folder), time=0.0) == ended
-    assert recorded(folder).finished(10**9, ["divergence"])
+    assert recorded(folder).finished(10**9, ["divergence"], {})
     assert all(torch.isfinite(t).all() for p in folder.all_checkpoints() for t in checkpoint.load(p)[0].values())
 
 
@@ -313,7 +310,9 @@ def test_latest_holds_the_last_metrics(tmp_path: Path, opened: Open) -> None:
 
 # Evaluations and verdicts.
 
-JUDGED = RunConfig(20, metrics=5, samples=20, checkpoints=6, keep=9, evaluations=2, stop_on=("dead_generator",))
+JUDGED = RunConfig(
+    20, metrics=5, samples=20, checkpoints=6, keep=9, evaluations=2, stop_on=("dead_generator",), thresholds=EARLY
+)
 BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.1}
 
 
@@ -395,6 +394,37 @@ def test_a_stopped_run_whose_rule_is_lifted_goes_on_as_if_it_had_not_been_stoppe
     ours, theirs = kept(folder), kept(whole)
     del ours["samples"]["00000004.png"]
     assert ours == theirs
+
+
+TOLERANT = {"dead_generator": {"earliest": 0.0, "across": 0.0}}  # nothing is below 0
+
+
+def test_a_stopped_run_whose_verdict_no_longer_holds_continues_as_if_it_had_not_been_stopped(
+    tmp_path: Path, opened: Open
+) -> None:
+    whole, folder = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "t")
+    tolerant = replace(JUDGED, thresholds=TOLERANT)
+    with opened(whole, tolerant, Says(BLANK)) as run:
+        assert end_of(run) == ("completed", 20)
+    with opened(folder, JUDGED, Says(BLANK)) as run:
+        assert end_of(run) == ("stopped", 4)
+    assert recorded(folder).finished(20, ["dead_generator"], EARLY)
+    assert not recorded(folder).finished(20, ["dead_generator"], TOLERANT)
+    with opened(folder, tolerant, Says(BLANK)) as run:
+        assert (run.step, run.verdicts) == (4, ())
+        assert end_of(run) == ("completed", 20)
+    ours, theirs = kept(folder), kept(whole)
+    del ours["samples"]["00000004.png"]
+    assert ours == theirs
+
+
+def test_a_run_that_is_over_is_judged_anew_by_other_thresholds_and_trains_nothing(tmp_path: Path, opened: Open) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    for thresholds, verdict in ((TOLERANT, "undecided"), (EARLY, "dead_generator"), (TOLERANT, "undecided")):
+        with opened(folder, replace(JUDGED, thresholds=thresholds), Says(BLANK)) as run:
+            assert end_of(run) == ("completed", 20)
+        assert (recorded(folder).verdict, recorded(folder).thresholds) == (verdict, thresholds)
+    assert journal.read(folder.journal)[-1].step == 20
 
 
 @pytest.mark.parametrize("written", ["checkpoint", "samples", "journal"])

@@ -3,16 +3,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from gansweep.health.detector import BURN_IN, Detector, Evaluations, Signals
-from gansweep.health.detectors import (
+from gansweep.health.detectors.base import BURN_IN, EvaluationDetector, Finding
+from gansweep.health.detectors.discriminator import (
+    CriticStalled,
+    DiscriminatorDominance,
+    DiscriminatorFailure,
+    DiscriminatorOverfitting,
+    DiscriminatorStrong,
+)
+from gansweep.health.detectors.divergence import Divergence
+from gansweep.health.detectors.samples import (
     ConditionIgnored,
     DeadGenerator,
     Imbalance,
@@ -20,16 +29,8 @@ from gansweep.health.detectors import (
     ModeCollapse,
     ModeDropping,
     NotLearning,
-    divergence,
 )
-from gansweep.health.discriminator import (
-    CriticStalled,
-    DiscriminatorDominance,
-    DiscriminatorFailure,
-    DiscriminatorOverfitting,
-    DiscriminatorStrong,
-)
-from gansweep.health.history import History
+from gansweep.health.history import Evaluations, History
 from gansweep.health.metrics import (
     CFD_RATIO,
     CLASSES,
@@ -58,7 +59,6 @@ from gansweep.health.metrics import (
     SPREAD_WITHIN,
     TRAINING,
 )
-from gansweep.health.verdict import Verdict
 
 NAN, INF = math.nan, math.inf
 Columns = Mapping[str, Sequence[float]]
@@ -106,7 +106,7 @@ class Case:
     needed: metrics without which it must not. signal: index of the first signal. said: figures in its reason.
     """
 
-    detector: Detector
+    detector: EvaluationDetector
     columns: Columns
     since: int
     signal: int
@@ -183,20 +183,20 @@ CASES = [
         10, 1, (R_V, D_GAP), ("30%", "r_v 0.70"),
     ),
 ]  # fmt: skip
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.detector.kind)
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.detector.kind.name)
 
 
-def strict(verdict: Verdict) -> Verdict:
+def strict(found: Finding) -> Finding:
     """Through JSON that knows neither NaN nor infinity."""
-    return Verdict.from_json(json.loads(json.dumps(verdict.to_json(), allow_nan=False)))
+    return Finding(**json.loads(json.dumps(asdict(found), allow_nan=False)))
 
 
 @each_case
 def test_fires_with_its_figures(case: Case) -> None:
     verdict = case.detector(case.history())
     assert verdict is not None
-    assert (verdict.kind, verdict.since_step) == (case.detector.kind, case.since)
-    assert verdict.reason.startswith(f"{case.detector.kind.replace('_', ' ')} since step {case.since}: ")
+    assert verdict.since_step == case.since
+    assert verdict.reason.startswith(f"{case.detector.kind.name.replace('_', ' ')} since step {case.since}: ")
     assert [words for words in case.said if words not in verdict.reason] == []
     evidence = verdict.evidence
     assert (evidence["at_step"], evidence["evaluations"]) == (10 * (case.length - 1), case.detector.need)
@@ -308,8 +308,8 @@ def test_what_else_is_missing_not_a_number_or_infinite_breaks_nothing(case: Case
             assert case.detector(history(others, critic=case.critic)) is not None, metric
 
 
-@pytest.mark.parametrize("detector", [case.detector for case in CASES], ids=lambda detector: detector.kind)
-def test_an_empty_history_says_nothing(detector: Detector) -> None:
+@pytest.mark.parametrize("detector", [case.detector for case in CASES], ids=lambda detector: detector.kind.name)
+def test_an_empty_history_says_nothing(detector: EvaluationDetector) -> None:
     for critic in (False, True):
         assert detector(replace(History.of([], 100), critic=critic)) is None
         assert detector(history({name: [1.0] * 9 for name in TRAINING}, critic=critic)) is None
@@ -344,7 +344,7 @@ def within(density: Sequence[float], coverage: Sequence[float]) -> Columns:
     return {**whole, DENSITY_WITHIN_WORST: density, COVERAGE_WITHIN_WORST: coverage}
 
 
-TABLE: list[tuple[Detector, Columns, int | None]] = [
+TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (DEAD, {SPREAD_ACROSS: [1, 0.0499, 0.0499]}, 10),
     (DEAD, {SPREAD_ACROSS: [1, 0.05, 0.05]}, None),
     (DEAD, {SPREAD_ACROSS: [1, 0, 1, 0]}, None),
@@ -430,8 +430,8 @@ TABLE: list[tuple[Detector, Columns, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("detector", "columns", "since"), TABLE, ids=[f"{row[0].kind}-{row[2]}" for row in TABLE])
-def test_fires_where_the_table_says(detector: Detector, columns: Columns, since: int | None) -> None:
+@pytest.mark.parametrize(("detector", "columns", "since"), TABLE, ids=[f"{row[0].kind.name}-{row[2]}" for row in TABLE])
+def test_fires_where_the_table_says(detector: EvaluationDetector, columns: Columns, since: int | None) -> None:
     verdict = detector(history(columns))
     assert (verdict.since_step if verdict else None) == since
     if verdict:
@@ -519,7 +519,7 @@ def test_signs_that_are_counted_do_not_count_across_growth() -> None:
     for detector, columns in ((BLIND, blind), (OVERFITTING, overfitting)):
         whole = grown(columns)
         said = {step: verdict.since_step for step in range(0, 81, 10) if (verdict := detector(whole.until(step)))}
-        assert said == {40: 10, 80: 50}, detector.kind
+        assert said == {40: 10, 80: 50}, detector.kind.name
 
 
 def test_growth_hides_what_d_said_and_nothing_of_the_samples() -> None:
@@ -586,13 +586,13 @@ def test_images_without_labels_are_judged_by_the_rest() -> None:
 # What all detectors share.
 
 
-class Above(Detector):
+class Above(EvaluationDetector):
     """NDB is above one half."""
 
-    kind = "mode_collapse"
+    kind = ModeCollapse.kind
 
-    def signals(self, at: Evaluations) -> Signals:
-        above: Signals = at[NDB] > 0.5
+    def signals(self, at: Evaluations) -> NDArray[np.bool_]:
+        above: NDArray[np.bool_] = at[NDB] > 0.5
         return above
 
     def figures(self, at: Evaluations) -> dict[str, float]:
@@ -625,8 +625,10 @@ ALL = [type(case.detector) for case in CASES]
 FIELDS = [(kind, field) for kind in ALL for field in fields(kind)]
 
 
-@pytest.mark.parametrize(("detector", "field"), FIELDS, ids=[f"{kind.kind}.{field.name}" for kind, field in FIELDS])
-def test_a_threshold_out_of_its_range_is_refused(detector: type[Detector], field: Any) -> None:
+@pytest.mark.parametrize(
+    ("detector", "field"), FIELDS, ids=[f"{kind.kind.name}.{field.name}" for kind, field in FIELDS]
+)
+def test_a_threshold_out_of_its_range_is_refused(detector: type[EvaluationDetector], field: Any) -> None:
     low, high = field.metadata["range"]
     whole = isinstance(field.default, int)
     lowest = 0 if field.name == "need" else low
@@ -647,25 +649,24 @@ def test_a_threshold_out_of_its_range_is_refused(detector: type[Detector], field
     for value, message in wrong:
         with pytest.raises(ValueError, match="must") as caught:
             detector(**{field.name: value})
-        text, name = caught.value.args
-        assert (text.startswith(message), name) == (True, field.name), text
+        assert str(caught.value).startswith(f"{field.name}: {message}"), caught.value
 
 
 def test_a_threshold_that_no_float_can_hold_is_refused() -> None:
     for detector, name in ((DEAD, "need"), (DEAD, "across")):
-        with pytest.raises(ValueError, match="must lie between") as caught:
+        with pytest.raises(ValueError, match=f"^{name}: must lie between"):
             replace(detector, **{name: 10**400})
-        assert caught.value.args[1] == name
 
 
 def test_no_more_evaluations_can_be_needed_than_are_looked_at() -> None:
-    with pytest.raises(ValueError, match="must") as caught:
+    with pytest.raises(ValueError, match=r"^need: must be at most window, 3, got 4$"):
         Above(need=4, window=3)
-    assert caught.value.args == ("must be at most window, 3, got 4", "need")
     assert Above(need=3, window=3).need == 3
 
 
 # Divergence.
+
+divergence = Divergence()
 
 
 def diverged(step: float, **means: float) -> History:
@@ -693,7 +694,7 @@ def test_divergence_says_what_is_not_finite(
     step: int, means: Mapping[str, float], reason: str, figures: Mapping[str, str]
 ) -> None:
     verdict = divergence(diverged(step, **means))
-    assert verdict == Verdict("divergence", step, f"divergence {reason}", {"figures": figures, "at_step": 24})
+    assert verdict == Finding(step, f"divergence {reason}", {"figures": figures, "at_step": 24})
     assert strict(verdict) == verdict
 
 
@@ -718,12 +719,6 @@ def test_divergence_is_final_and_speaks_of_its_first_record() -> None:
 def test_divergence_says_nothing_before_a_record_says_so(value: float) -> None:
     assert divergence(History.of([(10, dict.fromkeys(TRAINING, value))], 100)) is None
     assert divergence(History.of([], 100)) is None
-
-
-def test_a_verdict_of_unknown_fields_is_refused() -> None:
-    verdict = Verdict("divergence", 1, "r")
-    with pytest.raises(TypeError):
-        Verdict.from_json({**verdict.to_json(), "colour": "red"})
 
 
 def test_values_are_compared_without_a_warning() -> None:

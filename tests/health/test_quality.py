@@ -21,7 +21,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from gansweep.health.detectors import ModeCollapse
+from gansweep.health.detectors.samples import ModeCollapse
 from gansweep.health.quality import (
     NEIGHBOURS,
     SSIM_SCALES,

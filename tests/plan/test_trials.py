@@ -133,6 +133,7 @@ def ids(of: Sweep) -> list[str]:
         {"cadence": {"metrics": 1, "samples": 2, "checkpoints": 3}},
         {"retention": {"checkpoints": 5}},
         {"stop": {"on": ["late_instability"], "action": "flag"}},
+        {"thresholds": {"mode_collapse": {"coverage": 0.4}}},
         {"resources": {"cpus": 2, "gpus": 0.5, "max_concurrent": 1}},
         {"resources": {"gpus": "auto"}},
         {"replicates": 3},

@@ -93,7 +93,8 @@ def test_state_of_a_trial_of_100_steps(
 def test_finished_says_whether_100_steps_have_nothing_left_to_do(
     ended: Outcome, rules: tuple[str, ...], finished: bool
 ) -> None:
-    assert ended.finished(100, rules) is finished
+    assert ended.finished(100, rules, {}) is finished
+    assert not ended.finished(100, rules, {"dead_generator": {"across": 0.1}}), "it is to be judged anew"
 
 
 @pytest.mark.parametrize(("verdicts", "named"), [((), None), ((HEALTHY,), "healthy"), ((VERDICT, DEAD), "divergence")])

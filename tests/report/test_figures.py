@@ -17,10 +17,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy.stats import gmean
 
-from gansweep.health.verdict import FAILURES, ORDER
+from gansweep.health.kinds import INFORMATION_COLOUR
+from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.report import curves, grid
 from gansweep.report.curves import Series
-from gansweep.report.palette import CRASHED, GREY, VERDICTS, colour
+from gansweep.report.palette import CRASHED, GREY, colour
 from gansweep.report.style import canvas, displayable, fonts, svg
 
 NAN, INF = math.nan, math.inf
@@ -61,7 +62,7 @@ def hexes(*kinds: str) -> list[str]:
 
 def test_every_verdict_has_a_colour_of_its_own() -> None:
     """Failures and conclusions name trials; information shares one."""
-    assert set(VERDICTS) == set(ORDER)
+    assert {colour(kind) for kind in INFORMATION} == {INFORMATION_COLOUR}
     naming = [colour(kind) for kind in (*FAILURES, "healthy", "undecided", "crashed")]
     assert len(set(naming)) == len(naming)
     assert (colour("crashed"), colour("of another version")) == (CRASHED, GREY)

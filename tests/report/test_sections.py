@@ -24,7 +24,8 @@ from frames import BETA1, RATE, evaluations, frame, histories, study, trial
 from PIL import Image
 
 from gansweep.gan.sampling import grid_png
-from gansweep.health.verdict import FAILURES, title
+from gansweep.health.judge import judge_of
+from gansweep.health.verdict import FAILURES, KINDS, title
 from gansweep.plan.loader import load
 from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import configurations
@@ -315,11 +316,19 @@ def down(bound: str) -> str:
     return str(Decimal(bound).quantize(Decimal("0.01"), ROUND_FLOOR))
 
 
+def test_a_verdict_is_shown_with_the_thresholds_of_its_own_sweep() -> None:
+    trials = over(RATE, [1e-3], verdict="mode_dropping")
+    name = trials["sweep"].iloc[0]
+    text = text_of(failures(study(trials, [RATE], judges={name: judge_of({"mode_dropping": {"missing": 3}})})))
+    assert "Thresholds: need 3, window 5, earliest 0.7, missing 3." in text
+
+
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_verdict_is_shown_with_its_thresholds_and_how_often_it_is_right(kind: str) -> None:
     found = failures(study(over(RATE, [1e-3], verdict=kind), [RATE]))
     assert [section["title"] for section in found] == ["Failures", title(kind).capitalize()]
     text = text_of(found)
+    assert f"{title(kind).capitalize()}: {KINDS[kind].meaning}." in text
     assert "Thresholds: " in text or kind == "divergence"
     try:
         row = measured(kind, "natural")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,26 @@ def test_a_stopped_trial_is_finished_while_its_rule_is_in_force(plan_of: PlanOf,
     assert plan_of(policy).trials[0].trial.id == plan.trials[0].trial.id
 
 
+@pytest.mark.parametrize("ended", [Outcome("completed", 4), Outcome("stopped", 2, rule="mode_collapse")])
+def test_a_trial_that_ended_under_other_thresholds_is_judged_anew(plan_of: PlanOf, ended: Outcome) -> None:
+    plan = plan_of()
+    (planned,) = plan.trials
+    outcome.write(plan.folder.trial(planned.trial.id), ended)
+    other = plan_of("thresholds.mode_collapse.coverage=0.4")
+    assert (len(plan_of().pending), len(other.pending)) == (0, 1)
+    assert other.trials[0].trial.id == planned.trial.id
+    outcome.write(plan.folder.trial(planned.trial.id), replace(ended, thresholds=other.sweep.thresholds.changed()))
+    assert (len(plan_of().pending), len(plan_of("thresholds.mode_collapse.coverage=0.4").pending)) == (1, 0)
+
+
+def test_thresholds_that_are_not_at_their_defaults_are_put_on_record(plan_of: PlanOf) -> None:
+    plan = plan_of("thresholds={mode_collapse: {coverage: 0.4, density: 0.7}, imbalance: {kl: 0.2}}")
+    write_trials(plan, "gansweep run s.yaml", ())
+    assert read_json(plan.folder.plan)["thresholds"] == {"mode_collapse": {"coverage": 0.4}}
+    (job,) = jobs_of(plan)
+    assert json.loads(job["run"])["thresholds"] == {"mode_collapse": {"coverage": 0.4}}
+
+
 @pytest.mark.parametrize(
     ("per_run", "steps", "cadence"), [(0, 100, 0), (1, 100, 100), (25, 600, 24), (25, 610, 24), (25, 10, 1), (3, 8, 3)]
 )
@@ -256,7 +277,7 @@ def test_the_plan_is_put_on_record(plan_of: PlanOf) -> None:
     ids = [p.trial.id for p in plan.trials]
     assert read_json(plan.folder.plan) == {
         "sweep": "s", "command": "gansweep run s.yaml", "file": "s.yaml", "overrides": ["a=1"], "trials": ids,
-        "objective": {"metric": "cfd_ratio", "mode": "min"}, "to_come": 0,
+        "objective": {"metric": "cfd_ratio", "mode": "min"}, "thresholds": {}, "to_come": 0,
     }  # fmt: skip
     assert [folder.id for folder in plan.folder.planned()] == ids
     document = read_json(plan.folder.planned()[1].trial)

@@ -166,7 +166,7 @@ def test_alone_on_a_gpu_it_has_crashed_for_want_of_memory(
     found = ended(folder)
     assert (found.kind, found.step, found.rule) == ("crashed", 5, OUT_OF_MEMORY)
     assert found.reason == "out of GPU memory: OutOfMemoryError: CUDA out of memory."
-    assert not found.finished(6, ()), "the next run tries it again"
+    assert not found.finished(6, (), {}), "the next run tries it again"
     assert "OutOfMemoryError" in folder.traceback.read_text()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansweep.health.judge import Judge
 from gansweep.health.verdict import FAILURES
 from gansweep.report.study import Study
 from gansweep.report.tables import Tables
@@ -93,11 +94,13 @@ def study(
     shares: Mapping[str, float] = {},
     recorded: Mapping[str, pd.DataFrame] = {},
     samples: Mapping[str, Mapping[int, bytes | None]] = {},
+    judges: Mapping[str, Judge] = {},
     **sweep: Any,
 ) -> Study:
     """Of trials as `frame` makes them. samples: trial → step → its grid, None where the store has lost it.
 
-    recorded: histories and evaluations in the place of made-up ones. sweep: further columns of sweeps.
+    recorded: histories and evaluations in the place of made-up ones. judges: sweep → its judge, where
+    its thresholds are not the defaults. sweep: further columns of sweeps.
     """
     sweeps = [
         {
@@ -118,5 +121,6 @@ def study(
     tables = Tables(
         pd.DataFrame(sweeps), trials, verdicts=verdicts, settings=tuple(settings), **(made | dict(recorded)),
         list_samples=lambda: pd.DataFrame(listed, columns=["sweep", "trial", "step", "artifact"]),
+        judges={name: judges.get(name, Judge()) for name in trials["sweep"].unique()},
     )  # fmt: skip
     return Study(tables, lambda run, artifact: samples[run][int(artifact)])

@@ -195,5 +195,11 @@ def tables(count: int) -> Tables:
              "path": "s.yaml", "command": "", "overrides": [], "commit": "", "machine": "made up", "planned": count,
              "to_come": 0, "earlier": 0}  # fmt: skip
     return Tables(
-        pd.DataFrame([sweep]), found, pd.DataFrame(histories), pd.DataFrame(evaluations), pd.DataFrame(verdicts), KEYS
+        pd.DataFrame([sweep]),
+        found,
+        pd.DataFrame(histories),
+        pd.DataFrame(evaluations),
+        pd.DataFrame(verdicts),
+        KEYS,
+        judges={"synthetic": Judge()},
     )

@@ -1,43 +1,32 @@
-"""The kinds of failure, one detector each. analysis/detectors/results/detector_accuracy.csv records how often they are
-right; first values of thresholds, and the measurements behind them, come from the studies that each docstring names."""
+"""Detectors of failures that show in the samples.
+
+analysis/detectors/results/detector_accuracy.csv records how often they are right. The first values of the thresholds and
+the measurements behind them come from the studies that the docstrings name.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from gansweep.health import metrics as m
-from gansweep.health.detector import LATE, Detector, Evaluations, Signals, Stalling, rolling, starting_value, threshold
-from gansweep.health.history import History
-from gansweep.health.verdict import Verdict
+from gansweep.health.detectors.base import LATE, EvaluationDetector, Stalling, threshold
+from gansweep.health.kinds import INFORMATION_COLOUR, Kind, Standing
+
+if TYPE_CHECKING:
+    from gansweep.health.detectors.base import Signals
+    from gansweep.health.history import Evaluations
 
 Figures = Mapping[str, float]
 
 
-def divergence(history: History) -> Verdict | None:
-    """A loss, gradient, parameter or running statistic is not finite: one is enough, at any step, and final. It has
-    no thresholds (a rule on the norm of parameters would only measure learning rate × steps)."""
-    found = history[m.NONFINITE_STEP]
-    if not len(found):
-        return None
-    recorded, step = int(found.steps[0]), int(found.values[0])
-    names = m.CRITIC_TRAINING if history.critic else m.TRAINING
-    means = {name: float(history.at(found.steps[:1], name)[0]) for name in names if len(history[name])}
-    bad = {name: str(mean) for name, mean in means.items() if not np.isfinite(mean)}
-    what = ", ".join(f"{name} is {mean}" for name, mean in bad.items())
-    evidence = {"figures": bad or {"weights": "not finite"}, "at_step": recorded}
-    reason = f"divergence at step {step:,}: {what or 'a parameter or running statistic is not finite'}"
-    return Verdict("divergence", step, reason, evidence)
-
-
 @dataclass(frozen=True)
-class DeadGenerator(Detector):
+class DeadGenerator(EvaluationDetector):
     """G's output does not depend on z: one constant image."""
 
-    kind = "dead_generator"
+    kind = Kind("dead_generator", Standing.FAILURE, "G makes the same image from every z", "#000000", stops=True)
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
     earliest: float = threshold(0.2, 0, 1)
@@ -47,7 +36,7 @@ class DeadGenerator(Detector):
         return at[m.SPREAD_ACROSS] < self.across
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: float(at[k][-1]) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN)}
+        return {k: at.last(k) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN)}
 
     def reason(self, found: Figures) -> str:
         looks = "a blank image" if found[m.SPREAD_WITHIN] < 0.2 else "the same image"
@@ -67,7 +56,7 @@ class ModeCollapse(Stalling):
     and by .72 once in a hundred times, never below .48 in 3,000 draws; the worst of 2 with 128 each by .96 and .91.
     """
 
-    kind = "mode_collapse"
+    kind = Kind("mode_collapse", Standing.FAILURE, "G makes few different images", "#332288", stops=True)
     need: int = threshold(2, 1, 100)
     window: int = threshold(3, 1, 100)
     density: float = threshold(0.7, 0, 10)
@@ -88,7 +77,7 @@ class ModeCollapse(Stalling):
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         signs = (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES, m.COVERAGE_WITHIN_WORST, m.DENSITY_WITHIN_WORST)
-        return {k: float(at[k][-1]) for k in signs if len(at.history[k])}
+        return {k: at.last(k) for k in signs if len(at.history[k])}
 
     def reason(self, found: Figures) -> str:
         words = {
@@ -105,10 +94,10 @@ class ModeCollapse(Stalling):
 
 
 @dataclass(frozen=True)
-class ModeDropping(Detector):
+class ModeDropping(EvaluationDetector):
     """Some classes no longer come out. 8 and 9 of 10 classes are a grey zone (HEALTH: planted distributions)."""
 
-    kind = "mode_dropping"
+    kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
@@ -118,7 +107,7 @@ class ModeDropping(Detector):
         return at[m.CLASSES_MISSING] >= self.missing
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: float(at[k][-1]) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
+        return {k: at.last(k) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
 
     def reason(self, found: Figures) -> str:
         missing = found[m.CLASSES_MISSING]
@@ -130,7 +119,7 @@ class ModeDropping(Detector):
 
 
 @dataclass(frozen=True)
-class ConditionIgnored(Detector):
+class ConditionIgnored(EvaluationDetector):
     """A conditional G makes the class that it is asked for hardly more often than by chance.
 
     A G that does not look at the label makes one of n equally frequent classes in a share of 1 / n, so that share times
@@ -140,7 +129,12 @@ class ConditionIgnored(Detector):
     of the samples must be what was asked for (of two classes, half are by chance).
     """
 
-    kind = "condition_ignored"
+    kind = Kind(
+        "condition_ignored",
+        Standing.FAILURE,
+        "a conditional G makes the requested class hardly more often than by chance",
+        "#7A4A21",
+    )
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
@@ -153,7 +147,7 @@ class ConditionIgnored(Detector):
         return ignored
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: float(at[k][-1]) for k in (m.REQUESTED, m.REQUESTED_WORST, m.CLASSES)}
+        return {k: at.last(k) for k in (m.REQUESTED, m.REQUESTED_WORST, m.CLASSES)}
 
     def reason(self, found: Figures) -> str:
         return (
@@ -163,10 +157,15 @@ class ConditionIgnored(Detector):
 
 
 @dataclass(frozen=True)
-class Imbalance(Detector):
+class Imbalance(EvaluationDetector):
     """Every class comes out, in other shares than in the data."""
 
-    kind = "imbalance"
+    kind = Kind(
+        "imbalance",
+        Standing.INFORMATION,
+        "every class is generated, but in other shares than in the data",
+        INFORMATION_COLOUR,
+    )
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
@@ -177,7 +176,7 @@ class Imbalance(Detector):
         return uneven
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {m.LABEL_KL: float(at[m.LABEL_KL][-1])}
+        return {m.LABEL_KL: at.last(m.LABEL_KL)}
 
     def reason(self, found: Figures) -> str:
         return f"every class comes out, but unevenly (KL from the real ones {found[m.LABEL_KL]:.2f})"
@@ -187,7 +186,7 @@ class Imbalance(Detector):
 class NotLearning(Stalling):
     """Samples vary, but stay far from the data and hardly better than they began."""
 
-    kind = "not_learning"
+    kind = Kind("not_learning", Standing.FAILURE, "samples vary, but stay far from the data", "#B08A1E", stops=True)
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     density: float = threshold(0.3, 0, 10)
@@ -195,13 +194,15 @@ class NotLearning(Stalling):
     across: float = threshold(0.05, 0, 1)
 
     def signals(self, at: Evaluations) -> Signals:
-        cfd = at[m.CFD_RATIO]
-        far = (at[m.DENSITY] <= self.density) & (cfd > self.share * starting_value(cfd))
+        far = (at[m.DENSITY] <= self.density) & (at[m.CFD_RATIO] > self.share * at.first(m.CFD_RATIO))
         return far & self.stalled(at) & (at[m.SPREAD_ACROSS] >= self.across)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        first = float(starting_value(at[m.CFD_RATIO]))
-        return {m.CFD_RATIO: float(at[m.CFD_RATIO][-1]), "first_cfd_ratio": first, m.DENSITY: float(at[m.DENSITY][-1])}
+        return {
+            m.CFD_RATIO: at.last(m.CFD_RATIO),
+            "first_cfd_ratio": at.first(m.CFD_RATIO),
+            m.DENSITY: at.last(m.DENSITY),
+        }
 
     def reason(self, found: Figures) -> str:
         return (
@@ -211,10 +212,10 @@ class NotLearning(Stalling):
 
 
 @dataclass(frozen=True)
-class LateInstability(Detector):
+class LateInstability(EvaluationDetector):
     """Quality was good and stable, and broke."""
 
-    kind = "late_instability"
+    kind = Kind("late_instability", Standing.FAILURE, "quality was good and stable, and broke", "#AA4499")
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
     stable: int = threshold(5, 2, 100)
@@ -224,9 +225,13 @@ class LateInstability(Detector):
     least: float = threshold(4.0, 0, 1000)  # below, a CFD ratio is as good as ideal, and its noise is large
 
     def signals(self, at: Evaluations) -> Signals:
+        import numpy as np
+
+        from gansweep.health.history import rolling
+
         cfd = at[m.CFD_RATIO]
         best = np.fmin.accumulate(cfd)
-        near = rolling(cfd, self.stable, np.max) <= self.within * rolling(best, self.stable, np.max)
+        near = rolling(cfd, self.stable, "max") <= self.within * rolling(best, self.stable, "max")
         found, calm = np.zeros(len(at), bool), np.zeros(0)
         for i in range(len(at)):
             if len(calm):
@@ -239,7 +244,8 @@ class LateInstability(Detector):
         return found
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {m.CFD_RATIO: float(at[m.CFD_RATIO][-1]), "best_cfd_ratio": float(np.nanmin(at[m.CFD_RATIO]))}
+        best = min(value for value in at[m.CFD_RATIO].tolist() if value == value)
+        return {m.CFD_RATIO: at.last(m.CFD_RATIO), "best_cfd_ratio": best}
 
     def reason(self, found: Figures) -> str:
         return f"CFD ratio is {found[m.CFD_RATIO]:.0f} after a best of {found['best_cfd_ratio']:.0f}"

@@ -1,28 +1,23 @@
-"""What D's outputs say of a run: detectors of dominance, failure and overfitting.
+"""Detectors of dominance, failure and overfitting of D, from its outputs.
 
-A critic's outputs have neither sign nor scale: of what is said here, `critic_stalled` and `discriminator_failure` (by
-its AUC) are meant for one; the others need metrics.PROBABILITIES, which are not recorded of it.
+The outputs of a critic have neither sign nor scale. `critic_stalled` and `discriminator_failure` (by its AUC) apply to
+critics as well. The others need metrics of probabilities, which are not recorded for a critic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from gansweep.health import metrics as m
-from gansweep.health.detector import (
-    Detector,
-    Evaluations,
-    Signals,
-    Stalling,
-    best_before,
-    rolling,
-    starting_value,
-    threshold,
-)
+from gansweep.health.detectors.base import EvaluationDetector, Stalling, threshold
+from gansweep.health.kinds import INFORMATION_COLOUR, Kind, Standing
 from gansweep.words import counted
+
+if TYPE_CHECKING:
+    from gansweep.health.detectors.base import Signals
+    from gansweep.health.history import Evaluations
 
 Figures = Mapping[str, float]
 
@@ -36,15 +31,15 @@ class _Separation(Stalling):
     auc: float = threshold(0.99, 0.5, 1)
 
     def separated(self, at: Evaluations) -> Signals:
-        above: Signals = rolling(at[m.D_AUC], self.over, np.median) > self.auc
+        above: Signals = at.rolling(m.D_AUC, self.over, "median") > self.auc
         return above
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        last = slice(-self.over, None)
+        recorded = (k for k in (m.D_AUC, m.D_FRESH) if len(at.history[k]))
         return {
-            **{k: float(np.median(at[k][last])) for k in (m.D_AUC, m.D_FRESH) if len(at.history[k])},
-            m.CFD_RATIO: float(at[m.CFD_RATIO][-1]),
-            "best_cfd_ratio_before": float(best_before(at[m.CFD_RATIO], self.over)[-1]),
+            **{k: float(at.rolling(k, self.over, "median")[-1]) for k in recorded},
+            m.CFD_RATIO: at.last(m.CFD_RATIO),
+            "best_cfd_ratio_before": float(at.best_before(m.CFD_RATIO, self.over)[-1]),
             "held_out": float(len(at.history[m.R_V]) > 0),
         }
 
@@ -63,18 +58,22 @@ class _Separation(Stalling):
 class DiscriminatorDominance(_Separation):
     """D is so far ahead that G learns nothing from it: Arjovsky & Bottou 2017, section 2."""
 
-    kind = "discriminator_dominance"
+    kind = Kind(
+        "discriminator_dominance",
+        Standing.FAILURE,
+        "D is so far ahead that G learns nothing from it",
+        "#CC6677",
+        stops=True,
+    )
     over: int = threshold(10, 2, 100)
     improvement: float = threshold(0.99, 0, 1)
     sigma: float = threshold(0.1, 0, 1)
     start: float = threshold(0.1, 0, 1)
 
     def signals(self, at: Evaluations) -> Signals:
-        weak = rolling(at[m.D_FRESH], self.over, np.median) < self.sigma
-        if at.history.critic:
-            return np.zeros(len(at), bool)
-        poor = at[m.CFD_RATIO] > self.start * starting_value(at[m.CFD_RATIO])
-        return self.separated(at) & weak & self.stalled(at) & poor
+        weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
+        poor = at[m.CFD_RATIO] > self.start * at.first(m.CFD_RATIO)
+        return self.separated(at) & weak & self.stalled(at) & poor & (not at.history.critic)
 
     def reason(self, found: Figures) -> str:
         return f"{self.signs(found)}, and quality has not improved over {counted(self.over, 'evaluation')}"
@@ -84,14 +83,17 @@ class DiscriminatorDominance(_Separation):
 class DiscriminatorStrong(_Separation):
     """The same signs of D, and quality still improves: not a failure."""
 
-    kind = "discriminator_strong"
+    kind = Kind(
+        "discriminator_strong",
+        Standing.INFORMATION,
+        "D shows the signs of dominance, but quality still improves",
+        INFORMATION_COLOUR,
+    )
     sigma: float = threshold(0.1, 0, 1)
 
     def signals(self, at: Evaluations) -> Signals:
-        weak = rolling(at[m.D_FRESH], self.over, np.median) < self.sigma
-        if at.history.critic:
-            return np.zeros(len(at), bool)
-        return self.separated(at) & weak & self.improving(at)
+        weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
+        return self.separated(at) & weak & self.improving(at) & (not at.history.critic)
 
     def reason(self, found: Figures) -> str:
         return f"{self.signs(found)}, but quality still improves (CFD ratio {found[m.CFD_RATIO]:.0f})"
@@ -101,7 +103,12 @@ class DiscriminatorStrong(_Separation):
 class CriticStalled(_Separation):
     """A Wasserstein critic separates everything and quality stands still. σ means nothing for a critic."""
 
-    kind = "critic_stalled"
+    kind = Kind(
+        "critic_stalled",
+        Standing.INFORMATION,
+        "a Wasserstein critic separates everything and quality stands still",
+        INFORMATION_COLOUR,
+    )
 
     def signals(self, at: Evaluations) -> Signals:
         return self.separated(at) & self.stalled(at) & at.history.critic
@@ -114,14 +121,19 @@ class CriticStalled(_Separation):
 
 
 @dataclass(frozen=True)
-class DiscriminatorFailure(Detector):
+class DiscriminatorFailure(EvaluationDetector):
     """D tells nothing apart although the samples are poor: G gets no direction.
 
     std is one of logits. That of a critic is whatever its weights allow (clipped to ± 0.01 they make outputs of
     1e-3 and less, which tell a lot), so of a critic the AUC alone counts.
     """
 
-    kind = "discriminator_failure"
+    kind = Kind(
+        "discriminator_failure",
+        Standing.INFORMATION,
+        "D separates nothing although the samples are poor",
+        INFORMATION_COLOUR,
+    )
     need: int = threshold(4, 1, 100)
     window: int = threshold(5, 1, 100)
     auc: float = threshold(0.05, 0, 0.5)
@@ -130,11 +142,11 @@ class DiscriminatorFailure(Detector):
 
     def signals(self, at: Evaluations) -> Signals:
         constant = (at[m.D_STD] < self.std) & (not at.history.critic)
-        blind = (np.abs(at[m.D_AUC] - 0.5) <= self.auc) | constant
-        return blind & (at[m.CFD_RATIO] > self.share * starting_value(at[m.CFD_RATIO]))
+        blind = (abs(at[m.D_AUC] - 0.5) <= self.auc) | constant
+        return blind & (at[m.CFD_RATIO] > self.share * at.first(m.CFD_RATIO))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: float(at[k][-1]) for k in (m.D_AUC, m.D_STD, m.CFD_RATIO)}
+        return {k: at.last(k) for k in (m.D_AUC, m.D_STD, m.CFD_RATIO)}
 
     def reason(self, found: Figures) -> str:
         return (
@@ -143,10 +155,12 @@ class DiscriminatorFailure(Detector):
 
 
 @dataclass(frozen=True)
-class DiscriminatorOverfitting(Detector):
+class DiscriminatorOverfitting(EvaluationDetector):
     """D knows its training images by heart (Karras et al. 2020). Needs held-out images; not for critics."""
 
-    kind = "discriminator_overfitting"
+    kind = Kind(
+        "discriminator_overfitting", Standing.INFORMATION, "D has memorised its training images", INFORMATION_COLOUR
+    )
     need: int = threshold(4, 1, 100)
     window: int = threshold(5, 1, 100)
     r_v: float = threshold(0.5, 0, 1)
@@ -156,7 +170,7 @@ class DiscriminatorOverfitting(Detector):
         return (at[m.R_V] > self.r_v) & (at[m.D_GAP] > self.gap)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: float(at[k][-1]) for k in (m.R_V, m.D_GAP)}
+        return {k: at.last(k) for k in (m.R_V, m.D_GAP)}
 
     def reason(self, found: Figures) -> str:
         return (

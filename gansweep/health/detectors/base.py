@@ -1,0 +1,196 @@
+"""The base classes of detectors: thresholds with ranges, and how signals at single evaluations become a finding.
+
+A detector is a frozen dataclass of thresholds. Called with a history it decides whether its kind of verdict holds at
+the end of that history. Nothing later than that is read, so a live trial and a finished one are judged alike. A metric
+that was not recorded, that is NaN, or whose history is too short is no signal: missing evidence never triggers a
+verdict.
+
+Modules of detectors import NumPy in functions only, because the command line reads the registry at its start.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gansweep.health.kinds import Kind, title
+from gansweep.health.metrics import CFD_RATIO
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gansweep.health.history import Evaluations, History
+
+    Signals = NDArray[np.bool_]
+
+Thresholds = Mapping[str, Mapping[str, float]]  # kind → threshold → value
+
+BURN_IN = 0.1  # share of the budget in which only divergence counts: no G has learned anything yet
+TAKEOFF = 1_000  # steps by which a G that learns at all has taken off; before, it looks like one that never will
+LATE = 0.7  # share of the budget after which it is too late to wait for that
+
+
+def threshold(default: float, low: float, high: float) -> Any:
+    """Return a dataclass field with a range, both ends included. An integer default makes it a whole number."""
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a detector found.
+
+    Args:
+        since_step: The first step that shows it.
+        reason: A sentence with the figures.
+        evidence: The same as data, without NaN and infinities.
+    """
+
+    since_step: int
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Detector(ABC):
+    """Decides about one kind of verdict. Its fields are its thresholds."""
+
+    kind: ClassVar[Kind]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a threshold out of its range."""
+        for one in fields(self):
+            value, (low, high) = getattr(self, one.name), one.metadata["range"]
+            whole = isinstance(one.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise ValueError(f"{one.name}: must be a {'whole ' if whole else ''}number, got {value!r}")
+            if not low <= value <= high:  # false for NaN
+                raise ValueError(f"{one.name}: must lie between {low:g} and {high:g}, got {str(value)[:12]}")
+
+    @abstractmethod
+    def __call__(self, history: History) -> Finding | None:
+        """Return what holds at the end of a history, None where this kind does not hold."""
+
+    def thresholds(self) -> dict[str, float]:
+        """Return threshold → value."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+@dataclass(frozen=True)
+class EvaluationDetector(Detector):
+    """A detector of signals at evaluations.
+
+    `need` of the last `window` evaluations, the last one among them, must show the signal. It never fires before
+    `earliest`, a share of the budget.
+    """
+
+    need: int = threshold(1, 1, 100)
+    window: int = threshold(1, 1, 100)
+    earliest: float = threshold(BURN_IN, 0, 1)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a threshold out of its range."""
+        super().__post_init__()
+        if self.need > self.window:
+            raise ValueError(f"need: must be at most window, {self.window}, got {self.need}")
+
+    @abstractmethod
+    def signals(self, at: Evaluations) -> Signals:
+        """Return (n,) whether each evaluation shows the signal, from that evaluation and earlier ones alone."""
+
+    @abstractmethod
+    def reason(self, found: Mapping[str, float]) -> str:
+        """Return the figures in words."""
+
+    @abstractmethod
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        """Return the numbers that support the finding at the last evaluation."""
+
+    def __call__(self, history: History) -> Finding | None:
+        import numpy as np
+
+        at = history.evaluated()
+        if not len(at):
+            return None
+        with np.errstate(all="ignore"):
+            signals = self.signals(at) & (at.steps >= BURN_IN * history.budget)
+            since = _since(signals, self.need, self.window)
+            if since is None or at.steps[-1] < self.begins(history.budget) or not self.admits(at)[-1]:
+                return None
+            figures = self.figures(at)
+        step = int(at.steps[self._onset(since)])
+        evidence = {
+            "figures": {k: plain(v) for k, v in figures.items()},
+            "thresholds": self.thresholds(),
+            "evaluations": int(signals[-self.window :].sum()),
+            "at_step": int(at.steps[-1]),
+        }
+        return Finding(step, f"{title(self.kind.name)} since step {step:,}: {self.reason(figures)}", evidence)
+
+    def begins(self, budget: int) -> float:
+        """Return the first step at which it may fire in a run of `budget` steps."""
+        return self.earliest * budget
+
+    def admits(self, at: Evaluations) -> Signals:
+        """Return (n,) whether it may fire at each evaluation, whatever the signals are."""
+        admitted: Signals = at.steps >= 0
+        return admitted
+
+    def _onset(self, first_signal: int) -> int:
+        """Return the index of the evaluation at which what the first signal shows began."""
+        return first_signal
+
+
+def _since(signals: Signals, need: int, window: int) -> int | None:
+    """Return the index of the first signal of the spell that lasts to the end, None where there is no such spell."""
+    import numpy as np
+
+    counts = np.convolve(signals.astype(int), np.ones(window, int))[: len(signals)]
+    holds = (counts >= need) & signals
+    if not holds[-1]:
+        return None
+    broken = np.flatnonzero(~holds)
+    begin = int(broken[-1]) + 1 if len(broken) else 0
+    first = max(0, begin - window + 1)
+    return first + int(np.argmax(signals[first : begin + 1]))
+
+
+def plain(value: float) -> float | str:
+    """Return a number that JSON can hold: NaN and infinities become text."""
+    return float(value) if math.isfinite(value) else str(value)
+
+
+@dataclass(frozen=True)
+class Stalling(EvaluationDetector):
+    """A detector that asks whether quality stands still.
+
+    It does where the best CFD ratio of the last `over` evaluations is not below `improvement` times the best before
+    them, or where it is good already (`good`: there, its noise is as large as any progress).
+
+    Early in a run a G that will learn looks collapsed, or dominated, until it takes off, which is a matter of steps
+    (`takeoff`). In a run that is hardly longer than that, it does not fire before the share LATE of the budget.
+    """
+
+    earliest: float = threshold(0.35, 0, 1)
+    takeoff: int = threshold(TAKEOFF, 0, 100_000)
+    over: int = threshold(5, 2, 100)
+    improvement: float = threshold(0.95, 0, 1)
+    good: float = threshold(4.0, 0, 1000)
+
+    def begins(self, budget: int) -> float:
+        return max(self.earliest * budget, min(self.takeoff, LATE * budget))
+
+    def stalled(self, at: Evaluations) -> Signals:
+        """Return (n,) whether quality stands still."""
+        worse = at.rolling(CFD_RATIO, self.over, "min") > self.improvement * at.best_before(CFD_RATIO, self.over)
+        standing: Signals = worse | (at[CFD_RATIO] < self.good)
+        return standing
+
+    def improving(self, at: Evaluations) -> Signals:
+        """Return (n,) whether quality certainly improves, which is more than that it does not stand still."""
+        better = at.rolling(CFD_RATIO, self.over, "min") <= self.improvement * at.best_before(CFD_RATIO, self.over)
+        improving: Signals = better & (at[CFD_RATIO] >= self.good)
+        return improving

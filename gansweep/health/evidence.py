@@ -1,0 +1,229 @@
+"""What evaluation metrics are computed from: samples beside real images, and the outputs of D. NumPy only.
+
+Values that several metrics share are computed once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansweep.health import quality
+from gansweep.health.measure import Need
+from gansweep.health.quality import Bins, Floats, Gaussian, Histogram
+
+PAIRS = 64  # of MS-SSIM
+MOST_SHOWN = 64  # classes whose shares are recorded, one metric each
+
+
+@dataclass(frozen=True)
+class RealSide:
+    """The real images that samples are compared with.
+
+    Args:
+        gaussian: Of the features of as many unseen real images as samples are drawn, like the following three.
+        features: (N, d).
+        radii: (N,) distance to the fifth nearest neighbour.
+        radii_of_3: (N,) distance to the third nearest neighbour.
+        bins: Of NDB.
+        duplicate_distance: The distance up to which two samples count as near duplicates.
+        baseline: CFD of two real samples of that size.
+        unseen: (M, d) features of all unseen real images, in random order.
+        labels: (M,) their classes.
+        histogram: Classes of all images.
+        class_names: Their names; none where the images have one class.
+        spread: `quality.spread` of unseen real images.
+        ms_ssim: Mean MS-SSIM over pairs of unseen real images of one class.
+    """
+
+    gaussian: Gaussian
+    features: NDArray[np.float32]
+    radii: Floats
+    radii_of_3: Floats
+    bins: Bins
+    duplicate_distance: float
+    baseline: float
+    unseen: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    histogram: Histogram
+    class_names: tuple[str, ...]
+    spread: tuple[float, float]
+    ms_ssim: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated images beside real ones.
+
+    Args:
+        pixels: (N, C, H, W) uint8.
+        features: (N, d) of the evaluator's embedding.
+        labels: (N,) classes that the evaluator's classifier finds; zeros without classes.
+        requested: (N,) classes that were asked for, None for an unconditional model.
+        real: What they are compared with.
+    """
+
+    pixels: NDArray[np.uint8]
+    features: Floats
+    labels: NDArray[np.int64]
+    requested: NDArray[np.int64] | None
+    real: RealSide
+
+    @property
+    def given(self) -> Collection[Need]:
+        """What there is for metrics that need more than the samples."""
+        labels = {Need.LABELS} if self.real.class_names else set()
+        return labels if self.requested is None else {*labels, Need.CONDITION}
+
+    @cached_property
+    def cfd_ratio(self) -> float:
+        distance = quality.frechet_distance(Gaussian.of(self.features), self.real.gaussian)
+        return over(distance, self.real.baseline)
+
+    @cached_property
+    def density_coverage(self) -> tuple[float, float]:
+        return quality.density_coverage(self.real.features, self.real.radii, self.features)
+
+    @cached_property
+    def precision_recall(self) -> tuple[float, float]:
+        return quality.precision_recall(self.real.features, self.real.radii_of_3, self.features)
+
+    @property
+    def near_duplicates(self) -> float:
+        return quality.near_duplicates(self.features, self.real.duplicate_distance)
+
+    @cached_property
+    def spread(self) -> tuple[float, float]:
+        """Across samples and within a sample, over those of real images."""
+        across, within = quality.spread(self.pixels)
+        return over(across, self.real.spread[0]), over(within, self.real.spread[1])
+
+    @cached_property
+    def ms_ssim(self) -> float:
+        first, second = quality.pairs_within(self.labels, PAIRS)
+        alike = float(quality.ms_ssim(self.pixels[first], self.pixels[second]).mean()) if len(first) else math.nan
+        return over(alike, self.real.ms_ssim)
+
+    @cached_property
+    def histogram(self) -> Histogram:
+        """Classes that the classifier finds. Only where the images have classes."""
+        return Histogram.of(self.labels, len(self.real.class_names))
+
+    @cached_property
+    def right(self) -> Floats:
+        """(classes,) share of the samples of each requested class that the classifier puts there."""
+        classes = range(len(self.real.class_names))
+        return np.array([mean(self.labels[self.requested == c] == c) for c in classes])
+
+    @cached_property
+    def requested_share(self) -> float:
+        return mean(self.labels == self.requested)
+
+    @cached_property
+    def within_classes(self) -> tuple[Floats, Floats] | None:
+        """(classes,) density and coverage within each class; None where no class has enough samples."""
+        assert self.requested is not None
+        real = self.real
+        density, coverage = quality.within_classes(
+            real.unseen, real.labels, self.features, self.requested, len(real.class_names)
+        )
+        return (density, coverage) if np.isfinite(coverage).any() else None
+
+    @property
+    def mean_coverage_within(self) -> float | None:
+        return None if self.within_classes is None else float(np.nanmean(self.within_classes[1]))
+
+    @cached_property
+    def worst_within(self) -> tuple[float, float] | None:
+        """Density and coverage within the class that is covered least."""
+        if self.within_classes is None:
+            return None
+        density, coverage = self.within_classes
+        worst = int(np.nanargmin(coverage))
+        return float(density[worst]), float(coverage[worst])
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of D, (n,) float64 each.
+
+    Args:
+        real: For training images.
+        fake: For fresh samples.
+        held_out: For held-out images, None where there are none.
+        sure: σ(D) for fresh samples, None for a critic.
+    """
+
+    real: NDArray[np.float64]
+    fake: NDArray[np.float64]
+    held_out: NDArray[np.float64] | None
+    sure: NDArray[np.floating] | None
+
+    @property
+    def given(self) -> Collection[Need]:
+        """What there is for metrics that need more than the outputs."""
+        held_out = set() if self.held_out is None else {Need.HELD_OUT}
+        return held_out if self.sure is None else {*held_out, Need.PROBABILITIES}
+
+    @property
+    def auc(self) -> float:
+        """Of held-out images, where there are any, against fresh samples."""
+        return quality.auc(self.real if self.held_out is None else self.held_out, self.fake)
+
+    @property
+    def deviation(self) -> float:
+        return float(np.concatenate([self.real, self.fake]).std())
+
+    @property
+    def accuracy(self) -> float:
+        return float(((self.real > 0).mean() + (self.fake < 0).mean()) / 2)
+
+    @property
+    def mean_sign(self) -> float:
+        return float(np.sign(self.real).mean())
+
+    @property
+    def overfitting(self) -> float:
+        """Karras et al. 2020, eq. 1, r_v. NaN where D does not separate at all: the ratio would mean nothing."""
+        assert self.held_out is not None
+        above, below = self.real.mean() - self.held_out.mean(), self.real.mean() - self.fake.mean()
+        return float(above / below) if math.isfinite(below) and below > 1e-6 else math.nan
+
+    @property
+    def gap(self) -> float:
+        assert self.held_out is not None
+        return float((self.real > 0).mean() - (self.held_out > 0).mean())
+
+    @property
+    def mean_sure(self) -> float:
+        assert self.sure is not None
+        return float(self.sure.mean())
+
+
+def by_class(names: tuple[str, ...], values: Floats) -> dict[str, float]:
+    """Return class → value; {} for very many classes."""
+    return dict(zip(_plain_names(names), values.tolist(), strict=False))
+
+
+def _plain_names(names: tuple[str, ...]) -> list[str]:
+    """Return names that every tracking store takes as part of a metric's name; none for very many classes."""
+    if not 0 < len(names) <= MOST_SHOWN:
+        return []
+    plain = [re.sub(r"[^\w .:-]", "_", name) for name in names]
+    return plain if len(set(plain)) == len(names) else [str(number) for number in range(len(names))]
+
+
+def mean(values: NDArray[np.bool_]) -> float:
+    """Return the mean, NaN for no values."""
+    return float(values.mean()) if len(values) else math.nan
+
+
+def over(value: float, real: float) -> float:
+    """Return value / real, NaN where the real images have none of it."""
+    return value / real if real else math.nan

@@ -1,0 +1,65 @@
+"""What an evaluation metric is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from gansweep.health.evidence import RealSide
+
+Evidence = TypeVar("Evidence")
+Value = float | Mapping[str, float] | None
+
+
+class Need(Enum):
+    """What a metric needs beyond samples (or outputs of D) and the real images."""
+
+    LABELS = "classes of the images"
+    CONDITION = "samples that are asked for by class"
+    PROBABILITIES = "a D that is no critic: the sign of its outputs says real or fake"
+    HELD_OUT = "held-out real images"
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Evidence]):
+    """A metric of evaluations.
+
+    Args:
+        name: Its name in records. That of a family, with a value for each class, ends with a slash and is followed by
+            the name of the class.
+        label: What reports and tables call it.
+        explanation: One sentence for glossaries, without a full stop.
+        compute: Returns the value, a family's values by class, or None where the evidence does not allow any.
+            `health.evidence` describes the evidence: `Samples` for most metrics, `Outputs` for those of D. Import NumPy
+            inside the function, because the command line reads the registry at its start.
+        needs: What must be there for it to be recorded.
+        better: Which values are better, None where neither direction is better without reserve.
+        least: Returns the number of samples below which it is not recorded.
+        logarithmic: Whether it is averaged and drawn on a logarithmic scale.
+    """
+
+    name: str
+    label: str
+    explanation: str
+    compute: Callable[[Evidence], Value]
+    needs: frozenset[Need] = frozenset()
+    better: Literal["lower", "higher"] | None = None
+    least: Callable[[RealSide], int] | None = None
+    logarithmic: bool = False
+
+    @property
+    def is_family(self) -> bool:
+        """Whether it has a value for each class."""
+        return self.name.endswith("/")
+
+    def record(self, evidence: Evidence) -> dict[str, float]:
+        """Return what goes into the record of an evaluation: name → value."""
+        value = self.compute(evidence)
+        if value is None:
+            return {}
+        return (
+            {f"{self.name}{key}": v for key, v in value.items()} if isinstance(value, Mapping) else {self.name: value}
+        )
