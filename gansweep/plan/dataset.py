@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gansweep.config import Augment
-from gansweep.section import Section
+from gansweep.section import Section, Since
 
 COLOURS = {"white": "255,255,255", "black": "0,0,0"}
 
@@ -47,10 +47,12 @@ class Dataset(Section):
     ] = None
     subfolders: Annotated[
         Literal["classes", "ignore"] | None,
+        Since("0.2.0"),
         Field(description="image_folder: what subfolders are, where images lie beside them as well"),
     ] = None
     background: Annotated[
         str | None,
+        Since("0.2.0"),
         Field(description="image_folder: below transparent pixels: white (default), black, or R,G,B of 0 to 255"),
         BeforeValidator(_as_colour, json_schema_input_type=str | list[int] | None),
     ] = None

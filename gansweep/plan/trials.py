@@ -15,7 +15,7 @@ from gansweep.config import NetworkName, NetworkTraining, Training, to_plain
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, RandomSearch, varied_keys
 from gansweep.records.layout import flat
-from gansweep.section import Section
+from gansweep.section import Section, Since
 
 # What trials were identified by at first, resolved below; any later key counts where it is not at its default, so that
 # a new key with the old behaviour as its default gives nobody's trials other ids.
@@ -27,7 +27,6 @@ FIRST_TRAINING_KEYS = (
     *(f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in ("learning_rate", "beta1", "beta2")),
     "generator.updates", "discriminator.updates",
 )  # fmt: skip
-LATER_DATASET_KEYS = ("subfolders", "background")  # searches of version 0.1.0 are known without them
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,20 @@ def search_id(sweep: Sweep, training_version: int) -> str:
         include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
         exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
     )
-    dataset = {k: v for k, v in content["dataset"].items() if k not in LATER_DATASET_KEYS or v is not None}
-    described = [{**content, "dataset": dataset}, training_version]
+    described = [_without_later(sweep, content), training_version]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was dumped of a section without the keys marked with `Since` that are at their defaults."""
+    found = {}
+    for key, plain in dumped.items():
+        value, declared = getattr(section, key), type(section).model_fields[key]
+        if isinstance(value, Section):
+            found[key] = _without_later(value, plain)
+        elif value != declared.default or not any(isinstance(one, Since) for one in declared.metadata):
+            found[key] = plain
+    return found
 
 
 def stand_ins(search: OptunaSearch, first: int = 0) -> list[dict[str, Any]]:
