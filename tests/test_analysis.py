@@ -183,8 +183,8 @@ def test_trials_that_are_not_in_the_home_folder_have_losses_alone(swept: Home, c
         ["1e-4", "2", "1"],
     ]
     assert err.splitlines() == [
-        "left out: 1 of 3 trials, undecided for want of evaluations",
-        f"losses alone of 1 of 1 trials: their samples are not in {swept.path}",
+        "left out: 1 of 3 trials, undecided: too few evaluations",
+        f"only losses of 1 of 1 trials: their samples are not in {swept.path}",
     ]
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["failures.csv", "losses.svg"]
 

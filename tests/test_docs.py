@@ -24,6 +24,22 @@ def test_relative_links_and_pictures_resolve(document: Path) -> None:
     assert not missing
 
 
+def test_links_to_sections_resolve() -> None:
+    """Links such as `operation.md#exit-codes`, by the anchors that GitHub gives to headings."""
+    missing = []
+    for document in DOCUMENTS:
+        for file, anchor in re.findall(r"\]\(([\w/.-]*\.md)?#([^)\s]+)\)", document.read_text()):
+            if anchor not in _anchors((document.parent / file) if file else document):
+                missing.append(f"{document.name}: {file}#{anchor}")
+    assert missing == []
+
+
+def _anchors(document: Path) -> set[str]:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_command_stands_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in COMMANDS if f"`gansweep {name}" not in text] == []

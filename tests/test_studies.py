@@ -148,7 +148,7 @@ def test_no_effect_is_an_interval_within_the_margin(low: float, high: float, ver
      (2, 2, UNDECIDED), (0, 0, UNDECIDED)],
 )  # fmt: skip
 def test_so_many_of_n(hits: int, of: int, verdict: str) -> None:
-    assert SCRIPT["rules"].so_many(hits, of) == verdict
+    assert SCRIPT["rules"].by_count(hits, of) == verdict
 
 
 def run(

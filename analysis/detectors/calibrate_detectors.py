@@ -1,10 +1,11 @@
-"""How often are verdicts right? Judges the labelled runs under analysis/results and writes detector_accuracy.csv.
+"""Measure the accuracy of verdicts on the labelled runs under analysis/detectors/results; writes detector_accuracy.csv.
 
     python -m analysis.detectors.calibrate_detectors --from-records          # a minute; CI runs it
     python -m analysis.detectors.calibrate_detectors --retrain HOME [MNIST]  # hours: trains, plants and labels
     python -m analysis.detectors.calibrate_detectors --tuning                # the part that thresholds were tuned on
 
-Labels, split, statistic and baselines: docs/verdicts.md, "Ground truth"."""
+Labels, split, statistic and baselines: docs/verdicts.md, "Ground truth".
+"""
 
 import argparse
 import math
@@ -34,7 +35,7 @@ KINDS = {
 
 
 def accuracy(part):
-    """A row a source and verdict; planted cases are judged whole, they tuned nothing."""
+    """Return one row per source and verdict. Planted cases were not used for tuning and are all judged."""
     rows = []
     for source, kinds in KINDS.items():
         cases = [run for run in runs(source) if source != "natural" or run["part"] == part]
@@ -61,7 +62,7 @@ def row(source, which, kind, cases):
 
 
 def markdown(table):
-    """The table of docs/verdicts.md."""
+    """Return the table of docs/verdicts.md."""
     lines = ["| runs | verdict | failing / not | precision | recall | false positives | baseline |", f"|{'---|' * 7}"]
     for r in table.itertuples():
         cells = [f"{r.source}, {r.runs}", r.verdict.replace("_", " "), f"{r.positives} / {r.negatives}"]
@@ -74,13 +75,13 @@ def markdown(table):
 
 
 def bounded(value, bound, sign):
-    """To two digits, the bound to the side on which it stays true."""
+    """Format to two digits, with the bound rounded to the side on which it stays valid."""
     outward = math.floor if sign == "≥" else math.ceil
     return "–" if pd.isna(value) else f"{value:.2f} ({sign} {outward(100 * bound) / 100:.2f})"
 
 
 def share(name, hits, of):
-    """A proportion and its one-sided 95 % Wilson bound (upper for false positives); empty where there is nothing."""
+    """Return a proportion and its one-sided 95 % Wilson bound (upper for false positives); None without cases."""
     if not of.any():
         return {name: None, f"{name}_bound": None}
     interval = binomtest(int(hits.sum()), int(of.sum())).proportion_ci(0.9, "wilson")
@@ -89,7 +90,7 @@ def share(name, hits, of):
 
 
 def retrain(home, mnist=None):
-    """The sweeps, the plants and the labels."""
+    """Rerun the sweeps, the plants and the labels."""
     data, folder = (["--set", f"dataset.data_dir={mnist}"], [mnist]) if mnist else ([], [])
     for sweep in (sweep for sweeps in ROUNDS.values() for sweep in sweeps):
         extra = data if "mnist" in sweep else []
@@ -107,8 +108,8 @@ def retrain(home, mnist=None):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--from-records", action="store_true", help="judge what is recorded: the default")
-    parser.add_argument("--retrain", nargs="+", metavar=("HOME", "MNIST"), help="record anew first")
+    parser.add_argument("--from-records", action="store_true", help="judge the recorded runs (default)")
+    parser.add_argument("--retrain", nargs="+", metavar=("HOME", "MNIST"), help="train and record the runs first")
     parser.add_argument("--tuning", action="store_true", help="show the part that thresholds were tuned on")
     given = parser.parse_args()
     if given.retrain:

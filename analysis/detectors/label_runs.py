@@ -17,7 +17,7 @@ JUDGES = {}
 
 
 def label(task):
-    """One line of the output: settings, series, and what the second judge saw."""
+    """Return one line of the output: settings, series, and the second judge's measurements."""
     home, sweep, trial_id = task
     torch.set_num_threads(1)
     folder = home.sweep(sweep).trial(trial_id)

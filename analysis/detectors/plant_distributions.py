@@ -1,4 +1,4 @@
-"""Sets of images that are collapsed, dead, or honest by construction (docs/verdicts.md, "Ground truth" 1), evaluated.
+"""Evaluate image sets that are collapsed, dead or sound by construction (docs/verdicts.md, "Ground truth" 1).
 
 python -m analysis.detectors.plant_distributions HOME analysis/detectors/results/planted.jsonl.gz [MNIST_FOLDER]
 """
@@ -12,13 +12,13 @@ import torch
 from analysis.detectors.lib.histories import compact, write
 from gansweep import Evaluator, Home, Source, evaluation_halves, prepare, reference_of
 
-SAMPLES, DRAWS, CASES = 256, 10, 100  # images of a draw, draws (evaluations) of a case, cases of a kind and data set
-UNSEEN = 2_000  # as many of the unseen images are what evaluations compare with
+SAMPLES, DRAWS, CASES = 256, 10, 100  # images per draw, draws (evaluations) per case, cases per kind and data set
+UNSEEN = 2_000  # number of unseen images that evaluations compare with
 CONTEXT = {}
 
 
 def classes(count):
-    """Real images of so many classes, evenly."""
+    """Draw real images of `count` classes, evenly."""
 
     def draw(rng, real, labels):
         there = np.flatnonzero(np.isin(labels, rng.permutation(10)[:count]))
@@ -28,7 +28,7 @@ def classes(count):
 
 
 def pool(count):
-    """The same few real images again and again."""
+    """Draw from a pool of a few real images."""
 
     def draw(rng, real, labels):
         few = rng.choice(len(real), count, replace=False)
@@ -38,7 +38,7 @@ def pool(count):
 
 
 def prototypes(rng, real, labels):
-    """Two real images with grey noise."""
+    """Draw two real images with grey noise."""
     two = real[rng.choice(len(real), 2, replace=False)].astype(float)
     return lambda: noisy(rng, two[rng.integers(0, 2, SAMPLES)], 25)
 
@@ -57,7 +57,7 @@ def noise(rng, real, labels):
 
 
 def blur(rng, real, labels):
-    """Honest images through a box of 15 pixels."""
+    """Blur real images with a box of 15 pixels."""
 
     def draw():
         images = torch.from_numpy(real[rng.choice(len(real), SAMPLES, replace=False)]).float()
@@ -67,7 +67,7 @@ def blur(rng, real, labels):
 
 
 def zipf(rng, real, labels):
-    """Every class, the n-th with a share proportional to 1/n."""
+    """Draw every class, the n-th with a share proportional to 1/n."""
     share = (1 / np.arange(1, 11))[rng.permutation(10)][labels]
     return lambda: real[rng.choice(len(real), SAMPLES, p=share / share.sum())]
 
@@ -80,7 +80,7 @@ def noisy(rng, images, size):
     return np.clip(images + rng.normal(0, size, images.shape), 0, 255).astype(np.uint8)
 
 
-KINDS = {  # the kind that a plant is → its plants, and how each is drawn
+KINDS = {  # kind of failure → its plants, and how each is drawn
     "dead_generator": {"constant": constant, "black": flat(0), "saturated": flat(255), "grey": flat(128)},
     "mode_collapse": {
         "pool_5": pool(5), "pool_20": pool(20), "pool_50": pool(50), "one_class": classes(1), "prototypes": prototypes,
@@ -94,13 +94,13 @@ PLANTS = {plant: (kind, draw) for kind, plants in KINDS.items() for plant, draw 
 
 
 def case(task):
-    """One line of the output."""
+    """Return one line of the output."""
     home, name, data_dir, plant, number = task
     torch.set_num_threads(1)
     if name not in CONTEXT:
         images = prepare(Source(name, 32, data_dir=data_dir), home.cache)
         unseen = evaluation_halves(images.images)[1]
-        unseen = unseen[UNSEEN:] if len(unseen) > 2 * UNSEEN else unseen  # best not those compared with
+        unseen = unseen[UNSEEN:] if len(unseen) > 2 * UNSEEN else unseen  # if possible, not those compared with
         CONTEXT[name] = Evaluator(reference_of(images)[0], SAMPLES, 0), images.load()[unseen], images.labels()[unseen]
     evaluator, real, labels = CONTEXT[name]
     kind, make = PLANTS[plant]

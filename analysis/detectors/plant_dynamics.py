@@ -1,4 +1,4 @@
-"""Short real runs with a planted cause (docs/verdicts.md, "Ground truth" 2), their histories, and what came of it.
+"""Train short real runs with a planted cause of failure, and label them (docs/verdicts.md, "Ground truth" 2).
 
 python -m analysis.detectors.plant_dynamics HOME analysis/detectors/results/dynamics.jsonl.gz [MNIST_FOLDER]
 """
@@ -60,7 +60,7 @@ PLANTS = {
 
 
 def run(task):
-    """One line of the output."""
+    """Return one line of the output."""
     home, name, data_dir, plant, seed = task
     torch.set_num_threads(1)
     if name not in CONTEXT:
@@ -90,7 +90,7 @@ def run(task):
 
 
 def training(trainer, points):
-    """Mean loss of D since the last evaluation, and the first step that was not finite, recorded once."""
+    """Return D's mean loss since the last evaluation, and the first non-finite step, recorded once."""
     rows = trainer.read()
     trainer.clear()
     values = {"loss_d": float(rows[:, 0].mean())}

@@ -1,8 +1,8 @@
-"""What would stopping have done to the recorded runs? False stops, steps saved, delay.
+"""Replay stopping on the recorded runs: false stops, steps saved, delay.
 
     python -m analysis.detectors.replay_stops
 
-Replays the runs of analysis/results, none of which was stopped, and judges them at every evaluation as they went.
+None of the recorded runs was stopped. They are judged at every evaluation, as during training.
 """
 
 import numpy as np
@@ -13,11 +13,11 @@ from analysis.detectors.lib.benchmark import RESULTS, runs
 from gansweep import Judge
 
 STOPPING = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")  # the default
-LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "divergence")  # what runs are labelled for
+LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "divergence")  # kinds with labels
 
 
 def replay(run):
-    """When and why the run would have been stopped, and what is said of it at its end."""
+    """Return when and why the run would have been stopped, and its verdicts at the end."""
     history, judge = run["history"], Judge()
     steps = history.evaluations()
     kinds_at = {int(step): [v.kind for v in judge(history.until(step)) if v.kind in STOPPING] for step in steps}
@@ -44,7 +44,7 @@ def planted(table):
 
 
 def summary(name, table):
-    """Lines for some of the runs."""
+    """Return the summary lines of a group of runs."""
     failing, healthy = table[table.labelled == "failing"], table[table.labelled == "healthy"]
     early = (healthy.stopped_at.notna() & (healthy.saved > 0)).sum()
     bound = binomtest(int(early), len(healthy)).proportion_ci(0.9, "wilson").high

@@ -1,8 +1,9 @@
-"""Which settings fail how often, in what way, and what does that look like? A table, failures.csv and three figures.
+"""Show which settings fail, how often and how: a table, failures.csv and three figures.
 
     python -m analysis.failures.flag_failures SWEEP... [--home gansweep-home] [--out failures]
 
-Judges what MLflow has. A trial counts for every failure that holds at its end; undecided trials are left out.
+Verdicts are computed from the records in MLflow. A trial counts for every failure that holds at its end; undecided
+trials are left out.
 """
 
 import argparse
@@ -15,17 +16,17 @@ from analysis.failures.lib.table import KINDS, show, table
 
 from gansweep import Home, UserError, tracked_trials, tracking_uri
 
-PANELS = 9  # failing trials in a figure
+PANELS = 9  # failing trials per figure
 
 
 def judged(home, uri, sweep):
-    """(sweep, trial, verdicts) of every trial that has begun."""
+    """Return (sweep, trial, verdicts) of every trial that has begun."""
     found = tracked_trials(home, tracking_uri(home, sweep, uri), sweep)
     return [(sweep, trial, trial.judge.conclude(trial.history)) for trial in found]
 
 
 def examples(failing):
-    """(sweep, trial, one verdict) of at most PANELS trials: as many of each kind as can be, by kind."""
+    """Return (sweep, trial, verdict) of at most PANELS trials, balanced between kinds and sorted by kind."""
     waiting = {kind: [] for kind in KINDS}
     for sweep, trial, verdicts in failing:
         for place, verdict in enumerate(verdicts):
@@ -34,7 +35,7 @@ def examples(failing):
     chosen = {}
     for _ in range(PANELS):
         for queue in waiting.values():
-            # Rather a trial that the failure names, because it comes first.
+            # Prefer trials whose primary verdict is this failure.
             fresh = [(place, one) for place, one in queue if (one[0], one[1].id) not in chosen]
             if fresh and len(chosen) < PANELS:
                 _, (sweep, trial, verdict) = min(fresh, key=lambda entry: entry[0])
@@ -48,7 +49,7 @@ def main(given):
     decided = [trial for trial in trials if trial[2][0].kind != "undecided"]
     failing = [trial for trial in decided if trial[2][0].is_failure]
     if undecided := len(trials) - len(decided):
-        print(f"left out: {undecided} of {len(trials)} trials, undecided for want of evaluations", file=sys.stderr)
+        print(f"left out: {undecided} of {len(trials)} trials, undecided: too few evaluations", file=sys.stderr)
     if decided:
         given.out.mkdir(parents=True, exist_ok=True)
         found = table(decided)
@@ -62,7 +63,7 @@ def main(given):
     here = [one for one in chosen if home.sweep(one[0]).trial(one[1].id).all_samples()]
     if len(here) < len(chosen):
         gone = f"{len(chosen) - len(here)} of {len(chosen)} trials: their samples are not in {home.path}"
-        print(f"losses alone of {gone}", file=sys.stderr)
+        print(f"only losses of {gone}", file=sys.stderr)
     if here:
         class_histograms(home, here, given.out)
         strips(home, here, given.out)

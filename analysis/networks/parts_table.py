@@ -1,9 +1,10 @@
-"""What does each loss, network and option reach, and what does it cost? Writes results/parts.csv and its table.
+"""Tabulate quality and cost of each loss, network and option; writes results/parts.csv and its table.
 
     gansweep run sweeps/benchmark/parts_digits.yaml && python -m analysis.networks.parts_table HOME
     python -m analysis.networks.parts_table --from-records  # the table of docs/networks.md from the CSV
 
-CFD ratio: of the last evaluation. Ratios are to the first case, the plain DCGAN; steps are one update of G each."""
+CFD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G.
+"""
 
 import argparse
 from pathlib import Path
@@ -19,7 +20,7 @@ SHORT = {"training.": "", "model.": "", "discriminator.": "D ", "generator.": "G
 
 
 def collected(home):
-    """A row a case, in the order of the sweep file."""
+    """Return one row per case, in the order of the sweep file."""
     read = read_sweep("parts-digits", home=home)
     trials = read.trials[read.trials["outcome"] == "completed"]
     rows = []
@@ -39,7 +40,7 @@ def collected(home):
 
 
 def name_of(trial, baseline, settings):
-    """What a case changes, in words."""
+    """Describe the changes of a case."""
     changes = []
     for key in settings:
         value = trial[key]
@@ -53,7 +54,7 @@ def name_of(trial, baseline, settings):
 
 
 def table(rows):
-    """Markdown."""
+    """Return the table as Markdown."""
     base = rows.iloc[0]
     lines = [
         "| case | CFD ratio (worst) | over the baseline's | steps/s | of the baseline's | parameters G, D |",
@@ -70,7 +71,7 @@ def table(rows):
 
 
 def written(rows):
-    """The document, with the table between its marks."""
+    """Return the document with the table between its markers."""
     text = DOCUMENT.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,10 +1,10 @@
-"""Do the claims of the five studies hold? Decides them by studies.yaml; writes results/studies.csv and its tables.
+"""Decide the claims of the five studies by studies.yaml; writes results/studies.csv and its tables.
 
     python -m analysis.studies.check_studies --from-records      # seconds; CI runs it
-    python -m analysis.studies.check_studies --collect HOME      # records first what a home folder has trained
-    python -m analysis.studies.check_studies --rerun [A B …]     # hours: trains these studies first, or all
+    python -m analysis.studies.check_studies --collect HOME      # first records the trials of a home folder
+    python -m analysis.studies.check_studies --rerun [A B …]     # hours: first trains these studies, or all
 
-Statistics: study_a.py … study_e7.py; intervals and rules: statistics.py. The tables stand in docs/studies.md."""
+Statistics: study_a.py … study_e7.py; intervals: statistics.py; rules: rules.py. The tables are in docs/studies.md."""
 
 import argparse
 import subprocess
@@ -16,11 +16,11 @@ from analysis.studies.lib.runs import RECORDS, read
 from analysis.studies.lib.tables import STUDIES, decide, load, of_study, put, summary, trained
 
 ROOT = Path(__file__).parents[2]
-WIDTH = 100  # characters of a line
+WIDTH = 100  # characters per line
 
 
 def retrain(studies, home, data_dir, persons):
-    """Their reduced sweeps, one after the other; what the home has finished is skipped."""
+    """Run the reduced sweeps of the studies one after the other; finished trials are skipped."""
     places = {"mnist": ("dataset.data_dir", data_dir), "image_folder": ("dataset.path", persons)}
     for study in studies:
         for file in sorted((ROOT / "sweeps" / "studies").glob(f"{study.lower()}_*_reduced.yaml")):
@@ -31,7 +31,7 @@ def retrain(studies, home, data_dir, persons):
 
 
 def publish(runs, rows):
-    """The CSV file and the tables of docs/studies.md."""
+    """Write the CSV file and the tables of docs/studies.md."""
     table, page = RECORDS.with_name("studies.csv"), ROOT / "docs" / "studies.md"
     rows.to_csv(table, index=False, float_format="%.4g")
     put(page, "studies", summary(rows))
@@ -43,11 +43,11 @@ def publish(runs, rows):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--from-records", action="store_true", help="decide by what is recorded: the default")
-    parser.add_argument("--collect", type=Path, metavar="HOME", help="record first what was trained there")
+    parser.add_argument("--from-records", action="store_true", help="decide by the recorded runs (default)")
+    parser.add_argument("--collect", type=Path, metavar="HOME", help="first record the trials of this home folder")
     parser.add_argument("--rerun", nargs="*", choices=STUDIES, metavar="STUDY", help="train in --home, and record")
-    parser.add_argument("--home", type=Path, default=Path("gansweep-home"), help="of --rerun: ./gansweep-home")
-    parser.add_argument("--data-dir", type=Path, help="where MNIST lies; else it is downloaded")
+    parser.add_argument("--home", type=Path, default=Path("gansweep-home"), help="for --rerun")
+    parser.add_argument("--data-dir", type=Path, help="folder of MNIST (default: it is downloaded)")
     parser.add_argument("--persons", type=Path, help="folder of study A's photographs")
     given = parser.parse_args()
     if given.rerun is not None:

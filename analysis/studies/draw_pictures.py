@@ -2,7 +2,7 @@
 
     python -m analysis.studies.draw_pictures HOME
 
-What was not run, or has no samples in HOME, is left as it is, and named on stderr."""
+Pictures of runs that are missing or have no samples in HOME are left unchanged, and named on stderr."""
 
 import importlib.util
 import sys
@@ -22,20 +22,20 @@ from analysis.studies.lib.study_d import BETA, CRITICS, CURES
 from analysis.studies.lib.study_e1 import augmented, letter
 from gansweep import Home
 
-EPOCHS = (1, *range(11, 100, 10), 100)  # published grids of study E
-RATES = {"2e-4": 2e-4, "2e-2": 2e-2, "2e-1": 2e-1}  # of study B
+EPOCHS = (1, *range(11, 100, 10), 100)  # epochs of study E's published grids
+RATES = {"2e-4": 2e-4, "2e-2": 2e-2, "2e-1": 2e-1}  # study B's learning rates
 LATENT, WIDTH, RATE = "model.latent_dim", "model.feature_maps", "training.learning_rate"
 FOLDER = Path(__file__).parents[2] / "docs" / "studies"
 FACE = "Source Sans Pro"  # of the reports as well
 
 
 def first(runs, settings=None):
-    """The first seed; None where it was not run."""
+    """Return the run of the first seed; None if there is none."""
     return min(chosen(runs, settings or {}), key=lambda run: run.seed, default=None)
 
 
 def pictures(home, of):
-    """name → figure or None. of: the runs of a sweep by its name."""
+    """Return name → figure or None. `of` returns the runs of a sweep by name."""
     a, b, widths, d, cures, e = map(of, ("study-a", "study-b", "study-b-widths", "study-d", "study-d-cures", "study-e"))
     base = {LATENT: 100, WIDTH: 16}
     cured = {name: first(cures, arm) for name, arm in CURES.values()}
@@ -62,7 +62,7 @@ KINDS = {"direct": "direct", "block": "grown by a block", "head": "a new head al
 
 
 def plain(runs):
-    """Of study B, those that differ from the baseline in the learning rate at most."""
+    """Return study B's runs that differ from the baseline at most in the learning rate."""
     usual = {LATENT: 100, WIDTH: 16, "model.generator.depth": 1, "model.generator.separable": False}
     return chosen(runs, usual | {"model.discriminator.separable": False})
 
@@ -72,7 +72,7 @@ def conditional(home, runs):
 
 
 def turning(home, runs):
-    """Samples of both beta1 near the 24th and the 32nd of 50 logging steps, and at the end."""
+    """Show samples of both beta1 near the 24th and the 32nd of 50 logging steps, and at the end."""
     found = []
     for run in filter(None, (first(runs, {BETA: beta}) for beta in (0.9, 0.5))):
         for share in (0.48, 0.64, 1.0):
@@ -82,7 +82,7 @@ def turning(home, runs):
 
 
 def epochs(home, runs):
-    """The same noise at the published epochs, a row a letter."""
+    """Show samples of the same noise at the published epochs, one row per letter."""
     found = []
     for run in runs:
         parts = [grids.samples(home, run, epoch / EPOCHS[-1])[:1] for epoch in EPOCHS]

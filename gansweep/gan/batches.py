@@ -1,4 +1,4 @@
-"""Real batches: which images, in which order, augmented on the device."""
+"""Batches of real images: selection, order, and augmentation on the device."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ Batch = tuple[Tensor, Tensor | None]
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """A seed for one named random stream, so that drawing more from one leaves the others alone."""
+    """Return the seed of a named random stream, so that drawing more numbers from one stream does not affect the
+    others.
+    """
     return int.from_bytes(hashlib.sha256(f"{seed}:{stream}".encode()).digest()[:7], "little")
 
 
 def generator(seed: int, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator for one named stream."""
+    """Return the torch generator of a named random stream."""
     return torch.Generator(device).manual_seed(stream_seed(seed, stream))
 
 
 def augment(images: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
-    """Random changes to each image, drawn from `rng`; pixels beyond the border repeat it.
+    """Return randomly changed images, (N, C, H, W). Pixels beyond the border repeat it.
 
     Args:
         images: (N, C, H, W), any range.
-        config: which changes, and their largest amounts.
-        rng: generator on the device of the images.
+        config: The changes, and their maximum amounts.
+        rng: Generator on the device of the images.
     """
     n, device = len(images), images.device
 
@@ -54,11 +56,22 @@ def augment(images: Tensor, config: AugmentationConfig, rng: torch.Generator) ->
 
 
 class Batches:
-    """Real images in epochs: each epoch visits every training image at most once, in an order of its own.
+    """Real images in epochs: each epoch visits every training image at most once, in its own order.
 
-    The order of an epoch follows from the seed and its number alone, so a position is all there is to save.
-    validation: share held out; which images is the same for every seed. Incomplete last batches are left out.
-    labels: (images,) int64, where the classes matter; batches are pairs of images and labels, or None for them.
+    The order of an epoch depends on the seed and its number only, so that only the position must be saved. Incomplete
+    last batches are dropped. A batch is a pair of images and labels, or of images and None.
+
+    Args:
+        pixels: (images, C, H, W) uint8.
+        batch_size: Images per batch.
+        seed: Seed of the trial.
+        device: Device of the batches.
+        augmentation: Random changes to training images.
+        validation: Share held out. The held-out images are the same for every seed.
+        labels: (images,) int64, if classes are used.
+
+    Raises:
+        ValueError: The training images do not fill a batch.
     """
 
     def __init__(
@@ -87,7 +100,7 @@ class Batches:
         self._epoch, self._order = -1, self._training
 
     def next(self) -> Batch:
-        """(batch_size, C, H, W) in [-1, 1], float32, and its labels."""
+        """Return the next batch: images (batch_size, C, H, W) in [-1, 1], float32, and their labels."""
         epoch, batch = divmod(self.position, self.per_epoch)
         if epoch != self._epoch:
             order = torch.randperm(len(self._training), generator=generator(self._seed, f"epoch {epoch}"))
@@ -97,7 +110,7 @@ class Batches:
         return augment(_scaled(images), self._augmentation, self.augmentation_rng), labels
 
     def validation(self) -> Batch | None:
-        """The first held-out batch, not augmented; None without a split or where it fills no batch of two."""
+        """Return the first held-out batch, not augmented; None without a split or with fewer than two images."""
         chosen = self._validation[: self._size]
         if len(chosen) < 2:
             return None
@@ -105,7 +118,7 @@ class Batches:
         return _scaled(images), labels
 
     def probe(self, count: int) -> tuple[Batch, Batch | None]:
-        """Always the same `count` training images and held-out ones (None without a split), uint8, not augmented."""
+        """Return `count` fixed training images and held-out images (None without a split), uint8, not augmented."""
         chosen, unseen = self._training[:: max(1, len(self._training) // count)][:count], self._validation[:count]
         return self._gather(chosen), self._gather(unseen) if len(unseen) >= 2 else None
 

@@ -1,4 +1,4 @@
-"""A checkpoint is one safetensors file: tensors, a JSON header, and a digest over both. No pickle anywhere."""
+"""Checkpoints: one safetensors file with tensors, a JSON header, and a digest over both. Pickle is never used."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ FORMAT = 1
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Atomically and durably. meta: anything JSON can hold."""
-    # safetensors wants plain row-major tensors of their own
+    """Write a checkpoint atomically and durably.
+
+    Args:
+        path: The file.
+        tensors: Name → tensor.
+        meta: Data that JSON can represent.
+    """
+    # safetensors needs contiguous tensors with memory of their own
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     header = json.dumps({"format": FORMAT, **meta}, sort_keys=True)
     metadata = {"gansweep": header, "sha256": _digest(plain, header)}
@@ -28,7 +34,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and meta. Raises CheckpointError unless every byte is as it was written."""
+    """Return tensors (on the CPU) and meta.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is not exactly as it was written.
+    """
     try:
         content = path.read_bytes()
         header_bytes = int.from_bytes(content[:8], "little")
@@ -50,10 +60,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str, Any]] | None, list[str]]:
-    """The newest sound checkpoint (None where none was ever written) and a sentence for each damaged one.
+    """Return the newest intact checkpoint (None if none was ever written), and a notice for each damaged one.
 
-    A damaged file is set aside under another name. Raises CheckpointError where all are damaged: to begin
-    again from nothing is the user's decision.
+    Damaged files are quarantined: renamed to *.damaged.
+
+    Raises:
+        CheckpointError: All checkpoints are damaged. Restarting from scratch is left to the user.
     """
     notices: list[str] = []
     for path in reversed(folder.all_checkpoints()):
@@ -64,17 +76,23 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
             notices.append(str(error))
             continue
         if notices:
-            notices.append(f"continuing from the one before, step {found[1]['step']:,}")
+            notices.append(f"resuming from the previous checkpoint, step {found[1]['step']:,}")
         return found, notices
     if notices or any(folder.checkpoints.glob("*.damaged")):
         raise CheckpointError(
-            f"{folder.checkpoints}: no checkpoint is sound; delete {folder.path} to train this trial from the start"
+            f"{folder.checkpoints}: no checkpoint is intact; delete {folder.path} to train this trial from the start"
         )
     return None, []
 
 
 def keep(folder: TrialFolder, newest: int, score: Callable[[int], float]) -> None:
-    """Delete all but the newest so many and the best: the one whose step has the least score, the last of equals."""
+    """Delete old checkpoints.
+
+    Args:
+        folder: Folder of the trial.
+        newest: Number of newest checkpoints to keep.
+        score: Score of a step. The checkpoint with the lowest score is kept as well, the last one of equals.
+    """
     paths = folder.all_checkpoints()
     best = min(reversed(paths), key=lambda path: score(int(path.stem)), default=None)
     for path in paths[:-newest]:

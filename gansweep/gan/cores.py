@@ -1,5 +1,6 @@
-"""The processor cores that this process may use: what its affinity and its control groups leave (containers,
-Kubernetes, Slurm)."""
+"""Number of processor cores available to this process, by its affinity and control groups (containers, Kubernetes,
+Slurm).
+"""
 
 from __future__ import annotations
 
@@ -11,26 +12,29 @@ from pathlib import Path, PurePosixPath
 
 
 def cores() -> int:
-    """Cores of the process's affinity, or the nearest whole number of its CPU quota, at least one."""
+    """Return the number of cores: those of the affinity, or the rounded CPU quota if that is smaller; at least one."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, round(min(allowed, cpu_quota())))
 
 
 def cpu_quota(process: Path = Path("/proc/self")) -> float:
-    """Cores that may be used on average, a fraction where the quota is one; inf without a limit.
+    """Return the CPU quota in cores, possibly fractional; inf without a limit.
 
-    A group is limited by its parents as well, so the least counts. process: its folder in /proc.
+    A group is limited by its parents as well, so the smallest quota counts.
+
+    Args:
+        process: Folder of the process in /proc.
     """
     try:
         groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
         mounts = (process / "mountinfo").read_text().splitlines()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return math.inf
     return min((_quota(folder) for folder in _folders(groups, mounts)), default=math.inf)
 
 
 def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
-    """Those of the process's groups and of their parents, as far as they are mounted here."""
+    """Yield the folders of the process's groups and their parents, as far as they are mounted here."""
     for mount in mounts:
         before, _, after = mount.partition(" - ")
         root, point = (_unescaped(text) for text in before.split()[3:5])
@@ -38,7 +42,7 @@ def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
         for _, controllers, path in groups:
             version_2 = kind == "cgroup2" and not controllers
             if version_2 or (kind == "cgroup" and "cpu" in set(controllers.split(",")) & set(options.split(","))):
-                # In a container the mount may begin at its own group, or the path be out of sight.
+                # In a container the mount may begin at its own group, or the path may not be visible.
                 inside = PurePosixPath(path).relative_to(root) if PurePosixPath(path).is_relative_to(root) else ""
                 leaf = Path(point, inside)
                 yield leaf
@@ -46,7 +50,7 @@ def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float:
-    """Of one group: in cpu.max (version 2) or cpu.cfs_quota_us and cpu.cfs_period_us (version 1)."""
+    """Return the quota of one group: cpu.max (version 2) or cpu.cfs_quota_us and cpu.cfs_period_us (version 1)."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()

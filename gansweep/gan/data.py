@@ -1,6 +1,6 @@
-"""Real images, decoded and resized once into a memory-mapped uint8 cache that all trials of a machine share.
+"""Real images, decoded and resized once into a memory-mapped uint8 cache that all trials on a machine share.
 
-NumPy only: where a set is cached, a plan finds it in milliseconds, and neither plan nor trial imports torchvision.
+NumPy only: a cached set is found in milliseconds, and neither planning nor a trial imports torchvision.
 """
 
 from __future__ import annotations
@@ -29,19 +29,25 @@ from gansweep.records.layout import write_atomically, write_json
 from gansweep.words import counted
 
 Pixels = NDArray[np.uint8]
-LATER_KEYS = ("per_class", "background", "subfolders")  # of a Source: the first caches were keyed without them
+LATER_KEYS = ("per_class", "background", "subfolders")  # fields of Source that the first caches lacked
 FEATURES = 32  # dimensions of gan/embedding.py
 FIXED_NOISE = 64  # images of a sample grid
-A_CLASS = 8  # in each row of a conditional model's grid, a row a class
+A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A prepared set. file: npy of uint8, (images, channels, image_size, image_size).
+    """A prepared data set.
 
-    fingerprint: 16 hex digits over pixels, shape and labels: equal sets have equal ones, wherever they lie.
-    notes: what was converted and skipped, for people.
+    Attributes:
+        file: Path of an npy file of uint8, (images, channels, image_size, image_size).
+        fingerprint: 16 hex digits over pixels, shape and labels, independent of the location.
+        images: Number of images.
+        channels: 1 or 3.
+        image_size: Side in pixels.
+        classes: Names of the labels.
+        notes: Conversions and skipped files, for users.
     """
 
     file: str
@@ -53,36 +59,38 @@ class ImageSet:
     notes: tuple[Note, ...] = field(default=(), compare=False)
 
     def load(self) -> Pixels:
-        """The pixels, memory-mapped (copy on write: the file is never changed)."""
+        """Return the pixels, memory-mapped (copy on write: the file is never changed)."""
         pixels: Pixels = np.load(self.file, mmap_mode="c")
         return pixels
 
     def labels(self) -> NDArray[np.int64]:
-        """(images,) index into `classes`."""
+        """Return the index into `classes` of each image, (images,)."""
         labels: NDArray[np.int64] = np.load(Path(self.file).with_suffix(".labels.npy"))
         return labels
 
 
 def grid_size(classes: int) -> int:
-    """Images of a sample grid, of a model that is asked for so many classes (0: for none)."""
+    """Return the number of images in the sample grid of a model with `classes` classes (0: unconditional)."""
     return A_CLASS * classes or FIXED_NOISE
 
 
 def split_sizes(images: int, validation: float) -> tuple[int, int]:
-    """How many images train and how many validate."""
+    """Return the number of training images and of held-out images."""
     held_out = round(images * validation)
     return images - held_out, held_out
 
 
 def evaluation_split(images: int) -> tuple[int, int]:
-    """How many images train the embedding, and with how many others samples are compared."""
+    """Return the number of images that train the embedding, and of other images that samples are compared with."""
     return min(images // 2, MOST_SEEN), min(images - images // 2, MOST_UNSEEN)
 
 
 def evaluation_samples(images: int, wanted: int) -> int:
-    """How many samples an evaluation draws: two real samples of that size must fit into the unseen images.
+    """Return the number of samples per evaluation, limited so that two real samples of that size fit into the unseen
+    images.
 
-    Raises UserError where a Fréchet distance of FEATURES dimensions needs more.
+    Raises:
+        UserError: Too few for a Fréchet distance in FEATURES dimensions.
     """
     samples = min(wanted, evaluation_split(images)[1] // 2)
     if samples <= FEATURES:
@@ -96,18 +104,22 @@ def evaluation_samples(images: int, wanted: int) -> int:
 
 
 def prepare(source: Source, cache: Path, keep: Callable[[], Container[str]] = tuple) -> ImageSet:
-    """The set from the cache, decoding (and downloading) it first where it isn't there.
+    """Return the data set from the cache; decode (and download) it first if it is missing.
 
-    keep: fingerprints of sets that trials on record were trained on. Where one of them is the same folder as an
-    earlier version of gansweep decoded it, those pixels are used as long as the cache has them.
+    Args:
+        source: The images.
+        cache: Folder of the cache.
+        keep: Returns the fingerprints of sets that recorded trials were trained on. If the pixels that version 0.1.0
+            decoded from the folder are among them and still in the cache, they are used.
 
-    Raises UserError for a missing or unreadable source, and for classes that it lacks.
+    Raises:
+        UserError: The source is missing or unreadable, or lacks a requested class.
     """
     try:
         current = _current(source, cache)
     except UserError as refused:
         if before := _earlier(source, cache, keep()):
-            return _with_notes(before, ("used", f"{earlier.KEPT}; today the folder is refused: {refused}"))
+            return _with_notes(before, ("used", f"{earlier.KEPT}; the current rules refuse the folder: {refused}"))
         raise
     if source.name != "image_folder" or current.fingerprint in (kept := keep()):
         return current
@@ -123,26 +135,26 @@ def _current(source: Source, cache: Path) -> ImageSet:
 
 
 def _earlier(source: Source, cache: Path, keep: Container[str]) -> ImageSet | None:
-    """The same files as version 0.1.0 decoded them, where they are in the cache and among those to keep."""
+    """Return the folder as version 0.1.0 decoded it, if it is in the cache and among those to keep."""
     signature = earlier.signature(source)
     found = _read(cache / f"{source.name}-{_key(source, earlier.FORMAT, signature)}.json") if signature else None
     return found if found and found.fingerprint in keep else None
 
 
 def _key(source: Source, form: int, signature: Any) -> str:
-    """16 hex digits; what came later than the first caches counts only where it is given."""
+    """Return the cache key, 16 hex digits. Fields that the first caches lacked count only if they are set."""
     given = {k: v for k, v in asdict(source).items() if k not in LATER_KEYS or v is not None}
     return hashlib.sha256(json.dumps([form, given, signature], default=str).encode()).hexdigest()[:16]
 
 
 def _read(index: Path) -> ImageSet | None:
-    """The set that an index vouches for; None where anything of it is missing or damaged."""
+    """Return the set that an index describes; None if anything is missing or damaged."""
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
         found = json.loads(index.read_text())
         notes = tuple((kind, text) for kind, text in found.pop("notes", ()))
         file, classes = str(index.parent / found["file"]), tuple(found["classes"])
         image_set = ImageSet(**{**found, "file": file, "classes": classes, "notes": notes})
-        if len(image_set.load()) == len(image_set.labels()) == image_set.images:  # whole: numpy knows their sizes
+        if len(image_set.load()) == len(image_set.labels()) == image_set.images:  # complete: numpy checks the sizes
             return image_set
     return None
 
@@ -152,7 +164,7 @@ def _with_notes(image_set: ImageSet, *notes: Note) -> ImageSet:
 
 
 def _decode(reader: Reader, source: Source, index: Path) -> ImageSet:
-    """Decode into a work file that takes its place when it is whole. Two processes do not decode the same twice."""
+    """Decode into a temporary file that is renamed when complete. Concurrent processes do not decode a set twice."""
     work = index.parent / f".{source.name}-{_key(source, reader.format, None)}.npy"
     try:
         with _turn(work.with_suffix(".lock"), source):
@@ -186,7 +198,7 @@ def _store(decoded: Decoded, classes: list[str], index: Path) -> ImageSet:
     write_atomically(file.with_suffix(".labels.npy"), _bytes(labels))
     count, channels, side, _ = rows.shape
     image_set = ImageSet(file.name, fingerprint, count, channels, side, tuple(classes), decoded.notes)
-    write_json(index, asdict(image_set))  # last: it vouches for the arrays
+    write_json(index, asdict(image_set))  # last, since it implies that the arrays are complete
     return replace(image_set, file=str(file))
 
 

@@ -1,12 +1,16 @@
-"""How a picture becomes pixels: a file of any kind that Pillow decodes becomes (channels, side, side) uint8.
+"""Decoding of pictures: a file in any format that Pillow decodes becomes (channels, side, side) uint8.
 
-1. The first frame is taken, and turned as EXIF says.
-2. Pixels deeper than 8 bits are scaled linearly to 0 … 255; the range is one for the whole set (see `Range`).
-3. Transparency is composed on a background.
-4. Colours become grey (ITU-R 601 luma) or RGB; embedded colour profiles are ignored.
-5. The middle square is resampled bicubically (antialiased when shrinking).
+1. The first frame is taken, and rotated according to EXIF.
 
-Ordinary 8-bit greyscale and RGB pictures become the same pixels as in version 0.1.0.
+2. Pixels with more than 8 bits are scaled linearly to 0 … 255, with one range for the whole set (see `Range`).
+
+3. Transparent pixels are composed on a background.
+
+4. Colours are converted to grey (ITU-R 601 luma) or RGB; embedded colour profiles are ignored.
+
+5. The central square is resampled bicubically (antialiased when shrinking).
+
+Ordinary 8-bit greyscale and RGB pictures give the same pixels as in version 0.1.0.
 """
 
 from __future__ import annotations
@@ -26,17 +30,17 @@ from PIL import Image, ImageOps
 
 Pixels = NDArray[np.uint8]
 
-# Not decoded: documents that start Ghostscript, and formats of which Pillow knows no more than the name.
+# Not decoded: documents, which would start Ghostscript, and formats that Pillow only identifies.
 NOT_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"}
 GREY = {"1", "L", "LA"}
-DEEP = {"I": "integer grey", "F": "floating-point grey"}  # mode → what it is called; all others begin with "I;16"
+DEEP = {"I": "integer grey", "F": "floating-point grey"}  # mode → name; the other modes begin with "I;16"
 TRANSPARENT = {"RGBA", "RGBa", "LA", "PA"}
 MEGAPIXEL = 1_000_000
-LARGEST_MP = 500  # decoded as a whole this takes 2 GB
-REDUCED_FROM = 178_956_970  # pixels; JPEG files above are reduced while they are decoded
-STRIP = 256  # rows that are scaled at once
-PHOTOMETRIC = 262  # TIFF's tag
-ONE_AT_A_TIME = 50 * MEGAPIXEL  # pixels; above, threads wait for each other so that memory stays bounded
+LARGEST_MP = 500  # decoding a picture of this size takes 2 GB
+REDUCED_FROM = 178_956_970  # pixels; larger JPEG files are reduced while they are decoded
+STRIP = 256  # rows scaled at a time
+PHOTOMETRIC = 262  # TIFF tag
+ONE_AT_A_TIME = 50 * MEGAPIXEL  # pixels; larger pictures are decoded one at a time to limit memory
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError)
 
 _large = threading.Lock()
@@ -44,7 +48,7 @@ _large = threading.Lock()
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest finite value of one kind of deep pixels over a whole set: they become 0 and 255."""
+    """Smallest and largest finite value of one kind of deep pixels over a whole set; they become 0 and 255."""
 
     low: float
     high: float
@@ -53,8 +57,10 @@ class Range:
         return Range(min(self.low, other.low), max(self.high, other.high))
 
     def ends(self) -> tuple[float, float]:
-        """(low, high) with low < high. A set of one value alone is seen in the smallest usual range: 0 … 1, 8, 16 or
-        32 bits."""
+        """Return (low, high) with low < high.
+
+        A set with a single value uses the smallest usual range that contains it: 0 … 1, or 8, 16 or 32 bits.
+        """
         if self.low < self.high:
             return self.low, self.high
         usual = (1.0, 255.0, 65_535.0, 2.0**32 - 1)
@@ -66,9 +72,17 @@ NOTHING = Range(math.inf, -math.inf)
 
 @dataclass(frozen=True)
 class Look:
-    """What a file says of itself. deep: kind of its pixels where they are deeper than 8 bits, with their range.
+    """Properties of a picture file.
 
-    holes: has pixels that are NaN or infinite. cut: 16 bits a colour channel, of which Pillow reads the upper 8.
+    Attributes:
+        colour: Whether it has colour.
+        deep: Kind of its pixels if they have more than 8 bits, else empty.
+        range: Range of deep pixels.
+        holes: Whether pixels are NaN or infinite.
+        transparent: Whether it has transparency.
+        animated: Whether it has several frames.
+        cut: Whether it has 16 bits per colour channel, of which Pillow reads the upper 8.
+        reduced: Whether it is reduced while it is decoded.
     """
 
     colour: bool
@@ -83,7 +97,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Layout:
-    """What all pictures of a set become. ranges: kind of deep pixels → its range. background: RGB."""
+    """Common format of all pictures of a set.
+
+    Attributes:
+        side: Side in pixels.
+        channels: 1 or 3.
+        background: RGB colour behind transparent pixels.
+        ranges: Kind of deep pixels → range.
+    """
 
     side: int
     channels: int
@@ -93,7 +114,7 @@ class Layout:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of the files that Pillow decodes here, in lower case."""
+    """Return the suffixes of files that the installed Pillow decodes, in lower case."""
     Image.init()
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in _formats())
 
@@ -106,7 +127,7 @@ def _formats() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def own_limit() -> Iterator[None]:
-    """Lift Pillow's limit on the size of pictures, in all threads: `look` and `pixels` have one of their own."""
+    """Lift Pillow's limit on the size of pictures, in all threads: `look` and `pixels` enforce their own."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -115,7 +136,7 @@ def own_limit() -> Iterator[None]:
 
 
 def look(file: Path) -> Look:
-    """Read a file's header, and its pixels where they are deep. Raises what UNREADABLE lists."""
+    """Read a file's header, and its pixels if they are deep. Raises the errors in UNREADABLE."""
     with _opened(file) as picture:
         kind = _kind(picture.mode)
         found = Look(
@@ -130,7 +151,7 @@ def look(file: Path) -> Look:
 
 
 def _measured(file: Path, found: Look) -> Look:
-    """With the range of its pixels."""
+    """Return the properties with the range of the pixels."""
     with _opened(file) as picture, _turn(picture):
         values = np.asarray(picture)
         finite = values[np.isfinite(values)] if picture.mode == "F" else values
@@ -139,7 +160,7 @@ def _measured(file: Path, found: Look) -> Look:
 
 
 def pixels(file: Path, layout: Layout) -> Pixels:
-    """(channels, side, side). Raises what UNREADABLE lists."""
+    """Decode a file to (channels, side, side). Raises the errors in UNREADABLE."""
     with _opened(file) as picture, _turn(picture):
         if _is_reduced(picture):
             picture.draft(None, (layout.side, layout.side))
@@ -149,7 +170,7 @@ def pixels(file: Path, layout: Layout) -> Pixels:
 
 
 def resized(picture: Image.Image, side: int, channels: int) -> Pixels:
-    """(channels, side, side): the middle square of an 8-bit picture, in grey or RGB."""
+    """Return the central square of an 8-bit picture in grey or RGB, (channels, side, side)."""
     picture = picture.convert("L" if channels == 1 else "RGB")
     if picture.width != picture.height:
         edge = min(picture.size)
@@ -165,17 +186,19 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     with Image.open(file, formats=_formats()) as picture:
         megapixels = picture.width * picture.height / MEGAPIXEL
         if megapixels > LARGEST_MP and not _is_reduced(picture):
-            raise ValueError(f"{megapixels:,.0f} megapixels, and the limit is {LARGEST_MP}; shrink it")
+            raise ValueError(f"{megapixels:,.0f} megapixels exceed the limit of {LARGEST_MP}; reduce its size")
         yield picture
 
 
 def _turn(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
-    """Wait for other large pictures before a large one is decoded."""
+    """Return a lock that lets only one large picture be decoded at a time."""
     return _large if picture.width * picture.height > ONE_AT_A_TIME else contextlib.nullcontext()
 
 
 def _is_reduced(picture: Image.Image) -> bool:
-    """Progressive JPEG files are not: their decoder holds all of them in memory."""
+    """Whether the picture is reduced while it is decoded. The decoder of progressive JPEG files needs all of it in
+    memory.
+    """
     size = picture.width * picture.height
     return picture.format == "JPEG" and size > REDUCED_FROM and not picture.info.get("progressive")
 
@@ -185,17 +208,17 @@ def _is_transparent(picture: Image.Image) -> bool:
 
 
 def _is_cut(picture: Image.Image) -> bool:
-    tiles: Any = getattr(picture, "tile", ())  # their arguments begin with what is read, as in "RGB;16B"
+    tiles: Any = getattr(picture, "tile", ())  # the arguments begin with the raw mode, as in "RGB;16B"
     return bool(tiles) and ";16" in str(tiles[0].args)
 
 
 def _kind(mode: str) -> str:
-    """The kind of a mode's pixels where they are deep, else empty."""
+    """Return the kind of a mode's pixels if they are deep, else ""."""
     return "16-bit grey" if mode.startswith("I;16") else DEEP.get(mode, "")
 
 
 def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
-    """An opaque picture of 8 bits a channel."""
+    """Return an opaque picture with 8 bits per channel."""
     if kind := _kind(picture.mode):
         return _scaled(picture, layout.ranges[kind])
     if _is_transparent(picture):
@@ -205,12 +228,12 @@ def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
 
 
 def _scaled(picture: Image.Image, limits: Range) -> Image.Image:
-    """Linearly to 0 … 255. NaN and −inf become the low end, inf the high end."""
+    """Scale linearly to 0 … 255. NaN and −inf become the low end, inf the high end."""
     low, high = limits.ends()
     values = np.asarray(picture)
     scaled = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), STRIP):
         strip = np.nan_to_num(values[top : top + STRIP].astype(np.float64), nan=low, posinf=high, neginf=low)
         scaled[top : top + STRIP] = np.rint((strip.clip(low, high) - low) * (255 / (high - low)))
-    white_is_zero = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0  # Pillow sees to it for 8 bits
+    white_is_zero = getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0  # for 8 bits Pillow inverts the values itself
     return Image.fromarray(255 - scaled if white_is_zero else scaled)

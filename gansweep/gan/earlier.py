@@ -1,7 +1,8 @@
-"""Where the cache of version 0.1.0 keeps the pixels of an image folder: by its rules for what a folder holds.
+"""Cache keys of image folders under version 0.1.0, by its rules for the content of a folder.
 
-It used other files than `scan` (hidden ones as well, and none in the folder itself beside subfolders with images), and
-made other pixels of some (see `decode`). Trials that it recorded go on with the pixels that they were trained on.
+It used other files than `scan` (hidden ones as well, and none in the folder itself if there were subfolders with
+images), and decoded some to other pixels (see `decode`). Trials that it recorded continue with the pixels that they
+were trained on.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from gansweep.gan.reader import Source
 
 FORMAT = 2
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-KEPT = "pixels decoded by gansweep 0.1.0, which trials on record here were trained on"
-ANEW = "under another name (--set name=…) the sweep decodes the folder by today's rules, which give other pixels"
+KEPT = "pixels decoded by gansweep 0.1.0, on which recorded trials were trained"
+ANEW = "under another name (--set name=…) the sweep decodes the folder by the current rules, which give other pixels"
 
 
 def signature(source: Source) -> list[Any] | None:
-    """What version 0.1.0 keyed the folder's pixels with; None where the files cannot be listed."""
+    """Return the signature by which version 0.1.0 cached the folder's pixels; None if the files cannot be listed."""
     if source.path is None:
         return None
     root = Path(source.path).absolute()

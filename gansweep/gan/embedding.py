@@ -1,5 +1,8 @@
-"""Features of images, for judging samples without downloaded weights: a small classifier trained on the data's own
-labels, or principal components where there are none. Whatever is computed on them must not be called FID."""
+"""Image features for the evaluation of samples, without downloaded weights.
+
+They come from a small classifier trained on the data's own labels, or from principal components if there are none.
+Metrics computed on them must not be called FID.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,27 @@ from gansweep.gan.batches import augment, generator, stream_seed
 from gansweep.gan.data import FEATURES
 from gansweep.gan.optimizer import Adam
 
-SIDE = 16  # images are shrunk to so many pixels: enough to tell digits and faces apart, and cheap
-STEPS, IMAGES_A_STEP = 1_500, 10  # of training, and one more for so many images: digits 4 s, MNIST 9 s on one core
+SIDE = 16  # images are reduced to this side: enough to distinguish digits and faces, and cheap
+STEPS, IMAGES_A_STEP = 1_500, 10  # training steps, and one more per 10 images: digits 4 s, MNIST 9 s on one core
 BATCH = 64
 LEARNING_RATE = 2e-3
 JITTER = AugmentationConfig(rotate=8, translate=0.06, scale=0.08)
-CHUNK = 256  # images at once
+CHUNK = 256  # images at a time
 
 
 @dataclass(frozen=True)
 class Shape:
-    """channels: of the images. classes: 0 for an embedding that needs no labels."""
+    """Shape of an embedding. `classes` is 0 for one without labels."""
 
     channels: int
     classes: int
 
 
 class Embedding(nn.Module):
-    """images: (N, channels, H, W) in [-1, 1], any size → features (N, FEATURES) and, of a classifier, logits."""
+    """Embedding of images (N, channels, H, W) in [-1, 1] of any size → features (N, FEATURES) and logits.
+
+    Without classes the second output equals the first.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -53,7 +59,7 @@ class Embedding(nn.Module):
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) uint8 → features (N, FEATURES) and labels (N,), all 0 of an embedding without classes."""
+        """Return features (N, FEATURES) and labels (N,) of images (N, C, H, W) uint8; labels are 0 without classes."""
         parts = [self(chunk.to(torch.float32).div(127.5).sub(1)) for chunk in torch.split(pixels, CHUNK)]
         features = torch.cat([features for features, _ in parts])
         if not self.shape.classes:
@@ -62,7 +68,14 @@ class Embedding(nn.Module):
 
 
 def train_classifier(pixels: Tensor, labels: Tensor, shape: Shape, seed: int = 0) -> Embedding:
-    """pixels: (N, C, H, W) uint8; labels: (N,) below shape.classes. The same images and seed give the same weights."""
+    """Train a classifier. The same images and seed give the same weights.
+
+    Args:
+        pixels: (N, C, H, W) uint8.
+        labels: (N,), below shape.classes.
+        shape: Channels and classes.
+        seed: Seed of the weights and batches.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "embedding weights"))
         embedding = Embedding(shape)
@@ -79,13 +92,15 @@ def train_classifier(pixels: Tensor, labels: Tensor, shape: Shape, seed: int = 0
 
 
 def principal_components(pixels: Tensor, channels: int) -> Embedding:
-    """pixels: (N, C, H, W) uint8, N > FEATURES: the embedding onto their first principal components (Pearson 1901)."""
+    """Return the embedding onto the first FEATURES principal components (Pearson 1901) of pixels (N, C, H, W), N >
+    FEATURES.
+    """
     embedding = Embedding(Shape(channels, 0)).requires_grad_(False)
     x = torch.cat([_shrink(chunk) for chunk in torch.split(pixels, CHUNK)]).flatten(1).double()
     mean = x.mean(0)
     _, vectors = torch.linalg.eigh(torch.cov((x - mean).T))
     axes = vectors[:, -FEATURES:].T
-    signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # eigenvectors have no sign of their own
+    signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # the sign of an eigenvector is arbitrary
     linear = embedding.body[1]
     assert isinstance(linear, nn.Linear)
     linear.weight.copy_(axes * signs)

@@ -1,4 +1,4 @@
-"""A folder of images as a source: which files are its images, and how they are decoded, all of them or none."""
+"""Image folders as a source: selection of the image files, and decoding, of all files or none."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from gansweep.gan.rows import Kept, Rows
 from gansweep.gan.scan import Contents, File, PassedOver, other_files, scan
 from gansweep.words import counted
 
-MOST_BROKEN = 5  # files named in one message
+MOST_BROKEN = 5  # maximum number of files named in one message
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The images of a folder in the order of classes and paths. names: of its classes, ("all",) where it has none."""
+    """The images of a folder in the order of classes and paths.
+
+    Attributes:
+        root: The folder.
+        files: Its image files.
+        labels: Index into `names` of each file.
+        names: Classes; ("all",) if there are none.
+        passed_over: Entries that are not used.
+        left_out: Notes on images that are not used.
+    """
 
     format: ClassVar = 3
     root: Path
@@ -35,7 +44,7 @@ class Folder:
     left_out: tuple[Note, ...]
 
     def signature(self) -> list[Any]:
-        """Inode and time of the last status change as well: `cp -p` and `touch` set a file's size and mtime at will."""
+        """Return name, size, times and inode of all files. `cp -p` and `touch` can set size and mtime to any value."""
         return [[file.name, *(file.stamp or ())] for file in self.files]
 
     def classes(self) -> list[str]:
@@ -45,7 +54,11 @@ class Folder:
         return (*self.left_out, *self.passed_over.notes())
 
     def decode(self, source: Source, work: Path) -> Decoded:
-        """Names all unreadable files at once, and keeps what was decoded for the next attempt."""
+        """Decode all files to `work`. On failure keep the decoded images for the next attempt.
+
+        Raises:
+            UserError: Files cannot be read; the message names all of them.
+        """
         with decode.own_limit():
             looks = each(partial(_attempt, decode.look), self._paths(), "looking at images")
             sound = [found for found in looks if isinstance(found, Look)]
@@ -64,7 +77,7 @@ class Folder:
         return [self.root / file.name for file in self.files]
 
     def _write(self, rows: Rows, layout: Layout, kept: Kept, looks: Sequence[Look | str], index: int) -> str:
-        """Write one image; returns why its file cannot be read, or nothing."""
+        """Write one image. Returns the reason if its file cannot be read, else ""."""
         look, file = looks[index], self.files[index]
         if isinstance(look, str):
             return look
@@ -86,17 +99,21 @@ class Folder:
             )
         names = named([f"{name} ({reason})" for name, reason in broken], MOST_BROKEN)
         return (
-            f"dataset.path: {self.root}: {len(broken):,} files are no readable images: {names}; replace or remove them"
+            f"dataset.path: {self.root}: {len(broken):,} files are not readable images: {names}; replace or remove them"
         )
 
 
 def open_folder(source: Source) -> Folder:
-    """List a folder's images. Raises UserError for one that is missing, empty, ambiguous or cannot be read."""
+    """List the images of a folder.
+
+    Raises:
+        UserError: The folder is missing, empty, ambiguous or cannot be read.
+    """
     assert source.path is not None
     root = Path(source.path).absolute()
     try:
         if not root.is_dir():
-            raise UserError(f"dataset.path: {source.path}: no such folder; name another with --set dataset.path=FOLDER")
+            raise UserError(f"dataset.path: {source.path}: does not exist; name another with --set dataset.path=FOLDER")
         contents = scan(root)
     except OSError as error:
         raise UserError(f"dataset.path: {error.filename}: cannot be read ({error.strerror})") from None
@@ -113,11 +130,11 @@ def open_folder(source: Source) -> Folder:
             tuple(label for label, name in enumerate(names) for _ in subfolders[name].files),
             tuple(names),
             sum((subfolders[name].passed_over for name in names), itself.passed_over),
-            tuple(_left_out(itself.files, "beside the subfolders")),
+            tuple(_left_out(itself.files, "next to the subfolders")),
         )
     if not found.files:
-        there = f"; it holds {other_files(found.passed_over.others)}" if found.passed_over.others else ""
-        raise UserError(f"dataset.path: {source.path}: holds no images (PNG, JPEG, WebP, TIFF, …){there}")
+        there = f"; it contains {other_files(found.passed_over.others)}" if found.passed_over.others else ""
+        raise UserError(f"dataset.path: {source.path}: contains no images (PNG, JPEG, WebP, TIFF, …){there}")
     return found
 
 
@@ -129,7 +146,7 @@ def _refuse_ambiguous(source: Source, contents: Contents) -> None:
         below = sum(len(listing.files) for listing in subfolders.values())
         where = counted(len(subfolders), "subfolder")
         raise UserError(
-            f"dataset.path: {source.path}: holds {counted(itself, 'image')} itself and {below:,} in {where}"
+            f"dataset.path: {source.path}: contains {counted(itself, 'image')} itself and {below:,} in {where}"
             f" ({named(list(subfolders))}); choose with --set dataset.subfolders=ignore, or =classes"
         )
 
@@ -140,7 +157,7 @@ def _left_out(files: Sequence[File], where: str) -> Iterable[Note]:
 
 
 def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
-    """The result, or why the file cannot be read."""
+    """Return the result of `work`, or the reason why the file cannot be read."""
     try:
         return work(path)
     except decode.UNREADABLE as error:
@@ -149,7 +166,7 @@ def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
 
 
 def _layout(source: Source, looks: Sequence[Look]) -> Layout:
-    """What all pictures become: in colour if any of them has colour, and deep pixels in one range for the set."""
+    """Return the common format: in colour if any picture has colour, deep pixels in one range for the set."""
     colour = any(look.colour for look in looks)
     kinds = {look.deep for look in looks if look.deep}
     ranges = {kind: reduce(or_, (look.range for look in looks if look.deep == kind), NOTHING) for kind in kinds}
@@ -157,7 +174,7 @@ def _layout(source: Source, looks: Sequence[Look]) -> Layout:
 
 
 def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Iterable[Note]:
-    """What users should know of: not that pictures are cropped and shrunk."""
+    """Yield notes on conversions that users should know about. Cropping and shrinking are not mentioned."""
     coloured = sum(look.colour for look in looks)
     if source.channels is None and 0 < coloured < len(looks):
         yield (
@@ -173,8 +190,8 @@ def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Itera
     ground = "white" if layout.background == WHITE else "rgb" + repr(layout.background).replace(" ", "")
     for count, text in (
         (sum(look.transparent for look in looks), f"with transparency, composed on {ground} (dataset.background)"),
-        (sum(look.animated for look in looks), "of several frames or pages: the first is taken"),
-        (sum(look.cut for look in looks), "of 16 bits a colour channel: the upper 8 bits are taken"),
+        (sum(look.animated for look in looks), "with several frames or pages: the first is used"),
+        (sum(look.cut for look in looks), "with 16 bits per colour channel: the upper 8 bits are used"),
         (sum(look.reduced for look in looks), "above 179 megapixels, reduced while decoding"),
     ):
         if count:

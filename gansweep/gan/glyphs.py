@@ -1,6 +1,6 @@
-"""Letters drawn from the fonts that come with matplotlib: a labelled set that needs no download.
+"""Letters drawn in the fonts that come with matplotlib: a labelled set that needs no download.
 
-matplotlib itself is not imported: only its font files are read, with Pillow.
+matplotlib is not imported; only its font files are read, with Pillow.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from gansweep.errors import UserError
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
-PER_CLASS = 640  # images of each letter, where no other number is asked for
-# The text fonts. matplotlib's others are for formulas: they have symbols in the place of letters, or nothing at all.
+PER_CLASS = 640  # images of each letter, by default
+# The text fonts. matplotlib's other fonts are for formulas: they have symbols in place of letters, or lack them.
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique",
     "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic",
@@ -28,20 +28,22 @@ FONTS = (
     "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta",
     "cmr10", "cmb10", "cmti10", "cmss10", "cmtt10",
 )  # fmt: skip
-VERSION = 1  # raise when other images are drawn
-SIDE = 64  # the largest that a sweep file may ask for; smaller ones are shrunk from it
+VERSION = 1  # increase if the drawn images change
+SIDE = 64  # the largest size that a sweep file accepts; smaller images are shrunk from it
 EM = 48  # font size in pixels: capitals are about 35 high
 MIDDLE = 0.26  # of an em above the baseline: half-way between the top of b and the foot of p
-SHEET = 2 * EM  # side of the picture that holds an unchanged letter, the widest is 1.1 em
+SHEET = 2 * EM  # side of the picture of an untransformed letter; the widest is 1.1 em
 ROTATION, SHEAR, SCALE, SHIFT = math.radians(12), 0.2, 0.15, 3.0  # jitter is uniform within ± these; SHIFT in pixels
-MARGIN = 2.0  # pixels at the border; interpolation reaches one into them
+MARGIN = 2.0  # pixels at the border, one of which interpolation uses
 
 
 def draw(letter: str, index: int) -> Image.Image:
-    """Image `index` of a letter: greyscale, SIDE × SIDE, white on black, whole.
+    """Draw image `index` of a letter: greyscale, SIDE × SIDE, white on black, not cut off.
 
-    It follows from letter and index alone. Fonts take turns; what is too wide for its jitter is made smaller.
-    Raises UserError where matplotlib's fonts are missing.
+    The image depends on letter and index only. Fonts alternate; a letter that is too wide for its jitter is reduced.
+
+    Raises:
+        UserError: matplotlib's fonts are missing.
     """
     rng = random.Random(f"{letter}:{index}")
     sheet = _sheet(letter, FONTS[index % len(FONTS)])
@@ -50,7 +52,7 @@ def draw(letter: str, index: int) -> Image.Image:
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1.0, shear], [0.0, 1.0]])
     room = SIDE / 2 - MARGIN - SHIFT
     matrix *= min(1 + stretch, room / np.abs(matrix @ _corners(sheet)).max())
-    # Pillow asks where each pixel comes from: sheet = inverse · (image − centre − shift) + centre of the sheet
+    # Pillow needs the source of each pixel: sheet = inverse · (image − centre − shift) + centre of the sheet
     inverse = np.linalg.inv(matrix)
     offset = SHEET / 2 - inverse @ (SIDE / 2 + np.array(shift))
     coefficients = tuple(np.column_stack([inverse, offset]).ravel().tolist())
@@ -59,7 +61,7 @@ def draw(letter: str, index: int) -> Image.Image:
 
 @functools.lru_cache(len(FONTS))
 def _sheet(letter: str, font: str) -> Image.Image:
-    """The letter as the font has it: its own middle, and that of its line, in the centre."""
+    """Draw the untransformed letter: centred horizontally, with the middle of its line at the centre."""
     left, _, right, _ = _font(font).getbbox(letter, anchor="ls")
     place = ((SHEET - left - right) / 2, SHEET / 2 + MIDDLE * EM)
     sheet = Image.new("L", (SHEET, SHEET))
@@ -68,7 +70,7 @@ def _sheet(letter: str, font: str) -> Image.Image:
 
 
 def _corners(sheet: Image.Image) -> NDArray[np.float64]:
-    """(2, 4): x and y of the corners of what is drawn, from the sheet's centre."""
+    """Return x and y of the corners of the drawn area relative to the sheet's centre, (2, 4)."""
     box = sheet.getbbox()
     assert box is not None
     left, top, right, bottom = box

@@ -1,4 +1,4 @@
-"""Work on many files by all cores, with progress on stderr where it takes long."""
+"""Processing of many files on all cores, with progress on stderr if it takes long."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from gansweep.gan.cores import cores
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 16  # items a thread takes at once
-QUIET_S = 3.0  # nothing is said before
+CHUNK = 16  # items per task
+QUIET_S = 3.0  # no progress is shown before
 EVERY_S = 10.0
 
 
 def each(work: Callable[[T], R], items: Sequence[T], doing: str) -> list[R]:
-    """`work` of each item, in order, by as many threads as there are cores.
+    """Return `work(item)` for each item, in order, computed by one thread per core.
 
-    Threads suffice where the work is done in Pillow, which releases the GIL. doing: for progress, as in "decoding".
-    Raises what `work` raises, after the threads have ended.
+    Threads are sufficient because Pillow, which does the work, releases the GIL.
+
+    Args:
+        work: The function. Errors that it raises are raised again after the threads have ended.
+        items: Its arguments.
+        doing: Description for the progress, as in "decoding".
     """
     pool = ThreadPoolExecutor(cores(), "gansweep-decode")
     progress = _Progress(doing, len(items))
@@ -40,7 +44,7 @@ def each(work: Callable[[T], R], items: Sequence[T], doing: str) -> list[R]:
 
 
 class _Progress:
-    """A line on stderr every few seconds, none for what is done at once."""
+    """A line of progress on stderr every few seconds; none for short tasks."""
 
     def __init__(self, doing: str, total: int) -> None:
         self._doing, self._total, self._done = doing, total, 0

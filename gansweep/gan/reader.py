@@ -1,4 +1,4 @@
-"""What a source of real images is asked for, and what it answers."""
+"""Interface of the sources of real images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class Source:
-    """Which images, as what. channels None: as they are stored. classes None: all. per_class: of glyphs.
+    """Specification of a set of images.
 
-    Of an image folder: background, RGB, below transparent pixels (None: white); subfolders: `classes`, `ignore`, or
-    None for what the folder itself says.
+    Attributes:
+        name: Name of the data set.
+        image_size: Side in pixels.
+        channels: 1 or 3; None: as stored.
+        path: Path of an image folder.
+        classes: Selected classes; None: all.
+        data_dir: Folder of downloaded sets.
+        per_class: Images per letter (glyphs).
+        background: RGB colour behind transparent pixels of an image folder; None: white.
+        subfolders: For an image folder `classes`, `ignore`, or None if the folder determines it.
     """
 
     name: str
@@ -35,7 +43,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Written images. labels: index into the reader's classes, one an image."""
+    """Decoded images.
+
+    Attributes:
+        rows: The written file.
+        labels: Index into the reader's classes of each image.
+        notes: Conversions, for users.
+    """
 
     rows: Rows
     labels: Sequence[int]
@@ -43,25 +57,34 @@ class Decoded:
 
 
 class Reader(Protocol):
-    """Reads one source. format: raise it when the same files become other pixels."""
+    """Reader of one source. `format` is to be raised if the same files give other pixels."""
 
     format: ClassVar[int]
 
     def signature(self) -> Any:
-        """Plain data that is cheap to get and changes when the files do."""
+        """Return plain data that is cheap to compute and changes when the files do."""
 
     def classes(self) -> list[str]:
-        """Names of the labels."""
+        """Return the names of the labels."""
 
     def notes(self) -> tuple[Note, ...]:
-        """Remarks that need no decoding."""
+        """Return notes that need no decoding."""
 
     def decode(self, source: Source, work: Path) -> Decoded:
-        """Write all images to `work`. Raises UserError for files that cannot be read, OSError for a full disk."""
+        """Write all images to `work`.
+
+        Raises:
+            UserError: Files cannot be read.
+            OSError: The images cannot be written, for example because the disk is full.
+        """
 
 
 def chosen(source: Source, known: Sequence[str], place: str) -> list[str]:
-    """The classes asked for, in the set's own order: equal choices are equal sets. Raises UserError for others."""
+    """Return the selected classes in the order of the set, so that equal selections give equal sets.
+
+    Raises:
+        UserError: A class is unknown.
+    """
     if source.classes is None:
         return list(known)
     if missing := [c for c in source.classes if c not in known]:

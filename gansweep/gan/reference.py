@@ -1,7 +1,7 @@
-"""The real side of all evaluations of a data set: an embedding, and what real images look like in it.
+"""Reference data of all evaluations on a data set: an embedding, and statistics of real images in it.
 
-Made once for each set by whichever trial comes first, kept beside the decoded images under the data's fingerprint, and
-shared by all. Half of the images train the embedding; samples are compared with the other half, which it never saw.
+Computed once per set by the first trial, stored with the decoded images under the data's fingerprint, and shared by all
+trials. Half of the images train the embedding; samples are compared with the other half, which it has not seen.
 """
 
 from __future__ import annotations
@@ -25,20 +25,27 @@ from gansweep.health.evidence import PAIRS, RealSide
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
 
-VERSION = 1  # raise when the embedding or the split changes; part of the file's name
-WAIT_S = 300.0  # for another trial that makes it
-BINS = 20  # of NDB at most: a dozen samples each, at 256; fewer where there are fewer than ten real images a bin
-DRAWS = 10  # of two real samples, for the CFD that ratios are relative to
+VERSION = 1  # increase if the embedding or the split changes; part of the file's name
+WAIT_S = 300.0  # maximum wait for another trial that computes it
+BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
+DRAWS = 10  # pairs of real samples, for the CFD that ratios are relative to
 DIGITS = tuple("0123456789")
 GOOD_ACCURACY = 0.95
 
 
 @dataclass(frozen=True)
 class Reference:
-    """features: (unseen, FEATURES) as the embedding sees unseen real images, in random order. labels: (unseen,) theirs.
+    """Real images of a data set in the embedding.
 
-    accuracy: the classifier's on them; NaN without classes. histogram: of the labels of all images.
-    spread: quality.spread of unseen real images. ms_ssim: mean over pairs of unseen real images of one class.
+    Attributes:
+        embedding: The embedding.
+        features: (unseen, FEATURES) features of unseen real images, in random order.
+        labels: (unseen,) their labels.
+        histogram: Labels of all images.
+        accuracy: The classifier's accuracy on unseen images; NaN without classes.
+        spread: quality.spread of unseen images.
+        ms_ssim: Mean over pairs of unseen images of one class.
+        class_names: Empty if the images have one class.
     """
 
     embedding: Embedding
@@ -48,14 +55,18 @@ class Reference:
     accuracy: float
     spread: tuple[float, float]
     ms_ssim: float
-    class_names: tuple[str, ...]  # none where the images have one class
+    class_names: tuple[str, ...]
 
     @property
     def classes(self) -> int:
         return self.embedding.shape.classes
 
     def at(self, samples: int) -> RealSide:
-        """What `samples` generated ones are compared with. Raises TooFewSamplesError for at most FEATURES."""
+        """Return the statistics that `samples` generated images are compared with.
+
+        Raises:
+            TooFewSamplesError: At most FEATURES samples.
+        """
         real = self.features[:samples]
         rng = np.random.default_rng(0)
         draws = [rng.permutation(len(self.features)) for _ in range(DRAWS)]
@@ -79,25 +90,25 @@ class Reference:
 
 
 def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
-    """The set's reference, made where it is missing, and sentences for the user."""
+    """Return the reference of a data set, computed if it is missing, and notices for the user."""
     path = path_of(images)
-    with contextlib.suppress(CheckpointError):  # missing, or damaged: it can be made again
+    with contextlib.suppress(CheckpointError):  # missing or damaged: it can be computed again
         return _load(path, images), []
     with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
         try:
-            return _load(path, images), []  # another trial was quicker
+            return _load(path, images), []  # another trial has computed it
         except CheckpointError:
             notices = _make(images, path)
     return _load(path, images), notices
 
 
 def path_of(images: ImageSet) -> Path:
-    """Where it is kept."""
+    """Return the path of a data set's reference."""
     return Path(images.file).with_suffix(f".reference-{VERSION}.safetensors")
 
 
 def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the images that train the embedding, and of all others, each in random order, always the same."""
+    """Return the indices of the images that train the embedding, and of all others, each in a fixed random order."""
     order = torch.randperm(images, generator=generator(0, "evaluation split")).numpy()
     seen, _ = evaluation_split(images)
     return order[:seen], order[seen:]
@@ -110,7 +121,7 @@ def _make(images: ImageSet, path: Path) -> list[str]:
     seen, unseen = (torch.from_numpy(half) for half in halves(images.images))
     training, held_out = seen.sort().values, unseen[:MOST_UNSEEN]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same weights, whatever a trial may use
+    torch.set_num_threads(1)  # the weights must not depend on a trial's number of threads
     try:
         chosen = torch.from_numpy(pixels[training.numpy()])
         embedding = (
@@ -133,11 +144,11 @@ def _make(images: ImageSet, path: Path) -> list[str]:
 
 def _notices(images: ImageSet, accuracy: float) -> list[str]:
     if len(images.classes) < 2:
-        return ["the images have one class: they are judged without labels (no missing classes, no label entropy)"]
+        return ["the images have one class: they are evaluated without labels (no missing classes, no label entropy)"]
     if images.classes == DIGITS and accuracy < GOOD_ACCURACY:
         return [
-            f"the classifier that judges samples names {accuracy:.1%} of unseen real digits rightly;"
-            " verdicts that count classes are less sure"
+            f"the evaluator classifies only {accuracy:.1%} of unseen real digits correctly;"
+            " verdicts that count classes are less reliable"
         ]
     return []
 

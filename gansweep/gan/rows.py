@@ -1,7 +1,7 @@
-"""A .npy file of images that is written row by row, from several threads, and what a failed attempt leaves of it.
+"""A .npy file of images that several threads write row by row, and the rows kept from a failed attempt.
 
-Rows are written with pwrite, so that neither pixels nor dirty pages add to the process's memory, and a full disk is an
-OSError (it would kill a process that writes to mapped memory).
+Rows are written with pwrite: neither pixels nor dirty pages add to the process's memory, and a full disk raises OSError
+(with mapped memory it would kill the process).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from gansweep.records.layout import write_json
 
 Pixels = NDArray[np.uint8]
-READ_AT_ONCE = 1 << 22  # bytes
+READ_AT_ONCE = 1 << 22  # bytes per read
 
 
 class Rows:
-    """A new file for uint8 images of `shape` (images, channels, side, side). Use as a context manager."""
+    """A new file for uint8 images of `shape` (images, channels, side, side). Use it as a context manager."""
 
     def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
         self.path, self.shape = path, shape
@@ -45,7 +45,7 @@ class Rows:
         self._write(np.ascontiguousarray(image).data.cast("B"), self._start + row * self._size)
 
     def parts(self) -> Iterator[bytes]:
-        """All pixels in order, also when the file is closed."""
+        """Yield all pixels in order, even after the file is closed."""
         with self.path.open("rb") as file:
             file.seek(self._start)
             while content := file.read(READ_AT_ONCE):
@@ -58,9 +58,9 @@ class Rows:
 
 
 class Kept:
-    """Rows that an attempt decoded before it failed, so that the next one need not: `path` and a .json beside it.
+    """Rows that a failed attempt decoded, for reuse by the next one: `path` and a .json file next to it.
 
-    They are known by name and stamp of their file, and only good for the same `layout` (plain data).
+    A row is identified by name and stamp of its file, and is valid only for the same `layout` (plain data).
     """
 
     def __init__(self, path: Path, layout: Any) -> None:
@@ -73,13 +73,18 @@ class Kept:
                 self._rows = {name: (stamp, row) for name, (stamp, row) in index["rows"].items()}
 
     def find(self, name: str, stamp: Any) -> Pixels | None:
-        """The image of an unchanged file; None where there is none."""
+        """Return the image of an unchanged file; None if it is not kept."""
         known, row = self._rows.get(name, (None, 0))
         return self._pixels[row] if known == list(stamp) and row < len(self._pixels) else None
 
     def replace(self, rows: Rows, decoded: Mapping[str, tuple[Any, int]]) -> None:
-        """Keep other rows. decoded: file's name → its stamp, its row."""
-        self._index.unlink(missing_ok=True)  # it never speaks of other pixels than those that lie there
+        """Replace the kept rows.
+
+        Args:
+            rows: The decoded rows.
+            decoded: File name → stamp and row.
+        """
+        self._index.unlink(missing_ok=True)  # it must never describe other pixels than those stored
         rows.path.replace(self._path)
         write_json(self._index, {"layout": self._layout, "rows": decoded})
 

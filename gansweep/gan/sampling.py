@@ -1,4 +1,4 @@
-"""Images from a generator, and grids of them as PNG."""
+"""Sampling of images from a generator, and image grids as PNG."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from gansweep.gan.batches import generator as stream
 
 GAP = 2  # pixels between the images of a grid, so that strokes do not run from one into the next
-CHUNK = 64  # images made at once by `in_chunks`
+CHUNK = 64  # images generated at a time by
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; batch norms use and keep their running statistics."""
+    """Switch to eval mode without gradients; batch norms use and keep their running statistics."""
     network.eval()
     try:
         with torch.no_grad():
@@ -31,9 +31,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDArray[np.uint8]:
-    """z: (N, latent_dim), labels: (N,) int64 for a conditional generator → (N, C, H, W). NaN becomes 0.
+    """Return images (N, C, H, W) uint8 generated from z. NaN becomes 0. Uses no random stream.
 
-    Touches no random stream.
+    Args:
+        generator: The generator.
+        z: (N, latent_dim).
+        labels: (N,) int64, for a conditional generator.
     """
     with evaluating(generator):
         images = generator(z) if labels is None else generator(z, labels)
@@ -42,14 +45,18 @@ def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDA
 
 
 def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
-    """(count, latent_dim), standard normal: of one seed and name the first are the same, however many are asked for."""
+    """Return standard normal noise, (count, latent_dim). For a given seed and name, a larger count keeps the first
+    rows.
+    """
     rng = stream(seed, name)
     return torch.cat([torch.randn(CHUNK, latent_dim, generator=rng) for _ in range(0, count, CHUNK)])[:count]
 
 
 def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> Iterator[Tensor]:
-    """z of each frame, (count, latent_dim): a closed way that begins with `noise` itself and goes by so many
-    places in equal time, this one included, from one to the next on an arc."""
+    """Yield z of each frame, (count, latent_dim), along a closed path.
+
+    The path begins at `noise` and visits `places` points, including the first, in equal time and along arcs.
+    """
     at = [noise(latent_dim, count, seed, name) for name in ("draw", *(f"walk {i}" for i in range(1, places)))]
     for frame in range(frames):
         place, rest = divmod(frame * places, frames)
@@ -57,7 +64,9 @@ def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> It
 
 
 def slerp(p: Tensor, q: Tensor, share: float) -> Tensor:
-    """Between p and q, (N, latent_dim), in each row (Shoemake 1985). On a straight line, where they lie on one."""
+    """Interpolate each row between p and q, (N, latent_dim), on the sphere (Shoemake 1985); linearly if they are
+    collinear.
+    """
     cos = nn.functional.cosine_similarity(p, q, dim=1).clamp(-1, 1)[:, None]
     angle, sin = cos.acos(), (1 - cos.square()).sqrt()
     straight = sin < 1e-3
@@ -67,7 +76,10 @@ def slerp(p: Tensor, q: Tensor, share: float) -> Tensor:
 
 
 def in_chunks(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDArray[np.uint8]:
-    """`sample` for any number. Chunks are whole, and what was not asked for is cut off: sums depend on the size."""
+    """Return `sample` for any number of images.
+
+    All chunks have the same size, because sums depend on it; surplus images are dropped.
+    """
     more = -len(z) % CHUNK
     z = nn.functional.pad(z, (0, 0, 0, more))
     labels = None if labels is None else nn.functional.pad(labels, (0, more))
@@ -77,9 +89,11 @@ def in_chunks(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> 
 
 
 def grid_png(images: NDArray[np.uint8], columns: int | None = None) -> bytes:
-    """A grid, row by row, one image pixel a pixel, white between the images. (N, C, H, W), C 1 or 3.
+    """Return a PNG grid, row by row, with white gaps; one image pixel is one pixel.
 
-    Near square, or with so many columns.
+    Args:
+        images: (N, C, H, W) uint8, C 1 or 3.
+        columns: Number of columns; by default the grid is nearly square.
     """
     n, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(n))

@@ -1,11 +1,14 @@
-"""What an image folder holds: the images of each class, and everything that is passed over.
+"""Listing of image folders: the images of each class, and the entries that are passed over.
 
 The rules, which docs/sweep-files.md states for users:
 
-- Hidden entries (names that begin with a dot) and the folders and files that operating systems leave behind are junk.
-- An image is a regular file, or a link to one, with a suffix that Pillow can decode here (see `decode.suffixes`). Files
-  with other suffixes are counted by suffix; FIFOs, sockets and devices are never opened.
-- Links to folders are followed. Within one class every folder is read once, so a link that leads back ends there.
+- Hidden entries (names that begin with a dot) and the folders and files left behind by operating systems are junk.
+
+- An image is a regular file, or a link to one, with a suffix that Pillow decodes (see `decode.suffixes`). Files with
+other suffixes are counted by suffix; FIFOs, sockets and devices are never opened.
+
+- Links to folders are followed. Within one class every folder is read once, so cycles end.
+
 - A broken link with the suffix of an image counts as an image that cannot be read.
 """
 
@@ -31,7 +34,12 @@ Stamp = tuple[int, int, int, int]  # size in bytes, mtime and ctime in ns, inode
 
 @dataclass(frozen=True)
 class File:
-    """An image file. name: its path below the scanned folder. stamp: None for a broken link."""
+    """An image file.
+
+    Attributes:
+        name: Path below the scanned folder.
+        stamp: Size, times and inode; None for a broken link.
+    """
 
     name: str
     stamp: Stamp | None
@@ -55,7 +63,7 @@ class PassedOver:
         )
 
     def notes(self) -> list[Note]:
-        """One remark for each reason."""
+        """Return one note per reason."""
         texts = []
         if self.junk:
             entries = counted(len(self.junk), "hidden or system entry", "hidden or system entries")
@@ -66,20 +74,20 @@ class PassedOver:
             texts.append(f"{counted(len(self.special), 'FIFO, socket or device', 'FIFOs, sockets or devices')}:"
                          f" {named(self.special)}")  # fmt: skip
         if self.repeated:
-            texts.append(f"{counted(len(self.repeated), 'link')} to a folder that was read already:"
+            texts.append(f"{counted(len(self.repeated), 'link')} to a folder that was already read:"
                          f" {named(self.repeated)}")  # fmt: skip
         return [("skipped", text) for text in texts]
 
 
 def other_files(others: Counter[str]) -> str:
-    """How many files Pillow cannot read here, by suffix."""
+    """Describe the number of files that Pillow cannot read, by suffix."""
     kinds = [f"{count:,} {suffix}" for suffix, count in others.most_common()]
-    return f"{counted(sum(others.values()), 'file')} of kinds that Pillow does not read here: {named(kinds, 5)}"
+    return f"{counted(sum(others.values()), 'file')} in formats that Pillow does not read here: {named(kinds, 5)}"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of one folder in the order of their paths, and what was passed over."""
+    """The images of a folder in the order of their paths, and the entries that are passed over."""
 
     files: tuple[File, ...]
     passed_over: PassedOver
@@ -87,14 +95,23 @@ class Listing:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an image folder holds. itself: images that lie in it directly. subfolders: name → images below."""
+    """Content of an image folder.
+
+    Attributes:
+        itself: Images directly in the folder.
+        subfolders: Name → images below the subfolder.
+    """
 
     itself: Listing
     subfolders: dict[str, Listing]
 
 
 def scan(root: Path) -> Contents:
-    """List the images of a folder. Raises OSError where it, or a folder below it, cannot be read."""
+    """List the images of a folder.
+
+    Raises:
+        OSError: The folder, or a folder below it, cannot be read.
+    """
     passed_over = PassedOver()
     files, folders = _entries(root, "", passed_over)
     above = {_identity(place.stat()) for place in (root, *root.resolve().parents)}
@@ -109,7 +126,7 @@ def scan(root: Path) -> Contents:
 
 
 def _below(root: Path, name: str, seen: set[tuple[int, int]]) -> Listing:
-    """All images below a subfolder. seen: device and inode of folders that are not to be read (again)."""
+    """List all images below a subfolder. `seen`: device and inode of folders that are not read (again)."""
     found: list[File] = []
     passed_over, waiting = PassedOver(), [name]
     while waiting:
@@ -127,7 +144,7 @@ def _below(root: Path, name: str, seen: set[tuple[int, int]]) -> Listing:
 
 
 def _entries(root: Path, folder: str, passed_over: PassedOver) -> tuple[list[File], list[str]]:
-    """Images and folders that lie directly in a folder, in the order of their names."""
+    """Return the images and folders directly in a folder, in the order of their names."""
     files, folders = [], []
     for entry in _sorted_entries(root / folder):
         name = f"{folder}/{entry.name}" if folder else entry.name

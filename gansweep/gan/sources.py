@@ -1,7 +1,7 @@
-"""Where real images come from: a reader for each kind of source, one picture after another.
+"""Sources of real images: one reader per kind of source, which yields one picture after another.
 
-torchvision is imported only to download a set or to unpack CIFAR-10: it takes 4 s with torch, which a sweep's driver
-needs for nothing else.
+torchvision is imported only to download a set or to unpack CIFAR-10: importing it with torch takes 4 s, and the driver
+of a sweep does not need it otherwise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gansweep.gan.reader import Decoded, Reader, Source, chosen
 from gansweep.gan.rows import Rows
 from gansweep.records.layout import write_atomically
 
-# name → torchvision's class, its folder
+# name → torchvision's class and folder
 DOWNLOADED = {
     "mnist": ("MNIST", "MNIST/raw"),
     "fashion_mnist": ("FashionMNIST", "FashionMNIST/raw"),
@@ -40,12 +40,12 @@ CLASSES = {
     "fashion_mnist": "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot",
     "cifar10": "airplane automobile bird cat deer dog frog horse ship truck",
 }
-UINT8_IDX = 0x0800  # of an idx file's magic number; the lowest byte counts dimensions
+UINT8_IDX = 0x0800  # magic number of an idx file; the lowest byte is the number of dimensions
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A source that yields its own pictures, all of one mode, in 8 bits. images: yields (picture, label) pairs."""
+    """A source that yields its own pictures, all of one mode with 8 bits. `images` yields (picture, label) pairs."""
 
     format: ClassVar = 2
     signature: Callable[[], Any]
@@ -68,7 +68,15 @@ class Pictures:
 
 
 def reader_of(source: Source, cache: Path) -> Reader:
-    """cache: folder for what is downloaded or drawn. Raises UserError for a missing source or class."""
+    """Return the reader of a source.
+
+    Args:
+        source: The images.
+        cache: Folder for downloaded or drawn images.
+
+    Raises:
+        UserError: The source or a class is missing.
+    """
     match source.name:
         case "image_folder":
             return open_folder(source)
@@ -82,7 +90,7 @@ def reader_of(source: Source, cache: Path) -> Reader:
 
 
 def _only(source: Source, reader: Pictures) -> Pictures:
-    """The chosen classes of a reader of all."""
+    """Restrict a reader to the selected classes."""
     known = reader.classes()
     names = chosen(source, known, source.name)
     new_label = {known.index(name): i for i, name in enumerate(names)}
@@ -94,7 +102,7 @@ def _only(source: Source, reader: Pictures) -> Pictures:
 
 
 def _digits() -> Pictures:
-    """scikit-learn's copy of the UCI handwritten digits, 1,797 of 8×8 (read without importing scikit-learn)."""
+    """Return scikit-learn's copy of the UCI handwritten digits, 1,797 of 8×8 (read without importing scikit-learn)."""
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None
     assert spec.origin is not None
@@ -110,7 +118,7 @@ def _digits() -> Pictures:
 
 
 def _downloaded(name: str, root: Path) -> Pictures:
-    """The training part of a set in torchvision's layout. root: what torchvision calls so."""
+    """Return the training part of a set in torchvision's layout. `root` is torchvision's `root`."""
     folder = root / DOWNLOADED[name][1]
 
     def signature() -> Any:
@@ -120,7 +128,7 @@ def _downloaded(name: str, root: Path) -> Pictures:
 
     def images() -> Iterator[tuple[Image.Image, int]]:
         if name == "cifar10":
-            yield from _download(name, root)  # checks the digests of what is there, and unpacks it
+            yield from _download(name, root)  # checks the digests of existing files, and unpacks them
             return
         pixels, labels = (_idx(folder / f"train-{part}") for part in ("images-idx3-ubyte", "labels-idx1-ubyte"))
         yield from ((Image.fromarray(picture), int(label)) for picture, label in zip(pixels, labels, strict=True))
@@ -129,12 +137,12 @@ def _downloaded(name: str, root: Path) -> Pictures:
 
 
 def _is_there(folder: Path) -> bool:
-    """A download that failed leaves an empty folder."""
+    """Whether the files exist. A failed download leaves an empty folder."""
     return folder.is_dir() and any(folder.iterdir())
 
 
 def _download(name: str, root: Path) -> Any:
-    """torchvision's dataset, from disk where it is there."""
+    """Return torchvision's dataset, downloaded if it is not on disk."""
     import torchvision
 
     class_name, folder = DOWNLOADED[name]
@@ -145,7 +153,7 @@ def _download(name: str, root: Path) -> Any:
         with contextlib.redirect_stdout(sys.stderr):  # its progress bar
             return getattr(torchvision.datasets, class_name)(str(root), download=True)
     except Exception as error:
-        for place in made:  # by torchvision, before it knew
+        for place in made:  # torchvision creates them before the download
             with contextlib.suppress(OSError):
                 place.rmdir()
         reason = " ".join(str(error).split())
@@ -156,7 +164,11 @@ def _download(name: str, root: Path) -> Any:
 
 
 def _idx(file: Path) -> NDArray[np.uint8]:
-    """The array in a file of the format of MNIST (LeCun): magic number, sizes, bytes. Raises UserError for others."""
+    """Return the array in a file of the format of MNIST (LeCun): magic number, sizes, bytes.
+
+    Raises:
+        UserError: The file has another format or cannot be read.
+    """
     try:
         content = file.read_bytes()
         magic = int.from_bytes(content[:4], "big")
@@ -171,12 +183,12 @@ def _idx(file: Path) -> NDArray[np.uint8]:
 
 
 def _glyphs(source: Source, folder: Path) -> Pictures:
-    """Letters, kept below `folder`, one folder a letter; what is not there (whole) is drawn.
+    """Return a reader of letters, kept below `folder` in one folder per letter; missing or damaged images are drawn.
 
-    Drawing is as fast as reading: the files are there to be looked at, and to stay the same when a font changes.
+    Drawing is as fast as reading: the files exist to be viewed, and to stay the same if a font changes.
     """
     letters = chosen(source, glyphs.LETTERS, source.name)
-    # not "A" and "a": some file systems take them for the same
+    # not "A" and "a", which some file systems do not distinguish
     places = [folder / f"{'upper' if letter.isupper() else 'lower'}-{letter}" for letter in letters]
 
     def images() -> Iterator[tuple[Image.Image, int]]:
@@ -191,12 +203,12 @@ def _glyphs(source: Source, folder: Path) -> Pictures:
 
 @functools.cache
 def _say_drawing(folder: Path) -> None:
-    """Once, however many sets of letters a sweep has."""
+    """Print a notice, once per folder even if a sweep has several sets of letters."""
     print(f"drawing glyphs to {folder}", file=sys.stderr)
 
 
 def _glyph(letter: str, index: int, file: Path) -> Image.Image:
-    """From its file; drawn, and the file written, where that is missing or torn."""
+    """Return a letter from its file; draw it and write the file if that is missing or damaged."""
     with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(file) as picture:
         picture.load()
         return picture

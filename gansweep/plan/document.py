@@ -1,4 +1,4 @@
-"""A sweep file's text as plain data that knows where each part of it was written."""
+"""Parsing of YAML files to plain data, with the position of every part."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from gansweep.errors import SweepFileError, UserError
 
 MAX_BYTES = 1_000_000
-MAX_DEPTH = 20  # our deepest key lies at 5; ruamel takes quadratic time and the stack for thousands
+# Our deepest key is at level 5; for thousands of levels ruamel takes quadratic time and exhausts the stack.
+MAX_DEPTH = 20
 SWEEP_FILE = "sweep file"
 Path_ = tuple[str | int, ...]
 
 
 @dataclass
 class Document:
-    """Plain data, and where each part of it was written.
+    """Plain data with the position of each part.
 
-    values, keys: path → "file:line:column" (or "--set") of the value and of its key.
+    Attributes:
+        data: The data.
+        values: Path → position of the value: "file:line:column", or "--set KEY".
+        keys: Path → position of the key.
     """
 
     data: Any
@@ -31,7 +35,7 @@ class Document:
     keys: dict[Path_, str] = field(default_factory=dict)
 
     def where(self, path: Path_, *, key: bool = False) -> str:
-        """The place of a path, or of the nearest part above it that stands in the file."""
+        """Return the position of a path, or of its nearest parent in the file."""
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
@@ -39,20 +43,24 @@ class Document:
         return self.values[path]
 
     def problem(self, path: Path_, message: str, *, key: bool = False) -> str:
-        """One line: where, the dotted key, what is wrong."""
+        """Return a message of one line: position, dotted key, problem."""
         return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (f"{self.where(path)}: {message}")
 
 
 def read(path: Path, what: str = SWEEP_FILE) -> str:
-    """The text of a file of settings; refuses what is missing, not text, or over 1 MB."""
+    """Return the text of a file of settings.
+
+    Raises:
+        UserError: The file is missing, not text, or larger than 1 MB.
+    """
     try:
-        with path.open("rb") as file:  # once: what a pipe gave is gone
+        with path.open("rb") as file:  # read only once: the content of a pipe is consumed
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise UserError(f"{path}: larger than 1 MB; a {what} is a page of settings")
+            raise UserError(f"{path}: larger than 1 MB; is this a {what}?")
         return content.decode("utf-8")
     except FileNotFoundError:
-        mend = f"; `gansweep init {path}` writes one to begin with" if what == SWEEP_FILE else ""
+        mend = f"; `gansweep init {path}` creates one" if what == SWEEP_FILE else ""
         raise UserError(f"{path}: no such file{mend}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; name a {what} in it") from None
@@ -63,7 +71,11 @@ def read(path: Path, what: str = SWEEP_FILE) -> str:
 
 
 def parse(text: str, name: str, what: str = SWEEP_FILE) -> Document:
-    """YAML 1.2 text as plain data with marks. Aliases, tags and duplicate keys are refused."""
+    """Parse YAML 1.2 text.
+
+    Raises:
+        SweepFileError: The text is not valid YAML, not a mapping, or contains aliases, tags or duplicate keys.
+    """
     try:
         _refuse_aliases_and_depth(text, name)
         node = YAML(typ="safe", pure=True).compose(text)
@@ -91,14 +103,14 @@ def dotted(path: Path_) -> str:
 
 
 def _refuse_aliases_and_depth(text: str, name: str) -> None:
-    """Event by event, before anything is built: small texts can stand for huge or endless data."""
+    """Check the text event by event, before data are built: small texts can expand to huge or endless data."""
     depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         mark = event.start_mark
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
             raise SweepFileError(
-                [f"{name}:{mark.line + 1}:{mark.column + 1}: aliases are refused: write the value out"]
+                [f"{name}:{mark.line + 1}:{mark.column + 1}: aliases are not supported; repeat the value"]
             )
         if depth > MAX_DEPTH:
             raise SweepFileError([f"{name}:{mark.line + 1}:{mark.column + 1}: nested deeper than {MAX_DEPTH} levels"])
@@ -110,7 +122,7 @@ def _plain(node: Node, path: Path_, name: str, document: Document, problems: lis
     document.values[path] = place
     tag = str(node.tag).removeprefix("tag:yaml.org,2002:")
     if tag not in _TAGS.get(type(node), _SCALARS):
-        problems.append(f"{place}: {dotted(path)}: the tag {node.tag} is refused")
+        problems.append(f"{place}: {dotted(path)}: the tag {node.tag} is not supported")
         return None
     if isinstance(node, MappingNode):
         data: dict[str, Any] = {}
@@ -129,14 +141,14 @@ def _plain(node: Node, path: Path_, name: str, document: Document, problems: lis
     try:
         return _SCALARS[tag](node.value)
     except ValueError:
-        problems.append(f"{place}: {dotted(path)}: {node.value!r} is not a number we can read")
+        problems.append(f"{place}: {dotted(path)}: {node.value!r} is not a valid number")
         return None
 
 
 def _integer(text: str) -> int:
     text = text.replace("_", "").lower()
     number = int(text, 0 if text.lstrip("+-").startswith(("0x", "0o", "0b")) else 10)
-    str(number)  # a ValueError where it has more digits than any message could show
+    str(number)  # a ValueError if it has more digits than can be printed
     return number
 
 

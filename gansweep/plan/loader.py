@@ -1,4 +1,4 @@
-"""YAML text becomes a validated `Sweep`, or a list of problems, each with its file, line and column."""
+"""Loading of sweep files: YAML text to a validated `Sweep`, or a list of problems with file, line and column."""
 
 from __future__ import annotations
 
@@ -23,23 +23,34 @@ from gansweep.plan.trials import alike, assign, configurations, corners, count, 
 
 MAX_TRIALS = 10_000
 THRESHOLDS_FILE = "thresholds file"
-VARIABLE = ("dataset", "model", "training")  # the sections whose keys a search may vary
+VARIABLE = ("dataset", "model", "training")  # sections whose keys a search may vary
 LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
-    """Read, override, validate. Raises SweepFileError with every problem found, or UserError."""
+    """Read a sweep file, apply overrides and validate it.
+
+    Args:
+        path: The sweep file.
+        overrides: Values of --set options, as `key=value`.
+        max_trials: Maximum number of trials.
+
+    Raises:
+        SweepFileError: All problems found in the file.
+        UserError: The file cannot be read, or an override is malformed.
+    """
     return sweep_of(read(path), str(path), overrides, max_trials)
 
 
 def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
-    """The same for the text of a file, which messages call by name."""
+    """Like `load`, for the text of a file. `name` is the name of the file in messages."""
     document = parse(text, name)
     for override in overrides:
         _override(document, override)
     sweep = _validate(document, overrides)
     if (n := count(sweep)) > max_trials:
-        raise SweepFileError([document.problem(("search",), f"{n:,} trials; allow so many with --max-trials {n}")])
+        what = f"{n:,} trials exceed the limit of {max_trials:,}; raise it with --max-trials {n}"
+        raise SweepFileError([document.problem(("search",), what)])
     problems = _combination_problems(document, sweep) or _repeated_cases(document, sweep)
     problems += _objective_problems(document, sweep)
     if problems:
@@ -58,7 +69,7 @@ def thresholds_of(text: str, name: str) -> Thresholds:
 
 
 def known_keys(model: type[BaseModel] = Sweep, prefix: str = "") -> list[str]:
-    """Every dotted key of the schema, sections included."""
+    """Return every dotted key of the schema, sections included."""
     keys = []
     for name, info in model.model_fields.items():
         keys.append(prefix + name)
@@ -72,7 +83,7 @@ def _override(document: Document, override: str) -> None:
     if not equals or not key:
         raise UserError(f"--set {override}: write it as key=value, as in --set training.steps=1200")
     value = parse(f"value: {text}", f"--set {key}").data["value"]
-    # Below search.over the rest of a dotted key is one key: search.over.training.beta1
+    # Below search.over the remainder of a dotted key is a single key: search.over.training.beta1
     head, over, rest = key.partition("search.over.")
     path: tuple[str, ...] = ("search", "over", rest) if over and not head else tuple(key.split("."))
     target = document.data
@@ -107,7 +118,7 @@ def _line_order(problem: str) -> tuple[int, int]:
 
 
 def _real_path(data: Any, loc: Path_) -> Path_:
-    """Pydantic's location without what stands in no file: the search method after `search`."""
+    """Return pydantic's location without the part that is not in the file: the search method after `search`."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
         if i == 1 and path == ["search"]:
@@ -137,7 +148,7 @@ def _describe(document: Document, error: ErrorDetails, model: type[BaseModel] = 
 def _fields_at(loc: Path_, model: type[BaseModel]) -> list[str]:
     """Return the names of the fields of the section at pydantic's location.
 
-    There are none below a list or a mapping of the user's keys.
+    There are none below a list or a mapping with user-defined keys.
     """
     sections: list[type[BaseModel]] = [model]
     for i, part in enumerate(loc):
@@ -150,7 +161,7 @@ def _fields_at(loc: Path_, model: type[BaseModel]) -> list[str]:
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The schema classes that an annotation names."""
+    """Return the schema classes in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
@@ -164,7 +175,7 @@ def _leaf_keys() -> list[str]:
 
 
 def _search_problems(document: Document) -> list[str]:
-    """Keys that cannot be varied, and single values that their key does not take."""
+    """Return problems of the search: keys that cannot be varied, and single values that are invalid for their key."""
     search = document.data.get("search")
     if not isinstance(search, dict):
         return []
@@ -173,7 +184,8 @@ def _search_problems(document: Document) -> list[str]:
     for path, candidates in _varied(search):
         key = str(path[-1])
         if key in LENGTHS:
-            problems.append(document.problem(path, "length makes no other trial: raise it and run again", key=True))
+            what = "cannot be varied; to continue the trials, raise it and run again"
+            problems.append(document.problem(path, what, key=True))
             continue
         if key not in leaves:
             problems.append(document.problem(path, _unvariable(key, leaves), key=True))
@@ -190,7 +202,7 @@ def _search_problems(document: Document) -> list[str]:
 
 
 def _normal(base: dict[str, Any], key: str, value: Any) -> str:
-    """A text that is the same for values that mean the same: 0 and 0.0 of a number, 3 and ["3"] of classes."""
+    """Return a text that is equal for equivalent values: 0 and 0.0 for a number, 3 and ["3"] for classes."""
     try:
         found: Any = TrialConfig.model_validate(assign(base, key, value))
     except ValidationError:
@@ -201,7 +213,7 @@ def _normal(base: dict[str, Any], key: str, value: Any) -> str:
 
 
 def _without_effect(document: Document, overrides: Sequence[str]) -> list[str]:
-    """Overrides of keys that the search varies: the values of the search would win, and nothing say so."""
+    """Return a problem for each override of a key that the search varies, which would have no effect."""
     search = document.data.get("search")
     if not isinstance(search, dict):
         return []
@@ -212,15 +224,15 @@ def _without_effect(document: Document, overrides: Sequence[str]) -> list[str]:
             if key == name or (key.startswith(f"{name}.") and _holds(document.data, key)):
                 place = dotted(varied[key][:2])
                 problems.append(
-                    f"--set {name}: {key if key != name else 'it'} is varied by {place}, whose values would win;"
-                    f" change those{_change_of(key, search)}, or take the search out with --set search=null"
+                    f"--set {name}: {key if key != name else 'it'} is varied by {place}, which takes precedence;"
+                    f" change its values{_change_of(key, search)}, or remove the search with --set search=null"
                 )
                 break
     return problems
 
 
 def _holds(data: Any, key: str) -> bool:
-    """Whether nested data give a dotted key."""
+    """Whether nested data contain a dotted key."""
     for part in key.split("."):
         if not isinstance(data, dict) or part not in data:
             return False
@@ -229,7 +241,7 @@ def _holds(data: Any, key: str) -> bool:
 
 
 def _change_of(key: str, search: Mapping[str, Any]) -> str:
-    """How an override changes the values of an axis; of a list of cases it would be the whole list."""
+    """Return the way to change the values of an axis; an override of cases would have to repeat all of them."""
     if "over" not in search:
         return " in the file"
     values = "[…]" if search.get("method") == "grid" else "{choice: […]}"
@@ -240,13 +252,15 @@ def _unvariable(key: str, leaves: list[str]) -> str:
     if inner := [leaf for leaf in leaves if leaf.startswith(f"{key}.") and leaf not in LENGTHS]:
         return f"is a section; name one of its keys, as in {inner[0]}"
     if key.rpartition(".")[2] in ("seed", "seeds"):
-        return "seeds are no setting to search: set replicates, the number of seeds of each configuration"
+        return "seeds cannot be varied; set replicates, the number of seeds per configuration"
     what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
     return what + hint(key, leaves if "." in key else [], leaves)
 
 
 def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, Any]]]]:
-    """Each place that varies a key, its last part, with values that a search certainly takes and where they stand."""
+    """Yield the path of each varied key (its last part is the key), with the paths of values that the search will use,
+    and these.
+    """
     if isinstance(over := search.get("over"), dict):
         for key, axis in over.items():
             yield ("search", "over", key), _candidates(axis, ("search", "over", key))
@@ -257,7 +271,7 @@ def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, A
 
 
 def _candidates(axis: Any, path: Path_) -> list[tuple[Path_, Any]]:
-    """A grid's values, a choice's, the two ends of a range."""
+    """Return path and value of each value of a grid or a choice, or of both ends of a range."""
     if isinstance(axis, list):
         return [((*path, i), v) for i, v in enumerate(axis)]
     if isinstance(axis, dict):
@@ -267,7 +281,7 @@ def _candidates(axis: Any, path: Path_) -> list[tuple[Path_, Any]]:
 
 
 def _messages(config: dict[str, Any]) -> dict[str, str]:
-    """Dotted key → message, for one configuration."""
+    """Return dotted key → message of the problems of one configuration."""
     try:
         TrialConfig.model_validate(config)
     except ValidationError as error:
@@ -276,7 +290,7 @@ def _messages(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
-    """What is wrong only in combination: of every case, or of the first other configuration that fails."""
+    """Return problems that only occur in combination: of every case, or of the first other configuration that fails."""
     search = sweep.search
     possible = [*corners(search), *stand_ins(search)] if isinstance(search, OptunaSearch) else []
     metric = sweep.objective.metric if sweep.needs_objective else None
@@ -285,7 +299,7 @@ def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
     for number, (config, varied) in enumerate(configurations(sweep, possible)):
         given = search.cases[number] if isinstance(search, CasesSearch) else varied
         for key, message in _faults(config, metric).items():
-            if key.startswith("search.") or (key not in given and own.get(key) == message):  # nothing here is to blame
+            if key.startswith("search.") or (key not in given and own.get(key) == message):  # not due to what varies
                 problems.append(document.problem(tuple(key.split(".")), message))
             elif isinstance(search, CasesSearch):
                 case: Path_ = ("search", "cases", number)
@@ -300,14 +314,16 @@ def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
 
 
 def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
-    """Dotted key → message: what no section takes, else what does not go together."""
+    """Return dotted key → message: invalid values, or else conflicts between settings."""
     if found := _messages(config):
         return found
     return {dotted(path): message for path, message in conflicts(TrialConfig.model_validate(config), metric)}
 
 
 def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
-    """Those with the settings of one before, whether a case says them or the file does. All must be valid."""
+    """Return a problem for each case that has the settings of an earlier one, explicitly or by default. All must be
+    valid.
+    """
     if not isinstance(sweep.search, CasesSearch):
         return []
     problems: list[str] = []
@@ -320,7 +336,7 @@ def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
 
 
 def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
-    """An objective that no run of the sweep would record, as far as the file alone says it."""
+    """Return a problem if no trial of the sweep records the objective, as far as the file determines it."""
     if sweep.search is None or not sweep.needs_objective:
         return []
     metric, path = sweep.objective.metric, ("search", "objective", "metric")

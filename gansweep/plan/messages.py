@@ -1,4 +1,4 @@
-"""What is wrong with a value or a key of a sweep file, in a few words, and what may have been meant."""
+"""Messages for invalid values and unknown keys of a sweep file, with suggestions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-# What the field calls a key elsewhere, without underscores: no edit distance leads from lr to learning_rate.
+# Names used for these keys elsewhere, without underscores: edit distance would not match lr and learning_rate.
 ALIASES = {
     "amp": "training.precision",
     "arch": "model.architecture",
@@ -76,7 +76,7 @@ ALIASES = {
 
 
 def message_of(error: ErrorDetails) -> str:
-    """What is wrong, in a few words with the value given."""
+    """Return a short description of a validation error, with the given value."""
     given, context = error["input"], error.get("ctx", {})
     match error["type"]:
         case "missing":
@@ -124,9 +124,12 @@ def _kind(value: Any) -> str:
 
 
 def hint(key: str, here: Collection[str], everywhere: Collection[str]) -> str:
-    """The end of a message on an unknown dotted key: what may have been meant, else what is known.
+    """Return the end of the message for an unknown dotted key: the key that was probably meant, or the known keys.
 
-    here: keys that may stand in its place, as they are written there. everywhere: all dotted keys.
+    Args:
+        key: The unknown dotted key.
+        here: Keys that are valid in its place, in the form in which they are written there.
+        everywhere: All dotted keys.
     """
     section, _, name = key.rpartition(".")
     if meant := _meant(section, name, everywhere):
@@ -139,7 +142,7 @@ def hint(key: str, here: Collection[str], everywhere: Collection[str]) -> str:
 
 
 def _meant(section: str, name: str, everywhere: Collection[str]) -> str | None:
-    """The key that the field knows by another name, in the same section if that has it."""
+    """Return the key that is known by another name, in the same section if that has it."""
     meant = ALIASES.get(name.lower().replace("_", "").replace("-", ""))
     if meant is None:
         return None

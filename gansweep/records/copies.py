@@ -1,9 +1,9 @@
-"""A trial's folder and its copy in a storage: pushed by the process that trains it, pulled by whoever needs it.
+"""Copies of trial folders in a storage: uploaded by the process that trains the trial, downloaded by its readers.
 
-In the storage a trial is `sweeps/NAME/trials/ID/`, with the names of its folder but for the journal, which is
-`journal/OFFSET.jsonl`: segments, each named by the byte at which it begins, created once and never changed. A
-checkpoint is pushed after the records before it, the outcome last: at any moment the copy is what a killed process
-leaves behind.
+In the storage a trial is `sweeps/NAME/trials/ID/`, with the file names of its folder, except for the journal. It is
+stored in segments `journal/OFFSET.jsonl`, each named by the offset of its first byte, created once and never changed. A
+checkpoint is uploaded after the records before it, and the outcome last, so the copy is at any moment a state that a
+killed process could have left behind.
 """
 
 from __future__ import annotations
@@ -21,36 +21,37 @@ from gansweep.errors import TakenOverError
 from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.records.storage import Storage, StorageError
 
-# Nothing else is taken from a storage: a name is a path.
+# Other names are never downloaded: a name is used as a path.
 FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt")
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner.json", "stop"
 
 
 def of_sweep(name: str) -> str:
-    """The prefix of a sweep's copy."""
+    """Return the prefix of a sweep's copy."""
     return f"sweeps/{name}"
 
 
 def of_trial(sweep: str, trial_id: str) -> str:
-    """The prefix of a trial's."""
+    """Return the prefix of a trial's copy."""
     return f"{of_sweep(sweep)}/trials/{trial_id}"
 
 
 class Pushed:
-    """A trial's folder that this process trains in, and its copy. Of several that claim it the last one owns it."""
+    """The folder in which this process trains a trial, and its copy. The last process to claim a trial owns it."""
 
     def __init__(self, storage: Storage, prefix: str, folder: TrialFolder) -> None:
         self._storage, self._prefix, self._folder = storage, prefix, folder
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
         self._owner = json.dumps(owner).encode()
-        self._journal = 0  # bytes of it that the copy has
-        self._known: dict[str, tuple[int, int]] = {}  # what the copy has, by name: time and size of the file here
+        self._journal = 0  # bytes of the journal that the copy holds
+        self._known: dict[str, tuple[int, int]] = {}  # name → time and size of the local file, for files in the copy
 
     def claim(self) -> None:
-        """Take the trial over from whoever had it, and fill the (empty) folder with its copy, samples left out.
+        """Claim the trial, and download its copy without samples to the (empty) folder.
 
-        Raises StorageError where that cannot be done now.
+        Raises:
+            StorageError: The storage is currently unavailable.
         """
         self.own()
         pull(self._storage, self._prefix, self._folder, samples=False)
@@ -58,34 +59,35 @@ class Pushed:
         self._known = {name: _stamp(path) for name, path in self._files().items()}
 
     def own(self) -> None:
-        """Whoever owned it notices at the next push."""
+        """Record this process as owner. The previous owner notices at its next push."""
         self._storage.put(f"{self._prefix}/{OWNER}", self._owner)
 
     def push(self) -> None:
-        """What the copy lacks.
+        """Upload everything that the copy lacks. Files that could not be uploaded are uploaded by the next call.
 
-        Raises TakenOverError where another process has claimed the trial, StorageError where the copy is out of reach:
-        what is not there yet is pushed by the next call.
+        Raises:
+            TakenOverError: Another process has claimed the trial.
+            StorageError: The storage is currently unavailable.
         """
         self._check_owner()
-        files = self._files()  # before the journal is read: it holds the records before each checkpoint here
+        files = self._files()  # before the journal is read, so that it holds the records before each checkpoint
         self._push_journal()
         for name, path in files.items():
-            with contextlib.suppress(FileNotFoundError):  # a checkpoint that is kept no longer
+            with contextlib.suppress(FileNotFoundError):  # a checkpoint that was deleted in the meantime
                 self._push_file(name, path)
         for name in set(self._known) - set(self._files()):
             self._storage.delete(f"{self._prefix}/{name}")
             del self._known[name]
 
     def fetch_stop(self) -> None:
-        """Look whether the driver wants the trial to end."""
+        """Download the driver's request to end the trial, if there is one."""
         request = self._storage.get(f"{self._prefix}/{STOP}")
         if request is not None:
             write_atomically(self._folder.stop, request)
 
     def _check_owner(self) -> None:
         if self._storage.get(f"{self._prefix}/{OWNER}") != self._owner:
-            raise TakenOverError(f"{self._folder.id}: another process trains it now")
+            raise TakenOverError(f"{self._folder.id}: is now trained by another process")
 
     def _push_journal(self) -> None:
         try:
@@ -98,10 +100,11 @@ class Pushed:
         while content:
             name, there = f"{self._prefix}/{_segment(self._journal)}", content
             if not self._storage.create(name, content):
-                # A push that failed may have succeeded; then the segment is ours, and less than we have now.
+                # A push that failed may have succeeded after all: then the segment is ours, and a beginning of the
+                # content.
                 there = self._storage.get(name) or b""
                 if not there or not content.startswith(there):
-                    raise TakenOverError(f"{self._folder.id}: another process has gone on with its journal")
+                    raise TakenOverError(f"{self._folder.id}: another process has extended its journal")
             self._journal += len(there)
             content = content[len(there) :]
 
@@ -110,27 +113,31 @@ class Pushed:
         if self._known.get(name) == stamp:
             return
         if name.startswith("samples/"):
-            self._storage.create(f"{self._prefix}/{name}", path.read_bytes())  # keeps the time of its first drawing
+            self._storage.create(f"{self._prefix}/{name}", path.read_bytes())  # keeps the time of its creation
         else:
             self._storage.put(f"{self._prefix}/{name}", path.read_bytes())
         self._known[name] = stamp
 
     def _files(self) -> dict[str, Path]:
-        """All but the journal, in the order in which they are pushed."""
+        """Return all files except the journal, in the order in which they are uploaded."""
         folder = self._folder
         paths = [*folder.all_samples(), *folder.all_checkpoints(), folder.evaluator, folder.traceback, folder.outcome]
         return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
 
 
 def adopt(storage: Storage, prefix: str, folder: TrialFolder) -> None:
-    """Push a folder that was trained in without a storage."""
+    """Upload a folder that was trained without a storage."""
     pushed = Pushed(storage, prefix, folder)
     pushed.own()
     pushed.push()
 
 
 def remove(storage: Storage, sweep: str) -> None:
-    """Everything of a sweep. Raises StorageError where it is out of reach."""
+    """Delete a sweep's copy.
+
+    Raises:
+        StorageError: The storage is currently unavailable.
+    """
     for name in storage.names(of_sweep(sweep)):
         storage.delete(f"{of_sweep(sweep)}/{name}")
 
@@ -144,16 +151,25 @@ def pull(
     samples: bool = True,
     checkpoints: bool = True,
 ) -> None:
-    """Bring a folder up to date with its copy. names: what the copy has, where that is known.
+    """Bring a folder up to date with its copy.
 
-    Raises StorageError where it is out of reach, or its journal is not the continuation of the one here.
+    Args:
+        storage: The storage.
+        prefix: Prefix of the trial's copy.
+        folder: Folder of the trial.
+        names: Objects of the copy, if already listed.
+        samples: Whether to download sample grids.
+        checkpoints: Whether to download checkpoints, and the outcome, which implies its checkpoint.
+
+    Raises:
+        StorageError: The storage is unavailable, or its journal does not continue the local one.
     """
     names = storage.names(prefix) if names is None else names
     _pull_journal(storage, prefix, folder, names)
     wanted = {name: at for name, at in names.items() if FILES.fullmatch(name)}
     if not samples:
         wanted = {name: at for name, at in wanted.items() if not name.startswith("samples/")}
-    if not checkpoints:  # an outcome vouches for its checkpoint
+    if not checkpoints:  # an outcome implies its checkpoint
         wanted = {
             name: at for name, at in wanted.items() if not name.startswith("checkpoints/") and name != "outcome.json"
         }
@@ -166,7 +182,10 @@ def pull(
 
 
 def _pull_file(storage: Storage, name: str, path: Path, at: float) -> None:
-    """Samples and checkpoints never change. The file gets the time of the copy: publishing names images by it."""
+    """Download a file that has changed. Samples and checkpoints never change.
+
+    The file gets the modification time of the copy, by which publishing orders images.
+    """
     if path.exists() and (path.suffix in (".png", ".safetensors") or path.stat().st_mtime == at):
         return
     content = storage.get(name)
@@ -186,7 +205,7 @@ def _pull_journal(storage: Storage, prefix: str, folder: TrialFolder, names: Ite
         if offset != len(whole):
             raise StorageError(f"{folder.journal}: {len(whole)} bytes, but the next segment begins at {offset}")
         whole += storage.get(f"{prefix}/{_segment(offset)}") or b""
-    write_atomically(folder.journal, whole)  # whole segments, whenever we are killed
+    write_atomically(folder.journal, whole)  # only whole segments, at whatever moment the process is killed
 
 
 def _segment(offset: int) -> str:

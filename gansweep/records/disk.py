@@ -1,4 +1,4 @@
-"""Places that cannot be written any more: which errors say so, and what can be done about it."""
+"""Errors of disks that can no longer be written, and their remedies."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
 from pathlib import Path
 
-# errno → what is wrong with a file on the disk mounted at {mount}, and what mends it
+# errno → problem with a file on the disk mounted at {mount}, and its remedy
 WORDS = {
-    ENOSPC: "no space is left on {mount}; free some there",
-    EDQUOT: "your quota on {mount} is used up; remove files of yours there",
-    EFBIG: "may not grow any more; raise the limit of file sizes (`ulimit -f`)",
-    EROFS: "{mount} is mounted read-only; `dmesg` may say since when and why, mount it writable again",
-    EIO: "{mount} has an input/output error; `dmesg` may say more, check the disk or its connection",
+    ENOSPC: "no space is left on {mount}; free some",
+    EDQUOT: "your quota on {mount} is exhausted; delete files there",
+    EFBIG: "exceeds the limit on file sizes; raise it (`ulimit -f`)",
+    EROFS: "{mount} is mounted read-only; see `dmesg` for the cause, and mount it writable again",
+    EIO: "{mount} has an input/output error; see `dmesg`, and check the disk and its connection",
 }
-NO_INODES = "no inode is left on {mount}; remove some files there"
+NO_INODES = "no inode is left on {mount}; delete some files"
 SQLITE = {sqlite3.SQLITE_FULL: ENOSPC, sqlite3.SQLITE_IOERR: EIO}
 NEXT_TO_NOTHING = 2**16  # bytes
 DATABASE = "the tracking store's database"
@@ -25,7 +25,7 @@ DATABASE = "the tracking store's database"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Errors of the block name the file: those of write() and fsync() do not by themselves."""
+    """Add the file's name to errors raised in the block: those of write() and fsync() lack it."""
     try:
         yield
     except OSError as error:
@@ -34,9 +34,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def lack(error: BaseException) -> str | None:
-    """A sentence that says which place cannot be written and what to do; None where the error says something else.
+    """Return a sentence with the file or database that cannot be written and the remedy; None for other errors.
 
-    Looks at what caused the error as well: SQLAlchemy and MLflow wrap what SQLite reports.
+    The causes of the error are searched as well: SQLAlchemy and MLflow wrap SQLite's errors.
     """
     if isinstance(error, OSError) and error.errno in WORDS:
         return _sentence(error.errno, error.filename)
@@ -48,7 +48,7 @@ def lack(error: BaseException) -> str | None:
 
 
 def full(place: Path) -> str | None:
-    """A sentence where next to nothing is left on the disk of an existing folder; None otherwise."""
+    """Return a sentence if the disk of an existing folder has almost no space or inodes left; None otherwise."""
     found = os.statvfs(place)
     if found.f_bavail * found.f_frsize >= NEXT_TO_NOTHING and not _without_inodes(place):
         return None
@@ -68,6 +68,6 @@ def _mount(path: Path) -> Path:
 
 
 def _without_inodes(mount: Path) -> bool:
-    """Not of file systems that make inodes as they are needed (btrfs): these count none."""
+    """Whether the file system has run out of inodes. Some (btrfs) create inodes on demand and report a total of 0."""
     found = os.statvfs(mount)
     return found.f_files > 0 and found.f_favail == 0

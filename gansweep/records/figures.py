@@ -11,7 +11,7 @@ from gansweep.records.ranking import Ranking
 
 
 def figures(folder: TrialFolder, ranking: Ranking) -> dict[str, Any]:
-    """`steps_per_s`, and `best_value` with `best_step` of the objective; None where nothing is recorded."""
+    """Return `steps_per_s`, `best_value` and `best_step` (of the objective), each None if nothing is recorded."""
     records = journal.read(folder.journal)
     speed = typical_speed([r.values[STEPS_PER_S] for r in records if STEPS_PER_S in r.values])
     best = ranking.best(records)

@@ -1,6 +1,6 @@
-"""The identity of a sweep: an id that is made once, lies in the sweep's folder and labels its records everywhere.
+"""Identity of a sweep: an id that is created once, kept in the sweep's folder, and attached to all its records.
 
-The file also names the folder that it was written for. A folder that finds another one named was moved or copied.
+The file also names the folder that it was written for. If that is another folder, this one was moved or copied.
 """
 
 from __future__ import annotations
@@ -24,17 +24,23 @@ DIGITS = 8  # of an id, in labels that people read
 
 
 class Whereabouts(Enum):
-    """What another folder with the same identity means for this one."""
+    """Meaning of another folder that last held the same identity."""
 
     HERE = "it is this folder"
-    MOVED = "it is gone, so this folder is its new place"
+    MOVED = "it no longer exists, so this folder is its new location"
     COPIED = "it still holds the identity, so this folder is a copy"
-    UNSEEN = "it cannot be looked at from this machine"
+    UNSEEN = "it cannot be reached from this machine"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A sweep's folder on some machine. inode: of the folder; the same for every machine that shares a file system."""
+    """A sweep's folder on some machine.
+
+    Attributes:
+        host: Host name.
+        path: Absolute path.
+        inode: Inode of the folder; the same on all machines that share a file system.
+    """
 
     host: str
     path: str
@@ -65,25 +71,34 @@ class Place:
 
 @dataclass(frozen=True)
 class Identity:
-    """sweep_id: 32 hexadecimal digits. place: the folder that the file was written for. was: ids under which the home's
-    own store may still have this sweep's records, oldest first."""
+    """Identity of a sweep.
+
+    Attributes:
+        sweep_id: 32 hexadecimal digits.
+        place: The folder that the file was written for.
+        was: Former ids, under which the home's own store may still hold this sweep's records, oldest first.
+    """
 
     sweep_id: str
     place: Place
     was: tuple[str, ...] = ()
 
     def label(self, name: str) -> str:
-        """Return a name for people that is unique in every store."""
+        """Return a readable name that is unique in every store."""
         return label(name, self.sweep_id)
 
 
 def label(name: str, sweep_id: str) -> str:
-    """Return NAME-xxxxxxxx, which tells sweeps of one name apart."""
+    """Return NAME-xxxxxxxx, which distinguishes sweeps of the same name."""
     return f"{name}-{sweep_id[:DIGITS]}"
 
 
 def read(folder: SweepFolder) -> Identity | None:
-    """Return the identity of a sweep, None for one that has none yet. Raises UserError for a damaged file."""
+    """Return the identity of a sweep; None if it has none yet.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     data = read_json(folder.identity)
     if not data:
         return None
@@ -95,7 +110,7 @@ def read(folder: SweepFolder) -> Identity | None:
 
 
 def ensure(folder: SweepFolder) -> Identity:
-    """Return the identity of a sweep and make one where it has none. Processes that race agree on one."""
+    """Return the identity of a sweep, creating one if needed. Concurrent processes agree on one."""
     if (found := read(folder)) is not None:
         return found
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -106,7 +121,7 @@ def ensure(folder: SweepFolder) -> Identity:
             os.link(part, folder.identity)  # unlike a rename it never replaces the file of another process
         except FileExistsError:
             pass
-        except OSError:  # a file system without hard links
+        except OSError:  # the file system has no hard links
             part.replace(folder.identity)
     finally:
         part.unlink(missing_ok=True)
@@ -116,12 +131,16 @@ def ensure(folder: SweepFolder) -> Identity:
 
 
 def to_storage(folder: SweepFolder) -> bytes:
-    """Return what a storage holds of the identity."""
+    """Return the content of a sweep's identity file in a storage."""
     return json.dumps({"sweep_id": ensure(folder).sweep_id}).encode()
 
 
 def take(folder: SweepFolder, content: bytes) -> None:
-    """Give a folder the identity of the storage that its sweep lies in. Raises UserError for damaged content."""
+    """Set the identity of a folder to that of the storage that its sweep is in.
+
+    Raises:
+        UserError: The content is damaged.
+    """
     try:
         sweep_id = _checked(json.loads(content)["sweep_id"])
     except (KeyError, TypeError, ValueError) as error:
@@ -131,9 +150,11 @@ def take(folder: SweepFolder, content: bytes) -> None:
 
 
 def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
-    """Make the sweep in a copied folder a sweep of its own. What the folder knows about the original's records goes.
+    """Make the sweep in a copied folder a separate sweep, and forget the records of the original.
 
-    own_store: whether the home's own store was copied as well, so that its records are the copy's.
+    Args:
+        folder: The copied folder.
+        own_store: Whether the home's own store was copied as well, so that its records belong to the copy.
     """
     old = ensure(folder)
     new = Identity(uuid.uuid4().hex, Place.of(folder), (*old.was, old.sweep_id) if own_store else ())
@@ -143,30 +164,30 @@ def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
 
 
 def settle(folder: SweepFolder) -> None:
-    """Write down that the identity lives in this folder."""
+    """Record that the identity belongs to this folder."""
     found, place = ensure(folder), Place.of(folder)
     if found.place != place:
         _write(folder.identity, Identity(found.sweep_id, place, found.was))
 
 
 def forget_former(folder: SweepFolder) -> None:
-    """Drop former ids once no record carries them any more."""
+    """Remove the former ids, when no record has them any longer."""
     found = ensure(folder)
     _write(folder.identity, Identity(found.sweep_id, found.place))
 
 
 def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
-    """Compare the folder that last held an identity with a folder that holds it now."""
+    """Compare the folder that last held an identity with the folder that holds it now."""
     here = Place.of(folder)
     if (other.host, other.path) == (here.host, here.path):
         return Whereabouts.HERE
     if other.host != here.host and other.inode == here.inode:
-        return Whereabouts.HERE  # on a file system or a disk that the machines share, mounted anywhere
+        return Whereabouts.HERE  # on a file system or disk that the machines share, mounted at any path
     mine, there = read(folder), SweepFolder(Path(other.path))
     try:
         inode = there.path.stat().st_ino
         if other.host != here.host and (inode != other.inode or other.path == here.path):
-            return Whereabouts.UNSEEN  # the path means another folder on that machine
+            return Whereabouts.UNSEEN  # the path refers to another folder on that machine
         if there.path.samefile(folder.path):
             return Whereabouts.HERE
         theirs = read(there)
@@ -178,9 +199,13 @@ def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
 
 
 def _checked(sweep_id: object) -> str:
-    """Return an id that is one; it goes into filters of the store. Raises ValueError otherwise."""
+    """Return a valid id, which is safe in filters of the store.
+
+    Raises:
+        ValueError: The id is not valid.
+    """
     if not isinstance(sweep_id, str) or not ID.fullmatch(sweep_id):
-        raise ValueError(f"{sweep_id!r} is no id")
+        raise ValueError(f"{sweep_id!r} is not an id")
     return sweep_id
 
 

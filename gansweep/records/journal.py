@@ -1,4 +1,4 @@
-"""A trial's metrics: one JSON line a record, in the order of steps, appended and never changed."""
+"""Journal of a trial: one JSON line per record of metrics, in the order of steps, append-only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from typing import Self
 from gansweep.errors import UserError
 from gansweep.records.disk import writing
 
-LATEST = 20  # records that `latest` looks at
+LATEST = 20  # records that `latest` reads
 
 
 @dataclass(frozen=True)
 class Record:
-    """step; time: seconds since the epoch, when it was journalled; values: metric → number (NaN is a value)."""
+    """Metrics recorded at one step.
+
+    Attributes:
+        step: The step.
+        time: Time of recording, in seconds since the epoch.
+        values: Metric → number. NaN is a value.
+    """
 
     step: int
     time: float
@@ -26,7 +32,7 @@ class Record:
 
 
 class Journal:
-    """Open for appending. A torn last line is dropped; steps that the journal holds are not written again."""
+    """A journal opened for appending. A torn last line is dropped; recorded steps are not written again."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +45,13 @@ class Journal:
         self.last_step = max((r.step for r in read(path)), default=-1)
 
     def append(self, record: Record) -> bool:
-        """Write a record and hand it to the operating system; False where its step is there already.
+        """Write a record and pass it to the operating system.
 
-        Raises OSError where there is no room for it; nothing of it is left then.
+        Returns:
+            False if the step is already recorded.
+
+        Raises:
+            OSError: The record cannot be written completely; no part of it remains.
         """
         if record.step <= self.last_step:
             return False
@@ -58,7 +68,7 @@ class Journal:
         return True
 
     def sync(self) -> None:
-        """Make what was appended survive a power cut: before a checkpoint that makes it unrepeatable."""
+        """Make appended records survive a power cut, before a checkpoint that makes their steps unrepeatable."""
         with writing(self._path):
             os.fsync(self._file.fileno())
 
@@ -75,12 +85,16 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Every whole record; none where there is no file. Raises UserError where a line is no record."""
+    """Return all complete records; none if the file does not exist.
+
+    Raises:
+        UserError: A line is not a record.
+    """
     return [record for record, _ in read_from(path, 0)]
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
-    """Whole records from a byte offset on, each with the offset behind it."""
+    """Yield complete records from a byte offset on, each with the offset after it."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -95,8 +109,10 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
 
 
 def latest(path: Path) -> Record | None:
-    """Step and time of the last whole record, and the newest value of every metric (not all are recorded at each
-    step), found without reading the whole file."""
+    """Return step and time of the last complete record, with the newest value of every metric.
+
+    Not all metrics are recorded at each step. Only the last 64 kB of the file are read.
+    """
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -113,10 +129,10 @@ def _record(line: bytes, path: Path) -> Record:
     try:
         return Record(**json.loads(line))
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: damaged, a line is no record ({error}); restore it from a copy") from None
+        raise UserError(f"{path}: damaged, a line is not a record ({error}); restore it from a copy") from None
 
 
 def _whole_bytes(path: Path) -> int:
-    """Bytes up to and with the last newline."""
+    """Return the number of bytes up to the last newline, inclusive."""
     content = path.read_bytes()
     return content.rfind(b"\n") + 1

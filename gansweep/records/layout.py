@@ -1,38 +1,38 @@
-"""The names of all files of a home folder, in one place.
+"""The paths of all files in a home folder.
 
 home/
   mlflow.db, artifacts/          the local tracking store
-  mlflow.lock                    held while that is made
-  mlflow.unmade                  there as long as it is not whole
+  mlflow.lock                    held while the store is created
+  mlflow.unmade                  exists until the store is complete
   cache/                         decoded images
-  logs/                          tracebacks of our own bugs
+  logs/                          tracebacks of bugs in gansweep
   sweeps/NAME/
     sweep.yaml                   the file as it was last run
     identity.json                the sweep's id, and the folder that it was written for
-    plan.json                    ids of its trials, in order, and how it was called
-    suggestions.jsonl            what optuna suggested, in order
+    plan.json                    ids of its trials, in order, and the command that was called
+    suggestions.jsonl            optuna's suggestions, in order
     lock                         held while the sweep runs
     publish.lock                 held while its records are sent
-    stop                         asks the running driver to end in good order
+    stop                         asks the running driver to end gracefully
     tracking.json                the parent run
-    log.txt                      what was said while it ran
+    log.txt                      the sweep's log
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
-      journal.jsonl              metrics: one line a record
-      evaluator.json             what judged its samples: the classifier's accuracy, classes, samples
-      owner.json                 where the sweep lies in a storage: host and process that train it, or did last
+      journal.jsonl              metrics, one record per line
+      evaluator.json             the evaluator: accuracy of its classifier, classes, samples
+      owner.json                 for a sweep in a storage: host and process that train the trial, or did last
       samples/00000600.png
       checkpoints/00000600.safetensors
-      outcome.json               how it ended; absent while it has not
+      outcome.json               how the trial ended; absent until then
       deaths                     one line for each time its process died
       lock                       held by the process that trains it
-      stop                       asks that process to end in good order
-      traceback.txt              of a crash
-      published.json             how much of this MLflow has
-    storage                      URI of the storage that the sweep lies in, where it does; this is its copy
-  runs/NAME-YYYYMMDD-HHMMSS/     a single run: what a trial's folder holds, and
+      stop                       asks that process to end gracefully
+      traceback.txt              traceback of a crash
+      published.json             the part of these records that MLflow has
+    storage                      URI of the storage that the sweep is in, if any; this folder is then a copy
+  runs/NAME-YYYYMMDD-HHMMSS/     a single run: the files of a trial's folder, and
     sweep.yaml                   the file as it was read
-    log.txt                      what was said while it trained
+    log.txt                      the log of the training
     plots/losses.png
 """
 
@@ -53,12 +53,12 @@ from typing import Any
 from gansweep.errors import UserError
 from gansweep.records.disk import writing
 
-TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a plan may come from anywhere: no path, one name
+TRIAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one name, not a path: a plan may be untrusted
 
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """One trial's files."""
+    """The files of a trial."""
 
     path: Path
 
@@ -121,17 +121,17 @@ class TrialFolder:
         return self.checkpoints / f"{step:08d}.safetensors"
 
     def all_samples(self) -> list[Path]:
-        """Oldest first."""
+        """Return the sample grids, oldest first."""
         return sorted(self.samples.glob("*.png"))
 
     def all_checkpoints(self) -> list[Path]:
-        """Oldest first, trusted or not."""
+        """Return all checkpoints, intact or not, oldest first."""
         return sorted(self.checkpoints.glob("*.safetensors"))
 
 
 @dataclass(frozen=True)
 class RunFolder(TrialFolder):
-    """A single run's files: those of a trial, and these."""
+    """The files of a single run: those of a trial, and a few more."""
 
     @property
     def source(self) -> Path:
@@ -148,7 +148,7 @@ class RunFolder(TrialFolder):
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """One sweep's files."""
+    """The files of a sweep."""
 
     path: Path
 
@@ -197,23 +197,27 @@ class SweepFolder:
         return self.path / "storage"
 
     def trial(self, trial_id: str) -> TrialFolder:
-        """Raises UserError for what is no id of a trial: it might lead out of the folder."""
+        """Return the folder of a trial.
+
+        Raises:
+            UserError: Not a valid trial id; it could point outside the folder.
+        """
         if not isinstance(trial_id, str) or not TRIAL_ID.fullmatch(trial_id):
-            raise UserError(f"{self.path}: {trial_id!r} is no id of a trial; its plan.json is damaged or forged")
+            raise UserError(f"{self.path}: {trial_id!r} is not a trial id; its plan.json is damaged or forged")
         return TrialFolder(self.path / "trials" / trial_id)
 
     def planned(self) -> list[TrialFolder]:
-        """The trials of the last plan, in its order; empty where the sweep was never run."""
+        """Return the trials of the last plan, in its order; empty if the sweep was never run."""
         return [self.trial(i) for i in read_json(self.plan).get("trials", [])]
 
     def earlier(self) -> list[TrialFolder]:
-        """The trials of earlier plans that have begun, and that the last plan no longer has."""
+        """Return the trials that have begun and belong to earlier plans only."""
         planned = {trial.id for trial in self.planned()}
         others = (trial for trial in self.all_trials() if trial.id not in planned and trial.trial.exists())
         return [trial for trial in others if trial.lock.exists() or trial.outcome.exists()]
 
     def all_trials(self) -> list[TrialFolder]:
-        """Every trial ever begun here, those of earlier plans included."""
+        """Return every trial with a folder, including those of earlier plans."""
         return [TrialFolder(p) for p in sorted((self.path / "trials").glob("*")) if p.is_dir()]
 
 
@@ -252,7 +256,7 @@ class Home:
         return self.path / "runs"
 
     def new_run(self, name: str) -> RunFolder:
-        """Made here, stamped with the time, so that nobody else's run takes it."""
+        """Create the folder of a new single run, with a timestamp and a number that make it unique."""
         stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in itertools.count(1):
             folder = RunFolder(self.runs / (stamped if number == 1 else f"{stamped}-{number}"))
@@ -265,12 +269,18 @@ class Home:
         return SweepFolder(self.path / "sweeps" / name)
 
     def sweeps(self) -> list[SweepFolder]:
-        """Every sweep that was planned here, by name."""
+        """Return every planned sweep, by name."""
         return [SweepFolder(p.parent) for p in sorted((self.path / "sweeps").glob("*/plan.json"))]
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """All of it or nothing, whenever we are killed; durable: also when the power goes."""
+    """Write a file completely or not at all, even if the process is killed.
+
+    Args:
+        path: The file.
+        content: Its content.
+        durable: Whether it must also survive a power cut.
+    """
     temporary = path.parent / f".{path.name}.{os.getpid()}.{threading.get_ident()}"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,7 +313,11 @@ def write_json(path: Path, data: Any, *, durable: bool = False) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file, or {} where there is no file. Raises UserError where it holds something else."""
+    """Return the JSON object in a file; {} if the file does not exist.
+
+    Raises:
+        UserError: The file contains anything else.
+    """
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         if not isinstance(data, dict):
@@ -316,7 +330,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested → dotted, leaving out what is not set."""
+    """Return nested data with dotted keys, without values that are None."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):

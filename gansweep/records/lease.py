@@ -1,6 +1,7 @@
-"""Who drives a sweep that lies in a storage. Locks of files do not reach other machines; a beat does.
+"""Lease on a sweep in a storage: ensures that it has one driver. File locks do not reach other machines; a heartbeat
+does.
 
-No clocks are compared: a driver is alive while what it wrote changes.
+Clocks are not compared: a driver is alive while the content that it writes changes.
 """
 
 from __future__ import annotations
@@ -17,27 +18,36 @@ from gansweep.records.rounds import Rounds
 from gansweep.records.storage import Storage, StorageError
 
 BEAT_S = 5.0
-SILENT_S = 15.0  # after so long without a beat a driver is taken for dead
+SILENT_S = 15.0  # a driver without a heartbeat for this long is considered dead
 
 
 class Lease:
-    """Held from `with` on. holder: host and home folder; on_loss: called, from a thread, when another driver took over.
+    """Context manager that holds the lease.
 
-    Raises UserError where another holder's driver is alive. What the same holder left is taken at once: the lock in its
-    home proves that its process has ended.
+    A lease left behind by the same holder is taken over immediately: the lock in its home proves that its process has
+    ended.
+
+    Args:
+        storage: The storage.
+        name: Name of the lease's object.
+        holder: Host and home folder of the driver.
+        on_loss: Called, from a thread, when another driver has taken over.
+
+    Raises:
+        UserError: The driver of another holder is alive.
     """
 
     def __init__(self, storage: Storage, name: str, holder: str, on_loss: Callable[[], None]) -> None:
         self._storage, self._name, self._holder, self._on_loss = storage, name, holder, on_loss
         self._token, self._beats = secrets.token_hex(8), 0
-        # While the storage is away nobody else reaches it either, or takes over, which is seen later.
+        # While the storage is unavailable no other driver can take over unnoticed, so outages are not reported.
         self._rounds = Rounds(self._keep, BEAT_S, lambda _: None, "")
 
     def __enter__(self) -> Self:
         found = self._storage.get(self._name)
         if found is not None and json.loads(found)["holder"] != self._holder and self._changes(found):
             raise UserError(
-                f"{self._storage.uri}: the sweep is running already ({json.loads(found)['holder']});"
+                f"{self._storage.uri}: the sweep is already running ({json.loads(found)['holder']});"
                 " wait for it, or end it with `gansweep stop`"
             )
         self._beat()
@@ -52,7 +62,7 @@ class Lease:
             if self._is_ours():
                 self._storage.delete(self._name)
         except StorageError:
-            pass  # the next driver waits for a beat
+            pass  # the next driver waits for a heartbeat
 
     def _changes(self, found: bytes) -> bool:
         deadline = time.monotonic() + SILENT_S

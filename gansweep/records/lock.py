@@ -1,7 +1,7 @@
-"""Exclusive locks that die with their process.
+"""Exclusive file locks that are released when their process ends.
 
-They are flock's. Where a file system has none (some network mounts), record locks of the open file take their place:
-they have the same lifetime, unlike POSIX record locks, which any close of the file would drop.
+They use flock. On a file system without it (some network mounts), open file description locks are used: they have the
+same lifetime, unlike POSIX record locks, which any close of the file would release.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ MISSING = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Locked(Exception):  # noqa: N818  # a state of the folder, not a fault
-    """Somebody else holds the lock; the message is what they wrote into it."""
+    """Another process holds the lock. The message is the note that it wrote to the file."""
 
 
 class NoLocksError(UserError):
-    """A file system without locks: two processes could not be kept apart there."""
+    """The file system has no locks, so that two processes could not be kept from writing the same files."""
 
 
 def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
-    """Take the lock and write a note into it for others; keep the returned file open to keep the lock.
+    """Acquire the lock and write a note for other processes. Keep the returned file open to hold the lock.
 
-    Raises Locked when it is still held after wait_s seconds, NoLocksError where the file system has no locks.
+    Raises:
+        Locked: The lock is still held after `wait_s` seconds.
+        NoLocksError: The file system has no locks.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,7 @@ def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
             _lock(file, exclusive=True)
             break
         except BlockingIOError:
-            if not is_held(path):  # somebody only asked, and held it for that instant
+            if not is_held(path):  # another process only tested the lock, and has released it
                 time.sleep(0.001)
                 continue
             if time.monotonic() >= deadline:
@@ -57,13 +59,13 @@ def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
             raise
     file.seek(0)
     file.truncate()
-    with suppress(OSError):  # of a full disk: the lock holds without a note
+    with suppress(OSError):  # if the disk is full, the lock holds without a note
         os.write(file.fileno(), (note or str(os.getpid())).encode())
     return file
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock now. Nobody does on a file system without locks."""
+    """Whether a process holds the lock. Always false on a file system without locks."""
     with suppress(FileNotFoundError, NoLocksError), path.open() as file:
         try:
             _lock(file, exclusive=False)
@@ -73,7 +75,12 @@ def is_held(path: Path) -> bool:
 
 
 def _lock(file: IO[str], *, exclusive: bool) -> None:
-    """Raises BlockingIOError where another open file holds it, NoLocksError where neither kind of lock exists."""
+    """Lock the file with the available kind of lock.
+
+    Raises:
+        BlockingIOError: Another open file holds the lock.
+        NoLocksError: Neither kind of lock is available.
+    """
     try:
         fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except OSError as error:
@@ -83,7 +90,7 @@ def _lock(file: IO[str], *, exclusive: bool) -> None:
 
 
 def _lock_record(file: IO[str], exclusive: bool) -> None:
-    """The whole file by a record lock that belongs to the open file, not to the process."""
+    """Lock the whole file with a record lock that belongs to the open file, not to the process."""
     whole = struct.pack("hhqqi0q", fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole)

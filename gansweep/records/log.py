@@ -1,4 +1,4 @@
-"""What a command said, kept in a file with the time: what is read when nobody was at the terminal."""
+"""Log of a command: its output with times, kept in a file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def keep(path: Path, text: str) -> None:
-    """Append it, each line with the time. Several processes and threads may do so at once.
+    """Append text, each line with the current time. Several processes and threads may do so concurrently.
 
-    Does nothing where the file cannot be written: what is said there is also said on stderr, and ends nothing.
+    Does nothing if the file cannot be written: the same text is printed on stderr, and a log never ends a sweep.
     """
     at = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError), path.open("a", encoding="utf-8") as file:

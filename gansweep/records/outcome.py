@@ -1,4 +1,4 @@
-"""How a trial ended, and what its folder says of it at any moment."""
+"""Outcome of a trial, and its current state as recorded in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gansweep.records import journal, lock
 from gansweep.records.disk import writing
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
 
-OUT_OF_MEMORY = "out_of_memory"  # rule of a crash: a GPU that the trial had for itself was too small
+OUT_OF_MEMORY = "out_of_memory"  # rule of a crash: the trial ran out of memory on a GPU of its own
 
 Kind = Literal["completed", "stopped", "crashed", "interrupted"]
 State = Literal["pending", "running", "completed", "stopped", "crashed", "interrupted"]
@@ -23,12 +23,16 @@ State = Literal["pending", "running", "completed", "stopped", "crashed", "interr
 
 @dataclass(frozen=True)
 class Outcome:
-    """kind: completed (all steps), stopped (by a rule), crashed (an error), interrupted (asked to end).
+    """How a trial ended.
 
-    step: the last one trained. reason: a sentence, "" for completed. verdicts: what was judged of a trial that was
-    completed or stopped, by precedence. rule: what stopped it, a kind of verdict or `asha`; of a
-    crash OUT_OF_MEMORY or "". time: s since the epoch. thresholds: of the verdicts, those that were not at their
-    defaults.
+    Attributes:
+        kind: completed (all steps), stopped (by a rule), crashed (an error) or interrupted (asked to end).
+        step: Last trained step.
+        reason: A sentence; "" for completed.
+        verdicts: Verdicts on a completed or stopped trial, by precedence.
+        rule: What stopped the trial: a kind of verdict, or `asha`. For a crash, OUT_OF_MEMORY or "".
+        time: Seconds since the epoch.
+        thresholds: Thresholds of the verdicts that differ from their defaults.
     """
 
     kind: Kind
@@ -41,17 +45,17 @@ class Outcome:
 
     @property
     def verdict(self) -> str | None:
-        """The one that names the run."""
+        """Kind of the primary verdict; None without verdicts."""
         return self.verdicts[0].kind if self.verdicts else None
 
     def finished(self, steps: int, rules: Collection[str], thresholds: Thresholds) -> bool:
-        """Return whether a trial has nothing left to do.
+        """Whether the trial has nothing left to do.
 
         Args:
-            steps: Its length now.
-            rules: What stops trials now.
-            thresholds: What verdicts are made at now. A trial that ended under others is opened again: it ends at once
-                where the new ones say so, and trains on where they no longer stop it.
+            steps: Number of steps now planned.
+            rules: Rules that now stop trials.
+            thresholds: Current thresholds. A trial that ended under others is opened again: it ends immediately if the
+                new ones stop it, and continues if they do not.
         """
         stopped = self.kind == "stopped" and self.rule in rules
         ended = stopped or (self.kind == "completed" and self.step >= steps)
@@ -59,25 +63,26 @@ class Outcome:
 
 
 def write(folder: TrialFolder, outcome: Outcome) -> None:
-    """Durably: what is said to have ended stays ended."""
+    """Write the outcome durably: a trial that was reported as ended stays ended."""
     data = {**asdict(outcome), "time": outcome.time or time.time()}
     write_json(folder.outcome, data, durable=True)
 
 
 def read(folder: TrialFolder) -> Outcome | None:
-    """The recorded outcome; None for a trial that has not ended."""
+    """Return the recorded outcome; None for a trial that has not ended."""
     data = read_json(folder.outcome)
     if not data:
         return None
-    data.pop("verdict", None)  # of version 0.1, which had one
+    data.pop("verdict", None)  # written by version 0.1
     verdicts = tuple(Verdict.from_json(v) for v in data.pop("verdicts", ()))
     return Outcome(**data, verdicts=verdicts)
 
 
 def state(folder: TrialFolder, steps: int) -> State:
-    """What a trial of so many steps is doing now: running if a process holds it, else how it ended.
+    """Return the current state of a trial of `steps` planned steps: running if a process holds its lock, else how it
+    ended.
 
-    One that completed fewer steps than are now asked for is interrupted: it will go on.
+    A trial that completed fewer steps than are now planned is interrupted: it will continue.
     """
     if lock.is_held(folder.lock):
         return "running"
@@ -88,18 +93,18 @@ def state(folder: TrialFolder, steps: int) -> State:
 
 
 def deaths(folder: TrialFolder) -> int:
-    """How often the trial's process died, over all runs."""
+    """Return how many times the trial's process died, over all runs."""
     return len(folder.deaths.read_text().splitlines()) if folder.deaths.exists() else 0
 
 
 def count_death(folder: TrialFolder) -> None:
-    """One more."""
+    """Record that the trial's process died."""
     with writing(folder.deaths), folder.deaths.open("a") as file:
         file.write(f"{time.time():.3f}\n")
 
 
 def summary(folder: TrialFolder) -> dict[str, Any]:
-    """One row of `status --json`."""
+    """Return the trial's row of `status --json`."""
     trial = read_json(folder.trial)
     recorded, last = read(folder), journal.latest(folder.journal)
     now = state(folder, trial["steps"])
@@ -120,7 +125,14 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
 
 
 def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = "") -> Outcome:
-    """Record an error as the trial's outcome, with its traceback beside it. rule: as in Outcome."""
+    """Record an error as the trial's outcome, and write its traceback to the trial's folder.
+
+    Args:
+        folder: Folder of the trial.
+        step: Last trained step.
+        error: The error. Only its message is shown if it is written for users.
+        rule: As in Outcome.
+    """
     told = isinstance(error, CheckpointError | UserError) and str(error)
     reason = str(error) if told else f"{type(error).__name__}: {error}"
     first = reason.splitlines()[0]
@@ -130,7 +142,15 @@ def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = ""
 
 
 def record_crash(folder: TrialFolder, step: int, reason: str, trace: str, rule: str = "") -> Outcome:
-    """The same for an error of another process. reason: a line. trace: its traceback."""
+    """Record a crash of another process.
+
+    Args:
+        folder: Folder of the trial.
+        step: Last trained step.
+        reason: One line.
+        trace: Traceback of the error.
+        rule: As in Outcome.
+    """
     write_atomically(folder.traceback, trace.encode())
     ended = Outcome("crashed", step, reason, rule=rule)
     write(folder, ended)

@@ -1,4 +1,4 @@
-"""What a search looks for: a metric of a run, as a score of which less is better."""
+"""Ranking of trials by the objective: scores computed from a metric, of which lower is better."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ Point = tuple[int, float]  # step, score
 
 @dataclass(frozen=True)
 class Ranking:
-    """metric: of a run's records. mode: `min` or `max`, which of its values is best.
+    """Conversion of a metric's values to scores. A better value has a lower score; a value that is not finite scores
+    WORST.
 
-    A score is less for a better value, and WORST for one that is not finite.
+    Attributes:
+        metric: Name of a recorded metric.
+        mode: `min` or `max`: which of its values is best.
     """
 
     metric: str
@@ -32,20 +35,23 @@ class Ranking:
         return value if self.mode == "min" else -value
 
     def value(self, score: float) -> float:
-        """The reverse, for a finite score."""
+        """Return the value of a finite score."""
         return score if self.mode == "min" else -score
 
     def points(self, records: Iterable[Record]) -> list[Point]:
-        """The score at every record that holds the metric."""
+        """Return step and score of every record that holds the metric."""
         return [(r.step, self.score(r.values[self.metric])) for r in records if self.metric in r.values]
 
     def best(self, records: Iterable[Record]) -> Point | None:
-        """The first step with the best score of all, and that score; None where no value is finite."""
+        """Return the best score and the first step that reached it; None if no value is finite."""
         finite = [(step, score) for step, score in self.points(records) if score < WORST]
         return min(finite, key=lambda point: point[1], default=None)
 
     def final(self, folder: TrialFolder) -> float:
-        """Of a trial that has ended: at its last evaluation. WORST without one, after a crash or a failure verdict."""
+        """Return the score of an ended trial at its last evaluation.
+
+        WORST without an evaluation, after a crash, and with a failure verdict.
+        """
         ended = outcome.read(folder)
         if ended is None or ended.kind == "crashed" or any(v.is_failure for v in ended.verdicts):
             return WORST
@@ -58,11 +64,11 @@ class Ranking:
 
 
 def ranking_of(sweep: SweepFolder) -> Ranking:
-    """By the sweep's objective, as it was last run."""
+    """Return the ranking by the objective of the sweep's last run."""
     objective = read_json(sweep.plan).get("objective", {"metric": CFD_RATIO, "mode": "min"})
     return Ranking(objective["metric"], objective["mode"])
 
 
 def score_at(points: Sequence[Point], step: int) -> float:
-    """At the last point not after a step; WORST where there is none."""
+    """Return the score of the last point at or before a step; WORST if there is none."""
     return next((score for at, score in reversed(points) if at <= step), WORST)

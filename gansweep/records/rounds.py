@@ -1,4 +1,4 @@
-"""Something that is done every few seconds beside everything else, with a storage that may go away."""
+"""A task that is repeated in the background and uses a storage that may become unavailable."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from gansweep.records.storage import StorageError
 
 
 class Rounds:
-    """A thread that makes a round every pause_s seconds, from start() to stop(), or until a round returns False.
+    """A thread that calls `make` every `pause_s` seconds, from start() to stop(), or until `make` returns False.
 
-    A round that fails, because the storage does not answer or this machine's disk is full, is made again.
+    A call that fails because the storage does not answer or this machine's disk is full is repeated.
 
-    say: told once when the storage goes away (`meanwhile` says what that means), and when it is back.
+    Args:
+        make: The task; False ends the thread.
+        pause_s: Pause between calls, in seconds.
+        say: Called with a notice once when the storage becomes unavailable, and once when it is available again.
+        meanwhile: End of the first notice: the consequence of the outage.
     """
 
     def __init__(self, make: Callable[[], bool], pause_s: float, say: Callable[[str], None], meanwhile: str) -> None:
@@ -24,14 +28,14 @@ class Rounds:
 
     @property
     def begun(self) -> bool:
-        """Whether it was ever started."""
+        """Whether the thread was ever started."""
         return self._thread.ident is not None
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when no round is made any more; harmless where none ever was."""
+        """Wait until no call is running, and make no further ones. Without effect if the thread was never started."""
         self._over.set()
         if self.begun:
             self._thread.join()
@@ -48,5 +52,5 @@ class Rounds:
                 away = True
             else:
                 if away:
-                    self._say("the storage is back")
+                    self._say("the storage is available again")
                 away = False

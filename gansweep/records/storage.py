@@ -1,6 +1,6 @@
-"""A place that every machine of a sweep reaches: whole objects by name, in a folder or an object store.
+"""Storage that every machine of a sweep reaches: whole objects by name, in a folder or an object store.
 
-Nothing here is a file of a trial that somebody works in: records/copies.py copies those here and from here.
+Trials are never trained in a storage: records/copies.py copies their files to and from it.
 """
 
 from __future__ import annotations
@@ -23,55 +23,67 @@ T = TypeVar("T")
 
 
 class StorageError(Exception):
-    """The storage does not answer, or refuses; it may answer later."""
+    """The storage does not answer, or refuses a request. It may work later."""
 
 
 class Storage(Protocol):
-    """Names are relative, with slashes. Every method raises StorageError where the storage cannot be used now."""
+    """Objects by name. Names are relative paths with slashes.
+
+    Every method raises StorageError if the storage is currently unavailable.
+    """
 
     uri: str
 
     def put(self, name: str, content: bytes) -> None:
-        """All of it or nothing, over what is there."""
+        """Write an object atomically, replacing an existing one."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """The same, but False where something is there already: of several writers one succeeds."""
+        """Write an object unless it exists. Returns False if it does: one of several concurrent writers succeeds."""
 
     def get(self, name: str) -> bytes | None:
-        """None where nothing is."""
+        """Return the content of an object; None if it does not exist."""
 
     def names(self, prefix: str) -> dict[str, float]:
-        """Everything below a prefix, by name relative to it, with the time it was written (s since the epoch)."""
+        """Return all objects below a prefix: name relative to it → time of writing (seconds since the epoch)."""
 
     def delete(self, name: str) -> None:
-        """Harmless where nothing is."""
+        """Delete an object if it exists."""
 
 
 def check_uri(uri: str) -> None:
-    """Raises UserError for other schemes than s3, and for keys in the URI, which are not shown."""
+    """Check the URI of a storage.
+
+    Raises:
+        UserError: A scheme other than s3, or keys in the URI (which are not shown).
+    """
     scheme, found, place = uri.partition("://")
     if found and "@" in place.partition("/")[0]:
-        raise UserError("--storage: has a password in it, which would be recorded; set AWS_ACCESS_KEY_ID and the like")
+        raise UserError("--storage: contains a password, which would be recorded; set AWS_ACCESS_KEY_ID and the like")
     if found and scheme != "s3":
         raise UserError(f"--storage {uri}: give a folder, or s3://bucket/prefix")
 
 
 def open_storage(uri: str) -> Storage:
-    """Of a path, or s3://bucket/prefix (endpoint and keys from AWS's environment variables).
+    """Return the storage at a path, or at s3://bucket/prefix (endpoint and keys from AWS's environment variables).
 
-    Raises UserError as check_uri does, and where s3fs is not installed.
+    Raises:
+        UserError: As check_uri, or s3fs is not installed.
     """
     check_uri(uri)
     return ObjectStorage(uri) if uri.startswith("s3://") else FolderStorage(Path(uri))
 
 
 def check(storage: Storage) -> None:
-    """Raises UserError unless something can be written there, read, and deleted again."""
+    """Check that an object can be written, read and deleted.
+
+    Raises:
+        UserError: The storage cannot be used.
+    """
     name = f".probe-{secrets.token_hex(4)}"
     try:
         storage.put(name, b"gansweep")
         if storage.get(name) != b"gansweep":
-            raise StorageError("what was written is not there")
+            raise StorageError("an object that was just written is missing")
         storage.delete(name)
     except StorageError as error:
         raise UserError(
@@ -80,7 +92,11 @@ def check(storage: Storage) -> None:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Its result, as soon as the storage answers. Raises StorageError where it does not for PATIENCE_S."""
+    """Call `call` until the storage answers, and return its result.
+
+    Raises:
+        StorageError: The storage did not answer for PATIENCE_S.
+    """
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -92,7 +108,7 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 class FolderStorage:
-    """A folder, on a file system that all machines share."""
+    """A folder on a file system that all machines share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -108,7 +124,7 @@ class FolderStorage:
         with _said():
             try:
                 write_atomically(part, content, durable=True)
-                os.link(part, path)  # fails where it exists, on network file systems as well
+                os.link(part, path)  # fails if the file exists, on network file systems as well
                 sync_folder(path.parent)
             except FileExistsError:
                 return False
@@ -125,7 +141,7 @@ class FolderStorage:
         folder, found = self._path / prefix, {}
         with _said():
             for path in folder.rglob("*"):
-                # what is being written has a name with a dot, and may be gone
+                # files that are being written have a name with a dot, and may vanish
                 with contextlib.suppress(FileNotFoundError):
                     if path.is_file() and not path.name.startswith("."):
                         found[path.relative_to(folder).as_posix()] = path.stat().st_mtime
@@ -137,14 +153,15 @@ class FolderStorage:
 
 
 class ObjectStorage:
-    """A bucket, through fsspec."""
+    """A bucket, accessed through fsspec."""
 
     def __init__(self, uri: str) -> None:
         import fsspec
 
         self.uri = uri.rstrip("/")
         try:
-            # Lists are never kept: others write. Clients neither: a forked or ended one would be handed out again.
+            # Listings are not cached, since others write. Nor are clients: fsspec would return one that was forked or
+            # closed.
             self._files, root = fsspec.core.url_to_fs(self.uri, use_listings_cache=False, skip_instance_cache=True)
         except ImportError:
             raise UserError(f"--storage {uri}: s3fs is not installed; pip install s3fs") from None
@@ -187,7 +204,7 @@ class ObjectStorage:
 
 @contextlib.contextmanager
 def _said() -> Iterator[None]:
-    """Whatever a file system or a client library raises becomes one StorageError of one line."""
+    """Convert every error of a file system or a client library to a StorageError with one line."""
     try:
         yield
     except Exception as error:

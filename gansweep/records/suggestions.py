@@ -1,4 +1,4 @@
-"""What optuna suggested: one JSON line a suggestion, for every search that a sweep's file has ever described."""
+"""Suggestions of optuna: one JSON line per suggestion, for every search that the sweep file has ever described."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gansweep.records.layout import write_atomically
 
 
 def read(path: Path, search: str) -> list[dict[str, Any]]:
-    """The varied values of each suggestion of one search, by number from 0 on."""
+    """Return the varied values of each suggestion of one search, ordered by number from 0."""
     found: dict[int, dict[str, Any]] = {}
     for line in map(json.loads, _lines(path)):
         if line["search"] == search:
@@ -20,7 +20,10 @@ def read(path: Path, search: str) -> list[dict[str, Any]]:
 
 
 def append(path: Path, search: str, number: int, varied: Mapping[str, Any]) -> None:
-    """Durably, all of it or nothing: what trains next depends on it. Of one number the first holds."""
+    """Append a suggestion atomically and durably, since the trials trained next depend on it.
+
+    If a number is recorded twice, the first record counts.
+    """
     line = json.dumps({"search": search, "number": number, "varied": dict(varied)})
     write_atomically(path, "".join(f"{old}\n" for old in [*_lines(path), line]).encode(), durable=True)
 

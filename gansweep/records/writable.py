@@ -1,4 +1,4 @@
-"""Whether a home folder can be written, asked before any work."""
+"""Check that a home folder can be written, before any work begins."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from gansweep.records.layout import Home
 
 
 def check_writable(home: Home) -> None:
-    """Create the home folder. Raises UserError where it cannot be written or locked, or SQLite cannot name it."""
+    """Create the home folder.
+
+    Raises:
+        UserError: The folder cannot be written or locked, or its path cannot be part of a database URI.
+    """
     if bad := [c for c in "%?#" if c in str(home.path)]:
-        raise UserError(f"{home.path}: the home folder's path holds {bad[0]!r}, which database URIs cannot; rename it")
+        raise UserError(
+            f"{home.path}: the path of the home folder contains {bad[0]!r}, which database URIs do not allow; rename it"
+        )
     try:
         home.path.mkdir(parents=True, exist_ok=True)
         probe = home.path / f".writable-{os.getpid()}"

@@ -54,11 +54,11 @@ def test_fewer_images_than_a_batch(call: Call, home: Home, pictures: Path) -> No
 def test_missing_and_empty_image_folder(call: Call, home: Home, pictures: Path, tmp_path: Path) -> None:
     for path in ("gone", "s.yaml"):
         assert call("run", "s.yaml", "--set", f"dataset.path={path}") == (
-            f"dataset.path: {tmp_path}/{path}: no such folder; name another with --set dataset.path=FOLDER\n"
+            f"dataset.path: {tmp_path}/{path}: does not exist; name another with --set dataset.path=FOLDER\n"
         )
     Path("empty").mkdir()
     assert call("run", "s.yaml", "--set", "dataset.path=empty") == (
-        f"dataset.path: {tmp_path}/empty: holds no images (PNG, JPEG, WebP, TIFF, …)\n"
+        f"dataset.path: {tmp_path}/empty: contains no images (PNG, JPEG, WebP, TIFF, …)\n"
     )
     assert call("run", "s.yaml", "--set", "dataset.classes=[cats]") == (
         f"dataset.classes: {tmp_path}/pictures has no class cats; it has no subfolders with images\n"
@@ -133,7 +133,7 @@ def test_broken_pictures_are_named(call: Call, home: Home, pictures: Path) -> No
     Image.new("RGB", (20, 20)).save(file)
     whole = file.read_bytes()
     file.write_bytes(whole[:18] + (2**20).to_bytes(4, "little") * 2 + whole[26:])  # claims a million pixels a side
-    assert reason() == "1,099,512 megapixels, and the limit is 500; shrink it"
+    assert reason() == "1,099,512 megapixels exceed the limit of 500; reduce its size"
     assert_nothing_left(home)
 
 

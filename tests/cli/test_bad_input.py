@@ -77,7 +77,7 @@ def test_all_faults_at_once_in_a_process_of_its_own(call: Call, home: Home) -> N
 
 
 def test_missing_sweep_file(call: Call, home: Home) -> None:
-    expected = "gone.yaml: no such file; `gansweep init gone.yaml` writes one to begin with\n"
+    expected = "gone.yaml: no such file; `gansweep init gone.yaml` creates one\n"
     assert call("run", "gone.yaml") == expected
     done = in_subprocess("run", "gone.yaml")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
@@ -101,7 +101,7 @@ def test_bad_set(call: Call, home: Home, override: str, message: str) -> None:
 
 def test_too_many_trials(call: Call, home: Home) -> None:
     err = call("run", "s.yaml", "--set", "replicates=3", "--max-trials", 2)
-    assert err == "s.yaml:1:1: search: 3 trials; allow so many with --max-trials 3\n"
+    assert err == "s.yaml:1:1: search: 3 trials exceed the limit of 2; raise it with --max-trials 3\n"
     assert not home.path.exists()
 
 

@@ -58,7 +58,7 @@ def test_unwritable_home(call: Call, tmp_path: Path) -> None:
 
 def test_a_home_that_sqlite_cannot_name(call: Call, tmp_path: Path) -> None:
     assert call("run", "s.yaml", "--home", "100%") == (
-        f"{tmp_path}/100%: the home folder's path holds '%', which database URIs cannot; rename it\n"
+        f"{tmp_path}/100%: the path of the home folder contains '%', which database URIs do not allow; rename it\n"
     )
     assert not (tmp_path / "100%").exists()
 

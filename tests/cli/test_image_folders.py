@@ -109,7 +109,7 @@ def test_images_beside_subfolders_are_refused_until_it_is_said_which_are_meant(
     fill(pictures / "rejected", 17)
     (pictures / "empty").mkdir()
     assert call("plan", "s.yaml", "--no-timing") == (
-        f"dataset.path: {pictures.absolute()}: holds 30 images itself and 17 in 1 subfolder (rejected);"
+        f"dataset.path: {pictures.absolute()}: contains 30 images itself and 17 in 1 subfolder (rejected);"
         " choose with --set dataset.subfolders=ignore, or =classes\n"
     )
     found = planned("dataset.subfolders=ignore")
@@ -118,7 +118,7 @@ def test_images_beside_subfolders_are_refused_until_it_is_said_which_are_meant(
     for setting in ("dataset.subfolders=classes", "dataset.classes=rejected"):
         found = planned(setting)
         assert (found["images"], found["classes"]) == (17, [])
-        assert found["skipped"] == ["30 images beside the subfolders (dataset.subfolders, dataset.classes)"]
+        assert found["skipped"] == ["30 images next to the subfolders (dataset.subfolders, dataset.classes)"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_files_that_pillow_cannot_read_are_counted_by_suffix(pictures: Path, fil
         (pictures / name).write_bytes(b"x")
     (found,) = planned()["skipped"]
     counted, _, rest = found.partition(" 3 .heic, 2 .jxl, ")
-    assert counted == "8 files of kinds that Pillow does not read here:"
+    assert counted == "8 files in formats that Pillow does not read here:"
     assert sorted(rest.split(", ")) == ["1 .eps", "1 .pdf", "1 without suffix"]
 
 
@@ -191,7 +191,7 @@ def test_links_to_folders_are_followed_once(pictures: Path, fill: Fill, tmp_path
     assert found["classes"] == ["a", "b"]
     assert found["images"] == 2 * (8 + 9)
     (skipped,) = found["skipped"]
-    assert skipped.startswith("6 links to a folder that was read already: ")
+    assert skipped.startswith("6 links to a folder that was already read: ")
 
 
 def test_all_broken_files_are_named_and_good_ones_are_decoded_once(
@@ -203,7 +203,7 @@ def test_all_broken_files_are_named_and_good_ones_are_decoded_once(
         (pictures / f"{name}.png").write_bytes(b"no picture")
     (pictures / "07.png").write_bytes(whole[: len(whole) // 2])
     assert call("run", "s.yaml") == (
-        f"dataset.path: {pictures.absolute()}: 7 files are no readable images: 03.png (cannot identify image file),"
+        f"dataset.path: {pictures.absolute()}: 7 files are not readable images: 03.png (cannot identify image file),"
         " 07.png (image file is truncated), 09.png (cannot identify image file), 12.png (cannot identify image file),"
         " 13.png (cannot identify image file) and 2 more; replace or remove them\n"
     )
@@ -215,7 +215,7 @@ def test_all_broken_files_are_named_and_good_ones_are_decoded_once(
     pixels = decode.pixels
     monkeypatch.setattr(decode, "pixels", lambda file, layout: (decoded.append(file.name), pixels(file, layout))[1])
     line = call("run", "s.yaml")
-    assert line.startswith(f"dataset.path: {pictures.absolute()}: 2 files are no readable images: 07.png (")
+    assert line.startswith(f"dataset.path: {pictures.absolute()}: 2 files are not readable images: 07.png (")
     assert decoded == ["07.png"]
     (pictures / "07.png").write_bytes(whole)
     (pictures / "15.png").unlink()
@@ -272,7 +272,7 @@ def test_of_several_frames_the_first_is_taken(pictures: Path, fill: Fill) -> Non
     red.save(pictures / "0.gif", save_all=True, append_images=[blue])
     red.save(pictures / "00.tif", save_all=True, append_images=[blue])
     found = planned()
-    assert found["converted"] == ["2 images of several frames or pages: the first is taken"]
+    assert found["converted"] == ["2 images with several frames or pages: the first is used"]
     assert stored()[[0, 2], :, 3, 3].tolist() == [[255, 0, 0]] * 2  # 0.gif, 00.png, 01.png…: by name
 
 

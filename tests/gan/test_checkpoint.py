@@ -155,7 +155,7 @@ def test_a_damaged_newest_falls_back_aloud_and_is_set_aside(folder: TrialFolder)
     assert found is not None
     assert found[1]["step"] == 2
     assert notices[0].startswith(f"{folder.checkpoint(3)}: damaged (")
-    assert notices[1:] == ["continuing from the one before, step 2"]
+    assert notices[1:] == ["resuming from the previous checkpoint, step 2"]
     assert (folder.checkpoints / "00000003.damaged").exists()
     assert checkpoint.load_latest(folder) == (found, [])  # said once
 
@@ -167,7 +167,7 @@ def test_refuses_for_good_when_all_are_damaged(folder: TrialFolder) -> None:
         with pytest.raises(CheckpointError) as caught:
             checkpoint.load_latest(folder)
         assert str(caught.value) == (
-            f"{folder.checkpoints}: no checkpoint is sound; delete {folder.path} to train this trial from the start"
+            f"{folder.checkpoints}: no checkpoint is intact; delete {folder.path} to train this trial from the start"
         )
 
 

@@ -235,12 +235,12 @@ def test_classes_are_given_as_numbers_or_text_one_or_many(given: object, means: 
 def test_a_missing_and_an_empty_folder_say_so(root: Path, prepared: Callable[..., ImageSet]) -> None:
     (root / "notes.txt").write_text("no image")
     assert refusal(prepared) == (
-        f"dataset.path: {root}: holds no images (PNG, JPEG, WebP, TIFF, …);"
-        " it holds 1 file of kinds that Pillow does not read here: 1 .txt"
+        f"dataset.path: {root}: contains no images (PNG, JPEG, WebP, TIFF, …);"
+        " it contains 1 file in formats that Pillow does not read here: 1 .txt"
     )
     for path in (root / "x", root / "notes.txt"):
         assert refusal(prepared, path=str(path)) == (
-            f"dataset.path: {path}: no such folder; name another with --set dataset.path=FOLDER"
+            f"dataset.path: {path}: does not exist; name another with --set dataset.path=FOLDER"
         )
 
 

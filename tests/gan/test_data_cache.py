@@ -156,7 +156,7 @@ def test_trials_on_record_keep_the_pixels_that_version_0_1_0_decoded(root: Path,
     assert kept.load()[0, 0, 0, 0] == 7
     ((kind, text),) = kept.notes
     assert (kind, text.partition(";")[0]) == (
-        "used", "pixels decoded by gansweep 0.1.0, which trials on record here were trained on"
+        "used", "pixels decoded by gansweep 0.1.0, on which recorded trials were trained"
     )  # fmt: skip
     assert prepare(source, tmp_path / "c").images == 1  # for whom nothing is on record
     assert prepare(source, tmp_path / "c", lambda: {"another"}).images == 1
@@ -176,7 +176,7 @@ def test_a_folder_that_is_refused_today_keeps_its_pixels_too(root: Path, tmp_pat
     before = decoded_by_version_0_1_0(root, tmp_path / "c", ["a/1.png"], np.full((1, 3, 16, 16), 7, np.uint8))
     kept = prepare(Source("image_folder", 16, path=str(root)), tmp_path / "c", lambda: {before.fingerprint})
     assert kept == before
-    assert "today the folder is refused: dataset.path: " in kept.notes[0][1]
+    assert "the current rules refuse the folder: dataset.path: " in kept.notes[0][1]
 
 
 def test_rows_of_a_failed_attempt_are_only_used_where_they_fit(root: Path, prepared: Callable[..., ImageSet]) -> None:

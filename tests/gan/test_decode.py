@@ -125,7 +125,7 @@ def test_a_file_that_claims_more_than_500_megapixels_is_refused(root: Path, prep
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
         + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     )  # fmt: skip
-    with pytest.raises(UserError, match="900 megapixels, and the limit is 500; shrink it") as caught:
+    with pytest.raises(UserError, match="900 megapixels exceed the limit of 500; reduce its size") as caught:
         prepared()
     assert "\n" not in str(caught.value)
 
@@ -148,7 +148,7 @@ def test_16_bits_a_colour_channel_are_said(root: Path, prepared: Callable[..., I
     )
     found = prepared()
     assert found.load()[0, :, 0, 0].tolist() == [0x12, 0x56, 0x9A]
-    assert found.notes == (("converted", "1 image of 16 bits a colour channel: the upper 8 bits are taken"),)
+    assert found.notes == (("converted", "1 image with 16 bits per colour channel: the upper 8 bits are used"),)
 
 
 def test_names_of_any_bytes_give_one_line(root: Path, prepared: Callable[..., ImageSet]) -> None:
@@ -156,7 +156,7 @@ def test_names_of_any_bytes_give_one_line(root: Path, prepared: Callable[..., Im
         Path(bytes(root).decode(), name.decode(errors="surrogateescape")).write_bytes(b"")
     with pytest.raises(UserError) as caught:
         prepared()
-    assert "2 files are no readable images: a\\nb.png (cannot identify image file), \\udcff.png (" in str(caught.value)
+    assert "2 files are not readable images: a\\nb.png (cannot identify image file), \\udcff.png (" in str(caught.value)
     assert str(caught.value).isprintable()
 
 

@@ -183,7 +183,9 @@ def test_images_of_one_class_are_judged_without_labels(
     assert found.classes == 0
     assert math.isnan(found.accuracy)
     (notice,) = notices
-    assert notice == "the images have one class: they are judged without labels (no missing classes, no label entropy)"
+    assert (
+        notice == "the images have one class: they are evaluated without labels (no missing classes, no label entropy)"
+    )
     again, notices = reference_of(images)
     assert equal(found, again)
     assert notices == []
@@ -194,8 +196,8 @@ def test_a_poor_classifier_of_digits_is_said(make_set: MakeSet, make_pixels: Cal
     labels = [i % 10 for i in range(150)]
     found, (notice,) = reference_of(make_set(make_pixels(150), labels, [str(i) for i in range(10)]))
     assert notice == (
-        f"the classifier that judges samples names {found.accuracy:.1%} of unseen real digits rightly;"
-        " verdicts that count classes are less sure"
+        f"the evaluator classifies only {found.accuracy:.1%} of unseen real digits correctly;"
+        " verdicts that count classes are less reliable"
     )
 
 

@@ -284,7 +284,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path: Pat
     with opened(folder) as run:
         assert run.step == 3
         assert len(run.notices) == 2
-        assert run.notices[1] == "continuing from the one before, step 3"
+        assert run.notices[1] == "resuming from the previous checkpoint, step 3"
         run.advance(60)
     assert kept(folder) == kept(whole)
 
@@ -295,7 +295,7 @@ def test_without_a_sound_checkpoint_it_refuses_and_lets_go_of_the_folder(tmp_pat
         train(run, 4)
     folder.checkpoint(3).write_bytes(b"")
     for _ in range(2):
-        with pytest.raises(CheckpointError, match="no checkpoint is sound"), opened(folder):
+        with pytest.raises(CheckpointError, match="no checkpoint is intact"), opened(folder):
             pass
         assert not lock.is_held(folder.lock)
 

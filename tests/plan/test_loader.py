@@ -42,7 +42,7 @@ SECTIONS = (
 
 
 NONE = "; `stop: none` records verdicts and ends nothing"
-SEEDS = "seeds are no setting to search: set replicates, the number of seeds of each configuration"
+SEEDS = "seeds cannot be varied; set replicates, the number of seeds per configuration"
 KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
 
 
@@ -156,7 +156,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: grid, over: {training.steps: [5]}}",
-            "3:31: search.over.training.steps: length makes no other trial: raise it and run again",
+            "3:31: search.over.training.steps: cannot be varied; to continue the trials, raise it and run again",
         ),
         (
             HEAD + "search:\n  method: grid\n  over:\n    training.beta1: [0.5, 0.9, 0.5]",
@@ -245,7 +245,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: cases, cases: [{training.steps: 5}]}",
-            "3:34: search.cases[0].training.steps: length makes no other trial: raise it and run again",
+            "3:34: search.cases[0].training.steps: cannot be varied; to continue the trials, raise it and run again",
         ),
         (
             HEAD + "search: {method: cases, cases: [{}, {training.beta1: 1.5}]}",
@@ -316,20 +316,20 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "scheduler: {method: asha, reduction: 1}",
             "3:38: scheduler.reduction: must be at least 1.5, got 1",
         ),
-        ("name: &a s\ntraining: {steps: 10}", "1:7: aliases are refused: write the value out"),
-        ("name: s\ntraining: *a", "2:11: aliases are refused: write the value out"),
+        ("name: &a s\ntraining: {steps: 10}", "1:7: aliases are not supported; repeat the value"),
+        ("name: s\ntraining: *a", "2:11: aliases are not supported; repeat the value"),
         (HEAD + "name: t", "3:1: name: given twice"),
         (
             HEAD + "seed: !!python/object:os.system x",
-            "3:7: seed: the tag tag:yaml.org,2002:python/object:os.system is refused",
+            "3:7: seed: the tag tag:yaml.org,2002:python/object:os.system is not supported",
         ),
         (
             HEAD + "seed: !!python/object:int 5",
-            "3:7: seed: the tag tag:yaml.org,2002:python/object:int is refused",
+            "3:7: seed: the tag tag:yaml.org,2002:python/object:int is not supported",
         ),
         (
             "name: s\ntraining: !!python/object:x {steps: 10}",
-            "2:11: training: the tag tag:yaml.org,2002:python/object:x is refused",
+            "2:11: training: the tag tag:yaml.org,2002:python/object:x is not supported",
         ),
         ("a: [1\nb: 2", "2:2: not valid YAML: expected ',' or ']', but got ':'"),
         ("---\na: 1\n---\nb: 2", "3:1: not valid YAML: but found another document"),
@@ -375,9 +375,9 @@ def test_refuses_what_is_no_sweep_file(tmp_path: Path) -> None:
     Path("big.yaml").write_text(HEAD + "#" * 1_000_000)
     Path("latin.yaml").write_bytes(b"name: caf\xe9")
     Path("below").write_text("")
-    assert message("big.yaml") == "big.yaml: larger than 1 MB; a sweep file is a page of settings"
+    assert message("big.yaml") == "big.yaml: larger than 1 MB; is this a sweep file?"
     assert message("latin.yaml") == "latin.yaml: not UTF-8 text (byte 9)"
-    assert message("gone.yaml") == "gone.yaml: no such file; `gansweep init gone.yaml` writes one to begin with"
+    assert message("gone.yaml") == "gone.yaml: no such file; `gansweep init gone.yaml` creates one"
     assert message(".") == ".: is a folder; name a sweep file in it"
     assert message("below/s.yaml") == "below/s.yaml: cannot be read: Not a directory"
 
@@ -390,7 +390,7 @@ def test_refuses_deep_nesting(nested: str) -> None:
 
 def test_refuses_numbers_too_long_to_print() -> None:
     text = "0x" + "f" * 5000
-    assert refusal(HEAD + f"seed: {text}") == [f"s.yaml:3:7: seed: '{text}' is not a number we can read"]
+    assert refusal(HEAD + f"seed: {text}") == [f"s.yaml:3:7: seed: '{text}' is not a valid number"]
 
 
 def test_counts_a_huge_grid_by_arithmetic() -> None:
@@ -400,14 +400,19 @@ def test_counts_a_huge_grid_by_arithmetic() -> None:
     problems = refusal(
         HEAD + "search:\n  method: grid\n  over:\n" + "".join(f"    model.{k}: [{values}]\n" for k in keys)
     )
-    assert problems == ["s.yaml:4:3: search: 1,000,000,000,000 trials; allow so many with --max-trials 1000000000000"]
+    assert problems == [
+        "s.yaml:4:3: search: 1,000,000,000,000 trials exceed the limit of 10,000;"
+        " raise it with --max-trials 1000000000000"
+    ]
     assert time.perf_counter() - began < 10
 
 
 def test_max_trials_allows_more_and_less() -> None:
     text = HEAD + "replicates: 101\nsearch: {method: grid, over: {model.latent_dim: [1, 2]}}"
     assert count(load(text, max_trials=202)) == 202
-    assert refusal(text, max_trials=201) == ["s.yaml:4:9: search: 202 trials; allow so many with --max-trials 202"]
+    assert refusal(text, max_trials=201) == [
+        "s.yaml:4:9: search: 202 trials exceed the limit of 201; raise it with --max-trials 202"
+    ]
 
 
 def test_yaml_is_1_2() -> None:

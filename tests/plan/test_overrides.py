@@ -21,14 +21,15 @@ def over(method: str, axis: str, more: str = "") -> str:
         (
             over("grid", "[1e-4, 2e-4]"),
             "training.learning_rate=9e-4",
-            "--set training.learning_rate: it is varied by search.over, whose values would win; change those with --set"
-            " 'search.over.training.learning_rate=[…]', or take the search out with --set search=null",
+            "--set training.learning_rate: it is varied by search.over, which takes precedence; change its values with"
+            " --set 'search.over.training.learning_rate=[…]', or remove the search with --set search=null",
         ),
         (
             over("random", "{choice: [1e-4]}", "trials: 3, "),
             "training={steps: 5, learning_rate: 1e-3}",
-            "--set training: training.learning_rate is varied by search.over, whose values would win; change those with"
-            " --set 'search.over.training.learning_rate={choice: […]}', or take the search out with --set search=null",
+            "--set training: training.learning_rate is varied by search.over, which takes precedence; change its values"
+            " with --set 'search.over.training.learning_rate={choice: […]}', or remove the search with --set"
+            " search=null",
         ),
         (
             over("optuna", "{log_uniform: [1e-4, 1e-2]}", "trials: 3, "),
@@ -38,8 +39,8 @@ def over(method: str, axis: str, more: str = "") -> str:
         (
             GOOD + "search: {method: cases, cases: [{}, {training.beta1: 0.9}]}\n",
             "training.beta1=0.3",
-            "--set training.beta1: it is varied by search.cases, whose values would win; change those in the file, or"
-            " take the search out with --set search=null",
+            "--set training.beta1: it is varied by search.cases, which takes precedence; change its values in the file,"
+            " or remove the search with --set search=null",
         ),
     ],
     ids=["grid", "section", "optuna", "cases"],

@@ -112,7 +112,7 @@ def test_a_process_that_lost_its_trial_writes_nothing_more(storage: Storage, tmp
     claimed(storage, owner)
     train(zombie, 2, checkpoint=2)
     there = storage.names("")
-    with pytest.raises(TakenOverError, match="another process trains it now"):
+    with pytest.raises(TakenOverError, match="is now trained by another process"):
         before.push()
     assert storage.names("") == there
 
@@ -135,7 +135,7 @@ def test_a_journal_that_somebody_else_continued_is_not_doubled(tmp_path: Path) -
     train(owner, 1, 2)
     after.push()
     before.own()  # as if it had asked just before the other claimed it
-    with pytest.raises(TakenOverError, match="has gone on with its journal"):
+    with pytest.raises(TakenOverError, match="has extended its journal"):
         before.push()
     assert storage.get(f"{PREFIX}/journal/000000000000.jsonl") == owner.journal.read_bytes()
 

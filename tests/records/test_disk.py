@@ -30,7 +30,7 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with Journal(path) as records:
         with file_size_limit(LIMIT), pytest.raises(OSError, match=re.escape(str(path))) as caught:
             fill(records)
-        assert (disk.lack(caught.value) or "").startswith(f"{path}: may not grow any more; ")
+        assert (disk.lack(caught.value) or "").startswith(f"{path}: exceeds the limit on file sizes; ")
         assert path.read_bytes().endswith(b"}\n"), "no part of a line is left"
         whole = journal.read(path)
         assert 1 < len(whole) == records.last_step < 99
@@ -59,11 +59,11 @@ def test_a_log_and_the_note_of_a_lock_are_not_worth_an_error(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.ENOSPC, "no space is left on /proc; free some there"),
-        (errno.EDQUOT, "your quota on /proc is used up; remove files of yours there"),
-        (errno.EFBIG, "may not grow any more; raise the limit of file sizes (`ulimit -f`)"),
-        (errno.EROFS, "/proc is mounted read-only; `dmesg` may say since when and why, mount it writable again"),
-        (errno.EIO, "/proc has an input/output error; `dmesg` may say more, check the disk or its connection"),
+        (errno.ENOSPC, "no space is left on /proc; free some"),
+        (errno.EDQUOT, "your quota on /proc is exhausted; delete files there"),
+        (errno.EFBIG, "exceeds the limit on file sizes; raise it (`ulimit -f`)"),
+        (errno.EROFS, "/proc is mounted read-only; see `dmesg` for the cause, and mount it writable again"),
+        (errno.EIO, "/proc has an input/output error; see `dmesg`, and check the disk and its connection"),
     ],
 )
 def test_the_file_and_the_disk_are_named(code: int, words: str) -> None:

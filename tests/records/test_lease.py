@@ -27,7 +27,7 @@ def lease(storage: Storage, holder: str, lost: threading.Event | None = None) ->
 
 
 def test_another_home_waits_its_turn(storage: Storage) -> None:
-    with lease(storage, "host:a"), pytest.raises(UserError, match=r"is running already \(host:a\)"):
+    with lease(storage, "host:a"), pytest.raises(UserError, match=r"is already running \(host:a\)"):
         lease(storage, "host:b").__enter__()
     with lease(storage, "host:b"):
         pass

@@ -23,7 +23,7 @@ def test_an_absence_is_said_once_and_so_is_its_end() -> None:
     rounds.start()
     assert over.wait(5)
     rounds.stop()
-    assert said == ["the storage does not answer (refused); work goes on", "the storage is back"]
+    assert said == ["the storage does not answer (refused); work goes on", "the storage is available again"]
 
 
 def test_it_ends_when_a_round_says_so_and_when_it_is_asked_to() -> None:

@@ -91,7 +91,7 @@ def test_other_schemes_are_refused(uri: str) -> None:
 
 
 def test_keys_in_the_uri_are_refused_and_not_shown() -> None:
-    with pytest.raises(UserError, match=r"^--storage: has a password in it") as found:
+    with pytest.raises(UserError, match=r"^--storage: contains a password") as found:
         open_storage("s3://key:hush@lab/x")
     assert "hush" not in str(found.value)
 

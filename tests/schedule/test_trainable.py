@@ -234,7 +234,7 @@ def test_a_full_disk_interrupts_it_and_the_numbers_stay_the_same(plan_of: PlanOf
     assert (result["done"], result["outcome"]) == (True, "interrupted")
     file = folder.checkpoint(4) if room else folder.journal
     assert result["lack"] == result["reason"]
-    assert result["reason"].startswith(f"{file}: may not grow any more; ")
+    assert result["reason"].startswith(f"{file}: exceeds the limit on file sizes; ")
     assert [p.name for p in folder.all_checkpoints()] == [folder.checkpoint(2).name]
     assert not list(folder.path.rglob(".*"))
     assert folder.journal.read_bytes().endswith(b"}\n")

@@ -76,7 +76,7 @@ def test_checkpoints(payload: bytes, proof: Path, trial: TrialFolder) -> None:
     with pytest.raises(CheckpointError, match="damaged") as caught:
         checkpoint.load(trial.checkpoint(10))
     assert "\n" not in str(caught.value)
-    with pytest.raises(CheckpointError, match="no checkpoint is sound"):
+    with pytest.raises(CheckpointError, match="no checkpoint is intact"):
         checkpoint.load_latest(trial)
     assert not proof.exists()
 

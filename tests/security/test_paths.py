@@ -73,7 +73,7 @@ def test_a_plan_that_names_a_trial_elsewhere(call: Call, planned: SweepFolder, v
     plan = json.loads(planned.plan.read_text())
     planned.plan.write_text(json.dumps({**plan, "trials": [*plan["trials"], forged]}))
     line = call("status", planned.name)
-    assert line == f"{planned.path}: {forged!r} is no id of a trial; its plan.json is damaged or forged\n"
+    assert line == f"{planned.path}: {forged!r} is not a trial id; its plan.json is damaged or forged\n"
     assert contents(victim) == before
 
 

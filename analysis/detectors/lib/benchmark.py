@@ -1,4 +1,4 @@
-"""The labelled benchmark: records under analysis/results with their truth and part (docs/verdicts.md)."""
+"""The labelled benchmark: the records under analysis/detectors/results with their truth and part (docs/verdicts.md)."""
 
 import gzip
 import hashlib
@@ -12,11 +12,13 @@ from gansweep import History
 RESULTS = Path(__file__).parents[1] / "results"
 POOR = 6.0  # pixel distance, a quarter of a blank image's: above it there is something to recover from
 LONG = 1500  # steps of the second round's runs
-TUNING = 64  # of 256: the share of the second round's configurations that thresholds are tuned on
+TUNING = 64  # of 256: share of the second round's configurations used for tuning thresholds
 
 
 def runs(source):
-    """Each record of planted, dynamics or natural, with history, truth (kind → True, False, None: grey) and part."""
+    """Yield each record of planted, dynamics or natural runs with its history, truth (kind → True, False, None: grey)
+    and part.
+    """
     for path in sorted(RESULTS.glob(f"{source}*.jsonl.gz")):
         with gzip.open(path, "rt") as file:
             for line in file:
@@ -27,14 +29,17 @@ def runs(source):
 
 
 def points(series):
-    """metric → [steps, values] as (step, {metric: value}), in the order of steps."""
+    """Return metric → [steps, values] as pairs (step, {metric: value}), in the order of steps."""
     found = [(s, {name: v}) for name, (steps, values) in series.items() for s, v in zip(steps, values, strict=True)]
     return sorted(found, key=lambda point: point[0])
 
 
 def part(run):
-    """What tunes and what is held out: the first round of natural runs has been looked at, and tunes; the third began
-    when thresholds were final."""
+    """Return the part of a run: "tuning" or "held-out".
+
+    The natural runs of the first round have been inspected and are used for tuning; the third round began when
+    thresholds were final.
+    """
     if run["budget"] < LONG:
         return "held-out" if run["source"].startswith("third-") else "tuning"
     digest = hashlib.sha256(json.dumps([run["source"], run["settings"]], sort_keys=True).encode()).digest()
@@ -42,11 +47,11 @@ def part(run):
 
 
 def truth(run):
-    """As docs/verdicts.md says, from what the second judge saw or from the construction."""
+    """Return the truth of a run as defined in docs/verdicts.md, from its construction or the second judge."""
     label = run["label"]
     if "kind" in label:  # by construction
         kinds = ("dead_generator", "mode_collapse", "mode_dropping", "not_learning")
-        # What is planted as one kind says nothing of the others: a pool of five images lacks classes as well.
+        # A plant of one kind says nothing about the others: a pool of five images lacks classes as well.
         return dict.fromkeys(kinds, False) if label["kind"] == "honest" else {label["kind"]: True}
     if "diverged" in label:
         return {"divergence": True}
@@ -61,7 +66,7 @@ def truth(run):
 
 
 def dominated(label):
-    """Only a reset D lets G go on."""
+    """Whether G improves only against a reset D; None: grey."""
     end, continued = (label[k]["pixel_distance"] for k in ("end", "continued"))
     if end < POOR or continued <= 0.9 * end:
         return False
@@ -72,7 +77,7 @@ def dominated(label):
 
 
 def baseline(run, kind):
-    """What somebody without detectors would go by."""
+    """Return the baseline's answer, which uses no detectors."""
     if kind == "mode_collapse":
         return run["settings"].get("training.learning_rate", 0) > 1e-2
     steps, values = run["series"].get("loss_d", [[], []])

@@ -5,11 +5,11 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-KEPT = ("loss_d", "nonfinite_step")  # beside the values of records with an evaluation
+KEPT = ("loss_d", "nonfinite_step")  # in addition to the records of evaluations
 
 
 def compact(points):
-    """metric → [steps, values], to four digits."""
+    """Return metric → [steps, values], rounded to four digits."""
     series = {}
     for step, values in points:
         for name, value in values.items():
@@ -21,7 +21,7 @@ def compact(points):
 
 
 def write(output, function, tasks):
-    """A JSON line a task, worked on by two processes."""
+    """Write one JSON line per task, computed by two processes."""
     with ProcessPoolExecutor(2) as pool, gzip.open(output, "wt") as file:
         for number, run in enumerate(pool.map(function, tasks), 1):
             file.write(json.dumps(run) + "\n")

@@ -1,4 +1,4 @@
-"""What labels runs (docs/verdicts.md, "Ground truth" 3): it shares nothing with the detectors but the data set."""
+"""The second judge, which labels runs (docs/verdicts.md, "Ground truth" 3) independently of the detectors."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ SAMPLES, PIXELS, TRAINING = 10_000, 2_000, 5_000
 
 
 class SecondJudge:
-    """A support vector machine, trained on the half that the detectors' classifier never saw; distances of pixels."""
+    """A support vector machine, trained on the half that the detectors' classifier lacks, and pixel distances."""
 
     def __init__(self, images):
         self.images = images
@@ -26,7 +26,7 @@ class SecondJudge:
         self.distance, self.within = distances(pixels[real], labels[real])
 
     def look(self, trainer):
-        """KL of the labels, diversity, within, and pixel_distance of fresh samples."""
+        """Return KL of the labels, diversity, within, and pixel_distance of fresh samples."""
         pixels = self.draw(trainer, SAMPLES)
         labels = self.machine.predict(pixels)
         p = np.bincount(labels, minlength=len(self.shares)) / SAMPLES
@@ -46,20 +46,20 @@ class SecondJudge:
         return frechet_distance(Gaussian.of(self.components.transform(pixels)), self.real)
 
     def confirm(self, trainer, steps):
-        """How the run stands, how after so many more steps, and how after as many against a reset D."""
+        """Measure the run at its end, after continuing, and after the same number of steps against a reset D."""
         if not trainer.weights_finite():
             return {"diverged": True}
         end, fresh = self.look(trainer), self.reset(trainer)
         train(trainer, steps)
         found = {"end": end, "continued": self.look(trainer)}
-        # Where going on alone helps, D does not dominate, whatever a reset would do.
+        # If continuing helps, D does not dominate, whatever a reset would do.
         if found["continued"]["pixel_distance"] > 0.9 * end["pixel_distance"]:
             train(fresh, steps)
             found["reset"] = {"pixel_distance": self.pixel_distance(self.draw(fresh, PIXELS))}
         return found
 
     def reset(self, trainer):
-        """The same G with its optimizer, against a D that knows nothing yet and learns at 2e-4."""
+        """Return a trainer with the same G and optimizer, and an untrained D that learns at 2e-4."""
         changed = {**vars(trainer.config), "discriminator": OptimizerConfig(2e-4, 0.5, 0.999), "seed": 1}
         other = Trainer(TrainingConfig(**changed), self.images.load(), torch.device("cpu"))
         other.generator.load_state_dict(trainer.generator.state_dict())
@@ -73,13 +73,13 @@ def train(trainer, steps):
 
 
 def small(pixels):
-    """(N, C, H, W) uint8 → (N, C·256) in 0…1."""
+    """Return images (N, C, H, W) uint8 as features (N, C·256) in [0, 1]."""
     parts = [torch.nn.functional.adaptive_avg_pool2d(part.float() / 255, 16).flatten(1) for part in pixels.split(2000)]
     return torch.cat(parts).numpy()
 
 
 def distances(pixels, labels):
-    """Mean distance of neighbours in the order of the rows: of any two, and of two with one label."""
+    """Return the mean distance of consecutive rows, and of consecutive rows with the same label."""
     any_two = np.linalg.norm(pixels[::2][: len(pixels) // 2] - pixels[1::2], axis=1).mean()
     order = np.argsort(labels, kind="stable")
     same = labels[order][1:] == labels[order][:-1]

@@ -1,4 +1,4 @@
-"""The figures of flag_failures.py. chosen: (sweep, trial, the verdict that is shown of it), one a panel."""
+"""The figures of flag_failures.py. `chosen`: one (sweep, trial, verdict to show) per panel."""
 
 import math
 import sys
@@ -13,7 +13,7 @@ from analysis.failures.lib.table import settings, words
 from gansweep import CheckpointError, UserError, reference_of, reopen, sample, verdict_colour
 
 INK, GREY, PALE = "#222222", "#6B6B6B", "#A8A8A8"
-SAMPLES = 1_000  # of each trial, whose classes are counted
+SAMPLES = 1_000  # per trial, for counting classes
 STYLE = {
     "font.size": 8, "axes.titlesize": 7, "axes.titlecolor": GREY, "axes.titlelocation": "left", "text.color": INK,
     "figure.titlesize": 11, "figure.titleweight": "bold", "figure.labelsize": 9, "legend.frameon": False,
@@ -24,7 +24,7 @@ sns.set_theme("paper", "ticks", rc=STYLE)
 
 
 def losses(chosen, out):
-    """losses.svg: of D and G over the steps, with the onset of the failure."""
+    """Write losses.svg: losses of D and G over the steps, with the onset of the failure."""
     figure, axes = panels(chosen, "Losses of failing trials, and where the failure began")
     for (_, trial, verdict), ax in zip(chosen, axes, strict=True):
         for metric, colour in (("loss_d", INK), ("loss_g", PALE)):
@@ -38,7 +38,7 @@ def losses(chosen, out):
         ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         ax.set_xlim(0, trial.steps)
-    top = max(10, axes[0].get_ylim()[1])  # all panels share it; above it is room for words
+    top = max(10, axes[0].get_ylim()[1])  # shared by all panels; the space above is for text
     axes[0].set_ylim(-0.003, 100 * top)
     axes[0].set_yticks([tick for tick in axes[0].get_yticks() if 0 <= tick <= top])
     figure.supxlabel("training step")
@@ -48,7 +48,7 @@ def losses(chosen, out):
 
 
 def class_histograms(home, chosen, out):
-    """classes.svg and classes.csv: the classes of samples at the end, against the real shares."""
+    """Write classes.svg and classes.csv: class shares of samples at the end, and of real images."""
     found = [(one, counts) for one in chosen if (counts := class_counts(home, *one)) is not None]
     if not found:
         return
@@ -60,7 +60,7 @@ def class_histograms(home, chosen, out):
         ax.set(xlabel="", ylabel="", ylim=(0, 135), yticks=range(0, 101, 25))
         ax.tick_params(axis="x", length=0, rotation=90 if counts["class"].str.len().max() > 2 else 0)
         ax.text(0.99, 0.98, words(verdict), ha="right", va="top", transform=ax.transAxes)
-    figure.supxlabel("class, as the classifier that judges samples sees it")
+    figure.supxlabel("class, according to the evaluator's classifier")
     figure.supylabel("share of images (%)")
     figure.legend(real, ["real images"], loc="upper right")
     figure.savefig(out / "classes.svg")
@@ -68,7 +68,7 @@ def class_histograms(home, chosen, out):
 
 
 def class_counts(home, sweep, trial, verdict):
-    """A row a class; None, and a sentence on stderr, where nothing can be counted."""
+    """Return one row per class; None, with a message on stderr, if classes cannot be counted."""
     try:
         trainer, images = reopen(home, sweep, trial.id)
         if len(images.classes) < 2:
@@ -84,7 +84,7 @@ def class_counts(home, sweep, trial, verdict):
 
 
 def strips(home, chosen, out):
-    """strips.svg: two rows of the last grid before the onset, and of the last of all."""
+    """Write strips.svg: two rows of the last grid before the onset, and of the last grid."""
     size = (9, 1.05 * len(chosen) + 0.5)
     figure, axes = plt.subplots(len(chosen), 3, figsize=size, squeeze=False, width_ratios=(0.6, 1, 1))
     figure.suptitle("Samples before the failure began, and at the end", x=0.01, ha="left")
@@ -105,7 +105,7 @@ def strips(home, chosen, out):
 
 
 def panels(chosen, title):
-    """A figure and its axes, each under the settings of its trial."""
+    """Return a figure and its axes, each with the settings of its trial as title."""
     columns = min(3, len(chosen))
     rows = math.ceil(len(chosen) / columns)
     size = (max(6.4, 3.2 * columns), 2.2 * rows + 0.6)

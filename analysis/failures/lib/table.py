@@ -1,4 +1,4 @@
-"""The table of flag_failures.py, a row a setting and value, and how its figures say the same."""
+"""The table of flag_failures.py, one row per setting and value, and the formatting that its figures share."""
 
 import math
 from textwrap import fill
@@ -10,11 +10,13 @@ from gansweep import FAILURES
 
 FLAGGED = ("mode_collapse", "discriminator_dominance")
 KINDS = (*FLAGGED, *(kind for kind in FAILURES if kind not in FLAGGED))
-MANY = 8  # more numbers than these were drawn, and so was any with more than three digits: they share a row a decade
+MANY = 8  # more numbers, or numbers with more than three digits, were drawn at random: they are grouped by decade
 
 
 def table(trials):
-    """(sweep, trial, verdicts) → trials, and of every failure the number, the share and its 95 % Wilson interval."""
+    """Return, for each setting and value, the number of trials and of each failure, with its share and 95 % Wilson
+    interval.
+    """
     known = [({"sweep": sweep, **trial.varied}, {v.kind for v in verdicts}) for sweep, trial, verdicts in trials]
     rows = []
     for setting in dict.fromkeys(setting for settings, _ in known for setting in settings):
@@ -29,7 +31,7 @@ def table(trials):
 
 
 def grouped(pairs):
-    """(value, kinds) → the value, or the decade of numbers that were drawn, as people write it → all its kinds."""
+    """Group pairs (value, kinds) by formatted value, or by decade for random draws: name → list of kinds."""
     numbers = {value for value, _ in pairs if isinstance(value, int | float)}
     drawn = len(numbers) > MANY or any(float(f"{number:.3g}") != number for number in numbers)
     groups = {}
@@ -48,7 +50,7 @@ def share(kind, flags):
 
 
 def show(table):
-    """Print it, without the kinds that nowhere happened. Settings are headlines above their values."""
+    """Print the table without the kinds that never occurred. Settings are headings above their values."""
     kinds = ["failing", *(kind for kind in KINDS if kind in FLAGGED or table[kind].any())]
     above, below = zip(*(kind.split("_") if "_" in kind else ("", kind) for kind in kinds), strict=True)
     lines = [["", "", *above], ["", "trials", *below]]
@@ -71,7 +73,7 @@ def cell(row, kind):
 
 
 def written(value):
-    """1e-4, 0.5, 1e3, 100."""
+    """Format a value, as in 1e-4, 0.5, 1e3, 100."""
     if not isinstance(value, float):
         return str(value)
     mantissa, exponent = f"{value:.2e}".split("e")

@@ -1,4 +1,4 @@
-"""Classes of what the generators of study C make, as the classifier that judges samples sees them."""
+"""Classes of the samples of study C's generators, assigned by the evaluator's classifier."""
 
 import numpy as np
 import torch
@@ -6,12 +6,15 @@ import torch
 from gansweep import reference_of, reopen, sample
 
 SAMPLES, FEW, A_CLASS = 10_000, 80, 1_000
-PART = 500  # samples made at once
+PART = 500  # samples generated at a time
 
 
 def classes_of(home, sweep, trial_id):
-    """Counts, in the order of `names`. real: of all images; few and samples: of 80 and of 10,000 samples, the first of
-    them the same; of a conditional network instead requested: a row a class that was asked for, of 1,000 each."""
+    """Return class counts, in the order of `names`.
+
+    `real`: of all images; `few` and `samples`: of 80 and of 10,000 samples with the same beginning; for a conditional
+    network instead `requested`: one row per requested class, with 1,000 samples each.
+    """
     trainer, images = reopen(home, sweep, trial_id)
     names, embedding = list(images.classes), reference_of(images)[0].embedding
     counts = {"names": names, "real": count(images.labels(), names)}
@@ -23,7 +26,7 @@ def classes_of(home, sweep, trial_id):
 
 
 def labels_of(trainer, embedding, samples, asked=None):
-    """(samples,) classes. asked: the class that every one of them is asked to be of."""
+    """Return the classes of samples, (samples,). `asked`: the class requested for all of them."""
     z = torch.randn(samples, trainer.config.latent_dim, generator=torch.Generator().manual_seed(asked or 0))
     found = []
     for part in z.split(PART):

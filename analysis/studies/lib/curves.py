@@ -13,12 +13,12 @@ from analysis.studies.lib.study_a import arm
 from analysis.studies.lib.study_d import BETA
 from analysis.studies.lib.study_e1 import augmented, letter
 
-BLUE, ROSE, TEAL = "#332288", "#CC6677", "#44AA99"  # of Tol's muted scheme
+BLUE, ROSE, TEAL = "#332288", "#CC6677", "#44AA99"  # Tol's muted scheme
 LOSSES = {"loss_d": ("loss D", INK), "loss_g": ("loss G", TEAL)}
 
 
 def growth(runs):
-    """Both losses with 2 updates of G: each seed, and their mean."""
+    """Plot both losses with 2 updates of G: each seed, and their mean."""
     arms = {"direct": (GREY, "direct"), "block": (BLUE, "grown by a block"), "head": (ROSE, "a new head alone")}
     found = {kind: arm(runs, kind, 2) for kind in arms}
     if not found["direct"]:
@@ -37,7 +37,7 @@ def growth(runs):
 
 
 def betas(runs):
-    """Both losses, training and validation, and CFD."""
+    """Plot both losses, training and validation, and CFD."""
     if not runs:
         return None
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.8))
@@ -57,7 +57,7 @@ def betas(runs):
 
 
 def rates(runs):
-    """CFD of each letter at three learning rates, with augmentation."""
+    """Plot CFD of each letter at three learning rates, with augmentation."""
     letters = [*dict.fromkeys(letter(run) for run in runs)]
     if not letters:
         return None
@@ -76,7 +76,7 @@ def rates(runs):
 
 
 def classes(runs):
-    """Shares of classes in 80 and in 10,000 samples of each seed, against those of the real images."""
+    """Plot class shares in 80 and in 10,000 samples of each seed, and in the real images."""
     runs = [run for run in runs if run.classes]
     if not runs:
         return None
@@ -97,7 +97,7 @@ def classes(runs):
 
 
 def seeds(ax, runs, metric, colour, label, dotted=False):
-    """Each run thinly, unless it is dotted, and the mean over them at steps that all have."""
+    """Plot each run as a thin line, unless `dotted`, and the mean over the runs at their common steps."""
     by_step = defaultdict(list)
     for run in runs:
         steps, values = run.points(metric)

@@ -21,7 +21,7 @@ CAPTIONS = {
 
 
 def show(document, folder):
-    """Each study's pictures, as far as they are in the folder, between its markers."""
+    """Insert the existing pictures of each study between its markers."""
     for study in "ABCDE":
         there = [name for name in CAPTIONS if name.startswith(study.lower()) and (folder / f"{name}.webp").exists()]
         links = [f"![{CAPTIONS[name]}]({folder.name}/{name}.webp)\n*{CAPTIONS[name]}*" for name in there]

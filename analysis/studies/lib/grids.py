@@ -7,17 +7,17 @@ from PIL import Image
 from analysis.failures.lib.figures import GREY
 
 GAP = 2  # white pixels between the images of a grid
-A_CLASS = 8  # images in each row of a conditional network's grid
+A_CLASS = 8  # images per row in the grid of a conditional network
 
 
 def nearest(home, run, share):
-    """The step of the grid that is nearest to that share of the run; None where the home has none."""
+    """Return the step of the grid nearest to a share of the run; None if the home has none."""
     steps = [int(grid.stem) for grid in home.sweep(run.sweep).trial(run.id).all_samples()]
     return min(steps, key=lambda step: abs(step - share * run.steps), default=None)
 
 
 def samples(home, run, share=1.0):
-    """(images, height, width[, 3]) of that grid; none where the home has none."""
+    """Return the images of a grid, (images, height, width[, 3]); none if the home lacks it."""
     step = nearest(home, run, share)
     if step is None:
         return np.empty((0, 1, 1))
@@ -29,14 +29,20 @@ def samples(home, run, share=1.0):
 
 
 def beside(images):
-    """One picture, white between them."""
+    """Join images to one picture with white gaps."""
     edges = ((0, 0), (0, 0), (0, GAP), *[(0, 0)] * (images.ndim - 3))
     return np.concatenate([*np.pad(images, edges, constant_values=255)], axis=1)
 
 
 def rows(labelled, width=8.0, above=(), beginning=1.25):
-    """A figure of rows of images, each beside its words. labelled: (words, images), equally many in each. above: words
-    over equal parts of the rows. width, beginning (of the words): inches."""
+    """Return a figure with rows of images, each next to its label.
+
+    Args:
+        labelled: Pairs (label, images), with equally many images.
+        above: Captions over equal parts of the rows.
+        width: Width in inches.
+        beginning: Width of the labels in inches.
+    """
     strips = [(words, beside(images)) for words, images in labelled if len(images)]
     if not strips:
         return None
@@ -56,7 +62,7 @@ def rows(labelled, width=8.0, above=(), beginning=1.25):
 
 
 def final(home, named, count=14):
-    """The last samples of each of (words, run), with its figures; runs that are None are left out."""
+    """Return a figure with the last samples of each (label, run) and its metrics; runs that are None are left out."""
     there = [(words, run) for words, run in named if run is not None]
     return rows([(f"{words}\n{figures(run)}", samples(home, run)[:count]) for words, run in there])
 
@@ -67,7 +73,7 @@ def figures(run):
 
 
 def asked(home, run):
-    """A row a class of a conditional network."""
+    """Return a figure with one row per class of a conditional network."""
     images, names = samples(home, run), run.get("dataset.classes") or [str(number) for number in range(10)]
     parts = [images[start : start + A_CLASS] for start in range(0, len(images), A_CLASS)]
     return rows(list(zip(names, parts, strict=False)), width=3.5, beginning=0.2)

@@ -1,4 +1,7 @@
-"""The studies' trials of a home folder → results/studies.jsonl.gz, a line a trial; those of other sweeps are kept."""
+"""Record the studies' trials of a home folder in results/studies.jsonl.gz, one line per trial.
+
+Records of other sweeps are kept.
+"""
 
 import gzip
 import io
@@ -12,14 +15,16 @@ from analysis.studies.lib.runs import RECORDS
 from gansweep import CheckpointError, Home, UserError, read_journal
 
 PREFIX = "study-"
-COUNTED = ("study-c", "study-c-conditional")  # whose classes are counted
+COUNTED = ("study-c", "study-c-conditional")  # sweeps whose classes are counted
 SERIES = ("loss_d", "loss_g", "val_loss_d", "val_loss_g", "cfd_ratio", "coverage", "requested", "requested_worst")
-PLACES = ("dataset.path", "dataset.data_dir")  # settings that say where something lies on a machine
+PLACES = ("dataset.path", "dataset.data_dir")  # settings that are locations on a machine
 
 
 def collect(home):
-    """Records every trial that completed, or that divergence stopped; says on stderr what did not, and where classes
-    could not be counted."""
+    """Record every trial that completed or was stopped by divergence.
+
+    Trials left out, and trials whose classes could not be counted, are reported on stderr.
+    """
     home, found = Home(home.absolute()), {}
     for folder in home.sweeps():
         if folder.name.startswith(PREFIX):
@@ -35,7 +40,7 @@ def outcome_of(folder):
 
 
 def record(home, sweep, folder):
-    """One line; its fields are those of study_runs.Run."""
+    """Return one line with the fields of runs.Run."""
     trial, outcome, journal = json.loads(folder.trial.read_text()), outcome_of(folder), read_journal(folder.journal)
     settings = flat(trial["config"])
     speed = [one.values["steps_per_s"] for one in journal if "steps_per_s" in one.values]
@@ -64,7 +69,7 @@ def counted(home, sweep, folder):
 
 
 def series(journal):
-    """metric → [steps, values]."""
+    """Return metric → [steps, values]."""
     found = {}
     for one in journal:
         for name in SERIES:
@@ -80,7 +85,7 @@ def rounded(value):
 
 
 def flat(data, prefix=""):
-    """Nested → dotted, without what is not set."""
+    """Return nested settings with dotted keys, without None."""
     found = {}
     for key, value in data.items():
         if isinstance(value, dict):
@@ -91,7 +96,7 @@ def flat(data, prefix=""):
 
 
 def recorded():
-    """The lines that are there."""
+    """Return the recorded lines."""
     if not RECORDS.exists():
         return []
     with gzip.open(RECORDS, "rt") as file:
@@ -99,7 +104,7 @@ def recorded():
 
 
 def write(lines):
-    """By sweep, in the order of trials; the same bytes for the same records."""
+    """Write the lines by sweep, in the order of trials; equal records give equal bytes."""
     text = "".join(json.dumps(line) + "\n" for line in sorted(lines, key=lambda line: line["sweep"]))
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as file:

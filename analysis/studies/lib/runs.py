@@ -1,4 +1,4 @@
-"""Runs of the studies as studies.jsonl.gz has them, and what studies.yaml reads off one run. NumPy only."""
+"""Runs of the studies in studies.jsonl.gz, and the quantities of studies.yaml for one run. NumPy only."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ class Run:
     classes: dict | None = None
 
     def get(self, key):
-        """A setting; what a network has not of its own is that of both. None where it is not set."""
+        """Return a setting; a network without a value of its own has the common one. None if not set."""
         section, *network, name = key.split(".")
         own = self.settings.get(key)
         return self.settings.get(f"{section}.{name}") if own is None and network in ([G], [D]) else own
@@ -46,24 +46,29 @@ class Run:
         return not set(FAILURES).isdisjoint(self.verdicts)
 
     def points(self, metric, after=-1, until=math.inf):
-        """(steps, values) with after < step ≤ until."""
+        """Return (steps, values) with after < step ≤ until."""
         steps, values = (np.array(column, float) for column in self.series.get(metric, ([], [])))
         chosen = (steps > after) & (steps <= until)
         return steps[chosen], values[chosen]
 
     def mean(self, metric, after, until):
-        """NaN of nothing."""
+        """Return the mean; NaN without values."""
         values = self.points(metric, after, until)[1]
         return float(values.mean()) if len(values) else math.nan
 
     def cfd(self, share):
-        """At a share of the run: median of the three evaluations that end there; at the start it is the one."""
+        """Return CFD at a share of the run: the median of the three evaluations that end there; at the start the first
+        one.
+        """
         values = self.points("cfd_ratio", until=share * self.steps + 1e-9)[1][-3:]
         return float(np.median(values)) if len(values) else math.nan
 
     def roughness(self):
-        """Of both losses in the second half: changes are between records that stand one after the other; records up to
-        SETTLING steps after a growth, and the changes into and out of them, are left out."""
+        """Return the roughness of both losses in the second half.
+
+        Changes are between consecutive records. Records up to SETTLING steps after a growth, and the changes into and
+        out of them, are excluded.
+        """
         growth, found = self.get(GROWTH), []
         for metric in LOSSES:
             steps, values = self.points(metric, self.steps / 2)
@@ -75,7 +80,7 @@ class Run:
 
 
 def read(path=RECORDS):
-    """All runs; none where nothing was recorded."""
+    """Return all recorded runs."""
     if not path.exists():
         return []
     with gzip.open(path, "rt") as file:
@@ -83,7 +88,7 @@ def read(path=RECORDS):
 
 
 def chosen(runs, settings):
-    """Those whose settings are these."""
+    """Return the runs with these settings."""
     return [run for run in runs if all(run.get(key) == value for key, value in settings.items())]
 
 
@@ -92,7 +97,7 @@ def by_seed(run):
 
 
 def logs(runs, quantity, key=by_seed):
-    """key → mean log of quantity(run) over the runs of a key; NaN where one is not a number above 0."""
+    """Return key → mean log of quantity(run) over the runs of a key; NaN if a quantity is not positive."""
     found = {}
     for run in runs:
         value = quantity(run)
@@ -101,7 +106,7 @@ def logs(runs, quantity, key=by_seed):
 
 
 def log_ratios(over, under, quantity, key=by_seed):
-    """key → log of quantity(run of `over`) / quantity(run of `under`), for keys that both have."""
+    """Return key → log of quantity(run of `over`) / quantity(run of `under`), for common keys."""
     first, second = logs(over, quantity, key), logs(under, quantity, key)
     return {k: first[k] - second[k] for k in first if k in second}
 
@@ -111,6 +116,6 @@ def quotient(a, b):
 
 
 def averaged(*ratios):
-    """key → the mean, for keys that all have: an average of ratios on the log scale."""
+    """Return key → mean, for common keys: an average of ratios on the log scale."""
     keys = set(ratios[0]).intersection(*ratios[1:])
     return {k: float(np.mean([one[k] for one in ratios])) for k in sorted(keys)}

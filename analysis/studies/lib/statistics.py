@@ -1,6 +1,6 @@
 """Intervals and tests for the studies' claims. Pure functions.
 
-Values that are not finite are left out; `n` says how many remained. Fewer than two have no interval."""
+Values that are not finite are excluded; `n` is the number of the others. With fewer than two there is no interval."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Interval:
-    """95 %, of n values. NaN where there is none; NaN lies neither above nor below anything."""
+    """A 95 % interval of n values. NaN if there is none; NaN compares as neither above nor below a value."""
 
     estimate: float = NAN
     low: float = NAN
@@ -36,7 +36,7 @@ NOTHING = Interval()
 
 
 def mean(values):
-    """With Student's t interval."""
+    """Return the mean with Student's t interval."""
     values = np.array([value for value in values if np.isfinite(value)])
     if not len(values):
         return NOTHING
@@ -48,12 +48,12 @@ def mean(values):
 
 
 def ratio(logs):
-    """Of logarithms of ratios, one a pair: the geometric mean."""
+    """Return the geometric mean of ratios, given their logarithms, one per pair."""
     return _transformed(mean(logs), math.exp)
 
 
 def correlation(z):
-    """Of correlations, given as Fisher's z (Fisher 1921)."""
+    """Return the mean correlation, given Fisher's z of each (Fisher 1921)."""
     return _transformed(mean(z), math.tanh)
 
 
@@ -62,7 +62,7 @@ def _transformed(interval, function):
 
 
 def wilson(hits, of):
-    """A share (Wilson 1927)."""
+    """Return a share with its interval (Wilson 1927)."""
     if not of:
         return NOTHING
     found = stats.binomtest(hits, of).proportion_ci(0.95, "wilson")
@@ -70,8 +70,10 @@ def wilson(hits, of):
 
 
 def rejected(shares, real, samples=80, draws=20_000):
-    """The probability that a chi-squared test at 5 % of so many samples, whose classes come with these shares, rejects
-    the real shares; by simulation with a fixed seed: right to .004."""
+    """Return the probability that a chi-squared test at 5 % rejects the real shares.
+
+    The test sees samples whose classes have the given shares. Simulated with a fixed seed; accurate to .004.
+    """
     shares, expected = np.asarray(shares, float), samples * np.asarray(real, float)
     counts = np.random.default_rng(0).multinomial(samples, shares / shares.sum(), draws)
     statistic = ((counts - expected) ** 2 / expected).sum(axis=1)
@@ -79,8 +81,11 @@ def rejected(shares, real, samples=80, draws=20_000):
 
 
 def friedman(table):
-    """(p, Kendall's W) of (blocks, letters), ties counted (Friedman 1937; W is the statistic over its greatest). With
-    all tied nothing differs: p 1, W 0. NaN of fewer than two blocks or three letters."""
+    """Return p and Kendall's W of (blocks, letters), corrected for ties (Friedman 1937; W is the statistic over its
+    maximum).
+
+    If all are tied: p 1, W 0. NaN with fewer than two blocks or three letters.
+    """
     table = np.asarray(table, float)
     if table.ndim < 2 or table.shape[0] < 2 or table.shape[1] < 3:
         return NAN, NAN

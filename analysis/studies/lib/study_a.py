@@ -1,8 +1,8 @@
-"""Claims A1 to A5: two-stage training (sweep study-a). G is updated once or twice a step, D is whole from the start or
-grown by a block; the control gets a new head alone.
+"""Claims A1 to A5: two-stage training (sweep study-a). G has one or two updates per step; D is whole from the start or
+grown by a block; in the control it only gets a new head.
 
 A2 compares grown and direct runs with 2 updates of G, at the same steps. A5 counts the pairs of all arms, the control
-included; a loss that is flat changes by less than 25 % of what it was."""
+included; a loss is flat if it changes by less than 25 %."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ from analysis.studies.lib.runs import GROWTH, LOSSES, averaged, log_ratios, logs
 from analysis.studies.lib.statistics import ratio, wilson
 
 UPDATES, ADDS = "training.generator.updates", "model.discriminator.growth.adds"
-NEAR = (100, 300)  # steps after the growth that A2 looks at
+NEAR = (100, 300)  # steps after the growth, for A2
 BEFORE = 200
 FLAT, FALL = 0.25, 0.8
 
@@ -29,7 +29,7 @@ def claims(sweeps):
 
 
 def arm(runs, kind, updates):
-    """A direct run that names what it would grow by is one all the same, once a seed."""
+    """Return the arm of a run. Direct runs count once per seed, also those that set an unused growth option."""
     runs = [run for run in runs if run.get(UPDATES) == updates]
     direct = {run.seed: run for run in runs if run.get(GROWTH) is None}
     grown = [run for run in runs if run.get(GROWTH) is not None and run.get(ADDS) == kind]
@@ -55,7 +55,7 @@ def kink(direct, block, head):
 
 
 def fall(grown, direct):
-    """Seed → log of loss D after / before the growth, over the same of the direct runs."""
+    """Return seed → log of the ratio of D's loss after to before the growth, relative to the direct runs."""
     at = next((run.get(GROWTH) for run in grown), None)
     if at is None:
         return {}
@@ -72,7 +72,7 @@ def past_convergence(grown):
 
 
 def flat_losses(runs):
-    """Over all runs; the seeds are those of one arm."""
+    """Decide A5 over all runs; the number of seeds is that of one arm."""
     falls = [fell for run in runs for fell in flat_quarters(run)]
     found = wilson(sum(falls), len(falls))
     text = f"CFD fell by a fifth or more over {sum(falls)} of {len(falls)} pairs of quarters with flat losses, {found}"
@@ -80,7 +80,7 @@ def flat_losses(runs):
 
 
 def flat_quarters(run):
-    """Of each pair of quarters with flat losses: whether CFD fell."""
+    """Return, for each pair of quarters with flat losses, whether CFD fell."""
     quarters = [(n * run.steps / 4, (n + 1) * run.steps / 4) for n in range(4)]
     for (begin, middle), (_, end) in pairwise(quarters):
         means = [(run.mean(metric, begin, middle), run.mean(metric, middle, end)) for metric in LOSSES]

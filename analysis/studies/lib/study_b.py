@@ -1,10 +1,10 @@
 """Claims B1 to B7: width, latent size, learning rate, separable and deeper networks (sweep study-b; B7: study-b-more).
 
-An arm is the baseline but for what it names. The time of a step is the inverse of the median of steps_per_s, of the
-short runs of study-b-times, which ran one after the other on an idle machine. B1's share is no ratio of arms: its
-interval is on the plain scale."""
+An arm differs from the baseline in the named setting. The time of a step is the inverse of the median steps_per_s of
+the short runs of study-b-times, which ran one after the other on an idle machine. B1's share is not a ratio of arms:
+its interval is on the plain scale."""
 
-from analysis.studies.lib.rules import HOLDS, LEAST, MARGIN, Finding, decided, finding, greater, no_effect, so_many
+from analysis.studies.lib.rules import HOLDS, LEAST, MARGIN, Finding, by_count, decided, finding, greater, no_effect
 from analysis.studies.lib.runs import chosen, log_ratios, quotient
 from analysis.studies.lib.statistics import mean, ratio
 
@@ -58,7 +58,7 @@ def ends(over, under):
 
 
 def speed(over, under):
-    """Time of a step of `over` / of `under`."""
+    """Return the ratio of the time per step of `over` to that of `under`."""
     return ratio(log_ratios(under, over, lambda run: run.steps_per_s).values())
 
 
@@ -73,7 +73,7 @@ def narrower(narrow, base, time):
 
 
 def rates(high, base):
-    """Undecided unless all six and three ran."""
+    """Decide B3; undecided unless all six and three runs exist."""
     failing, of_base = ([run for run in runs if run.fails] for runs in (high, base))
     kinds = sorted({run.verdicts[0].replace("_", " ") for run in failing})
     whole = len(high) == 2 * SEEDS and len(base) == SEEDS
@@ -83,12 +83,12 @@ def rates(high, base):
 
 
 def noise(high):
-    """CFD that is not a number is not above half of the start: a run that diverged has the verdicts for it."""
+    """Decide B4. A CFD of NaN is not above half of the start: diverged runs count by their verdicts."""
     bad = [run for run in high if run.cfd(1) > run.cfd(0) / 2 or "dead_generator" in run.verdicts]
     zero = [run for run in high if "divergence" in run.verdicts or any(run.points("loss_d", run.steps / 2)[1] < 0.01)]
     both = sum(run in zero for run in bad)
     text = f"{both} of {len(high)} runs do both: CFD stays or G dies in {len(bad)}, D reaches zero loss in {len(zero)}"
-    return finding(text, so_many(both, len(high)), seeds=len(high))
+    return finding(text, by_count(both, len(high)), seeds=len(high))
 
 
 def smaller_latent(latent, base, time):

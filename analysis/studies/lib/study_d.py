@@ -1,18 +1,19 @@
-"""Claims D1 to D6: beta1 0.9 against 0.5, and what would cure it (sweeps study-d and study-d-cures).
+"""Claims D1 to D6: beta1 0.9 against 0.5, and proposed cures (sweeps study-d and study-d-cures).
 
-D2 smooths by a moving average over 5 parts, over fewer at the ends, so that there are 50 values; the greatest of them
-must be that of the 2nd to 35th part. Where it comes twice, the first counts."""
+For D2 the loss is smoothed by a moving average over 5 parts, fewer at the ends, which gives 50 values; the largest must
+be in the 2nd to 35th part. If it occurs twice, the first counts.
+"""
 
 from itertools import pairwise
 
 import numpy as np
 
-from analysis.studies.lib.rules import finding, less, so_many
+from analysis.studies.lib.rules import by_count, finding, less
 from analysis.studies.lib.runs import chosen, logs, quotient
 from analysis.studies.lib.statistics import ratio
 
 PARTS, SMOOTH = 50, 5
-TURN = 0.7  # the greatest loss of G must come before
+TURN = 0.7  # the largest loss of G must come before this share of the run
 FALL = 0.9
 BETA = "training.beta1"
 CURES = {
@@ -37,7 +38,7 @@ def dominated(high):
     apart = [run for run in high if last_fifth(run, "loss_d") < 0.3 and last_fifth(run, "loss_g") > 3]
     both = sum(run in apart for run in fail)
     text = f"{both} of {len(high)} runs fail with D far ahead ({len(fail)} fail, {len(apart)} have D far ahead)"
-    return finding(text, so_many(both, len(high)), seeds=len(high))
+    return finding(text, by_count(both, len(high)), seeds=len(high))
 
 
 def last_fifth(run, metric):
@@ -48,11 +49,11 @@ def turns(low):
     sound, turned = [run for run in low if not run.fails], [run for run in low if turn(run)]
     both = sum(run in turned for run in sound)
     text = f"{both} of {len(low)} runs do so ({len(sound)} do not fail, the loss of G turns in {len(turned)})"
-    return finding(text, so_many(both, len(low)), seeds=len(low))
+    return finding(text, by_count(both, len(low)), seeds=len(low))
 
 
 def turn(run):
-    """Whether the loss of G rises at first, turns and ends lower."""
+    """Whether the loss of G rises at first, turns, and ends lower."""
     edges = np.linspace(0, run.steps, PARTS + 1)
     means = np.array([run.mean("loss_g", a, b) for a, b in pairwise(edges)])
     smooth = moving_average(means)
@@ -73,9 +74,9 @@ def rises(low):
 
 
 def cured(name, runs, low):
-    """Twice the median of beta1 0.5; nothing is cured where that was not run."""
+    """Decide a cure by twice the median of beta1 0.5; undecided without those runs."""
     bound = 2 * float(np.median([run.cfd(1) for run in low])) if low else float("nan")
     good = sum(not run.fails and run.cfd(1) < bound for run in runs)
     cfds = ", ".join(f"{run.cfd(1):.3g}" for run in runs)
     text = f"{good} of {len(runs)} runs with {name} do not fail and end with CFD below {bound:.3g} (it is {cfds})"
-    return finding(text, so_many(good, len(runs)), seeds=len(runs) if low else 0)
+    return finding(text, by_count(good, len(runs)), seeds=len(runs) if low else 0)

@@ -1,12 +1,12 @@
 """Claims E1 to E6: letters, one at a time (sweep study-e). E1 is study_e1.py, E7 is study_e7.py.
 
-A letter of several seeds counts with their mean. E2 takes the changes of the whole run, and averages Fisher's z over
-the learning rates of a letter, since intervals are over letters. Break-downs (E4) at 20 % and at 80 % of a run count as
+A letter with several seeds counts with their mean. E2 uses the changes of the whole run, and averages Fisher's z over
+the learning rates of a letter, since intervals are over letters. Breakdowns (E4) at 20 % and at 80 % of a run count as
 well."""
 
 import numpy as np
 
-from analysis.studies.lib.rules import HOLDS, MARGIN, NOT, decided, finding, less, no_effect, so_many
+from analysis.studies.lib.rules import HOLDS, MARGIN, NOT, by_count, decided, finding, less, no_effect
 from analysis.studies.lib.runs import averaged, log_ratios, logs, quotient
 from analysis.studies.lib.statistics import correlation, ratio
 from analysis.studies.lib.study_e1 import arm, earliness, letter
@@ -40,14 +40,14 @@ def opposed(runs):
 
 
 def moves_together(run):
-    """NaN where a loss never changes or is not finite."""
+    """Return the correlation of the losses' changes; NaN if a loss never changes or is not finite."""
     changes = [np.diff(run.points(metric)[1]) for metric in ("loss_d", "loss_g")]
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(np.corrcoef(*changes)[0, 1])
 
 
 def compared(arms, over, under, quantity):
-    """Of two rates: the ratio by letter, averaged over augmentation."""
+    """Return the ratio between two learning rates by letter, averaged over augmentation."""
     pairs = (log_ratios(arms[over, on], arms[under, on], quantity, letter) for on in (True, False))
     return ratio(averaged(*pairs).values())
 
@@ -65,7 +65,7 @@ def smoothest(arms):
 def breakdowns(arms):
     rougher, runs = compared(arms, FAST, MIDDLE, roughness), arms[FAST, True]
     broken = sum(breaks_down(run) for run in runs)
-    often = so_many(broken, len(runs))
+    often = by_count(broken, len(runs))
     verdict = decided(rougher.above(1) and often == HOLDS, rougher.below(1) or often == NOT)
     text = f"losses are {rougher} times as rough at 1e-3 as at 5e-4"
     return finding(f"{text}; quality breaks down in {broken} of {len(runs)} runs", verdict, rougher)
@@ -86,7 +86,7 @@ def same_end(arms):
 
 
 def past_learning(arms):
-    """The effect of augmentation is over all letters."""
+    """Decide E6. The effect of augmentation is over all letters."""
     early = [[run for run in runs if letter(run) in EARLY] for runs in arms.values()]
     found = ratio(averaged(*(logs(runs, lambda r: quotient(r.cfd(1), r.cfd(0.75)), letter) for runs in early)).values())
     pairs = (log_ratios(arms[rate, True], arms[rate, False], lambda run: run.cfd(1), letter) for rate in RATES)

@@ -1,5 +1,5 @@
-"""Claim E1: do letters differ in how early they are learned (sweep study-e-more)? A block is a learning rate, with or
-without augmentation, and a seed; single evaluations are taken, of letters that ran in all blocks."""
+"""Claim E1: letters differ in how early they are learned (sweep study-e-more). A block is a learning rate, with or
+without augmentation, and a seed. Single evaluations are used, of letters that ran in all blocks."""
 
 from collections import defaultdict
 
@@ -10,7 +10,7 @@ from analysis.studies.lib.statistics import friedman
 
 
 def earliness(runs):
-    """Ranks need no more than the step at which it happens."""
+    """Decide E1 from the ranks of the steps at which letters are learned."""
     blocks = defaultdict(dict)
     for run in runs:
         blocks[*arm(run), run.seed][letter(run)] = learned(run)
@@ -26,7 +26,7 @@ def earliness(runs):
 
 
 def learned(run):
-    """Step at which CFD first is a quarter of its start or less; the run's end where it never is."""
+    """Return the first step at which CFD is at most a quarter of its start; the last step if there is none."""
     steps, values = run.points("cfd_ratio")
     below = values <= values[0] / 4
     return float(steps[below.argmax()]) if below.any() else float(run.steps)

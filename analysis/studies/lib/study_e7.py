@@ -1,4 +1,4 @@
-"""Claim E7: what `gansweep plan` says of RGB images and a model of one channel."""
+"""Claim E7: the message of `gansweep plan` for RGB images and a model with one channel."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ training: {steps: 10, batch_size: 4}
 
 
 def refused():
-    """Runs it on a few coloured squares."""
+    """Return the message of `gansweep plan` for a few coloured squares."""
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         images.mkdir()
@@ -33,6 +33,6 @@ def refused():
 
 
 def judged(code, message):
-    """Holds where it is refused, and the message names the setting and, after it, both counts."""
+    """Decide E7: holds if the file is refused with a message that names the setting and, after it, both counts."""
     numbers = set(re.findall(r"\b\d+\b", message.partition(KEY)[2]))
     return finding(f"`gansweep plan` says “{message}”", decided(code != 0 and {"1", "3"} <= numbers, True), seeds=1)

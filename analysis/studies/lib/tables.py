@@ -1,4 +1,4 @@
-"""The claims of studies.yaml as a table, and that as Markdown between the markers of a document."""
+"""The claims of studies.yaml as a table, and its insertion as Markdown between the markers of a document."""
 
 from collections import defaultdict
 from itertools import groupby
@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def decide(runs):
-    """A row a claim, in the order of studies.yaml."""
+    """Return one row per claim, in the order of studies.yaml."""
     sweeps = defaultdict(list)
     for run in runs:
         sweeps[run.sweep].append(run)
@@ -57,7 +57,7 @@ def load(path):
 
 
 def of_study(rows, study):
-    """A line a claim."""
+    """Return the table of one study, one line per claim."""
     lines = ["| | claim | measured | seeds | verdict |", "|---|---|---|---:|---|"]
     for r in rows[rows["claim"].str.startswith(study)].itertuples():
         kind = "" if r.kind == "published" else f" ({r.kind})"
@@ -66,7 +66,7 @@ def of_study(rows, study):
 
 
 def summary(rows):
-    """A line a study: which of its claims came out how; what was not run says so."""
+    """Return the summary, one line per study with the outcome of its claims."""
     rows = rows.assign(shown=rows["claim"].where(rows["seeds"] > 0, rows["claim"] + " (not run)"))
     lines = ["| study | holds | does not hold | undecided |", "|---|---|---|---|"]
     for study, title in TITLES.items():
@@ -77,7 +77,7 @@ def summary(rows):
 
 
 def trained(runs):
-    """A line a sweep: what it took."""
+    """Return the table of runs, one line per sweep."""
     lines = ["| sweep | runs | steps | median steps/s | minutes of training |", "|---|---:|---:|---:|---:|"]
     for sweep, group in groupby(runs, key=lambda run: run.sweep):
         own = list(group)
@@ -87,7 +87,11 @@ def trained(runs):
 
 
 def put(path, name, text):
-    """Between the markers of that name. Raises ValueError where the document has none."""
+    """Insert text between the markers of that name.
+
+    Raises:
+        ValueError: The document has no such markers.
+    """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = path.read_text().partition(begin)
     _, closed, after = rest.partition(end)
