@@ -1,7 +1,7 @@
 """Detectors of failures that show in the samples.
 
-analysis/detectors/results/detector_accuracy.csv records how often they are right. The first values of the thresholds and
-the measurements behind them come from the studies that the docstrings name.
+analysis/detectors/results/detector_accuracy.csv records how often they are right. The first values of the thresholds
+and the measurements behind them come from the studies that the docstrings name.
 """
 
 from __future__ import annotations
