@@ -24,42 +24,45 @@ Norm = Literal["batch", "layer", "none"]
 NetworkName = Literal["generator", "discriminator"]
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
-FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="channels of the widest image's layer")]
+FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="feature maps of the layer next to the image")]
 
 
 class Augment(Section):
     """Random changes to each real image, on the training device."""
 
-    flip: Annotated[bool, Field(description="mirror left and right, half of the time")] = False
-    rotate: Annotated[float, Field(ge=0, le=180, description="at most so many degrees")] = 0.0
-    translate: Annotated[float, Field(ge=0, le=0.5, description="at most this share of the side")] = 0.0
-    scale: Annotated[float, Field(ge=0, lt=1, description="at most this share larger or smaller")] = 0.0
+    flip: Annotated[bool, Field(description="mirror left and right with probability 1/2")] = False
+    rotate: Annotated[float, Field(ge=0, le=180, description="maximum rotation in degrees")] = 0.0
+    translate: Annotated[float, Field(ge=0, le=0.5, description="maximum shift, as a share of the side")] = 0.0
+    scale: Annotated[float, Field(ge=0, lt=1, description="maximum change of size, as a share")] = 0.0
 
 
 class Growth(Section):
-    """D begins without its last block and gets it on the way, with a new head (two-stage training)."""
+    """Two-stage training: D starts without its last block, and gets it with a new head at a later step."""
 
-    at: Annotated[int | None, Field(ge=1, description="after so many steps; default: never")] = None
+    at: Annotated[int | None, Field(ge=1, description="step after which D grows; default: never")] = None
     adds: Annotated[
-        Literal["block", "head"], Field(description="head: D is whole from the start, and gets a new head alone")
+        Literal["block", "head"],
+        Field(description="head: D has all its blocks from the start, and gets only a new head"),
     ] = "block"
 
 
 class Network(Section):
-    """What one network may have of its own."""
+    """Structure of one network."""
 
     feature_maps: FeatureMaps | None = None
     depth: Annotated[
-        int, Field(ge=1, le=4, description="layers at each resolution: one that changes it, and 3×3 ones")
+        int, Field(ge=1, le=4, description="layers per resolution: one that changes it, the others 3×3")
     ] = 1
-    separable: Annotated[bool, Field(description="convolutions as depthwise and 1×1 ones")] = False
+    separable: Annotated[bool, Field(description="depthwise separable convolutions")] = False
 
 
 class DiscriminatorNetwork(Network):
-    """The same, and what D alone may have."""
+    """Structure of D."""
 
-    norm: Annotated[Norm | None, Field(description="default: as the architecture has it")] = None
-    spectral_norm: Annotated[bool, Field(description="every weight over its largest singular value")] = False
+    norm: Annotated[
+        Norm | None, Field(description="normalisation of the inner blocks; default: the architecture's own")
+    ] = None
+    spectral_norm: Annotated[bool, Field(description="divide every weight by its largest singular value")] = False
     growth: Growth = Growth()
 
 
@@ -69,29 +72,29 @@ class Model(Section):
     architecture: Literal["dcgan", "dcgan_mnist28", "projected"] = "dcgan"
     conditioning: Annotated[
         Literal["none", "concat", "two_stream"],
-        Field(description="how both networks are told the class: beside their input, or through a layer of its own"),
+        Field(description="how networks are given the class: as extra input channels, or through a layer of its own"),
     ] = "none"
     latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
     feature_maps: FeatureMaps = 64
     channels: Annotated[
         Literal[1, 3] | None,
-        Field(description="of the images the networks make and read; default: the data's"),
+        Field(description="channels of the images; default: those of the data set"),
     ] = None
     generator: Network = Network()
     discriminator: DiscriminatorNetwork = DiscriminatorNetwork()
 
 
 class NetworkTraining(Section):
-    """How one network is trained; what is not given is inherited from `training`."""
+    """Training of one network; options that are not given are inherited from `training`."""
 
     learning_rate: LearningRate | None = None
     beta1: Beta | None = None
     beta2: Beta | None = None
-    updates: Annotated[int, Field(ge=1, le=100, description="updates a step")] = 1
+    updates: Annotated[int, Field(ge=1, le=100, description="updates per step")] = 1
 
 
 class Training(Section):
-    """How long and how both networks are trained."""
+    """Training of both networks: its length, optimizers and loss."""
 
     steps: Positive | None = None
     epochs: Positive | None = None
@@ -113,17 +116,19 @@ class Training(Section):
         float, Field(ge=0, lt=0.5, description="D's target for real images is 1 less this (one-sided)")
     ] = 0.0
     instance_noise: Annotated[
-        float, Field(ge=0, le=1, description="standard deviation of noise on all that D sees; images lie in [-1, 1]")
+        float,
+        Field(ge=0, le=1, description="standard deviation of noise on all images that D sees, which lie in [-1, 1]"),
     ] = 0.0
     instance_noise_until: Annotated[
-        int | None, Field(ge=1, description="it falls to 0 in so many steps; default: it stays")
+        int | None, Field(ge=1, description="step at which the noise has fallen to 0; default: constant noise")
     ] = None
     ema: Annotated[
-        float, Field(ge=0, lt=1, description="decay of G's averaged weights, which samples come from; 0: none")
+        float,
+        Field(ge=0, lt=1, description="decay of the average of G's weights that samples come from; 0: no average"),
     ] = 0.0
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        Field(description="bfloat16: of both networks' forward passes in training (autocast); losses stay float32"),
+        Field(description="bfloat16: forward passes of both networks in training (autocast); losses stay float32"),
     ] = "float32"
 
     @model_validator(mode="after")
@@ -253,7 +258,7 @@ class RunConfig:
 
 
 def values_for(config: type, section: Section) -> dict[str, Any]:
-    """Values of a section's keys by the name of the dataclass's field that they belong to.
+    """Return the values in a section by the name of the dataclass field that they belong to.
 
     A field is named after the end of a key's path: `depth` of the section `generator` belongs to `generator_depth`,
     `at` of `discriminator.growth` to `growth_at`. Keys without a field are left out.
@@ -264,7 +269,7 @@ def values_for(config: type, section: Section) -> dict[str, Any]:
 
 
 def to_plain(value: Any) -> Any:
-    """Plain data, as JSON holds it, of a dataclass and all that it contains."""
+    """Return a dataclass and all that it contains as plain data that JSON can hold."""
     if is_dataclass(value):
         return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):
@@ -273,10 +278,13 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(hint: type[T], data: Any) -> T:
-    """The reverse of `to_plain`: a value of type `hint`, guided by the type hints of dataclasses.
+    """Return a value of type `hint` from plain data: the inverse of `to_plain`, driven by type hints.
 
-    Fields that are missing have their defaults. Raises TypeError for missing fields without one, for unknown fields,
-    and where a dataclass or a tuple is expected and the data are something else.
+    Missing fields have their defaults.
+
+    Raises:
+        TypeError: A field is unknown, or missing without a default; or the data for a dataclass or a tuple are of
+            another type.
     """
     if is_dataclass(hint):
         if not isinstance(data, Mapping):
@@ -293,7 +301,7 @@ def from_plain(hint: type[T], data: Any) -> T:
 
 
 def _keys(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Path and value of every key, those of nested sections included."""
+    """Yield path and value of every key, including those of nested sections."""
     for name, value in section:
         if isinstance(value, Section):
             yield from _keys(value, (*path, name))

@@ -1,4 +1,4 @@
-"""What the pending trials will cost: seconds a step, timed on real steps in as many processes as will run."""
+"""The expected cost of pending trials: real steps are timed in as many processes as the sweep will use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gansweep.schedule.resources import gpus
 
 WARM_UP_STEPS = 2
 TIMED_S = 1.5
-START_S = 12.5  # Ray, the trial processes and their imports, once a sweep (docs/speed.json: many_trials.ten_s)
+START_S = 12.5  # start of Ray and of the trial processes, once per sweep (docs/speed.json: many_trials.ten_s)
 
 
 def shape_of(planned: Planned) -> str:
-    """Return a key of everything that determines the time of a step: not of learning rates and seeds."""
+    """Return a key of everything that determines the duration of a step, such as sizes but not learning rates."""
     config = grown(planned.training)
     updates = {name: {"updates": getattr(config, name).updates} for name in ("generator", "discriminator")}
     return json.dumps({**to_plain(config), **updates, "seed": 0}, sort_keys=True)
@@ -33,7 +33,8 @@ def grown(config: TrainingConfig) -> TrainingConfig:
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
-    """shape → seconds, with `slots` processes training the same side by side (they share caches and memory)."""
+    """Return the seconds per step of each shape, measured while `slots` processes train trials of that shape at once:
+    processes share caches and memory bandwidth."""
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
     gpu = gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0
@@ -47,7 +48,7 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
 
 
 def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
-    """The longest of `slots` queues filled in the order of the plan, and the start."""
+    """Return the expected duration in seconds: the start, and the longest of `slots` queues filled in plan order."""
     queues = [0.0] * slots
     for planned in plan.left:
         left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)
@@ -57,7 +58,7 @@ def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
 
 
 def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: bool) -> float:
-    """Return the seconds of one step in this process."""
+    """Return the seconds per step of a trial in this process."""
     import torch
 
     from gansweep.gan.training import Trainer

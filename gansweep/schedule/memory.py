@@ -1,4 +1,4 @@
-"""The memory that a trial needs on a GPU, measured there: a few steps and an evaluation's sampling. No Ray."""
+"""The GPU memory that a trial needs, measured during a few steps and the sampling of an evaluation. No Ray."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from gansweep.schedule.workplace import fetch
 if TYPE_CHECKING:
     import torch
 
-STEPS = 3  # the first alone has no gradients and moments yet, later ones none that are new
+STEPS = 3  # the first step allocates gradients and moments; later ones allocate nothing new
 
 
 @dataclass(frozen=True)
 class Need:
-    """peak: bytes of one trial, CUDA context and libraries included; None: more than there is.
+    """Memory of a GPU, in bytes.
 
-    free: bytes of the GPU that nobody held before.
+    peak: what one trial needs, CUDA context and libraries included; None where the GPU has less. free: what was free
+    before.
     """
 
     peak: int | None
@@ -28,8 +29,14 @@ class Need:
 
 
 def measure(config: dict[str, Any]) -> Need:
-    """config: a schedule.job.Job as plain data. Call it in a process that has not used CUDA and ends soon: the context
-    is counted, and freed by the end alone. What others do on the GPU meanwhile is counted as well."""
+    """Return the memory that a job needs on the GPU of this process.
+
+    Call it in a process of its own that has not used CUDA: the CUDA context counts, and is freed only when the process
+    ends. Memory that other processes allocate meanwhile counts as well.
+
+    Args:
+        config: A schedule.job.Job as plain data.
+    """
     job, before = Job.from_config(config), _memory()
     code.check(job.code)
     import torch
@@ -50,7 +57,7 @@ def measure(config: dict[str, Any]) -> Need:
 
 
 def _work(job: Job, device: torch.device) -> None:
-    """What takes memory in a run, once or a few times."""
+    """Do everything once that takes memory in a run."""
     import torch
 
     from gansweep.gan.sampling import sample
@@ -69,7 +76,7 @@ def _work(job: Job, device: torch.device) -> None:
 
 
 def _memory() -> dict[str, tuple[int, int]]:
-    """(used, free) bytes of every GPU by its UUID, of NVML: CUDA would make the context that is to be counted."""
+    """Return (used, free) bytes of every GPU by UUID, from NVML: CUDA would create the context to be measured."""
     import pynvml
 
     pynvml.nvmlInit()

@@ -1,4 +1,4 @@
-"""How much of a GPU each trial takes, so that as many share one as fit. Pure; measured by schedule/memory.py."""
+"""The share of a GPU that each trial gets, so that as many as fit run on one. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from gansweep.schedule.cost import shape_of
 from gansweep.schedule.planned import Planned
 
-# Of a GPU's free memory, left to trials that share it: the peak was measured over a few steps of one trial. Later ones
-# may add fragments of the allocator's, workspaces of cuDNN's, or D's copy for an evaluation, some percent of a trial
-# each; and what shares are rounded to (below) is up to 0.01 % a trial. One alone needs no margin.
+# Share of a GPU's free memory that stays free where trials share it. The peak is measured over a few steps of one
+# trial; later steps may add fragmentation, workspaces of cuDNN or D's copy for an evaluation, a few percent of a trial
+# each, and rounding of the shares (below) up to 0.01 % per trial. A trial that has a GPU to itself needs no margin.
 MARGIN = 0.1
 UNITS = 10_000  # Ray counts GPUs in ten-thousandths
 
 
 @dataclass(frozen=True)
 class Shares:
-    """GPUs of one trial: by its shape, and of any other."""
+    """Number of GPUs, or share of one, per trial: by its shape, and for all other shapes."""
 
     by_shape: Mapping[str, float]
     other: float
@@ -39,17 +39,21 @@ ON_CPU = Shares.equal(0.0)
 
 
 def together(peak: int, free: int, *, margin: float = MARGIN) -> int:
-    """Trials of this peak, in bytes, that share a GPU with so many bytes free; 0 where not even one fits."""
+    """Return the number of trials that fit on a GPU, given the peak of one and the free memory in bytes."""
     if peak > free:
         return 0
     return max(1, int(free * (1 - margin) // peak))
 
 
 def share(peak: int, free: int, cores: float, cpus: int, trials: float) -> float:
-    """GPUs of one trial, at most 1; 0 where it does not fit on one.
+    """Return the share of a GPU that one trial gets; 0 where it does not fit.
 
-    peak, free: bytes, as in `together`. cores: CPU cores for each GPU; cpus: those of one trial. trials: waiting, for
-    each GPU: fewer than fit are spread over all GPUs instead of crowding one.
+    Args:
+        peak: Memory of one trial in bytes.
+        free: Free memory of the GPU in bytes.
+        cores: Number of CPU cores per GPU.
+        cpus: Number of CPU cores per trial.
+        trials: Number of waiting trials per GPU: fewer than fit are spread over all GPUs.
     """
     fit = together(peak, free)
     if not fit:

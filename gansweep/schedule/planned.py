@@ -1,4 +1,4 @@
-"""A trial as the driver knows it: with its images, its networks and how it last ended."""
+"""A trial in the driver: its images, configuration, networks and last outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Planned:
-    """A trial with its images, its networks' layers, and how it last ended, if it did."""
+    """A trial with its images, its configuration, the layouts of its networks, and its last outcome, if it has one."""
 
     trial: Trial
     images: ImageSet
@@ -41,18 +41,19 @@ class Planned:
 
     @property
     def evaluation_cadence(self) -> int:
-        """Steps from one evaluation to the next; 0 for none."""
+        """Number of steps between two evaluations; 0 for no evaluations."""
         per_run = self.trial.config.evaluation.per_run
         return max(1, round(self.trial.steps / per_run)) if per_run else 0
 
     @property
     def parameters(self) -> tuple[int, int]:
-        """Of generator and discriminator."""
+        """Numbers of parameters of generator and discriminator."""
         return self.generator.parameters, self.discriminator.parameters
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Weights, Adam's two moments, running statistics, the noise of the samples; at most 96 kB for the rest."""
+        """Upper bound on the size of a checkpoint: weights, Adam's two moments, running statistics and the noise of the
+        sample grid, and 96 kB for the rest."""
         buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.training.latent_dim
         averaged = self.training.ema > 0
@@ -61,7 +62,7 @@ class Planned:
 
     @property
     def step_operations(self) -> int:
-        """Multiply-adds of one step, about: what steps of different shapes cost in relation to each other."""
+        """Approximate number of multiply-adds in one step, for comparing the cost of trials of different shapes."""
         g, d = self.generator.multiply_adds, self.discriminator.multiply_adds
         training = self.training
         per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)

@@ -1,4 +1,4 @@
-"""A trial, opened again outside its sweep: for notebooks and analysis."""
+"""Trials opened outside their sweep, for notebooks and analysis."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
-    """A trainer as the trial's last checkpoint left it, on the CPU, and its images; the trial's folder stays as it is.
+    """Return a trainer on the CPU as the trial's last checkpoint left it, and the trial's images.
 
-    Raises UserError where the trial has no checkpoint, CheckpointError where it is damaged.
+    The trial's folder is not changed.
+
+    Raises:
+        UserError: The trial has no checkpoint, or its images are gone.
+        CheckpointError: The checkpoint is damaged.
     """
     import torch
 

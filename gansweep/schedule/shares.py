@@ -1,4 +1,4 @@
-"""What each trial of a sweep takes of a GPU: as its file says, or measured on the GPUs that Ray has."""
+"""The share of a GPU of each trial in a sweep: as its file says, or measured on the GPUs that Ray has."""
 
 from __future__ import annotations
 
@@ -28,11 +28,17 @@ def shares_of(
     say: Callable[[str], None],
     collector: Collector | None = None,
 ) -> Shares:
-    """bounds: trials that no suggestion of an optuna search goes beyond. available: Ray's resources. collector: of the
-    storage, where Ray's machines do not share the home folder.
+    """Return the shares of all trials; where they are measured, all GPUs are taken to be like the smallest one.
 
-    All GPUs are taken to be like the smallest that was measured. Raises UserError where a trial fits on none, or its
-    need cannot be measured.
+    Args:
+        plan: The plan of the sweep.
+        bounds: Trials that are at least as large as any later suggestion of the search.
+        available: Ray's resources.
+        say: Called with sentences for the user.
+        collector: Collector of the storage, where Ray's machines do not share the home folder.
+
+    Raises:
+        UserError: A trial fits on no GPU, or its memory cannot be measured.
     """
     resources = plan.sweep.resources
     if resources.gpus != "auto":
@@ -56,7 +62,7 @@ def shares_of(
 
 
 def _largest(trials: Iterable[Planned]) -> dict[str, Planned]:
-    """Of each shape the trial with most images: they lie on the GPU."""
+    """Return the trial with most images of each shape: the images are held on the GPU."""
     found: dict[str, Planned] = {}
     for planned in trials:
         key = shape_of(planned)
@@ -66,7 +72,7 @@ def _largest(trials: Iterable[Planned]) -> dict[str, Planned]:
 
 
 def _measured(plan: Plan, trials: Iterable[Planned], collector: Collector | None) -> list[Need]:
-    """Each on a GPU of its own, in a process that ends after it."""
+    """Measure each trial on a GPU of its own, in a process that ends afterwards."""
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
     jobs = []
     for planned in trials:
@@ -95,7 +101,7 @@ def _check(gpus: float, planned: Planned, need: Need, free: int) -> None:
 
 
 def _decided(needs: Mapping[str, Need], by_shape: Mapping[str, float], free: int) -> str:
-    """Trials that share a GPU, from the smallest need to the largest."""
+    """Return the number of trials that share a GPU, for messages, in the order of their memory."""
     rows = sorted({(need.peak or 0, by_shape[shape]) for shape, need in needs.items()})
     parts = [f"{int(1 / gpus + 1e-9)} of {peak / GB:.1f} GB" for peak, gpus in rows]
     listed = ", ".join(parts) if len(parts) <= 6 else f"{parts[0]} to {parts[-1]}"

@@ -24,7 +24,7 @@ from gansweep.words import counted
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
 
-# What decides which tensors a checkpoint holds and what they mean: name in config.TrainingConfig → key in a sweep file.
+# Options that determine which tensors a checkpoint holds and what they mean: field of TrainingConfig → key of a file.
 MUST_AGREE = {
     "networks.architecture": "model.architecture",
     "networks.conditioning": "model.conditioning",
@@ -44,14 +44,14 @@ MUST_AGREE = {
     "networks.growth_adds": "model.discriminator.growth.adds",
     "loss.name": "training.loss",
 }
-# The same, where the checkpoint has none of it: it holds no state to go on from.
+# Options that cannot be turned on where the checkpoint was trained without them: it has no state for them.
 WITH_STATE = {"ema": "training.ema", "loss.instance_noise": "training.instance_noise"}
 COLOURS = {1: "greyscale", 3: "RGB"}
 
 
 @dataclass(frozen=True)
 class Start:
-    """A sound checkpoint to go on from. settings: those it was trained with, {} where it is too old to say."""
+    """A sound checkpoint to continue from. settings: its TrainingConfig as plain data, {} where it predates that."""
 
     path: Path
     step: int
@@ -99,8 +99,11 @@ def start_from(path: Path) -> Start:
 
 
 def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
-    """(setting, here, in the checkpoint) of what may differ. Raises UserError for what may not, and where nothing is
-    left to train."""
+    """Return (option, value here, value in the checkpoint) of the options that differ and may do so.
+
+    Raises:
+        UserError: An option differs that must not, or no step is left to train.
+    """
     (planned,) = plan.trials
     if start.step >= planned.trial.steps:
         raise UserError(
@@ -123,10 +126,17 @@ def _alike(here: int | None, there: int | None, step: int) -> bool:
 
 
 def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Callable[[Path], str]) -> SingleJob:
-    """A new run folder, with what it goes on from in it, and the job that trains there.
+    """Create a run folder with the checkpoint to continue from, and return the job that trains there.
 
-    text: the sweep file's, kept in the folder. command: the call that is recorded, given where the text is kept.
-    Raises OSError where it cannot be written: nothing is left then.
+    Args:
+        plan: A plan of one trial.
+        home: Home folder.
+        start: Checkpoint to continue from.
+        text: Text of the sweep file, which is kept in the folder.
+        command: Given the path of the kept text, returns the command to record.
+
+    Raises:
+        OSError: The folder cannot be written; nothing of it is left.
     """
     (planned,) = plan.trials
     folder = home.new_run(plan.sweep.name)
@@ -146,7 +156,8 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
 
 
 def open_run(job: SingleJob, start: Start | None) -> Run:
-    """Raises UserError where the checkpoint does not fit after all, or the GPU is missing: nothing is left then."""
+    """Open the run of a job. Raises UserError, and removes the folder, where the checkpoint does not fit or the GPU is
+    missing."""
     try:
         return job.open()
     except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -161,8 +172,10 @@ def open_run(job: SingleJob, start: Start | None) -> Run:
 
 
 def _carry_records(start: Start, folder: RunFolder) -> None:
-    """What was recorded up to the checkpoint, where it still lies beside its records and the images are the same:
-    verdicts look back (how bad samples were at first, since when nothing improves), and plots show the whole run."""
+    """Copy the records up to the checkpoint, if it is still in its trial's folder and the images are the same.
+
+    Verdicts look back (at the first samples, or at the last improvement), and plots show the whole run.
+    """
     before = TrialFolder(start.path.absolute().parent.parent)
     if start.path.absolute() != before.checkpoint(start.step):
         return
@@ -175,7 +188,7 @@ def _carry_records(start: Start, folder: RunFolder) -> None:
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key, value."""
+    """Yield dotted keys and values."""
     for key, value in data.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
