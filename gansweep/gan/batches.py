@@ -18,8 +18,9 @@ Batch = tuple[Tensor, Tensor | None]
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """Return the seed of a named random stream, so that drawing more numbers from one stream does not affect the
-    others.
+    """Return the seed of a named random stream.
+
+    Drawing more numbers from one stream does not affect the others.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}:{stream}".encode()).digest()[:7], "little")
 

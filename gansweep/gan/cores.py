@@ -1,5 +1,6 @@
-"""Number of processor cores available to this process, by its affinity and control groups (containers, Kubernetes,
-Slurm).
+"""Number of processor cores available to this process.
+
+It is limited by affinity and by control groups (containers, Kubernetes, Slurm).
 """
 
 from __future__ import annotations

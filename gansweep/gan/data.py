@@ -86,8 +86,9 @@ def evaluation_split(images: int) -> tuple[int, int]:
 
 
 def evaluation_samples(images: int, wanted: int) -> int:
-    """Return the number of samples per evaluation, limited so that two real samples of that size fit into the unseen
-    images.
+    """Return the number of samples per evaluation.
+
+    It is limited so that two real samples of that size fit into the unseen images.
 
     Raises:
         UserError: Too few for a Fréchet distance in FEATURES dimensions.

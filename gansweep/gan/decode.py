@@ -196,8 +196,9 @@ def _turn(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
 
 
 def _is_reduced(picture: Image.Image) -> bool:
-    """Whether the picture is reduced while it is decoded. The decoder of progressive JPEG files needs all of it in
-    memory.
+    """Whether the picture is reduced while it is decoded.
+
+    Progressive JPEG files are not: their decoder needs the whole picture in memory.
     """
     size = picture.width * picture.height
     return picture.format == "JPEG" and size > REDUCED_FROM and not picture.info.get("progressive")

@@ -92,8 +92,11 @@ def train_classifier(pixels: Tensor, labels: Tensor, shape: Shape, seed: int = 0
 
 
 def principal_components(pixels: Tensor, channels: int) -> Embedding:
-    """Return the embedding onto the first FEATURES principal components (Pearson 1901) of pixels (N, C, H, W), N >
-    FEATURES.
+    """Return the embedding onto the first FEATURES principal components (Pearson 1901).
+
+    Args:
+        pixels: (N, C, H, W) uint8, N > FEATURES.
+        channels: C.
     """
     embedding = Embedding(Shape(channels, 0)).requires_grad_(False)
     x = torch.cat([_shrink(chunk) for chunk in torch.split(pixels, CHUNK)]).flatten(1).double()

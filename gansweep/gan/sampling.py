@@ -45,8 +45,9 @@ def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDA
 
 
 def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
-    """Return standard normal noise, (count, latent_dim). For a given seed and name, a larger count keeps the first
-    rows.
+    """Return standard normal noise, (count, latent_dim).
+
+    For a given seed and name, a larger count keeps the first rows.
     """
     rng = stream(seed, name)
     return torch.cat([torch.randn(CHUNK, latent_dim, generator=rng) for _ in range(0, count, CHUNK)])[:count]
@@ -64,8 +65,9 @@ def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> It
 
 
 def slerp(p: Tensor, q: Tensor, share: float) -> Tensor:
-    """Interpolate each row between p and q, (N, latent_dim), on the sphere (Shoemake 1985); linearly if they are
-    collinear.
+    """Interpolate each row between p and q, (N, latent_dim), on the sphere (Shoemake 1985).
+
+    Collinear rows are interpolated linearly.
     """
     cos = nn.functional.cosine_similarity(p, q, dim=1).clamp(-1, 1)[:, None]
     angle, sin = cos.acos(), (1 - cos.square()).sqrt()

@@ -258,8 +258,9 @@ def _unvariable(key: str, leaves: list[str]) -> str:
 
 
 def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, Any]]]]:
-    """Yield the path of each varied key (its last part is the key), with the paths of values that the search will use,
-    and these.
+    """Yield the path of each varied key, with the paths and values that the search will certainly use.
+
+    The last part of the path is the key.
     """
     if isinstance(over := search.get("over"), dict):
         for key, axis in over.items():
@@ -321,8 +322,9 @@ def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
 
 
 def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
-    """Return a problem for each case that has the settings of an earlier one, explicitly or by default. All must be
-    valid.
+    """Return a problem for each case that has the settings of an earlier one, explicitly or by default.
+
+    All cases must be valid.
     """
     if not isinstance(sweep.search, CasesSearch):
         return []

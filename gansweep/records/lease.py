@@ -1,7 +1,7 @@
-"""Lease on a sweep in a storage: ensures that it has one driver. File locks do not reach other machines; a heartbeat
-does.
+"""Lease on a sweep in a storage, which ensures that the sweep has one driver.
 
-Clocks are not compared: a driver is alive while the content that it writes changes.
+File locks do not reach other machines, so a driver writes a heartbeat. Clocks are not compared: a driver is alive while
+the content that it writes changes.
 """
 
 from __future__ import annotations

@@ -79,10 +79,10 @@ def read(folder: TrialFolder) -> Outcome | None:
 
 
 def state(folder: TrialFolder, steps: int) -> State:
-    """Return the current state of a trial of `steps` planned steps: running if a process holds its lock, else how it
-    ended.
+    """Return the current state of a trial of `steps` planned steps.
 
-    A trial that completed fewer steps than are now planned is interrupted: it will continue.
+    The state is running if a process holds its lock, else how the trial ended. A trial that completed fewer steps than
+    are now planned is interrupted: it will continue.
     """
     if lock.is_held(folder.lock):
         return "running"

@@ -18,8 +18,9 @@ Point = tuple[int, float]  # step, score
 
 @dataclass(frozen=True)
 class Ranking:
-    """Conversion of a metric's values to scores. A better value has a lower score; a value that is not finite scores
-    WORST.
+    """Conversion of a metric's values to scores.
+
+    A better value has a lower score; a value that is not finite scores WORST.
 
     Attributes:
         metric: Name of a recorded metric.

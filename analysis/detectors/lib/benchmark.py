@@ -16,8 +16,9 @@ TUNING = 64  # of 256: share of the second round's configurations used for tunin
 
 
 def runs(source):
-    """Yield each record of planted, dynamics or natural runs with its history, truth (kind → True, False, None: grey)
-    and part.
+    """Yield each record of planted, dynamics or natural runs, with its history, truth and part.
+
+    The truth maps kinds to True, False or None (grey).
     """
     for path in sorted(RESULTS.glob(f"{source}*.jsonl.gz")):
         with gzip.open(path, "rt") as file:

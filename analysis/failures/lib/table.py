@@ -14,8 +14,9 @@ MANY = 8  # more numbers, or numbers with more than three digits, were drawn at 
 
 
 def table(trials):
-    """Return, for each setting and value, the number of trials and of each failure, with its share and 95 % Wilson
-    interval.
+    """Return a table with one row per setting and value.
+
+    Columns are the number of trials and, for each failure, the number, share and 95 % Wilson interval.
     """
     known = [({"sweep": sweep, **trial.varied}, {v.kind for v in verdicts}) for sweep, trial, verdicts in trials]
     rows = []

@@ -19,8 +19,14 @@ LOSSES = ("loss_d", "loss_g")
 
 @dataclass(frozen=True)
 class Run:
-    """settings: dotted key → value. verdicts: kinds at its end. series: metric → [steps, values], a loss at a step is
-    its mean since the record before. classes: counts of samples (classes.py), of study C alone."""
+    """One recorded run.
+
+    Attributes:
+        settings: Dotted key → value.
+        verdicts: Kinds at its end.
+        series: Metric → [steps, values]; a loss is the mean since the previous record.
+        classes: Counts of samples (classes.py), for study C only.
+    """
 
     sweep: str
     id: str
@@ -57,8 +63,9 @@ class Run:
         return float(values.mean()) if len(values) else math.nan
 
     def cfd(self, share):
-        """Return CFD at a share of the run: the median of the three evaluations that end there; at the start the first
-        one.
+        """Return CFD at a share of the run: the median of the three evaluations that end there.
+
+        At the start it is the first evaluation.
         """
         values = self.points("cfd_ratio", until=share * self.steps + 1e-9)[1][-3:]
         return float(np.median(values)) if len(values) else math.nan

@@ -81,10 +81,10 @@ def rejected(shares, real, samples=80, draws=20_000):
 
 
 def friedman(table):
-    """Return p and Kendall's W of (blocks, letters), corrected for ties (Friedman 1937; W is the statistic over its
-    maximum).
+    """Return Friedman's p and Kendall's W of (blocks, letters), corrected for ties (Friedman 1937).
 
-    If all are tied: p 1, W 0. NaN with fewer than two blocks or three letters.
+    W is the statistic divided by its maximum. If all are tied: p 1, W 0. NaN with fewer than two blocks or three
+    letters.
     """
     table = np.asarray(table, float)
     if table.ndim < 2 or table.shape[0] < 2 or table.shape[1] < 3:

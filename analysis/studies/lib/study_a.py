@@ -1,8 +1,11 @@
-"""Claims A1 to A5: two-stage training (sweep study-a). G has one or two updates per step; D is whole from the start or
-grown by a block; in the control it only gets a new head.
+"""Claims A1 to A5: two-stage training (sweep study-a).
+
+G has one or two updates per step; D is whole from the start or grown by a block; in the control it only gets a new
+head.
 
 A2 compares grown and direct runs with 2 updates of G, at the same steps. A5 counts the pairs of all arms, the control
-included; a loss is flat if it changes by less than 25 %."""
+included; a loss is flat if it changes by less than 25 %.
+"""
 
 from itertools import pairwise
 

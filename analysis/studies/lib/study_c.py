@@ -1,5 +1,4 @@
-"""Claims C1 to C3: classes of generated digits, as classes.py counted them (sweeps study-c and
-study-c-conditional)."""
+"""Claims C1 to C3: classes of generated digits (sweeps study-c and study-c-conditional), counted by classes.py."""
 
 import numpy as np
 

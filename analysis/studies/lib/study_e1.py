@@ -1,5 +1,8 @@
-"""Claim E1: letters differ in how early they are learned (sweep study-e-more). A block is a learning rate, with or
-without augmentation, and a seed. Single evaluations are used, of letters that ran in all blocks."""
+"""Claim E1: letters differ in how early they are learned (sweep study-e-more).
+
+A block is a learning rate, with or without augmentation, and a seed. Single evaluations are used, of letters that ran
+in all blocks.
+"""
 
 from collections import defaultdict
 
