@@ -1,14 +1,14 @@
-"""The errors that users see: each is one line (or one line a problem) that says where, what and how to mend it."""
+"""Errors shown to users. Each is one line (or one line per problem): where, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake in what the user gave us, or a state of the machine that only the user can mend (exit 1)."""
+    """An error in the user's input, or a state of the machine that the user must correct (exit code 1)."""
 
 
 class SweepFileError(UserError):
-    """Every problem of one sweep file, in the order of its lines."""
+    """All problems of a sweep file, in the order of its lines."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -16,8 +16,8 @@ class SweepFileError(UserError):
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be trusted: truncated, altered, or not ours. The message names the file."""
+    """A checkpoint that is truncated, altered, or not a checkpoint of gansweep. The message names the file."""
 
 
 class TakenOverError(Exception):
-    """Another process trains the trial now; this one must not write any more."""
+    """Another process has taken over the trial; this one must not write any more."""

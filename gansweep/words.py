@@ -5,17 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_NAMES = 10  # in a message
+MOST_NAMES = 10  # names per message
 
 
 def counted(count: int, what: str, more: str = "") -> str:
-    """1 trial, 2 trials; more: the plural, where it is not what + s."""
+    """Format a count with its noun, as in "1 trial", "2 trials".
+
+    Args:
+        count: The number.
+        what: The noun in the singular.
+        more: Its plural, if not `what` + "s".
+    """
     return f"{count:,} {what if count == 1 else more or what + 's'}"
 
 
 def names_like(given: str, known: Iterable[str]) -> str:
-    """What to name instead of what is unknown: the nearest names, else what there is. In quotes, since a name may be
-    any word: a sweep may be called six."""
+    """Suggest names in place of an unknown one: the nearest known names, else a list of them.
+
+    Names are quoted, since a name may be any word: a sweep may be called six.
+    """
     names = list(known)
     matches = (difflib.get_close_matches(given, names, n=3, cutoff=cutoff) for cutoff in (0.7, 0.4))
     if near := next(filter(None, matches), None):

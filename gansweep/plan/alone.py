@@ -1,4 +1,4 @@
-"""One trial of a sweep as a sweep of its own."""
+"""Rerun command of a single trial."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from typing import Any
 
 from gansweep.plan.settings import in_file
 
-LONGEST_NAME = 50  # characters of the sweep's name that are kept: with the id it must fit in a name
+LONGEST_NAME = 50  # characters kept of the sweep's name: with the trial's id it must fit into a name
 
 
 def alone(
     source: str, sweep: str, trial_id: str, seed: int, varied: Mapping[str, Any], overrides: Sequence[str]
 ) -> str:
-    """The command that trains a trial alone: the sweep's own file with the search taken out and the trial's values put
-    in, under a name of its own. varied: as `settings.varied` has it. overrides: those that the sweep was run with; what
-    the trial's own values replace is left out."""
+    """Return the command that trains a trial by itself.
+
+    It runs the sweep's file without the search, with the trial's values, under a new name.
+
+    Args:
+        source: Path of the sweep file.
+        sweep: Name of the sweep.
+        trial_id: Id of the trial.
+        seed: Seed of the trial.
+        varied: Varied settings, as returned by `settings.varied`.
+        overrides: The --set options of the sweep. Those that the trial's own values replace are dropped.
+    """
     settings = {
         "name": f"{sweep[:LONGEST_NAME]}-{trial_id}",
         "search": "null",
@@ -32,7 +41,7 @@ def alone(
 
 
 def _is_replaced(key: str, settings: Mapping[str, str]) -> bool:
-    """Whether settings give this key, or a section that it lies in, another value."""
+    """Whether the settings contain this key or a section that contains it."""
     parts = key.split(".")
     return any(".".join(parts[:count]) in settings for count in range(1, len(parts) + 1))
 

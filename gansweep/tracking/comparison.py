@@ -1,8 +1,10 @@
-"""What the store really has of a trial. Its note, `published.json`, is cut down to that: the rest is sent again.
+"""Comparison of the store with the records of a trial.
 
-Runs are deleted, and tags edited, in MLflow's UI; databases and artifacts are removed or restored from old copies. The
-comparison asks for nothing beyond the list of the sweep's runs and, of a store whose artifacts are not on this machine,
-one list of the runs that have artifacts. `thorough.Thorough` reads all values instead.
+The note `published.json` is reduced to what the store has, so that the rest is sent again.
+
+Runs are deleted and tags edited in MLflow's UI; databases and artifacts are removed or restored from old copies. The
+comparison needs only the list of the sweep's runs and, for a store whose artifacts are not on this machine, one list of
+the runs that have artifacts. `thorough.Thorough` reads all values instead.
 """
 
 from __future__ import annotations
@@ -26,26 +28,31 @@ from gansweep.tracking.summary import STATUS
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-CHECKPOINT = "checkpoints/last.safetensors"  # artifact: the last one
-IMAGES = "images"  # the folder of a run's sample grids
+CHECKPOINT = "checkpoints/last.safetensors"  # artifact: the last checkpoint
+IMAGES = "images"  # folder of a run's sample grids
 GRID = re.compile(rf"{IMAGES}/samples\+step\+(?P<step>\d+)\+timestamp\+\d+\+\d+\.png")
-# What was found missing, as it is told.
+# Kinds of missing records, as reported.
 RUNS, TAGS, METRICS, SAMPLES, CHECKPOINTS, JOURNALS, STATUSES, PARAMETERS = (
     "deleted runs", "tags", "metrics", "samples", "checkpoints", "copies of journals", "statuses", "parameters",
 )  # fmt: skip
 
 
 class Files:
-    """Artifacts of the runs of an experiment, as far as they can be listed at once."""
+    """Artifacts of the runs of an experiment, as far as they can be listed in one request."""
 
     def __init__(self, uri: str, location: str) -> None:
-        """uri: of the tracking store. location: of the experiment's artifacts."""
+        """Initialise the list.
+
+        Args:
+            uri: URI of the tracking store.
+            location: URI of the experiment's artifacts.
+        """
         self._uri, self._location = uri, location
 
     def of(self, run: Run) -> Collection[str] | None:
-        """Return the paths of a run's artifacts; None where they are unknown.
+        """Return the paths of a run's artifacts; None if they are unknown.
 
-        Of artifacts that are not on this machine only those runs are known that have none.
+        For artifacts that are not on this machine, only runs without any artifacts are known.
         """
         where = artifacts.repository(self._uri, run.info.artifact_uri)
         if folder := artifacts.folder_of(where):
@@ -54,16 +61,23 @@ class Files:
 
     @cached_property
     def _runs(self) -> set[str] | None:
-        """Ids of the runs that have artifacts; None where they cannot be listed, as in a cloud without its keys."""
-        with suppress(Exception):  # each kind of repository has its own
+        """Ids of the runs that have artifacts; None if they cannot be listed, as in a cloud without keys."""
+        with suppress(Exception):  # error types differ between repositories
             return {Path(file.path).name for file in artifacts.repository(self._uri, self._location).list_artifacts()}
         return None
 
 
 def cut_down(folder: TrialFolder, note: Published, run: Run, files: Collection[str] | None) -> list[str]:
-    """Take out of a note what the store does not have, and return what that is: RUNS, TAGS and so on.
+    """Remove from a note the records that the store lacks.
 
-    files: paths of the run's artifacts; None where they are unknown.
+    Args:
+        folder: Folder of the trial.
+        note: The note.
+        run: The trial's run.
+        files: Paths of the run's artifacts; None if they are unknown.
+
+    Returns:
+        Kinds of missing records: RUNS, TAGS and so on.
     """
     lost = []
     if run.info.lifecycle_stage != "active":
@@ -80,7 +94,7 @@ def cut_down(folder: TrialFolder, note: Published, run: Run, files: Collection[s
 
 
 def missing_params(wanted: Mapping[str, str], run: Run) -> dict[str, str]:
-    """Return the parameters that a run does not have. Those that it has cannot be changed."""
+    """Return the parameters that a run lacks. Existing ones cannot be changed."""
     return {key: value for key, value in wanted.items() if key not in run.data.params}
 
 
@@ -90,8 +104,10 @@ def grid_steps(files: Collection[str]) -> set[int]:
 
 
 def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
-    """Make the note's tags those of the store; whether any that was sent is another there. A description that a person
-    wrote stays."""
+    """Set the note's tags to those of the store, and return whether any sent tag differs there.
+
+    A description written by a user is kept.
+    """
     sent = note.tags
     note.tags = {key: value for key, value in there.items() if key.startswith("gansweep.") or key == PARENT}
     if there.get(NOTE):
@@ -100,7 +116,7 @@ def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
 
 
 def _lacks_metrics(folder: TrialFolder, note: Published, run: Run) -> bool:
-    """Whether the store is behind what was sent in any metric, or the journal is shorter than it was."""
+    """Whether the store lacks sent values of any metric, or the journal has become shorter."""
     steps: dict[str, int] = {}
     end = 0
     for record, end in journal.read_from(folder.journal, 0):

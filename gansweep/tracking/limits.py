@@ -1,4 +1,4 @@
-"""Names and texts in the lengths that MLflow's stores take."""
+"""Names and texts shortened to the lengths that MLflow's stores accept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DIGEST = 12  # hex digits
 
 
 def metric_key(name: str) -> str:
-    """Return the key that MLflow has for a metric: its name, or the beginning of a long name and a digest of it."""
+    """Return the key of a metric in MLflow: its name, or the beginning of a long name and a digest."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:DIGEST]
@@ -19,10 +19,10 @@ def metric_key(name: str) -> str:
 
 
 def run_name(name: str) -> str:
-    """Return the name of a run, shortened where it is too long."""
+    """Return the name of a run, shortened if it is too long."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def whole_or_nothing(text: str) -> str:
-    """Return a tag's text, empty where it is too long: JSON that was cut could not be read."""
+    """Return a tag's text, or "" if it is too long: truncated JSON could not be read."""
     return text if len(text) <= LONGEST_TEXT else ""

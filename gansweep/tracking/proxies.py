@@ -1,4 +1,4 @@
-"""Proxies that the environment names, as urllib, requests and MLflow use them."""
+"""Proxies from environment variables, as urllib, requests and MLflow use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import urllib.request
 
 
 def through_proxy(url: str) -> str:
-    """Words for an error message that name the variable whose proxy stands between us and a server; "" without one."""
+    """Return a phrase for error messages that names the variable of a server's proxy; "" without a proxy."""
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in urllib.request.getproxies() or urllib.request.proxy_bypass(host):

@@ -1,4 +1,4 @@
-"""The note beside a trial of how much of it a tracking store has. It saves work; the store itself decides."""
+"""Note in a trial's folder of the records that a tracking store has. It saves work; the store itself is authoritative."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from gansweep.records.layout import TrialFolder, read_json, write_json
 
 @dataclass
 class Published:
-    """How much of a trial one store has.
+    """Records of a trial that one store has.
 
-    offset: bytes of the journal whose metrics were sent. state: the last one sent, "" for none. ended_s: time of its
-    outcome in seconds since the epoch, 0 for none. checkpoint: name of the one sent last. journal: digest of the copy
-    of its journal; empty for none, or one of an earlier end. tags: as the store has them.
+    Attributes:
+        uri: The store.
+        run_id: Id of the trial's run.
+        offset: Bytes of the journal whose metrics were sent.
+        samples: Names of the sample grids sent.
+        state: Last state sent; "" for none.
+        ended_s: Time of the outcome in seconds since the epoch; 0 for none.
+        checkpoint: Name of the last checkpoint sent.
+        journal: Digest of the stored copy of the journal; "" for none, or one of an earlier end.
+        tags: Tags in the store.
     """
 
     uri: str = ""
@@ -29,7 +36,7 @@ class Published:
 
     @classmethod
     def read(cls, folder: TrialFolder, uri: str) -> Published:
-        """Return the note; an empty one where the trial was published to another store or the file is damaged."""
+        """Return the note; an empty one if the trial was published to another store or the file is damaged."""
         try:
             data = read_json(folder.published)
             return cls(**data) if data.get("uri") == uri else cls(uri=uri)
@@ -37,9 +44,9 @@ class Published:
             return cls(uri=uri)
 
     def forget(self, run_id: str) -> None:
-        """Begin again with another run, which has nothing of the trial. run_id: "" for one to be made."""
+        """Start again with another run without any records. `run_id`: "" for a run to be created."""
         vars(self).update(vars(Published(self.uri, run_id)))
 
     def write(self, folder: TrialFolder) -> None:
-        """Replace the note."""
+        """Write the note."""
         write_json(folder.published, asdict(self))

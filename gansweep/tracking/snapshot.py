@@ -1,7 +1,8 @@
-"""SQLite stores that may only be read: a home of somebody else, an archive, a read-only mount.
+"""Read-only SQLite stores: another user's home, an archive, a read-only mount.
 
-A database in WAL mode needs files beside it even to be read. Where these cannot be made, the database is copied to a
-temporary folder with the transactions that its `-wal` holds, and read there. `immutable=1` would pass over those.
+A database in WAL mode needs further files in its folder even to be read. If these cannot be created, the database is
+copied to a temporary folder with the transactions in its `-wal` file, and read there. `immutable=1` would ignore those
+transactions.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-WAIT_S = 120  # for a lock on the database
-TRIES = 5  # to copy the files of a database while nothing writes to them
-SUFFIXES = ("", "-wal", "-journal")  # of the files that hold a database; -shm is made from them
+WAIT_S = 120  # maximum wait for a lock on the database
+TRIES = 5  # attempts to copy the files of a database while nothing writes to them
+SUFFIXES = ("", "-wal", "-journal")  # files that contain a database; -shm is recreated from them
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 def readable(database: Path) -> Path:
-    """The database itself where it can be written; else a copy of its state now, kept until this process ends.
+    """Return the database itself if it can be written, else a copy of its current state, kept until this process ends.
 
-    Raises OSError and sqlite3.Error where it cannot be read.
+    Raises:
+        OSError: The files cannot be read.
+        sqlite3.Error: The database cannot be read.
     """
     if is_writable(database):
         return database
@@ -31,18 +34,18 @@ def readable(database: Path) -> Path:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """A connection for reading. Raises OSError and sqlite3.Error where it cannot be read."""
+    """Return a connection for reading. Raises OSError and sqlite3.Error if the database cannot be read."""
     return sqlite3.connect(f"{readable(database).absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
 
 
 def is_writable(database: Path) -> bool:
-    """Whether SQLite may write to the database and make files beside it."""
+    """Whether SQLite may write to the database and create files in its folder."""
     return os.access(database, os.W_OK) and os.access(database.parent, os.W_OK)
 
 
 @lru_cache(4)
 def _copy(database: Path, stamp: Stamp) -> TemporaryDirectory[str]:
-    """A folder with a copy. stamp: of the database as it is, so that a changed one is copied again."""
+    """Return a folder with a copy. `stamp`: current stamp of the database, so that a changed one is copied again."""
     scratch = TemporaryDirectory(prefix="gansweep-")
     copy = Path(scratch.name, database.name)
     try:
@@ -50,14 +53,14 @@ def _copy(database: Path, stamp: Stamp) -> TemporaryDirectory[str]:
             closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
-            source.backup(target)  # one transaction, whatever another process writes meanwhile
-    except sqlite3.OperationalError:  # no -shm beside a database in WAL mode, and none can be made
+            source.backup(target)  # one transaction, even if another process writes meanwhile
+    except sqlite3.OperationalError:  # a database in WAL mode without -shm, which cannot be created
         _copy_files(database, copy)
     return scratch
 
 
 def _copy_files(database: Path, copy: Path) -> None:
-    """Copy files of which none changes meanwhile. Raises sqlite3.OperationalError where they do at every try."""
+    """Copy the files while none of them changes. Raises sqlite3.OperationalError if they change at every attempt."""
     for _ in range(TRIES):
         before = _stamp(database)
         for suffix in SUFFIXES:
@@ -71,7 +74,7 @@ def _copy_files(database: Path, copy: Path) -> None:
 
 
 def _stamp(database: Path) -> Stamp:
-    """Changes with what the database holds."""
+    """Return a value that changes with the content of the database."""
     return tuple(_of_file(beside(database, suffix)) for suffix in SUFFIXES)
 
 
@@ -84,5 +87,5 @@ def _of_file(path: Path) -> tuple[int, int, int] | None:
 
 
 def beside(database: Path, suffix: str) -> Path:
-    """One of SQLite's files beside a database."""
+    """Return the path of one of SQLite's files of a database."""
     return database.with_name(database.name + suffix)

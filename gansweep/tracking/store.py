@@ -1,5 +1,7 @@
-"""Where runs are tracked: which store, whether it answers, and a client for it. MLflow is imported only here
-and only when needed (2 s)."""
+"""Access to tracking stores: their URIs, whether they answer, and clients.
+
+MLflow is imported only here and only when needed (2 s).
+"""
 
 from __future__ import annotations
 
@@ -23,35 +25,38 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ANSWER_S = 5
-MAKE_WAIT_S = 60.0  # for another process that makes the local store
-USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # where MLflow looks for them
+MAKE_WAIT_S = 60.0  # maximum wait for another process that creates the local store
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"  # variables read by MLflow
 LOG_IN = f"set {USER} and {PASSWORD}"
-USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # of a URI
+USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")  # user and password of a URI
 
 
 def local_uri(home: Home) -> str:
-    """The SQLite store of a home folder."""
+    """Return the URI of the SQLite store of a home folder."""
     return f"{places.SQLITE}{home.database.absolute()}"
 
 
 def called(home: Home, uri: str) -> str:
-    """The store, as people know it."""
+    """Return the name of the store in messages."""
     return str(home.path) if uri == local_uri(home) else uri
 
 
 def is_server(uri: str) -> bool:
-    """Whether the store is reached over HTTP."""
+    """Whether the store is accessed over HTTP."""
     return uri.startswith(("http://", "https://"))
 
 
 def without_password(text: str) -> str:
-    """A text as it may be written down: every URI in it without its `user:password@`."""
+    """Return a text without the `user:password@` of URIs, safe to record."""
     return USER_INFO.sub("", text)
 
 
 def take_password(uri: str) -> str:
-    """The URI without its `user:password@`, which go into this process's environment: MLflow takes them from there, and
-    nothing else holds them. Raises UserError, which does not show it, where a password cannot be told from the rest."""
+    """Return a URI without its `user:password@`, which is moved to the environment of this process for MLflow.
+
+    Raises:
+        UserError: The password cannot be separated from the rest. The message does not show it.
+    """
     plain = without_password(uri)
     if is_server(plain) and "@" in plain:
         raise UserError("--tracking-uri: write /, ? and # of a password as %2F, %3F and %23")
@@ -63,7 +68,7 @@ def take_password(uri: str) -> str:
 
 @contextlib.contextmanager
 def asking(uri: str) -> Iterator[None]:
-    """Raises UserError for what MLflow raises, of a store that does not answer or refuses."""
+    """Context manager that converts errors of MLflow, of a store that does not answer or refuses, to UserError."""
     quiet()
     from mlflow.exceptions import MlflowException
 
@@ -71,17 +76,21 @@ def asking(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         what = str(error).partition("\n")[0][:200]
-        mend = LOG_IN if asks_for_password(error) else "try again when it is well"
+        mend = LOG_IN if asks_for_password(error) else "try again when it works"
         raise UserError(f"{uri}: the tracking store refuses ({what}{through_proxy(uri)}); {mend}") from None
 
 
 def asks_for_password(error: Exception) -> bool:
-    """Whether a server refused a request because its user is not known to it."""
+    """Whether a server refused a request because it requires a known user."""
     return " 401" in str(error)
 
 
 def check(uri: str) -> None:
-    """Raises UserError for a server that does not answer, or a URI that is no tracking store."""
+    """Check that a tracking store can be used.
+
+    Raises:
+        UserError: A server does not answer, or the URI is not that of a tracking store.
+    """
     if not is_server(uri):
         if not uri.startswith("sqlite:///"):
             raise UserError(f"--tracking-uri {uri}: give http://, https:// or sqlite:///")
@@ -95,13 +104,16 @@ def check(uri: str) -> None:
         problem = str(getattr(error, "reason", error))
     problem += through_proxy(uri)
     raise UserError(
-        f"--tracking-uri {uri}: no MLflow server answers ({problem}); start it, or leave the option away"
+        f"--tracking-uri {uri}: no MLflow server answers ({problem}); start it, or omit the option"
         " and send the records later with `gansweep sync`"
     )
 
 
 def client(home: Home, uri: str) -> MlflowClient:
-    """A client that gives up within seconds when a server is gone. Creates the local store where it is missing."""
+    """Return a client that gives up within seconds if a server is unavailable.
+
+    The local store is created if it is missing.
+    """
     quiet()
     if uri == local_uri(home):
         _make(home)
@@ -111,7 +123,7 @@ def client(home: Home, uri: str) -> MlflowClient:
 
 
 def reading_client(home: Home, uri: str) -> MlflowClient:
-    """A client that only reads, also where the store's file may only be read."""
+    """Return a client for reading, which works even if the store's file is read-only."""
     file = places.file_of(uri)
     if file is None or snapshot.is_writable(file):
         return client(home, uri)
@@ -122,7 +134,7 @@ def reading_client(home: Home, uri: str) -> MlflowClient:
 
 
 def quiet() -> None:
-    """Before MLflow is imported: no telemetry, no progress bars, no waiting."""
+    """Configure MLflow before its import: no telemetry, no progress bars, no waiting."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -133,9 +145,13 @@ def quiet() -> None:
 
 
 def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted: bool = False) -> list[Any]:
-    """Every run of an experiment that meets a condition in MLflow's filter language, however many pages they fill.
+    """Return every run of an experiment that meets a condition, over all pages.
 
-    deleted: list deleted runs as well.
+    Args:
+        client: The client.
+        experiment: Id of the experiment.
+        condition: Condition in MLflow's filter language.
+        deleted: Whether to include deleted runs.
     """
     from mlflow.entities import ViewType
 
@@ -151,8 +167,11 @@ def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted:
 
 
 def _make(home: Home) -> None:
-    """The local store with all its tables, whoever comes first. What a killed process had half made is made anew:
-    MLflow stumbles over it for ever, and nothing is recorded before it is whole."""
+    """Create the local store with all its tables; only one of several processes does.
+
+    A store that a killed process left incomplete is created again: MLflow would fail on it forever, and nothing is
+    recorded before it is complete.
+    """
     if places.is_whole(home):
         return
     from mlflow import MlflowClient

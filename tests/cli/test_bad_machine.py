@@ -194,7 +194,7 @@ def test_a_proxy_before_a_server(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     uri = "http://mlflow.invalid:5000"
     assert call("run", "s.yaml", "--tracking-uri", uri) == (
         f"--tracking-uri {uri}: no MLflow server answers ([Errno 111] Connection refused, through the proxy of"
-        " http_proxy: if it needs none, add mlflow.invalid to no_proxy); start it, or leave the option away and send"
+        " http_proxy: if it needs none, add mlflow.invalid to no_proxy); start it, or omit the option and send"
         " the records later with `gansweep sync`\n"
     )
 
