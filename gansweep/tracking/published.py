@@ -1,4 +1,4 @@
-"""Note in a trial's folder of the records that a tracking store has. It saves work; the store itself is authoritative."""
+"""Note in a trial's folder of the records that a tracking store has. It saves work; the store is authoritative."""
 
 from __future__ import annotations
 
