@@ -26,7 +26,7 @@ STEPS, TURN = 600, 24  # of a run of the main job; steps between two evaluations
 
 
 def seconds(action: Callable[[], object], times: int) -> float:
-    """Of one call, on average."""
+    """Mean seconds per call."""
     began = time.perf_counter()
     for _ in range(times):
         action()

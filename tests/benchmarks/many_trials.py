@@ -45,8 +45,14 @@ RAY = ("gcs_server", "raylet")
 
 @dataclass(frozen=True)
 class Mark:
-    """When so many trials had ended. bytes: resident memory of the driver. main_s, other_s: CPU seconds of its main
-    thread, which schedules, and of the others (the publisher, Ray's). ray_s: of Ray's own processes."""
+    """Measurement when `trials` trials had ended.
+
+    Attributes:
+        bytes: Resident memory of the driver.
+        main_s: CPU seconds of its main thread, which schedules.
+        other_s: CPU seconds of its other threads (the publisher, Ray's).
+        ray_s: CPU seconds of Ray's own processes.
+    """
 
     trials: int
     at_s: float
@@ -108,7 +114,7 @@ def each(first: Mark, last: Mark) -> dict[str, float]:
 
 
 def own_s(file: Path, home: Path, slots: int, trials: int = OWN_TRIALS) -> float:
-    """Seconds of a trial by itself: opened, trained, recorded, closed; in so many processes side by side."""
+    """Seconds of a trial by itself: opened, trained, recorded, closed; in `slots` parallel processes."""
     plan = make_plan(load(file, (), 10_000), Home(home))
     configs = [job_of(plan, planned, 0.0).to_config() for planned in plan.trials[: slots * (WARM_UP + trials)]]
     os.environ.update({**WORKERS, "OMP_NUM_THREADS": "1"})  # as trial processes have them
@@ -148,7 +154,7 @@ def commands(file: Path, home: Path) -> dict[str, float]:
 
 
 def _seconds(command: list[str]) -> float:
-    """Of a command that answers: with 1 where it says why it cannot (`diagnose`, of trials without evaluations)."""
+    """Seconds of a command that exits with 0, or with 1 and a reason (`diagnose` of trials without evaluations)."""
     began = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):

@@ -24,7 +24,7 @@ REPORT_EVERY, AT_ONCE = 10, 2
 
 
 def learning_rates(trials: int) -> list[float]:
-    """So many log-spaced rates that a grid with BETAS1 has `trials` trials; all of them train."""
+    """Log-spaced rates, of which a grid with BETAS1 has `trials` trials; all of them train."""
     if trials < 2 or trials % len(BETAS1):
         raise ValueError(f"trials: must be even and at least 2, got {trials}")
     count = trials // len(BETAS1)

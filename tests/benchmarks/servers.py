@@ -58,7 +58,7 @@ def served(folder: Path, backend: str, workers: int) -> Iterator[str]:
 
 
 def requests_of(uri: str, clients: int, metrics: int) -> dict[str, float]:
-    """From so many clients, each with a run of its own and so many metrics in a request."""
+    """Measure requests of `clients` clients, each with its own run and `metrics` metrics per request."""
     experiment = MlflowClient(uri).create_experiment(f"{clients} of {metrics}")
 
     def send(number: int) -> int:

@@ -54,7 +54,7 @@ def own_store(home: Path) -> tuple[str, str]:
 
 
 def ids(home: Path) -> set[str]:
-    """Of the sweeps whose runs are in a store and not deleted."""
+    """Ids of the sweeps whose runs are in a store and not deleted."""
     query = (
         "SELECT DISTINCT value FROM tags JOIN runs USING (run_uuid)"
         " WHERE key = 'gansweep.sweep_id' AND lifecycle_stage = 'active'"

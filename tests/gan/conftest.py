@@ -78,7 +78,7 @@ def reference(digits: ImageSet) -> Reference:
 
 @pytest.fixture(scope="session")
 def evaluator(reference: Reference) -> Evaluator:
-    """Of 256 samples of digits."""
+    """An evaluator with 256 samples of digits."""
     return Evaluator(reference, 256, seed=0)
 
 

@@ -31,7 +31,7 @@ SHARES = tuple(f"{m.CLASS_SHARE}{digit}" for digit in range(10))
 
 @pytest.fixture
 def trainer_of(digits: ImageSet, make_settings: Callable[..., TrainingConfig]) -> MakeTrainer:
-    """Tiny networks on digits, trained for so many steps; keywords change settings."""
+    """Tiny networks on digits, trained for `steps` steps; keywords change settings."""
 
     def make(steps: int = 2, **changes: Any) -> Trainer:
         settings = make_settings(image_size=32, **changes)
@@ -46,7 +46,7 @@ def trainer_of(digits: ImageSet, make_settings: Callable[..., TrainingConfig]) -
 
 @pytest.fixture(scope="session")
 def small(reference: Reference) -> Evaluator:
-    """Of 40 samples: fewer than D is asked about."""
+    """An evaluator with 40 samples: fewer than D is evaluated on."""
     return Evaluator(reference, 40, seed=7)
 
 

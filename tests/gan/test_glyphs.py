@@ -71,7 +71,7 @@ def test_letters_are_white_on_black_and_never_cut_off(letter: str) -> None:
 
 def test_jitter_turns_slants_scales_and_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
     def spread(*off: str) -> list[float]:
-        """Of columns' and rows' centres and of the area, over images of one font."""
+        """Spread of the columns' and rows' centres and of the area, over images of one font."""
         with monkeypatch.context() as patch:
             for name in off:
                 patch.setattr(glyphs, name, 0.0)
@@ -94,7 +94,7 @@ def test_stems_lean_by_up_to_the_rotation_and_by_up_to_the_slant(
     monkeypatch.setattr(glyphs, off, 0.0)  # arctan 0.2 is 11.3°
 
     def lean(index: int) -> float:
-        """Of I, in degrees from upright."""
+        """Lean of the letter I, in degrees from upright."""
         y, x = np.nonzero(np.asarray(draw("I", index * TURN)) > 128)
         return float(np.degrees(np.arctan(np.polyfit(y, x, 1)[0])))
 

@@ -57,7 +57,7 @@ EACH = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
 @pytest.fixture
 def grown_after(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]) -> MakeTrainer:
-    """A tiny trainer after so many steps; keywords change its settings."""
+    """A tiny trainer after `steps` steps; keywords change its settings."""
 
     def make(steps: int = 0, **changes: Any) -> Trainer:
         settings = make_settings(**changes)

@@ -81,7 +81,7 @@ def recorded(folder: TrialFolder) -> Outcome:
 
 
 def train(run: Run, steps: int) -> Outcome | None:
-    """So many single steps."""
+    """Advance by `steps` single steps."""
     ended = None
     for _ in range(steps):
         ended = run.advance(0)

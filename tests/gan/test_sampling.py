@@ -93,7 +93,7 @@ def test_a_walk_begins_at_what_is_drawn_and_closes(make_trainer: Callable[..., T
 
 
 def test_between_two_places_lie_arcs() -> None:
-    """Of equal length from share to share, on the sphere where both ends lie on it (Shoemake 1985)."""
+    """Steps have equal length, on the sphere if both ends are on it (Shoemake 1985)."""
     p, q = torch.eye(4)[:2]
     p, q = torch.stack([p, 3 * p, p]), torch.stack([q, 3 * q, -p])
     for share in (0.0, 0.25, 0.5, 1.0):

@@ -191,7 +191,7 @@ def labelled(make_settings: Callable[..., TrainingConfig], make_pixels: Callable
 
 
 def plain_losses(name: str, real: Tensor, fake: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of D, of G on the same fakes, and what the records hold of real and of fake outputs."""
+    """Losses of D and of G on the same fakes, and the recorded values of real and of fake outputs."""
     bce, ones, zeros = F.binary_cross_entropy_with_logits, torch.ones_like(real), torch.zeros_like(real)
     match name:
         case "non_saturating" | "saturating":

@@ -327,19 +327,19 @@ def constant(length: int, **values: float) -> Columns:
 
 
 def collapsed(density: Sequence[float], coverage: Sequence[float], **others: Sequence[float]) -> Columns:
-    """Of a labelled set, the other signs absent."""
+    """Columns of a run on a labelled set, without other signs."""
     n = len(density)
     quiet = {NEAR_DUPLICATES: [0.0] * n, MS_SSIM: [1.0] * n, CLASSES: [9.0] * n, CFD_RATIO: [1.0] * n}
     return {DENSITY: density, COVERAGE: coverage, **quiet, **others}
 
 
 def asked(right: Sequence[float], worst: Sequence[float], classes: float) -> Columns:
-    """Of a conditional run."""
+    """Columns of a conditional run."""
     return {REQUESTED: right, REQUESTED_WORST: worst, CLASSES: [classes] * len(right)}
 
 
 def within(density: Sequence[float], coverage: Sequence[float]) -> Columns:
-    """Of a conditional run whose samples cover the data as a whole."""
+    """Columns of a conditional run whose samples cover the data as a whole."""
     whole = collapsed([0.9] * len(density), [0.9] * len(density))
     return {**whole, DENSITY_WITHIN_WORST: density, COVERAGE_WITHIN_WORST: coverage}
 

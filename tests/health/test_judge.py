@@ -276,7 +276,9 @@ def test_growth_is_as_if_d_had_said_nothing_before_it(
 def test_judging_is_the_same_from_a_journal_however_often_the_run_was_killed(
     found: dict[int, Values], kills: list[tuple[int, int]]
 ) -> None:
-    """kills: after so many records the process dies, and the next one goes on from so many before them."""
+    """`kills`: number of records after which the process dies, and number of records before them at which the next
+    resumes.
+    """
     whole = History.of(found.items(), 60)
     expected = {step: QUICK(whole.until(step)) for step in found}
     steps = list(found)

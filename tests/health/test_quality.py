@@ -321,7 +321,7 @@ def test_bins_equal_those_of_scikit_learn() -> None:
 
 @pytest.mark.parametrize(("n", "bins", "shift"), [(300, 20, 0.0), (300, 20, 0.5), (2000, 20, 0.3), (1000, 2, 0.13)])
 def test_different_bins_are_those_of_the_chi_square_test(n: int, bins: int, shift: float) -> None:
-    """Of a 2×2 table without continuity correction, which is the two-proportion z-test."""
+    """The test on a 2×2 table without continuity correction equals the two-proportion z-test."""
     real, samples = normal(0, 1000, 2), normal(1, n, 2) + shift
     ours = Bins.of(real, bins)
     here, there = (KDTree(ours.centres).query(x)[1] for x in (samples, real))

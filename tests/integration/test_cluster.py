@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def address(tmp_path: Path, service: Service) -> Iterator[str]:
-    """Of a head with one core and a token that the service knows."""
+    """Address of a head with one core and a token that the service knows."""
     service.environment.update(TOKEN)
     with ray_head(tmp_path, TOKEN, "--num-cpus=1", "--include-dashboard=false") as address:
         yield address
@@ -42,7 +42,7 @@ def test_a_sweep_joins_a_cluster_and_leaves_it_running(service: Service, address
 
 
 def environment_of(name: str) -> dict[str, str]:
-    """Of the process that goes by that name in the cluster with that token."""
+    """Environment of the process of that name in the cluster with that token."""
     named = [p for p in psutil.process_iter(["cmdline"]) if f"ray::{name}" in " ".join(p.info["cmdline"] or ())]
     (found,) = (its for its in (process.environ() for process in named) if TOKEN.items() <= its.items())
     return found

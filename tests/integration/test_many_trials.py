@@ -57,7 +57,7 @@ def test_a_sweep_of_many_trials_is_scheduled_within_the_target_and_published_who
 
 
 def cpu_s() -> float:
-    """Of all children that have ended."""
+    """CPU seconds of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -49,7 +49,7 @@ search:
 
 
 def ended(folder: SweepFolder) -> list[Outcome]:
-    """Of the planned trials, in order."""
+    """Outcomes of the planned trials, in order."""
     return [found for trial in folder.planned() if (found := outcome.read(trial))]
 
 
@@ -63,7 +63,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def run_with_and_without_a_kill(service: Service, text: str, enough: int) -> tuple[SweepFolder, SweepFolder]:
-    """The sweep undisturbed, and the same killed when so many trials have ended, and run again."""
+    """The sweep uninterrupted, and the same sweep killed when `enough` trials have ended, and run again."""
     files: dict[str, Path] = {}
     for name in ("calm", "killed"):
         files[name] = service.root / f"{name}.yaml"

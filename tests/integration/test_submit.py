@@ -118,7 +118,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
 
 
 def _statuses(uri: str) -> set[str]:
-    """Of every run of the sweep."""
+    """Statuses of all runs of the sweep."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)

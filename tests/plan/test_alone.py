@@ -151,7 +151,7 @@ SETTINGS = st.one_of(
 
 @given(SETTINGS)
 def test_any_value_comes_back_as_it_was(value: Any) -> None:
-    """Of the same type: the schema takes no text for a number, and no 1.0 for a whole one."""
+    """Values keep their type: the schema accepts neither text for a number nor 1.0 for an integer."""
     _, given_ = parsed(alone("s.yaml", "s", "0" * 12, 0, {"a.b": value}, []))
     key, _, text = given_[-1].partition("=")
     back = parse(f"value: {text}", "--set").data["value"]

@@ -113,7 +113,7 @@ def test_read_from_waits_for_a_line_to_become_whole(file: Path) -> None:
 @pytest.mark.parametrize("records", [1, 2, 3000])
 def test_latest_is_the_last_that_is_read(file: Path, records: int) -> None:
     fill(file, *range(records))
-    assert (file.stat().st_size > 65536) == (records == 3000)  # it reads no more than so many bytes
+    assert (file.stat().st_size > 65536) == (records == 3000)  # it reads at most 64 kB
     assert latest(file) == read(file)[-1]
     with file.open("ab") as torn:
         torn.write(b'{"step": ')

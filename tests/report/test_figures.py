@@ -31,7 +31,7 @@ KEY = ("s", "000000000000")
 
 
 def texts(picture: bytes) -> list[str]:
-    """Of an SVG, in the order of drawing."""
+    """The texts of an SVG, in the order of drawing."""
     return ["".join(text.itertext()) for text in ElementTree.fromstring(picture).iter(f"{SVG}text")]
 
 
@@ -199,7 +199,7 @@ def test_in_parallel_coordinates_the_better_is_the_higher(lower: bool, order: li
 
 
 def test_places_of_drawn_values_leave_out_missing_ones() -> None:
-    """Of several sweeps only some have a setting."""
+    """Only some of several sweeps have the setting."""
     values = pd.Series([*np.geomspace(1e-4, 1e-1, 13).tolist(), None])
     places, ticks = grid._scaled(values)
     assert places[[0, 6, 12]] == pytest.approx([0, 0.5, 1])

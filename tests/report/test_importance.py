@@ -115,7 +115,7 @@ def test_targets_that_are_not_finite_are_left_out() -> None:
 
 
 def test_values_of_any_type_may_be_settings() -> None:
-    """Of several sweeps, one may lack a setting; a list is a value like any other."""
+    """One of several sweeps may lack a setting; a list is a value like any other."""
     trials = grid(a=[[1, 2], [3], None], b=[0.5, math.nan], c=["wgan", "hinge"], seeds=4)
     found = importances(trials, ["c", "b", "a"], trials["a"].map(str).eq("[3]") * 1.0 + 0.01 * noise(48))
     assert next(iter(found.shares)) == "a"

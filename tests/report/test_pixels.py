@@ -49,7 +49,7 @@ def test_the_gap_is_that_of_recorded_grids() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_strip_is_the_recorded_pixels(channels: int) -> None:
-    """Of each step the first images of both first rows of its grid, which is eight wide."""
+    """A strip has, for each step, the first images of the first two rows of its grid, which is eight wide."""
     steps = [noise(channels=channels, seed=seed) for seed in range(3)]
     sheet = cut([grid_png(images) for images in steps], 3)
     assert sheet.shape[:2] == (HEIGHT, 3 * WIDTH + 2 * APART)

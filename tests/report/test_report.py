@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def report(swept: Service) -> Path:
-    """Of sweep `three`, by the command."""
+    """The report of sweep `three`, written by the command."""
     path = swept.root / "three.pdf"
     out, err = swept.call("report", "three", "-o", path, "--verbose", "--log")
     assert out == ""

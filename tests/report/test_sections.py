@@ -133,7 +133,7 @@ def test_samples_are_of_the_best_of_each_failure_and_of_a_middling_one() -> None
 
 @pytest.mark.parametrize(("other", "ranks", "shown"), [("f", [1, 3, 2, 4], 4), ("g", [1, 2, 1, 2], 2)])
 def test_ranks_are_over_all_sweeps_of_the_same_images(other: str, ranks: list[int], shown: int) -> None:
-    """Of other images each has its own."""
+    """Sweeps with other images have ranks of their own."""
     sweeps = {"a": (1.0, 3.0), "b": (2.0, 4.0)}
     made = [trial({RATE: q}, q, sweep=name) for name, qualities in sweeps.items() for q in qualities]
     trials = frame(made, [RATE])
@@ -442,7 +442,7 @@ OVER = {
 
 
 def test_the_commands_train_the_trials_that_the_store_has(tmp_path: Path) -> None:
-    """Of several sweeps in one report, where one varies what another leaves as it is: types survive the store."""
+    """Several sweeps in one report, one of which varies a setting that another keeps fixed: types survive the store."""
     home, planned = empty_home(tmp_path / "home"), {}
     for number, over_text in enumerate(OVER.values()):
         bench = Bench(home, f"sweep-{number}")

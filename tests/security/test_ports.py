@@ -61,7 +61,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 @pytest.fixture(scope="module")
 def listeners(service: Service) -> Iterator[list[Listener]]:
-    """Of a run whose trial trains, until the last test."""
+    """Listeners of a run whose trial trains until the last test."""
     run = service.start("run", service.write(steps=1_000_000, rates="[1e-4]"))
     try:
         service.wait_for(service.training_began, 240)

@@ -19,7 +19,7 @@ CREATE = "/ajax-api/2.0/mlflow/experiments/create"
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Of the UI, on an empty store."""
+    """Port of the UI, on an empty store."""
     service = Service(tmp_path_factory.mktemp("ui"), {})
     empty_home(service.home.path)
     with socket.socket() as probe:

@@ -102,9 +102,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Result:
-    """Of one repetition. lost, doubled: points in MLflow, against the calm sweep's (a wrong value is both).
+    """Result of one repetition.
 
-    after_s: the moment, after training had begun. sweeps: how many the same fault hit.
+    Attributes:
+        fault: Name of the fault.
+        after_s: Time of the fault after training began, in seconds.
+        sweeps: Number of sweeps that the same fault hit.
+        lost: Points missing in MLflow, compared with the uninterrupted sweep (a wrong value counts as lost and
+            doubled).
+        doubled: Points recorded twice.
     """
 
     fault: str
@@ -203,7 +209,7 @@ class Trial:
         assert len(self._weights) == TRIALS, "the calm sweep is not whole"
 
     def repeat(self, fault: str, repetitions: int, group: int | None = None) -> Iterator[Result]:
-        """So many sweeps that it hit; whether it came too late for one is seen when that has ended."""
+        """Yield results of `repetitions` sweeps that the fault hit; a sweep that it missed is known only at the end."""
         kind, done, number = FAULTS[fault], 0, 0
         while done < repetitions:
             assert number < 3 * repetitions, f"{fault}: comes too late, again and again"

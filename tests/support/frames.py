@@ -97,10 +97,13 @@ def study(
     judges: Mapping[str, Judge] = {},
     **sweep: Any,
 ) -> Study:
-    """Of trials as `frame` makes them. samples: trial → step → its grid, None where the store has lost it.
+    """A study of trials made by `frame`.
 
-    recorded: histories and evaluations in the place of made-up ones. judges: sweep → its judge, where
-    its thresholds are not the defaults. sweep: further columns of sweeps.
+    Args:
+        samples: Trial → step → its grid; None if the store has lost it.
+        recorded: Histories and evaluations in place of made-up ones.
+        judges: Sweep → its judge, if its thresholds are not the defaults.
+        sweep: Further columns of sweeps.
     """
     sweeps = [
         {

@@ -46,7 +46,9 @@ class Made:
 
 
 def trials(count: int) -> Iterator[Made]:
-    """So many, over a grid of four settings with five seeds; at beta1 0.9 or a rate of 0.2 few classes are left."""
+    """Yield `count` trials over a grid of four settings with five seeds; at beta1 0.9 or a rate of 0.2 few classes are
+    left.
+    """
     grid = itertools.islice(itertools.product(RATES, BETAS, DIMS, WIDTHS, range(SEEDS)), count)
     for number, (*values, seed) in enumerate(grid):
         rng = np.random.default_rng(number)
@@ -56,7 +58,9 @@ def trials(count: int) -> Iterator[Made]:
 
 
 def conditional(count: int) -> Iterator[Made]:
-    """So many, of each loss with a D that grows or not, asked for classes: every second one collapses within one."""
+    """Yield `count` conditional trials of each loss, with and without growth of D; every second one collapses within a
+    class.
+    """
     grid = itertools.islice(itertools.product(range(SEEDS), LOSSES, (None, 300)), count)
     for number, (seed, loss, growth) in enumerate(grid):
         rng = np.random.default_rng(number)
@@ -122,12 +126,12 @@ def config(made: Made) -> dict[str, Any]:
 
 
 def history(made: Made) -> History:
-    """Of all that it recorded."""
+    """History of all records."""
     return History.of(made.records, STEPS, *traits(made.varied))
 
 
 def publish(root: Path, count: int, name: str = "synthetic", of: Callable[[int], Iterator[Made]] = trials) -> Home:
-    """A home whose store has a sweep of so many trials, each with seven sample grids. of: what makes them."""
+    """A home whose store has a sweep of `count` trials, each with seven sample grids. `of`: yields the trials."""
     home = Home(root)
     folder = home.sweep(name)
     folder.path.mkdir(parents=True)

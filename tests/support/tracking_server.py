@@ -72,8 +72,10 @@ class TrackingServer:
 
 @contextmanager
 def tracking_server(home: Home, workers: int = 1, password: str = "") -> Iterator[str]:
-    """Of a home's store: its URI, once it answers. Killed at the end. password: of the user `admin`, whom alone it
-    serves then."""
+    """A server of a home's store: yields its URI once it answers, and kills it at the end.
+
+    `password`: of the user `admin`, the only one that the server then accepts.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

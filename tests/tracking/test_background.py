@@ -12,7 +12,7 @@ from gansweep.tracking.publisher import NotAllSentError
 
 
 class Slow:
-    """Takes so many trials in a pass, one every 0.1 s; then nothing for silence_s."""
+    """Accepts `trials` trials per pass, one every 0.1 s; then nothing for `silence_s`."""
 
     def __init__(self, trials: int, silence_s: float = 0.0) -> None:
         self.taken, self.passes = 0, 0

@@ -263,7 +263,7 @@ def read(bench: Bench, command: str, *options: str) -> Result:
 
 @pytest.mark.parametrize("by", ["", "edited", "deleted"])
 def test_a_sweep_is_read_without_its_tags(bench: Bench, tmp_path: Path, by: str) -> None:
-    """Of what MLflow's UI lets people edit."""
+    """Tags can be edited in MLflow's UI."""
     bench.trial("a", sound(STEPS), ENDED, varied={"training.learning_rate": 1e-4}, steps=STEPS)
     bench.trial(
         "b", sound(STEPS), Outcome("stopped", STEPS, "asha", rule="asha"), varied={"training.learning_rate": 2e-4}

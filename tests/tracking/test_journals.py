@@ -110,7 +110,9 @@ def test_trials_that_go_on_have_none(bench: Bench, server: str) -> None:
 
 @pytest.mark.parametrize("method", ["log_batch", "log_artifact"])
 def test_an_end_that_is_being_sent(bench: Bench, server: str, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Of a second life that nobody saw: how little of it may be in the store, the first one's copy is not read."""
+    """A second run of the trial that was not seen: even if little of it is in the store, the first run's copy is not
+    read.
+    """
     trial = bench.trial("a", losses(3), ENDED)
     publish(bench, server)
     append(trial, losses(2))

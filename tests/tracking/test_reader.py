@@ -141,7 +141,7 @@ def test_the_verdicts_of_the_journals(bench: Bench) -> None:
 
 
 def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
-    """Of settings as MLflow has them, text; those of older trials say nothing of it."""
+    """Settings in MLflow are text; those of older trials lack these keys."""
     still = {"d_auc": 0.999, "d_fresh": 0.01, "cfd_ratio": 200.0}
     diverged = [*sound(4), {"loss_d": 1.0, CRITIC_REAL: INF, NONFINITE_STEP: 5.0}]
     critic = {"training": {"loss": "wasserstein_clip"}}
