@@ -197,12 +197,12 @@ def _run(
         finally:
             hurry = ending.signal is not None or ending.failure
             sent = background.finish(LAST_RECORDS_IN_A_HURRY_S if hurry else LAST_RECORDS_S, hurry=hurry)
-    if plan.left and sent and not hurry:
-        _show_overview(home, uri, plan.folder)
-    if not sent:
-        there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []
-        again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
-        tell(f"not all is in the tracking store yet; `{again}` sends the rest")
+        if plan.left and sent and not hurry:
+            _show_overview(home, uri, plan.folder)
+        if not sent:
+            there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []
+            again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
+            tell(f"not all is in the tracking store yet; `{again}` sends the rest")
     return code
 
 

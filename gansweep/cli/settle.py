@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,10 @@ from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import Place, Whereabouts
 from gansweep.records.layout import Home, SweepFolder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 MOVED, COPIED = "moved", "copied"  # answers
 OPTIONS = {MOVED: "--moved", COPIED: "--new-identity"}
@@ -32,7 +36,7 @@ def answers(command: Callable[..., Any]) -> Callable[..., Any]:
         OPTIONS[MOVED],
         "answer",
         flag_value=MOVED,
-        help="The home was moved here from another machine: go on with its records.",
+        help="The home is not a copy, wherever it was before: continue with its records.",
     )
     return moved(copied(command))
 
@@ -72,20 +76,34 @@ def _claim(
     """Find out whether the folder may write its sweep's records, and write down that it does."""
     own = identity.ensure(folder)
     if folder.storage.exists():
+        if answer == COPIED:
+            raise UserError(
+                f"{OPTIONS[COPIED]}: {folder.name} lies in a storage, and all homes that use it are one sweep; rename"
+                " the sweep to make it one of its own"
+            )
         return
-    if not ask_store and identity.whereabouts(own.place, folder) is Whereabouts.HERE:
-        return
-    from gansweep.tracking import ownership, store
+    from gansweep.tracking import ownership, places, store
 
+    note = places.note(folder)
+    is_here = identity.whereabouts(own.place, folder) is Whereabouts.HERE
+    renews = answer == COPIED and not (is_here and own.is_renewed)
+    is_shared = uri != store.local_uri(home)
+    if is_here and not (ask_store or renews or (is_shared and note and "sweep_id" not in note)):
+        return
     with store.asking(uri):
         client = store.client(home, uri)
+        if former := ownership.unlabelled_parent(client, folder):
+            if is_shared:
+                _claim_unlabelled(client, former, folder, uri, answer, tell)
+            return  # the records of the home's own store, which came along with it, get the sweep's id
         owned = ownership.find(client, own.sweep_id)
         holders = [own.place, *([owned.holder] if owned and owned.holder else [])]
         found = {identity.whereabouts(holder, folder): holder for holder in holders}
         doubt = found.get(Whereabouts.COPIED) or found.get(Whereabouts.UNSEEN)
-        if doubt and answer == COPIED:
-            identity.renew(folder, own_store=not _shares_store(doubt, home, folder))
-            tell(f"{folder.name}: is a sweep of its own now, apart from {doubt}")
+        if renews:
+            original = doubt or found.get(Whereabouts.MOVED)
+            identity.renew(folder, own_store=not _shares_store(original or own.place, home, folder))
+            tell(f"{folder.name}: is a sweep of its own now, apart from {original or 'its former records'}")
             return
         if doubt and (Whereabouts.COPIED in found or not (answer == MOVED or _was_moved(doubt, folder))):
             ownership.check_holder(doubt, folder)
@@ -95,6 +113,27 @@ def _claim(
         if owned and owned.parent:
             ownership.hold(client, owned.parent, folder)
         identity.settle(folder)
+
+
+def _claim_unlabelled(
+    client: MlflowClient, former: Run, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None]
+) -> None:
+    """Let a folder take what version 0.1.0 sent to a store that other homes may use as well: its records do not say
+    from which folder, so a copy looks like its original. former: the parent run of the records."""
+    from gansweep.tracking import ownership
+
+    if answer == COPIED:
+        identity.renew(folder, own_store=False)
+        tell(f"{folder.name}: is a sweep of its own now, apart from what version 0.1.0 sent to {uri}")
+        return
+    if not (answer == MOVED or ownership.was_made_for(client, former, folder) or _is_original(folder, uri)):
+        raise UserError(
+            f"{folder.path}: version 0.1.0 sent its records to {uri}, and did not note from which folder; add"
+            f" {OPTIONS[MOVED]} if it was this one, {OPTIONS[COPIED]} if this is a copy"
+        )
+    owned = ownership.of_folder(client, folder, tell, own_store=False)
+    if owned and owned.parent:
+        ownership.hold(client, owned.parent, folder)
 
 
 def _shares_store(holder: Place, home: Home, folder: SweepFolder) -> bool:
@@ -115,6 +154,12 @@ def _has_id_of(other: SweepFolder, folder: SweepFolder) -> bool:
         found = identity.read(other)
         return found is not None and found.sweep_id == identity.ensure(folder).sweep_id
     return False
+
+
+def _is_original(folder: SweepFolder, uri: str) -> bool:
+    """Ask, where somebody can answer."""
+    question = f"version 0.1.0 sent the records of {folder.name} to {uri}: from {folder.path}, which is not a copy?"
+    return sys.stdin.isatty() and click.confirm(question, err=True)
 
 
 def _was_moved(holder: Place, folder: SweepFolder) -> bool:

@@ -19,7 +19,7 @@ from gansweep.cli import options
 from gansweep.cli.settle import correct_paths
 from gansweep.cli.text import say
 from gansweep.errors import UserError
-from gansweep.records.layout import Home, read_json
+from gansweep.records.layout import Home
 from gansweep.records.writable import check_writable
 from gansweep.schedule.loopback import check_loopback
 from gansweep.tracking import places, snapshot
@@ -102,9 +102,15 @@ def _served(home: Home) -> str:
 
 
 def _links(home: Home, url: str) -> dict[str, str]:
-    """Sweep → its page, in MLflow's model-training view (its default view is about language models)."""
-    sent_here = [folder for folder in home.sweeps() if places.recorded(home, folder) == local_uri(home)]
-    experiments = {folder.name: read_json(folder.tracking)["experiment_id"] for folder in sent_here}
+    """Return sweep → its page, in MLflow's model-training view (its default view is about language models). A sweep
+    whose note cannot be read has none, and its file is named."""
+    experiments = {}
+    for folder in home.sweeps():
+        try:
+            if places.recorded(home, folder) == local_uri(home):
+                experiments[folder.name] = places.note(folder)["experiment_id"]
+        except UserError as error:
+            say(str(error))
     return {
         name: f"{url}/#/experiments/{experiment}/runs?workflowType=machine_learning"
         for name, experiment in experiments.items()

@@ -156,7 +156,8 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
                 publisher.delete(home, folder, uri, say)
         if folder.storage.exists():
             remove(open_storage(folder.storage.read_text()), sweep)
-        for place in places.leftovers(home, sweep, identity.ensure(folder).sweep_id):
+        own = identity.ensure(folder)
+        for place in places.leftovers(home, sweep, (own.sweep_id, *own.joined)):
             shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(folder.path)
     click.echo(f"removed {sweep}", err=True)

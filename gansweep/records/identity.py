@@ -12,7 +12,7 @@ import re
 import secrets
 import socket
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -77,11 +77,15 @@ class Identity:
         sweep_id: 32 hexadecimal digits.
         place: The folder that the file was written for.
         was: Former ids, under which the home's own store may still hold this sweep's records, oldest first.
+        joined: Ids from before the sweep joined a storage, under which any store may hold its records, oldest first.
+        is_renewed: Whether `renew` created the id for this place.
     """
 
     sweep_id: str
     place: Place
     was: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
+    is_renewed: bool = False
 
     def label(self, name: str) -> str:
         """Return a readable name that is unique in every store."""
@@ -103,8 +107,9 @@ def read(folder: SweepFolder) -> Identity | None:
     if not data:
         return None
     try:
-        ids = map(_checked, (data["sweep_id"], *data.get("was", ())))
-        return Identity(next(ids), Place(**data["place"]), tuple(ids))
+        was, joined = (tuple(map(_checked, data.get(key, ()))) for key in ("was", "joined"))
+        place, is_renewed = Place(**data["place"]), data.get("is_renewed", False) is True
+        return Identity(_checked(data["sweep_id"]), place, was, joined, is_renewed)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.identity}: damaged ({error!r}); restore it from a copy") from None
 
@@ -136,7 +141,7 @@ def to_storage(folder: SweepFolder) -> bytes:
 
 
 def take(folder: SweepFolder, content: bytes) -> None:
-    """Set the identity of a folder to that of the storage that its sweep is in.
+    """Set the identity of a folder to that of the storage that its sweep is in. Its own id is kept as a former one.
 
     Raises:
         UserError: The content is damaged.
@@ -145,8 +150,10 @@ def take(folder: SweepFolder, content: bytes) -> None:
         sweep_id = _checked(json.loads(content)["sweep_id"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder.identity.name} of {folder.name}'s storage: damaged ({error!r}); remove it") from None
-    if ensure(folder).sweep_id != sweep_id:
-        _write(folder.identity, Identity(sweep_id, Place.of(folder)))
+    own = ensure(folder)
+    if own.sweep_id != sweep_id:
+        joined = tuple(one for one in (*own.joined, own.sweep_id) if one != sweep_id)
+        _write(folder.identity, Identity(sweep_id, Place.of(folder), own.was, joined))
 
 
 def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
@@ -157,7 +164,8 @@ def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
         own_store: Whether the home's own store was copied as well, so that its records belong to the copy.
     """
     old = ensure(folder)
-    new = Identity(uuid.uuid4().hex, Place.of(folder), (*old.was, old.sweep_id) if own_store else ())
+    was = (*old.was, old.sweep_id) if own_store else ()
+    new = Identity(uuid.uuid4().hex, Place.of(folder), was, is_renewed=True)
     folder.tracking.unlink(missing_ok=True)
     _write(folder.identity, new)
     return new
@@ -167,13 +175,12 @@ def settle(folder: SweepFolder) -> None:
     """Record that the identity belongs to this folder."""
     found, place = ensure(folder), Place.of(folder)
     if found.place != place:
-        _write(folder.identity, Identity(found.sweep_id, place, found.was))
+        _write(folder.identity, replace(found, place=place, is_renewed=False))
 
 
 def forget_former(folder: SweepFolder) -> None:
-    """Remove the former ids, when no record has them any longer."""
-    found = ensure(folder)
-    _write(folder.identity, Identity(found.sweep_id, found.place))
+    """Remove the ids of the original, when no record has them any longer."""
+    _write(folder.identity, replace(ensure(folder), was=()))
 
 
 def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:

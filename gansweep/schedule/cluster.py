@@ -37,6 +37,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # no traceback of each line that a logger cannot write, where the disk is full
     logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)
     if address:
         _knock(address)

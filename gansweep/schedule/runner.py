@@ -11,13 +11,14 @@ from ray import tune
 from ray.tune.error import TuneError
 
 from gansweep.schedule.board import Board, View
-from gansweep.schedule.cluster import cluster
+from gansweep.schedule.cluster import SHARED_MEMORY, cluster
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.ending import Ending
 from gansweep.schedule.events import Events
 from gansweep.schedule.progress import Progress
 from gansweep.schedule.ray_internals import no_keys_for_actors
 from gansweep.schedule.resources import concurrency
+from gansweep.schedule.room import Room
 from gansweep.schedule.scratch import SHORT, scratch
 from gansweep.schedule.search import Search
 from gansweep.schedule.searcher import InOrder, TrialQueue
@@ -62,7 +63,10 @@ def run(
 def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
     queue = TrialQueue(events.jobs(), events)
 
+    room = Room((folder, SHARED_MEMORY), search.plan.folder.path, view.notice)
+
     def on_pass() -> None:
+        room.look()
         if ending.requested():
             queue.drain()
 

@@ -23,6 +23,7 @@ class Background:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="publisher", daemon=True)
         self.failure: str | None = None
+        self._is_away = False  # whether the store did not take records at the last try
 
     def start(self) -> None:
         self._thread.start()
@@ -58,19 +59,22 @@ class Background:
     def _loop(self) -> None:
         pause = PAUSE_S
         while not self._over.is_set():
-            pause = PAUSE_S if self._try(running=True) else min(2 * pause, LONGEST_PAUSE_S)
+            self._try(running=True)
+            pause = min(2 * pause, LONGEST_PAUSE_S) if self._is_away else PAUSE_S
             self._over.wait(pause)
 
     def _try(self, *, running: bool) -> bool:
+        was_away, self._is_away = self._is_away, False
         try:
             self._publisher.publish(running=running)
         except Exception as error:
+            self._is_away = not isinstance(error, NotAllSentError)
             if self.failure is None:
                 self.failure = disk.lack(error) or (str(error) or type(error).__name__).splitlines()[0][:200]
                 self._notify(_told(error, self.failure))
             return False
         if self.failure is not None:
-            self._notify("the tracking store is back")
+            self._notify("the tracking store is back" if was_away else "the tracking store takes all trials now")
             self.failure = None
         return True
 

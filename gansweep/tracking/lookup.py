@@ -49,7 +49,7 @@ def of_home(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
         return by_name(client, home, uri, name)
     own = identity.read(folder)
     former_ids = own.was if own and uri == store.local_uri(home) else ()
-    for sweep_id in (own.sweep_id, *former_ids) if own else ():
+    for sweep_id in (own.sweep_id, *former_ids, *own.joined) if own else ():
         owned = ownership.find(client, sweep_id)
         if owned is not None and owned.experiment.lifecycle_stage == "active":
             return Located(str(owned.experiment.experiment_id), sweep_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from gansweep.errors import UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 from gansweep.records import outcome
 from gansweep.records.layout import TrialFolder, read_json
@@ -20,6 +21,7 @@ from gansweep.words import counted
 NOTE = "mlflow.note.content"  # Markdown
 BREAK = "  \n"  # a new line of the same paragraph
 BEST = 5  # trials that a sweep's note names
+MOST_UNSENT = 3  # likewise, of those that could not be sent
 LONGEST_REASON = 250  # with so many, all kinds at once fit in a tag
 
 
@@ -73,11 +75,23 @@ def verdicts_json(verdicts: Sequence[Verdict]) -> str:
 
 
 def of_sweep(
-    name: str, states: Mapping[TrialFolder, str], links: Mapping[str, str], ranking: Ranking, earlier: int = 0
+    name: str,
+    states: Mapping[TrialFolder, str],
+    links: Mapping[str, str],
+    ranking: Ranking,
+    earlier: int = 0,
+    unsent: Collection[str] = (),
 ) -> str:
-    """How many ended how, a table of the best trials, and one of those that failed, as many as fit in a tag.
+    """Return the note of a sweep: counts of outcomes, a table of the best trials and one of those that failed, each cut
+    to what fits in a tag.
 
-    links: trial id → where the UI shows its run. earlier: trials of earlier plans, of which no more is said.
+    Args:
+        name: of the sweep.
+        states: state of each trial whose run is up to date.
+        links: trial id → where the UI shows its run.
+        ranking: orders the trials.
+        earlier: number of trials of earlier plans.
+        unsent: ids of the trials that could not be sent.
     """
     ended = {trial: ended_as(trial, now) for trial, now in states.items()}
     named = [one.verdict for one in ended.values() if one and one.verdict]
@@ -85,11 +99,14 @@ def of_sweep(
     note = f"**{counted(len(states), 'trial')}**: {counts}."
     if earlier:
         note += f" {counted(earlier, 'more run')} of earlier plans {'is' if earlier == 1 else 'are'} not counted."
+    if unsent:
+        ids = ", ".join(sorted(unsent)[:MOST_UNSENT]) + (", …" if len(unsent) > MOST_UNSENT else "")
+        note += f" Not sent yet: {counted(len(unsent), 'trial')} ({_plain(ids)}); `gansweep sync {name}` sends them."
     if named:
         said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
         note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."
     failed = {trial: one for trial, one in ended.items() if one and (one.kind == "crashed" or _failures(one))}
-    scores = {trial: ranking.final(trial) for trial, one in ended.items() if one and one.kind != "interrupted"}
+    scores = {trial: _score(ranking, trial) for trial, one in ended.items() if one and one.kind != "interrupted"}
     ranked = sorted((score, trial.id, trial) for trial, score in scores.items() if score < WORST)[:BEST]
     best = {trial: [f"{ranking.value(score):.4g}"] for score, _, trial in ranked}
     if best:
@@ -99,6 +116,14 @@ def of_sweep(
         titles = ["verdict", "since step", "reason"]
         note = _with_table(f"{note}\n\nThose that failed:", reasons, titles, links, f"`gansweep diagnose {name}`")
     return note
+
+
+def _score(ranking: Ranking, trial: TrialFolder) -> float:
+    """Return the rank of a trial; that of a damaged journal is the worst."""
+    try:
+        return ranking.final(trial)
+    except UserError:
+        return WORST
 
 
 def _with_table(

@@ -15,7 +15,7 @@ from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import Identity, Place, Whereabouts
 from gansweep.records.layout import Home, SweepFolder, read_json
-from gansweep.tracking import store
+from gansweep.tracking import places, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,12 +63,31 @@ def find(client: MlflowClient, sweep_id: str) -> Owned | None:
         return None
     experiment = min(experiments, key=lambda one: int(one.experiment_id))
     listed = store.runs(client, experiment.experiment_id, deleted=True)
-    listed.sort(key=lambda run: (run.info.lifecycle_stage != "active", run.info.start_time, run.info.run_id))
+    listed.sort(key=_age)
     runs = [run for run in listed if run.data.tags.get(SWEEP_ID) == sweep_id]
     parent = next((run for run in runs if not {TRIAL_ID, PARENT} & run.data.tags.keys()), None)
     trials = {run.data.tags[TRIAL_ID]: run for run in reversed(runs) if TRIAL_ID in run.data.tags}
     strays = tuple(run for run in listed if run is not parent and not {SWEEP_ID, TRIAL_ID} <= run.data.tags.keys())
     return Owned(experiment, parent, trials, strays)
+
+
+def run_of(client: MlflowClient, experiment: str, trial_id: str, noted: str) -> Run | None:
+    """Return one trial's run, which may be deleted: the one with its tag, else the one that its folder noted.
+
+    experiment: id of the sweep's own. noted: the id of a run, "" for none. Raises what MLflow raises.
+    """
+    from mlflow.exceptions import MlflowException
+
+    tagged = store.runs(client, experiment, f"tags.`{TRIAL_ID}` = '{trial_id}'", deleted=True)
+    if tagged or not noted:
+        return min(tagged, key=_age, default=None)
+    try:
+        run = client.get_run(noted)
+    except MlflowException as error:
+        if error.error_code != MISSING:
+            raise
+        return None
+    return run if run.info.experiment_id == experiment else None
 
 
 def create(client: MlflowClient, name: str, own: Identity, location: str | None) -> str:
@@ -95,8 +114,8 @@ def create(client: MlflowClient, name: str, own: Identity, location: str | None)
 def of_folder(
     client: MlflowClient, folder: SweepFolder, notify: Callable[[str], None], *, own_store: bool
 ) -> Owned | None:
-    """Return what a store has of the sweep in a folder, records included that carry a former id of a copied home, or
-    that version 0.1.0 made without one: both get the sweep's id now.
+    """Return what a store has of the sweep in a folder, records included that carry a former id, of a copied home or
+    from before the sweep joined a storage, or that version 0.1.0 made without one: they get the sweep's id now.
 
     own_store: whether the store is the home's own, which a copy of the home brings along. notify: takes sentences for
     the user. Raises what MLflow raises.
@@ -106,6 +125,9 @@ def of_folder(
         relabel(client, own.was, own)
         identity.forget_former(folder)
     found = find(client, own.sweep_id) or find_noted(client, folder, own)
+    if found is None and (joined := [one for one in own.joined if find(client, one)]):
+        relabel(client, joined[-1:], own)
+        found = find(client, own.sweep_id)
     former = former_parent(client, folder) if found is None else None
     if former is None:
         return found
@@ -118,6 +140,11 @@ def of_folder(
     return find(client, own.sweep_id)
 
 
+def _age(run: Run) -> tuple[bool, int, str]:
+    """Sort key of runs: active ones first, the oldest first."""
+    return run.info.lifecycle_stage != "active", run.info.start_time, run.info.run_id
+
+
 def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owned | None:
     """Return the records in the experiment that the folder noted, whose tag was deleted: it is set again.
 
@@ -125,7 +152,7 @@ def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owne
     """
     from mlflow.exceptions import MlflowException
 
-    noted = read_json(folder.tracking)
+    noted = places.note(folder)
     if noted.get("sweep_id") != own.sweep_id:
         return None
     try:
@@ -172,7 +199,7 @@ def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
     """Return the parent run that version 0.1.0 noted in a sweep's folder, if this store has it."""
     from mlflow.exceptions import MlflowException
 
-    noted = read_json(folder.tracking)
+    noted = places.note(folder)
     if "sweep_id" in noted or "parent_run_id" not in noted:
         return None
     try:
@@ -183,10 +210,24 @@ def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
         return None
 
 
+def unlabelled_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
+    """Return the parent run that version 0.1.0 noted in a sweep's folder, if this store has it and no folder has
+    claimed it yet. Raises what MLflow raises."""
+    former = former_parent(client, folder)
+    return former if former is not None and SWEEP_ID not in former.data.tags else None
+
+
+def was_made_for(client: MlflowClient, parent: Run, folder: SweepFolder) -> bool:
+    """Return whether an experiment keeps its artifacts in the home of this folder: that is all that version 0.1.0 told
+    of a home, and not of one that sends to a server. Raises what MLflow raises."""
+    location = client.get_experiment(parent.info.experiment_id).artifact_location
+    return bool(location == (Home(folder.path.parents[1]).artifacts / folder.name).absolute().as_uri())
+
+
 def _check_original(folder: SweepFolder) -> None:
     """Raise UserError if version 0.1.0 recorded a sweep in the store of another home, which still has it: this folder
     is a copy, and the original has no id yet that would tell."""
-    noted = read_json(folder.tracking)
+    noted = places.note(folder)
     original = Home(Path(noted["uri"].removeprefix("sqlite:///")).parent).sweep(folder.name)
     try:
         is_other = original.tracking.exists() and not original.path.samefile(folder.path)

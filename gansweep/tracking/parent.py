@@ -51,11 +51,19 @@ class Parent:
                 self._client.log_artifact(self.run_id, str(copy))
             self._listed = listed
 
-    def mark(self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str]) -> None:
-        """Its status, and where the sweep does not go on, its note, if they are others than were sent. links: as
-        `notes.of_sweep` has them."""
-        note = "" if running else self._note(states, links)
-        says = (_status(states.values(), running), note)
+    def mark(
+        self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str], unsent: Collection[str]
+    ) -> None:
+        """Set its status, and its note once the sweep has ended, where the store has others.
+
+        Args:
+            states: state of each trial of the plan whose run is up to date.
+            running: whether the sweep goes on.
+            links: as in `notes.of_sweep`.
+            unsent: ids of the trials that could not be sent.
+        """
+        note = "" if running else self._note(states, links, unsent)
+        says = (_status(states.values(), running, unsent), note)
         if says == self._says:
             return
         status = says[0]
@@ -67,9 +75,9 @@ class Parent:
             self._client.update_run(self.run_id, status=status)
         self._says = says
 
-    def _note(self, states: Mapping[TrialFolder, str], links: Mapping[str, str]) -> str:
+    def _note(self, states: Mapping[TrialFolder, str], links: Mapping[str, str], unsent: Collection[str]) -> str:
         folder = self._folder
-        return notes.of_sweep(folder.name, states, links, ranking_of(folder), len(folder.earlier()))
+        return notes.of_sweep(folder.name, states, links, ranking_of(folder), len(folder.earlier()), unsent)
 
 
 def stamp(path: Path) -> int:
@@ -80,9 +88,9 @@ def stamp(path: Path) -> int:
         return 0
 
 
-def _status(states: Collection[str], running: bool) -> str:
+def _status(states: Collection[str], running: bool, unsent: Collection[str]) -> str:
     if running:
         return "RUNNING"
-    if any(s in ("pending", "interrupted", "running") for s in states):
+    if unsent or any(s in ("pending", "interrupted", "running") for s in states):
         return "SCHEDULED"
     return "FAILED" if "crashed" in states else "FINISHED"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.tracking import snapshot
 
 SQLITE = "sqlite:///"
+NOTED = ("uri", "experiment_id", "parent_run_id")  # keys of a sweep's tracking.json
 WAIT_S = 30  # for another process that writes to the store
 # Columns of MLflow's tables that hold artifact places of a store.
 COLUMNS = (
@@ -50,10 +52,26 @@ def as_recorded(home: Home, uri: str) -> str:
     return f"{SQLITE}{path.relative_to(place) if path.is_relative_to(place) else path}"
 
 
+def note(folder: SweepFolder) -> dict[str, str]:
+    """Read what a sweep noted of its tracking store: `uri`, `experiment_id`, `parent_run_id` and, from version 0.2.0
+    on, `sweep_id`; empty where it was sent to none. Raises UserError for a damaged file, which can be done without."""
+    try:
+        found = read_json(folder.tracking)
+        if found and not all(isinstance(value, str) for value in (*map(found.get, NOTED), found.get("sweep_id", ""))):
+            raise UserError(f"damaged (without {', '.join(NOTED)} as text)")
+    except UserError as error:
+        what = str(error).removeprefix(f"{folder.tracking}: ").partition(";")[0]
+        raise UserError(
+            f"{folder.tracking}: {what}; remove it: `gansweep sync {folder.name}` finds the records again by the"
+            " sweep's id (give its --tracking-uri where they are on a server)"
+        ) from None
+    return found
+
+
 def recorded(home: Home, folder: SweepFolder) -> str | None:
     """URI of the store that a sweep was sent to last; None where it was sent to none. Raises UserError where the
     sweep's note of it or the home's own store cannot be read."""
-    found = read_json(folder.tracking)
+    found = note(folder)
     uri = found.get("uri")
     file = file_of(uri) if uri else None
     if file is None:
@@ -78,14 +96,15 @@ def resolve(uri: str, artifact_uri: str) -> str:
 def correct(home: Home) -> str:
     """Bring the records of a home that was moved or copied up to date: artifact places in its own store, in one
     transaction, then how its sweeps name the store. Return the artifact folder that was recorded before; empty where
-    all was up to date. May be killed at any moment and called again.
+    all was up to date. May be killed at any moment and called again. A sweep whose note is damaged is passed over: its
+    own commands name the file.
 
     Raises sqlite3.Error and OSError where the home cannot be written.
     """
     if not is_whole(home):
         return ""
     former = correct_database(home.database, home)
-    for folder in home.sweeps():
+    for folder in _readable(home):
         _correct_sweep(home, folder)
     return former
 
@@ -111,11 +130,19 @@ def correct_database(database: Path, home: Home) -> str:
     return urllib.parse.unquote(former[0].removeprefix("file://").rpartition("/")[0])
 
 
+def _readable(home: Home) -> Iterator[SweepFolder]:
+    """Yield the sweeps of a home whose notes can be read."""
+    for folder in home.sweeps():
+        with suppress(UserError):
+            note(folder)
+            yield folder
+
+
 def _former(store: sqlite3.Connection, home: Home, here: str) -> list[str]:
     """Places of experiments that were recorded for this home's artifacts when it lay elsewhere: those of which a run's
     artifacts are here, and those of sweeps that are here, should their artifacts be lost. Other homes that use this
     store keep their artifacts themselves."""
-    ours = {read_json(folder.tracking).get("experiment_id") for folder in home.sweeps() if _sends_here(home, folder)}
+    ours = {note(folder).get("experiment_id") for folder in _readable(home) if _sends_here(home, folder)}
     found = []
     for number, place in store.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
         root, _, name = (place or "").rpartition("/")
@@ -144,7 +171,7 @@ def _is_same(root: str, home: Home) -> bool:
 
 def _correct_sweep(home: Home, folder: SweepFolder) -> None:
     """The sweep's own note last: until then it tells which notes of its trials are of the same store."""
-    found = read_json(folder.tracking)
+    found = note(folder)
     before, own = found.get("uri"), as_recorded(home, f"{SQLITE}{home.database}")
     if before == own or not _sends_here(home, folder):
         return
@@ -171,13 +198,13 @@ def _was_own(home: Home, file: Path, parent_run_id: str) -> bool:
     return not file.exists() or (is_whole(home) and _knows(home.database, parent_run_id))
 
 
-def leftovers(home: Home, name: str, sweep_id: str) -> list[Path]:
+def leftovers(home: Home, name: str, sweep_ids: Sequence[str]) -> list[Path]:
     """What of a home's artifacts goes with a sweep whose records were deleted: those of its runs, also in the folder of
     a name that it had before, and the whole folder of its name where no run of others has artifacts there.
 
     Raises UserError where the home's own store cannot be read.
     """
-    ours, others = _runs(home.database, sweep_id) if is_whole(home) else (set(), set())
+    ours, others = _runs(home.database, sweep_ids) if is_whole(home) else (set(), set())
     found = []
     for place in home.artifacts.iterdir() if home.artifacts.is_dir() else ():
         if place.is_symlink() or not place.is_dir():
@@ -206,13 +233,14 @@ def _knows(database: Path, run_id: str) -> bool:
         raise UserError(f"{database}: the tracking store cannot be read ({error})") from error
 
 
-def _runs(database: Path, sweep_id: str) -> tuple[set[str], set[str]]:
-    """Ids of all runs, deleted ones included: those of a sweep, and all others."""
-    carrying = "SELECT run_uuid FROM tags WHERE key = 'gansweep.sweep_id' AND value = ?"
+def _runs(database: Path, sweep_ids: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Ids of all runs, deleted ones included: those that carry an id of a sweep, and all others."""
+    places = ", ".join("?" * len(sweep_ids))
+    carrying = f"SELECT run_uuid FROM tags WHERE key = 'gansweep.sweep_id' AND value IN ({places})"
     try:
         with closing(snapshot.connect(database)) as store:
             every = {run for (run,) in store.execute("SELECT run_uuid FROM runs")}
-            ours = {run for (run,) in store.execute(carrying, (sweep_id,))}
+            ours = {run for (run,) in store.execute(carrying, sweep_ids)}
     except (sqlite3.Error, OSError) as error:
         raise UserError(f"{database}: the tracking store cannot be read ({error})") from error
     return ours, every - ours

@@ -7,9 +7,10 @@ anything went wrong. What a run lacks is sent again; deleted runs are restored.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gansweep.errors import UserError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PUBLISH_WAIT_S = 30.0
+FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 320.0  # pauses before a trial that could not be sent is tried again
 MOST_NAMED = 3  # trials, in a message
 
 
@@ -41,6 +43,24 @@ class NotAllSentError(UserError):
         rest = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         trials = counted(len(named), "trial")
         super().__init__(f"{sweep}: {trials} could not be sent to {uri} ({'; '.join(named[:MOST_NAMED])}{rest})")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a trial could not be sent, and when it is tried again.
+
+    pause_s: between the last try and the next one. due: time.monotonic() of the next one.
+    """
+
+    error: Exception
+    pause_s: float
+    due: float
+
+    @classmethod
+    def after(cls, error: Exception, before: Trouble | None) -> Trouble:
+        """The trouble after a failed try. The second try is made at once, and each pause is twice the one before."""
+        pause_s = min(2 * before.pause_s, LONGEST_RETRY_S) if before else FIRST_RETRY_S
+        return cls(error, pause_s, time.monotonic() + (pause_s if before else 0))
 
 
 class Publisher:
@@ -69,6 +89,7 @@ class Publisher:
         self._known: dict[str, str] = {}  # trial id → run id, as the store has them
         self._compared: set[str] = set()  # trial ids
         self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
+        self._troubles: dict[str, Trouble] = {}  # trial id → why it could not be sent
         self._entries: dict[str, Entry] = {}  # trial id → what the parent's list says of it
         self.taken = 0  # how often the store took something of a trial
         self.restored: Counter[str] = Counter()
@@ -91,8 +112,8 @@ class Publisher:
             self._notify(f"{self._folder.name}: was moved here from {owned.holder}; its records go on")
         experiment = str(owned.experiment.experiment_id)
         strays = {run.info.run_id: run for run in owned.strays}
-        before = read_json(self._folder.tracking)
-        parent = owned.parent or strays.get(before.get("parent_run_id")) or self._create_parent(client, owned, own)
+        before = places.note(self._folder)
+        parent = owned.parent or strays.get(before.get("parent_run_id", "")) or self._create_parent(client, owned, own)
         self._sent_before = (before.get("uri"), before.get("sweep_id")) == (self._recorded, own.sweep_id)
         ownership.hold(client, parent, self._folder)
         for key, value in {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, **self._context}.items():
@@ -107,6 +128,7 @@ class Publisher:
         labels = {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, PARENT: parent.info.run_id}
         self._sender = Sender(client, experiment, labels)
         self._files = comparison.Files(self.uri, owned.experiment.artifact_location)
+        self._troubles.clear()  # every trial is compared with what was listed now
         if self._parent is None or self._parent.run_id != parent.info.run_id:  # else it knows which stop is answered
             self._compared.clear()  # a store that lost the parent may have lost anything
             self._settled.clear()
@@ -117,11 +139,14 @@ class Publisher:
         """Send what is new, and what the store has lost.
 
         running: whether the sweep goes on. verify: compare all values with the store's, instead of what can be listed.
-        Raises what MLflow raises, and NotAllSentError after all trials were tried; then call it again.
+        Raises what MLflow raises, and NotAllSentError after all trials were tried; then call it again. While the sweep
+        goes on, a trial that could not be sent is tried again after a pause that grows, and nothing else is repeated.
         """
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             try:
                 self._publish(running, verify)
+            except NotAllSentError:
+                raise
             except Exception:
                 self._client = None  # whatever it was, the store is asked anew
                 raise
@@ -141,23 +166,30 @@ class Publisher:
         listed = [self._runs[folder.id] for folder in (*planned, *earlier) if folder.id in self._runs]
         thorough = Thorough(self._client, self.uri, listed) if verify else None
         states: dict[TrialFolder, str] = {}
-        troubles: dict[str, Exception] = {}
         before = self.restored.copy()
         for folder in [*planned, *earlier]:
+            trouble = self._troubles.get(folder.id)
+            if trouble and running and time.monotonic() < trouble.due:
+                continue
             try:
+                if trouble:
+                    self._find_again(folder)
                 states[folder] = self._publish_trial(folder, thorough)
+                self._troubles.pop(folder.id, None)
             except Exception as error:
                 self._compared.discard(folder.id)
                 self._check_store(error)
-                troubles[folder.id] = error
+                self._troubles[folder.id] = Trouble.after(error, trouble)
         self._parent.send_files(*self._listed(planned, earlier))
         links = {trial: f"#/experiments/{self._sender.experiment}/runs/{run}" for trial, run in self._known.items()}
-        self._parent.mark({trial: states[trial] for trial in planned if trial in states}, running, links)
+        sent = {trial: states[trial] for trial in planned if trial in states}
+        self._parent.mark(sent, running, links, [*self._troubles])
         if new := self.restored - before:
             told = ", ".join(f"{what} of {counted(n, 'trial')}" for what, n in new.items())
             self._notify(f"{self._folder.name}: restored in {self.uri}: {told}")
-        if troubles:
-            raise NotAllSentError(self._folder.name, self.uri, troubles)
+        if self._troubles:
+            errors = {trial: trouble.error for trial, trouble in self._troubles.items()}
+            raise NotAllSentError(self._folder.name, self.uri, errors)
 
     def _noted(self, strays: Mapping[str, Run]) -> dict[str, Run]:
         """Trial id → the run that the folder noted, of those whose tags were deleted. strays: by run id."""
@@ -166,14 +198,24 @@ class Publisher:
         }
         return {trial: strays[run_id] for trial, run_id in noted.items() if run_id in strays}
 
+    def _find_again(self, folder: TrialFolder) -> None:
+        """Ask the store for the run of one trial, which is compared again."""
+        noted = Published.read(folder, self._recorded).run_id
+        run = ownership.run_of(self._sender.client, self._sender.experiment, folder.id, noted)
+        if run is not None:
+            self._runs[folder.id] = run
+
     def _check_store(self, error: Exception) -> None:
-        """Raise the error that a trial met again where it is the store's: then no other trial can be sent either."""
+        """Raise the error that a trial met again where it is the store's: then no other trial can be sent either, or
+        all runs were deleted together, and the parent run with them."""
         assert self._client is not None
         assert self._parent is not None
         try:
-            self._client.get_run(self._parent.run_id)
+            parent = self._client.get_run(self._parent.run_id)
         except Exception:
             raise error from None
+        if parent.info.lifecycle_stage != "active":
+            raise error
 
     def _publish_trial(self, folder: TrialFolder, thorough: Thorough | None) -> str:
         at = stamp(folder.outcome)
@@ -256,11 +298,11 @@ def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], No
     belong to another folder."""
     client = store.client(home, uri)
     owned = ownership.of_folder(client, folder, notify, own_store=uri == store.local_uri(home))
-    if owned is None:
-        return
-    if owned.holder and not folder.storage.exists():
+    if owned and owned.holder and not folder.storage.exists():
         check_holder(owned.holder, folder)
-    ownership.delete(client, owned, folder.name)
+    joined = (ownership.find(client, sweep_id) for sweep_id in identity.ensure(folder).joined)
+    for found in filter(None, (owned, *joined)):
+        ownership.delete(client, found, folder.name)
 
 
 def _said(error: Exception) -> str:

@@ -273,7 +273,7 @@ def test_where_there_is_nothing(bench: Bench, call: Call, tmp_path: Path) -> Non
 def test_the_store_that_the_sweep_was_sent_to_is_asked(judged: Bench, call: Call, tmp_path: Path) -> None:
     name, here, uri = judged.folder.name, Home(tmp_path / "other"), f"sqlite:///{tmp_path}/gone.db"
     write_json(here.sweep(name).plan, {"trials": []})
-    write_json(here.sweep(name).tracking, {"uri": uri})
+    write_json(here.sweep(name).tracking, {"uri": uri, "experiment_id": "1", "parent_run_id": "p", "sweep_id": "s"})
     assert call("diagnose", name, "--home", here.path).startswith(f"{uri}: ")
     assert diagnose(judged, "--home", here.path, "--tracking-uri", judged.uri).stderr.startswith("judged: 1 ")
 

@@ -15,6 +15,7 @@ from bad_calls import Call
 from bench import STEPS, TABLES, Bench, empty_home, losses
 from facts import assert_states
 
+from gansweep.cli.settle import COPIED, settle
 from gansweep.records.layout import Home, read_json, write_json
 from gansweep.records.outcome import Outcome
 
@@ -244,3 +245,54 @@ def test_a_sweep_copied_within_its_home_leaves_the_originals_records_wherever_th
     call("sync", "dug", "--new-identity", "--home", home.path, code=0)
     assert before["sweep_id"] in ids(home.path)
     assert len(ids(home.path)) == 2
+
+
+def test_a_new_identity_holds_where_the_original_is_gone(call: Call, original: Bench, copied: Path) -> None:
+    before, runs = sweep_id(copied), rows(copied)["runs"]
+    shutil.rmtree(original.home.path)
+    err = call("sync", "dig", "--new-identity", "--home", copied, code=0)
+    assert f"dig: is a sweep of its own now, apart from {original.folder.path}\n" in err
+    new = sweep_id(copied)
+    assert ids(copied) == {new} != {before}
+    assert [row[0] for row in rows(copied)["runs"]] == [row[0] for row in runs]
+    call("sync", "dig", "--new-identity", "--home", copied, code=0)
+    assert sweep_id(copied) == new, "the same command goes on with it"
+
+
+def test_a_new_identity_holds_where_nothing_tells_of_a_copy(original: Bench) -> None:
+    """As on a clone of the whole machine, where host, path and inode are the same."""
+    before, told = sweep_id(original.home.path), list[str]()
+    for _ in range(2):
+        settle(original.home, original.folder, original.uri, COPIED, told.append, ask_store=False)
+    assert len(told) == 1
+    original.publish()
+    assert ids(original.home.path) == {sweep_id(original.home.path)} != {before}
+
+
+def test_a_sweep_in_a_storage_gets_no_new_identity(call: Call, original: Bench) -> None:
+    original.folder.storage.write_text("file:///storage")
+    err = call("sync", "dig", "--new-identity", "--home", original.home.path)
+    assert err.startswith("--new-identity: dig lies in a storage, and all homes that use it are one sweep; ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"uri": 5}', '{"uri": "sqlite:///mlflow.db"}'])
+def test_a_damaged_note_affects_its_own_sweep_alone(call: Call, original: Bench, tmp_path: Path, content: str) -> None:
+    other = Bench(original.home, "dug")
+    other.trial("b", losses(STEPS), Outcome("completed", STEPS))
+    other.publish()
+    other.folder.tracking.write_text(content)
+    home = Home(tmp_path / "moved")
+    original.home.path.rename(home.path)
+    note = home.sweep("dug").tracking
+    assert call("sync", "dig", "--home", home.path, code=0).endswith("has everything\n")
+    for command in (("sync",), ("clean", "--yes")):
+        err = call(command[0], "dug", *command[1:], "--home", home.path)
+        assert err.startswith(f"{note}: damaged (")
+        assert "; remove it: `gansweep sync dug` finds the records again" in err
+        assert err.count("\n") == 1
+    call("clean", "dig", "--yes", "--home", home.path, code=0)
+    before = rows(home.path)["runs"]
+    note.unlink()
+    call("sync", "dug", "--home", home.path, code=0)
+    assert [row[0] for row in rows(home.path)["runs"]] == [row[0] for row in before]

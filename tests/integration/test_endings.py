@@ -21,7 +21,7 @@ def test_a_closed_terminal_ends_the_view_and_not_the_sweep(service: Service) -> 
 
     The command replaced a shell that had lived for 20 s, which do not count as the sweep's.
     """
-    file = service.write(steps=60)
+    file = service.write(steps=60, evaluations=3)
     reader, terminal = pty.openpty()
     began = time.monotonic()
     process = subprocess.Popen(
@@ -37,9 +37,13 @@ def test_a_closed_terminal_ends_the_view_and_not_the_sweep(service: Service) -> 
     shown = b""
     while b"starting Ray" not in shown:
         shown += os.read(reader, 4096)
-    os.killpg(process.pid, signal.SIGHUP)
     os.close(reader)
+    overview = "artifacts/*/*/artifacts/overview.png"
+    while process.poll() is None and not [*service.home.path.glob(overview)]:  # to the last thing that is written
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.1)
     assert process.wait(240) == 0
+    assert [*service.home.path.glob(overview)]
     took = time.monotonic() - began
     said = log.read_text()
     assert said.count("running from step 0") == 2

@@ -13,9 +13,11 @@ import old_homes
 import pytest
 import writers
 from bench import TABLES
+from click.testing import CliRunner, Result
 from mlflow import MlflowClient
 from old_homes import COMPLETED, INTERRUPTED, PENDING
 
+from gansweep.cli.main import cli
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.tracking import publisher, reader
@@ -175,3 +177,39 @@ def test_a_copied_folder_does_not_take_the_records_of_an_original_without_an_id(
     assert MlflowClient(uri).get_experiment("1").lifecycle_stage == "active"
     publisher.delete(original, folder, uri)
     assert MlflowClient(uri).get_experiment("1").lifecycle_stage == "deleted"
+
+
+def call(home: Home, *command: str) -> Result:
+    return CliRunner().invoke(cli, [*command, "--home", str(home.path)])
+
+
+@pytest.mark.parametrize("command", [("sync", "old"), ("clean", "old", "--yes")])
+def test_a_copy_takes_nothing_that_was_sent_to_a_shared_store_without_an_answer(
+    lab: Lab, command: tuple[str, ...]
+) -> None:
+    """Version 0.1.0 recorded nothing that tells a home from its copy."""
+    copy, before = Home(lab.place / "copy"), lab.rows()
+    shutil.copytree(lab.home.path, copy.path)
+    for home in (copy, lab.home, copy):  # asked until there is an answer
+        result = call(home, *command)
+        assert str(result.exception) == (
+            f"{lab.folder(home).path}: version 0.1.0 sent its records to {lab.uri}, and did not note from which folder;"
+            " add --moved if it was this one, --new-identity if this is a copy"
+        )
+        assert lab.rows() == before
+    assert call(copy, *command, "--new-identity").exit_code == 0
+    assert set(before["runs"]) <= set(lab.rows()["runs"])
+    assert call(lab.home, "sync", "old", "--moved").exit_code == 0
+    assert lab.parent in lab.runs(lab.home)
+    assert call(lab.home, "sync", "old").exit_code == 0, "asked once"
+
+
+def test_a_store_that_keeps_artifacts_in_the_home_tells_whose_records_they_are(lab: Lab) -> None:
+    copy, location = Home(lab.place / "copy"), (lab.home.artifacts / "old").as_uri()
+    with closing(sqlite3.connect(lab.store)) as database:
+        database.execute("UPDATE experiments SET artifact_location = ?", (location,))
+        database.commit()
+    shutil.copytree(lab.home.path, copy.path)
+    assert "add --moved" in str(call(copy, "clean", "old", "--yes").exception)
+    assert call(lab.home, "sync", "old").exit_code == 0
+    assert lab.parent in lab.runs(lab.home)

@@ -78,3 +78,36 @@ def test_a_trial_that_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch) -
         "s: 1 trial could not be sent to sqlite:///m.db (abc: ValueError: no number); training goes on, and all other"
         " trials are sent"
     ]
+
+
+class Healing(Troubled):
+    """Takes all trials from the third pass on."""
+
+    def publish(self, *, running: bool) -> None:
+        try:
+            super().publish(running=running)
+        except NotAllSentError:
+            if self.passes < 3:
+                raise
+
+
+def test_one_trial_in_trouble_does_not_slow_down_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PAUSE_S", 0.02)
+    publisher, said = Troubled(0), list[str]()
+    behind = Background(publisher, said.append)  # type: ignore[arg-type]
+    behind.start()
+    time.sleep(1)
+    assert publisher.passes > 15
+    monkeypatch.setattr(background, "RETRIES_S", 0.0)
+    behind.finish(0.4, hurry=False)
+    assert len(said) == 1
+
+
+def test_the_end_of_a_trials_trouble_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PAUSE_S", 0.02)
+    said: list[str] = []
+    behind = Background(Healing(0), said.append)  # type: ignore[arg-type]
+    behind.start()
+    time.sleep(0.3)
+    assert behind.finish(0.4, hurry=False)
+    assert said[1:] == ["the tracking store takes all trials now"]

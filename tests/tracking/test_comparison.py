@@ -9,11 +9,13 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from bench import STEPS, Bench, append, losses, sound
 from click.testing import CliRunner, Result
+from mlflow import MlflowClient
 from PIL import Image
 
 from gansweep.cli.main import cli
@@ -21,9 +23,11 @@ from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import reader, thorough
+from gansweep.tracking import publisher as publisher_module
+from gansweep.tracking import reader, store, thorough
 from gansweep.tracking.afar import Afar
-from gansweep.tracking.publisher import NotAllSentError
+from gansweep.tracking.notes import NOTE
+from gansweep.tracking.publisher import NotAllSentError, Publisher
 
 ENDED = Outcome("completed", STEPS)
 CHILDREN = ("tags", "params", "metrics", "latest_metrics")
@@ -215,6 +219,75 @@ def test_a_store_that_loses_all_runs_meanwhile_gets_them_again(bench: Bench) -> 
     publisher.publish(running=False)
     assert contents(bench)["a"][2:] == before["a"][2:]
     assert len(bench.stored(trial)) == 2 * STEPS
+
+
+def test_a_sweep_is_not_finished_while_a_trial_could_not_be_sent(bench: Bench) -> None:
+    bad, _ = (trial_with_everything(bench, name) for name in ("bad", "good"))
+    whole = bad.journal.read_bytes()
+    bad.journal.write_text("{no record\n")
+    with pytest.raises(NotAllSentError):
+        bench.publish()
+    parent, told = (
+        bench.runs()["parent"],
+        f"Not sent yet: 1 trial (bad); `gansweep sync {bench.folder.name}` sends them.",
+    )
+    assert (parent.info.status, told in parent.data.tags[NOTE]) == ("SCHEDULED", True)
+    bad.journal.write_bytes(whole)
+    bench.publish()
+    parent = bench.runs()["parent"]
+    assert (parent.info.status, "Not sent" in parent.data.tags[NOTE]) == ("FINISHED", False)
+
+
+def test_only_the_trial_in_trouble_is_tried_again_and_more_and_more_seldom(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = trial_with_everything(bench, "bad"), bench.trial("good", losses(3))
+    whole = bad.journal.read_bytes()
+    bad.journal.write_text("{no record\n")
+    clock, listed, ask = SimpleNamespace(now=0.0), [], store.runs
+
+    def counting(client: MlflowClient, experiment: str, condition: str = "", **more: bool) -> list[Any]:
+        listed.append((clock.now, condition))
+        return ask(client, experiment, condition, **more)
+
+    monkeypatch.setattr(publisher_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(store, "runs", counting)
+    driver = Publisher(bench.home, bench.folder, bench.uri, {})
+    with lock.acquire(good.lock):
+        for clock.now in range(40):
+            append(good, losses(1))
+            with pytest.raises(NotAllSentError):
+                driver.publish(running=True)
+        assert len(bench.stored(good)) == 2 * 43, "the other trial is sent as before"
+    once = "tags.`gansweep.trial_id` = 'bad'"
+    assert [at for at, condition in listed if condition == once] == [1, 11, 31]
+    assert {condition for _, condition in listed} == {once}, "the sweep is not listed again"
+    bad.journal.write_bytes(whole)
+    driver.publish(running=False)
+    assert len(bench.stored(bad)) == 2 * STEPS
+
+
+@pytest.mark.parametrize("lost", ["deleted", "purged", "without tags"])
+def test_the_run_of_a_trial_in_trouble_is_found_again(bench: Bench, lost: str) -> None:
+    bad, _ = (trial_with_everything(bench, name) for name in ("bad", "good"))
+    driver = bench.publish()
+    outcome.write(bad, Outcome("completed", STEPS, "again"))
+    whole, run_id = bad.trial.read_bytes(), bench.runs()["bad"].info.run_id
+    bad.trial.write_text("{")
+    with pytest.raises(NotAllSentError):
+        driver.publish(running=False)
+    bad.trial.write_bytes(whole)
+    match lost:
+        case "deleted":
+            bench.client.delete_run(run_id)
+        case "purged":
+            purge(bench, run_id)
+        case "without tags":
+            for tag in ("gansweep.trial_id", "gansweep.sweep_id"):
+                bench.client.delete_tag(run_id, tag)
+    driver.publish(running=False)
+    assert len(bench.stored(bad)) == 2 * STEPS
+    assert (bench.runs()["bad"].info.run_id == run_id) == (lost != "purged")
 
 
 @pytest.mark.parametrize("damaged", ["journal", "trial"])

@@ -1,0 +1,34 @@
+"""Places of Ray's own files that fill up while a sweep runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from gansweep.schedule import room
+from gansweep.schedule.room import Room
+
+
+def test_a_full_place_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, full, told = os.statvfs, set[str](), list[str]()
+
+    def filled(place: Path) -> os.statvfs_result:
+        found = ask(place)
+        return SimpleNamespace(f_bavail=0, f_frsize=1, f_files=1, f_favail=1) if str(place) in full else found  # type: ignore[return-value]
+
+    monkeypatch.setattr(room, "LOOK_S", 0.0)
+    monkeypatch.setattr(os, "statvfs", filled)
+    other = Path("/dev/shm")
+    assert other.stat().st_dev != tmp_path.stat().st_dev
+    watch = Room((tmp_path, other, tmp_path / "missing"), tmp_path, told.append)
+    watch.look()
+    assert told == []
+    full |= {str(tmp_path), str(other)}
+    for _ in range(3):
+        watch.look()
+    assert told == [
+        "/dev/shm: no space is left on /dev/shm; free some there (for Ray's own files; training goes on)"
+    ], "trials name the disk of the home"
