@@ -85,7 +85,9 @@ def test_a_relative_path_that_0_1_0_recorded_is_relative_to_the_working_director
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mlflow.db").touch()
-    write_json(published.folder.tracking, {"uri": "sqlite:///mlflow.db", "parent_run_id": "another"})
+    write_json(
+        published.folder.tracking, {"uri": "sqlite:///mlflow.db", "experiment_id": "1", "parent_run_id": "another"}
+    )
     assert reader.where(published.home, "s", None) == f"sqlite:///{tmp_path}/mlflow.db"
 
 

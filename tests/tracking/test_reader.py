@@ -315,7 +315,7 @@ def test_artifacts_that_are_not_there(bench: Bench, tmp_path: Path) -> None:
 def test_the_store_that_a_sweep_was_sent_to_is_asked(bench: Bench) -> None:
     elsewhere, name = f"sqlite:///{bench.home.path}/elsewhere.db", bench.folder.name
     assert reader.where(bench.home, name, None) == bench.uri
-    write_json(bench.folder.tracking, {"uri": elsewhere})
+    write_json(bench.folder.tracking, {"uri": elsewhere, "experiment_id": "1", "parent_run_id": "p"})
     assert reader.where(bench.home, name, None) == elsewhere
     assert reader.where(bench.home, name, bench.uri) == bench.uri
     with pytest.raises(UserError, match=r"^--tracking-uri http://127\.0\.0\.1:9: no MLflow server answers"):
