@@ -38,7 +38,8 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # no traceback of each line that a logger cannot write, where the disk is full
-    logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_news)
+    for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
+        logging.getLogger(name).addFilter(_is_news)
     if address:
         _knock(address)
         try:
@@ -111,8 +112,10 @@ def _starting(folder: Path) -> Iterator[None]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not that a trial's process died, which Tune tells with a traceback: schedule/events.py says it in a sentence."""
-    return not (record.exc_info and isinstance(record.exc_info[1], RayActorError))
+    """Return whether a record tells what gansweep does not tell in a sentence: Tune logs a traceback when a trial's
+    process dies (see schedule/events.py), and when its own files cannot be written (see schedule/room.py)."""
+    error = record.exc_info[1] if record.exc_info else None
+    return error is None or not (isinstance(error, RayActorError) or disk.lack(error))
 
 
 def _end_log_monitor() -> None:
