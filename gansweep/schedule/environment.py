@@ -33,8 +33,6 @@ def set_up(*, joining: bool) -> None:
             **WORKERS,
         }
     )
-    # Ray's log files go with its scratch folder. Where that is full, each line would be an error on stderr.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if not joining:
         # Ray's ports listen on all interfaces: only a token of this run's own keeps others out.
         os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})
