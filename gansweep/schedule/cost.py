@@ -27,14 +27,19 @@ def shape_of(planned: Planned) -> str:
 
 
 def grown(config: TrainingConfig) -> TrainingConfig:
-    """Return the configuration to time and to measure: with D as large as it will grow, an upper bound that runs
-    without growth share."""
+    """Return the configuration with D as large as it will grow, which is what is timed and measured.
+
+    It is an upper bound, and shared with runs whose D does not grow.
+    """
     return replace(config, networks=replace(config.networks, growth_at=None, growth_adds="block"))
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
-    """Return the seconds per step of each shape, measured while `slots` processes train trials of that shape at once:
-    processes share caches and memory bandwidth."""
+    """Return the seconds per step of each shape.
+
+    They are measured while `slots` processes train trials of that shape at once, since processes share caches and
+    memory bandwidth.
+    """
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
     gpu = gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0

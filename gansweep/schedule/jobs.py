@@ -1,4 +1,4 @@
-"""Jobs of planned trials, as Ray Tune takes them."""
+"""Jobs of planned trials as configurations for Ray Tune."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from gansweep.schedule.prepare import Plan
 def jobs_of(
     plan: Plan, shares: Shares = ON_CPU, storage: str | None = None, trials: Sequence[Planned] | None = None
 ) -> list[dict[str, Any]]:
-    """What crosses to trial processes: configurations of schedule.job.Job. storage: its URI. trials: of the plan;
-    those that are pending unless others are given."""
+    """Return the jobs of trials as plain data.
+
+    Args:
+        plan: The plan of the sweep.
+        shares: Shares of a GPU by the shape of a trial.
+        storage: URI of the sweep's storage.
+        trials: Trials of the plan; the pending ones unless given.
+    """
     found = plan.pending if trials is None else trials
     return [job_of(plan, one, shares.of(one), rungs_of(plan, one), storage).to_config() for one in found]

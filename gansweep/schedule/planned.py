@@ -52,8 +52,10 @@ class Planned:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Upper bound on the size of a checkpoint: weights, Adam's two moments, running statistics and the noise of the
-        sample grid, and 96 kB for the rest."""
+        """Upper bound on the size of a checkpoint.
+
+        Weights, Adam's two moments, running statistics, the noise of the sample grid, and 96 kB for the rest.
+        """
         buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.training.latent_dim
         averaged = self.training.ema > 0

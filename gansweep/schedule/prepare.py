@@ -1,4 +1,4 @@
-"""Joins the plan with data, networks and what is finished already. No Ray, no torch."""
+"""Plans: the trials of a sweep with their images, networks and previous outcomes. No Ray, no torch."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class Plan:
 
     @property
     def left(self) -> tuple[Planned, ...]:
-        """What is to be trained, as far as it is known: pending trials and stand-ins."""
+        """Trials that remain to be trained: pending ones, and stand-ins for those not suggested yet."""
         return (*self.pending, *self.to_come)
 
     @property
     def total(self) -> int:
-        """Trials, those not suggested yet included."""
+        """Number of trials, including those not suggested yet."""
         return len(self.trials) + len(self.to_come)
 
     @property
     def repeated(self) -> int:
-        """Trials that the file names and that are the same as others: each is trained once."""
+        """Number of trials in the file that equal another one; each is trained once."""
         return count(self.sweep) - self.total
 
     @property
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def image_sets(self) -> tuple[ImageSet, ...]:
-        """What the trials are trained on, each set once."""
+        """Image sets of the trials, each once."""
         return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
 
     def slots(self, fit: int) -> int:
@@ -94,8 +94,11 @@ class Plan:
 
     @property
     def disk_bytes(self) -> int:
-        """What is left will have written at most: checkpoints (the newest, the best, one in writing), samples; twice
-        the last checkpoint and the samples, since MLflow has its own."""
+        """Upper bound on what the remaining trials will write.
+
+        Checkpoints (the newest ones, the best one, one being written) and samples; the last checkpoint and the samples
+        count twice, since MLflow keeps copies.
+        """
         cadence, keep = self.sweep.cadence, self.sweep.retention.checkpoints
         total = 0
         for planned in self.left:
@@ -109,7 +112,7 @@ class Plan:
 
 
 class Resolver:
-    """Configurations of a sweep become planned trials."""
+    """Turns configurations of a sweep into planned trials."""
 
     def __init__(self, sweep: Sweep, home: Home) -> None:
         self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
@@ -165,7 +168,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
 
 
 def unique(groups: Iterable[tuple[Planned, ...]]) -> tuple[Planned, ...]:
-    """Each trial once, in order: two configurations may be the same run."""
+    """Return each trial once, in order: two configurations may be the same run."""
     trials: dict[str, Planned] = {}
     for planned in itertools.chain.from_iterable(groups):
         trials.setdefault(planned.trial.id, planned)
@@ -173,7 +176,7 @@ def unique(groups: Iterable[tuple[Planned, ...]]) -> tuple[Planned, ...]:
 
 
 def check_disk(plan: Plan, home: Home) -> None:
-    """Raises UserError where the plan needs more than is free."""
+    """Raise UserError where the plan needs more disk space than is free."""
     place = home.path
     while not place.exists():
         place = place.parent
@@ -219,13 +222,13 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
 
 
 def _least_share(images: int) -> str:
-    """The smallest share of two digits that holds out an image."""
+    """Return the smallest share with two digits that holds out an image."""
     digits = 1 - math.floor(math.log10(1 / images))
     return f"{math.ceil(10**digits / images) / 10**digits:g}"
 
 
 def _check_growth(config: TrialConfig, steps: int) -> None:
-    """The same for lengths in steps, with the line: plan/conflicts.py."""
+    """Raise UserError where D would grow after the end; plan/conflicts.py names the line where the file gives steps."""
     at = config.model.discriminator.growth.at
     if at is not None and at >= steps:
         raise UserError(f"model.discriminator.growth.at: {at}, but the run ends at step {steps}; grow before it")
@@ -272,7 +275,7 @@ def _planned(
 
 
 def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
-    """A trial as its folder describes it. Raises UserError where its images are gone."""
+    """Return a trial as its folder describes it. Raises UserError where its images are gone."""
     folder = home.sweep(sweep)
     document = json.loads(folder.trial(trial_id).trial.read_text())
     config = document["config"]
@@ -284,14 +287,14 @@ def recorded(home: Home, sweep: str, trial_id: str) -> Planned:
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
-    """Put the plan on record: every trial's document, then the list of them. file: how the command names it."""
+    """Record the plan: the document of every trial, then their list. file: the sweep file as the command names it."""
     _write_documents(plan, plan.trials)
     head = {"sweep": plan.sweep.name, "command": command, "file": file, "overrides": list(overrides)}
     _write_list(plan, head)
 
 
 def write_more(plan: Plan, new: Iterable[Planned]) -> None:
-    """The same for trials that a recorded plan has grown by."""
+    """Record the plan again after a search has added trials."""
     _write_documents(plan, new)
     _write_list(plan, read_json(plan.folder.plan))
 
@@ -310,7 +313,7 @@ def _write_list(plan: Plan, head: dict[str, Any]) -> None:
 
 
 def trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:
-    """What trial.json holds."""
+    """Return the contents of trial.json."""
     trial = planned.trial
     return {
         "id": trial.id,

@@ -1,4 +1,4 @@
-"""One configuration as a run of its own, in this process: joins plan, data and networks. No Ray; torch in functions."""
+"""A single configuration trained in this process, outside any sweep. No Ray; torch is imported in functions."""
 
 from __future__ import annotations
 
@@ -68,8 +68,11 @@ class SingleJob(Job):
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
-    """A plan of one trial, of the first seed. Raises UserError for several configurations, and for data that is missing
-    or does not fit."""
+    """Return a plan of one trial with the first seed.
+
+    Raises:
+        UserError: The file has several configurations, or its data set is missing or does not fit.
+    """
     configurations = count(sweep) // sweep.replicates
     several = f"gives {configurations:,} configurations" if configurations > 1 else ""
     if isinstance(sweep.search, OptunaSearch):
@@ -81,7 +84,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
         )
     alone = sweep.model_copy(update={"replicates": 1})
     ((planned,),) = Resolver(alone, home).trials()
-    # What a sweep made of this trial is not ours.
+    # The outcome of this trial in a sweep is not that of this run.
     return Plan(alone, home.sweep(sweep.name), (replace(planned, ended=None),))
 
 
@@ -156,8 +159,11 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
 
 
 def open_run(job: SingleJob, start: Start | None) -> Run:
-    """Open the run of a job. Raises UserError, and removes the folder, where the checkpoint does not fit or the GPU is
-    missing."""
+    """Open the run of a job; where that fails, its folder is removed.
+
+    Raises:
+        UserError: The checkpoint does not fit the options, or the GPU is missing.
+    """
     try:
         return job.open()
     except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError) as error:

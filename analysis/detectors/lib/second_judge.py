@@ -1,11 +1,13 @@
 """The second judge, which labels runs (docs/verdicts.md, "Ground truth" 3) independently of the detectors."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
-from gansweep import Gaussian, OptimizerConfig, Trainer, TrainingConfig, evaluation_halves, frechet_distance, sample
+from gansweep import Gaussian, OptimizerConfig, Trainer, evaluation_halves, frechet_distance, sample
 
 SAMPLES, PIXELS, TRAINING = 10_000, 2_000, 5_000
 
@@ -60,8 +62,8 @@ class SecondJudge:
 
     def reset(self, trainer):
         """Return a trainer with the same G and optimizer, and an untrained D that learns at 2e-4."""
-        changed = {**vars(trainer.config), "discriminator": OptimizerConfig(2e-4, 0.5, 0.999), "seed": 1}
-        other = Trainer(TrainingConfig(**changed), self.images.load(), torch.device("cpu"))
+        config = replace(trainer.config, discriminator=OptimizerConfig(2e-4, 0.5, 0.999), seed=1)
+        other = Trainer.on(self.images, config, torch.device("cpu"))
         other.generator.load_state_dict(trainer.generator.state_dict())
         other.adam_g.load_state(trainer.adam_g.state())
         return other
