@@ -84,7 +84,7 @@ def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypat
     assert (result["outcome"], result["verdict"], ended.kind) == ("completed", ended.verdict, "completed")
     assert dict(result["metrics"])[CFD_RATIO] > 0
     assert len([n for n in first["notices"] if n.startswith("evaluation.samples: classes missing needs")]) == 1
-    assert len([n for n in first["notices"] if n.startswith("the classifier that judges samples names")]) == 1
+    assert len([n for n in first["notices"] if n.startswith("the evaluator classifies only")]) == 1
 
 
 EVERYTHING = (
