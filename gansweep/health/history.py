@@ -16,7 +16,7 @@ LARGEST = np.finfo(np.float64).max  # what MLflow makes of inf
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricValues:
     """One metric of one run.
 
     Args:
@@ -34,7 +34,7 @@ class Series:
         return zip(self.steps.tolist(), self.values.tolist(), strict=True)
 
 
-EMPTY = Series(np.empty(0, np.int64), np.empty(0))
+EMPTY = MetricValues(np.empty(0, np.int64), np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class History:
         growth: The step after which D was a larger network, None for a D that did not grow.
     """
 
-    series: Mapping[str, Series]
+    series: Mapping[str, MetricValues]
     budget: int
     critic: bool = False
     growth: int | None = None
@@ -68,7 +68,7 @@ class History:
                 columns.setdefault(name, {}).setdefault(step, value)
         return cls({name: _series(column) for name, column in columns.items()}, budget, critic, growth)
 
-    def __getitem__(self, metric: str) -> Series:
+    def __getitem__(self, metric: str) -> MetricValues:
         """Return the series of a metric, EMPTY for one that was not recorded."""
         return self.series.get(metric, EMPTY)
 
@@ -77,7 +77,7 @@ class History:
         cut = {}
         for name, series in self.series.items():
             n = int(np.searchsorted(series.steps, step, "right"))
-            cut[name] = Series(series.steps[:n], series.values[:n])
+            cut[name] = MetricValues(series.steps[:n], series.values[:n])
         return replace(self, series=cut)
 
     def evaluations(self) -> NDArray[np.int64]:
@@ -175,7 +175,7 @@ def _setting(config: Mapping[str, Any], key: str) -> Any:
     return _setting(inner, rest) if rest and isinstance(inner, Mapping) else config.get(key)
 
 
-def _series(column: Mapping[int, float]) -> Series:
+def _series(column: Mapping[int, float]) -> MetricValues:
     values = np.fromiter(column.values(), np.float64, len(column))
     values[np.abs(values) >= LARGEST] *= np.inf  # keeps the sign
-    return Series(np.fromiter(column.keys(), np.int64, len(column)), values)
+    return MetricValues(np.fromiter(column.keys(), np.int64, len(column)), values)

@@ -37,8 +37,8 @@ WORDS = {
 NATS = ("non_saturating", "saturating")  # values of training.loss: cross-entropies, on one scale
 
 
-class Series:
-    """Metrics of trials by (sweep, trial), found quickly."""
+class Curves:
+    """Metrics over steps, indexed by (sweep, trial)."""
 
     def __init__(self, histories: pd.DataFrame, evaluations: pd.DataFrame) -> None:
         self._training = dict(tuple(histories.groupby(["sweep", "trial", "metric"], sort=False)))
@@ -46,16 +46,16 @@ class Series:
         self._evaluations = dict(tuple(evaluations.groupby(["sweep", "trial"], sort=False)))
 
     def training(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, values), empty where there are none."""
+        """Return (steps, values) of a training metric, empty where there are none."""
         found = self._training.get((*key, metric))
         return _columns(found, "value")
 
     def evaluation(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """(steps, values), empty where there are none."""
+        """Return (steps, values) of an evaluation metric, empty where there are none."""
         return _columns(self._evaluations.get(key), metric)
 
     def objective(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Of evaluations or of training, whichever records it."""
+        """Return (steps, values) of a metric of evaluations or of training, whichever records it."""
         found = self.evaluation(key, metric)
         return found if len(found[0]) else self.training(key, metric)
 
@@ -94,7 +94,7 @@ def is_critic(trial: pd.Series) -> bool:
     return trial.get("training.loss") in m.CRITIC_LOSSES
 
 
-def losses(series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
+def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
     """A panel a trial: the losses of D and G (dotted: on held-out images), where its failure began, and where D grew.
 
     chosen: of one scale.
@@ -123,7 +123,7 @@ def losses(series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, st
 
 
 def quality(
-    series: Series, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
+    series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
     """A panel a trial: the objective over steps, all others in grey behind it, and where its failure began."""
     figure, axes = _panels(chosen, captions)
@@ -196,7 +196,7 @@ def _ink(trial: pd.Series) -> str:
 
 
 def evidence(
-    series: Series, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
+    series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
     """A row a case: its classes at the end, D's AUC and σ(D) (means of a critic's outputs on an axis of their own), the
     spread of its samples, its quality."""
@@ -230,7 +230,7 @@ def _said_of_d(critics: Sequence[bool]) -> str:
     return "critic: AUC, outputs" if all(critics) else "D: AUC, outputs"
 
 
-def _as_all(ax: Axes, series: Series, metric: str) -> None:
+def _as_all(ax: Axes, series: Curves, metric: str) -> None:
     """The range that all trials of the sweep span: a curve that only seems to fall must not look like one that does."""
     span = series.span(metric)
     if span is None or span[0] == span[1]:
@@ -242,7 +242,7 @@ def _as_all(ax: Axes, series: Series, metric: str) -> None:
         ax.set_ylim(*span)
 
 
-def _classes(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+def _classes(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) -> None:
     shares, real = series.shares(key), trial["real_shares"] or {}
     places = range(len(shares))
     ax.bar(places, list(shares.values()), color=_ink(trial), width=0.75)
@@ -254,7 +254,7 @@ def _classes(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
-def _separation(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+def _separation(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) -> None:
     for metric, ink, words in ((m.D_AUC, INK, "AUC"), (m.D_FRESH, "#999999", "σ(D)")):
         steps, values = series.evaluation(key, metric)
         ax.plot(steps, values, color=ink)
@@ -264,7 +264,7 @@ def _separation(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series
         _outputs(ax.twinx(), series, key)
 
 
-def _outputs(ax: Axes, series: Series, key: tuple[str, str]) -> None:
+def _outputs(ax: Axes, series: Curves, key: tuple[str, str]) -> None:
     """Of a critic, in training: they have no scale but their own."""
     for metric, dash in ((m.CRITIC_REAL, "-"), (m.CRITIC_FAKE, ":")):
         ax.plot(*series.training(key, metric), color="#999999", linestyle=dash)
@@ -272,7 +272,7 @@ def _outputs(ax: Axes, series: Series, key: tuple[str, str]) -> None:
     ax.spines["right"].set_visible(True)
 
 
-def _spread(ax: Axes, series: Series, key: tuple[str, str], trial: pd.Series) -> None:
+def _spread(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) -> None:
     for metric, ink, words in ((m.SPREAD_ACROSS, INK, "across z"), (m.SPREAD_WITHIN, "#999999", "within")):
         steps, values = series.evaluation(key, metric)
         ax.plot(steps, values, color=ink)

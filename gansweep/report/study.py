@@ -15,7 +15,7 @@ from gansweep.health.verdict import title
 from gansweep.plan.alone import alone
 from gansweep.report import choose, prose
 from gansweep.report.configurations import configurations
-from gansweep.report.curves import Series
+from gansweep.report.curves import Curves
 from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
 from gansweep.report.tables import Tables
@@ -156,8 +156,8 @@ class Study:
         return choose.in_detail(self.trials)
 
     @cached_property
-    def series(self) -> Series:
-        return Series(self.tables.histories, self.tables.evaluations)
+    def series(self) -> Curves:
+        return Curves(self.tables.histories, self.tables.evaluations)
 
     @cached_property
     def captions(self) -> dict[Key, str]:

@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansweep.errors import UserError
-from gansweep.health.history import History, Series, traits
+from gansweep.health.history import History, MetricValues, traits
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, FAMILIES, NONFINITE_STEP, TRAINING
 from gansweep.plan import settings
@@ -95,7 +95,7 @@ class TrackedRun:
     def history(self) -> History:
         """Of METRICS."""
         recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
-        series = {name: Series(points.steps, points.values) for name, points in recorded.items()}
+        series = {name: MetricValues(points.steps, points.values) for name, points in recorded.items()}
         return History(series, self.steps, *traits(self.params))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gansweep.health.history import History, Series, traits
+from gansweep.health.history import History, MetricValues, traits
 from gansweep.health.metrics import (
     CFD_RATIO,
     CRITIC_LOSSES,
@@ -35,7 +35,7 @@ def history(points: Mapping[int, Mapping[str, float]]) -> History:
     return History.of(points.items(), 1000)
 
 
-def one(*values: float) -> Series:
+def one(*values: float) -> MetricValues:
     """Recorded at steps 0, 10, …"""
     return history({10 * i: {LOSS_D: value} for i, value in enumerate(values)})[LOSS_D]
 

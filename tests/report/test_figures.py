@@ -20,7 +20,7 @@ from scipy.stats import gmean
 from gansweep.health.kinds import INFORMATION_COLOUR
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.report import curves, grid
-from gansweep.report.curves import Series
+from gansweep.report.curves import Curves
 from gansweep.report.palette import CRASHED, GREY, colour
 from gansweep.report.style import canvas, displayable, fonts, svg
 
@@ -229,8 +229,8 @@ def captions(trials: pd.DataFrame, text: str = "caption") -> dict[tuple[str, str
     return {(row.sweep, row.trial): f"{text} {number}" for number, row in enumerate(trials.itertuples())}
 
 
-def series(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] | None = None) -> Series:
-    return Series(histories(trials), evaluations(trials, metric, shares or {}))
+def series(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] | None = None) -> Curves:
+    return Curves(histories(trials), evaluations(trials, metric, shares or {}))
 
 
 def test_series_are_found_by_trial_and_leave_out_what_is_not_finite() -> None:
@@ -238,7 +238,7 @@ def test_series_are_found_by_trial_and_leave_out_what_is_not_finite() -> None:
     judged = evaluations(trials)
     judged.loc[1, "cfd_ratio"] = NAN
     judged.loc[2, "cfd_ratio"] = INF
-    found = Series(histories(trials), judged)
+    found = Curves(histories(trials), judged)
     steps, values = found.evaluation(KEY, "cfd_ratio")
     assert steps.tolist() == [0, 180, 240, 300, 360, 420, 480, 540, 600]
     assert values.tolist() == [605.0, 425.0, 365.0, 305.0, 245.0, 185.0, 125.0, 65.0, 5.0]
@@ -251,7 +251,7 @@ def test_series_are_found_by_trial_and_leave_out_what_is_not_finite() -> None:
 
 def test_an_objective_may_be_a_training_metric() -> None:
     trials = frame([trial({}, 2.0)], [])
-    found = Series(histories(trials), evaluations(trials))
+    found = Curves(histories(trials), evaluations(trials))
     assert found.objective(KEY, "loss_g")[1].tolist() == [2.0] * 10
     assert found.objective(KEY, "cfd_ratio")[1][-1] == 2.0
     assert found.span("loss_g") is None
@@ -263,8 +263,8 @@ def test_shares_are_those_of_the_last_evaluation() -> None:
     judged.loc[judged.index[-1], "class_share/$x$"] = 0.7
     judged.loc[judged.index[-1], "class_share/<b>"] = NAN
     expected = {name: 0.7 if name == "$x$" else 0.1 for name in MARKUP if name != "<b>"}
-    assert Series(histories(trials), judged).shares(KEY) == expected
-    assert Series(histories(trials), judged.iloc[:0]).shares(KEY) == {}
+    assert Curves(histories(trials), judged).shares(KEY) == expected
+    assert Curves(histories(trials), judged.iloc[:0]).shares(KEY) == {}
 
 
 @pytest.mark.parametrize("kind", ["healthy", "mode_collapse"])
@@ -328,7 +328,7 @@ def test_losses_below_nothing_are_shown(
     figures = drawn_by(monkeypatch)
     trials = frame([trial({LOSS: loss} if loss else {}, 5.0)], [])
     picture = curves.losses(
-        Series(recorded(trials, loss_d=1.0, loss_g=least), evaluations(trials)), trials, captions(trials)
+        Curves(recorded(trials, loss_d=1.0, loss_g=least), evaluations(trials)), trials, captions(trials)
     )
     (ax,) = figures[0].axes
     assert (ax.get_ylim()[0] <= min(least, 0), ax.get_ylim()[0] == 0) == (True, least > 0)
@@ -357,7 +357,7 @@ def test_outputs_of_critics_are_drawn_on_an_axis_of_their_own(monkeypatch: pytes
         (trials[:1], "D: AUC, σ(D(G(z)))"),
         (critic, "critic: AUC, outputs"),
     ):
-        picture = curves.evidence(Series(training, judged), shown, captions(trials), "cfd_ratio", "q")
+        picture = curves.evidence(Curves(training, judged), shown, captions(trials), "cfd_ratio", "q")
         assert head in texts(picture)
         assert texts(picture).count("σ(D)") == len(shown) - (head != "D: AUC, σ(D(G(z)))")
     (own,) = (ax for ax in figures[0].axes if ax.yaxis.get_ticks_position() == "right")
@@ -370,7 +370,7 @@ def test_outputs_of_critics_are_drawn_on_an_axis_of_their_own(monkeypatch: pytes
 def test_curves_of_any_quality(quality: float) -> None:
     trials = frame([trial({BETA1: beta}, quality, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
     for evaluated in (evaluations(trials), evaluations(trials).iloc[:0], evaluations(trials).assign(cfd_ratio=quality)):
-        found = Series(histories(trials), evaluated)
+        found = Curves(histories(trials), evaluated)
         assert curves.quality(found, trials, captions(trials), "cfd_ratio", "q")
         assert curves.evidence(found, trials, captions(trials), "cfd_ratio", "q")
 
