@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from gansweep.health.detectors.base import Thresholds
-from gansweep.health.metrics import CFD_RATIO, CRITIC_LOSSES
-from gansweep.section import Positive, Section
+from gansweep.health.metrics import CFD_RATIO
+from gansweep.losses.loss import Loss
+from gansweep.losses.registry import LOSSES, Option, create, is_critic, options
+from gansweep.section import NameOf, Positive, Section, Since
 
 T = TypeVar("T")
 Norm = Literal["batch", "layer", "none"]
+FIRST_OPTIONS = ("clip", "gradient_penalty", "label_smoothing")  # options of losses that version 0.1.0 had
 NetworkName = Literal["generator", "discriminator"]
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
@@ -93,8 +96,8 @@ class NetworkTraining(Section):
     updates: Annotated[int, Field(ge=1, le=100, description="updates per step")] = 1
 
 
-class Training(Section):
-    """Training of both networks: its length, optimizers and loss."""
+class CommonTraining(Section):
+    """The keys of `training` that do not belong to a loss."""
 
     steps: Positive | None = None
     epochs: Positive | None = None
@@ -104,17 +107,7 @@ class Training(Section):
     beta2: Beta = 0.999
     generator: NetworkTraining = NetworkTraining()
     discriminator: NetworkTraining = NetworkTraining()
-    loss: Annotated[
-        Literal["non_saturating", "saturating", "least_squares", "hinge", "wasserstein_clip", "wasserstein_gp"],
-        Field(description="what D and G minimise"),
-    ] = "non_saturating"
-    clip: Annotated[
-        float, Field(gt=0, le=10, description="wasserstein_clip: the critic's weights lie within ± this")
-    ] = 0.01
-    gradient_penalty: Annotated[float, Field(gt=0, description="wasserstein_gp: its weight")] = 10.0
-    label_smoothing: Annotated[
-        float, Field(ge=0, lt=0.5, description="D's target for real images is 1 less this (one-sided)")
-    ] = 0.0
+    loss: Annotated[str, NameOf(LOSSES), Field(description="what D and G minimise")] = "non_saturating"
     instance_noise: Annotated[
         float,
         Field(ge=0, le=1, description="standard deviation of noise on all images that D sees, which lie in [-1, 1]"),
@@ -141,6 +134,30 @@ class Training(Section):
         """Return the options of one network: its own where given, the shared ones of this section otherwise."""
         own = dict(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
+
+    def loss_options(self) -> dict[str, float]:
+        """Return the options of the chosen loss."""
+        return {one.name: getattr(self, one.name) for one in fields(LOSSES[self.loss])}
+
+
+def _key(option: Option) -> Any:
+    """Return the key of `training` that an option is, as pydantic's create_model takes it."""
+    described = Field(option.default, **{**option.metadata, "description": option.help})
+    return (float if option.name in FIRST_OPTIONS else Annotated[float, Since("0.2.0")], described)
+
+
+if TYPE_CHECKING:
+
+    class Training(CommonTraining): ...
+
+else:
+    Training = create_model(
+        "Training",
+        __base__=CommonTraining,
+        __module__=__name__,
+        __doc__="Training of both networks: its length, optimizers and loss.",
+        **{name: _key(option) for name, option in options().items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -186,19 +203,21 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The loss and its options: see the section `Training`."""
+    """The loss: its name and its options (others have their defaults), and the noise on what D sees."""
 
     name: str = "non_saturating"
-    clip: float = 0.01
-    gradient_penalty: float = 10.0
-    label_smoothing: float = 0.0
+    options: Mapping[str, float] = field(default_factory=dict)
     instance_noise: float = 0.0
     instance_noise_until: int | None = None
 
     @property
     def critic(self) -> bool:
         """Whether D is a critic: its outputs are no probabilities."""
-        return self.name in CRITIC_LOSSES
+        return is_critic(self.name)
+
+    def create(self) -> Loss:
+        """Return the loss. Raises KeyError or TypeError for an unknown name or option."""
+        return create(self.name, self.options)
 
     def noise_at(self, step: int) -> float:
         """Standard deviation of the instance noise at a step."""

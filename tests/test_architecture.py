@@ -1,4 +1,4 @@
-"""The house stays as it was laid: who imports whom, and how long and how explained a module is."""
+"""Imports keep to the layers, and every module has a docstring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "gansweep").rglob("*.py"))
-LONGEST = 350  # lines
 
 
 def test_imports_keep_to_the_layers() -> None:
@@ -22,9 +21,8 @@ def test_imports_keep_to_the_layers() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(ROOT)))
-def test_modules_say_what_they_are_for_and_are_short(module: Path) -> None:
+def test_modules_say_what_they_are_for(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST
     if module.name == "__init__.py":
         assert not text or ast.get_docstring(ast.parse(text))
     else:

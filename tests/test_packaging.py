@@ -15,6 +15,8 @@ from textwrap import dedent
 import pytest
 from requirements import hidden_modules, installed_by
 
+from gansweep.plan.template import template
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -69,7 +71,7 @@ cli(["init", "my-sweep.yaml"], standalone_mode=False)
 cli(["validate", "my-sweep.yaml"], standalone_mode=False)
 """
     checked([sys.executable, "-c", program], tmp_path)
-    assert (tmp_path / "my-sweep.yaml").read_text() == (ROOT / "gansweep/plan/template.yaml").read_text()
+    assert (tmp_path / "my-sweep.yaml").read_text() == template()
 
 
 def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:

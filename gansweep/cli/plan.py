@@ -145,9 +145,10 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out: the same as others")
     if plan.to_come:
-        click.echo(f"search    {len(plan.to_come)} of them will be suggested by optuna as results come in")
+        by = plan.sweep.method.method
+        click.echo(f"search    {len(plan.to_come)} of them will be suggested by {by} as results come in")
     if cost["wall_s"] is not None:
-        about = "at most about" if plan.sweep.scheduler.method == "asha" else "about"
+        about = "at most about" if plan.sweep.scheduler.rules else "about"
         click.echo(f"time      {about} {duration(cost['wall_s'])}")
     click.echo(f"disk      up to {size(cost['disk_bytes'])}")
 

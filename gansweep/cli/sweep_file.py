@@ -23,10 +23,9 @@ def init(file: Path) -> None:
 
     The sweep is named after the file, or after the folder of a file that is only called sweep.yaml.
     """
-    from importlib import resources
+    from gansweep.plan.template import template
 
-    text = resources.files("gansweep.plan").joinpath("template.yaml").read_text(encoding="utf-8")
-    text = text.replace(f"name: {TEMPLATE_NAME:<20}", f"name: {_name(file):<20}", 1)
+    text = template().replace(f"name: {TEMPLATE_NAME:<20}", f"name: {_name(file):<20}", 1)
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)

@@ -117,8 +117,7 @@ class Evaluator:
         real, fake = _outputs(judge, training, size), _outputs(judge, (fakes, requested), size)
         unseen = _outputs(judge, held_out, size) if held_out is not None else None
         with np.errstate(all="ignore"):  # outputs may be infinite
-            probability = trainer.loss.probability
-            sure = None if probability is None else probability(torch.from_numpy(fake)).numpy()
+            sure = None if trainer.loss.critic else trainer.loss.probability(torch.from_numpy(fake)).numpy()
             return _record(self._discriminator_metrics, Outputs(real, fake, unseen, sure))
 
 

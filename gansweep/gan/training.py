@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gansweep.config import TrainingConfig
-from gansweep.gan.batches import Batches, generator, stream_seed
+from gansweep.gan.batches import Batch, Batches, generator, stream_seed
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
-from gansweep.gan.losses import LOSSES, gradient_penalty
 from gansweep.gan.networks.network import Network
 from gansweep.gan.networks.registry import discriminator_layout, generator_layout
 from gansweep.gan.optimizer import Adam
@@ -39,7 +38,7 @@ class Trainer:
     ) -> None:
         s = self.config = config
         self.step, self.device = 0, device
-        self.loss = LOSSES[s.loss.name]
+        self.loss = s.loss.create()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
             layout = generator_layout(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks)
@@ -54,7 +53,7 @@ class Trainer:
         self._rngs = {"noise_rng": self.noise_rng, "augmentation_rng": self.batches.augmentation_rng}
         others = {
             "label_rng": bool(s.networks.classes),
-            "penalty_rng": s.loss.name == "wasserstein_gp",
+            "penalty_rng": self.loss.penalises is not None,
             "instance_noise_rng": s.loss.instance_noise > 0,
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
@@ -75,7 +74,7 @@ class Trainer:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of `read`'s columns."""
-        return CRITIC_TRAINING if self.config.loss.critic else TRAINING
+        return CRITIC_TRAINING if self.loss.critic else TRAINING
 
     def train_step(self) -> None:
         """One step; metrics stay on the device."""
@@ -91,10 +90,10 @@ class Trainer:
         real, labels = self.batches.next()
         fakes = self._make(labels)
         of_d = self._update_discriminator(real, fakes.detach(), labels)
-        of_g = self._update_generator(fakes, labels)
+        of_g = self._update_generator(fakes, labels, (real, labels))
         for _ in range(s.generator.updates - 1):
-            labels = self.labels()
-            of_g = self._update_generator(self._make(labels), labels)
+            asked = self.labels()
+            of_g = self._update_generator(self._make(asked), asked, (real, labels))
         loss_d, d_real, d_fake, norm_d = of_d
         loss_g, norm_g = of_g
         self._rows.append(torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g]))  # in TRAINING's order
@@ -157,9 +156,10 @@ class Trainer:
             fakes = copy.deepcopy(self.generator)(z, asked)
             discriminator = copy.deepcopy(self.discriminator)
             real_outputs, fake_outputs = discriminator(real, labels).float(), discriminator(fakes, asked).float()
+        loss = self.loss.for_validation()
         return {
-            VALIDATION_LOSS_D: float(self.loss.discriminator(real_outputs, fake_outputs, 0.0)),
-            VALIDATION_LOSS_G: float(self.loss.generator(fake_outputs)),
+            VALIDATION_LOSS_D: float(loss.discriminator(real_outputs, fake_outputs)),
+            VALIDATION_LOSS_G: float(loss.generator(fake_outputs, lambda: real_outputs)),
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -242,40 +242,49 @@ class Trainer:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Loss, mean probability (of a critic: output) on real and on fakes, gradient norm. Convolves both batches at
         once, normalises each. labels: of either batch, so that what lies between them is of one class as well."""
-        s = self.config.loss
         real, fakes = self._add_instance_noise(real), self._add_instance_noise(fakes.float())
         both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
             outputs = self.discriminator(torch.cat([real, fakes]), both, groups=2).float()
         of_real, of_fake = outputs.chunk(2)
-        loss = self.loss.discriminator(of_real, of_fake, s.label_smoothing)
-        if s.name == "wasserstein_gp":
-            between = torch.rand(len(real), generator=self._rngs["penalty_rng"], device=self.device)
-            penalty = gradient_penalty(lambda x: self.discriminator(x, labels), real, fakes, between)
-            loss = loss + s.gradient_penalty * penalty
+        loss = self.loss.discriminator(of_real, of_fake)
+        if self.loss.penalises:
+            rng = self._rngs["penalty_rng"]
+            loss = loss + self.loss.penalty(lambda x: self.discriminator(x, labels), real, fakes, rng)
         gradients = torch.autograd.grad(loss, self._d)
         self.adam_d.step(gradients)
-        if s.name == "wasserstein_clip":
-            with torch.no_grad():
-                torch._foreach_clamp_max_(self._d, s.clip)
-                torch._foreach_clamp_min_(self._d, -s.clip)
+        self.loss.constrain(self._d)
         with torch.no_grad():
             real_mean, fake_mean = (self._probability(part).mean() for part in (of_real, of_fake))
             return loss.detach(), real_mean, fake_mean, _norm(gradients)
 
     def _probability(self, outputs: Tensor) -> Tensor:
-        return self.loss.probability(outputs) if self.loss.probability else outputs
+        return outputs if self.loss.critic else self.loss.probability(outputs)
 
-    def _update_generator(self, fakes: Tensor, asked: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Loss and gradient norm. Asking for G's gradients alone computes none for D's weights."""
+    def _update_generator(self, fakes: Tensor, asked: Tensor | None, real: Batch) -> tuple[Tensor, Tensor]:
+        """Update G and return its loss and gradient norm. Asking for G's gradients alone computes none for D's weights.
+
+        Args:
+            fakes: (batch_size, C, H, W).
+            asked: Classes of the fakes, of a conditional model.
+            real: D's last batch, for losses that compare fakes with real images.
+        """
         with self._autocast():
             outputs = self.discriminator(self._add_instance_noise(fakes), asked).float()
-        loss = self.loss.generator(outputs)
+        loss = self.loss.generator(outputs, lambda: self._real_outputs(real))
         gradients = torch.autograd.grad(loss, self._g)
         self.adam_g.step(gradients)
         if self.average:
             self._update_ema(self.average)
         return loss.detach(), _norm(gradients)
+
+    @torch.no_grad()
+    def _real_outputs(self, real: Batch) -> Tensor:
+        """Return D's outputs for a real batch, (batch_size,), normalised as in D's update."""
+        images, labels = real
+        with self._autocast():
+            outputs: Tensor = self.discriminator(self._add_instance_noise(images), labels).float()
+        return outputs
 
     @torch.no_grad()
     def _update_ema(self, average: Network) -> None:

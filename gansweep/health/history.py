@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gansweep.health.metrics import CRITIC_LOSSES, D_AUC, DISCRIMINATOR, QUALITY
+from gansweep.health.metrics import D_AUC, DISCRIMINATOR, QUALITY
+from gansweep.losses.registry import is_critic
 
 LARGEST = np.finfo(np.float64).max  # what MLflow makes of inf
 
@@ -165,7 +166,7 @@ class Traits(NamedTuple):
 def traits(config: Mapping[str, Any]) -> Traits:
     """Return the traits in a trial's settings, nested or dotted, as text or not. Old settings may lack the keys."""
     grown = _setting(config, "model.discriminator.growth.at")
-    return Traits(_setting(config, "training.loss") in CRITIC_LOSSES, None if grown is None else int(grown))
+    return Traits(is_critic(_setting(config, "training.loss")), None if grown is None else int(grown))
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:

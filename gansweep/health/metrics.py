@@ -23,7 +23,6 @@ TRAINING = (LOSS_D, LOSS_G, D_REAL, D_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
 CRITIC_REAL = "critic_real"  # mean D(x) on real images
 CRITIC_FAKE = "critic_fake"  # mean D(G(z)) on the fakes that D trained on
 CRITIC_TRAINING = (LOSS_D, LOSS_G, CRITIC_REAL, CRITIC_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
-CRITIC_LOSSES = ("wasserstein_clip", "wasserstein_gp")  # values of training.loss that make D a critic
 
 # Once a record, on held-out images (only with dataset.validation).
 VALIDATION_LOSS_D = "val_loss_d"

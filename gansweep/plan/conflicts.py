@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gansweep.config import Model, Training
-from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_LOSSES, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
+from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
+from gansweep.losses.registry import LOSSES, options
 from gansweep.plan.schema import TrialConfig
 
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
@@ -15,11 +16,6 @@ MIXED = (
     "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
     " set model.discriminator.norm: layer, or none"
 )
-USED_BY = {
-    "clip": ("wasserstein_clip",),
-    "gradient_penalty": ("wasserstein_gp",),
-    "label_smoothing": ("non_saturating", "saturating"),
-}  # key of training → the losses that look at it
 INSTEAD = {CRITIC_REAL: D_REAL, CRITIC_FAKE: D_FAKE}  # what is recorded where D is no critic
 
 
@@ -30,7 +26,7 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
 
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
     model, training = config.model, config.training
-    if training.loss == "wasserstein_gp" and _has_batch_norm(model):
+    if LOSSES[training.loss].penalises == "images" and _has_batch_norm(model):
         yield (
             ("model", "discriminator", "norm"),
             MIXED,
@@ -58,18 +54,17 @@ def _too_narrow(model: Model) -> Iterator[Conflict]:
 
 
 def _training(training: Training) -> Iterator[Conflict]:
-    for key, losses in USED_BY.items():
-        # A default said aloud is no conflict: the command that trains one case alone says every key of all cases.
-        unset = type(training).model_fields[key].default
-        if training.loss not in losses and getattr(training, key) != unset:
-            yield ("training", key), f"goes with loss: {' or '.join(losses)}, not {training.loss}"
+    for key, option in options().items():
+        # Stating a default is not a conflict: the command that reruns one case states every key of all cases.
+        if training.loss not in option.losses and getattr(training, key) != option.default:
+            yield ("training", key), f"goes with loss: {' or '.join(option.losses)}, not {training.loss}"
     if training.instance_noise_until is not None and not training.instance_noise:
         yield ("training", "instance_noise_until"), "there is no noise to end; set training.instance_noise"
 
 
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
     path, loss = ("search", "objective", "metric"), config.training.loss
-    critic = loss in CRITIC_LOSSES
+    critic = LOSSES[loss].critic
     if critic and metric in PROBABILITIES:
         yield (
             path,

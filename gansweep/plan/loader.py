@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from gansweep.plan.conflicts import conflicts
 from gansweep.plan.document import Document, Path_, dotted, parse, read
 from gansweep.plan.messages import hint, message_of
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, varied_keys
+from gansweep.plan.searches.method import AdaptiveSearch
+from gansweep.plan.searches.registry import method_of, places
 from gansweep.plan.thresholds import Thresholds
-from gansweep.plan.trials import alike, assign, configurations, corners, count, stand_ins
+from gansweep.plan.trials import alike, assign, configurations, count
 
 MAX_TRIALS = 10_000
 THRESHOLDS_FILE = "thresholds file"
 VARIABLE = ("dataset", "model", "training")  # sections whose keys a search may vary
+BY_METHOD = ("search", "scheduler")  # sections whose keys depend on their key `method`
 LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
 
 
@@ -118,10 +120,10 @@ def _line_order(problem: str) -> tuple[int, int]:
 
 
 def _real_path(data: Any, loc: Path_) -> Path_:
-    """Return pydantic's location without the part that is not in the file: the search method after `search`."""
+    """Return pydantic's location without the part that is not in the file: the method after `search` or `scheduler`."""
     path: list[str | int] = []
     for i, part in enumerate(loc):
-        if i == 1 and path == ["search"]:
+        if i == 1 and loc[0] in BY_METHOD:
             continue
         if isinstance(data, dict):
             data = data.get(str(part))
@@ -152,7 +154,7 @@ def _fields_at(loc: Path_, model: type[BaseModel]) -> list[str]:
     """
     sections: list[type[BaseModel]] = [model]
     for i, part in enumerate(loc):
-        if i == 1 and loc[0] == "search":
+        if i == 1 and loc[0] in BY_METHOD:
             sections = [s for s in sections if part in typing.get_args(s.model_fields["method"].annotation)]
         else:
             fields = [f for s in sections for name, f in s.model_fields.items() if name == part]
@@ -181,7 +183,8 @@ def _search_problems(document: Document) -> list[str]:
         return []
     problems, leaves = [], _leaf_keys()
     base = {k: document.data[k] for k in VARIABLE if isinstance(document.data.get(k), dict)}
-    for path, candidates in _varied(search):
+    method = method_of(search)
+    for path, candidates in places(search):
         key = str(path[-1])
         if key in LENGTHS:
             what = "cannot be varied; to continue the trials, raise it and run again"
@@ -195,7 +198,7 @@ def _search_problems(document: Document) -> list[str]:
             found = _messages(assign(base, key, value))
             problems += [document.problem(at, message) for loc, message in found.items() if loc == key]
             normal = _normal(base, key, value)
-            if search.get("method") == "grid" and normal in seen:
+            if method and method.distinct and normal in seen:
                 problems.append(document.problem(at, f"repeats {dotted(seen[normal])}; give each value once"))
             seen.setdefault(normal, at)
     return problems
@@ -217,7 +220,7 @@ def _without_effect(document: Document, overrides: Sequence[str]) -> list[str]:
     search = document.data.get("search")
     if not isinstance(search, dict):
         return []
-    varied = {str(path[-1]): path for path, _ in _varied(search)}
+    varied = {str(path[-1]): path for path, _ in places(search)}
     problems = []
     for name in dict.fromkeys(override.partition("=")[0] for override in overrides):
         for key in varied:
@@ -241,11 +244,10 @@ def _holds(data: Any, key: str) -> bool:
 
 
 def _change_of(key: str, search: Mapping[str, Any]) -> str:
-    """Return the way to change the values of an axis; an override of cases would have to repeat all of them."""
-    if "over" not in search:
-        return " in the file"
-    values = "[…]" if search.get("method") == "grid" else "{choice: […]}"
-    return f" with --set 'search.over.{key}={values}'"
+    """Return how the values of a varied key are changed."""
+    method = method_of(search)
+    example = method.axis_example if method else ""
+    return f" with --set 'search.over.{key}={example}'" if example else " in the file"
 
 
 def _unvariable(key: str, leaves: list[str]) -> str:
@@ -255,30 +257,6 @@ def _unvariable(key: str, leaves: list[str]) -> str:
         return "seeds cannot be varied; set replicates, the number of seeds per configuration"
     what = "only keys of dataset, model and training can be varied" if key in known_keys() else "no such key"
     return what + hint(key, leaves if "." in key else [], leaves)
-
-
-def _varied(search: dict[str, Any]) -> Iterator[tuple[Path_, list[tuple[Path_, Any]]]]:
-    """Yield the path of each varied key, with the paths and values that the search will certainly use.
-
-    The last part of the path is the key.
-    """
-    if isinstance(over := search.get("over"), dict):
-        for key, axis in over.items():
-            yield ("search", "over", key), _candidates(axis, ("search", "over", key))
-    if isinstance(cases := search.get("cases"), list):
-        for number, case in enumerate(cases):
-            for key, value in case.items() if isinstance(case, dict) else ():
-                yield (path := ("search", "cases", number, key)), [(path, value)]
-
-
-def _candidates(axis: Any, path: Path_) -> list[tuple[Path_, Any]]:
-    """Return path and value of each value of a grid or a choice, or of both ends of a range."""
-    if isinstance(axis, list):
-        return [((*path, i), v) for i, v in enumerate(axis)]
-    if isinstance(axis, dict):
-        kinds = [k for k in Distribution.model_fields if isinstance(axis.get(k), list)]
-        return [((*path, k, i), v) for k in kinds for i, v in enumerate(axis[k])]
-    return []
 
 
 def _messages(config: dict[str, Any]) -> dict[str, str]:
@@ -291,25 +269,25 @@ def _messages(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
-    """Return problems that only occur in combination: of every case, or of the first other configuration that fails."""
-    search = sweep.search
-    possible = [*corners(search), *stand_ins(search)] if isinstance(search, OptunaSearch) else []
+    """Return problems that only occur in combination: of every configuration with a place of its own in the file, or of
+    the first configuration that fails."""
+    method = sweep.method
+    possible = [*method.corners(), *method.stand_ins()] if isinstance(method, AdaptiveSearch) else []
     metric = sweep.objective.metric if sweep.needs_objective else None
     own = _faults(sweep.model_dump(include={"dataset", "model", "training", "evaluation"}), metric)
     problems: list[str] = []
     for number, (config, varied) in enumerate(configurations(sweep, possible)):
-        given = search.cases[number] if isinstance(search, CasesSearch) else varied
+        given = method.given(number, varied)
         for key, message in _faults(config, metric).items():
             if key.startswith("search.") or (key not in given and own.get(key) == message):  # not due to what varies
                 problems.append(document.problem(tuple(key.split(".")), message))
-            elif isinstance(search, CasesSearch):
-                case: Path_ = ("search", "cases", number)
-                at, what = ((*case, key), message) if key in given else (case, f"{key}: {message}")
-                problems.append(document.problem(at, what))
+            elif method.own_places:
+                place = method.place(number, key)
+                problems.append(document.problem(place, message if place[-1] == key else f"{key}: {message}"))
             else:
                 values = ", ".join(f"{k}={v}" for k, v in given.items())
-                problems.append(document.problem(("search",), f"with {values}: {key}: {message}"))
-        if problems and not isinstance(search, CasesSearch):
+                problems.append(document.problem(method.place(number, key), f"with {values}: {key}: {message}"))
+        if problems and not method.own_places:
             break
     return list(dict.fromkeys(problems))
 
@@ -322,18 +300,19 @@ def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
 
 
 def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:
-    """Return a problem for each case that has the settings of an earlier one, explicitly or by default.
+    """Return a problem for each configuration with a place of its own that equals an earlier one.
 
-    All cases must be valid.
+    All configurations must be valid.
     """
-    if not isinstance(sweep.search, CasesSearch):
+    if not sweep.method.own_places:
         return []
     problems: list[str] = []
-    first: dict[str, int] = {}  # settings → case
+    first: dict[str, int] = {}  # settings → number
     for number, (config, _) in enumerate(configurations(sweep)):
         before = first.setdefault(alike(TrialConfig.model_validate(config)), number)
         if before < number:
-            problems.append(document.problem(("search", "cases", number), f"repeats search.cases[{before}]"))
+            place = dotted(sweep.method.place(before))
+            problems.append(document.problem(sweep.method.place(number), f"repeats {place}"))
     return problems
 
 
@@ -344,6 +323,6 @@ def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
     metric, path = sweep.objective.metric, ("search", "objective", "metric")
     if metric in EVALUATION and not sweep.evaluation.per_run:
         return [document.problem(path, f"no run records {metric} while evaluation.per_run is 0")]
-    if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in varied_keys(sweep.search):
+    if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in sweep.search.varied_keys():
         return [document.problem(path, f"no run records {metric} without held-out images: set dataset.validation")]
     return []

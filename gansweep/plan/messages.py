@@ -91,10 +91,6 @@ def message_of(error: ErrorDetails) -> str:
             return f"must be at most {context['le']}, got {given}"
         case "literal_error":
             return f"must be {context['expected']}, got {given!r}"
-        case "union_tag_not_found":
-            return "needs `method: grid`, `method: random`, `method: optuna` or `method: cases`"
-        case "union_tag_invalid":
-            return f"method must be grid, random, optuna or cases, got {context['tag']!r}"
         case "string_too_short":
             return "is empty; give a value, or leave the key out"
         case "too_short":

@@ -11,7 +11,11 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from gansweep.config import Model, Training
 from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
 from gansweep.plan.dataset import Dataset
-from gansweep.plan.search import Objective, OptunaSearch, Scheduler, Search
+from gansweep.plan.schedulers import Fifo, Scheduler
+from gansweep.plan.searches.method import SearchMethod
+from gansweep.plan.searches.objective import Objective
+from gansweep.plan.searches.registry import Search
+from gansweep.plan.searches.single import NoSearch
 from gansweep.plan.thresholds import Thresholds
 from gansweep.section import Positive, Section
 
@@ -72,12 +76,6 @@ def _none(given: Any) -> Any:
     return given
 
 
-def _named(given: Any) -> Any:
-    if given is None:
-        raise ValueError("must be fifo, asha or a mapping with method, got nothing")
-    return {"method": given} if isinstance(given, str) else given
-
-
 def _auto_or_count(given: Any) -> Any:
     """So that one line says what may stand here, not one for each of the two."""
     number = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
@@ -127,17 +125,20 @@ class Sweep(Section):
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
     search: Search | None = None
-    scheduler: Annotated[
-        Scheduler, BeforeValidator(_named, json_schema_input_type=Scheduler | Literal["fifo", "asha"])
-    ] = Scheduler()
+    scheduler: Scheduler = Fifo()
     replicates: Annotated[int, Field(ge=1, le=10_000, description="seeds of each configuration")] = 1
     seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
     resources: Resources = Resources()
 
     @property
+    def method(self) -> SearchMethod:
+        """Return how configurations are chosen: the search, or the file's own settings alone."""
+        return NoSearch() if self.search is None else self.search
+
+    @property
     def objective(self) -> Objective:
-        """What is best."""
-        return self.search.objective if self.search else Objective()
+        """Return what is best."""
+        return self.method.objective
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -146,11 +147,10 @@ class Sweep(Section):
 
     @property
     def needs_objective(self) -> bool:
-        """Whether anything hangs on it, or the file asks for it."""
+        """Return whether anything depends on the objective, or the file sets it."""
         if self.search is None:
             return False
-        asked = "objective" in self.search.model_fields_set
-        return asked or isinstance(self.search, OptunaSearch) or self.scheduler.method == "asha"
+        return "objective" in self.search.model_fields_set or self.search.needs_objective or bool(self.scheduler.rules)
 
     @field_validator("name")
     @classmethod

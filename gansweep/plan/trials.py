@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gansweep.config import NetworkName, NetworkTraining, Training, to_plain
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import CasesSearch, Distribution, OptunaSearch, RandomSearch, varied_keys
 from gansweep.records.layout import flat
 from gansweep.section import Section, Since
 
@@ -45,17 +42,8 @@ class Trial:
 
 
 def count(sweep: Sweep) -> int:
-    """Number of trials, by arithmetic: a grid of any size is counted without being built."""
-    match sweep.search:
-        case None:
-            configurations = 1
-        case RandomSearch(trials=trials) | OptunaSearch(trials=trials):
-            configurations = trials
-        case CasesSearch(cases=cases):
-            configurations = len(cases)
-        case grid:
-            configurations = math.prod(len(values) for values in grid.over.values())
-    return configurations * sweep.replicates
+    """Return the number of trials, by arithmetic: a grid of any size is counted without being built."""
+    return sweep.method.count * sweep.replicates
 
 
 def assign(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
@@ -69,12 +57,14 @@ def assign(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
 def configurations(
     sweep: Sweep, suggested: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each configuration as (unvalidated config without a seed, varied values), in a fixed order.
+    """Yield each configuration as (unvalidated config without a seed, varied values), in a fixed order.
 
-    suggested: the varied values of an optuna search, known only as it goes on.
+    Args:
+        suggested: The varied values that an adaptive search has suggested so far.
     """
     base = sweep.model_dump(include={"dataset", "model", "training", "evaluation"}, exclude_unset=True)
-    for varied in _varied(sweep, suggested):
+    own = flat(sweep.model_dump(include={"dataset", "model", "training"}))
+    for varied in itertools.chain(sweep.method.configurations(own), map(dict, suggested)):
         config = base
         for key, value in varied.items():
             config = assign(config, key, value)
@@ -141,7 +131,7 @@ def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:
 
 
 def search_id(sweep: Sweep, training_version: int) -> str:
-    """What an optuna search depends on beside its results, as 12 hex digits: more trials or steps go on with it."""
+    """Return 12 hex digits of what an adaptive search depends on beside its results. More trials continue it."""
     content = sweep.model_dump(
         include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
         exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
@@ -160,56 +150,3 @@ def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any
         elif value != declared.default or not any(isinstance(one, Since) for one in declared.metadata):
             found[key] = plain
     return found
-
-
-def stand_ins(search: OptunaSearch, first: int = 0) -> list[dict[str, Any]]:
-    """Varied values in the place of those that are not suggested yet, from number `first` on: random draws."""
-    return [_drawn(search, number) for number in range(first, search.trials)]
-
-
-def corners(search: OptunaSearch) -> list[dict[str, Any]]:
-    """Varied values at the ends of all ranges and with every choice: what no suggestion goes beyond."""
-    axes = {key: d.choice or d.uniform or d.log_uniform or d.int_uniform or [] for key, d in search.over.items()}
-    most = max(len(values) for values in axes.values())
-    return [{key: values[min(i, len(values) - 1)] for key, values in axes.items()} for i in range(most)]
-
-
-def _varied(sweep: Sweep, suggested: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    match sweep.search:
-        case None:
-            yield {}
-        case RandomSearch() as search:
-            for number in range(search.trials):
-                yield _drawn(search, number)
-        case OptunaSearch():
-            yield from map(dict, suggested)
-        case CasesSearch() as search:
-            own = flat(sweep.model_dump(include={"dataset", "model", "training"}))
-            for case in search.cases:
-                holds = flat({**own, **case})  # without what is None
-                yield {key: holds.get(key, holds.get(_inherited(key))) for key in varied_keys(search)}
-        case grid:
-            for values in itertools.product(*grid.over.values()):
-                yield dict(zip(grid.over, values, strict=True))
-
-
-def _inherited(key: str) -> str:
-    """training.generator.beta1 → training.beta1, which holds where the first is not given."""
-    return key.replace(".generator.", ".").replace(".discriminator.", ".")
-
-
-def _drawn(search: RandomSearch | OptunaSearch, number: int) -> dict[str, Any]:
-    return {key: _draw(d, f"{search.seed}:{number}:{key}") for key, d in search.over.items()}
-
-
-def _draw(distribution: Distribution, stream: str) -> Any:
-    rng = random.Random(stream)  # seeded by text: every draw has a stream of its own
-    if distribution.choice is not None:
-        return distribution.choice[rng.randrange(len(distribution.choice))]
-    if distribution.int_uniform is not None:
-        return rng.randint(*distribution.int_uniform)
-    if distribution.log_uniform is not None:
-        low, high = distribution.log_uniform
-        return min(high, max(low, math.exp(rng.uniform(math.log(low), math.log(high)))))
-    assert distribution.uniform is not None
-    return rng.uniform(*distribution.uniform)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from gansweep.health import metrics as m
 from gansweep.health.verdict import title
+from gansweep.losses import registry
 from gansweep.report.palette import GREY, INK, PALE, colour
 from gansweep.report.style import WIDTH, canvas, svg
 from gansweep.report.words import short
@@ -34,7 +35,6 @@ WORDS = {
     m.VALIDATION_LOSS_D: "loss D, validation",
     m.VALIDATION_LOSS_G: "loss G, validation",
 }
-NATS = ("non_saturating", "saturating")  # values of training.loss: cross-entropies, on one scale
 
 
 class Curves:
@@ -84,14 +84,14 @@ def _columns(found: pd.DataFrame | None, column: str) -> tuple[np.ndarray, np.nd
 
 
 def scale_of(trial: pd.Series) -> str:
-    """Trials of one name have losses that can share an axis. Trials from before there was a choice are in nats."""
-    loss = trial.get("training.loss", NATS[0])
-    return "nats" if pd.isna(loss) or loss in NATS else str(loss).replace("_", " ")
+    """Return a name that trials share whose losses can share an axis. Trials older than `training.loss` are in nats."""
+    loss = trial.get("training.loss")
+    return registry.unit("non_saturating" if pd.isna(loss) else str(loss))
 
 
 def is_critic(trial: pd.Series) -> bool:
     """Whether its D is a critic, whose outputs are no probabilities."""
-    return trial.get("training.loss") in m.CRITIC_LOSSES
+    return registry.is_critic(trial.get("training.loss"))
 
 
 def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:

@@ -9,12 +9,12 @@ from gansweep.gan.data import ImageSet
 from gansweep.records import outcome
 from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.asha import Halving
 from gansweep.schedule.board import Board, Row, View
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.failures import Failure
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
+from gansweep.schedule.rungs import Rungs
 from gansweep.schedule.search import Search
 from gansweep.words import counted
 
@@ -25,7 +25,7 @@ class Events:
     def __init__(self, search: Search, shares: Shares, board: Board, view: View, collector: Collector | None) -> None:
         self._search, self._shares, self._board, self._view, self._collector = search, shares, board, view, collector
         self._plan = search.plan
-        self._halving = Halving(search.plan)
+        self._rungs = Rungs(search.plan)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Of what is pending."""
@@ -38,10 +38,11 @@ class Events:
 
     def stepped(self, trial_id: str, step: int) -> None:
         """It reported, and waits to go on."""
-        if self._collector and self._halving.at_rung(trial_id, step):
+        if self._collector and self._rungs.at_rung(trial_id, step):
             self._collector.bring_records(trial_id)
-        if self._halving.ends(trial_id, step):
-            write_atomically(self._plan.folder.trial(trial_id).stop, b"asha")
+        if self._rungs.ends(trial_id, step):
+            (rule,) = self._plan.sweep.scheduler.rules
+            write_atomically(self._plan.folder.trial(trial_id).stop, rule.encode())
             if self._collector:
                 self._collector.ask_to_stop(trial_id)
 
@@ -82,7 +83,7 @@ class Events:
         new = self._search.ended(job["id"])
         for planned in new:
             self._board.add(planned)
-            self._halving.add(planned)
+            self._rungs.add(planned)
         if new and self._collector:
             self._collector.put_on_record()
         return jobs_of(self._plan, self._shares, self._storage, new)

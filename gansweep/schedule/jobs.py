@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gansweep.schedule.asha import rungs_of
 from gansweep.schedule.job import job_of
 from gansweep.schedule.packing import ON_CPU, Shares
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
+from gansweep.schedule.rungs import rungs_of
 
 
 def jobs_of(

@@ -86,7 +86,7 @@ def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
         "discriminator": training.optimizer("discriminator"),
         "seed": config.seed,
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
-        "loss": LossConfig(name=training.loss, **values_for(LossConfig, training)),
+        "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
         "networks": NetworkConfig(
             classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
         ),

@@ -20,8 +20,8 @@ from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.plan.conflicts import MIXED
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import OptunaSearch
-from gansweep.plan.trials import Trial, configurations, corners, count, search_id, stand_ins, trial_id
+from gansweep.plan.searches.method import AdaptiveSearch
+from gansweep.plan.trials import Trial, configurations, count, search_id, trial_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
@@ -34,7 +34,7 @@ SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is large
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What optuna suggested, and its trials: one for each replicate."""
+    """What an adaptive search suggested, and its trials: one for each replicate."""
 
     varied: Mapping[str, Any]
     trials: tuple[Planned, ...]
@@ -84,9 +84,9 @@ class Plan:
         return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
 
     def slots(self, fit: int) -> int:
-        """Trials side by side, of as many as fit."""
-        search = self.sweep.search
-        return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, OptunaSearch) else fit
+        """Return the number of trials side by side, of as many as fit."""
+        search = self.sweep.method
+        return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, AdaptiveSearch) else fit
 
     def evaluated_every(self, planned: Planned) -> int:
         """Steps between a trial's values of the objective; 0 for none."""
@@ -120,7 +120,7 @@ class Resolver:
         self._sets: dict[str, ImageSet] = {}
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[Planned, ...]]:
-        """For each configuration one trial a replicate. values: the varied ones of an optuna search.
+        """For each configuration one trial a replicate. values: the varied ones of an adaptive search.
 
         Raises UserError for data that is missing or does not fit.
         """
@@ -155,14 +155,14 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
 
     Raises UserError for data that is missing or does not fit.
     """
-    resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.search
-    if not isinstance(search, OptunaSearch):
+    resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.method
+    if not isinstance(search, AdaptiveSearch):
         return Plan(sweep, folder, unique(resolver.trials()))
     values = suggestions.read(folder.suggestions, search_id(sweep, TRAINING_VERSION))[: search.trials]
     suggested = tuple(map(Suggestion, values, resolver.trials(values)))
-    to_come = resolver.trials(stand_ins(search, len(values)))
+    to_come = resolver.trials(search.stand_ins(len(values)))
     if to_come:
-        resolver.trials(corners(search))  # raises where a suggestion might not fit
+        resolver.trials(search.corners())  # raises where a suggestion might not fit
     trials = unique(s.trials for s in suggested)
     return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
 

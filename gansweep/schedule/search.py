@@ -1,4 +1,4 @@
-"""The trials of a sweep while it runs: an optuna search grows as results come in. No Ray."""
+"""The trials of a sweep while it runs: an adaptive search grows as results come in. No Ray."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import replace
 from statistics import median
 
 from gansweep.gan.version import TRAINING_VERSION
-from gansweep.plan.search import OptunaSearch
-from gansweep.plan.trials import corners, search_id
+from gansweep.plan.schedulers import SCHEDULERS
+from gansweep.plan.searches.method import AdaptiveSearch, Result
+from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home
-from gansweep.schedule import tpe
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan, Resolver, Suggestion, unique, write_more
-from gansweep.schedule.tpe import Result
 
 
 class Search:
@@ -30,11 +29,11 @@ class Search:
         self._results: list[Result] = []  # by number, as far as they were told
 
     def bounds(self) -> tuple[Planned, ...]:
-        """Trials that no suggestion to come goes beyond in any setting."""
-        search = self.plan.sweep.search
-        if not isinstance(search, OptunaSearch) or not self.plan.to_come:
+        """Return trials whose settings no later suggestion exceeds."""
+        search = self.plan.sweep.method
+        if not isinstance(search, AdaptiveSearch) or not self.plan.to_come:
             return ()
-        return unique(self._resolver.trials(corners(search)))
+        return unique(self._resolver.trials(search.corners()))
 
     def ended(self, trial_id: str) -> tuple[Planned, ...]:
         """Call when a trial ends; returns what can be suggested now. One that was only interrupted does not count."""
@@ -45,15 +44,16 @@ class Search:
         return self.suggest()
 
     def suggest(self) -> tuple[Planned, ...]:
-        """New trials to train, on record and part of the plan; none where the search waits, is over, or isn't one."""
-        search, new = self.plan.sweep.search, []
-        while isinstance(search, OptunaSearch) and self._may_suggest(search):
+        """Return new trials to train, recorded and part of the plan; none where the search waits, is over or does not
+        adapt."""
+        search, new = self.plan.sweep.method, []
+        while isinstance(search, AdaptiveSearch) and self._may_suggest(search):
             number = len(self.plan.suggested)
             results, running = self._results, [s.varied for s in self.plan.suggested[len(self._results) :]]
-            new += self._add(tpe.suggest(search, number, results, running))
+            new += self._add(search.suggest(number, results, running))
         return tuple(new)
 
-    def _may_suggest(self, search: OptunaSearch) -> bool:
+    def _may_suggest(self, search: AdaptiveSearch) -> bool:
         """Whether there is a next suggestion and all results that it depends on are there; reads those."""
         number = len(self.plan.suggested)
         needed = self.plan.suggested[: max(0, number - search.parallel + 1)]
@@ -78,10 +78,10 @@ class Search:
         return [p for p in new if not p.finished]
 
     def _result(self, suggestion: Suggestion) -> Result:
-        """The median over the replicates; cut by ASHA where one of them was."""
+        """Return the median over the replicates; cut by the scheduler where one of them was."""
         ranking = self.plan.ranking
         folders = [(p, self.plan.folder.trial(p.trial.id)) for p in suggestion.trials]
         scores = [ranking.final(folder) for _, folder in folders]
         ends = [(p, outcome.read(folder)) for p, folder in folders]
-        cuts = [1000 * end.step // p.trial.steps for p, end in ends if end and end.rule == "asha"]
+        cuts = [1000 * end.step // p.trial.steps for p, end in ends if end and end.rule in SCHEDULERS]
         return Result(suggestion.varied, median(scores), min(cuts, default=None))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.config import to_plain
 from gansweep.errors import CheckpointError, UserError
 from gansweep.plan.schema import Sweep
-from gansweep.plan.search import OptunaSearch
+from gansweep.plan.searches.method import AdaptiveSearch
 from gansweep.plan.trials import count
 from gansweep.records import journal
 from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
@@ -75,7 +75,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     """
     configurations = count(sweep) // sweep.replicates
     several = f"gives {configurations:,} configurations" if configurations > 1 else ""
-    if isinstance(sweep.search, OptunaSearch):
+    if isinstance(sweep.search, AdaptiveSearch):
         several = f"draws {counted(configurations, 'time')}"
     if several:
         raise UserError(
@@ -199,7 +199,8 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            # Version 0.1.0 wrote a loss's options beside its name.
+            yield f"{prefix}{key}".replace("loss.options.", "loss."), value
 
 
 def _mismatch(key: str, here: Any, there: Any, path: Path) -> str:

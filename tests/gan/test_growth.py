@@ -47,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "penalty": {"networks": growing(norm="none"), "loss": LossConfig("wasserstein_gp")},
     "clipping, noise, more updates": {
         "networks": growing(),
-        "loss": LossConfig("wasserstein_clip", clip=0.05, instance_noise=0.1),
+        "loss": LossConfig("wasserstein_clip", {"clip": 0.05}, instance_noise=0.1),
         "discriminator": OptimizerConfig(2e-3, 0.5, 0.999, 2),
         "ema": 0.5,
     },

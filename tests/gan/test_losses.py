@@ -13,12 +13,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gansweep.config import LossConfig
-from gansweep.gan.losses import LOSSES, gradient_penalty
-from gansweep.health.metrics import CRITIC_LOSSES
+from gansweep.losses.cross_entropy import CrossEntropy
+from gansweep.losses.loss import Loss
+from gansweep.losses.registry import LOSSES, is_critic
+from gansweep.losses.wasserstein import gradient_penalty
 
 Outputs = NDArray[np.float64]
 OUTPUTS = st.lists(st.floats(-(2.0**60), 2.0**60, width=32), min_size=1, max_size=9)
 EACH = pytest.mark.parametrize("name", LOSSES)
+
+
+def make(name: str, smoothing: float = 0.0) -> Loss:
+    """A loss, its targets smoothed where it has such an option."""
+    loss = LOSSES[name]
+    return loss(label_smoothing=smoothing) if issubclass(loss, CrossEntropy) else loss()
+
+
+def of_g(loss: Loss, fake: Tensor) -> Tensor:
+    """G's loss of those that look at fakes alone."""
+
+    def real() -> Tensor:
+        raise AssertionError("needs no real outputs")
+
+    return loss.generator(fake, real)
 
 
 def log_sigmoid(x: Outputs) -> Outputs:
@@ -64,14 +81,14 @@ def test_every_loss_has_a_closed_form_here() -> None:
 @EACH
 @given(real=OUTPUTS, fake=OUTPUTS, smoothing=st.sampled_from([0.0, 0.1, 0.3]))
 def test_equal_the_closed_forms(name: str, real: list[float], fake: list[float], smoothing: float) -> None:
-    loss, (of_d, of_g, of_one) = LOSSES[name], CLOSED_FORMS[name]
-    ours = loss.discriminator(torch.tensor(real), torch.tensor(fake), smoothing)
+    loss, (for_d, for_g, of_one) = make(name, smoothing), CLOSED_FORMS[name]
+    ours = loss.discriminator(torch.tensor(real), torch.tensor(fake))
     real_outputs, fake_outputs = np.array(real), np.array(fake)
     scale = max(np.abs(real_outputs).mean(), np.abs(fake_outputs).mean())  # a difference of means may cancel
-    assert float(ours) == pytest.approx(of_d(real_outputs, fake_outputs, smoothing), rel=1e-5, abs=1e-6 * scale + 1e-7)
-    assert float(loss.generator(torch.tensor(fake))) == pytest.approx(of_g(fake_outputs), rel=1e-5, abs=1e-6 * scale)
-    assert (loss.probability is None) == (of_one is None) == LossConfig(name).critic == (name in CRITIC_LOSSES)
-    if loss.probability and of_one:
+    assert float(ours) == pytest.approx(for_d(real_outputs, fake_outputs, smoothing), rel=1e-5, abs=1e-6 * scale + 1e-7)
+    assert float(of_g(loss, torch.tensor(fake))) == pytest.approx(for_g(fake_outputs), rel=1e-5, abs=1e-6 * scale)
+    assert loss.critic == is_critic(name) == (of_one is None)
+    if of_one:
         np.testing.assert_allclose(loss.probability(torch.tensor(real)), of_one(real_outputs), rtol=1e-5, atol=1e-7)
 
 
@@ -79,7 +96,7 @@ LN2 = math.log(2)
 
 
 @pytest.mark.parametrize(
-    ("name", "of_d", "of_g", "probability"),
+    ("name", "for_d", "for_g", "probability"),
     [
         ("non_saturating", 2 * LN2, LN2, 0.5),
         ("saturating", 2 * LN2, -LN2, 0.5),
@@ -89,19 +106,19 @@ LN2 = math.log(2)
         ("wasserstein_gp", 0, 0, None),
     ],
 )
-def test_values_where_d_can_tell_nothing(name: str, of_d: float, of_g: float, probability: float | None) -> None:
-    loss, zeros = LOSSES[name], torch.zeros(4)
-    assert float(loss.discriminator(zeros, zeros, 0.0)) == pytest.approx(of_d)
-    assert float(loss.generator(zeros)) == pytest.approx(of_g)
-    assert (float(loss.probability(zeros)[0]) if loss.probability else None) == probability
+def test_values_where_d_can_tell_nothing(name: str, for_d: float, for_g: float, probability: float | None) -> None:
+    loss, zeros = make(name), torch.zeros(4)
+    assert float(loss.discriminator(zeros, zeros)) == pytest.approx(for_d)
+    assert float(of_g(loss, zeros)) == pytest.approx(for_g)
+    assert (None if loss.critic else float(loss.probability(zeros)[0])) == probability
 
 
 @EACH
 def test_d_and_g_want_the_opposite_of_fakes(name: str) -> None:
     """Where neither is sated: D rises on real images and falls on fakes, G wants D to rise on them."""
     real, fake = (torch.zeros(2, requires_grad=True) for _ in range(2))
-    on_real, on_fake = torch.autograd.grad(LOSSES[name].discriminator(real, fake, 0.0), (real, fake))
-    (for_g,) = torch.autograd.grad(LOSSES[name].generator(fake), fake)
+    on_real, on_fake = torch.autograd.grad(make(name).discriminator(real, fake), (real, fake))
+    (for_g,) = torch.autograd.grad(of_g(make(name), fake), fake)
     assert (on_real < 0).all()
     assert (on_fake > 0).all()
     assert (for_g < 0).all()
@@ -118,11 +135,11 @@ def test_gradients_equal_those_of_torch() -> None:
         "least_squares": ((mse(real, ones) + mse(fake, -ones)) / 2, mse(fake, ones) / 2),
         "hinge": (F.hinge_embedding_loss(real, -ones) + F.hinge_embedding_loss(-fake, -ones), -fake.mean()),
     }
-    for name, (of_d, of_g) in references.items():
-        loss = LOSSES[name]
-        ours = torch.autograd.grad(loss.discriminator(real, fake, 0.0), leaves)
-        torch.testing.assert_close(ours, torch.autograd.grad(of_d, leaves))
-        torch.testing.assert_close(*(torch.autograd.grad(x, fake) for x in (loss.generator(fake), of_g)))
+    for name, (for_d, for_g) in references.items():
+        loss = make(name)
+        ours = torch.autograd.grad(loss.discriminator(real, fake), leaves)
+        torch.testing.assert_close(ours, torch.autograd.grad(for_d, leaves))
+        torch.testing.assert_close(*(torch.autograd.grad(x, fake) for x in (of_g(loss, fake), for_g)))
 
 
 @pytest.mark.parametrize("name", ["non_saturating", "saturating"])
@@ -132,15 +149,17 @@ def test_smoothed_targets_are_those_of_torchs_cross_entropy(name: str, smoothing
     real, fake = (torch.randn(8, dtype=torch.float64, requires_grad=True) for _ in range(2))
     bce = F.binary_cross_entropy_with_logits
     plain = bce(real, torch.full_like(real, 1 - smoothing)) + bce(fake, torch.zeros_like(fake))
-    ours = LOSSES[name].discriminator(real, fake, smoothing)
+    ours = make(name, smoothing).discriminator(real, fake)
     torch.testing.assert_close(ours, plain)
+    unsmoothed = make(name, smoothing).for_validation()
+    torch.testing.assert_close(unsmoothed.discriminator(real, fake), make(name).discriminator(real, fake))
     torch.testing.assert_close(*(torch.autograd.grad(loss, (real, fake)) for loss in (ours, plain)))
 
 
 @pytest.mark.parametrize(("output", "expected"), [(1e4, 0.0), (-1e4, 1e4), (3e38, 0.0), (-3e38, 3e38)])
 def test_large_outputs_stay_finite_with_the_right_gradient(output: float, expected: float) -> None:
     outputs = torch.full((1,), output, requires_grad=True)
-    loss = LOSSES["non_saturating"].generator(outputs)
+    loss = of_g(make("non_saturating"), outputs)
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
     (gradient,) = torch.autograd.grad(loss, outputs)
     assert gradient.tolist() == [0.0 if output > 0 else -1.0]
@@ -150,19 +169,20 @@ def test_large_outputs_stay_finite_with_the_right_gradient(output: float, expect
 @pytest.mark.parametrize("output", [1e4, -1e4, 1e18, -1e18])
 def test_large_outputs_give_finite_losses(name: str, output: float) -> None:
     outputs = torch.full((3,), output)
-    assert LOSSES[name].discriminator(outputs, -outputs, 0.1).isfinite()
-    assert LOSSES[name].discriminator(-outputs, outputs, 0.1).isfinite()
-    assert LOSSES[name].generator(outputs).isfinite()
+    loss = make(name, 0.1)
+    assert loss.discriminator(outputs, -outputs).isfinite()
+    assert loss.discriminator(-outputs, outputs).isfinite()
+    assert of_g(loss, outputs).isfinite()
 
 
 @EACH
 def test_nan_shows(name: str) -> None:
-    nan, zero, loss = torch.tensor([0.0, math.nan]), torch.zeros(2), LOSSES[name]
-    for smoothing in (0.0, 0.1):
-        assert loss.discriminator(nan, zero, smoothing).isnan()
-        assert loss.discriminator(zero, nan, smoothing).isnan()
-    assert loss.generator(nan).isnan()
-    if loss.probability:
+    nan, zero = torch.tensor([0.0, math.nan]), torch.zeros(2)
+    for loss in (make(name), make(name, 0.1)):
+        assert loss.discriminator(nan, zero).isnan()
+        assert loss.discriminator(zero, nan).isnan()
+    assert of_g(loss, nan).isnan()
+    if not loss.critic:
         assert loss.probability(nan).isnan().tolist() == [False, True]
 
 

@@ -12,11 +12,11 @@ import torch
 
 from gansweep.errors import SweepFileError
 from gansweep.gan import embedding, reference
-from gansweep.gan.losses import LOSSES
 from gansweep.gan.networks.registry import ARCHITECTURES
 from gansweep.gan.restore import generator_of
 from gansweep.gan.sampling import sample
 from gansweep.health import metrics as m
+from gansweep.losses.registry import LOSSES
 from gansweep.plan.loader import load
 from gansweep.records import journal
 from gansweep.records.layout import Home
@@ -65,7 +65,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
 def assert_trained(planned: Planned, job: Job, ended: Outcome) -> None:
     """To its end, with finite numbers of all that there is to know, samples, and a checkpoint that makes them again."""
     config, folder = planned.trial.config, job.folder
-    critic, conditional = config.training.loss in m.CRITIC_LOSSES, config.model.conditioning != "none"
+    critic, conditional = LOSSES[config.training.loss].critic, config.model.conditioning != "none"
     assert (ended.kind, ended.step) == ("completed", 3)
     records = journal.read(folder.journal)
     assert [r.step for r in records] == [0, 1, 2, 3]

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan.batches import Batch, generator
 from gansweep.gan.data import ImageSet, Pixels
-from gansweep.gan.losses import LOSSES, gradient_penalty
 from gansweep.gan.networks.network import Network
 from gansweep.gan.networks.registry import discriminator_layout
 from gansweep.gan.optimizer import Adam
@@ -26,6 +25,9 @@ from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Trainer
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING
+from gansweep.losses.loss import Loss
+from gansweep.losses.registry import LOSSES
+from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP, gradient_penalty
 from gansweep.records.layout import TrialFolder
 
 CPU = torch.device("cpu")
@@ -156,10 +158,10 @@ ABC = ("a", "b", "c")
 MORE_UPDATES = {"generator": OptimizerConfig(2e-3, 0.5, 0.9, 2), "discriminator": OptimizerConfig(1e-3, 0.0, 0.999, 3)}
 RECIPES: dict[str, dict[str, Any]] = {
     **{name: {"loss": LossConfig(name), "networks": NetworkConfig(norm="layer")} for name in LOSSES},
-    "label smoothing": {"loss": LossConfig(label_smoothing=0.2)},
-    "clipping": {"loss": LossConfig("wasserstein_clip", clip=0.03), **MORE_UPDATES},
+    "label smoothing": {"loss": LossConfig(options={"label_smoothing": 0.2})},
+    "clipping": {"loss": LossConfig("wasserstein_clip", {"clip": 0.03}), **MORE_UPDATES},
     "a small penalty": {
-        "loss": LossConfig("wasserstein_gp", gradient_penalty=0.5),
+        "loss": LossConfig("wasserstein_gp", {"gradient_penalty": 0.5}),
         "networks": NetworkConfig("projected"),
         **MORE_UPDATES,
     },
@@ -218,6 +220,7 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
         torch.optim.Adam(network.parameters(), lr=of.learning_rate, betas=(of.beta1, of.beta2))
         for network, of in ((g, s.generator), (d, s.discriminator))
     )
+    smoothing = s.loss.options.get("label_smoothing", 0.0)
     share, noise = generator(s.seed, "penalty_rng"), generator(s.seed, "instance_noise_rng")
     rows = []
 
@@ -237,18 +240,18 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
             real, shown = seen(real), seen(fakes.detach())
             both = torch.cat([asked, asked]) if asked is not None else None
             real_outputs, fake_outputs = d(torch.cat([real, shown]), both, groups=2).chunk(2)
-            loss_d, _, d_real, d_fake = plain_losses(s.loss.name, real_outputs, fake_outputs, s.loss.label_smoothing)
-            if s.loss.name == "wasserstein_gp":
+            loss_d, _, d_real, d_fake = plain_losses(s.loss.name, real_outputs, fake_outputs, smoothing)
+            if isinstance(trainer.loss, WassersteinGP):
                 between = torch.rand(s.batch_size, generator=share)
-                loss_d = loss_d + s.loss.gradient_penalty * gradient_penalty(
+                loss_d = loss_d + trainer.loss.gradient_penalty * gradient_penalty(
                     lambda x, asked=asked: d(x, asked), real, shown, between
                 )
             adam_d.zero_grad()
             loss_d.backward()
             adam_d.step()
-            if s.loss.name == "wasserstein_clip":
+            if isinstance(trainer.loss, WassersteinClip):
                 for p in d.parameters():
-                    p.data.clamp_(-s.loss.clip, s.loss.clip)
+                    p.data.clamp_(-trainer.loss.clip, trainer.loss.clip)
             norm_d = norm(d)
         for again in range(s.generator.updates):
             if again:
@@ -283,8 +286,43 @@ def test_a_step_is_what_it_would_be_written_plainly(
     assert trainer.metrics == (CRITIC_TRAINING if trainer.config.loss.critic else TRAINING)
 
 
+class Relativistic(Loss):
+    """The relativistic average loss (Jolicoeur-Martineau 2019, eqs. 10 and 11, G's real term included)."""
+
+    name = "relativistic"
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
+
+    def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
+        return self.discriminator(fake, real())
+
+    def probability(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+
+def test_a_loss_of_g_may_compare_fakes_with_the_real_images_that_d_was_updated_on(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES, "relativistic", Relativistic)
+    config = LossConfig("relativistic")
+    trainer, source = (in_double(make_trainer(loss=config), monkeypatch) for _ in range(2))
+    loss, (real, asked), fakes = Relativistic(), source.batches.next(), source.generator(source.noise())
+    s = source.config.discriminator
+    adam = torch.optim.Adam(source.discriminator.parameters(), lr=s.learning_rate, betas=(s.beta1, s.beta2))
+    of_d = loss.discriminator(*source.discriminator(torch.cat([real, fakes.detach()]), asked, groups=2).chunk(2))
+    of_d.backward()
+    adam.step()
+    of_fakes = source.discriminator(fakes)
+    of_g = loss.generator(of_fakes, lambda: source.discriminator(real).detach())
+    norm = torch.cat([g.flatten() for g in torch.autograd.grad(of_g, list(source.generator.parameters()))]).norm()
+    trainer.train_step()
+    (row,) = torch.from_numpy(trainer.read())
+    torch.testing.assert_close(row[[0, 1, 5]], torch.stack([of_d, of_g, norm]).detach())
+
+
 def test_a_clipped_critics_weights_lie_within_the_clip_after_every_step(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(loss=LossConfig("wasserstein_clip", clip=0.02), **MORE_UPDATES)
+    trainer = make_trainer(loss=LossConfig("wasserstein_clip", {"clip": 0.02}), **MORE_UPDATES)
     for _ in range(4):
         trainer.train_step()
         largest = max(float(p.detach().abs().max()) for p in trainer.discriminator.parameters())

@@ -10,7 +10,8 @@ import pytest
 from gansweep.config import NetworkConfig
 from gansweep.errors import SweepFileError
 from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, has_batch_norm
-from gansweep.health.metrics import CONDITIONAL, CRITIC_LOSSES, PROBABILITIES
+from gansweep.health.metrics import CONDITIONAL, PROBABILITIES
+from gansweep.losses.registry import LOSSES
 from gansweep.plan import loader
 from gansweep.plan.conflicts import BATCH_NORM, conflicts
 from gansweep.plan.schema import TrialConfig
@@ -172,12 +173,12 @@ def test_all_conflicts_are_found_at_once() -> None:
         training__instance_noise_until=5, model__conditioning="two_stream", model__generator__feature_maps=1,
         model__discriminator__growth__at=11,
     ) == [
-        "model.discriminator.norm", "model.discriminator.growth.at", "model.generator.feature_maps", "training.clip",
-        "training.label_smoothing", "training.instance_noise_until", "search.objective.metric",
+        "model.discriminator.norm", "model.discriminator.growth.at", "model.generator.feature_maps",
+        "training.label_smoothing", "training.clip", "training.instance_noise_until", "search.objective.metric",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("loss", CRITIC_LOSSES)
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.critic])
 @pytest.mark.parametrize("metric", PROBABILITIES)
 def test_no_critic_has_probabilities(loss: str, metric: str) -> None:
     dotted = {"training__loss": loss, "model__discriminator__norm": "none"}

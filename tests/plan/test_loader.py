@@ -11,7 +11,10 @@ from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import FAILURES, INFORMATION
 from gansweep.plan import loader
 from gansweep.plan.schema import Sweep
-from gansweep.plan.search import METRICS, CasesSearch, GridSearch
+from gansweep.plan.searches.cases import CasesSearch
+from gansweep.plan.searches.grid import GridSearch
+from gansweep.plan.searches.objective import METRICS
+from gansweep.plan.template import template
 from gansweep.plan.trials import count
 
 HEAD = "name: s\ntraining: {steps: 10}\n"
@@ -305,9 +308,9 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "search: {method: grid, objective: {metric: val_loss_d, mode: min}, over: {training.beta1: [0.5]}}",
             "3:44: search.objective.metric: no run records val_loss_d without held-out images: set dataset.validation",
         ),
-        (HEAD + "scheduler: hyperband", "3:12: scheduler.method: must be 'fifo' or 'asha', got 'hyperband'"),
+        (HEAD + "scheduler: hyperband", "3:12: scheduler: method must be fifo or asha, got 'hyperband'"),
         (HEAD + "scheduler: 5", "3:12: scheduler: must be a mapping, got 5"),
-        (HEAD + "scheduler: {grace: 0.2}", "3:12: scheduler: grace and reduction go with method: asha"),
+        (HEAD + "scheduler: {grace: 0.2}", "3:12: scheduler: grace goes with method: asha, not fifo"),
         (
             HEAD + "scheduler: {method: asha, grace: 1}",
             "3:34: scheduler.grace: must be less than 1.0, got 1",
@@ -547,7 +550,7 @@ def test_shipped_sweep_files_load(file: Path) -> None:
 
 
 def test_every_key_of_the_schema_stands_in_the_template() -> None:
-    text = (ROOT / "gansweep" / "plan" / "template.yaml").read_text()
+    text = template()
     keys = (key for key in loader.known_keys() if not key.startswith("thresholds."))
     leaves = {key.rpartition(".")[2] for key in keys}
     assert {leaf for leaf in leaves if f"{leaf}:" not in text} == set()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gansweep.config import OptimizerConfig
 from gansweep.plan.schema import Sweep, TrialConfig
-from gansweep.plan.search import OptunaSearch
-from gansweep.plan.trials import assign, configurations, corners, count, search_id, stand_ins, trial_id
+from gansweep.plan.searches.optuna import OptunaSearch
+from gansweep.plan.trials import assign, configurations, count, search_id, trial_id
 
 BASE: dict[str, Any] = {"name": "s", "training": {"steps": 10}}
 
@@ -326,13 +326,13 @@ def test_an_optuna_search_has_the_configurations_that_were_suggested() -> None:
 
 
 def test_stand_ins_are_random_draws_in_the_place_of_what_is_to_come() -> None:
-    assert stand_ins(search_of(optuna(5))) == draws(5, OVER)
-    assert stand_ins(search_of(optuna(5)), 3) == draws(5, OVER)[3:]
-    assert stand_ins(search_of(optuna(5)), 5) == []
+    assert search_of(optuna(5)).stand_ins() == draws(5, OVER)
+    assert search_of(optuna(5)).stand_ins(3) == draws(5, OVER)[3:]
+    assert search_of(optuna(5)).stand_ins(5) == []
 
 
 def test_corners_hold_every_end_and_every_choice() -> None:
-    found = corners(search_of(optuna()))
+    found = search_of(optuna()).corners()
     assert {c["training.learning_rate"] for c in found} == {1e-5, 1e-2}
     assert {c["training.beta1"] for c in found} == {0.0, 0.9}
     assert {c["model.latent_dim"] for c in found} == {8, 16, 32}

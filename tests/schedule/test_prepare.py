@@ -93,18 +93,18 @@ def test_every_setting_of_the_file_reaches_the_run(plan_of: PlanOf) -> None:
         networks=NetworkConfig(
             "projected", "concat", ("3", "8"), 2, 3, True, True, "layer", True, 2, "head",
         ),
-        loss=LossConfig("wasserstein_gp", 0.01, 3.0, 0.0, 0.2, 3), ema=0.9,
+        loss=LossConfig("wasserstein_gp", {"gradient_penalty": 3.0}, 0.2, 3), ema=0.9,
     )  # fmt: skip
     (other,) = plan_of("training={steps: 4, loss: wasserstein_clip, clip: 0.1}").trials
-    assert other.training.loss == LossConfig("wasserstein_clip", 0.1)
+    assert other.training.loss == LossConfig("wasserstein_clip", {"clip": 0.1})
     (smoothed,) = plan_of("training={steps: 4, label_smoothing: 0.2}").trials
-    assert smoothed.training.loss == LossConfig(label_smoothing=0.2)
+    assert smoothed.training.loss == LossConfig(options={"label_smoothing": 0.2})
 
 
 def test_a_run_whose_file_says_nothing_of_it_has_the_defaults(plan_of: PlanOf) -> None:
     (planned,) = plan_of().trials
     training = planned.training
-    assert (training.networks, training.loss, training.ema) == (NetworkConfig(), LossConfig(), 0)
+    assert (training.networks, training.loss.create(), training.ema) == (NetworkConfig(), LossConfig().create(), 0)
 
 
 def test_spelling_out_a_default_makes_no_other_trial(plan_of: PlanOf) -> None:

@@ -17,6 +17,7 @@ from gansweep.gan.sampling import grid_png
 from gansweep.health import metrics as m
 from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
+from gansweep.losses.registry import is_critic
 from gansweep.plan.trials import assign
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
@@ -66,12 +67,12 @@ def conditional(count: int) -> Iterator[Made]:
         rng = np.random.default_rng(number)
         records = []
         for step, values in _records(False, rng):
-            if loss in m.CRITIC_LOSSES:
+            if is_critic(loss):
                 values = {name: value for name, value in values.items() if name not in m.PROBABILITIES}
             if m.LOSS_D in values and loss != LOSSES[0]:
-                scale = 40 if loss in m.CRITIC_LOSSES else 1
+                scale = 40 if is_critic(loss) else 1
                 values[m.LOSS_G] = float(scale * np.sin(step / 90) + rng.normal(0, scale / 20))
-            if m.LOSS_D in values and loss in m.CRITIC_LOSSES:
+            if m.LOSS_D in values and is_critic(loss):
                 values |= {m.LOSS_D: -9.0, m.CRITIC_FAKE: -values[m.LOSS_G], m.CRITIC_REAL: 9 - values[m.LOSS_G]}
             if m.CFD_RATIO in values:
                 asked = dict.fromkeys(m.CONDITIONAL, 0.9) | {m.DENSITY_WITHIN_WORST: 1.1}

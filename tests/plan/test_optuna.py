@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gansweep.plan.search import OptunaSearch
-from gansweep.schedule.tpe import Result, suggest
+from gansweep.plan.searches.method import Result
+from gansweep.plan.searches.optuna import OptunaSearch
 
 OVER: dict[str, Any] = {
     "training.learning_rate": {"log_uniform": [1e-5, 1e-1]},
@@ -26,19 +26,19 @@ def search(**changes: Any) -> OptunaSearch:
 
 def results(scores: list[float], cut: int | None = None) -> list[Result]:
     """The points that a search draws first, each with its score."""
-    return [Result(suggest(search(), n, [], []), score, cut) for n, score in enumerate(scores)]
+    return [Result(search().suggest(n, [], []), score, cut) for n, score in enumerate(scores)]
 
 
 def test_is_the_same_for_the_same_arguments_and_another_for_each_number_and_seed() -> None:
     told = results([float(n) for n in range(15)])
-    assert suggest(search(), 15, told, []) == suggest(search(), 15, told, [])
-    assert len({str(suggest(search(), n, [], [])) for n in range(20)}) == 20
-    assert suggest(search(seed=1), 0, [], []) != suggest(search(), 0, [], [])
+    assert search().suggest(15, told, []) == search().suggest(15, told, [])
+    assert len({str(search().suggest(n, [], [])) for n in range(20)}) == 20
+    assert search(seed=1).suggest(0, [], []) != search().suggest(0, [], [])
 
 
 def test_keeps_to_ranges_types_and_the_order_of_the_file() -> None:
     for number in range(20):
-        found = suggest(search(), number, results([float(n) for n in range(STARTUP)]), [])
+        found = search().suggest(number, results([float(n) for n in range(STARTUP)]), [])
         assert list(found) == list(OVER)
         assert 1e-5 <= found["training.learning_rate"] <= 1e-1
         assert 0 <= found["training.beta1"] <= 0.9
@@ -50,11 +50,11 @@ def test_keeps_to_ranges_types_and_the_order_of_the_file() -> None:
 def test_the_order_of_keys_makes_no_difference() -> None:
     turned = search(over=dict(reversed(OVER.items())))
     for told in ([], results([float(n) for n in range(15)])):
-        assert suggest(turned, 15, told, []) == suggest(search(), 15, told, [])
+        assert turned.suggest(15, told, []) == search().suggest(15, told, [])
 
 
 def test_the_first_draws_are_spread_as_the_file_says() -> None:
-    found = [suggest(search(), number, [], []) for number in range(100)]
+    found = [search().suggest(number, [], []) for number in range(100)]
     assert 30 < sum(varied["training.learning_rate"] < 1e-3 for varied in found) < 70
     assert 30 < sum(varied["training.beta1"] < 0.45 for varied in found) < 70
     assert {varied["model.latent_dim"] for varied in found} == set(range(3, 10))
@@ -69,7 +69,7 @@ def betas(told: list[tuple[float, float, int | None]], running: tuple[float, ...
     """What is suggested of (beta1, score, cut), 30 times."""
     known = [Result({"training.beta1": beta}, score, cut) for beta, score, cut in told]
     waiting = [{"training.beta1": beta} for beta in running]
-    return [suggest(BETA, n, known, waiting)["training.beta1"] for n in range(30)]
+    return [BETA.suggest(n, known, waiting)["training.beta1"] for n in range(30)]
 
 
 LOW, HIGH = [0.01 * i for i in range(1, 13)], [0.9 - 0.01 * i for i in range(1, 13)]

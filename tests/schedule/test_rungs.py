@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from gansweep.health.metrics import NONFINITE_STEP
+from gansweep.plan.schedulers import Asha
 from gansweep.records.journal import Journal, Record
-from gansweep.schedule.asha import Halving, rungs, rungs_of
 from gansweep.schedule.prepare import Plan
+from gansweep.schedule.rungs import Rungs, rungs_of
 
 PlanOf = Callable[..., Plan]
 RATES = "1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4, 7e-4, 8e-4, 9e-4"
@@ -39,7 +40,7 @@ SWEEP = (
     ],
 )
 def test_rungs(steps: int, every: int, grace: float, reduction: float, found: tuple[int, ...]) -> None:
-    assert rungs(steps, every, grace, reduction) == found
+    assert Asha(method="asha", grace=grace, reduction=reduction).rungs(steps, every) == found
 
 
 def test_rungs_lie_at_records_of_the_objective(plan_of: PlanOf) -> None:
@@ -62,7 +63,7 @@ def reach(plan: Plan, number: int, *points: tuple[int, float], failed: bool = Fa
 
 def ends(plan: Plan, values: Sequence[float]) -> list[bool]:
     """Trials come to the first rung one after another: which of them end there."""
-    halving = Halving(plan)
+    halving = Rungs(plan)
     return [halving.ends(reach(plan, number, (10, value)), 10) for number, value in enumerate(values)]
 
 
@@ -89,7 +90,7 @@ def test_most_is_best_where_it_is_asked_for(plan_of: PlanOf) -> None:
 
 def test_a_run_with_a_failure_verdict_is_worst(plan_of: PlanOf) -> None:
     plan = plan_of(*SWEEP)
-    halving = Halving(plan)
+    halving = Rungs(plan)
     assert halving.ends(reach(plan, 0, (10, 0.1), failed=True), 10)
     assert not halving.ends(reach(plan, 1, (10, 5.0)), 10)
 
@@ -97,14 +98,14 @@ def test_a_run_with_a_failure_verdict_is_worst(plan_of: PlanOf) -> None:
 def test_other_steps_and_runs_that_measured_nothing_go_on(plan_of: PlanOf) -> None:
     plan = plan_of(*SWEEP)
     reach(plan, 0, (10, 1.0), (30, 1.0))
-    halving = Halving(plan)
+    halving = Rungs(plan)
     assert not halving.ends(reach(plan, 1, (10, 9.0), (20, 9.0)), 20)
     assert not halving.ends(plan.trials[2].trial.id, 10)
 
 
 def test_each_rung_has_its_own_values(plan_of: PlanOf) -> None:
     plan = plan_of(*SWEEP)
-    halving = Halving(plan)
+    halving = Rungs(plan)
     assert not halving.ends(reach(plan, 0, (10, 5.0)), 10)
     assert not halving.ends(reach(plan, 0, (20, 1.0), (30, 9.0)), 30)
     assert not halving.ends(reach(plan, 1, (10, 4.0)), 10)
@@ -116,21 +117,21 @@ def test_a_new_sweep_of_decisions_knows_all_that_was_measured(plan_of: PlanOf) -
     plan = plan_of(*SWEEP)
     reach(plan, 0, (10, 1.0), (20, 7.0), (30, 7.0))
     late = reach(plan, 1, (10, 2.0))
-    assert Halving(plan).ends(late, 10), "a fresh ASHA would let it go on as the first"
-    assert not Halving(plan_of(*SWEEP, "cadence.metrics=1")).ends(late, 20)
+    assert Rungs(plan).ends(late, 10), "a fresh ASHA would let it go on as the first"
+    assert not Rungs(plan_of(*SWEEP, "cadence.metrics=1")).ends(late, 20)
 
 
 def test_what_was_let_go_on_is_not_asked_about_again(plan_of: PlanOf) -> None:
     """Killed beyond a rung, and trained again from a checkpoint before it."""
     plan = plan_of(*SWEEP)
-    halving = Halving(plan)
+    halving = Rungs(plan)
     first = reach(plan, 0, (10, 5.0))
     assert not halving.ends(first, 10)
     reach(plan, 0, (20, 5.0))
     reach(plan, 1, (10, 1.0))
-    assert not Halving(plan).ends(first, 10)
+    assert not Rungs(plan).ends(first, 10)
     undecided = reach(plan, 2, (10, 5.0))
-    assert Halving(plan).ends(undecided, 10), "killed at the rung, it is decided anew"
+    assert Rungs(plan).ends(undecided, 10), "killed at the rung, it is decided anew"
 
 
 def test_trials_of_other_lengths_meet_at_equal_shares(plan_of: PlanOf) -> None:
@@ -141,14 +142,14 @@ def test_trials_of_other_lengths_meet_at_equal_shares(plan_of: PlanOf) -> None:
         "cadence.metrics=1",
     )
     assert [p.trial.steps for p in plan.trials] == [179, 89]
-    halving = Halving(plan)
+    halving = Rungs(plan)
     assert not halving.ends(reach(plan, 0, (18, 1.0)), 18)
     assert halving.ends(reach(plan, 1, (9, 2.0)), 9)
 
 
 def test_a_trial_that_was_added_later_is_known(plan_of: PlanOf) -> None:
     plan = plan_of(*SWEEP)
-    halving = Halving(Plan(plan.sweep, plan.folder, plan.trials[:1]))
+    halving = Rungs(Plan(plan.sweep, plan.folder, plan.trials[:1]))
     reach(plan, 0, (10, 1.0))
     halving.ends(plan.trials[0].trial.id, 10)
     halving.add(plan.trials[1])

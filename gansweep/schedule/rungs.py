@@ -1,11 +1,10 @@
-"""Asynchronous successive halving (Li et al. 2020, its variant that stops): which trials go on at a rung. No Ray.
+"""Decisions at the rungs of a sweep's scheduler. No Ray.
 
-What was measured at rungs is read from the trials' journals, so a sweep that was killed goes on with all of it.
+What was measured at rungs is read from the trials' journals, so a sweep that was killed continues with all of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 
 from gansweep.health.history import History, traits
@@ -18,27 +17,15 @@ from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 
 
-def rungs(steps: int, every: int, grace: float, reduction: float) -> tuple[int, ...]:
-    """The steps of the rungs of a run, at which the objective is measured every so many; none where it never is."""
-    shares, found = grace, []
-    while every and shares < 1:
-        found.append(math.ceil(shares * steps / every - 1e-9) * every)
-        shares *= reduction
-    return tuple(step for step in found if step < steps)
-
-
 def rungs_of(plan: Plan, planned: Planned) -> tuple[int, ...]:
-    """Of one trial; none without ASHA."""
-    scheduler = plan.sweep.scheduler
-    if scheduler.method != "asha":
-        return ()
-    return rungs(planned.trial.steps, plan.evaluated_every(planned), scheduler.grace, scheduler.reduction)
+    """Return the rungs of one trial; none where the scheduler has none."""
+    return plan.sweep.scheduler.rungs(planned.trial.steps, plan.evaluated_every(planned))
 
 
-class Halving:
-    """Decides at each rung, knowing what all trials measured there so far.
+class Rungs:
+    """Asks the scheduler at each rung, with what all trials measured there so far.
 
-    A value that is not finite, and any value of a run that a failure verdict holds for, never goes on.
+    A value that is not finite, and any value of a run with a failure verdict, counts as the worst.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -74,8 +61,7 @@ class Halving:
         score = scores.get(trial_id)
         if score is None:
             return True  # nothing was measured
-        better = sum(other < score for other in scores.values())
-        return score != WORST and better < max(1.0, len(scores) / self._plan.sweep.scheduler.reduction)
+        return self._plan.sweep.scheduler.survives(score, scores.values())
 
     def _read(self, planned: Planned) -> int:
         """Take in a trial's journal; returns its last step."""

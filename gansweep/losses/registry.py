@@ -1,0 +1,84 @@
+"""All losses by name, and their options. Does not load torch.
+
+To add a loss, write a subclass of Loss and add it to BUILT_IN, or call `register` from your own package before the
+sweep file's schema is imported. Nothing else names losses: the schema, `gansweep init`, checks and reports ask here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gansweep.losses.cross_entropy import NonSaturating, Saturating
+from gansweep.losses.loss import Loss
+from gansweep.losses.margins import Hinge, LeastSquares
+from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP
+
+BUILT_IN = (NonSaturating, Saturating, LeastSquares, Hinge, WassersteinClip, WassersteinGP)
+LOSSES: dict[str, type[Loss]] = {}
+
+
+@dataclass(frozen=True)
+class Option:
+    """A key of `training` that belongs to one loss or to several.
+
+    Attributes:
+        metadata: Description and limits, as pydantic's Field takes them.
+        losses: Names of the losses that have this option.
+    """
+
+    name: str
+    default: float
+    metadata: Mapping[str, Any]
+    losses: tuple[str, ...]
+
+    @property
+    def help(self) -> str:
+        """Losses and meaning, for the schema and the template."""
+        return f"{', '.join(self.losses)}: {self.metadata['description']}"
+
+
+def register(loss: type[Loss]) -> type[Loss]:
+    """Make a loss available under its name; usable as a class decorator.
+
+    Raises:
+        ValueError: The name is taken, or an option of the same name has another default or other limits.
+    """
+    if loss.name in LOSSES:
+        raise ValueError(f"there is a loss {loss.name!r} already")
+    for field in fields(loss):
+        known = options().get(field.name)
+        if known and (known.default, known.metadata) != (field.default, field.metadata):
+            raise ValueError(f"option {field.name!r} of {loss.name!r} differs from that of {known.losses[0]!r}")
+    LOSSES[loss.name] = loss
+    return loss
+
+
+def options() -> dict[str, Option]:
+    """Return the options of all losses by name."""
+    found: dict[str, Option] = {}
+    for loss in LOSSES.values():
+        for field in fields(loss):
+            losses = (*found[field.name].losses, loss.name) if field.name in found else (loss.name,)
+            found[field.name] = Option(field.name, field.default, field.metadata, losses)  # type: ignore[arg-type]
+    return found
+
+
+def is_critic(name: str | None) -> bool:
+    """Return whether D is a critic under a loss; False for a name that is unknown here."""
+    return name in LOSSES and LOSSES[name].critic
+
+
+def unit(name: str) -> str:
+    """Return a loss's unit, or its name in words where it has none or is unknown here."""
+    return (name in LOSSES and LOSSES[name].unit) or name.replace("_", " ")
+
+
+def create(name: str, options: Mapping[str, Any]) -> Loss:
+    """Return a loss with the given options. Raises KeyError or TypeError for an unknown name or option."""
+    return LOSSES[name](**options)
+
+
+for _loss in BUILT_IN:
+    register(_loss)

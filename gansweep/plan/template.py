@@ -1,0 +1,14 @@
+"""The commented sweep file that `gansweep init` writes."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from gansweep.losses.registry import LOSSES, options
+
+
+def template() -> str:
+    """Return template.yaml, its placeholders filled with the parts that are registered."""
+    text = resources.files("gansweep.plan").joinpath("template.yaml").read_text(encoding="utf-8")
+    lines = [f"{f'# {name}: {option.default:g}':<28}# {option.help}" for name, option in options().items()]
+    return text.replace("<losses>", " | ".join(LOSSES)).replace("# <loss options>", "\n  ".join(lines))
