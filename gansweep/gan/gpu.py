@@ -1,6 +1,6 @@
-"""The GPU that this process trains on: what NVML says of it, and what its memory running out looks like.
+"""The GPU of this process: measurements by NVML, and classification of CUDA errors.
 
-Errors can be classified where torch was never imported, or could not be.
+Errors can be classified even if torch was never imported, or cannot be.
 """
 
 from __future__ import annotations
@@ -15,42 +15,43 @@ from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
 if TYPE_CHECKING:
     import torch
 
-# How CUDA and its libraries say it where PyTorch's allocator was not asked: while a context or a handle is made.
+# Messages of CUDA and its libraries outside PyTorch's allocator: while a context or a handle is created.
 WORDS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a GPU's memory was used up. The CUDA context survives that."""
+    """Whether the error means that GPU memory is exhausted. The CUDA context survives this."""
     return _is_of_torch(error, "OutOfMemoryError") or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
     )
 
 
 def is_context_lost(error: BaseException) -> bool:
-    """Whether CUDA failed in a way after which this process can train nothing more."""
+    """Whether the CUDA context is lost, so that this process cannot continue to train."""
     return _is_of_torch(error, "AcceleratorError")
 
 
 def release() -> None:
-    """Give back what nothing refers to any more: neighbours on the GPU cannot use what this process merely keeps."""
+    """Release unused GPU memory: other processes on the GPU cannot use memory that this one only caches."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
-        gc.collect()  # 0.15 s, which trials on a CPU need not pay
+        gc.collect()  # 0.15 s, which trials on a CPU are spared
         torch.cuda.empty_cache()
 
 
 def uuid(device: torch.device) -> str:
-    """As NVML knows the device, whatever CUDA_VISIBLE_DEVICES leaves of the others."""
+    """Return NVML's id of the device, which does not depend on CUDA_VISIBLE_DEVICES."""
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def readings(device: torch.device) -> dict[str, float]:
-    """GPU_MEMORY in bytes and GPU_UTILIZATION in percent; {} on a CPU, and without what NVML does not tell.
+    """Return GPU_MEMORY in bytes and GPU_UTILIZATION in percent; {} on a CPU, and without values that NVML does not
+    report.
 
-    Memory is that of this process. Where NVML does not list it (in containers, whose process ids are their own), what
-    PyTorch's allocator holds stands for it, which lacks the CUDA context.
+    Memory is that of this process. If NVML does not list it (in containers, which have their own process ids), the
+    memory of PyTorch's allocator is returned, which lacks the CUDA context.
     """
     if device.type != "cuda":
         return {}
@@ -64,7 +65,7 @@ def readings(device: torch.device) -> dict[str, float]:
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid(device))
         found |= _own_memory(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
         found[GPU_UTILIZATION] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    except Exception:  # a driver may refuse any of it (MIG, WSL, vGPU), and no run fails over a reading
+    except Exception:  # a driver may refuse any request (MIG, WSL, vGPU); a missing reading must not end a run
         return found
     return found
 

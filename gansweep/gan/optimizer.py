@@ -1,6 +1,6 @@
-"""Adam through torch's fused kernel.
+"""Adam with torch's fused kernel.
 
-torch.optim.Adam runs the same kernel, but importing it loads torch._dynamo, 1.9 s in every trial process.
+torch.optim.Adam uses the same kernel, but importing it loads torch._dynamo, 1.9 s in every trial process.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from gansweep.config import OptimizerConfig
 
 
 class Adam:
-    """Kingma & Ba 2015, algorithm 1, epsilon 1e-8. State and parameters change in place.
+    """Adam (Kingma & Ba 2015, algorithm 1) with epsilon 1e-8. State and parameters change in place.
 
-    learning_rate > 0; beta1, beta2 in [0, 1).
+    Args:
+        parameters: Tensors to optimise.
+        learning_rate: > 0.
+        beta1: In [0, 1).
+        beta2: In [0, 1).
     """
 
     def __init__(self, parameters: Sequence[Tensor], learning_rate: float, beta1: float, beta2: float) -> None:
@@ -33,8 +37,9 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One update; gradients in the order of the parameters."""
-        # The kernel walks raw memory, and autograd.grad may lay a gradient out otherwise than its parameter.
+        """Perform one update with gradients in the order of the parameters."""
+        # The kernel uses raw memory, and the layout of a gradient of autograd.grad may differ from that of its
+        # parameter.
         pairs = zip(self.parameters, gradients, strict=True)
         alike = [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for p, g in pairs]
         torch._foreach_add_(self.steps, 1)
@@ -45,16 +50,16 @@ class Adam:
         )  # fmt: skip
 
     def copy_moments(self, to: int, other: Adam, at: int) -> None:
-        """Go on with parameter number `to` as another Adam would have with its number `at`."""
+        """Continue parameter number `to` with the state of parameter number `at` of another Adam."""
         for mine, theirs in ((self.means, other.means), (self.squares, other.squares), (self.steps, other.steps)):
             mine[to].copy_(theirs[at])
 
     def state(self) -> dict[str, Tensor]:
-        """Everything a checkpoint needs."""
+        """Return the state for a checkpoint."""
         named = {"mean": self.means, "square": self.squares, "step": self.steps}
         return {f"{name}.{i}": t for name, tensors in named.items() for i, t in enumerate(tensors)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """The reverse of `state`. Raises KeyError where a tensor is missing."""
+        """Restore a state returned by `state`. Raises KeyError if a tensor is missing."""
         for name, tensor in self.state().items():
             tensor.copy_(state[name])

@@ -1,4 +1,4 @@
-"""A generator from a checkpoint alone: no trial's folder, no optimizer, no images."""
+"""Restoring a generator from a checkpoint file, without a trial's folder, optimizer or images."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from gansweep.gan.networks.registry import ARCHITECTURES, generator_layout
 
 @dataclass(frozen=True)
 class Restored:
-    """A generator with the weights of a checkpoint (their average over time, where it has one), on the CPU.
+    """A generator on the CPU with the weights of a checkpoint, or their average over time if it has one.
 
-    step: how long it was trained. classes: names of what it can be asked for; none unless it is conditional.
+    Attributes:
+        generator: The network.
+        latent_dim: Length of z.
+        step: Number of trained steps.
+        classes: Names of the classes of a conditional generator; else empty.
     """
 
     generator: Network
@@ -32,21 +36,22 @@ class Restored:
 
 
 def description(config: TrainingConfig) -> dict[str, Any]:
-    """Return the part of a checkpoint's metadata that its networks can be built from."""
+    """Return the part of a checkpoint's metadata that describes its networks."""
     return {"settings": to_plain(config)}
 
 
 def generator_of(path: Path) -> Restored:
-    """The generator in a checkpoint file. Raises CheckpointError where there is none that can be trusted.
+    """Return the generator in a checkpoint file. Uses no random stream.
 
-    Touches no random stream.
+    Raises:
+        CheckpointError: The file is damaged or contains no generator.
     """
     tensors, meta = checkpoint.load(path)
     averaged = any(name.startswith("average.") for name in tensors)
     prefix = "average." if averaged else "generator."
     state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     if "step" not in meta or "weights.0" not in state:
-        raise CheckpointError(f"{path}: holds no generator; name a checkpoint of a trial")
+        raise CheckpointError(f"{path}: contains no generator; name a checkpoint of a trial")
     try:
         settings = meta.get("settings", {})  # the oldest checkpoints have none
         networks = from_plain(NetworkConfig, settings.get("networks", {}))
@@ -58,11 +63,11 @@ def generator_of(path: Path) -> Restored:
         network = _built(generator_layout(**sizes, config=networks), state)
         return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
-        raise CheckpointError(f"{path}: its settings do not describe the generator whose weights it holds") from None
+        raise CheckpointError(f"{path}: its settings do not match the weights of its generator") from None
 
 
 def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
-    """Sizes in pixels, channels and numbers of a generator."""
+    """Return the sizes of a generator from its settings."""
     return {
         "latent_dim": settings["latent_dim"],
         "feature_maps": settings["generator_maps"],
@@ -72,7 +77,7 @@ def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """The same, read off the weights of a DCGAN, for older checkpoints: they name no settings."""
+    """Return the sizes of a DCGAN from its weights, for old checkpoints without settings."""
     layers = sum(name.startswith("weights.") for name in state)
     first, last = state["weights.0"], state[f"weights.{layers - 1}"]
     return {
@@ -84,9 +89,9 @@ def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _built(layout: Layout, state: Mapping[str, Tensor]) -> Network:
-    """Raises one of many errors where layout and state do not belong together."""
+    """Build the network. Raises various errors if layout and state do not match."""
     shapes = [shape for block in layout.blocks for shape in block.weights]
-    for i, shape in enumerate(shapes):  # before sizes that a forger chose take memory
+    for i, shape in enumerate(shapes):  # checked before memory is allocated: sizes may be forged
         if state[f"weights.{i}"].shape != shape:
             raise ValueError(f"weights.{i} has another shape")
     with torch.random.fork_rng(devices=[]):

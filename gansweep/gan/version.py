@@ -1,5 +1,5 @@
-"""The version of the training arithmetic. Its own file, so that a plan can name it without loading torch."""
+"""The version of the training arithmetic, in a module of its own so that planning can read it without loading torch."""
 
-# Raised whenever the same configuration and seed would give other numbers; tests/gan/test_training.py
-# compares golden numbers and says so. It is part of every trial's identity.
+# To be increased whenever the same configuration and seed give other numbers; tests/gan/test_training.py
+# compares golden numbers. It is part of every trial's identity.
 TRAINING_VERSION = 1

@@ -185,7 +185,7 @@ def test_files_that_are_no_checkpoints_are_refused(trial: TrialFolder, tmp_path:
         "empty.safetensors": "damaged (",
         "flipped.safetensors": "damaged (its checksum",
         "other.safetensors": "",
-        "classifier.safetensors": "holds no generator",
+        "classifier.safetensors": "contains no generator",
         "folder.safetensors": "cannot be read (Is a directory)",
         "missing.safetensors": "cannot be read (No such file or directory)",
     }.items():

@@ -128,7 +128,7 @@ def test_other_architectures_are_refused_by_name(forge: Forge, trainer: Trainer)
 
 @pytest.mark.parametrize("meta", [{"accuracy": 0.9}, {"step": 3}], ids=str)
 def test_a_file_of_ours_without_a_generator_is_refused(forge: Forge, meta: dict[str, Any]) -> None:
-    with pytest.raises(CheckpointError, match="holds no generator; name a checkpoint of a trial"):
+    with pytest.raises(CheckpointError, match="contains no generator; name a checkpoint of a trial"):
         generator_of(forge({"mean": torch.zeros(3)}, meta))
 
 
