@@ -63,7 +63,7 @@ def generator_of(path: Path) -> Restored:
         network = _built(generator_layout(**sizes, config=networks), state)
         return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
-        raise CheckpointError(f"{path}: its settings do not describe the generator that its weights belong to") from None
+        raise CheckpointError(f"{path}: its settings do not describe the generator of its weights") from None
 
 
 def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
