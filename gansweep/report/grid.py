@@ -118,7 +118,7 @@ def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None
     bar = left.figure.colorbar(marks, ax=left, shrink=0.8, pad=0.02)
     if log:
         ticks = np.linspace(*_range(shown), 4)
-        bar.set_ticks(ticks.tolist(), labels=[measured(float(np.exp(t)), 2) for t in ticks])
+        bar.set_ticks(ticks.tolist(), labels=_told_apart(np.exp(ticks)))
     bar.outline.set_visible(False)
     right.scatter(across, up, c=[colour(kind) for kind in kinds], s=22, edgecolors="white", linewidths=0.4)
 
@@ -168,6 +168,15 @@ def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log:
     return svg(figure)
 
 
+def _told_apart(values: np.ndarray) -> list[str]:
+    """Return labels of ticks, with as few digits, from two to five, as tell them apart."""
+    for digits in range(2, 6):
+        words = [measured(float(value), digits) for value in values]
+        if len({*words}) == len(words):
+            break
+    return words
+
+
 def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
     """Places in 0…1, the best at 1, NaN where there is no quality; and tick labels."""
     known = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
@@ -176,7 +185,7 @@ def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, li
     worst, best = (high, low) if lower else (low, high)
     ticks = np.linspace(0, 1, 4)
     at = worst + ticks * (best - worst)
-    words = [measured(float(np.exp(value) if log else value), 2) for value in at]
+    words = _told_apart(np.exp(at) if log else at)
     return (shown - worst) / ((best - worst) or 1.0), list(zip(ticks.tolist(), words, strict=True))
 
 

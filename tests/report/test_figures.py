@@ -198,6 +198,11 @@ def test_in_parallel_coordinates_the_better_is_the_higher(lower: bool, order: li
     assert [text for _, text in ticks][:: 1 if lower else -1] == ["100", "22", "4.6", "1"]
 
 
+def test_ticks_of_nearly_equal_qualities_are_told_apart() -> None:
+    _, ticks = grid._quality(np.array([14.2, 14.3]), True, True)
+    assert [text for _, text in ticks] == ["14.3", "14.27", "14.23", "14.2"]
+
+
 def test_places_of_drawn_values_leave_out_missing_ones() -> None:
     """Only some of several sweeps have the setting."""
     values = pd.Series([*np.geomspace(1e-4, 1e-1, 13).tolist(), None])
