@@ -29,8 +29,7 @@ _NAMES = {
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.schedule.reopen",
     "sample": "gansweep.gan.sampling",
-    "tracked_trials": "gansweep.tracking.reader:trials",
-    "tracking_uri": "gansweep.tracking.reader:where",
+    "reader_of": "gansweep.tracking.reader",
     "verdict_colour": "gansweep.report.palette:colour",
 }
 __all__ = list(_NAMES)  # the names are loaded on demand

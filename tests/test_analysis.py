@@ -18,17 +18,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import stored
 from bench import Bench, sound
 from PIL import Image
 from scenes import train, warm_home
 
 import gansweep
-from gansweep.health.history import History
 from gansweep.health.judge import Judge
 from gansweep.health.verdict import FAILURES, Verdict
 from gansweep.records.layout import Home
+from gansweep.sweeps.summary import Summary
+from gansweep.sweeps.sweep import RecordedTrial
 from gansweep.tracking import store
-from gansweep.tracking.reader import TrackedTrial
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 SCRIPTS = sorted(ANALYSIS.rglob("*.py"))
@@ -143,7 +144,7 @@ def test_a_real_sweep(swept: Home, call: Call, tmp_path: Path) -> None:
     broken, whole = rows.loc[("training.learning_rate", "0.2")], rows.loc[("sweep", "digits")]
     assert broken["failing"] == 1
     assert broken["failing_low"] == pytest.approx(0.2065, abs=1e-4)
-    trials = gansweep.tracked_trials(swept, store.local_uri(swept), "digits")
+    trials = stored.trials(swept, store.local_uri(swept), "digits")
     kinds = [{verdict.kind for verdict in Judge().conclude(trial.history)} for trial in trials]
     for kind in FAILURES:
         assert whole[kind] == sum(kind in found for found in kinds), kind
@@ -206,8 +207,8 @@ def test_an_unknown_sweep(swept: Home, call: Call, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def trial(name: str, **varied: Any) -> TrackedTrial:
-    return TrackedTrial(name, "run", varied, 0, 100, "completed", History({}, 100))
+def trial(name: str, **varied: Any) -> RecordedTrial:
+    return RecordedTrial("run", Summary(name, varied, 0, 100, "completed"), {}, {}, {}, 0, "")
 
 
 def test_drawn_numbers_share_a_row_a_decade(scripts: Callable[[str], Any]) -> None:

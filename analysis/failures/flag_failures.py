@@ -9,20 +9,22 @@ trials are left out.
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.failures.lib.figures import class_histograms, losses, strips
 from analysis.failures.lib.table import KINDS, show, table
 
-from gansweep import Home, UserError, tracked_trials, tracking_uri
+from gansweep import Home, UserError, reader_of
 
 PANELS = 9  # failing trials per figure
 
 
 def judged(home, uri, sweep):
     """Return (sweep, trial, verdicts) of every trial that has begun."""
-    found = tracked_trials(home, tracking_uri(home, sweep, uri), sweep)
-    return [(sweep, trial, trial.judge.conclude(trial.history)) for trial in found]
+    found = reader_of(home, sweep, "store", uri).read(verdicts_only=True)
+    told = {trial: replace(trial.summary, varied=found.differing(trial)) for trial in found.in_plan_order()}
+    return [(sweep, replace(one, summary=summary), found.judge.conclude(one.history)) for one, summary in told.items()]
 
 
 def examples(failing):

@@ -1,4 +1,4 @@
-"""`gansweep diagnose`: a sweep judged anew, from the tracking store alone."""
+"""`gansweep diagnose`: a sweep judged anew, from the tracking store or its folder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gansweep.health.judge import Judge
-    from gansweep.tracking.reader import TrackedTrial
+    from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
+    from gansweep.tracking.reader import Source
 
-    Judged = list[tuple[TrackedTrial, tuple[Verdict, ...]]]
+    Judged = list[tuple[RecordedTrial, tuple[Verdict, ...]]]
 
 # Characters of a line. Where fewer are left for the reason, the verdict is wrapped and tells the outcome as well; where
 # less than half are, the settings go below the trial.
@@ -33,6 +34,7 @@ LONGEST_WORD = "(interrupted)"
 @click.argument("sweep")
 @options.home_option
 @options.recorded_uri_option
+@options.source_option
 @click.option(
     "--thresholds",
     metavar="FILE",
@@ -42,35 +44,41 @@ LONGEST_WORD = "(interrupted)"
 @options.all_plans_option
 @options.json_option
 def diagnose(
-    sweep: str, home_path: Path, tracking_uri: str | None, thresholds: Path | None, all_plans: bool, as_json: bool
+    sweep: str,
+    home_path: Path,
+    tracking_uri: str | None,
+    source: Source,
+    thresholds: Path | None,
+    all_plans: bool,
+    as_json: bool,
 ) -> None:
     """Say what is wrong with each trial of SWEEP, since when, and why: finished, running or interrupted."""
-    from gansweep.tracking import reader
+    from gansweep.tracking.reader import reader_of
 
     home = options.home_of(home_path)
-    judge = _judge(thresholds) if thresholds else None
-    uri = reader.where(home, sweep, tracking_uri)
-    found, earlier = reader.trials_and_earlier(home, uri, sweep, all_plans=all_plans)
-    judged = [(trial, (judge or trial.judge).conclude(trial.history)) for trial in found]
+    own_judge = _judge(thresholds) if thresholds else None
+    found = reader_of(home, sweep, source, tracking_uri).read(all_plans=all_plans, verdicts_only=True)
+    judge = own_judge or found.judge
+    judged = [(trial, judge.conclude(trial.history)) for trial in found.in_plan_order()]
     _check_judgeable(sweep, judged)
     if as_json:
         trials = [
             {
                 "id": trial.id,
-                "varied": trial.varied,
+                "varied": found.differing(trial),
                 "rule": trial.rule,
                 "verdicts": [verdict.to_json() for verdict in verdicts],
             }
             for trial, verdicts in judged
         ]
-        click.echo(to_json({"sweep": sweep, "earlier": earlier, "trials": trials}))
+        click.echo(to_json({"sweep": sweep, "earlier": found.earlier, "trials": trials}))
         return
     from gansweep.cli.tables import output, show
 
     console = output()
-    show(_table(judged, console.width), console)
+    show(_table(judged, _settings(found, judged), console.width), console)
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
-    options.say_left_out(earlier, all_plans)
+    options.say_left_out(found.earlier, all_plans)
 
 
 def _judge(file: Path) -> Judge:
@@ -99,13 +107,17 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
         )
 
 
-def _table(judged: Judged, width: int) -> Table:
-    """A row a verdict, those of a trial under each other; the reason gets what the others leave of width."""
+def _table(judged: Judged, settings: list[list[str]], width: int) -> Table:
+    """Return a row a verdict, those of a trial below each other; the reason gets the width that the others leave.
+
+    Args:
+        settings: columns, as `_settings` returns them.
+        width: of a line, in characters.
+    """
     from rich.text import Text
 
     from gansweep.tracking.notes import finding
 
-    settings = _settings(judged)
     wide, stacked = _fit(judged, settings, width)
     columns = [] if stacked else settings
     table = _empty_table([heading for heading, *_ in columns], wide)
@@ -123,7 +135,7 @@ def _table(judged: Judged, width: int) -> Table:
     return table
 
 
-def _ending(trial: TrackedTrial) -> str:
+def _ending(trial: RecordedTrial) -> str:
     """Its outcome; of a crash that says nothing of the code, what was lacking."""
     return title(OUT_OF_MEMORY) if trial.rule == OUT_OF_MEMORY else trial.outcome
 
@@ -157,10 +169,10 @@ def _empty_table(settings: Sequence[str], wide: bool) -> Table:
     return table
 
 
-def _settings(judged: Judged) -> list[list[str]]:
-    """Columns, headings first: what is varied, and the seed where there are several."""
+def _settings(sweep: RecordedSweep, judged: Judged) -> list[list[str]]:
+    """Return columns, headings first: the settings in which trials differ, and the seed where there are several."""
     trials = [trial for trial, _ in judged]
-    columns = columns_of([trial.varied for trial in trials])
+    columns = columns_of([sweep.differing(trial) for trial in trials])
     seeds = [str(trial.seed) for trial in trials]
     return columns + ([["seed", *seeds]] if len(set(seeds)) > 1 else [])
 

@@ -17,6 +17,8 @@ from gansweep.report.words import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gansweep.tracking.reader import Source
+
 TABLES = ("sweeps", "trials", "histories", "evaluations", "verdicts", "samples")
 NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists: JSON in a file
 
@@ -33,13 +35,21 @@ NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists:
 )
 @options.home_option
 @options.recorded_uri_option
+@options.source_option
 @options.all_plans_option
-def export(sweeps: tuple[str, ...], folder: Path, home_path: Path, tracking_uri: str | None, all_plans: bool) -> None:
+def export(
+    sweeps: tuple[str, ...],
+    folder: Path,
+    home_path: Path,
+    tracking_uri: str | None,
+    source: Source,
+    all_plans: bool,
+) -> None:
     """Write the tables of each SWEEP as CSV files: sweeps, trials, histories, evaluations, verdicts and samples."""
     _check_writable(folder)
     from gansweep.report.tables import read_sweep
 
-    tables = read_sweep(*sweeps, home=home_path, tracking_uri=tracking_uri, all_plans=all_plans)
+    tables = read_sweep(*sweeps, home=home_path, tracking_uri=tracking_uri, source=source, all_plans=all_plans)
     for name in TABLES:
         table: pd.DataFrame = getattr(tables, name)
         path = folder / f"{name}.csv"

@@ -12,10 +12,11 @@ import click
 
 from gansweep.cli import options
 from gansweep.cli.animation import animation, frame
+from gansweep.cli.text import at_step, measured
 from gansweep.errors import CheckpointError, UserError
 from gansweep.records import journal
 from gansweep.records.layout import Home, SweepFolder
-from gansweep.records.ranking import ranking_of, score_at
+from gansweep.records.ranking import Ranking, best_step, ranking_of
 from gansweep.words import counted
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _file(subject: str) -> Path | None:
 
 
 def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
-    """A checkpoint, the best one of a trial unless a step is named, and which one that is in words."""
+    """Return a checkpoint, the best one of a trial unless a step is named, and which one that is in words."""
     if path := _file(subject):
         if step is not None:
             raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
@@ -144,10 +145,30 @@ def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
             raise UserError(f"{name}: no checkpoint of step {step} is kept; those of {kept} are")
         return folder.checkpoint(step), name
     ranking = ranking_of(SweepFolder(folder.path.parents[1]))
-    points = ranking.points(journal.read(folder.journal))
-    best = min(reversed(paths), key=lambda path: score_at(points, int(path.stem)))
-    which = f"best by {ranking.metric}" if points else "the last"
-    return best, f"{name}, {which} of {counted(len(paths), 'checkpoint')} kept"
+    values = journal.column(folder.journal, ranking.metric)
+    steps = [int(path.stem) for path in paths]
+    best = best_step([(at, ranking.score(value)) for at, value in values], steps)
+    words = f"{name}, best of {counted(len(paths), 'checkpoint')} kept" if values else f"{name}, the last checkpoint"
+    return folder.checkpoint(best), ", ".join([words, *_why(ranking, values, best)])
+
+
+def _why(ranking: Ranking, values: Sequence[tuple[int, float]], chosen: int) -> list[str]:
+    """Say what the objective was at a checkpoint, and why it is not the trial's best or final value, where it is not.
+
+    Args:
+        values: (step, value) of the objective.
+        chosen: step of the checkpoint.
+    """
+    at = ranking.quality(value for value in values if value[0] <= chosen).final
+    whole = ranking.quality(values)
+    if at is None or whole.final is None:
+        return []
+    said = [at_step(ranking.metric, at.value, at.step)]
+    if whole.best and whole.best != at:
+        said.append(f"its best, {measured(whole.best.value)} at step {whole.best.step:,}, was not kept")
+    if whole.final != at:
+        said.append(f"it is ranked by {measured(whole.final.value)} at step {whole.final.step:,}")
+    return said
 
 
 def _generator(path: Path) -> Restored:

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, best_value, command_alone, measured, to_json, varied
+from gansweep.cli.text import COLOURS, command_alone, measured, reached, to_json, varied
 from gansweep.plan import settings
 from gansweep.records import lock, outcome
-from gansweep.records.figures import figures
+from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
 from gansweep.records.ranking import ranking_of
 from gansweep.report.words import counted, number
@@ -68,7 +68,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         **summary,
         "sweep": sweep.name,
         "objective": {"metric": ranking.metric, "mode": ranking.mode},
-        **figures(folder, ranking),
+        **figures_of(folder, ranking),
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
@@ -84,10 +84,13 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
 
 
 def _summaries(folder: SweepFolder, all_plans: bool) -> list[dict[str, Any]]:
-    """Of each trial that is shown."""
-    trials = folder.planned() + (folder.earlier() if all_plans else [])
+    """Return what is shown of each trial."""
+    trials, ranking = folder.planned() + (folder.earlier() if all_plans else []), ranking_of(folder)
     varied = settings.varied([read_json(trial.trial) for trial in trials])
-    return [{**outcome.summary(trial), "varied": told} for trial, told in zip(trials, varied, strict=True)]
+    return [
+        {**outcome.summary(trial), "varied": told, **figures_of(trial, ranking)}
+        for trial, told in zip(trials, varied, strict=True)
+    ]
 
 
 def _status_of_all(home: Home, all_plans: bool, as_json: bool) -> None:
@@ -124,6 +127,7 @@ def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
             step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
+            steps_per_s=t["steps_per_s"],
         )
         for t in trials
     ]  # fmt: skip
@@ -142,7 +146,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("varied", varied(found["varied"], found["seed"])),
         ("outcome", f"{found['outcome']}{verdict}" + (f" ({found['reason']})" if found["reason"] else "")),
         ("step", f"{found['step']:,} of {found['steps_total']:,}"),
-        ("best value", best_value(found, found["objective"]["metric"])),
+        *reached(found, found["objective"]["metric"]),
         ("steps/s", "" if found["steps_per_s"] is None else measured(found["steps_per_s"])),
         ("deaths", str(found["deaths"]) if found["deaths"] else ""),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in found["parameters"].items())),

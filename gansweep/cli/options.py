@@ -53,6 +53,14 @@ uri_option = _uri_option("An MLflow server, or sqlite:///FILE.  [default: the ho
 recorded_uri_option = _uri_option(
     "An MLflow server, or sqlite:///FILE.  [default: where the sweep was last sent, else the home's own store]"
 )
+source_option = click.option(
+    "--from",
+    "source",
+    type=click.Choice(["store", "folder"]),
+    default="store",
+    show_default=True,
+    help="Read the tracking store, or the sweep's folder in the home.",
+)
 needed_uri_option = _uri_option("The MLflow server that takes the records, as http://MLFLOW:5000.  [required]")
 server_option = click.option(
     "--tracking-uri",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from gansweep.cli.settle import answers, correct_paths, settle
 from gansweep.cli.text import say
 from gansweep.records.layout import Home
 from gansweep.records.writable import check_writable
+
+if TYPE_CHECKING:
+    from gansweep.tracking.reader import Source
 
 
 @click.command()
@@ -22,6 +26,7 @@ from gansweep.records.writable import check_writable
 @click.option("--verbose", is_flag=True, help="Say where the time goes.")
 @options.home_option
 @options.recorded_uri_option
+@options.source_option
 @options.all_plans_option
 @answers
 def report(
@@ -31,6 +36,7 @@ def report(
     verbose: bool,
     home_path: Path,
     tracking_uri: str | None,
+    source: Source,
     all_plans: bool,
     answer: str | None,
 ) -> None:
@@ -47,7 +53,7 @@ def report(
 
     from gansweep.report.make import make
 
-    earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, all_plans=all_plans)
+    earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, source=source, all_plans=all_plans)
     click.echo(f"wrote {output}", err=True)
     options.say_left_out(earlier, all_plans)
 

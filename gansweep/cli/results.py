@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
-import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, best_value, columns_of, command_alone, measured, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, reached, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
 from gansweep.plan import settings
 from gansweep.records import journal, outcome
-from gansweep.records.figures import figures
+from gansweep.records.figures import figures_of
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
-from gansweep.records.ranking import WORST, Ranking, ranking_of
+from gansweep.records.ranking import ENDED, Ranking, ranking_of
 from gansweep.report.words import duration, number
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-ENDED = ("completed", "stopped", "crashed")
 SHOWN = (
     *m.EVALUATION,
     *dict.fromkeys((*m.TRAINING, *m.CRITIC_TRAINING)),
@@ -104,28 +101,26 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
 def _ranked(
     sweep: SweepFolder, folders: Sequence[TrialFolder], ranking: Ranking
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Trials that ended well, best first; and how many were left out, why."""
-    documents = [read_json(folder.trial) for folder in folders]
-    varied = dict(zip(folders, settings.varied(documents), strict=True))
-    trials = [(f, document, outcome.summary(f)) for f, document in zip(folders, documents, strict=True)]
-    left_out = {"failed": 0, "without_a_value": 0, "not_ended": read_json(sweep.plan).get("to_come", 0)}
-    scores: dict[str, float] = {}
-    for folder, _, summary in trials:
-        if summary["outcome"] not in ENDED:
-            left_out["not_ended"] += 1
-        elif summary["outcome"] == "crashed" or summary["verdict"] in FAILURES:
-            left_out["failed"] += 1
-        elif (score := ranking.final(folder)) == WORST:
-            left_out["without_a_value"] += 1
-        else:
-            scores[folder.id] = score
-    seeds: dict[str, list[str]] = {}
-    for folder, document, _ in trials:
-        seeds.setdefault(_configuration(document), []).append(folder.id)
-    well = sorted((trial for trial in trials if trial[0].id in scores), key=lambda trial: scores[trial[0].id])
+    """Return the trials that ended without failing, best first; and reason → number of trials that are left out."""
+    documents = {folder: read_json(folder.trial) for folder in folders}
+    varied = dict(zip(folders, settings.varied([*documents.values()]), strict=True))
+    summaries = {folder: outcome.summary(folder) for folder in folders}
+    values = ranking.ended_well({folder: summary["outcome"] for folder, summary in summaries.items()})
+    ended = {folder: one for folder, one in summaries.items() if one["outcome"] in ENDED}
+    failed = sum(one["outcome"] == "crashed" or one["verdict"] in FAILURES for one in ended.values())
+    left_out = {
+        "failed": failed,
+        "without_a_value": len(ended) - failed - len(values),
+        "not_ended": len(folders) - len(ended) + read_json(sweep.plan).get("to_come", 0),
+    }
+    reached = {folder: figures_of(folder, ranking) for folder in ended}
+    seeds: dict[str, list[TrialFolder]] = {}  # configuration → its trials
+    for folder, document in documents.items():
+        seeds.setdefault(settings.configuration(settings.of_trial(document)), []).append(folder)
+    over_seeds = {one: _over_seeds(some, reached, values, ranking) for some in seeds.values() for one in some}
     ranked = []
-    for rank, (folder, document, summary) in enumerate(well, 1):
-        ids = seeds[_configuration(document)]
+    for rank, folder in enumerate(values, 1):
+        document, summary = documents[folder], summaries[folder]
         samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
         ranked.append(
             {
@@ -133,9 +128,8 @@ def _ranked(
                 "id": folder.id,
                 "varied": varied[folder],
                 "seed": summary["seed"],
-                "quality": ranking.value(scores[folder.id]),
-                **figures(folder, ranking),
-                **_over_seeds(len(ids), [ranking.value(scores[i]) for i in ids if i in scores]),
+                **reached[folder],
+                **over_seeds[folder],
                 **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
@@ -146,15 +140,22 @@ def _ranked(
     return ranked, left_out
 
 
-def _configuration(document: Mapping[str, Any]) -> str:
-    """The same for trials that differ in nothing but the seed."""
-    return json.dumps(settings.of_trial(document), sort_keys=True)
+def _over_seeds(
+    seeds: Sequence[TrialFolder],
+    reached: Mapping[TrialFolder, Mapping[str, Any]],
+    well: Collection[TrialFolder],
+    ranking: Ranking,
+) -> dict[str, Any]:
+    """Return the mean over the seeds of one configuration, failed ones included; None of fewer than two.
 
-
-def _over_seeds(seeds: int, values: list[float]) -> dict[str, Any]:
-    """values: of the seeds that ended well. No mean of a single one, nor a geometric one of numbers below 0."""
-    mean = statistics.geometric_mean(values) if len(values) > 1 and min(values) > 0 else None
-    return {"seeds": seeds, "seeds_ranked": len(values), "seeds_mean": mean}
+    Args:
+        reached: trial → its figures, of those that have ended.
+        well: trials that ended without failing.
+    """
+    found = [reached[one]["quality"] for one in seeds if one in reached]
+    values = [value for value in found if value is not None and math.isfinite(value)]
+    mean = ranking.mean(values) if len(values) > 1 else None
+    return {"seeds": len(seeds), "seeds_ranked": sum(one in well for one in seeds), "seeds_mean": mean}
 
 
 def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
@@ -197,7 +198,7 @@ def _print_best(trial: Mapping[str, Any], metric: str) -> None:
     rows = [
         ("best", f"{trial['id']}  {varied(trial['varied'], trial['seed'])}"),
         ("step", f"{trial['step']:,} of {trial['steps_total']:,}"),
-        ("best value", best_value(trial, metric)),
+        *reached(trial, metric),
         ("samples", trial["samples"]),
         ("checkpoint", trial["checkpoint"]),
         ("run it alone", trial["command"]),
@@ -219,7 +220,7 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
         "verdicts": [v.kind for v in ended.verdicts] if ended and summary["verdict"] else [],
         "wall_s": records[-1].time - records[0].time if records else None,
         "objective": {"metric": ranking.metric, "mode": ranking.mode},
-        **figures(folder, ranking),
+        **figures_of(folder, ranking),
         "data_fingerprint": data,
         "settings": {"seed": summary["seed"], **settings.of_trial(document)},
         "metrics": {name: value for record in records for name, value in record.values.items()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import socket
@@ -18,10 +17,11 @@ from gansweep.cli import options
 from gansweep.cli.call import Call
 from gansweep.cli.settle import answers, settle
 from gansweep.cli.streams import outlive_stdout
-from gansweep.cli.text import measured, say, varied
+from gansweep.cli.text import at_step, say, varied
 from gansweep.errors import UserError
 from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log, outcome
+from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.records.writable import check_writable
 from gansweep.report.words import counted, duration
@@ -79,6 +79,7 @@ def run(
     from gansweep.schedule.resources import concurrency, gpus
     from gansweep.schedule.scratch import SHORT, place
     from gansweep.schedule.search import Search
+    from gansweep.sweeps.provenance import record_provenance
     from gansweep.tracking import store
 
     outlive_stdout()
@@ -111,6 +112,7 @@ def run(
             plan = make_plan(sweep, home)  # once more: now with what the storage has of it
         write_atomically(source, text.encode())
         write_trials(plan, command, overrides, str(options.lasting(file, source)))
+        record_provenance(plan.folder, Path.cwd())
         search = Search(plan, home)
         search.suggest()
         if collector:
@@ -171,15 +173,16 @@ def _run(
     collector: Collector | None,
 ) -> int:
     from gansweep.schedule.ending import Ending
+    from gansweep.sweeps.provenance import provenance_of
     from gansweep.tracking import store
     from gansweep.tracking.background import Background
-    from gansweep.tracking.context import context
+    from gansweep.tracking.context import tags
     from gansweep.tracking.publisher import Publisher
 
     plan = search.plan
     ending = Ending(plan.folder, time_budget)
     tell = partial(_tell, plan.folder)
-    background = Background(Publisher(home, plan.folder, uri, context(Path.cwd()), tell), tell)
+    background = Background(Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder)), tell), tell)
     with ending.catching_signals():
         if plan.left:
             background.start()
@@ -302,15 +305,18 @@ def _ends(rows: Sequence[Row]) -> list[str]:
 
 def _say_best(plan: Plan) -> bool:
     """Name the best trial; False where the objective matters and no run recorded it."""
-    ranking, trials = plan.ranking, {p.trial.id: p.trial for p in plan.trials}
-    folders = {i: plan.folder.trial(i) for i in trials}
-    whole = [i for i in trials if (ended := outcome.read(folders[i])) and ended.kind in ("completed", "stopped")]
-    if whole and plan.sweep.needs_objective and not any(ranking.is_recorded(folders[i]) for i in whole):
-        there = f"`gansweep show {whole[0]}` lists what they have"
+    ranking, trials = plan.ranking, {plan.folder.trial(p.trial.id): p.trial for p in plan.trials}
+    states = {folder: outcome.state(folder, trial.steps) for folder, trial in trials.items()}
+    whole = [folder for folder, now in states.items() if now in ("completed", "stopped")]
+    if whole and plan.sweep.needs_objective and not any(map(ranking.is_recorded, whole)):
+        there = f"`gansweep show {whole[0].id}` lists what they have"
         _tell(plan.folder, f"search.objective.metric: no run recorded {ranking.metric}; {there}")
         return False
-    score, best = min(((ranking.final(folders[i]), i) for i in whole), default=(math.inf, ""))
-    if len(trials) > 1 and math.isfinite(score):
+    ranked = ranking.ended_well(states)
+    if len(trials) > 1 and ranked:
+        best = next(iter(ranked))
         settings = varied(trials[best].varied, trials[best].config.seed)
-        _tell(plan.folder, f"best: {best}, {settings}: {ranking.metric} {measured(ranking.value(score))}")
+        final = figures_of(best, ranking)
+        value = at_step(ranking.metric, final["quality"], final["quality_step"])
+        _tell(plan.folder, f"best: {best.id}, {settings}: {value}")
     return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, varied, verdict_colour
-from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G, STEPS_PER_S
+from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
@@ -33,22 +34,33 @@ UNBOUND = 100_000  # characters of a line that nobody's screen wraps
 
 @dataclass(frozen=True)
 class Layout:
-    """Of a table of trials. figures: heading → metric, its newest record. bar: characters."""
+    """Columns of a table of trials.
 
-    figures: Mapping[str, str]
+    Args:
+        figures: heading → figure of a trial.
+        bar: width of the progress bar in characters.
+        outcome_in_full: whether to show the outcome beside the verdict.
+    """
+
+    figures: Mapping[str, Callable[[Row], float | None]]
     bar: int
-    outcome_in_full: bool  # with its verdict
+    outcome_in_full: bool
 
 
-USUAL = Layout({"CFD": CFD_RATIO}, 8, outcome_in_full=False)
+def newest(metric: str) -> Callable[[Row], float | None]:
+    """Return the figure that is the newest record of a metric."""
+    return lambda row: row.metrics.get(metric)
+
+
+USUAL = Layout({"CFD": newest(CFD_RATIO)}, 8, outcome_in_full=False)
 EVERYTHING = Layout(
     {
-        "last steps/s": STEPS_PER_S,
-        "loss D": LOSS_D,
-        "loss G": LOSS_G,
-        "σ(D(x))": D_REAL,
-        "σ(D(G(z)))": D_FAKE,
-        "CFD": CFD_RATIO,
+        "steps/s": attrgetter("steps_per_s"),
+        "loss D": newest(LOSS_D),
+        "loss G": newest(LOSS_G),
+        "σ(D(x))": newest(D_REAL),
+        "σ(D(G(z)))": newest(D_FAKE),
+        "CFD": newest(CFD_RATIO),
     },
     16,
     outcome_in_full=True,
@@ -122,7 +134,7 @@ def _table(rows: Sequence[Row], width: int, layout: Layout) -> Table:
             *([str(row.seed)] if with_seed else []),
             _bar(row, layout.bar),
             f"{row.step:,}",
-            *(_measured(row.metrics.get(name)) for name in layout.figures.values()),
+            *(_measured(figure(row)) for figure in layout.figures.values()),
             _outcome(row, in_full=layout.outcome_in_full),
         )
     return table

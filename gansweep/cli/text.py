@@ -128,9 +128,22 @@ def say(text: str) -> None:
     console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not console.is_terminal)
 
 
-def best_value(found: Mapping[str, Any], metric: str) -> str:
-    """cfd_ratio 3.48 at step 500; empty where there is none. found: as `records.figures` has it."""
-    return f"{metric} {measured(found['best_value'])} at step {found['best_step']:,}" if found["best_step"] else ""
+def reached(found: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
+    """Return what a trial reached as lines of a table: the value that ranks it, and its best one.
+
+    Args:
+        found: as `records.figures` gives it.
+        metric: the objective.
+    """
+    return [
+        ("quality", at_step(metric, found["quality"], found["quality_step"])),
+        ("best value", at_step(metric, found["best_value"], found["best_step"])),
+    ]
+
+
+def at_step(metric: str, value: float | None, step: int | None) -> str:
+    """Return "cfd_ratio 3.48 at step 500"; empty where there is no value."""
+    return "" if step is None else f"{metric} {measured(value)} at step {step:,}"
 
 
 def to_json(data: Any) -> str:

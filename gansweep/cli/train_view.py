@@ -103,7 +103,7 @@ class TrainView:
         speed = self._speed(run)
         if not speed or run.step == run.config.steps:
             return found
-        found.append(f"{measured(speed)} steps/s")
+        found += [f"{measured(run.steps_per_s)} steps/s"] if run.steps_per_s else []
         left = (run.config.steps - run.step) / speed
         return [*found, f"about {duration(left)} left"] if self.elapsed_s() >= BASIS_S else found
 

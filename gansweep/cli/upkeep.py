@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from gansweep.records import identity, lock
 from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.writable import check_writable
 from gansweep.words import counted
+
+if TYPE_CHECKING:
+    from gansweep.sweeps.provenance import Provenance
 
 STOP_S = 30.0
 STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
@@ -98,7 +102,7 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     any number of times.
     """
     from gansweep.tracking import places, store
-    from gansweep.tracking.context import context
+    from gansweep.tracking.context import tags
     from gansweep.tracking.publisher import Publisher
 
     home = options.home_of(home_path)
@@ -108,12 +112,20 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     store.check(uri)
     settle(home, folder, uri, answer, say, ask_store=True)
     with store.asking(uri):
-        publisher = Publisher(home, folder, uri, context(Path.cwd()), say)
+        publisher = Publisher(home, folder, uri, tags(_provenance(folder)), say)
         try:
             publisher.publish(running=lock.is_held(folder.lock), verify=verify)
         except lock.Locked:
             raise UserError(f"{sweep}: another process is sending its records; try again when it is done") from None
     click.echo(f"{sweep}: {uri} has everything", err=True)
+
+
+def _provenance(folder: SweepFolder) -> Provenance:
+    """Return what a sweep was run with; of a sweep that an older version ran, what this command runs with."""
+    from gansweep.sweeps.provenance import current, provenance_of
+
+    found = provenance_of(folder)
+    return found if found.machine else current(Path.cwd())
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +85,20 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
     return None, []
 
 
-def keep(folder: TrialFolder, newest: int, score: Callable[[int], float]) -> None:
+def keep(folder: TrialFolder, newest: int, best: Callable[[Sequence[int]], int]) -> None:
     """Delete old checkpoints.
 
     Args:
         folder: Folder of the trial.
-        newest: Number of newest checkpoints to keep.
-        score: Score of a step. The checkpoint with the lowest score is kept as well, the last one of equals.
+        newest: Number of newest checkpoints to keep, at least 1.
+        best: Takes the steps of the checkpoints, ascending, and returns that of the best, which is kept as well.
     """
     paths = folder.all_checkpoints()
-    best = min(reversed(paths), key=lambda path: score(int(path.stem)), default=None)
+    if len(paths) <= newest:
+        return
+    kept = folder.checkpoint(best([int(path.stem) for path in paths]))
     for path in paths[:-newest]:
-        if path != best:
+        if path != kept:
             path.unlink(missing_ok=True)
 
 

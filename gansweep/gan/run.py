@@ -18,13 +18,13 @@ from gansweep.gan.sampling import grid_png, sample
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import judge_of
-from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation
+from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation, typical_speed
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import Ranking, score_at
+from gansweep.records.ranking import Ranking, best_step
 
 LOCK_WAIT_S = 20.0  # a killed driver's trials live on for a second, longer on a loaded machine
 
@@ -88,6 +88,11 @@ class Run:
     def step(self) -> int:
         """Steps trained."""
         return self._trainer.step
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Speed of the whole run: see `health.metrics.typical_speed`."""
+        return typical_speed([r.values[STEPS_PER_S] for r in self._records if STEPS_PER_S in r.values])
 
     def advance(self, seconds: float) -> Outcome | None:
         """Train for about so long (at least a step); the outcome, recorded, once the run has ended."""
@@ -210,7 +215,7 @@ class Run:
         meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.config)}
         checkpoint.save(self.folder.checkpoint(self.step), trainer.state(), meta)
         points = Ranking(self.config.objective, self.config.mode).points(self._records)
-        checkpoint.keep(self.folder, self.config.keep, partial(score_at, points))
+        checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))
         self._saved_step = self.step
 
     def _end(self, ended: Outcome) -> Outcome:

@@ -85,6 +85,8 @@ def _conclusion(history: History) -> Verdict:
     if finite < ENOUGH:
         reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
         return Verdict(UNDECIDED.name, 0, reason, {"figures": {"evaluations": finite}})
-    best = float(np.nanmin(cfd))
-    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {best:.3g}"
-    return Verdict(HEALTHY.name, 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": best}})
+    recorded = history[CFD_RATIO]  # all of it: a run may be at its best before the burn-in ends
+    best = int(np.nanargmin(np.where(np.isfinite(recorded.values), recorded.values, np.nan)))
+    value, step = float(recorded.values[best]), int(recorded.steps[best])
+    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {value:.3g} at step {step:,}"
+    return Verdict(HEALTHY.name, 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": value}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -22,6 +23,15 @@ def of_trial(document: Mapping[str, Any]) -> dict[str, Any]:
     found = flat({key: value for key, value in document["config"].items() if key != "seed"})
     found |= {STEPS: document["steps"], DATA: document["data"]["fingerprint"]}
     return found | ({VERSION: document[VERSION]} if VERSION in document else {})
+
+
+def configuration(settings: Settings) -> str:
+    """Return a key that is the same for replicates: trials that differ in nothing but the seed.
+
+    Args:
+        settings: of a trial without its seed, as `of_trial` gives them.
+    """
+    return json.dumps(settings, sort_keys=True)
 
 
 def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[str, ...]:

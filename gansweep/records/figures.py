@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gansweep.health.metrics import STEPS_PER_S, typical_speed
@@ -10,10 +11,28 @@ from gansweep.records.layout import TrialFolder
 from gansweep.records.ranking import Ranking
 
 
-def figures(folder: TrialFolder, ranking: Ranking) -> dict[str, Any]:
-    """Return `steps_per_s`, `best_value` and `best_step` (of the objective), each None if nothing is recorded."""
-    records = journal.read(folder.journal)
-    speed = typical_speed([r.values[STEPS_PER_S] for r in records if STEPS_PER_S in r.values])
-    best = ranking.best(records)
-    step, value = (None, None) if best is None else (best[0], ranking.value(best[1]))
-    return {"steps_per_s": speed, "best_value": value, "best_step": step}
+def figures(ranking: Ranking, speeds: Sequence[float], values: Iterable[tuple[int, float]]) -> dict[str, Any]:
+    """Return what a trial reached, and its speed; None where nothing is recorded.
+
+    Args:
+        speeds: its records of STEPS_PER_S.
+        values: (step, value) of the objective, in the order of steps.
+    """
+    quality = ranking.quality(values)
+    return {
+        "steps_per_s": typical_speed(speeds),
+        "quality": quality.final.value if quality.final else None,
+        "quality_step": quality.final.step if quality.final else None,
+        "best_value": quality.best.value if quality.best else None,
+        "best_step": quality.best.step if quality.best else None,
+    }
+
+
+def figures_of(folder: TrialFolder, ranking: Ranking) -> dict[str, Any]:
+    """Return the figures of a trial from its folder."""
+    return figures(ranking, speeds_of(folder), journal.column(folder.journal, ranking.metric))
+
+
+def speeds_of(folder: TrialFolder) -> list[float]:
+    """Return all records of a trial's speed, in steps per second."""
+    return [speed for _, speed in journal.column(folder.journal, STEPS_PER_S)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,20 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
                 return
             offset += len(line)
             yield _record(line, path), offset
+
+
+def column(path: Path, metric: str) -> list[tuple[int, float]]:
+    """Return (step, value) of one metric, in the order of steps; none where there is no file.
+
+    Faster than `read`: no record is parsed whole.
+    """
+    try:
+        whole = path.read_bytes().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return []
+    key, number = re.escape(json.dumps(metric).encode()), rb"-?[\d.e+-]+|NaN|-?Infinity"
+    line = rb'^\{"step": (\d+), .*?"values": \{(?:.*? )?%b: (%b)[,}]' % (key, number)
+    return [(int(step), float(value)) for step, value in re.findall(line, whole, re.MULTILINE)]
 
 
 def latest(path: Path) -> Record | None:

@@ -10,6 +10,7 @@ home/
     sweep.yaml                   the file as it was last run
     identity.json                the sweep's id, and the folder that it was written for
     plan.json                    ids of its trials, in order, and the command that was called
+    environment.json             machine, versions and commit of the last run
     suggestions.jsonl            optuna's suggestions, in order
     lock                         held while the sweep runs
     publish.lock                 held while its records are sent
@@ -165,6 +166,10 @@ class SweepFolder:
         return self.path / "plan.json"
 
     @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
     def identity(self) -> Path:
         return self.path / "identity.json"
 
@@ -271,6 +276,11 @@ class Home:
     def sweeps(self) -> list[SweepFolder]:
         """Return every planned sweep, by name."""
         return [SweepFolder(p.parent) for p in sorted((self.path / "sweeps").glob("*/plan.json"))]
+
+
+def home_at(path: str | Path | None) -> Home:
+    """Return the home folder at a path; by default at GANSWEEP_HOME, else ./gansweep-home. Its own path is absolute."""
+    return Home(Path(path or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:

@@ -48,6 +48,11 @@ class Outcome:
         """Kind of the primary verdict; None without verdicts."""
         return self.verdicts[0].kind if self.verdicts else None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it crashed or a failure verdict holds, so that it is ranked nowhere."""
+        return self.kind == "crashed" or any(verdict.is_failure for verdict in self.verdicts)
+
     def finished(self, steps: int, rules: Collection[str], thresholds: Thresholds) -> bool:
         """Whether the trial has nothing left to do.
 
@@ -90,6 +95,12 @@ def state(folder: TrialFolder, steps: int) -> State:
     if recorded and (recorded.kind != "completed" or recorded.step >= steps):
         return recorded.kind
     return "interrupted" if folder.lock.exists() else "pending"
+
+
+def ended_as(folder: TrialFolder, now: str) -> Outcome | None:
+    """Return the outcome of a trial whose state is `now`; None while it runs, and where it will continue."""
+    ended = read(folder)
+    return ended if ended and ended.kind == now else None
 
 
 def deaths(folder: TrialFolder) -> int:

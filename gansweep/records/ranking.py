@@ -1,24 +1,50 @@
-"""Ranking of trials by the objective: scores computed from a metric, of which lower is better."""
+"""The objective of a sweep: the value that a trial reached, which trial is best, and which of its checkpoints.
+
+Every command, table and report asks here, so that all of them name the same step and value of a trial.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.health.metrics import CFD_RATIO, METRICS
 from gansweep.records import journal, outcome
 from gansweep.records.journal import Record
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 
 WORST = math.inf
+ENDED = ("completed", "stopped", "crashed")
 Point = tuple[int, float]  # step, score
+T = TypeVar("T")
+
+
+class Value(NamedTuple):
+    """A value of the objective, and the step at which it was measured."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a trial reached.
+
+    Args:
+        final: the objective at the last evaluation, by which trials are ranked; None where it was never measured.
+        best: its best finite value, at the first step that has it; None where no value is finite.
+    """
+
+    final: Value | None
+    best: Value | None
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Conversion of a metric's values to scores.
+    """An objective, and the conversion of its values to scores.
 
     A better value has a lower score; a value that is not finite scores WORST.
 
@@ -40,34 +66,80 @@ class Ranking:
         return score if self.mode == "min" else -score
 
     def points(self, records: Iterable[Record]) -> list[Point]:
-        """Return step and score of every record that holds the metric."""
+        """Return the score at every record that has the metric."""
         return [(r.step, self.score(r.values[self.metric])) for r in records if self.metric in r.values]
 
-    def best(self, records: Iterable[Record]) -> Point | None:
-        """Return the best score and the first step that reached it; None if no value is finite."""
-        finite = [(step, score) for step, score in self.points(records) if score < WORST]
-        return min(finite, key=lambda point: point[1], default=None)
+    def quality(self, values: Iterable[tuple[int, float]]) -> Quality:
+        """Return what a trial reached. values: (step, value) of the metric, in the order of steps."""
+        listed = [Value(*one) for one in values]
+        finite = [one for one in listed if math.isfinite(one.value)]
+        best = min(finite, key=lambda one: self.score(one.value), default=None)
+        return Quality(listed[-1] if listed else None, best)
+
+    def order(self, scores: Mapping[T, float]) -> list[T]:
+        """Return the trials whose score is not WORST, the best first; equal ones in the given order."""
+        return sorted((one for one, score in scores.items() if score < WORST), key=scores.__getitem__)
+
+    def places(self, scores: Mapping[T, float]) -> dict[T, int]:
+        """Return trial → its place in `order`, from 1; equal scores share a place."""
+        first: dict[float, int] = {}  # score → place
+        return {one: first.setdefault(scores[one], number) for number, one in enumerate(self.order(scores), 1)}
+
+    def ended_well(self, states: Mapping[TrialFolder, str]) -> dict[TrialFolder, float]:
+        """Return trial → its final value, the best first, of the trials that have ended without failing.
+
+        Args:
+            states: trial → records.outcome.State.
+        """
+        scores = {folder: self.final(folder) for folder, now in states.items() if now in ENDED}
+        return {folder: self.value(scores[folder]) for folder in self.order(scores)}
+
+    def on_log_scale(self, values: Iterable[float]) -> bool:
+        """Return whether values of the objective are averaged and drawn on a log scale.
+
+        Metrics that vary by factors from seed to seed are, unless a value is 0 or less.
+        """
+        logarithmic = self.metric in METRICS and METRICS[self.metric].logarithmic
+        return logarithmic and not any(value <= 0 for value in values)
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Return the mean of a configuration over its seeds: geometric on a log scale, else arithmetic."""
+        return statistics.geometric_mean(values) if self.on_log_scale(values) else statistics.fmean(values)
 
     def final(self, folder: TrialFolder) -> float:
-        """Return the score of an ended trial at its last evaluation.
-
-        WORST without an evaluation, after a crash, and with a failure verdict.
-        """
+        """Return the final score of a trial that has ended; WORST without one, and where the trial failed."""
         ended = outcome.read(folder)
-        if ended is None or ended.kind == "crashed" or any(v.is_failure for v in ended.verdicts):
+        if ended is None or ended.failed:
             return WORST
-        points = self.points(journal.read(folder.journal))
-        return points[-1][1] if points else WORST
+        values = journal.column(folder.journal, self.metric)
+        return self.score(values[-1][1]) if values else WORST
 
     def is_recorded(self, folder: TrialFolder) -> bool:
-        """Whether any record of the trial holds the metric."""
-        return any(self.metric in record.values for record, _ in journal.read_from(folder.journal, 0))
+        """Return whether any record of the trial has the metric."""
+        return bool(journal.column(folder.journal, self.metric))
+
+
+def ranking_in(plan: Mapping[str, Any]) -> Ranking:
+    """Return the objective in a sweep's plan.json; the default one in plans of older versions, which name none."""
+    objective = plan.get("objective", {"metric": CFD_RATIO, "mode": "min"})
+    return Ranking(objective["metric"], objective["mode"])
 
 
 def ranking_of(sweep: SweepFolder) -> Ranking:
-    """Return the ranking by the objective of the sweep's last run."""
-    objective = read_json(sweep.plan).get("objective", {"metric": CFD_RATIO, "mode": "min"})
-    return Ranking(objective["metric"], objective["mode"])
+    """Return the objective of a sweep, as it was last run."""
+    return ranking_in(read_json(sweep.plan))
+
+
+def best_step(points: Sequence[Point], steps: Sequence[int]) -> int:
+    """Return the step of the best of the checkpoints of a trial, the last of equals.
+
+    A checkpoint counts as good as the trial was at its last evaluation before.
+
+    Args:
+        points: scores of the trial, in the order of steps.
+        steps: of its checkpoints, ascending, at least one.
+    """
+    return min(reversed(steps), key=lambda step: score_at(points, step))
 
 
 def score_at(points: Sequence[Point], step: int) -> float:

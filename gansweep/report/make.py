@@ -1,4 +1,4 @@
-"""A report from start to end: read the store, write the PDF; and the overview that MLflow's UI shows of a sweep."""
+"""A report from start to end: read sweeps, write the PDF; and the overview that MLflow's UI shows of a sweep."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import numpy as np
 from gansweep.records.layout import Home, write_atomically
 from gansweep.report import document, grid
 from gansweep.report.study import Study
-from gansweep.report.tables import Tables, read_sweep
+from gansweep.report.tables import read_sweep
 from gansweep.tracking import reader, store
+from gansweep.tracking.reader import Source
 
 Timing = Callable[[str, float], None]  # what took how many seconds
 FOLDER = "reports"  # among the artifacts of the parent run
@@ -29,16 +30,26 @@ def make(
     timing: Timing,
     *,
     to_mlflow: bool,
+    source: Source = "store",
     all_plans: bool = False,
 ) -> int:
-    """Write the PDF, atomically. to_mlflow: add it to each sweep's parent run as well. all_plans: with the trials of
-    earlier plans. Returns how many of these the stores have.
+    """Write the report on sweeps as a PDF, atomically.
 
-    Raises UserError for a store or a sweep that is not there.
+    Args:
+        output: the file to write.
+        tracking_uri, source, all_plans: see `read_sweep`.
+        timing: called with the name of each part of the work and its seconds.
+        to_mlflow: add the PDF to each sweep's parent run as well.
+
+    Returns:
+        Number of recorded trials of earlier plans.
+
+    Raises:
+        UserError: a store or a sweep is missing or cannot be read.
     """
     with _timed(timing, "reading"):
-        tables = read_sweep(*sweeps, home=home.path, tracking_uri=tracking_uri, all_plans=all_plans)
-    study = Study(tables, _fetcher(home, tables))
+        tables = read_sweep(*sweeps, home=home.path, tracking_uri=tracking_uri, source=source, all_plans=all_plans)
+    study = Study(tables, tables.content)
     with _timed(timing, "figures"):
         composed = document.compose(study)
     with _timed(timing, "typesetting"):
@@ -47,7 +58,8 @@ def make(
     if to_mlflow:
         with _timed(timing, "sending to MLflow"):
             for sweep in tables.sweeps.itertuples():
-                client = store.client(home, sweep.tracking_uri)
+                uri = sweep.tracking_uri or reader.where(home, sweep.sweep, tracking_uri)
+                client = store.client(home, uri)
                 client.log_artifact(sweep.parent_run_id, str(output), FOLDER)
     return int(tables.sweeps["earlier"].sum())
 
@@ -56,7 +68,7 @@ def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:
     """Add the picture of the whole grid to the sweep's parent run, where a browser of the UI sees it first. Nothing
     where nothing varies or no trial has a quality. Raises what MLflow raises."""
     tables = read_sweep(sweep, home=home.path, tracking_uri=tracking_uri)
-    study = Study(tables, _fetcher(home, tables))
+    study = Study(tables, tables.content)
     varying = study.settings_of(study.trials)
     if not varying or not np.isfinite(study.trials["quality"].astype(float)).any():
         return
@@ -67,13 +79,6 @@ def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:
         path = Path(scratch) / "overview.png"
         path.write_bytes(content.getvalue())
         store.client(home, tracking_uri).log_artifact(tables.sweeps["parent_run_id"].iloc[0], str(path))
-
-
-def _fetcher(home: Home, tables: Tables) -> Callable[[str, str], bytes | None]:
-    """Run and artifact → its bytes, from the store that has the run."""
-    places = tables.sweeps.set_index("sweep")["tracking_uri"]
-    uris = tables.trials.set_index("run_id")["sweep"].map(places)
-    return lambda run_id, artifact: reader.artifact(home, uris[run_id], run_id, artifact)
 
 
 @contextmanager

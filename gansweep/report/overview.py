@@ -22,7 +22,7 @@ def overview(study: Study) -> dict[str, Any]:
     texts = [_sweep(study, sweep) for _, sweep in study.tables.sweeps.iterrows()]
     blocks = [paragraphs(*texts, _between(study) if study.several else ""), _best(study), _samples(study)]
     if study.missing:
-        missing = f"Samples of {counted(len(study.missing), 'trial')} are not in the store; grey stands in their place."
+        missing = f"Samples of {counted(len(study.missing), 'trial')} are missing; grey stands in their place."
         blocks.append(paragraphs(missing))
     return {"blocks": [block for block in blocks if block], "contents": True}
 
@@ -133,8 +133,10 @@ def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
     text = f"{study.captions[trial['sweep'], trial['trial']]}; step {step_of(trial)}"
     if np.isfinite(trial["quality"]):
         text += f", {study.called} {measured(trial['quality'])}"
+        if trial["quality_step"] != trial["step"]:
+            text += f" at step {trial['quality_step']:,}"
     return {
-        "file": study.add(f"grid-{trial['run_id']}.png", study.last_grid(trial)),
+        "file": study.add(f"grid-{trial['sweep']}-{trial['trial']}.png", study.last_grid(trial)),
         "alt": f"Samples of trial {trial['trial'][:8]}, {name}: {text}",
         "title": name,
         "colour": colour(kind(trial)),

@@ -144,7 +144,9 @@ def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
     return {
         "name": verdict_cell(trial) | {"text": place + title(kind(trial))},
         "text": study.captions[trial["sweep"], trial["trial"]] + ended,
-        "file": study.add(f"strip-{trial['run_id']}.png", strip(grids, len(common), study.size(trial), *PER_STEP)),
+        "file": study.add(
+            f"strip-{trial['sweep']}-{trial['trial']}.png", strip(grids, len(common), study.size(trial), *PER_STEP)
+        ),
         "alt": f"Samples of trial {trial['trial'][:8]} at steps {', '.join(f'{step:,}' for step in shown)}",
     }
 

@@ -10,44 +10,48 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, METRICS, label
+from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, label
 from gansweep.health.verdict import title
 from gansweep.plan.alone import alone
+from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
 from gansweep.report.configurations import configurations
 from gansweep.report.curves import Curves
 from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
-from gansweep.report.tables import Tables
+from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
 
 FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # in the appendix
 MOST_SETTINGS = 3  # beside which the appendix has room for FINAL
-Key = tuple[str, str]  # sweep, trial
 Block = dict[str, Any]
 Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `more` in grey, `strong`, `mono`
 
 
 @dataclass(frozen=True)
 class Study:
-    """fetch: (run id, artifact) → its bytes, None where the store does not have it.
+    """What the sections of a report are made of.
 
-    files: name → content, of what the document shows. missing: runs some of whose samples are not there.
+    Args:
+        fetch: (sweep, trial), artifact → its bytes, None where there is no such file.
+        files: name → content of what the document shows.
+        missing: trials some of whose samples are missing.
     """
 
     tables: Tables
-    fetch: Callable[[str, str], bytes | None]
+    fetch: Callable[[Key, str], bytes | None]
     files: dict[str, bytes] = field(default_factory=dict)
-    missing: set[str] = field(default_factory=set)
+    missing: set[Key] = field(default_factory=set)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Of several sweeps whose quality is compared, with ranks over all of them."""
+        """A row a trial; of several sweeps whose quality is compared, with ranks over all of them."""
         trials = self.tables.trials
         if not self.several or not self.comparable:
             return trials
-        quality = trials["quality"].where(trials["rank"].notna())
-        return trials.assign(rank=quality.rank(method="min", ascending=self.lower).astype("Int64"))
+        ranked = trials[trials["rank"].notna()]
+        places = self.ranking.places(ranked["quality"].map(self.ranking.score).to_dict())
+        return trials.assign(rank=pd.array([places.get(i) for i in trials.index], dtype="Int64"))
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -64,23 +68,28 @@ class Study:
         return int(self.tables.trials["data_fingerprint"].nunique()) <= 1
 
     @property
+    def ranking(self) -> Ranking:
+        """The objective of the first sweep, by which all are ranked."""
+        first = self.tables.sweeps.iloc[0]
+        return Ranking(str(first["objective"]), first["mode"])
+
+    @property
     def metric(self) -> str:
-        return str(self.tables.sweeps["objective"].iloc[0])
+        return self.ranking.metric
 
     @property
     def lower(self) -> bool:
         """Whether less of the objective is better."""
-        return str(self.tables.sweeps["mode"].iloc[0]) == "min"
+        return self.mode == "min"
 
     @property
     def mode(self) -> Literal["min", "max"]:
-        return "min" if self.lower else "max"
+        return self.ranking.mode
 
     @property
     def log(self) -> bool:
-        """Whether the objective is averaged and drawn on a log scale, which a value of 0 or less does not allow."""
-        logarithmic = self.metric in METRICS and METRICS[self.metric].logarithmic
-        return logarithmic and not (self.tables.trials["quality"] <= 0).any()
+        """Whether the objective is averaged and drawn on a log scale."""
+        return self.ranking.on_log_scale(self.tables.trials["quality"])
 
     @property
     def called(self) -> str:
@@ -186,10 +195,11 @@ class Study:
         return int(trial.get("dataset.image_size", 32))
 
     def grid_at(self, trial: pd.Series, step: int) -> bytes | None:
-        artifact = self.grids.get((trial["sweep"], trial["trial"]), {}).get(step)
-        found = self.fetch(trial["run_id"], artifact) if artifact else None
+        key = (trial["sweep"], trial["trial"])
+        artifact = self.grids.get(key, {}).get(step)
+        found = self.fetch(key, artifact) if artifact else None
         if found is None:
-            self.missing.add(trial["run_id"])
+            self.missing.add(key)
         return found
 
     def last_grid(self, trial: pd.Series) -> bytes:
@@ -197,7 +207,7 @@ class Study:
         steps = self.sample_steps(trial)
         found = self.grid_at(trial, steps[-1]) if steps else None
         if found is None:
-            self.missing.add(trial["run_id"])
+            self.missing.add((trial["sweep"], trial["trial"]))
         return found or placeholder(self.size(trial))
 
     def sample_steps(self, trial: pd.Series) -> list[int]:

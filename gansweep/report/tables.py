@@ -1,12 +1,11 @@
-"""Sweeps as tidy tables, from the tracking store alone: what notebooks, CSV files and reports are made of.
+"""Sweeps as tidy tables, from their folders or the tracking store: what notebooks, CSV files and reports are made of.
 
 Columns: docs/tables.md.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 
 from gansweep.health.judge import Judge
 from gansweep.health.metrics import EVALUATION, FAMILIES, is_evaluation
-from gansweep.records.layout import Home
+from gansweep.records.layout import home_at
 from gansweep.report import trials
 from gansweep.report.trials import TIME, Judged, frame, series, since
-from gansweep.tracking import reader
-from gansweep.tracking.reader import TrackedRun, TrackedSweep
+from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
+from gansweep.tracking.reader import Source, reader_of
+from gansweep.words import counted
 
 SWEEPS = {
     "sweep": "str",
@@ -54,19 +54,26 @@ VERDICTS = {
     "evidence": "object",
 }
 SAMPLES = {"sweep": "str", "trial": "str", "step": "int64", "artifact": "str"}
-VERSION = "gansweep.version."  # + a package: tags of parent runs
+Key = tuple[str, str]  # sweep, trial
 
 
 def _no_samples() -> pd.DataFrame:
     return frame([], SAMPLES)
 
 
+def _no_content(_: Key, __: str) -> bytes | None:
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """One or more sweeps as tidy tables, as the tracking store has them now. All columns: docs/tables.md.
+    """One or more sweeps as tidy tables. All columns: docs/tables.md.
 
-    settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first. list_samples:
-    makes the table `samples`. judges: what made the verdicts on each sweep's trials.
+    Args:
+        settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first.
+        list_samples: makes the table `samples`.
+        content: (sweep, trial), artifact → its bytes, None where there is no such file.
+        judges: Sweep → the judge that made the verdicts on its trials.
     """
 
     sweeps: pd.DataFrame  # a row a sweep
@@ -76,75 +83,101 @@ class Tables:
     verdicts: pd.DataFrame  # a row a (trial, verdict), by precedence
     settings: tuple[str, ...]
     list_samples: Callable[[], pd.DataFrame] = _no_samples
+    content: Callable[[Key, str], bytes | None] = _no_content
     judges: Mapping[str, Judge] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """A row a sample grid; asked of the store when first used. Raises UserError where it cannot be read."""
+        """A row a sample grid, listed when first used. Raises UserError where the files cannot be reached."""
         return self.list_samples()
+
+    def __repr__(self) -> str:
+        counts = {"sweep": len(self.sweeps), "trial": len(self.trials), "evaluation": len(self.evaluations)}
+        return f"<Tables: {', '.join(counted(n, what) for what, n in counts.items())}>"
 
 
 def read_sweep(
-    *sweeps: str, home: str | Path | None = None, tracking_uri: str | None = None, all_plans: bool = False
+    *sweeps: str,
+    home: str | Path | None = None,
+    tracking_uri: str | None = None,
+    source: Source = "store",
+    all_plans: bool = False,
 ) -> Tables:
-    """Sweeps by name: finished, running or interrupted. A name given twice counts once.
+    """Read sweeps as tables, whether they are finished, running or interrupted.
 
-    home: GANSWEEP_HOME, else ./gansweep-home. tracking_uri: where each sweep was sent to, else the home's own store.
-    all_plans: with the trials of earlier plans, which the sweep file as it was last run no longer names.
-    Raises UserError for a store that is not there or cannot be read, and for a sweep that it does not have.
+    Args:
+        sweeps: names. A name given twice counts once.
+        home: GANSWEEP_HOME, else ./gansweep-home.
+        tracking_uri: the store to read. By default the one that each sweep was sent to, else the home's own.
+        source: what is read: the tracking "store", or the sweep's "folder" in the home.
+        all_plans: include the trials of earlier plans, which the sweep file as it was last run no longer names.
+
+    Raises:
+        UserError: a store or a sweep is missing or cannot be read.
     """
-    place = Home(Path(home or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
-    sources = {name: reader.where(place, name, tracking_uri) for name in sweeps}
-    found = [reader.sweep(place, uri, name, all_plans=all_plans) for name, uri in sources.items()]
-    judged = {run.run_id: sweep.judge.conclude(run.history()) for sweep in found for run in sweep.runs}
+    place = home_at(home)
+    return tables_of(
+        reader_of(place, name, source, tracking_uri).read(all_plans=all_plans) for name in dict.fromkeys(sweeps)
+    )
+
+
+def tables_of(sweeps: Iterable[RecordedSweep]) -> Tables:
+    """Return sweeps that were read as tables."""
+    found = [*sweeps]
+    judged = {(sweep.name, trial.id): sweep.judge.conclude(trial.history) for sweep in found for trial in sweep.trials}
+    recorded = {(sweep.name, trial.id): (sweep, trial) for sweep in found for trial in sweep.trials}
+
+    def content(key: Key, artifact: str) -> bytes | None:
+        sweep, trial = recorded[key]
+        return sweep.files.content(trial, artifact)
+
     return Tables(
-        _sweeps(found, sources),
+        _sweeps(found),
         trials.table(found, judged),
         _histories(found),
         _evaluations(found),
         _verdicts(found, judged),
         trials.differing(found),
-        lambda: frame((row for sweep in found for row in _samples(place, sources[sweep.name], sweep)), SAMPLES),
+        lambda: frame((row for sweep in found for row in _samples(sweep)), SAMPLES),
+        content,
         {sweep.name: sweep.judge for sweep in found},
     )
 
 
-def _sweeps(sweeps: Sequence[TrackedSweep], sources: Mapping[str, str]) -> pd.DataFrame:
-    packages = {tag: "str" for sweep in sweeps for tag in sorted(sweep.parent) if tag.startswith(VERSION)}
-    columns = {**SWEEPS, **{f"version.{tag.removeprefix(VERSION)}": kind for tag, kind in packages.items()}}
-    rows = []
-    for sweep in sweeps:
-        metric, mode = trials.objective(sweep)
-        rows.append(
-            {
-                "sweep": sweep.name,
-                "objective": metric,
-                "mode": mode,
-                "file": sweep.file,
-                "path": sweep.plan.get("file") or f"{sweep.name}.yaml",
-                "command": sweep.plan.get("command", ""),
-                "commit": sweep.parent.get("mlflow.source.git.commit", ""),
-                "machine": sweep.parent.get("gansweep.machine", ""),
-                "experiment_id": sweep.experiment_id,
-                "parent_run_id": sweep.parent_run_id,
-                "tracking_uri": sources[sweep.name],
-                "overrides": sweep.plan.get("overrides", []),
-                "planned": len(sweep.plan.get("trials", sweep.runs)),
-                "to_come": sweep.plan.get("to_come", 0),
-                "earlier": sweep.earlier,
-                **{f"version.{tag.removeprefix(VERSION)}": sweep.parent.get(tag, "") for tag in packages},
-            }
-        )
+def _sweeps(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
+    packages = {name: "str" for sweep in sweeps for name in sorted(sweep.provenance.versions)}
+    columns = {**SWEEPS, **{f"version.{name}": kind for name, kind in packages.items()}}
+    rows = [
+        {
+            "sweep": sweep.name,
+            "objective": sweep.ranking.metric,
+            "mode": sweep.ranking.mode,
+            "file": sweep.file,
+            "path": sweep.plan.get("file") or f"{sweep.name}.yaml",
+            "command": sweep.plan.get("command", ""),
+            "commit": sweep.provenance.commit,
+            "machine": sweep.provenance.machine,
+            "experiment_id": sweep.experiment_id,
+            "parent_run_id": sweep.parent_run_id,
+            "tracking_uri": sweep.tracking_uri,
+            "overrides": sweep.plan.get("overrides", []),
+            "planned": len(sweep.plan.get("trials", sweep.trials)),
+            "to_come": sweep.plan.get("to_come", 0),
+            "earlier": sweep.earlier,
+            **{f"version.{name}": sweep.provenance.versions.get(name, "") for name in packages},
+        }
+        for sweep in sweeps
+    ]
     return frame(rows, columns)
 
 
-def _histories(sweeps: Sequence[TrackedSweep]) -> pd.DataFrame:
-    """By trial, metric and step."""
+def _histories(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
+    """Return HISTORIES, by trial, metric and step."""
     found = [
-        (sweep.name, run.id, name, points)
+        (sweep.name, trial.id, name, points)
         for sweep in sweeps
-        for run in sweep.runs
-        for name, points in run.metrics.items()
+        for trial in sweep.trials
+        for name, points in trial.metrics.items()
         if not is_evaluation(name)
     ]
     counts = [len(points.steps) for *_, points in found]
@@ -154,14 +187,14 @@ def _histories(sweeps: Sequence[TrackedSweep]) -> pd.DataFrame:
     return pd.DataFrame({name: series(values, kind) for (name, kind), values in columns})
 
 
-def _evaluations(sweeps: Sequence[TrackedSweep]) -> pd.DataFrame:
-    """By trial and step."""
-    runs = [(sweep.name, run, _aligned(run)) for sweep in sweeps for run in sweep.runs]
+def _evaluations(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
+    """Return EVALUATIONS and a column a metric, by trial and step."""
+    runs = [(sweep.name, trial, _aligned(trial)) for sweep in sweeps for trial in sweep.trials]
     counts = [len(columns["step"]) for *_, columns in runs]
-    names = _evaluation_names([run for _, run, _ in runs])
+    names = _evaluation_names([trial for _, trial, _ in runs])
     found = {
         "sweep": series([name for name, *_ in runs], "str").repeat(counts).array,
-        "trial": series([run.id for _, run, _ in runs], "str").repeat(counts).array,
+        "trial": series([trial.id for _, trial, _ in runs], "str").repeat(counts).array,
     }
     for name in ("step", "time", *names):
         found[name] = _joined([c.get(name, np.full(n, np.nan)) for (*_, c), n in zip(runs, counts, strict=True)])
@@ -169,9 +202,9 @@ def _evaluations(sweeps: Sequence[TrackedSweep]) -> pd.DataFrame:
     return pd.DataFrame({name: series(found[name], kind) for name, kind in kinds.items()})
 
 
-def _aligned(run: TrackedRun) -> dict[str, NDArray[Any]]:
-    """Evaluation metrics at the steps of all, NaN where one was not recorded; with `step` and `time` in ms."""
-    metrics = {name: points for name, points in run.metrics.items() if is_evaluation(name)}
+def _aligned(trial: RecordedTrial) -> dict[str, NDArray[Any]]:
+    """Return the evaluation metrics at the steps of all, NaN where one was not recorded, `step` and `time` in ms."""
+    metrics = {name: points for name, points in trial.metrics.items() if is_evaluation(name)}
     steps, first = np.unique(_joined([points.steps for points in metrics.values()]), return_index=True)
     found = {"step": steps, "time": _joined([points.times_ms for points in metrics.values()])[first]}
     for name, points in metrics.items():
@@ -180,19 +213,19 @@ def _aligned(run: TrackedRun) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _evaluation_names(runs: Sequence[TrackedRun]) -> list[str]:
-    """Of metrics that any run has; figures of classes last, in the order of the data set's classes."""
-    recorded = dict.fromkeys(name for run in runs for name in run.metrics if is_evaluation(name))
-    named = dict.fromkeys(name for run in runs for name in run.summary.real_shares)
+def _evaluation_names(trials: Sequence[RecordedTrial]) -> list[str]:
+    """Return the metrics that any trial has; figures of classes last, in the order of the data set's classes."""
+    recorded = dict.fromkeys(name for trial in trials for name in trial.metrics if is_evaluation(name))
+    named = dict.fromkeys(name for trial in trials for name in trial.summary.real_shares)
     classes = [f"{prefix}{name}" for prefix in FAMILIES for name in named]
     return [name for name in dict.fromkeys((*EVALUATION, *classes, *recorded)) if name in recorded]
 
 
-def _verdicts(sweeps: Sequence[TrackedSweep], judged: Judged) -> pd.DataFrame:
+def _verdicts(sweeps: Sequence[RecordedSweep], judged: Judged) -> pd.DataFrame:
     rows = (
         {
             "sweep": sweep.name,
-            "trial": run.id,
+            "trial": trial.id,
             "place": place,
             "kind": verdict.kind,
             "failure": verdict.is_failure,
@@ -201,15 +234,15 @@ def _verdicts(sweeps: Sequence[TrackedSweep], judged: Judged) -> pd.DataFrame:
             "evidence": verdict.evidence,
         }
         for sweep in sweeps
-        for run in sweep.runs
-        for place, verdict in enumerate(judged[run.run_id])
+        for trial in sweep.trials
+        for place, verdict in enumerate(judged[sweep.name, trial.id])
     )
     return frame(rows, VERDICTS)
 
 
-def _samples(home: Home, uri: str, sweep: TrackedSweep) -> Iterator[dict[str, Any]]:
-    for run, step, path in reader.samples(home, uri, sweep.runs):
-        yield {"sweep": sweep.name, "trial": run.id, "step": step, "artifact": path}
+def _samples(sweep: RecordedSweep) -> Iterator[dict[str, Any]]:
+    for trial, step, name in sweep.files.samples(sweep.trials):
+        yield {"sweep": sweep.name, "trial": trial.id, "step": step, "artifact": name}
 
 
 def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:

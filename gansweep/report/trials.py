@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, STEPS_PER_S, typical_speed
 from gansweep.health.verdict import CONCLUSIONS, Verdict
-from gansweep.tracking.reader import TrackedRun, TrackedSweep
+from gansweep.records.ranking import WORST, Quality, Ranking, Value
+from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
 
 TIME = "datetime64[ms, UTC]"
 COLUMNS = {
@@ -30,6 +30,9 @@ COLUMNS = {
     "step": "Int64",
     "steps": "int64",
     "quality": "float64",
+    "quality_step": "Int64",
+    "best_value": "float64",
+    "best_step": "Int64",
     "rank": "Int64",
     "started": TIME,
     "wall_s": "float64",
@@ -40,25 +43,20 @@ COLUMNS = {
     "data_fingerprint": "str",
     "real_shares": "object",
 }
-Judged = Mapping[str, Sequence[Verdict]]  # by run id
+Judged = Mapping[tuple[str, str], Sequence[Verdict]]  # by sweep and trial
+UNMEASURED = Value(pd.NA, math.nan)
 
 
-def objective(sweep: TrackedSweep) -> tuple[str, str]:
-    """The metric and which of its values is best, `min` or `max`. What older versions recorded says nothing of it."""
-    recorded = sweep.plan.get("objective", {})
-    return recorded.get("metric", CFD_RATIO), recorded.get("mode", "min")
-
-
-def differing(sweeps: Iterable[TrackedSweep]) -> tuple[str, ...]:
-    """Keys of the settings in which the trials of a sweep differ: what the sweep files vary, in their order, first."""
+def differing(sweeps: Iterable[RecordedSweep]) -> tuple[str, ...]:
+    """Return the settings in which the trials of a sweep differ: what the sweep files vary, in their order, first."""
     return tuple(dict.fromkeys(key for sweep in sweeps for key in sweep.settings))
 
 
-def table(sweeps: Sequence[TrackedSweep], judged: Judged) -> pd.DataFrame:
-    """COLUMNS, then the settings in which trials differ, then the others by name."""
-    runs = [run for sweep in sweeps for run in sweep.runs]
+def table(sweeps: Sequence[RecordedSweep], judged: Judged) -> pd.DataFrame:
+    """Return COLUMNS, then the settings in which trials differ, then the others by name."""
+    trials = [trial for sweep in sweeps for trial in sweep.trials]
     found = frame((row for sweep in sweeps for row in _rows(sweep, judged)), COLUMNS)
-    settings = [run.settings for run in runs]
+    settings = [trial.settings for trial in trials]
     others = sorted({key for one in settings for key in one})
     keys = [key for key in dict.fromkeys((*differing(sweeps), *others)) if key not in COLUMNS]
     columns = {key: _typed([one.get(key) for one in settings]) for key in keys}
@@ -79,59 +77,65 @@ def series(values: Any, kind: str) -> pd.Series:
     return pd.Series(values, dtype=kind)
 
 
-def _rows(sweep: TrackedSweep, judged: Judged) -> list[dict[str, Any]]:
-    metric, mode = objective(sweep)
-    numbers: dict[Any, int] = {}  # settings → configuration
-    rows = []
-    for run in sweep.runs:
-        settings = frozenset((key, value) for key, value in run.params.items() if key != "seed")
-        same = settings | {("data", run.summary.data_fingerprint), ("steps", run.steps)}
-        configuration = numbers.setdefault(same, len(numbers))
-        rows.append({"sweep": sweep.name, "configuration": configuration, **_row(run, judged[run.run_id], metric)})
-    sound = {i: row["quality"] for i, row in enumerate(rows) if not row["failed"] and math.isfinite(row["quality"])}
-    ranks = pd.Series(sound, dtype="float64").rank(method="min", ascending=mode == "min")
-    return [{**row, "rank": int(ranks[i]) if i in ranks else pd.NA} for i, row in enumerate(rows)]
+def _rows(sweep: RecordedSweep, judged: Judged) -> list[dict[str, Any]]:
+    ranking = sweep.ranking
+    numbers: dict[str, int] = {}  # configuration → its number
+    rows = [
+        {
+            "sweep": sweep.name,
+            "configuration": numbers.setdefault(trial.configuration, len(numbers)),
+            **_row(trial, judged[sweep.name, trial.id], ranking),
+        }
+        for trial in sweep.trials
+    ]
+    scores = {i: WORST if row["failed"] else ranking.score(row["quality"]) for i, row in enumerate(rows)}
+    places = ranking.places(scores)
+    return [{**row, "rank": places.get(i, pd.NA)} for i, row in enumerate(rows)]
 
 
-def _row(run: TrackedRun, verdicts: Sequence[Verdict], metric: str) -> dict[str, Any]:
-    told, first = run.summary, verdicts[0]
+def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) -> dict[str, Any]:
+    told, first = trial.summary, verdicts[0]
     crashed = told.outcome == "crashed"
-    found = run.metrics.values()
-    times = [time for points in found for time in (points.times_ms.min(), points.times_ms.max())]
-    speed = run.metrics.get(STEPS_PER_S)
-    quality = run.metrics.get(metric)
+    quality = _quality(trial, ranking)
+    final, best = quality.final or UNMEASURED, quality.best or UNMEASURED
+    speed, step = trial.steps_per_s, trial.step
     return {
-        "trial": run.id,
-        "run_id": run.run_id,
+        "trial": trial.id,
+        "run_id": trial.run_id,
         "seed": told.seed,
-        "planned": run.planned,
+        "planned": trial.planned,
         "outcome": told.outcome,
         "verdict": first.kind,
         "failed": crashed or first.is_failure,  # failures come first
         "since_step": since(first),
         "reason": told.reason if crashed else first.reason,
         "rule": told.rule,
-        "step": max((int(points.steps[-1]) for points in found), default=pd.NA),
-        "steps": run.steps,
-        "quality": float(quality.values[-1]) if quality else math.nan,
-        "started": run.began_ms,
-        "wall_s": (max(times) - min(times)) / 1000 if times else math.nan,
-        "steps_per_s": math.nan if speed is None else typical_speed(speed.values.tolist()),
+        "step": pd.NA if step is None else step,
+        "steps": trial.steps,
+        "quality": final.value,
+        "quality_step": final.step,
+        "best_value": best.value,
+        "best_step": best.step,
+        "started": trial.began_ms,
+        "wall_s": trial.wall_s,
+        "steps_per_s": math.nan if speed is None else speed,
         "evaluator_accuracy": told.evaluator_accuracy,
-        "parameters.generator": _whole(run.params.get("parameters.generator")),
-        "parameters.discriminator": _whole(run.params.get("parameters.discriminator")),
+        "parameters.generator": trial.parameters.get("generator", pd.NA),
+        "parameters.discriminator": trial.parameters.get("discriminator", pd.NA),
         "data_fingerprint": told.data_fingerprint,
         "real_shares": dict(told.real_shares),
     }
 
 
+def _quality(trial: RecordedTrial, ranking: Ranking) -> Quality:
+    points = trial.metrics.get(ranking.metric)
+    pairs = [] if points is None else zip(points.steps.tolist(), points.values.tolist(), strict=True)
+    return ranking.quality(pairs)
+
+
 def since(verdict: Verdict) -> Any:
     """Its first step; pd.NA for a conclusion, which has none."""
     return pd.NA if verdict.kind in CONCLUSIONS else verdict.since_step
-
-
-def _whole(text: str | None) -> Any:
-    return pd.NA if text is None else int(text)
 
 
 def _typed(values: Sequence[Any]) -> pd.Series:

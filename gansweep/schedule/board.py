@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gansweep.health.metrics import typical_speed
 from gansweep.records import journal
+from gansweep.records.figures import speeds_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan
 
@@ -29,6 +31,7 @@ class Row:
     verdict: str | None = None
     rule: str = ""  # what ended it, as in Outcome
     metrics: Mapping[str, float] = field(default_factory=dict)
+    steps_per_s: float | None = None  # of the whole run: see health.metrics.typical_speed
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Board:
             last = journal.latest(plan.folder.trial(trial.id).journal)
             if last is not None:
                 row.step, row.metrics = min(last.step, trial.steps), last.values
+                row.steps_per_s = typical_speed(speeds_of(plan.folder.trial(trial.id)))
             if planned.ended is not None and planned.finished:
                 row.outcome, row.reason = planned.ended.kind, planned.ended.reason
                 row.verdict = planned.ended.verdict

@@ -49,6 +49,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.rule = result["verdict"], result["rule"]
         row.metrics = dict(result["metrics"]) or row.metrics
+        row.steps_per_s = result["speed"][0] or row.steps_per_s
         self._board.stepped()
         if result["lack"]:
             self._on_lack(result["lack"])

@@ -134,6 +134,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
             "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
+            "speed": [run.steps_per_s if run else None],  # no number: likewise
             "notices": notices,
             "outcome": ended.kind if ended else "pending" if self._crowded or self._unbegun else "running",
             "reason": ended.reason if ended else "",

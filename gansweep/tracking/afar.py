@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from dataclasses import replace
@@ -11,13 +12,19 @@ import numpy as np
 
 from gansweep.errors import UserError
 from gansweep.health.history import LARGEST
+from gansweep.health.metrics import STEPS_PER_S
 from gansweep.plan import settings
+from gansweep.records.figures import figures
 from gansweep.records.layout import Home
-from gansweep.tracking import artifacts, lookup, reader, store, summary
+from gansweep.records.ranking import ranking_in
+from gansweep.sweeps.points import Points
+from gansweep.sweeps.summary import Summary, of_entry
+from gansweep.tracking import artifacts, bulk, lookup, reader, store, summary
+from gansweep.tracking.context import MACHINE
+from gansweep.tracking.limits import metric_key
 from gansweep.tracking.lookup import Located
 from gansweep.tracking.params import settings_of
 from gansweep.tracking.parent import STOP
-from gansweep.tracking.summary import Summary
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,17 +55,24 @@ class Afar:
         return self._artifact(self._parent(), LOG).decode(errors="replace")
 
     def trials(self, *, all_plans: bool = False) -> tuple[list[dict[str, Any]], int]:
-        """Of each trial of the plan what `records.outcome.summary` says, as far as it was sent; all_plans: of those of
-        earlier plans as well. And how many of these there are."""
+        """Return the trials of the plan, and the number of trials of earlier plans.
+
+        A trial has what `records.outcome.summary` and `records.figures` give, as far as it was sent. all_plans: include
+        the trials of earlier plans.
+        """
         parent = self._parent()
+        ranking = ranking_in(json.loads(self._artifact(parent, "plan.json") or "{}"))
+        metrics = (STEPS_PER_S, metric_key(ranking.metric))
         with reader.readable(self._home, self._uri):
             assert self._located is not None
-            runs = self._located.runs(store.reading_client(self._home, self._uri))
+            client = store.reading_client(self._home, self._uri)
+            runs = self._located.runs(client)
+            sent = bulk.read(client, self._uri, runs, metrics.__contains__)
         content = self._artifact(parent, summary.NAME)
         told = summary.of_runs(runs, content)
         begun = {told[run.info.run_id].id: run for run in runs if run.info.run_id in told}
         known = {one.id: one for one in told.values()}
-        plan = {entry["id"]: summary.of_entry(entry) for entry in summary.unpack(content)[0]}
+        plan = {entry["id"]: of_entry(entry) for entry in summary.unpack(content)[0]}
         earlier = {trial: one for trial, one in known.items() if trial not in plan}
         shown = {**plan, **known} if all_plans else {trial: known.get(trial, one) for trial, one in plan.items()}
         own = {trial: settings_of(begun[trial].data.params, known[trial]) for trial in shown if trial in known}
@@ -67,7 +81,10 @@ class Afar:
         for trial, one in shown.items():
             values = {**own.get(trial, {}), **one.varied}
             varied = {key: values[key] for key in keys if key in values}
-            found.append(_row(replace(one, varied=varied), begun.get(trial)))
+            run = begun.get(trial)
+            speeds, reached = (_pairs(sent[run.info.run_id].get(name)) if run else [] for name in metrics)
+            row = _row(replace(one, varied=varied), run)
+            found.append({**row, **figures(ranking, [speed for _, speed in speeds], reached)})
         return found, len(earlier)
 
     def ask_to_stop(self) -> None:
@@ -84,7 +101,7 @@ class Afar:
                 return client.get_run(self._run_id)
             self._located = lookup.by_name(client, self._home, self._uri, self._sweep)
             # Only parent runs have this tag, so those of trials are not read, unless it was deleted.
-            for condition in ("tags.`gansweep.machine` LIKE '%'", ""):
+            for condition in (f"tags.`{MACHINE}` LIKE '%'", ""):
                 for run in filter(reader.is_parent, self._located.runs(client, condition)):
                     self._run_id = run.info.run_id
                     return run
@@ -111,6 +128,11 @@ def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
         "run_id": run.info.run_id if run else None,
         "metrics": reader.named({point.key: _value(point.value) for point in points}, trial.real_shares),
     }
+
+
+def _pairs(points: Points | None) -> list[tuple[int, float]]:
+    """Return (step, value) of a metric."""
+    return [] if points is None else list(zip(points.steps.tolist(), points.values.tolist(), strict=True))
 
 
 def _value(value: float) -> float:

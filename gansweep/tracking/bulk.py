@@ -9,10 +9,9 @@ the server's, side by side in as many workers as it has), so that runs which hav
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import groupby
 from operator import itemgetter
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gansweep.health.history import LARGEST
+from gansweep.sweeps.points import Points, Row, Wanted
 from gansweep.tracking import places, snapshot
 
 if TYPE_CHECKING:
@@ -36,31 +34,6 @@ PATIENCE_S = 120  # for a reply; it is large, and others may be asked for as wel
 QUERY = (
     "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp, value"
 )
-Row = tuple[int, int, float]  # step, ms since the epoch, value
-
-
-@dataclass(frozen=True)
-class Points:
-    """One metric of one run, each step once. steps: (n,) ascending. times_ms: (n,) since the epoch. values: (n,); NaN
-    means that the value was NaN."""
-
-    steps: NDArray[np.int64]
-    times_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, rows: Iterable[Row]) -> Points:
-        """From rows, at least one. Of those at a step the earliest holds: the first of
-        them in the order given, which is by value. MLflow's largest number is inf again."""
-        steps, times, values = np.array([*rows], np.float64).T  # times are whole, and far below 2**53
-        order = np.lexsort((times, steps))  # stable
-        order = order[np.diff(steps[order], prepend=-np.inf) > 0]
-        values = values[order] + 0.0  # SQLite knows no -0.0
-        values[np.abs(values) >= LARGEST] *= np.inf  # keeps the sign
-        return cls(steps[order].astype(np.int64), times[order].astype(np.int64), values)
-
-
-Wanted = Callable[[str], bool]  # by a metric's name
 Found = Iterable[tuple[str, str, Points]]  # run id, name of the metric
 
 

@@ -1,44 +1,27 @@
-"""Where and with what a sweep ran: versions, commit, machine."""
+"""The provenance of a sweep as tags of its parent run."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import subprocess
-from pathlib import Path
+from collections.abc import Mapping
 
-from gansweep.words import counted
+from gansweep.sweeps.provenance import Provenance
 
-PACKAGES = ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy")
-
-
-def context(folder: Path) -> dict[str, str]:
-    """Tags of a sweep's parent run. folder: whose git commit is named, if it lies in a checkout."""
-    tags = {f"gansweep.version.{name}": importlib.metadata.version(name) for name in PACKAGES}
-    tags["gansweep.version.python"] = platform.python_version()
-    cores = counted(os.cpu_count() or 1, "core")
-    tags["gansweep.machine"] = f"{platform.system()} {platform.machine()}, {_processor()}, {cores}"
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
-        tags["gansweep.git_dirty"] = str(bool(_git(folder, "status", "--porcelain"))).lower()
-    return tags
+MACHINE = "gansweep.machine"
+_VERSION = "gansweep.version."  # + the name of a package
+_DIRTY = "gansweep.git_dirty"
+_COMMIT = "mlflow.source.git.commit"
 
 
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown processor"
+def tags(found: Provenance) -> dict[str, str]:
+    """Return the tags of a provenance; of what is unknown there is none."""
+    versions = {f"{_VERSION}{name}": version for name, version in found.versions.items()}
+    source = {_COMMIT: found.commit, _DIRTY: str(found.dirty).lower()} if found.commit else {}
+    machine = {MACHINE: found.machine} if found.machine else {}
+    return {**versions, **machine, **source}
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def of_tags(tags: Mapping[str, str]) -> Provenance:
+    """Return the provenance that the tags of a parent run hold."""
+    versions = {tag.removeprefix(_VERSION): tags[tag] for tag in sorted(tags) if tag.startswith(_VERSION)}
+    dirty = {"true": True, "false": False}.get(tags.get(_DIRTY, ""))
+    return Provenance(tags.get(MACHINE, ""), tags.get(_COMMIT, ""), dirty, versions)

@@ -20,8 +20,8 @@ import numpy as np
 
 from gansweep.health.history import LARGEST
 from gansweep.records.journal import Record
+from gansweep.sweeps.points import Points, Wanted, of_records
 from gansweep.tracking import artifacts
-from gansweep.tracking.bulk import Points, Row, Wanted
 from gansweep.tracking.limits import metric_key
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ def pack(journal: bytes) -> bytes:
 def digest(journal: bytes) -> str:
     """What a run's tag says of its copy."""
     return hashlib.sha256(journal).hexdigest()
-
-
-def at_ms(record: Record) -> int:
-    """Its time as MLflow has it: whole milliseconds since the epoch."""
-    return int(record.time * 1000)
 
 
 def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
@@ -89,12 +84,9 @@ def _unpack(copy: bytes | None) -> bytes:
 
 def points_of(journal: bytes, wanted: Wanted) -> dict[str, Points]:
     """Return the metrics of a journal that are wanted, by the key that the store has for them."""
-    rows: dict[str, list[Row]] = {}
-    for line in journal.splitlines():
-        record = Record(**json.loads(line))
-        for name in filter(wanted, record.values):
-            rows.setdefault(metric_key(name), []).append((record.step, at_ms(record), record.values[name]))
-    return {name: Points.of(rows[name]) for name in sorted(rows)}
+    records = (Record(**json.loads(line)) for line in journal.splitlines())
+    found = {metric_key(name): points for name, points in of_records(records, wanted).items()}
+    return {key: found[key] for key in sorted(found)}
 
 
 def _ends_with(found: Mapping[str, Points], latest: Mapping[str, float]) -> bool:

@@ -6,15 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from gansweep.errors import UserError
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 from gansweep.records import outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import WORST, Ranking
-from gansweep.tracking import summary
+from gansweep.records.ranking import Ranking
+from gansweep.sweeps import summary
 from gansweep.tracking.limits import LONGEST_TEXT, whole_or_nothing
 from gansweep.words import counted
 
@@ -29,12 +29,6 @@ def finding(verdict: Verdict) -> str:
     """Its reason without the kind and the step, for where these stand beside it."""
     head, _, rest = verdict.reason.partition(": ")
     return rest if rest and head.startswith(title(verdict.kind)) else verdict.reason
-
-
-def ended_as(folder: TrialFolder, now: str) -> Outcome | None:
-    """The outcome of a trial that is in the state which it tells; None where it goes on, or will."""
-    ended = outcome.read(folder)
-    return ended if ended and ended.kind == now else None
 
 
 def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]:
@@ -93,7 +87,7 @@ def of_sweep(
         earlier: number of trials of earlier plans.
         unsent: ids of the trials that could not be sent.
     """
-    ended = {trial: ended_as(trial, now) for trial, now in states.items()}
+    ended = {trial: outcome.ended_as(trial, now) for trial, now in states.items()}
     named = [one.verdict for one in ended.values() if one and one.verdict]
     counts = ", ".join(f"{n} {now}" for now, n in Counter(states.values()).items())
     note = f"**{counted(len(states), 'trial')}**: {counts}."
@@ -105,25 +99,15 @@ def of_sweep(
     if named:
         said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
         note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."
-    failed = {trial: one for trial, one in ended.items() if one and (one.kind == "crashed" or _failures(one))}
-    scores = {trial: _score(ranking, trial) for trial, one in ended.items() if one and one.kind != "interrupted"}
-    ranked = sorted((score, trial.id, trial) for trial, score in scores.items() if score < WORST)[:BEST]
-    best = {trial: [f"{ranking.value(score):.4g}"] for score, _, trial in ranked}
-    if best:
+    failed = {trial: one for trial, one in ended.items() if one and one.failed}
+    ranked = ranking.ended_well(states)
+    if best := {trial: [f"{value:.4g}"] for trial, value in islice(ranked.items(), BEST)}:
         note = _with_table(f"{note}\n\nThe best:", best, [ranking.metric], links, f"`gansweep best {name}`")
     if failed:
         reasons = {trial: [*_failure(one)] for trial, one in failed.items()}
         titles = ["verdict", "since step", "reason"]
         note = _with_table(f"{note}\n\nThose that failed:", reasons, titles, links, f"`gansweep diagnose {name}`")
     return note
-
-
-def _score(ranking: Ranking, trial: TrialFolder) -> float:
-    """Return the rank of a trial; that of a damaged journal is the worst."""
-    try:
-        return ranking.final(trial)
-    except UserError:
-        return WORST
 
 
 def _with_table(

@@ -7,22 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from gansweep.plan.settings import DATA, STEPS
-from gansweep.tracking.summary import Summary
+from gansweep.sweeps.summary import Summary
+
+PARAMETERS = "parameters."  # + the name of a network: its number of parameters
 
 
 def settings_of(params: Mapping[str, str], told: Summary) -> dict[str, Any]:
-    """Of a trial's run: dotted key → value of every setting but the seed, as `plan.settings.of_trial` names them.
+    """Return dotted key → value of every setting of a trial but the seed, as `plan.settings.of_trial` names them.
 
-    A value is a number, a truth value or text: the store keeps text, and of what varies the summary has the type.
+    A value is a number, a truth value or text: the store keeps text, and the summary has the types of what varies.
     """
-    found = {k: _value(text) for k, text in params.items() if k != "seed" and not k.startswith("parameters.")}
+    found = {k: _value(text) for k, text in params.items() if k != "seed" and not k.startswith(PARAMETERS)}
     plain = {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in told.varied.items()}
     derived = {STEPS: told.steps, DATA: told.data_fingerprint}
     return {**found, **plain, **derived}
 
 
+def parameters_of(params: Mapping[str, str]) -> dict[str, int]:
+    """Return network → its number of parameters. params: of the trial's run."""
+    return {k.removeprefix(PARAMETERS): int(text) for k, text in params.items() if k.startswith(PARAMETERS)}
+
+
 def _value(text: str) -> Any:
-    """The number or truth value whose text this is, else the text: lists stay text as well."""
+    """Return the number or truth value whose text this is, else the text: lists stay text as well."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

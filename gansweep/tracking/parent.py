@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from gansweep.records import outcome
 from gansweep.records.layout import SweepFolder, TrialFolder
 from gansweep.records.ranking import ranking_of
+from gansweep.sweeps.summary import Entry
 from gansweep.tracking import notes, summary
-from gansweep.tracking.summary import Entry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,12 +17,13 @@ from gansweep.errors import UserError
 from gansweep.records import identity, lock, outcome
 from gansweep.records.identity import Identity
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
-from gansweep.tracking import comparison, journals, notes, ownership, places, sender, store, summary
+from gansweep.sweeps import summary
+from gansweep.sweeps.summary import Entry
+from gansweep.tracking import comparison, journals, ownership, places, sender, store
 from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, Owned, check_holder
 from gansweep.tracking.parent import STOP, Parent, stamp
 from gansweep.tracking.published import Published
 from gansweep.tracking.sender import Sender
-from gansweep.tracking.summary import Entry
 from gansweep.tracking.thorough import WRONG, Thorough
 from gansweep.words import counted
 
@@ -224,7 +225,7 @@ class Publisher:
             return settled
         # The state first: what it vouches for is on disk by then, and is sent below.
         now = outcome.state(folder, int(read_json(folder.trial).get("steps", 0)))
-        ended = notes.ended_as(folder, now)
+        ended = outcome.ended_as(folder, now)
         if now != "pending" or folder.id not in self._entries:
             self._entries[folder.id] = summary.entry(folder, now, ended, self._known.get(folder.id, ""))
         if now == "pending":

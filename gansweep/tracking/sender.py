@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder, flat, read_json
 from gansweep.records.outcome import Outcome
+from gansweep.sweeps.folder import began_ms
+from gansweep.sweeps.points import at_ms
 from gansweep.tracking import journals, limits, notes
 from gansweep.tracking.comparison import CHECKPOINT, IMAGES
 from gansweep.tracking.published import Published
@@ -63,7 +64,7 @@ class Sender:
         name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {trial['config']['seed']}"])
         made: Run = self.client.create_run(
             self.experiment,
-            start_time=_began_ms(folder),
+            start_time=began_ms(folder),
             tags={"mlflow.user": "gansweep", **tags},
             run_name=limits.run_name(name),
         )
@@ -124,7 +125,7 @@ class Sender:
             if len(pending) + len(record.values) > BATCH:
                 self.client.log_batch(note.run_id, metrics=pending)
                 pending, note.offset = [], offset
-            at = journals.at_ms(record)
+            at = at_ms(record)
             pending += [
                 Metric(limits.metric_key(name), value, at, record.step) for name, value in record.values.items()
             ]
@@ -190,14 +191,6 @@ def grid_name(path: Path) -> str:
     """Return the stem of a sample grid's artifacts: log_image's names, but the same at every try."""
     step, at = int(path.stem), int(path.stat().st_mtime * 1000)
     return f"samples+step+{step}+timestamp+{at}+{step:08d}"
-
-
-def _began_ms(folder: TrialFolder) -> int:
-    """When the trial's process opened its folder, or its first record where others opened it again since."""
-    times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
-    if folder.lock.exists():
-        times.append(folder.lock.stat().st_mtime)
-    return int(1000 * min(times, default=time.time()))
 
 
 def _image_files(path: Path, scratch: Path) -> None:

@@ -8,21 +8,17 @@ that have just begun, and records of version 0.1.0.
 from __future__ import annotations
 
 import json
-import math
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, get_args
 
-from gansweep.records.layout import TrialFolder, read_json
-from gansweep.records.outcome import Outcome, State
+from gansweep.records.outcome import State
+from gansweep.sweeps.summary import Entry, Summary, of_entry
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NAME = "trials.json"
-Entry = dict[str, Any]  # plain data of one trial
 # Outcome → MLflow's status of a run; it has none for "will go on".
 STATUS = {
     "pending": "SCHEDULED",
@@ -32,57 +28,6 @@ STATUS = {
     "crashed": "FAILED",
     "interrupted": "SCHEDULED",
 }
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One trial's run as it was sent last.
-
-    varied: dotted key → value. steps: its budget; 0 where it is unknown. outcome: one of records.outcome.State.
-    verdict, reason, rule: as in records.outcome.Outcome, empty where there is none. evaluator_accuracy: NaN where it is
-    unknown. real_shares: class → its share among the real images.
-    """
-
-    id: str
-    varied: Mapping[str, Any]
-    seed: int
-    steps: int
-    outcome: str
-    verdict: str = ""
-    reason: str = ""
-    rule: str = ""
-    data_fingerprint: str = ""
-    evaluator_accuracy: float = math.nan
-    real_shares: Mapping[str, float] = field(default_factory=dict)
-
-
-def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> Entry:
-    """Return what `pack` writes of a trial. now: its state. ended: its outcome, if that is its state. run_id: "" before
-    it has begun."""
-    trial = read_json(folder.trial)
-    return {
-        "id": folder.id,
-        "varied": trial["varied"],
-        "seed": trial["config"]["seed"],
-        "steps": trial["steps"],
-        "run_id": run_id,
-        "outcome": now,
-        "verdict": (ended.verdict or "") if ended else "",
-        "reason": ended.reason if ended else "",
-        "rule": ended.rule if ended else "",
-        "data_fingerprint": trial["data"]["fingerprint"],
-        "evaluator": sys.intern(json.dumps(evaluator(folder))),  # text, the same for most trials
-    }
-
-
-def evaluator(folder: TrialFolder) -> dict[str, Any]:
-    """Return what judged a trial's samples: accuracy (None where there is none) and real_shares, both rounded."""
-    judge = read_json(folder.evaluator)
-    accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
-    return {
-        "accuracy": None if accuracy is None else float(f"{accuracy:.4g}"),
-        "real_shares": {name: round(share, 4) for name, share in shares.items()},
-    }
 
 
 def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
@@ -133,15 +78,6 @@ def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
         if run.info.run_id in by_run or (trial and trial not in sent):  # of a trial with two runs, the one it went to
             found[run.info.run_id] = of_entry({**_of_tags(run), **(told or {})})
     return found
-
-
-def of_entry(told: Entry) -> Summary:
-    """Return the summary of an entry, of a trial that has not begun if it does not say how that stands."""
-    judge = told.get("evaluator", {})
-    accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
-    found = {"outcome": "pending", **told, "real_shares": shares}
-    found["evaluator_accuracy"] = math.nan if accuracy is None else accuracy
-    return Summary(**{one.name: found[one.name] for one in fields(Summary) if one.name in found})
 
 
 def _of_tags(run: Run) -> Entry:

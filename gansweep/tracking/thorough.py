@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gansweep.records.layout import TrialFolder
+from gansweep.sweeps.points import Points
 from gansweep.tracking import artifacts, bulk, journals, sender
-from gansweep.tracking.bulk import Points
 from gansweep.tracking.comparison import CHECKPOINT, CHECKPOINTS, IMAGES, JOURNALS, METRICS, SAMPLES
 from gansweep.tracking.published import Published
 

@@ -31,7 +31,7 @@ def rows(settings: int = 2, seeds: int = 1) -> list[Row]:
     return [
         Row(
             f"{number:08x}0000", dict(zip(keys[:settings], (2e-4, 0.5, 100, 1e-3), strict=False)), number % seeds, 600,
-            1.0, step=600, outcome=ended, verdict=verdict, metrics=FIGURES,
+            1.0, step=600, outcome=ended, verdict=verdict, metrics=FIGURES, steps_per_s=25.0,
         )
         for number, (ended, verdict) in enumerate(ends)
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_more_room_the_more_columns() -> None:
     said = {width: [word.strip() for word in words if word.strip()] for width, words in headings.items()}
     assert said[40] == ["trial", "step", "CFD", "outcome"]
     assert said[80] == ["trial", "learning_rate", "beta1", "progress", "step", "CFD", "outcome"]
-    assert said[200][5:] == ["last steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD", "outcome"]
+    assert said[200][5:] == ["steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD", "outcome"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.records.layout import TrialFolder
+from gansweep.records.ranking import best_step
 
 TENSORS = {
     "weights": torch.arange(24.0).view(2, 3, 2, 2).to(memory_format=torch.channels_last),
@@ -190,5 +192,5 @@ INF = math.inf
     ],
 )
 def test_keeps_the_newest_and_the_best(folder: TrialFolder, newest: int, scores: list[float], steps: list[int]) -> None:
-    checkpoint.keep(folder, newest, lambda step: scores[step - 1])
+    checkpoint.keep(folder, newest, partial(best_step, list(enumerate(scores, 1))))
     assert folder.all_checkpoints() == [folder.checkpoint(step) for step in steps]

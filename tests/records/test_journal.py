@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gansweep.records.journal import Journal, Record, latest, read, read_from
+from gansweep.records.journal import Journal, Record, column, latest, read, read_from
 
 
 @pytest.fixture
@@ -50,6 +50,27 @@ def test_every_number_comes_back_bit_for_bit(
     for name, value in values.items():
         assert found.values[name] == value or (math.isnan(found.values[name]) and math.isnan(value))
         assert math.isnan(value) or math.copysign(1, found.values[name]) == math.copysign(1, value)
+
+
+@given(
+    records=st.lists(st.dictionaries(st.sampled_from(["a", "b", "time", "a b", 'a": 1, "b']), st.floats()), max_size=5)
+)
+def test_a_column_is_what_the_records_have_of_a_metric(
+    tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, float]]
+) -> None:
+    file = tmp_path_factory.mktemp("j") / "journal.jsonl"
+    with Journal(file) as journal:
+        for step, values in enumerate(records):
+            journal.append(Record(step, 0.5, values))
+    with file.open("ab") as torn:
+        torn.write(b'{"step": 99, "time": 0.5, "values": {"a": 1.0, "b": 2.0}}')
+    for name in ("a", "b", "time", "never"):
+        expected = [(step, values[name]) for step, values in enumerate(records) if name in values]
+        assert repr(column(file, name)) == repr(expected)
+
+
+def test_a_journal_that_is_missing_has_empty_columns(file: Path) -> None:
+    assert column(file, "a") == []
 
 
 def test_replayed_steps_are_not_written_again(file: Path) -> None:

@@ -12,7 +12,7 @@ from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import WORST, Ranking, score_at
+from gansweep.records.ranking import WORST, Quality, Ranking, Value, best_step, ranking_in, score_at
 
 LEAST, MOST = Ranking("x", "min"), Ranking("x", "max")
 
@@ -40,6 +40,54 @@ def test_points_are_the_records_that_hold_the_metric() -> None:
 def test_score_at_is_the_last_one_until_then(step: int, score: float) -> None:
     assert score_at([(0, 3.0), (10, 1.0)], step) == score
     assert score_at([], step) == WORST
+
+
+@pytest.mark.parametrize(
+    ("ranking", "values", "expected"),
+    [
+        (LEAST, [], Quality(None, None)),
+        (LEAST, [(0, 3.0), (10, 1.0), (20, 2.0)], Quality(Value(20, 2.0), Value(10, 1.0))),
+        (MOST, [(0, 3.0), (10, 1.0), (20, 2.0)], Quality(Value(20, 2.0), Value(0, 3.0))),
+        (LEAST, [(0, 1.0), (10, 1.0)], Quality(Value(10, 1.0), Value(0, 1.0))),  # the first of equals
+        (MOST, [(0, -2.0), (10, math.inf)], Quality(Value(10, math.inf), Value(0, -2.0))),
+    ],
+)
+def test_quality_is_the_final_value_and_the_best_one(
+    ranking: Ranking, values: list[tuple[int, float]], expected: Quality
+) -> None:
+    assert ranking.quality(values) == expected
+
+
+def test_of_no_finite_value_none_is_best() -> None:
+    found = LEAST.quality([(0, math.nan)])
+    assert (found.final and found.final.step, found.best) == (0, None)
+
+
+def test_equal_scores_share_a_place_and_stay_in_order() -> None:
+    scores = {"a": 2.0, "b": 1.0, "c": WORST, "d": 2.0, "e": 3.0}
+    assert LEAST.order(scores) == ["b", "a", "d", "e"]
+    assert LEAST.places(scores) == {"b": 1, "a": 2, "d": 2, "e": 4}
+
+
+@pytest.mark.parametrize(
+    ("points", "step"),
+    [
+        ([], 30),  # the last of equals
+        ([(10, 1.0), (20, 5.0), (30, 5.0)], 10),
+        ([(5, 1.0), (15, 5.0), (30, 0.5)], 30),
+        ([(10, 5.0), (20, 1.0), (30, 1.0)], 30),
+    ],
+)
+def test_the_best_checkpoint_is_the_one_after_the_best_evaluation(points: list[tuple[int, float]], step: int) -> None:
+    assert best_step(points, [10, 20, 30]) == step
+
+
+def test_cfd_ratios_have_geometric_means_and_other_metrics_arithmetic_ones() -> None:
+    default = ranking_in({})
+    assert (default.metric, default.mode) == ("cfd_ratio", "min")
+    assert default.mean([2.0, 8.0]) == pytest.approx(4.0)
+    assert default.mean([-2.0, 8.0]) == 3.0
+    assert LEAST.mean([2.0, 8.0]) == 5.0
 
 
 FAILED = (Verdict("mode_dropping", 5, "mode dropping"), Verdict("imbalance", 5, "imbalance"))

@@ -12,7 +12,7 @@ dataset: {{name: digits, image_size: 16}}
 model: {{latent_dim: 16, feature_maps: 8}}
 training: {{steps: {steps}, batch_size: 32, beta1: 0.5}}
 evaluation: {{per_run: 10, samples: 64}}
-cadence: {{metrics: 5, samples: 40, checkpoints: 200}}
+cadence: {{metrics: 5, samples: 40, checkpoints: 40}}
 search:
   method: grid
   over:

@@ -15,7 +15,6 @@ from gansweep import read_sweep
 from gansweep.health.metrics import CLASS_SHARE, EVALUATION
 from gansweep.records import journal
 from gansweep.records.layout import read_json
-from gansweep.tracking import reader
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "explore_sweep.ipynb"
 pytestmark = pytest.mark.slow
@@ -56,7 +55,7 @@ def test_the_tables_of_a_real_sweep(service: Service) -> None:
         grids = tables.samples[tables.samples.trial == trial.id]
         assert [trial.sample(step) for step in grids.step] == trial.all_samples()
         for step, path in zip(grids.step, grids.artifact, strict=True):
-            found = reader.artifact(service.home, f"sqlite:///{service.home.database}", row["run_id"], path)
+            found = tables.content(("lr-grid", trial.id), path)
             assert found == trial.sample(step).read_bytes()
     runs = MlflowClient(f"sqlite:///{service.home.database}").search_runs(tables.sweeps.experiment_id.tolist())
     assert {*trials.run_id, *tables.sweeps.parent_run_id} == {run.info.run_id for run in runs}

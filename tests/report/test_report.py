@@ -197,7 +197,7 @@ def test_missing_samples_are_reported_and_grey(swept: Service, tmp_path: Path) -
     missing = nothing_of(read_sweep("three", home=swept.home.path))
     path = tmp_path / "missing.pdf"
     path.write_bytes(typeset(missing))
-    assert_states(text_of(path), "samples of 6 trials", "not in the store", "grey")
+    assert_states(text_of(path), "samples of 6 trials", "missing", "grey")
     grid = np.asarray(Image.open(io.BytesIO(next(v for k, v in missing.files.items() if k.startswith("grid")))))
     assert len(np.unique(grid)) == 1
 

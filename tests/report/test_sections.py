@@ -128,7 +128,7 @@ def test_samples_are_of_the_best_of_each_failure_and_of_a_middling_one() -> None
     assert [item["title"] for item in grids["items"]] == ["Best", "Mode collapse", "Rank 2 of 3", "Rank 3 of 3"]
     assert [item["colour"] for item in grids["items"][:2]] == [colour("healthy"), colour("mode_collapse")]
     assert_states(grids["items"][1]["text"], "learning rate 3", "step 600", "CFD ratio 8")
-    assert_states(text_of(overview(made)), "samples of 4 trials", "not in the store")
+    assert_states(text_of(overview(made)), "samples of 4 trials", "missing")
 
 
 @pytest.mark.parametrize(("other", "ranks", "shown"), [("f", [1, 3, 2, 4], 4), ("g", [1, 2, 1, 2], 2)])
@@ -239,7 +239,7 @@ def test_a_row_a_trial_by_rank_with_an_early_end_and_what_is_missing(channels: i
         cut = np.asarray(Image.open(io.BytesIO(recorded(at, channels))))[: 2 * 34 - 2, : 5 * 34 - 2]
         np.testing.assert_array_equal(step(whole, number), cut)
     assert (step(lost, 3) == 0xDD).all()
-    assert made.missing == {trials["run_id"][0]}
+    assert made.missing == {("s", trials["trial"][0])}
     last = np.asarray(Image.open(io.BytesIO(recorded(250, channels))))[: 2 * 34 - 2, : 5 * 34 - 2]
     np.testing.assert_array_equal(step(short, 3), last)
     assert all((step(short, number) == 0xFF).all() for number in (4, 5, 6))

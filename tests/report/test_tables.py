@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from gansweep.records import lock
 from gansweep.records.layout import Home, read_json, write_atomically, write_json
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 from gansweep.report.tables import Tables
+from gansweep.sweeps.provenance import Provenance
+from gansweep.tracking.context import tags
 from gansweep.tracking.publisher import Publisher
 
 NAN, INF = math.nan, math.inf
 ROOT = Path(__file__).parents[2]
+SOURCED = ["tracking_uri", "artifact"]  # columns that say where a sweep was read from
 FRAMES = ("sweeps", "trials", "histories", "evaluations", "verdicts", "samples")
 
 
@@ -41,6 +45,54 @@ def bench(shared_home: Home, request: pytest.FixtureRequest) -> Bench:
 
 def read(bench: Bench) -> Tables:
     return read_sweep(bench.folder.name, home=bench.home.path)
+
+
+def test_a_sweep_reads_the_same_from_its_folder_as_from_the_store(bench: Bench) -> None:
+    provenance = Provenance("a bench", "c0ffee", False, {"torch": "2.0", "python": "3.11"})
+    write_json(bench.folder.environment, asdict(provenance))
+    ended = Outcome("completed", STEPS, verdicts=(Verdict("healthy", 0, "fine"),))
+    for name, seed, rate in (("b", 0, 0.1), ("a", 1, 0.1), ("c", 0, 1e-05)):
+        told = config(seed, learning_rate=rate, betas=[0.5, 0.9], name="1_000")
+        trial = bench.trial(name, sound(9), ended, config=told, varied={"training.learning_rate": rate, "none": None})
+        write_atomically(trial.sample(3), grid_png(np.full((4, 1, 8, 8), seed, np.uint8)))
+        write_json(trial.evaluator, {"accuracy": 0.98765, "real_shares": {"10": 0.25, "9": 0.75}})
+    append(trial, [{"loss_d": NAN, "class_share/9": INF, "steps_per_s": 3.0}])
+    bench.trial("open", losses(4))
+    bench.trial("crashed", losses(2), Outcome("crashed", 2, "ValueError: no"))
+    bench.trial("pending")
+    bench.trial("earlier", losses(2))
+    plan = read_json(bench.folder.plan)
+    Publisher(bench.home, bench.folder, bench.uri, tags(provenance)).publish(running=False)
+    write_json(bench.folder.plan, {**plan, "command": "gansweep run x", "trials": plan["trials"][:-1]})
+    Publisher(bench.home, bench.folder, bench.uri, tags(provenance)).publish(running=False)
+    for all_plans in (False, True):
+        here, there = (
+            read_sweep(bench.folder.name, home=bench.home.path, source=source, all_plans=all_plans)
+            for source in ("folder", "store")
+        )
+        assert here.settings == there.settings
+        assert len(here.trials) == 5 + all_plans
+        for name in FRAMES:
+            left, right = (getattr(tables, name) for tables in (here, there))
+            pd.testing.assert_frame_equal(
+                left.drop(columns=SOURCED, errors="ignore"), right.drop(columns=SOURCED, errors="ignore")
+            )
+        for left, right in zip(here.samples.itertuples(), there.samples.itertuples(), strict=True):
+            grid = here.content((left.sweep, left.trial), left.artifact)
+            assert grid is not None
+            assert grid == there.content((right.sweep, right.trial), right.artifact)
+        assert here.content((bench.folder.name, "a"), "samples/gone.png") is None
+    assert set(here.sweeps["tracking_uri"]) == {""}
+
+
+def test_a_sweep_without_a_store_is_read_from_its_folder(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    write_json(home.sweep("s").plan, {"trials": ["a"]})
+    write_json(home.sweep("s").trial("a").trial, {"steps": 3})
+    assert len(read_sweep("s", home=str(tmp_path), source="folder").trials) == 0
+    with pytest.raises(UserError, match="no sweep named 't'; known: 's'"):
+        read_sweep("t", home=tmp_path, source="folder")
+    assert not home.database.exists()
 
 
 def config(seed: int = 3, **training: Any) -> dict[str, Any]:
@@ -72,7 +124,8 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
         "sweep": bench.folder.name, "trial": "a" * 12, "configuration": 0, "seed": 3, "planned": True,
         "outcome": "interrupted",
         "verdict": "undecided", "failed": False, "since_step": None, "reason": verdict.reason, "rule": "", "step": 4,
-        "steps": STEPS, "quality": 50.0, "rank": 1, "wall_s": 3.0,
+        "steps": STEPS, "quality": 50.0, "quality_step": 4, "best_value": 50.0, "best_step": 4, "rank": 1,
+        "wall_s": 3.0,
         "started": pd.Timestamp(BEGAN + 1, unit="s", tz="UTC"),
         "steps_per_s": 8.5, "evaluator_accuracy": 0.9877, "parameters.generator": 5, "parameters.discriminator": 6,
         "data_fingerprint": "f", "real_shares": {"10": 0.25, "9": 0.75}, "training.learning_rate": 0.1 + 0.2,

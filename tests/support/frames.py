@@ -23,7 +23,8 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
     row = {
         "sweep": "s", "seed": 0, "planned": True, "outcome": "completed", "verdict": verdict, "failed": failed,
         "since_step": 100 if failed else pd.NA, "reason": f"{verdict} since step 100: because", "rule": "", "step": 600,
-        "steps": 600, "quality": quality, "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
+        "steps": 600, "quality": quality, "quality_step": more.get("step", 600),
+        "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
         "steps_per_s": 20.0, "evaluator_accuracy": 0.99, "parameters.generator": 10, "parameters.discriminator": 10,
         "data_fingerprint": "f", "real_shares": {}, **FIXED, **varied,
     }  # fmt: skip
@@ -126,4 +127,4 @@ def study(
         list_samples=lambda: pd.DataFrame(listed, columns=["sweep", "trial", "step", "artifact"]),
         judges={name: judges.get(name, Judge()) for name in trials["sweep"].unique()},
     )  # fmt: skip
-    return Study(tables, lambda run, artifact: samples[run][int(artifact)])
+    return Study(tables, lambda key, artifact: samples[key[1]][int(artifact)])

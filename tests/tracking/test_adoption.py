@@ -11,6 +11,7 @@ from typing import Any
 
 import old_homes
 import pytest
+import stored
 import writers
 from bench import TABLES
 from click.testing import CliRunner, Result
@@ -20,7 +21,7 @@ from old_homes import COMPLETED, INTERRUPTED, PENDING
 from gansweep.cli.main import cli
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
-from gansweep.tracking import publisher, reader
+from gansweep.tracking import publisher
 from gansweep.tracking.publisher import Publisher
 
 THEIRS = "a" * 12  # a trial of the second home alone
@@ -67,7 +68,7 @@ class Lab:
         Publisher(home, self.folder(home), self.uri, {"gansweep.machine": "m"}, **more).publish(running=False)
 
     def trials(self, home: Home) -> list[str]:
-        return [trial.id for trial in reader.trials(home, self.uri, "old")]
+        return [trial.id for trial in stored.trials(home, self.uri, "old")]
 
     def sweep_id(self, home: Home) -> str:
         return str(read_json(self.folder(home).path / "identity.json")["sweep_id"])

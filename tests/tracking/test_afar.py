@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 from gansweep.errors import UserError
 from gansweep.health.verdict import Verdict
 from gansweep.records import lock, log, outcome
+from gansweep.records.figures import figures_of
 from gansweep.records.layout import write_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import ranking_of
 from gansweep.tracking.afar import Afar
 
 COLLAPSE = Verdict("mode_collapse", 9, "mode collapse since step 9: samples cover 12%", {})
@@ -30,7 +32,8 @@ def test_its_trials_look_as_they_do_at_home(bench: Bench) -> None:
     bench.trial("d", [{"loss_d": math.inf}, {"loss_d": -math.inf, "loss_g": 1.5}], Outcome("interrupted", 2, "asked"))
     bench.trial("e", varied={"training.beta1": 0.9})
     bench.publish()
-    here = [outcome.summary(trial) for trial in bench.folder.planned()]
+    ranking = ranking_of(bench.folder)
+    here = [{**outcome.summary(trial), **figures_of(trial, ranking)} for trial in bench.folder.planned()]
     assert [trial["outcome"] for trial in here] == ["completed", "stopped", "crashed", "interrupted", "pending"]
     assert afar(bench).trials() == (here, 0)
 

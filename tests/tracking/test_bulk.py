@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+import stored
 from bench import STEPS, Bench, losses, sound
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -22,8 +23,9 @@ from gansweep.gan.sampling import grid_png
 from gansweep.records import lock
 from gansweep.records.layout import Home, write_atomically
 from gansweep.records.outcome import Outcome
+from gansweep.sweeps.points import Points
 from gansweep.tracking import artifacts, bulk, reader
-from gansweep.tracking.bulk import MOST_POINTS, Points
+from gansweep.tracking.bulk import MOST_POINTS
 from gansweep.tracking.publisher import Publisher
 
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
@@ -192,18 +194,18 @@ def test_a_sweep_behind_a_server(shared_home: Home, server: str, monkeypatch: py
     write_atomically(trial.sample(20), grid_png(np.zeros((4, 1, 8, 8), np.uint8)))
     Publisher(shared_home, bench.folder, server, {"gansweep.machine": "a bench"}).publish(running=False)
     assert reader.where(shared_home, "far-away", None) == server
-    found = reader.sweep(shared_home, server, "far-away")
+    found = stored.sweep(shared_home, server, "far-away")
     assert (found.file, found.plan) == ("name: far-away\n", {"trials": ["a"]})
-    assert found.runs[0].artifact_uri.startswith("mlflow-artifacts:")
-    ((run, step, path),) = reader.samples(shared_home, server, found.runs)
-    assert (step, reader.artifact(shared_home, server, run.run_id, path)) == (20, trial.sample(20).read_bytes())
-    assert reader.artifact(shared_home, server, run.run_id, "images/gone.png") is None
-    assert reader.artifact(shared_home, server, run.run_id, "gone") is None
-    assert [trial.id for trial in reader.trials(shared_home, server, "far-away")] == ["a"]
+    assert found.trials[0].place.startswith("mlflow-artifacts:")
+    ((run, step, path),) = found.files.samples(found.trials)
+    assert (step, found.files.content(run, path)) == (20, trial.sample(20).read_bytes())
+    assert found.files.content(run, "images/gone.png") is None
+    assert found.files.content(run, "gone") is None
+    assert [trial.id for trial in stored.trials(shared_home, server, "far-away")] == ["a"]
 
     def broken(*_: object) -> None:
         raise ConnectionError("lost")
 
     monkeypatch.setattr(artifacts, "_of_server", broken)
     with pytest.raises(UserError, match=r"the tracking store cannot be read \(lost\)"):
-        reader.artifact(shared_home, server, run.run_id, path)
+        found.files.content(run, path)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import stored
 from bench import STEPS, Bench, append, losses, sound
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
@@ -21,10 +22,12 @@ from PIL import Image
 from gansweep.cli.main import cli
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
+from gansweep.records.figures import figures_of
 from gansweep.records.layout import TrialFolder, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.ranking import ranking_of
 from gansweep.tracking import publisher as publisher_module
-from gansweep.tracking import reader, store, thorough
+from gansweep.tracking import store, thorough
 from gansweep.tracking.afar import Afar
 from gansweep.tracking.notes import NOTE
 from gansweep.tracking.publisher import NotAllSentError, Publisher
@@ -402,7 +405,7 @@ def test_a_parent_run_deleted_in_the_ui_is_restored(bench: Bench) -> None:
     bench.client.delete_run(run_id)
     assert sync(bench).exit_code == 0
     assert bench.runs()["parent"].info.run_id == run_id
-    assert [trial.id for trial in reader.trials(bench.home, bench.uri, bench.folder.name)] == ["a"]
+    assert [trial.id for trial in stored.trials(bench.home, bench.uri, bench.folder.name)] == ["a"]
 
 
 def test_a_sweep_folder_that_was_renamed_keeps_its_records(bench: Bench) -> None:
@@ -431,4 +434,5 @@ def test_status_from_elsewhere_needs_no_tags(bench: Bench) -> None:
             if tag.startswith("gansweep.") and tag not in ("gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"):
                 bench.client.set_tag(run.info.run_id, tag, "x")
     found, _ = Afar(bench.home, bench.uri, bench.folder.name).trials()
-    assert found == expected == [outcome.summary(folder) for folder in bench.folder.planned()]
+    here = [{**outcome.summary(one), **figures_of(one, ranking_of(bench.folder))} for one in bench.folder.planned()]
+    assert found == expected == here

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import stored
 import writers
 from bench import STEPS, Bench, losses
 from mlflow import MlflowClient
@@ -12,7 +13,6 @@ from tracking_server import tracking_server
 
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import reader
 
 RACERS = 4
 
@@ -29,7 +29,7 @@ def race(uri: str, name: str, place: Path) -> None:
     experiments = [one for one in client.search_experiments() if one.tags.get("gansweep.sweep") == name]
     assert len(experiments) == len({one.tags["gansweep.sweep_id"] for one in experiments}) == len(homes)
     for number, bench in enumerate(homes):
-        trials = reader.trials(bench.home, uri, name)
+        trials = stored.trials(bench.home, uri, name)
         assert [trial.id for trial in trials] == ["common", f"own{number}"]
         for trial in trials:
             assert len(client.get_metric_history(trial.run_id, "loss_d")) == STEPS

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import stored
 from bench import BEGAN, STEPS, Bench, append, losses, sound
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -21,8 +22,8 @@ from gansweep.errors import UserError
 from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, read_json, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import artifacts, bulk, journals, reader
-from gansweep.tracking.bulk import Points
+from gansweep.sweeps.points import Points
+from gansweep.tracking import artifacts, bulk, journals
 from gansweep.tracking.publisher import Publisher
 
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
@@ -162,7 +163,7 @@ def test_without_a_sound_copy_the_metrics_are_asked_for(bench: Bench, server: st
     for name in "abc":
         bench.trial(name, losses(3), ENDED)
     publish(bench, server)
-    expected = reader.trials(bench.home, server, bench.folder.name)
+    expected = stored.trials(bench.home, server, bench.folder.name)
     run_id = read_json(bench.folder.trial("b").published)["run_id"]
     (copy,) = (path for path in bench.home.artifacts.rglob(journals.NAME) if run_id in path.parts)
     damaged = DAMAGE[way](copy.read_bytes())
@@ -170,7 +171,7 @@ def test_without_a_sound_copy_the_metrics_are_asked_for(bench: Bench, server: st
     if damaged is not None:
         copy.write_bytes(damaged)
     assert copied(bench, server) == {"a", "c"}
-    found = reader.trials(bench.home, server, bench.folder.name)
+    found = stored.trials(bench.home, server, bench.folder.name)
     assert [repr(trial) for trial in found] == [repr(trial) for trial in expected]
     assert [len(trial.history["loss_d"]) for trial in found] == [3, 3, 3]
 
@@ -190,7 +191,7 @@ def test_artifacts_out_of_reach_are_not_asked_for_again_and_again(
     monkeypatch.setattr(artifacts, "content", unreachable)
     assert copied(bench, server) == set()
     assert len(asked) < 30
-    assert len(reader.trials(bench.home, server, bench.folder.name)) == 30
+    assert len(stored.trials(bench.home, server, bench.folder.name)) == 30
 
 
 def test_a_server_is_asked_for_the_metrics_of_no_run_that_has_a_copy(
@@ -207,18 +208,17 @@ def test_a_server_is_asked_for_the_metrics_of_no_run_that_has_a_copy(
         return original(client, uri, runs, wanted)
 
     monkeypatch.setattr(bulk, "read", spy)
-    assert [len(trial.history["loss_d"]) for trial in reader.trials(bench.home, server, bench.folder.name)] == [3, 3]
+    assert [len(trial.history["loss_d"]) for trial in stored.trials(bench.home, server, bench.folder.name)] == [3, 3]
     assert asked == ["b"]
     asked.clear()
-    assert len(reader.trials(bench.home, bench.uri, bench.folder.name)) == 2
+    assert len(stored.trials(bench.home, bench.uri, bench.folder.name)) == 2
     assert asked == ["a", "b"], "a file is quicker"
 
 
 def test_a_copy_is_sent_once_and_is_the_same_at_every_try(bench: Bench, server: str) -> None:
     trial = bench.trial("a", sound(STEPS), ENDED)
     publish(bench, server)
-    run_id = read_json(trial.published)["run_id"]
-    first = reader.artifact(bench.home, server, run_id, journals.NAME)
+    first = stored.artifact(bench.home, server, bench.folder.name, "a", journals.NAME)
     assert first is not None
     assert gzip.decompress(first) == trial.journal.read_bytes()
     before = bench.everything()
@@ -227,7 +227,7 @@ def test_a_copy_is_sent_once_and_is_the_same_at_every_try(bench: Bench, server: 
     trial.published.unlink()
     publish(bench, server)
     assert bench.everything() == before
-    assert reader.artifact(bench.home, server, run_id, journals.NAME) == first
+    assert stored.artifact(bench.home, server, bench.folder.name, "a", journals.NAME) == first
 
 
 def test_artifacts_that_a_server_lost_are_sent_again(bench: Bench, server: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import stored
 from bench import STEPS, Bench, losses
 
 from gansweep.errors import UserError
 from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.report.tables import read_sweep
-from gansweep.tracking import reader
 from gansweep.tracking.afar import Afar
 
 
@@ -33,13 +33,13 @@ def two(bench: Bench, tmp_path: Path) -> tuple[Bench, Bench]:
 def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tuple[Bench, Bench]) -> None:
     first, second = two
     name = first.folder.name
-    for ask in (reader.trials, lambda *where: Afar(*where).trials()):
+    for ask in (stored.trials, lambda *where: Afar(*where).trials()):
         with pytest.raises(UserError) as caught:
             ask(bench.home, bench.uri, name)
         choice = " or ".join(f"{label(one)} ({one.folder.path})" for one in (first, second))
         assert str(caught.value).endswith(f"{name!r} fits 2 sweeps; name {choice}")
     for one in two:
-        (found,) = reader.trials(bench.home, bench.uri, label(one))
+        (found,) = stored.trials(bench.home, bench.uri, label(one))
         assert found.id == one.folder.planned()[0].id
         trials, _ = Afar(bench.home, bench.uri, label(one)).trials()
         assert [trial["id"] for trial in trials] == [found.id]
@@ -47,7 +47,7 @@ def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tup
 
 def test_a_home_asks_for_its_own(two: tuple[Bench, Bench]) -> None:
     for one in two:
-        assert [trial.id for trial in reader.trials(one.home, one.uri, one.folder.name)] == [one.folder.planned()[0].id]
+        assert [trial.id for trial in stored.trials(one.home, one.uri, one.folder.name)] == [one.folder.planned()[0].id]
 
 
 def test_a_home_whose_records_are_gone_does_not_show_those_of_others(two: tuple[Bench, Bench]) -> None:
@@ -55,11 +55,11 @@ def test_a_home_whose_records_are_gone_does_not_show_those_of_others(two: tuple[
     (experiment,) = {run.info.experiment_id for run in second.client.search_runs([found_in(second)])}
     second.client.delete_experiment(experiment)
     with pytest.raises(UserError, match=f"has no records of {first.folder.name}; `gansweep sync"):
-        reader.trials(second.home, second.uri, second.folder.name)
+        stored.trials(second.home, second.uri, second.folder.name)
 
 
 def found_in(bench: Bench) -> str:
-    return reader.sweep(bench.home, bench.uri, bench.folder.name).experiment_id
+    return stored.sweep(bench.home, bench.uri, bench.folder.name).experiment_id
 
 
 def test_both_can_be_in_one_report(bench: Bench, two: tuple[Bench, Bench]) -> None:
@@ -83,6 +83,6 @@ def test_a_renamed_experiment_is_found_by_all_its_names(bench: Bench, two: tuple
     first.client.rename_experiment(found_in(first), f"{first.folder.name} (baseline)")
     second.client.delete_experiment(found_in(second))
     for name in (first.folder.name, f"{first.folder.name} (baseline)", label(first)):
-        assert [trial.id for trial in reader.trials(bench.home, bench.uri, name)] == ["a"]
+        assert [trial.id for trial in stored.trials(bench.home, bench.uri, name)] == ["a"]
     first.publish()
-    assert found_in(first) == reader.sweep(bench.home, bench.uri, label(first)).experiment_id
+    assert found_in(first) == stored.sweep(bench.home, bench.uri, label(first)).experiment_id

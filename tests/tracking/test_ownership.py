@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import stored
 from bench import STEPS, Bench, losses
 from mlflow import MlflowClient
 
 from gansweep.records import identity
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import publisher, reader
+from gansweep.tracking import publisher
 
 
 class Lab:
@@ -23,7 +24,7 @@ class Lab:
         self.mine, self.theirs = (Bench(Home(tmp_path / who), self.name, self.uri) for who in ("mine", "theirs"))
 
     def trials(self, bench: Bench) -> list[str]:
-        return [trial.id for trial in reader.trials(bench.home, self.uri, self.name)]
+        return [trial.id for trial in stored.trials(bench.home, self.uri, self.name)]
 
     def runs(self, bench: Bench) -> set[str]:
         """Ids of the runs that carry the id of a home's sweep, deleted ones left out."""

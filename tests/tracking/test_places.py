@@ -12,6 +12,7 @@ from pathlib import Path
 
 import old_homes
 import pytest
+import stored
 from bench import STEPS, Bench, losses
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
@@ -63,8 +64,8 @@ def named_places(home: Home) -> set[str]:
 
 def journal_of(home: Home) -> bytes | None:
     """The copy of the trial's journal among its artifacts."""
-    found = reader.sweep(home, reader.where(home, "s", None), "s")
-    return reader.artifact(home, at(home), found.runs[0].run_id, "journal.jsonl.gz")
+    found = stored.sweep(home, reader.where(home, "s", None), "s")
+    return found.files.content(found.trials[0], "journal.jsonl.gz")
 
 
 def test_a_sweep_names_the_store_of_its_home_relative_to_it(published: Bench) -> None:

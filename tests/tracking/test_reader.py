@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stored
 from bench import STEPS, Bench, append, losses, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,8 +26,10 @@ from gansweep.health.metrics import CRITIC_REAL, CRITIC_TRAINING, EVALUATION, NO
 from gansweep.records import journal, lock
 from gansweep.records.layout import Home, TrialFolder, read_json, write_atomically, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.sweeps.provenance import Provenance
+from gansweep.sweeps.sweep import METRICS, RecordedTrial
 from gansweep.tracking import reader, store
-from gansweep.tracking.reader import METRICS, TrackedTrial
+from gansweep.tracking.reader import StoreReader
 
 SHORT = 25  # evaluations, one a step: dominance wants ten and ten before them
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
@@ -34,8 +37,8 @@ VALUES = st.sampled_from([NAN, INF, -INF, 0.0, 0.02, 0.3, 0.9, 0.995, 1.2, 40.0,
 CHANGES = st.dictionaries(st.sampled_from((*TRAINING, *EVALUATION)), VALUES, max_size=6)
 
 
-def read(bench: Bench) -> dict[str, TrackedTrial]:
-    return {trial.id: trial for trial in reader.trials(bench.home, bench.uri, bench.folder.name)}
+def read(bench: Bench) -> dict[str, RecordedTrial]:
+    return {trial.id: trial for trial in stored.trials(bench.home, bench.uri, bench.folder.name)}
 
 
 def journalled(trial: TrialFolder) -> History:
@@ -91,7 +94,7 @@ def test_trials_are_those_of_the_plan_and_on_request_of_earlier_ones(bench: Benc
     write_json(bench.folder.plan, {"trials": ["a", "pending"]})  # the others belong to an earlier one by now
     bench.publish()
     assert [*read(bench)] == ["a"]
-    everything = reader.trials(bench.home, bench.uri, bench.folder.name, all_plans=True)
+    everything = stored.trials(bench.home, bench.uri, bench.folder.name, all_plans=True)
     assert [(trial.id, trial.planned) for trial in everything] == [("a", True), ("c", False), ("b", False)]
 
 
@@ -187,7 +190,7 @@ def test_any_history_has_the_verdicts_of_its_journal(shared_home: Home, changes:
 
 def problem(home: Home, uri: str, sweep: str) -> str:
     with pytest.raises(UserError) as caught:
-        reader.trials(home, uri, sweep)
+        stored.trials(home, uri, sweep)
     return str(caught.value)
 
 
@@ -211,7 +214,7 @@ def test_a_sweep_deleted_in_the_ui_can_be_sent_again(bench: Bench) -> None:
     name = bench.folder.name
     assert problem(bench.home, bench.uri, name).endswith(f"has no records of {name}; `gansweep sync {name}` sends them")
     bench.publish()
-    assert [trial.id for trial in reader.trials(bench.home, bench.uri, name)] == ["a"]
+    assert [trial.id for trial in stored.trials(bench.home, bench.uri, name)] == ["a"]
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -258,20 +261,21 @@ def test_what_an_older_version_sent_is_to_be_completed(bench: Bench) -> None:
 def test_a_sweep_comes_with_what_was_run(bench: Bench) -> None:
     trial = bench.trial("a", [{"loss_d": 1.0, "steps_per_s": 50.0}], Outcome("completed", STEPS))
     bench.publish()
-    found = reader.sweep(bench.home, bench.uri, bench.folder.name)
+    found = stored.sweep(bench.home, bench.uri, bench.folder.name)
     assert (found.name, found.experiment_id) == (bench.folder.name, bench.experiment())
-    assert (found.parent_run_id, found.parent["gansweep.machine"]) == (bench.runs()["parent"].info.run_id, "a bench")
+    assert (found.parent_run_id, found.provenance.machine) == (bench.runs()["parent"].info.run_id, "a bench")
     assert (found.file, found.plan) == (bench.folder.source.read_text(), {"trials": ["a"]})
-    (run,) = found.runs
-    assert (run.id, run.steps, run.params["training.learning_rate"]) == ("a", STEPS, "0.0001")
+    (run,) = found.trials
+    assert (run.id, run.steps, run.settings["training.learning_rate"]) == ("a", STEPS, 0.0001)
     assert {*run.metrics} == {"loss_d", "steps_per_s"}
     assert run.began_ms == int(1000 * min(journal.read(trial.journal)[0].time, trial.lock.stat().st_mtime))
 
 
 def test_a_sweep_of_others_comes_without(bench: Bench) -> None:
     bench.client.create_run(bench.client.create_experiment(bench.folder.name))
-    found = reader.sweep(bench.home, bench.uri, bench.folder.name)
-    assert (found.parent_run_id, found.parent, found.file, found.plan, found.runs) == ("", {}, "", {}, [])
+    found = stored.sweep(bench.home, bench.uri, bench.folder.name)
+    assert (found.parent_run_id, found.provenance, found.file) == ("", Provenance(), "")
+    assert (found.plan, found.trials) == ({}, [])
 
 
 def test_sample_grids_are_found_and_read(bench: Bench) -> None:
@@ -281,11 +285,11 @@ def test_sample_grids_are_found_and_read(bench: Bench) -> None:
         write_atomically(trial.sample(step), grid)
     bench.trial("none", losses(1))
     bench.publish()
-    runs = reader.sweep(bench.home, bench.uri, bench.folder.name).runs
-    found = reader.samples(bench.home, bench.uri, runs)
+    sweep = stored.sweep(bench.home, bench.uri, bench.folder.name)
+    found = sweep.files.samples(sweep.trials)
     assert [(run.id, step) for run, step, _ in found] == [("a", 20), ("a", 100)]
     for run, step, path in found:
-        assert reader.artifact(bench.home, bench.uri, run.run_id, path) == grids[step]
+        assert sweep.files.content(run, path) == grids[step]
 
 
 def test_a_grid_that_was_sent_twice_counts_once(bench: Bench) -> None:
@@ -295,21 +299,20 @@ def test_a_grid_that_was_sent_twice_counts_once(bench: Bench) -> None:
         os.utime(trial.sample(20), (moment, moment))
         trial.published.unlink(missing_ok=True)
         bench.publish()
-    runs = reader.sweep(bench.home, bench.uri, bench.folder.name).runs
-    ((_, step, path),) = reader.samples(bench.home, bench.uri, runs)
-    assert (step, reader.artifact(bench.home, bench.uri, runs[0].run_id, path)) == (20, trial.sample(20).read_bytes())
+    found = stored.sweep(bench.home, bench.uri, bench.folder.name)
+    ((run, step, path),) = found.files.samples(found.trials)
+    assert (step, found.files.content(run, path)) == (20, trial.sample(20).read_bytes())
 
 
 def test_artifacts_that_are_not_there(bench: Bench, tmp_path: Path) -> None:
     bench.trial("a", losses(1))
     bench.publish()
-    run = bench.runs()["a"].info.run_id
+    found = stored.sweep(bench.home, bench.uri, bench.folder.name)
     for path in ("images/gone.png", "gone", "."):
-        assert reader.artifact(bench.home, bench.uri, run, path) is None
-    with pytest.raises(UserError, match=r"the tracking store cannot be read \(Run with id=nobody not found\)"):
-        reader.artifact(bench.home, bench.uri, "nobody", "a")
+        assert found.files.content(found.trials[0], path) is None
+    gone = StoreReader(Home(tmp_path), f"sqlite:///{tmp_path}/gone.db", bench.folder.name)
     with pytest.raises(UserError, match="nothing recorded here yet"):
-        reader.artifact(Home(tmp_path), f"sqlite:///{tmp_path}/gone.db", run, "a")
+        gone.content(found.trials[0], "a")
 
 
 def test_the_store_that_a_sweep_was_sent_to_is_asked(bench: Bench) -> None:

@@ -1,0 +1,95 @@
+"""Reads a sweep from its folder, without a tracking store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from gansweep.errors import UserError
+from gansweep.plan import settings
+from gansweep.records import journal, outcome
+from gansweep.records.layout import Home, TrialFolder, read_json
+from gansweep.sweeps import points, summary
+from gansweep.sweeps.provenance import provenance_of
+from gansweep.sweeps.sweep import METRICS, RecordedSweep, RecordedTrial
+from gansweep.words import names_like
+
+
+class FolderReader:
+    """Reads a sweep, and the files of its trials, from the sweep's folder."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        """Raises UserError where the home has no sweep of this name."""
+        known = {folder.name: folder for folder in home.sweeps()}
+        if name not in known:
+            raise UserError(f"{home.path}: no sweep named {name!r}; {names_like(name, known)}")
+        self._folder = known[name]
+
+    def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
+        """See SweepReader."""
+        folder = self._folder
+        earlier, sent = folder.earlier(), read_json(folder.tracking)
+        wanted = METRICS.__contains__ if verdicts_only else lambda _: True
+        found = [(one, True) for one in folder.planned()] + [(one, False) for one in earlier if all_plans]
+        trials = [trial for one, planned in found if (trial := _trial(one, planned, wanted))]
+        return RecordedSweep(
+            folder.name,
+            self,
+            folder.source.read_text(errors="replace") if folder.source.exists() else "",
+            read_json(folder.plan),
+            provenance_of(folder),
+            sorted(trials, key=lambda trial: (trial.began_ms, trial.id)),
+            experiment_id=sent.get("experiment_id", ""),
+            parent_run_id=sent.get("parent_run_id", ""),
+            earlier=len(earlier),
+        )
+
+    def samples(self, trials: Sequence[RecordedTrial]) -> list[tuple[RecordedTrial, int, str]]:
+        """See Files. Names are relative to the trial's folder."""
+        return [
+            (trial, int(path.stem), f"{path.parent.name}/{path.name}")
+            for trial in trials
+            for path in self._folder.trial(trial.id).all_samples()
+        ]
+
+    def content(self, trial: RecordedTrial, name: str) -> bytes | None:
+        """See Files."""
+        path = self._folder.trial(trial.id).path / name
+        return path.read_bytes() if path.is_file() else None
+
+
+def began_ms(folder: TrialFolder) -> int:
+    """Return when a trial's process opened its folder, or its first record where others have opened it since."""
+    times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
+    if folder.lock.exists():
+        times.append(folder.lock.stat().st_mtime)
+    return int(1000 * min(times, default=time.time()))
+
+
+def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) -> RecordedTrial | None:
+    """Return None for a trial that has not begun."""
+    document = read_json(folder.trial)
+    now = outcome.state(folder, document["steps"])
+    if now == "pending":
+        return None
+    entry = summary.entry(folder, now, outcome.ended_as(folder, now), "")
+    told = summary.of_entry({**entry, "evaluator": summary.evaluator(folder)})
+    return RecordedTrial(
+        read_json(folder.published).get("run_id", ""),
+        told,
+        _settings(document),
+        document["parameters"],
+        points.of_records(journal.read(folder.journal), wanted),
+        began_ms(folder),
+        str(folder.path),
+        planned,
+    )
+
+
+def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a trial as the tracking store has them: lists as text, and no version of training."""
+    found = {**settings.of_trial(document), **document["varied"]}
+    found.pop(settings.VERSION, None)
+    return {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in found.items()}

@@ -1,0 +1,58 @@
+"""The values of one metric of one trial over its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gansweep.health.history import LARGEST
+from gansweep.records.journal import Record
+
+Row = tuple[int, int, float]  # step, ms since the epoch, value
+Wanted = Callable[[str], bool]  # takes a metric's name
+
+
+@dataclass(frozen=True)
+class Points:
+    """One metric of one run, each step once.
+
+    Args:
+        steps: (n,) ascending.
+        times_ms: (n,) milliseconds since the epoch.
+        values: (n,); NaN means that the value was NaN.
+    """
+
+    steps: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Points:
+        """Build from at least one row, in any order.
+
+        Where a step occurs more than once, the earliest row holds, and the first in the given order among equally
+        early ones. The largest float, which MLflow stores in place of inf, becomes inf again.
+        """
+        steps, times, values = np.array([*rows], np.float64).T  # times are whole, and far below 2**53
+        order = np.lexsort((times, steps))  # stable
+        order = order[np.diff(steps[order], prepend=-np.inf) > 0]
+        values = values[order] + 0.0  # SQLite knows no -0.0
+        values[np.abs(values) >= LARGEST] *= np.inf  # keeps the sign
+        return cls(steps[order].astype(np.int64), times[order].astype(np.int64), values)
+
+
+def at_ms(record: Record) -> int:
+    """Return the time of a record in whole milliseconds since the epoch, as MLflow stores it."""
+    return int(record.time * 1000)
+
+
+def of_records(records: Iterable[Record], wanted: Wanted) -> dict[str, Points]:
+    """Return the wanted metrics of a journal, sorted by name."""
+    rows: dict[str, list[Row]] = {}
+    for record in records:
+        for name in filter(wanted, record.values):
+            rows.setdefault(name, []).append((record.step, at_ms(record), record.values[name]))
+    return {name: Points.of(rows[name]) for name in sorted(rows)}
