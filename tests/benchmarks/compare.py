@@ -28,7 +28,8 @@ from peer import BETAS1, learning_rates
 
 from gansweep.records import journal
 from gansweep.records.layout import Home
-from gansweep.tracking.context import context
+from gansweep.sweeps.provenance import current
+from gansweep.tracking.context import tags
 
 HERE = Path(__file__).resolve().parent
 GANSWEEP = [sys.executable, "-m", "gansweep.cli"]
@@ -215,7 +216,7 @@ def main() -> None:
     results = json.loads(args.out.read_text()) if args.out.exists() else {}
     for name in args.parts:
         results[name] = PARTS[name](data)
-        results["context"] = context(HERE)
+        results["context"] = tags(current(HERE))
         args.out.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -22,7 +22,7 @@ from service import Service
 from gansweep.gan import checkpoint
 from gansweep.records import journal
 from gansweep.records.layout import Home, read_json
-from gansweep.tracking.context import context
+from gansweep.sweeps.provenance import current
 
 RATES = {old_homes.INTERRUPTED: 0.0002, old_homes.PENDING: 0.0003}
 # Runs `gansweep sync` again and again in forked processes. The n-th dies at its n-th write to the store or to a note of
@@ -113,7 +113,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_home_of_0_1_0_goes_on_bit_for_bit_and_migrates_once(service: Service, old: Home) -> None:
     before = rows(old, "SELECT run_uuid FROM runs ORDER BY 1")
     (recorded_on,) = rows(old, "SELECT value FROM tags WHERE key = 'gansweep.machine'")
-    same_machine = recorded_on == (context(service.root)["gansweep.machine"],)
+    same_machine = recorded_on == (current(service.root).machine,)
     _, said = service.call("run", "old.yaml")
     assert_states(said, "old: ", "0.1.0", "id", old.artifacts)
     assert [trial["outcome"] for trial in service.status("old")] == ["completed"] * 3

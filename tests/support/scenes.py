@@ -22,8 +22,9 @@ from gansweep.report.make import log_overview
 from gansweep.schedule.job import Job
 from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweeps.provenance import provenance_of, record_provenance
 from gansweep.tracking import store
-from gansweep.tracking.context import context
+from gansweep.tracking.context import tags
 from gansweep.tracking.publisher import Publisher
 
 
@@ -55,6 +56,7 @@ def train(home: Home, file: Path, *overrides: str) -> SweepFolder:
                 pass
             run.close()
     uri = store.local_uri(home)
-    Publisher(home, plan.folder, uri, context(file.parent)).publish(running=False)
+    record_provenance(plan.folder, file.parent)
+    Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder))).publish(running=False)
     log_overview(home, uri, plan.sweep.name)
     return plan.folder
