@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stored
 from bad_calls import Call
 from bench import STEPS, Bench, empty_home, losses, sound
 from click.testing import CliRunner, Result
@@ -180,8 +181,8 @@ def test_a_sweep_is_judged_by_its_own_thresholds_unless_others_are_given(bench: 
     bench.publish()
     name = bench.folder.name
     assert diagnose(bench).stderr == f"{name}: 1 healthy\n"
-    (trial,) = gansweep.tracked_trials(bench.home, bench.uri, name)
-    assert [verdict.kind for verdict in trial.judge.conclude(trial.history)] == ["healthy"]
+    found = stored.sweep(bench.home, bench.uri, name)
+    assert [verdict.kind for verdict in found.judge.conclude(found.trials[0].history)] == ["healthy"]
     assert [*gansweep.read_sweep(name, home=bench.home.path).trials["verdict"]] == ["healthy"]
     file = tmp_path / "thresholds.yaml"
     file.write_text("mode_collapse: {coverage: 0.5}\n")
