@@ -16,7 +16,7 @@ from ray.tune.execution import class_cache
 
 from gansweep.errors import UserError
 
-TESTED = "2.49 to 2.60"
+TESTED = "2.52 to 2.60"
 DRIVER_PATH = "_py_driver_sys_path"
 
 
