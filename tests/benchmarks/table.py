@@ -14,7 +14,7 @@ from typing import Any
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: what was measured, gansweep, the peer, and the target."""
+    """Return the table of benchmarks as Markdown: measurement, gansweep, the peer, and the target."""
     short, long, through = results["short"], results["long"], results["throughput"]
     start, peaks = results["start_up"], results["long"]["peak_bytes"]
     size, many = [*results["many_trials"]["sizes"].items()][-1]
@@ -38,7 +38,7 @@ def table(results: dict[str, Any]) -> str:
             f"{through['plain_over_bare']:.2f}",
             "near 0.64",
         ),
-        (f"{int(size):,} trials of 1 step, each", f"{many['at_s']:.2f} s", "", "", "≤ 0.1 s"),
+        (f"{int(size):,} trials of 1 step, per trial", f"{many['at_s']:.2f} s", "", "", "≤ 0.1 s"),
         *_evaluations(results["evaluation"]),
         ("`gansweep --help`", f"{start['help_s']:.2f} s", "", "", "< 0.5 s"),
         ("`gansweep plan --no-timing`, 1,000 trials", f"{start['plan_thousand_s']:.2f} s", "", "", "< 2 s"),
@@ -49,7 +49,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def scale(results: dict[str, Any]) -> str:
-    """Markdown: what each trial of a large sweep costs, a column a size, with the targets."""
+    """Return the costs per trial of large sweeps as Markdown, one column per size, with the targets."""
     many = results["many_trials"]
     slots, sizes = many["slots"], many["sizes"].values()
     own_s = many["own_s"] / slots
@@ -58,23 +58,23 @@ def scale(results: dict[str, Any]) -> str:
         return (what, *map(figure, sizes), target)
 
     rows = [
-        ("a trial", *(f"of {int(size):,}" for size in many["sizes"]), "target"),
+        ("per trial", *(f"{int(size):,} trials" for size in many["sizes"]), "target"),
         ("---", *["---:"] * len(sizes), "---:"),
-        row("from one end to the next", "≤ 0.1 s", lambda one: f"{1000 * one['at_s']:.0f} ms"),
-        row(f"of that, its own work, {slots} at a time", "", lambda one: f"{1000 * own_s:.0f} ms"),
+        row("wall-clock time", "≤ 0.1 s", lambda one: f"{1000 * one['at_s']:.0f} ms"),
+        row(f"of which the trial's own work, {slots} at a time", "", lambda one: f"{1000 * own_s:.0f} ms"),
         row("CPU of the driver's main thread: scheduling", "≤ 0.1 s", lambda one: f"{1000 * one['main_s']:.1f} ms"),
-        row("CPU of its other threads: publishing", "", lambda one: f"{1000 * one['other_s']:.0f} ms"),
+        row("CPU of the driver's other threads: publishing", "", lambda one: f"{1000 * one['other_s']:.0f} ms"),
         row("CPU of Ray's own processes", "", lambda one: f"{1000 * one['ray_s']:.1f} ms"),
-        row("memory of the driver", "≤ 80 kB", lambda one: f"{one['bytes'] / 1000:.0f} kB"),
-        row("its memory in all, at the end", "", lambda one: f"{one['peak_bytes'] / 1e6:.0f} MB"),
-        row("from the last trial to the end of the command", "", lambda one: f"{one['tail_s']:.0f} s"),
-        row("load of the machine before", "", lambda one: f"{one['load']:.1f}"),
+        row("memory of the driver, per trial", "≤ 80 kB", lambda one: f"{one['bytes'] / 1000:.0f} kB"),
+        row("memory of the driver, total at the end", "", lambda one: f"{one['peak_bytes'] / 1e6:.0f} MB"),
+        row("time from the last trial to the end of the command, total", "", lambda one: f"{one['tail_s']:.0f} s"),
+        row("load of the machine before the run", "", lambda one: f"{one['load']:.1f}"),
     ]
     return _markdown(rows)
 
 
 def answers(results: dict[str, Any]) -> str:
-    """Markdown: how long commands take on the largest sweep."""
+    """Return the run times of commands on the largest sweep as Markdown."""
     seconds = results["many_trials"]["commands"]
     return _markdown(
         [
@@ -94,7 +94,7 @@ def _evaluations(found: dict[str, Any]) -> list[tuple[str, ...]]:
         (
             f"26 evaluations in 600 steps, {maps} feature maps",
             f"{1000 * one['evaluation_s']:.0f} ms each",
-            f"{1000 * one['step_s']:.0f} ms a step",
+            f"{1000 * one['step_s']:.0f} ms per step",
             f"{one['share']:.3f}",
             "≤ 0.10",
         )
