@@ -69,7 +69,7 @@ class Run:
             self._evaluator = make_evaluator() if make_evaluator else None
             if self._evaluator:
                 self.notices += self._evaluator.notices
-                write_json(folder.evaluator, self._evaluator.description())
+                write_json(folder.evaluator, self._evaluator.description(), durable=True)
             self._records = journal.read(folder.journal)
             history = self._history()
             self._nonfinite = len(history[NONFINITE_STEP]) > 0  # recorded once

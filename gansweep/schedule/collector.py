@@ -58,7 +58,7 @@ class Collector:
         suggestions = self._storage.get(f"{self._place}/{self._folder.suggestions.name}")
         if suggestions is not None:
             write_atomically(self._folder.suggestions, suggestions)
-        write_atomically(self._folder.storage, self.uri.encode())
+        write_atomically(self._folder.storage, self.uri.encode(), durable=True)
 
     def _take_identity(self) -> None:
         """All homes of a storage are one sweep: the storage's id holds, and is ours where it has none yet."""

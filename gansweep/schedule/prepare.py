@@ -309,7 +309,8 @@ def _write_documents(plan: Plan, trials: Iterable[Planned]) -> None:
 def _write_list(plan: Plan, head: dict[str, Any]) -> None:
     ids = [p.trial.id for p in plan.trials]
     made = {"objective": plan.sweep.objective.model_dump(), "thresholds": plan.sweep.thresholds.changed()}
-    write_json(plan.folder.plan, {**head, **made, "to_come": len(plan.to_come), "trials": ids})
+    document = {**head, **made, "to_come": len(plan.to_come), "trials": ids}
+    write_json(plan.folder.plan, document, durable=True)
 
 
 def trial_document(planned: Planned, sweep: Sweep) -> dict[str, Any]:

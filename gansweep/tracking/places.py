@@ -180,7 +180,7 @@ def _correct_sweep(home: Home, folder: SweepFolder) -> None:
             published = read_json(trial.published)
             if published.get("uri") == before:
                 write_json(trial.published, {**published, "uri": own})
-    write_json(folder.tracking, {**found, "uri": own})
+    write_json(folder.tracking, {**found, "uri": own}, durable=True)
 
 
 def _sends_here(home: Home, folder: SweepFolder) -> bool:

@@ -123,7 +123,8 @@ class Publisher:
         client.log_artifact(parent.info.run_id, str(self._folder.source))
         client.log_dict(parent.info.run_id, dict(self._context), "environment.json")
         noted = {"experiment_id": experiment, "parent_run_id": parent.info.run_id}
-        write_json(self._folder.tracking, {"uri": self._recorded, "sweep_id": own.sweep_id, **noted})
+        tracking = {"uri": self._recorded, "sweep_id": own.sweep_id, **noted}
+        write_json(self._folder.tracking, tracking, durable=True)
         self._runs = {**self._noted(strays), **owned.trials}
         self._known = {trial: str(run.info.run_id) for trial, run in self._runs.items()}
         labels = {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, PARENT: parent.info.run_id}
