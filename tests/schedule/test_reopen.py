@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import old_homes
 import pytest
 import torch
 
+from gansweep.config import LossConfig, TrainingConfig, from_plain
 from gansweep.errors import UserError
+from gansweep.gan import checkpoint
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import reference_of
 from gansweep.gan.training import Trainer
@@ -62,3 +66,19 @@ def test_a_trial_without_a_checkpoint_is_an_error_of_the_user(plan_of: PlanOf, h
     write_trials(plan, "gansweep run s.yaml", [])
     with pytest.raises(UserError, match=r"has no checkpoint$"):
         reopen(home, "s", plan.trials[0].trial.id)
+
+
+def test_a_checkpoint_of_version_0_1_0_trains_on_bit_for_bit(tmp_path: Path) -> None:
+    home = old_homes.unpack(tmp_path)
+    folder = home.sweep("old").trial(old_homes.INTERRUPTED)
+    _, meta = checkpoint.load(folder.all_checkpoints()[-1])
+    trainer, images = reopen(home, "old", folder.id)
+    described = {key: value for key, value in meta["settings"].items() if key != "loss"}  # options beside the name
+    assert from_plain(TrainingConfig, described) == replace(trainer.config, loss=LossConfig())
+    straight = Trainer.on(images, trainer.config, torch.device("cpu"))
+    while straight.step < trainer.step + 3:
+        straight.train_step()
+    while trainer.step < straight.step:
+        trainer.train_step()
+    expected = straight.state()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in trainer.state().items())
