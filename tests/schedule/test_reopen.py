@@ -80,5 +80,6 @@ def test_a_checkpoint_of_version_0_1_0_trains_on_bit_for_bit(tmp_path: Path) -> 
         straight.train_step()
     while trainer.step < straight.step:
         trainer.train_step()
-    expected = straight.state()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in trainer.state().items())
+    found, expected = trainer.state(), straight.state()
+    del found["interval"], expected["interval"]  # metrics since the last record, which only a run clears
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
