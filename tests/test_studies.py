@@ -29,8 +29,8 @@ from gansweep.plan.loader import load
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, TrialFolder, write_atomically, write_json
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"

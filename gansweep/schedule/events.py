@@ -11,8 +11,8 @@ from gansweep.records.layout import write_atomically
 from gansweep.records.outcome import Outcome
 from gansweep.schedule.board import Board, Row, View
 from gansweep.schedule.collector import Collector
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.failures import Failure
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
 from gansweep.schedule.rungs import Rungs
 from gansweep.schedule.search import Search

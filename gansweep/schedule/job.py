@@ -1,28 +1,25 @@
-"""What crosses from the driver to a trial's process."""
+"""The job of a trial process: what it is given, and how it opens the run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet, evaluation_samples
+from gansweep.gan.data import ImageSet
 from gansweep.records import copies
 from gansweep.records.layout import SweepFolder, TrialFolder
-from gansweep.schedule import code
 
 if TYPE_CHECKING:
     import torch
 
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
-    from gansweep.schedule.planned import Planned
-    from gansweep.schedule.prepare import Plan
 
 # As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
 # each, and six copies of the rest; of a text one.
@@ -112,41 +109,3 @@ class Job:
         evaluator = Evaluator(reference, self.samples, self.training.seed)
         evaluator.notices[:0] = notices
         return evaluator
-
-
-def job_of(plan: Plan, planned: Planned, gpus: float, pauses: Sequence[int] = (), storage: str | None = None) -> Job:
-    """Return the job of a planned trial, with absolute paths.
-
-    Args:
-        plan: The plan that the trial belongs to.
-        planned: The trial.
-        gpus: Share of a GPU, or a number of whole ones; 0 for the CPU.
-        pauses: Steps at which the trial waits for a decision.
-        storage: URI of the sweep's storage.
-    """
-    sweep, evaluation = plan.sweep, planned.trial.config.evaluation
-    run = RunConfig(
-        steps=planned.trial.steps,
-        **dict(sweep.cadence),
-        keep=sweep.retention.checkpoints,
-        evaluations=planned.evaluation_cadence,
-        stop_on=sweep.stop.rules,
-        flag=sweep.stop.flags,
-        objective=plan.ranking.metric,
-        mode=plan.ranking.mode,
-        pauses=tuple(pauses),
-        thresholds=sweep.thresholds.changed(),
-    )
-    images = replace(planned.images, file=str(Path(planned.images.file).absolute()), notes=())
-    return Job(
-        id=planned.trial.id,
-        sweep=str(plan.folder.path.absolute()),
-        training=planned.training,
-        run=run,
-        images=images,
-        samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
-        threads=sweep.resources.cpus,
-        gpus=gpus,
-        code=code.origins(),
-        storage=storage,
-    )

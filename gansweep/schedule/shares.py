@@ -11,7 +11,7 @@ import ray
 from gansweep.errors import UserError
 from gansweep.schedule.collector import Collector
 from gansweep.schedule.cost import grown, shape_of
-from gansweep.schedule.job import job_of
+from gansweep.schedule.dispatch import job_of
 from gansweep.schedule.memory import Need, measure
 from gansweep.schedule.packing import MARGIN, Shares, share
 from gansweep.schedule.planned import Planned

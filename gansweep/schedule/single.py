@@ -16,7 +16,8 @@ from gansweep.plan.searches.method import AdaptiveSearch
 from gansweep.plan.trials import count
 from gansweep.records import journal
 from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
-from gansweep.schedule.job import Job, job_of
+from gansweep.schedule.dispatch import job_of
+from gansweep.schedule.job import Job
 from gansweep.schedule.prepare import Plan, Resolver, trial_document
 from gansweep.schedule.resources import gpus
 from gansweep.words import counted

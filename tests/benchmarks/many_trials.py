@@ -31,8 +31,9 @@ import psutil
 from gansweep.gan.cores import cores
 from gansweep.plan.loader import load
 from gansweep.records.layout import Home
+from gansweep.schedule.dispatch import job_of
 from gansweep.schedule.environment import WORKERS
-from gansweep.schedule.job import Job, job_of
+from gansweep.schedule.job import Job
 from gansweep.schedule.prepare import make_plan
 
 COMMAND = [sys.executable, "-m", "gansweep.cli"]

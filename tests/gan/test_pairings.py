@@ -21,8 +21,8 @@ from gansweep.plan.loader import load
 from gansweep.records import journal
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import make_plan
 

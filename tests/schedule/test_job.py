@@ -13,8 +13,8 @@ from gansweep.gan.restore import generator_of
 from gansweep.health.metrics import CFD_RATIO, CRITIC_REAL, D_REAL
 from gansweep.records import journal, outcome
 from gansweep.records.outcome import Outcome
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan
 from gansweep.schedule.trainable import GanTrial
 

@@ -26,7 +26,7 @@ from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.writable import check_writable
 from gansweep.schedule.cost import shape_of, wall_s
-from gansweep.schedule.jobs import jobs_of
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan, check_disk, write_trials
 

@@ -18,7 +18,7 @@ from gansweep.gan.reference import reference_of
 from gansweep.gan.training import Trainer
 from gansweep.health.metrics import D_AUC, REQUESTED
 from gansweep.records.layout import Home
-from gansweep.schedule.job import job_of
+from gansweep.schedule.dispatch import job_of
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.reopen import reopen
 

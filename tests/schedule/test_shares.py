@@ -15,7 +15,8 @@ from gansweep.gan import sampling
 from gansweep.gan.training import Trainer
 from gansweep.records.layout import Home
 from gansweep.schedule import memory, shares
-from gansweep.schedule.job import Job, job_of
+from gansweep.schedule.dispatch import job_of
+from gansweep.schedule.job import Job
 from gansweep.schedule.memory import Need, measure
 from gansweep.schedule.planned import Planned
 from gansweep.schedule.prepare import Plan

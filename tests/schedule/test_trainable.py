@@ -17,8 +17,8 @@ from gansweep.gan.training import Trainer
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.packing import Shares
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial

@@ -21,8 +21,8 @@ from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.records.storage import FolderStorage
 from gansweep.schedule import workplace
 from gansweep.schedule.collector import Collector, check_belongs
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.failures import TryAgainError
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import Plan, write_trials
 from gansweep.schedule.trainable import GanTrial
 

@@ -19,8 +19,8 @@ from gansweep.plan.loader import load
 from gansweep.records import lock
 from gansweep.records.layout import Home, SweepFolder
 from gansweep.report.make import log_overview
+from gansweep.schedule.dispatch import jobs_of
 from gansweep.schedule.job import Job
-from gansweep.schedule.jobs import jobs_of
 from gansweep.schedule.prepare import make_plan, write_trials
 from gansweep.sweeps.provenance import provenance_of, record_provenance
 from gansweep.tracking import store
