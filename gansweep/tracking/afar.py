@@ -1,4 +1,4 @@
-"""A sweep that runs elsewhere, seen and ended through its tracking store alone."""
+"""Remote sweeps: observed and ended through their tracking store only."""
 
 from __future__ import annotations
 
@@ -33,25 +33,27 @@ LOG = "log.txt"  # artifact of the parent run
 
 
 class Afar:
-    """home: names a local store in messages. All of it raises UserError for a store that does not answer or cannot be
-    read, and for a sweep that it does not have."""
+    """A sweep in a tracking store. `home` names a local store in messages.
+
+    All methods raise UserError if the store does not answer or cannot be read, or lacks the sweep.
+    """
 
     def __init__(self, home: Home, uri: str, sweep: str) -> None:
         store.check(uri)
         self._home, self._uri, self._sweep = home, uri, sweep
         self._located: Located | None = None
-        self._run_id: str | None = None  # of the parent run, once it was found
+        self._run_id: str | None = None  # id of the parent run, once found
 
     def is_running(self) -> bool:
-        """Whether it goes on, as far as the store was told: of a driver that was killed it does not hear."""
+        """Whether the sweep is running according to the store, which does not learn of a driver that was killed."""
         return self.status() == "RUNNING"
 
     def status(self) -> str:
-        """MLflow's word for it: RUNNING, SCHEDULED (will go on), FINISHED or FAILED."""
+        """Return MLflow's status: RUNNING, SCHEDULED (will continue), FINISHED or FAILED."""
         return str(self._parent().info.status)
 
     def log(self) -> str:
-        """What was said while it ran, as far as it was sent; empty where nothing was."""
+        """Return the part of the log that was sent."""
         return self._artifact(self._parent(), LOG).decode(errors="replace")
 
     def trials(self, *, all_plans: bool = False) -> tuple[list[dict[str, Any]], int]:
@@ -88,7 +90,7 @@ class Afar:
         return found, len(earlier)
 
     def ask_to_stop(self) -> None:
-        """Its driver looks every few seconds."""
+        """Request the driver to end the sweep; it checks every few seconds."""
         run_id = self._parent().info.run_id
         with reader.readable(self._home, self._uri):
             client = store.client(self._home, self._uri)
@@ -108,13 +110,13 @@ class Afar:
         raise UserError(f"{self._uri}: {self._sweep} has no parent run: it has just begun, or is none of gansweep's")
 
     def _artifact(self, run: Run, path: str) -> bytes:
-        """Empty where there is none."""
+        """Return the content of an artifact; empty if it does not exist."""
         with reader.readable(self._home, self._uri):
             return artifacts.content(artifacts.repository(self._uri, run.info.artifact_uri), path) or b""
 
 
 def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
-    points = run.data.to_proto().metrics if run else []  # unlike the run's own dictionary it has the steps
+    points = run.data.to_proto().metrics if run else []  # unlike the run's own dictionary it includes steps
     return {
         "id": trial.id,
         "varied": trial.varied,
@@ -131,10 +133,10 @@ def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
 
 
 def _pairs(points: Points | None) -> list[tuple[int, float]]:
-    """Return (step, value) of a metric."""
+    """Return the pairs (step, value) of a metric."""
     return [] if points is None else list(zip(points.steps.tolist(), points.values.tolist(), strict=True))
 
 
 def _value(value: float) -> float:
-    """MLflow's largest number is inf again."""
+    """Return a value of MLflow, with its largest number as inf."""
     return float(np.copysign(np.inf, value)) if abs(value) >= LARGEST else value

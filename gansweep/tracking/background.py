@@ -1,4 +1,4 @@
-"""A thread that keeps publishing while a sweep runs. Training never waits for it."""
+"""A thread that publishes while a sweep runs. Training never waits for it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,33 @@ from gansweep.tracking.publisher import NotAllSentError, Publisher
 
 PAUSE_S = 5.0
 LONGEST_PAUSE_S = 30.0
-RETRIES_S = 15.0  # at the end, of a store that does not take records
-SILENCE_S = 10.0  # at the end, of ours, while it does
+RETRIES_S = 15.0  # at the end, for a store that does not accept records
+SILENCE_S = 10.0  # at the end, time without a notice while the store accepts records
 
 
 class Background:
-    """start(), then finish(). notify: called (from the thread) when the store goes away, and when it is back."""
+    """Background publishing: call start(), then finish().
+
+    `notify` is called, from the thread, when the store becomes unavailable, and when it is available again.
+    """
 
     def __init__(self, publisher: Publisher, notify: Callable[[str], None]) -> None:
         self._publisher, self._notify = publisher, notify
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="publisher", daemon=True)
         self.failure: str | None = None
-        self._is_away = False  # whether the store did not take records at the last try
+        self._is_away = False  # whether the store did not accept records at the last attempt
 
     def start(self) -> None:
         self._thread.start()
 
     def finish(self, wait_s: float, *, hurry: bool) -> bool:
-        """Publish what is left, whether it was started or not; whether the store has everything.
+        """Publish the remaining records, whether the thread was started or not.
 
-        Gives up when the store has taken nothing for wait_s seconds; in a hurry, after so many in all.
+        Gives up when the store has accepted nothing for `wait_s` seconds; in a hurry, after `wait_s` seconds in total.
+
+        Returns:
+            Whether the store has everything.
         """
         self._over.set()
         self._wait_for_thread(wait_s, hurry)
@@ -45,7 +51,7 @@ class Background:
         return False
 
     def _wait_for_thread(self, wait_s: float, hurry: bool) -> None:
-        """Trials may have ended faster than the store takes them: it is then minutes behind."""
+        """Wait for the thread, which may be minutes behind if trials ended faster than the store accepts them."""
         began = since = time.monotonic()
         taken, said = self._publisher.taken, False
         while self._thread.is_alive() and time.monotonic() < since + wait_s:

@@ -1,9 +1,9 @@
-"""The metrics of many runs at once.
+"""Bulk reading of the metrics of many runs.
 
-MLflow's client asks for one metric of one run at a time: 10,000 questions for a sweep of 1,000 trials. Its ORM makes an
-object of every row, which takes 20 µs. So the table of a local store is read directly (two million points: 3 s of CPU
-time), and a server is asked for the runs by the hundred; there the ORM's time remains (two million points: 55 s of
-the server's, side by side in as many workers as it has), so that runs which have ended are better read from `journals`.
+MLflow's client requests one metric of one run at a time: 10,000 requests for a sweep of 1,000 trials. Its ORM creates
+an object for every row, which takes 20 µs. The table of a local store is therefore read directly (two million points: 3
+s of CPU time), and a server is asked for a hundred runs at a time; the time of its ORM remains (two million points: 55
+s, in parallel in as many workers as the server has), so that ended runs are better read from `journals`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ENDPOINT = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
-MOST_RUNS, MOST_POINTS = 100, 25_000  # of a question, and of a reply: what is beyond is left out without a word
-THREADS = 4  # a server answers side by side
-PATIENCE_S = 120  # for a reply; it is large, and others may be asked for as well
+MOST_RUNS, MOST_POINTS = 100, 25_000  # per request, and per reply: the rest is left out silently
+THREADS = 4  # a server answers in parallel
+PATIENCE_S = 120  # for a reply, which is large; other clients may be waiting as well
 QUERY = (
     "SELECT key, step, timestamp, value, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, step, timestamp, value"
 )
@@ -38,9 +38,9 @@ Found = Iterable[tuple[str, str, Points]]  # run id, name of the metric
 
 
 def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
-    """Run id → name → the metrics that are wanted and have been sent, by name.
+    """Return run id → name → points of the wanted metrics, by name.
 
-    Raises what MLflow, requests and sqlite3 raise.
+    Raises the errors of MLflow, requests and sqlite3.
     """
     file = places.file_of(uri)
     recorded = _of_file(file, runs, wanted) if file else _of_server(client, uri, runs, wanted)
@@ -51,7 +51,7 @@ def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) ->
 
 
 def _of_file(path: Path, runs: Sequence[Run], wanted: Wanted) -> Found:
-    """Of one moment, whatever is written meanwhile: a transaction sees no commit after its first look."""
+    """Read a consistent state: a transaction sees no later commits."""
     with closing(snapshot.connect(path)) as database:
         database.execute("BEGIN")
         for run in runs:
@@ -77,7 +77,7 @@ def _of_server(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Want
 
 
 def _answers(client: MlflowClient, uri: str, name: str, run_ids: Sequence[str]) -> Found:
-    """As many replies as it takes. A run that fills one alone is asked of the client, which reads on and on."""
+    """Yield all replies. A run that fills a reply by itself is requested by the client, which reads page by page."""
     size = len(run_ids)
     while run_ids:
         found, whole = _reply(uri, name, run_ids[:size])
@@ -89,8 +89,11 @@ def _answers(client: MlflowClient, uri: str, name: str, run_ids: Sequence[str]) 
 
 
 def _reply(uri: str, name: str, run_ids: Sequence[str]) -> tuple[dict[str, list[Row]], int]:
-    """The rows of runs, and how many of the runs asked for are whole: all, but where the reply is full, for it comes in
-    the order of run ids. None where the server does not know the question."""
+    """Return the rows of runs, and the number of complete runs.
+
+    All requested runs are complete unless the reply is full; replies are ordered by run id. The number is 0 if the
+    server does not know the endpoint.
+    """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request, verify_rest_response
 

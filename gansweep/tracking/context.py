@@ -13,7 +13,7 @@ _COMMIT = "mlflow.source.git.commit"
 
 
 def tags(found: Provenance) -> dict[str, str]:
-    """Return the tags of a provenance; of what is unknown there is none."""
+    """Return the tags of a provenance, without unknown values."""
     versions = {f"{_VERSION}{name}": version for name, version in found.versions.items()}
     source = {_COMMIT: found.commit, _DIRTY: str(found.dirty).lower()} if found.commit else {}
     machine = {MACHINE: found.machine} if found.machine else {}
@@ -21,7 +21,7 @@ def tags(found: Provenance) -> dict[str, str]:
 
 
 def of_tags(tags: Mapping[str, str]) -> Provenance:
-    """Return the provenance that the tags of a parent run hold."""
+    """Return the provenance in the tags of a parent run."""
     versions = {tag.removeprefix(_VERSION): tags[tag] for tag in sorted(tags) if tag.startswith(_VERSION)}
     dirty = {"true": True, "false": False}.get(tags.get(_DIRTY, ""))
     return Provenance(tags.get(MACHINE, ""), tags.get(_COMMIT, ""), dirty, versions)

@@ -1,8 +1,8 @@
-"""Copies of journals among the artifacts of runs: a trial that has ended is read from its own in one reply.
+"""Copies of journals among the artifacts of runs: an ended trial is read from its copy in one reply.
 
-A server's ORM takes 26 µs for a point, so what it has of two million takes a minute; a thousand files, seconds. A tag
-of the run vouches for the copy. It is empty from the moment that the trial is known to go on until it has ended again
-and a new copy lies there. Who reads does not rely on that alone: the copy must end with the metrics that the run has.
+A server's ORM takes 26 µs per point, a minute for two million; a thousand files take seconds. A tag of the run
+identifies the valid copy. It is empty from the moment at which the trial is known to continue until it has ended again
+and a new copy is stored. Readers check in addition that the copy ends with the run's metrics.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NAME = "journal.jsonl.gz"
-TAG = "gansweep.journal"  # the digest of what the copy holds; empty where none is to be read
-ENDED = ("completed", "stopped", "crashed")  # outcomes that have a copy
+TAG = "gansweep.journal"  # digest of the copy's content; empty if no copy is valid
+ENDED = ("completed", "stopped", "crashed")  # outcomes with a copy
 THREADS = 4  # two million points of a server with one worker: 14 s with 1 or 2, 12 with 4 or 8, on two cores
 
 
 def pack(journal: bytes) -> bytes:
-    """The copy's content, the same at every try."""
+    """Return the content of the copy, equal at every attempt."""
     return gzip.compress(journal, mtime=0)
 
 
 def digest(journal: bytes) -> str:
-    """What a run's tag says of its copy."""
+    """Return the digest for the run's tag."""
     return hashlib.sha256(journal).hexdigest()
 
 
 def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
-    """Run id → name → the metrics that are wanted, by name, of those runs whose copy is there and vouched for.
+    """Return run id → name → points of the wanted metrics, by name, of runs with a valid copy.
 
-    Just what `bulk.read` finds. Runs are left out where a copy cannot be read, for whatever reason.
+    The points are those of `bulk.read`. Runs whose copy cannot be read for any reason are left out.
     """
     vouched = [run for run in runs if run.data.tags.get(TAG)]
     found: dict[str, dict[str, Points]] = {}
@@ -59,8 +59,11 @@ def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, P
 
 
 def _copies(uri: str, runs: Sequence[Run]) -> Iterator[bytes]:
-    """The first error ends it: where artifacts are out of reach, as a cloud's without its keys, all of them are."""
-    with ThreadPoolExecutor(THREADS) as pool, suppress(Exception):  # each kind of repository has its own
+    """Yield the copies up to the first error.
+
+    If artifacts are unavailable, as in a cloud without keys, all of them are.
+    """
+    with ThreadPoolExecutor(THREADS) as pool, suppress(Exception):  # error types differ between repositories
         yield from pool.map(lambda run: _copy(uri, run), runs)
 
 
@@ -70,7 +73,7 @@ def _copy(uri: str, run: Run) -> bytes:
 
 
 def is_intact(copy: bytes | None, vouched: str) -> bool:
-    """Return whether a copy (None for a missing one) holds what its tag says."""
+    """Whether a copy (None for a missing one) has the digest of its tag."""
     return copy is not None and digest(_unpack(copy)) == vouched
 
 
@@ -83,14 +86,14 @@ def _unpack(copy: bytes | None) -> bytes:
 
 
 def points_of(journal: bytes, wanted: Wanted) -> dict[str, Points]:
-    """Return the metrics of a journal that are wanted, by the key that the store has for them."""
+    """Return the wanted metrics of a journal, by their keys in the store."""
     records = (Record(**json.loads(line)) for line in journal.splitlines())
     found = {metric_key(name): points for name, points in of_records(records, wanted).items()}
     return {key: found[key] for key in sorted(found)}
 
 
 def _ends_with(found: Mapping[str, Points], latest: Mapping[str, float]) -> bool:
-    """Whether these are the last values that the store has of each metric, in digits that every database keeps."""
+    """Whether the last values equal the store's, to the precision that every database keeps."""
     names = sorted(latest)
     if names != [*found]:
         return False

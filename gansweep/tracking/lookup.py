@@ -1,7 +1,7 @@
-"""A sweep's name → its experiment and runs in a store, for commands that read.
+"""Lookup of a sweep's experiment and runs by name, for commands that only read.
 
-A sweep whose folder is here is found by its id. Any other is found by its name if that fits one sweep of the store, or
-by its label, NAME-xxxxxxxx: the first digits of the id tell sweeps of one name apart.
+A sweep whose folder is in the home is found by its id. Others are found by their name if it matches one sweep of the
+store, or by their label NAME-xxxxxxxx, where the first digits of the id distinguish sweeps of one name.
 """
 
 from __future__ import annotations
@@ -28,21 +28,24 @@ LABEL = re.compile(rf"(?P<name>.+)-(?P<digits>[0-9a-f]{{{DIGITS}}})")
 
 @dataclass(frozen=True)
 class Located:
-    """The runs of one sweep. sweep_id: empty for a record of version 0.1.0, which has none."""
+    """The runs of one sweep. `sweep_id` is empty for records of version 0.1.0, which have none."""
 
     experiment_id: str
     sweep_id: str
 
     def runs(self, client: MlflowClient, condition: str = "") -> list[Run]:
-        """Return its runs, those left out that were deleted. condition: in MLflow's filter language."""
+        """Return its runs, except deleted ones. `condition`: in MLflow's filter language."""
         found = store.runs(client, self.experiment_id, condition)
         return [run for run in found if run.data.tags.get(SWEEP_ID, "") == self.sweep_id]
 
 
 def of_home(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
-    """Locate a sweep: the one whose folder is in the home if it was sent to this store, else by its name.
+    """Locate the sweep whose folder is in the home, if it was sent to this store; else a sweep by its name.
 
-    Raises UserError where the store does not have it or the name fits several, and what MLflow raises.
+    Raises the errors of MLflow.
+
+    Raises:
+        UserError: The store lacks the sweep, or the name matches several.
     """
     folder = next((one for one in home.sweeps() if one.name == name), None)
     if folder is None:
@@ -64,7 +67,10 @@ def of_home(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
 def by_name(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
     """Locate a sweep by its name, its label or the name of its experiment.
 
-    Raises UserError where none fits or several do, and what MLflow raises.
+    Raises the errors of MLflow.
+
+    Raises:
+        UserError: No sweep matches, or several do.
     """
     fitting = _fitting(client, name)
     if len(fitting) == 1:
@@ -81,7 +87,7 @@ def _fitting(client: MlflowClient, name: str) -> list[Experiment]:
     found = _labelled(client, name)
     named = client.get_experiment_by_name(name)
     if named is not None and named.lifecycle_stage == "active":
-        if not found or SWEEP_ID not in named.tags:  # the latter is one of version 0.1.0
+        if not found or SWEEP_ID not in named.tags:  # records of version 0.1.0 have no id
             found.append(named)
     elif not found and (match := LABEL.fullmatch(name)):
         found = [one for one in _labelled(client, match["name"]) if one.tags[SWEEP_ID].startswith(match["digits"])]

@@ -1,4 +1,4 @@
-"""What the store says of a trial and of a sweep in words: tags, and the notes that MLflow's UI shows first."""
+"""Texts about trials and sweeps in the store: tags, and the descriptions that MLflow's UI shows first."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from gansweep.tracking.limits import LONGEST_TEXT, whole_or_nothing
 from gansweep.words import counted
 
 NOTE = "mlflow.note.content"  # Markdown
-BREAK = "  \n"  # a new line of the same paragraph
-BEST = 5  # trials that a sweep's note names
-MOST_UNSENT = 3  # likewise, of those that could not be sent
-LONGEST_REASON = 250  # with so many, all kinds at once fit in a tag
+BREAK = "  \n"  # a line break within a paragraph
+BEST = 5  # trials named in the note of a sweep
+MOST_UNSENT = 3  # trials named that could not be sent
+LONGEST_REASON = 250  # characters; with this length all kinds together fit in a tag
 
 
 def finding(verdict: Verdict) -> str:
-    """Its reason without the kind and the step, for where these stand beside it."""
+    """Return a verdict's reason without the kind and the step, for output that shows these separately."""
     head, _, rest = verdict.reason.partition(": ")
     return rest if rest and head.startswith(title(verdict.kind)) else verdict.reason
 
 
 def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]:
-    """Of a trial in this state; empty where there is nothing to say, so that nothing old is left standing."""
+    """Return the tags of a trial in this state. Tags without a value are "", which overwrites former values."""
     trial = read_json(folder.trial)
     verdicts = ended.verdicts if ended else ()
     reason = ended.reason or (verdicts[0].reason if verdicts else "") if ended else ""
@@ -57,7 +57,7 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
 
 
 def verdicts_json(verdicts: Sequence[Verdict]) -> str:
-    """A list of `Verdict.to_json`. Too long for a tag, it loses evidence, that of the last verdict first."""
+    """Return verdicts as JSON. If they are too long for a tag, evidence is dropped, that of the last verdict first."""
     found = [verdict.to_json() for verdict in verdicts]
     for one in reversed(found):
         if len(text := json.dumps(found, ensure_ascii=False)) <= LONGEST_TEXT:
@@ -76,16 +76,17 @@ def of_sweep(
     earlier: int = 0,
     unsent: Collection[str] = (),
 ) -> str:
-    """Return the note of a sweep: counts of outcomes, a table of the best trials and one of those that failed, each cut
-    to what fits in a tag.
+    """Return the note of a sweep.
+
+    It has counts of outcomes, a table of the best trials and one of the failed trials, each truncated to fit in a tag.
 
     Args:
-        name: of the sweep.
-        states: state of each trial whose run is up to date.
-        links: trial id → where the UI shows its run.
-        ranking: orders the trials.
-        earlier: number of trials of earlier plans.
-        unsent: ids of the trials that could not be sent.
+        name: Name of the sweep.
+        states: State of each trial whose run is up to date.
+        links: Trial id → link to its run in the UI.
+        ranking: Ranking of the trials.
+        earlier: Number of trials of earlier plans.
+        unsent: Ids of the trials that could not be sent.
     """
     ended = {trial: outcome.ended_as(trial, now) for trial, now in states.items()}
     named = [one.verdict for one in ended.values() if one and one.verdict]
@@ -113,7 +114,7 @@ def of_sweep(
 def _with_table(
     note: str, rows: Mapping[TrialFolder, list[str]], titles: Sequence[str], links: Mapping[str, str], command: str
 ) -> str:
-    """A row a trial, with its settings before what is said of it; as many as fit in a tag. command: prints all."""
+    """Append a table with one row per trial, as many as fit in a tag. `command` prints the whole table."""
     trials = {trial: read_json(trial.trial) for trial in rows}
     keys = list(dict.fromkeys(key for trial in trials.values() for key in trial["varied"]))
     seeds = {trial: str(document["config"]["seed"]) for trial, document in trials.items()}
@@ -133,7 +134,7 @@ def _with_table(
 
 
 def _failure(ended: Outcome) -> tuple[str, str, str]:
-    """Verdict, first step, reason."""
+    """Return verdict, onset and reason of a failed trial."""
     if ended.kind == "crashed":
         return "*crashed*", f"{ended.step:,}", _plain(ended.reason[:LONGEST_REASON])
     (first, *_) = _failures(ended)
@@ -145,7 +146,7 @@ def _failures(ended: Outcome) -> list[Verdict]:
 
 
 def _note(trial_id: str, ended: Outcome) -> str:
-    """Short lines: the UI folds away what is more than about six of them."""
+    """Return the note of a trial in short lines: the UI hides more than about six of them."""
     if ended.kind == "interrupted":
         return ""
     lines = [line for first in ended.verdicts[:1] for line in (f"**{_headline(first)}**", _plain(finding(first)))]

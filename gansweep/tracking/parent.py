@@ -1,4 +1,4 @@
-"""The parent run of a sweep: its files, how the sweep stands, and requests to end it, which arrive there as a tag."""
+"""The parent run of a sweep: its files, its status, and requests to end the sweep, which arrive as a tag."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ STOP = "gansweep.stop"  # the last request to end the sweep; another value is an
 
 
 class Parent:
-    """Of one publisher. asked: the value of its tag STOP by now, which is answered or of an earlier run."""
+    """Parent run as seen by one publisher. `asked`: current value of its tag STOP, which is not a new request."""
 
     def __init__(self, client: MlflowClient, folder: SweepFolder, run_id: str, asked: str) -> None:
         self._client, self._folder, self.run_id, self._asked = client, folder, run_id, asked
-        self._sent: dict[Path, int] = {}  # file → its stamp when it was sent
+        self._sent: dict[Path, int] = {}  # file → stamp of the sent version
         self._listed = b""
-        self._says = ("", "")  # status and note, as the store has them
+        self._says = ("", "")  # status and note in the store
 
     def heed_stop(self) -> None:
-        """Hand a new request to end on to the driver."""
+        """Pass a new request to end on to the driver."""
         asked = self._client.get_run(self.run_id).data.tags.get(STOP, "")
         if asked != self._asked:
             self._folder.stop.touch()
             self._asked = asked
 
     def send_files(self, planned: Sequence[Entry], earlier: Sequence[Entry]) -> None:
-        """The list of trials, the plan, which grows while a search goes on, and the log, where they changed."""
+        """Send the list of trials, the plan (which grows during a search) and the log, if they have changed."""
         for path in (self._folder.plan, self._folder.log):
-            at = stamp(path)  # before it is read: what is written meanwhile makes it new again
+            at = stamp(path)  # before it is read, so that later changes are sent again
             if at not in (0, self._sent.get(path)):
                 self._client.log_artifact(self.run_id, str(path))
                 self._sent[path] = at
@@ -54,13 +54,13 @@ class Parent:
     def mark(
         self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str], unsent: Collection[str]
     ) -> None:
-        """Set its status, and its note once the sweep has ended, where the store has others.
+        """Set the status, and after the end the note, if the store has others.
 
         Args:
-            states: state of each trial of the plan whose run is up to date.
-            running: whether the sweep goes on.
-            links: as in `notes.of_sweep`.
-            unsent: ids of the trials that could not be sent.
+            states: State of each trial of the plan whose run is up to date.
+            running: Whether the sweep is running.
+            links: As in `notes.of_sweep`.
+            unsent: Ids of the trials that could not be sent.
         """
         note = "" if running else self._note(states, links, unsent)
         says = (_status(states.values(), running, unsent), note)
@@ -81,7 +81,10 @@ class Parent:
 
 
 def stamp(path: Path) -> int:
-    """Changes when the file does: a trial that is opened again has no outcome any more. 0 where there is none."""
+    """Return a value that changes with the file, 0 if it does not exist.
+
+    An outcome disappears when its trial is opened again.
+    """
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""Paths in a home's records, so that a home is one folder that can be moved and copied.
+"""Paths in a home's records, which make a home a single folder that can be moved and copied.
 
-A home's own store is its `mlflow.db`, and the artifacts of that store lie in its `artifacts`. On disk a sweep names
-the store relative to the home. MLflow itself knows absolute places alone: those of a home that was moved or copied are
-looked for in the home when they are read (`resolve`), and rewritten before anything is written (`correct`). Only the
-standard library is used, since commands that need no MLflow call this as well.
+A home's own store is its `mlflow.db`, with its artifacts in `artifacts`. On disk a sweep refers to the store relative
+to the home. MLflow itself records absolute locations: those of a moved or copied home are looked up in the home when
+they are read (`resolve`), and rewritten before anything is written (`correct`). Only the standard library is used,
+since commands that do not need MLflow use this module as well.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gansweep.tracking import snapshot
 
 SQLITE = "sqlite:///"
 NOTED = ("uri", "experiment_id", "parent_run_id")  # keys of a sweep's tracking.json
-WAIT_S = 30  # for another process that writes to the store
-# Columns of MLflow's tables that hold artifact places of a store.
+WAIT_S = 30  # maximum wait for another process that writes to the store
+# Columns of MLflow's tables with locations of artifacts.
 COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -33,18 +33,18 @@ COLUMNS = (
 
 
 def file_of(uri: str) -> Path | None:
-    """The file of a SQLite store; None for a server."""
+    """Return the file of a SQLite store; None for a server."""
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
 def absolute(uri: str) -> str:
-    """The URI of a store with the absolute path of its file."""
+    """Return the URI of a store with the absolute path of its file."""
     file = file_of(uri)
     return f"{SQLITE}{file.absolute()}" if file else uri
 
 
 def as_recorded(home: Home, uri: str) -> str:
-    """How a sweep's files name a store: a file in the home relative to it, any other by its absolute path."""
+    """Return the URI of a store for a sweep's files: relative for a file in the home, else absolute."""
     file = file_of(uri)
     if file is None:
         return uri
@@ -53,8 +53,13 @@ def as_recorded(home: Home, uri: str) -> str:
 
 
 def note(folder: SweepFolder) -> dict[str, str]:
-    """Read what a sweep noted of its tracking store: `uri`, `experiment_id`, `parent_run_id` and, from version 0.2.0
-    on, `sweep_id`; empty where it was sent to none. Raises UserError for a damaged file, which can be done without."""
+    """Return a sweep's note on its tracking store; empty if it was never sent.
+
+    Keys are `uri`, `experiment_id`, `parent_run_id` and, since version 0.2.0, `sweep_id`.
+
+    Raises:
+        UserError: The file is damaged. It can be removed without loss.
+    """
     try:
         found = read_json(folder.tracking)
         if found and not all(isinstance(value, str) for value in (*map(found.get, NOTED), found.get("sweep_id", ""))):
@@ -69,8 +74,11 @@ def note(folder: SweepFolder) -> dict[str, str]:
 
 
 def recorded(home: Home, folder: SweepFolder) -> str | None:
-    """URI of the store that a sweep was sent to last; None where it was sent to none. Raises UserError where the
-    sweep's note of it or the home's own store cannot be read."""
+    """Return the URI of the store that a sweep was last sent to; None if there is none.
+
+    Raises:
+        UserError: The sweep's note or the home's own store cannot be read.
+    """
     found = note(folder)
     uri = found.get("uri")
     file = file_of(uri) if uri else None
@@ -83,8 +91,11 @@ def recorded(home: Home, folder: SweepFolder) -> str | None:
 
 
 def resolve(uri: str, artifact_uri: str) -> str:
-    """Where a run's artifacts are now. A run's folder beside the SQLite store that has the run outweighs what the store
-    says: the folder's name is the run's id, so that it can hold no other run's artifacts."""
+    """Return the current location of a run's artifacts.
+
+    A run's folder next to the SQLite store takes precedence over the location in the store: its name is the run's id,
+    so it cannot contain another run's artifacts.
+    """
     file = file_of(uri)
     parts = PurePosixPath(artifact_uri).parts
     if file is None or not artifact_uri.startswith("file:") or len(parts) < 4:
@@ -94,12 +105,18 @@ def resolve(uri: str, artifact_uri: str) -> str:
 
 
 def correct(home: Home) -> str:
-    """Bring the records of a home that was moved or copied up to date: artifact places in its own store, in one
-    transaction, then how its sweeps name the store. Return the artifact folder that was recorded before; empty where
-    all was up to date. May be killed at any moment and called again. A sweep whose note is damaged is passed over: its
-    own commands name the file.
+    """Correct the records of a home that was moved or copied.
 
-    Raises sqlite3.Error and OSError where the home cannot be written.
+    Locations of artifacts in its own store are rewritten in one transaction, then the references of its sweeps to the
+    store. The function may be killed at any moment and called again. Sweeps with a damaged note are skipped: their own
+    commands name the file.
+
+    Returns:
+        The artifact folder that was recorded before; "" if everything was up to date.
+
+    Raises:
+        sqlite3.Error: The database cannot be written.
+        OSError: A file cannot be written.
     """
     if not is_whole(home):
         return ""
@@ -110,7 +127,7 @@ def correct(home: Home) -> str:
 
 
 def correct_database(database: Path, home: Home) -> str:
-    """The part of `correct` in the database, or in a copy of it elsewhere."""
+    """Correct the locations in the database, or in a copy of it elsewhere."""
     here = home.artifacts.absolute().as_uri()
     with closing(sqlite3.connect(database, timeout=WAIT_S, isolation_level=None)) as store:
         former = _former(store, home, here)
@@ -118,7 +135,7 @@ def correct_database(database: Path, home: Home) -> str:
             return ""
         columns = [(table, column) for table, column in COLUMNS if _has(store, table, column)]
         store.execute("BEGIN IMMEDIATE")
-        for place in _former(store, home, here):  # once more: another process may have been faster
+        for place in _former(store, home, here):  # again, since another process may have corrected them
             new = f"{here}/{place.rpartition('/')[2]}"
             for table, column in columns:
                 store.execute(
@@ -139,9 +156,11 @@ def _readable(home: Home) -> Iterator[SweepFolder]:
 
 
 def _former(store: sqlite3.Connection, home: Home, here: str) -> list[str]:
-    """Places of experiments that were recorded for this home's artifacts when it lay elsewhere: those of which a run's
-    artifacts are here, and those of sweeps that are here, should their artifacts be lost. Other homes that use this
-    store keep their artifacts themselves."""
+    """Return the former locations of experiments in this home.
+
+    These are locations of which a run's artifacts are here, and those of sweeps in this home, even if their artifacts
+    are lost. Other homes that use this store keep their own artifacts.
+    """
     ours = {note(folder).get("experiment_id") for folder in _readable(home) if _sends_here(home, folder)}
     found = []
     for number, place in store.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall():
@@ -154,7 +173,7 @@ def _former(store: sqlite3.Connection, home: Home, here: str) -> list[str]:
 
 
 def _holds_runs(folder: Path, store: sqlite3.Connection, experiment: int) -> bool:
-    """Whether a folder holds artifacts of a run of the experiment: they lie in folders named by the run's id."""
+    """Whether a folder contains artifacts of a run of the experiment: they are in folders named by the run's id."""
     if not folder.is_dir():
         return False
     runs = store.execute("SELECT run_uuid FROM runs WHERE experiment_id = ?", (experiment,))
@@ -162,7 +181,7 @@ def _holds_runs(folder: Path, store: sqlite3.Connection, experiment: int) -> boo
 
 
 def _is_same(root: str, home: Home) -> bool:
-    """Whether a recorded artifact folder is the home's, by another path to it (a link, a bind mount)."""
+    """Whether a recorded artifact folder is the home's, under another path (a link, a bind mount)."""
     try:
         return Path(urllib.parse.unquote(root.removeprefix("file://"))).samefile(home.artifacts)
     except OSError:
@@ -170,13 +189,13 @@ def _is_same(root: str, home: Home) -> bool:
 
 
 def _correct_sweep(home: Home, folder: SweepFolder) -> None:
-    """The sweep's own note last: until then it tells which notes of its trials are of the same store."""
+    """Correct a sweep's references to the store, its own note last: it identifies the notes of trials to correct."""
     found = note(folder)
     before, own = found.get("uri"), as_recorded(home, f"{SQLITE}{home.database}")
     if before == own or not _sends_here(home, folder):
         return
     for trial in folder.all_trials():
-        with suppress(UserError):  # a damaged note is none: the store is asked
+        with suppress(UserError):  # a damaged note counts as missing: the store is asked
             published = read_json(trial.published)
             if published.get("uri") == before:
                 write_json(trial.published, {**published, "uri": own})
@@ -190,19 +209,24 @@ def _sends_here(home: Home, folder: SweepFolder) -> bool:
 
 
 def _was_own(home: Home, file: Path, parent_run_id: str) -> bool:
-    """Whether the file that version 0.1.0 recorded is the home's own store. It wrote down an absolute path: after a
-    move no file is there any more, and after a copy the copied store knows the sweep's parent run as well. A relative
-    path was one that the user gave, relative to the working directory."""
+    """Whether the file that version 0.1.0 recorded is the home's own store.
+
+    It recorded an absolute path: after a move that file does not exist, and after a copy the copied store contains the
+    sweep's parent run as well. A relative path was given by the user, relative to the working directory.
+    """
     if file.name != home.database.name:
         return False
     return not file.exists() or (is_whole(home) and _knows(home.database, parent_run_id))
 
 
 def leftovers(home: Home, name: str, sweep_ids: Sequence[str]) -> list[Path]:
-    """What of a home's artifacts goes with a sweep whose records were deleted: those of its runs, also in the folder of
-    a name that it had before, and the whole folder of its name where no run of others has artifacts there.
+    """Return the artifacts to delete with a sweep whose records were deleted.
 
-    Raises UserError where the home's own store cannot be read.
+    These are the artifacts of its runs, including those in the folder of a former name, and the whole folder of its
+    name if no other run has artifacts there.
+
+    Raises:
+        UserError: The home's own store cannot be read.
     """
     ours, others = _runs(home.database, sweep_ids) if is_whole(home) else (set(), set())
     found = []
@@ -211,7 +235,7 @@ def leftovers(home: Home, name: str, sweep_ids: Sequence[str]) -> list[Path]:
             continue
         try:
             there = [*place.iterdir()]
-        except OSError:  # not ours to read
+        except OSError:  # no permission to read it
             continue
         if place.name == name and not any(path.name in others for path in there):
             found.append(place)
@@ -234,7 +258,7 @@ def _knows(database: Path, run_id: str) -> bool:
 
 
 def _runs(database: Path, sweep_ids: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Ids of all runs, deleted ones included: those that carry an id of a sweep, and all others."""
+    """Return the ids of all runs, including deleted ones: those with an id of the sweep, and all others."""
     places = ", ".join("?" * len(sweep_ids))
     carrying = f"SELECT run_uuid FROM tags WHERE key = 'gansweep.sweep_id' AND value IN ({places})"
     try:

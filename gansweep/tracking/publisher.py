@@ -1,8 +1,8 @@
-"""Trial folders → MLflow. May be run at any time, any number of times: what is sent twice is stored once.
+"""Publishing of trial folders to MLflow. It can be repeated at any time: records sent twice are stored once.
 
-A run is found before it is created (see `ownership`), so a kill between creating it and noting its id leaves no second
-one. `published.json` only saves work: what it says is compared with the store when a process connects, and again after
-anything went wrong. What a run lacks is sent again; deleted runs are restored.
+A run is searched for before it is created (see `ownership`), so that a kill between creating it and noting its id does
+not lead to a second one. `published.json` only saves work: it is compared with the store when a process connects, and
+again after an error. Records that a run lacks are sent again; deleted runs are restored.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PUBLISH_WAIT_S = 30.0
-FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 320.0  # pauses before a trial that could not be sent is tried again
-MOST_NAMED = 3  # trials, in a message
+FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 320.0  # pauses before the next attempt to send a trial
+MOST_NAMED = 3  # trials named in a message
 
 
 class NotAllSentError(UserError):
-    """Some trials could not be sent, while the store takes others."""
+    """Some trials could not be sent, although the store accepts others."""
 
     def __init__(self, sweep: str, uri: str, troubles: Mapping[str, Exception]) -> None:
         named = [f"{trial}: {_said(error)}" for trial, error in troubles.items()]
@@ -48,9 +48,12 @@ class NotAllSentError(UserError):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a trial could not be sent, and when it is tried again.
+    """Failure to send a trial, and the time of the next attempt.
 
-    pause_s: between the last try and the next one. due: time.monotonic() of the next one.
+    Attributes:
+        error: The error.
+        pause_s: Pause between the last attempt and the next.
+        due: time.monotonic() of the next attempt.
     """
 
     error: Exception
@@ -59,15 +62,19 @@ class Trouble:
 
     @classmethod
     def after(cls, error: Exception, before: Trouble | None) -> Trouble:
-        """The trouble after a failed try. The second try is made at once, and each pause is twice the one before."""
+        """Return the state after a failed attempt.
+
+        The second attempt is immediate, then each pause is twice the previous one.
+        """
         pause_s = min(2 * before.pause_s, LONGEST_RETRY_S) if before else FIRST_RETRY_S
         return cls(error, pause_s, time.monotonic() + (pause_s if before else 0))
 
 
 class Publisher:
-    """Publishes one sweep to one store. Nothing here reads or changes what trials write.
+    """Publisher of one sweep to one store. It neither reads nor changes trials while they write.
 
-    restored: what the store had lost and was sent again → of how many trials.
+    Attributes:
+        restored: Kind of records that the store had lost and was sent again → number of trials.
     """
 
     def __init__(
@@ -78,27 +85,38 @@ class Publisher:
         context: Mapping[str, str],
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """context: tags of the parent run (machine, versions, commit). notify: takes sentences for the user."""
+        """Initialise the publisher.
+
+        Args:
+            home: The home folder.
+            folder: The sweep's folder.
+            uri: URI of the store.
+            context: Tags of the parent run (machine, versions, commit).
+            notify: Called with notices for the user.
+        """
         self._home, self._folder, self.uri, self._context, self._notify = home, folder, uri, context, notify
         self._recorded = places.as_recorded(home, uri)
         self._client: MlflowClient | None = None
         self._sender: Sender
         self._files: comparison.Files
-        self._sent_before = False  # whether the folder's notes speak of the sweep that the store has
+        self._sent_before = False  # whether the folder's notes describe the sweep in the store
         self._parent: Parent | None = None
-        self._runs: dict[str, Run] = {}  # trial id → run, of those that were not compared yet
-        self._known: dict[str, str] = {}  # trial id → run id, as the store has them
+        self._runs: dict[str, Run] = {}  # trial id → run, for runs not compared yet
+        self._known: dict[str, str] = {}  # trial id → run id in the store
         self._compared: set[str] = set()  # trial ids
         self._settled: dict[str, tuple[int, str]] = {}  # trial id → (stamp of its outcome, state), sent
-        self._troubles: dict[str, Trouble] = {}  # trial id → why it could not be sent
-        self._entries: dict[str, Entry] = {}  # trial id → what the parent's list says of it
-        self.taken = 0  # how often the store took something of a trial
+        self._troubles: dict[str, Trouble] = {}  # trial id → failure to send it
+        self._entries: dict[str, Entry] = {}  # trial id → its entry in the parent's list
+        self.taken = 0  # number of times that the store accepted records of a trial
         self.restored: Counter[str] = Counter()
 
     def connect(self) -> None:
-        """Reach the store; find or create the experiment and the parent run.
+        """Connect to the store; find or create the experiment and the parent run.
 
-        Raises what MLflow raises, and UserError where the records belong to another folder.
+        Raises the errors of MLflow.
+
+        Raises:
+            UserError: The records belong to another folder.
         """
         if self._client is not None:
             return
@@ -130,19 +148,25 @@ class Publisher:
         labels = {SWEEP: self._folder.name, SWEEP_ID: own.sweep_id, PARENT: parent.info.run_id}
         self._sender = Sender(client, experiment, labels)
         self._files = comparison.Files(self.uri, owned.experiment.artifact_location)
-        self._troubles.clear()  # every trial is compared with what was listed now
-        if self._parent is None or self._parent.run_id != parent.info.run_id:  # else it knows which stop is answered
-            self._compared.clear()  # a store that lost the parent may have lost anything
+        self._troubles.clear()  # every trial is compared with the new list
+        if self._parent is None or self._parent.run_id != parent.info.run_id:  # else the answered stop request is known
+            self._compared.clear()  # a store that lost the parent run may have lost anything
             self._settled.clear()
             self._parent = Parent(client, self._folder, parent.info.run_id, parent.data.tags.get(STOP, ""))
         self._client = client
 
     def publish(self, *, running: bool, verify: bool = False) -> None:
-        """Send what is new, and what the store has lost.
+        """Send new records, and those that the store has lost.
 
-        running: whether the sweep goes on. verify: compare all values with the store's, instead of what can be listed.
-        Raises what MLflow raises, and NotAllSentError after all trials were tried; then call it again. While the sweep
-        goes on, a trial that could not be sent is tried again after a pause that grows, and nothing else is repeated.
+        After NotAllSentError, call it again. While the sweep is running, a trial that could not be sent is retried
+        after a growing pause, and nothing else is repeated. Raises the errors of MLflow.
+
+        Args:
+            running: Whether the sweep is running.
+            verify: Whether to compare all values with the store's, instead of lists only.
+
+        Raises:
+            NotAllSentError: Some trials could not be sent; all were tried.
         """
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             try:
@@ -150,7 +174,7 @@ class Publisher:
             except NotAllSentError:
                 raise
             except Exception:
-                self._client = None  # whatever it was, the store is asked anew
+                self._client = None  # after any error, the store is asked again
                 raise
 
     def _publish(self, running: bool, verify: bool) -> None:
@@ -194,22 +218,24 @@ class Publisher:
             raise NotAllSentError(self._folder.name, self.uri, errors)
 
     def _noted(self, strays: Mapping[str, Run]) -> dict[str, Run]:
-        """Trial id → the run that the folder noted, of those whose tags were deleted. strays: by run id."""
+        """Return trial id → noted run, for runs whose tags were deleted. `strays`: run id → run."""
         noted = {
             folder.id: Published.read(folder, self._recorded).run_id for folder in self._folder.all_trials() if strays
         }
         return {trial: strays[run_id] for trial, run_id in noted.items() if run_id in strays}
 
     def _find_again(self, folder: TrialFolder) -> None:
-        """Ask the store for the run of one trial, which is compared again."""
+        """Ask the store for the run of a trial, which is then compared again."""
         noted = Published.read(folder, self._recorded).run_id
         run = ownership.run_of(self._sender.client, self._sender.experiment, folder.id, noted)
         if run is not None:
             self._runs[folder.id] = run
 
     def _check_store(self, error: Exception) -> None:
-        """Raise the error that a trial met again where it is the store's: then no other trial can be sent either, or
-        all runs were deleted together, and the parent run with them."""
+        """Raise a trial's error again if the store itself is the cause.
+
+        Then no other trial can be sent either, or all runs were deleted together with the parent run.
+        """
         assert self._client is not None
         assert self._parent is not None
         try:
@@ -224,7 +250,7 @@ class Publisher:
         settled_at, settled = self._settled.get(folder.id, (None, ""))
         if settled_at == at:
             return settled
-        # The state first: what it vouches for is on disk by then, and is sent below.
+        # The state first: records that it implies are on disk by then, and are sent below.
         now = outcome.state(folder, int(read_json(folder.trial).get("steps", 0)))
         ended = outcome.ended_as(folder, now)
         if now != "pending" or folder.id not in self._entries:
@@ -247,14 +273,18 @@ class Publisher:
         return now
 
     def _compare(self, folder: TrialFolder, note: Published, thorough: Thorough | None) -> list[str]:
-        """Once for each trial and connection: cut its note down to what the store has, and return what is missing."""
+        """Reduce a trial's note to the records in the store, once per connection.
+
+        Returns:
+            Kinds of missing records.
+        """
         if folder.id in self._compared:
             return []
         self._compared.add(folder.id)
         run = self._runs.pop(folder.id, None)
         run_id = run.info.run_id if run else ""
         lost = []
-        if note.run_id != run_id:  # made anew, or found though it was not noted: everything is sent to it
+        if note.run_id != run_id:  # recreated, or found without a note: everything is sent to it
             lost = [comparison.RUNS] if note.run_id and self._sent_before else []
             note.forget(run_id)
         if run is None:
@@ -268,12 +298,12 @@ class Publisher:
             lost += [what for what in thorough.cut_down(folder, note, run) if what not in lost]
             if WRONG in lost:
                 note.forget("")
-                note.write(folder)  # first: a killed process finds the old run by its tags, and compares again
+                note.write(folder)  # first, so that a killed process finds the old run by its tags, and compares again
                 self._sender.set_aside(run_id)
         return lost
 
     def _listed(self, *folders: Iterable[TrialFolder]) -> list[list[Entry]]:
-        """What the parent's list says of trials; those that could not be read are left out."""
+        """Return the entries of the parent's list, without trials that could not be read."""
         return [[self._entries[one.id] for one in some if one.id in self._entries] for some in folders]
 
     def _begin(self, client: MlflowClient, own: Identity) -> Owned:
@@ -296,8 +326,11 @@ class Publisher:
 
 
 def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], None] = lambda _: None) -> None:
-    """Delete a sweep's runs from its store, and no others. Raises what MLflow raises, and UserError where the records
-    belong to another folder."""
+    """Delete a sweep's runs from its store, and no others. Raises the errors of MLflow.
+
+    Raises:
+        UserError: The records belong to another folder.
+    """
     client = store.client(home, uri)
     owned = ownership.of_folder(client, folder, notify, own_store=uri == store.local_uri(home))
     if owned and owned.holder and not folder.storage.exists():
@@ -308,6 +341,6 @@ def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], No
 
 
 def _said(error: Exception) -> str:
-    """An error on one line."""
+    """Return an error as one line."""
     text = str(error).partition("\n")[0][:200]
     return text if isinstance(error, UserError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

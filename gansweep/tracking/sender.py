@@ -1,7 +1,7 @@
-"""One trial's folder → its run in MLflow. What is sent twice is stored once.
+"""Sending of a trial's folder to its run in MLflow. Records sent twice are stored once.
 
-A metric's identity in MLflow's stores is (key, timestamp, step, value); sending the journalled timestamp makes
-resending harmless. Files have the same names at every try.
+MLflow's stores identify a metric by (key, timestamp, step, value); sending the timestamp of the journal makes repeated
+sending harmless. Files have the same names at every attempt.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-BATCH = 1_000  # metrics a request, MLflow's limit
-PARAMS = 100  # parameters a request, likewise
-GRID_PIXELS = 512  # sample grids are enlarged by a whole factor to about so many: the UI would blur them
+BATCH = 1_000  # metrics per request, MLflow's limit
+PARAMS = 100  # parameters per request, MLflow's limit
+GRID_PIXELS = 512  # sample grids are enlarged by a whole factor to about this size: the UI would blur them
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends trials to runs of an experiment. labels: tags of every run, the same for all of them.
+    """Sender of trials to runs of an experiment. `labels`: tags that all runs share.
 
-    All methods raise what MLflow raises, and UserError for a damaged file of the trial.
+    All methods raise the errors of MLflow, and UserError for a damaged file of the trial.
     """
 
     client: MlflowClient
@@ -46,7 +46,7 @@ class Sender:
     labels: Mapping[str, str]
 
     def tags(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> dict[str, str]:
-        """Return all tags that a trial's run is to have."""
+        """Return all tags of a trial's run."""
         trial = read_json(folder.trial)
         return {
             **self.labels,
@@ -58,9 +58,9 @@ class Sender:
         }
 
     def create(self, folder: TrialFolder, tags: Mapping[str, str]) -> Run:
-        """Make a trial's run, with its parameters."""
+        """Create a trial's run with its parameters."""
         trial = read_json(folder.trial)
-        # Values alone: the UI's column is narrow, and names of settings stand in the parameters.
+        # Values only: the UI's column is narrow, and names of settings are in the parameters.
         name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {trial['config']['seed']}"])
         made: Run = self.client.create_run(
             self.experiment,
@@ -72,7 +72,7 @@ class Sender:
         return made
 
     def send(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> None:
-        """Send what a note says is missing, and keep the note up to date with every step of it."""
+        """Send the records that a note lacks, and update the note after every step."""
         ended_s = ended.time if ended else 0.0
         news = (note.state, note.ended_s) != (now, ended_s)
         if news:
@@ -94,7 +94,7 @@ class Sender:
             self._attach_journal(folder, note)
 
     def send_params(self, run_id: str, values: Mapping[str, str]) -> None:
-        """Send parameters that the run does not have."""
+        """Send parameters that the run lacks."""
         from mlflow.entities import Param
 
         listed = iter([Param(key, value) for key, value in values.items()])
@@ -102,13 +102,13 @@ class Sender:
             self.client.log_batch(run_id, params=some)
 
     def set_aside(self, run_id: str) -> None:
-        """Delete a run that holds wrong values, which MLflow cannot take back, and let it be no trial's any more."""
+        """Delete a run with wrong values, which MLflow cannot correct, and detach it from its trial."""
         self.client.set_tag(run_id, "gansweep.set_aside", "its values differed from the trial's; see its successor")
         self.client.delete_tag(run_id, "gansweep.trial_id")
         self.client.delete_run(run_id)
 
     def _send_tags(self, note: Published, wanted: dict[str, str]) -> None:
-        """Those that the store has otherwise: one request, or none."""
+        """Send the tags that differ from the store's, in at most one request."""
         from mlflow.entities import RunTag
 
         new = [RunTag(key, value) for key, value in wanted.items() if note.tags.get(key) != value]
@@ -147,7 +147,7 @@ class Sender:
         note.samples += [path.name for path in new]
 
     def _send_checkpoint(self, folder: TrialFolder, note: Published) -> None:
-        """The last one, where it is not there."""
+        """Send the last checkpoint if the store lacks it."""
         checkpoints = folder.all_checkpoints()
         if checkpoints and note.checkpoint != checkpoints[-1].name:
             self._attach(note.run_id, CHECKPOINT, checkpoints[-1].read_bytes())
@@ -160,14 +160,14 @@ class Sender:
             self.client.update_run(run_id, status=STATUS[now])
 
     def _attach_journal(self, folder: TrialFolder, note: Published) -> None:
-        """As far as its metrics were sent; then vouch for it."""
+        """Send a copy of the journal up to the metrics that were sent, then set its tag."""
         content = sent_journal(folder, note)
         self._attach(note.run_id, journals.NAME, journals.pack(content))
         note.journal = journals.digest(content)
         self._send_tags(note, {**note.tags, journals.TAG: note.journal})
 
     def _attach(self, run_id: str, path: str, content: bytes) -> None:
-        """Add an artifact. path: among the run's artifacts."""
+        """Add an artifact. `path`: its path among the run's artifacts."""
         place = PurePosixPath(path)
         with TemporaryDirectory(prefix="gansweep-") as scratch:
             copy = Path(scratch, place.name)
@@ -176,7 +176,7 @@ class Sender:
 
 
 def params(folder: TrialFolder) -> dict[str, str]:
-    """Return the parameters that a trial's run is to have: its settings, and the sizes of its networks."""
+    """Return the parameters of a trial's run: its settings, and the sizes of its networks."""
     trial = read_json(folder.trial)
     values = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
     return {key: str(value)[: limits.LONGEST_PARAM] for key, value in values.items()}
@@ -188,14 +188,16 @@ def sent_journal(folder: TrialFolder, note: Published) -> bytes:
 
 
 def grid_name(path: Path) -> str:
-    """Return the stem of a sample grid's artifacts: log_image's names, but the same at every try."""
+    """Return the stem of a sample grid's artifacts: the names of log_image, but equal at every attempt."""
     step, at = int(path.stem), int(path.stat().st_mtime * 1000)
     return f"samples+step+{step}+timestamp+{at}+{step:08d}"
 
 
 def _image_files(path: Path, scratch: Path) -> None:
-    """The two files that the UI's image grid wants for a step: the grid as it is, and a copy for the browser, enlarged
-    by a whole factor and lossless instead of smoothed."""
+    """Write the two files that the UI's image grid needs for a step.
+
+    They are the grid itself, and a lossless copy for the browser, enlarged by a whole factor instead of smoothed.
+    """
     from PIL import Image
 
     stem, content = scratch / grid_name(path), path.read_bytes()
@@ -203,7 +205,7 @@ def _image_files(path: Path, scratch: Path) -> None:
     with Image.open(io.BytesIO(content)) as grid:
         factor = max(1, round(GRID_PIXELS / max(grid.size)))
         large = grid.resize((grid.width * factor, grid.height * factor), Image.Resampling.NEAREST)
-    # method 0, the fastest: encoding is half of what publishing takes from training.
+    # method 0, the fastest: encoding is half of the time that publishing takes from training.
     large.convert("RGB").save(f"{stem}+compressed.webp", lossless=True, quality=0, method=0)
 
 

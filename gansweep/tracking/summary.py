@@ -1,8 +1,8 @@
-"""What the parent run's `trials.json` says of each trial: all that is needed to read a sweep beside its metrics.
+"""The parent run's artifact `trials.json`: the data of each trial, besides metrics, that are needed to read a sweep.
 
-Tags can be edited and deleted in MLflow's UI, and long ones are cut. This artifact is written whole by the publisher,
-so readers rely on it first. Tags, the run's status and its parameters are the fallback for what has no entry: trials
-that have just begun, and records of version 0.1.0.
+Tags can be edited and deleted in MLflow's UI, and long ones are truncated. This artifact is written completely by the
+publisher, so readers use it first. Tags, the run's status and its parameters are the fallback for trials without an
+entry: those that have just begun, and records of version 0.1.0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 NAME = "trials.json"
-# Outcome → MLflow's status of a run; it has none for "will go on".
+# Outcome → MLflow's status of a run; it has none for trials that will continue.
 STATUS = {
     "pending": "SCHEDULED",
     "running": "RUNNING",
@@ -31,9 +31,13 @@ STATUS = {
 
 
 def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
-    """Return the artifact's content. planned: in the order of the plan. earlier: of trials of earlier plans.
+    """Return the content of the artifact.
 
-    Equal evaluators are written once: with many classes they are longer than all the rest.
+    Equal evaluators are written once: with many classes they are longer than everything else.
+
+    Args:
+        planned: Entries in the order of the plan.
+        earlier: Entries of trials of earlier plans.
     """
     evaluators: dict[str, int] = {}
 
@@ -46,9 +50,9 @@ def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
-    """Return the entries of an artifact, those of the plan and those of earlier plans; none where it is damaged.
+    """Return the entries of an artifact, of the plan and of earlier plans; none if it is damaged.
 
-    Those that version 0.1.0 wrote have no more than id, varied, seed and steps.
+    Entries written by version 0.1.0 have only id, varied, seed and steps.
     """
     with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):
         data = json.loads(content)
@@ -62,9 +66,13 @@ def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
 
 
 def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
-    """Return run id → summary, for those runs that are trials'. content: of the artifact, empty where there is none.
+    """Return run id → summary, for the runs of trials.
 
-    Tags are read, as far as they can be, for what has no entry.
+    Trials without an entry are read from tags, as far as possible.
+
+    Args:
+        runs: The runs.
+        content: Content of the artifact; empty if it does not exist.
     """
     entries = [entry for some in unpack(content) for entry in some]
     ids = {run.info.run_id for run in runs}
@@ -75,16 +83,19 @@ def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
     for run in runs:
         trial = run.data.tags.get("gansweep.trial_id")
         told = by_run.get(run.info.run_id) or by_trial.get(trial)
-        if run.info.run_id in by_run or (trial and trial not in sent):  # of a trial with two runs, the one it went to
+        if run.info.run_id in by_run or (trial and trial not in sent):  # of two runs of a trial, the one in the entry
             found[run.info.run_id] = of_entry({**_of_tags(run), **(told or {})})
     return found
 
 
 def _of_tags(run: Run) -> Entry:
-    """Return the same from tags, which may be edited, cut or missing; a parameter and the status cannot be edited."""
+    """Return an entry from tags, which may be edited, truncated or missing.
+
+    The seed (a parameter) and the status cannot be edited.
+    """
     tags, params = run.data.tags, run.data.params
     outcome = tags.get("gansweep.outcome")
-    by_status = {status: kind for kind, status in STATUS.items()}  # SCHEDULED: interrupted, which comes last
+    by_status = {status: kind for kind, status in STATUS.items()}  # SCHEDULED: interrupted, the last one
     return {
         "id": tags.get("gansweep.trial_id", ""),
         "varied": _object(tags.get("gansweep.varied")),
@@ -103,7 +114,7 @@ def _of_tags(run: Run) -> Entry:
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    """Return the object that a tag holds, {} where it holds none."""
+    """Return the object in a tag; {} if there is none."""
     with suppress(ValueError, RecursionError):
         found = json.loads(text or "{}")
         return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""Every value that a store has of a trial, compared with the trial's folder: metrics point by point, and artifacts."""
+"""Complete comparison of a store with a trial's folder: metrics point by point, and artifacts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CHUNK = 100  # runs whose metrics are read at once
-WRONG = "values that differed"  # of metrics: the store cannot take them back
+CHUNK = 100  # runs whose metrics are read at a time
+WRONG = "values that differed"  # values of metrics, which the store cannot change
 
 
 class Thorough:
-    """runs: those that will be compared, in the order in which they will be."""
+    """Complete comparison of runs. `runs`: in the order in which they will be compared."""
 
     def __init__(self, client: MlflowClient, uri: str, runs: Sequence[Run]) -> None:
         self._client, self._uri = client, uri
@@ -30,9 +30,9 @@ class Thorough:
         self._points: dict[str, dict[str, Points]] = {}
 
     def cut_down(self, folder: TrialFolder, note: Published, run: Run) -> list[str]:
-        """Take out of a note what the store does not have as the folder has it, and return what that is.
+        """Remove from a note the records that differ in the store, and return their kinds.
 
-        WRONG among it says that metrics have other values: the run cannot be mended.
+        WRONG means that metrics have other values: the run cannot be corrected.
         """
         lost = []
         match _compare(journals.points_of(sender.sent_journal(folder, note), lambda _: True), self._metrics(run)):
@@ -61,13 +61,13 @@ class Thorough:
         if run_id not in self._points:
             chunk = [run_id, *(other for other in self._left if other != run_id)][:CHUNK]
             self._points |= bulk.read(self._client, self._uri, [self._left[one] for one in chunk], lambda _: True)
-            for one in chunk:  # once they were read: where that fails, each of them meets the reason
+            for one in chunk:  # after reading them: if it fails, each run meets the error
                 del self._left[one]
         return self._points.pop(run_id)
 
 
 def _compare(mine: dict[str, Points], there: dict[str, Points]) -> str:
-    """Return "equal"; "missing" where the store has a part of it, all of that right; else "wrong"."""
+    """Return "equal"; "missing" if the store has a correct part; else "wrong"."""
     if not there.keys() <= mine.keys() or not all(_is_part(there[key], mine[key]) for key in there):
         return "wrong"
     whole = all(key in there and len(there[key].steps) == len(mine[key].steps) for key in mine)
