@@ -115,7 +115,7 @@ def test_a_home_of_0_1_0_goes_on_bit_for_bit_and_migrates_once(service: Service,
     (recorded_on,) = rows(old, "SELECT value FROM tags WHERE key = 'gansweep.machine'")
     same_machine = recorded_on == (current(service.root).machine,)
     _, said = service.call("run", "old.yaml")
-    assert_states(said, "old: ", "0.1.0", "id", old.artifacts)
+    assert_states(said, old.artifacts, "old: ", "0.1.0", "id")
     assert [trial["outcome"] for trial in service.status("old")] == ["completed"] * 3
     assert set(before) < set(rows(old, "SELECT run_uuid FROM runs")), "they go on"
     assert_recorded_once(old)
