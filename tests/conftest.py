@@ -13,6 +13,17 @@ from hypothesis import settings
 from gansweep.records.layout import Home
 
 INTEGRATION = "tests/integration/"
+# Beginnings of the paths of the quick tier: what most changes break first, and what needs no store, server or training.
+QUICK = tuple(
+    f"tests/{part}"
+    for part in (
+        "plan/",
+        "health/",
+        "records/",
+        *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "loss", "network", "optimizer")),
+        *(f"report/test_{part}" for part in ("prose", "statistics", "words")),
+    )
+)
 
 settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("gansweep")
@@ -32,8 +43,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduler(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2` what takes longest begins first."""
+    """Mark the quick tier; with `-n 2` what takes longest begins first."""
+    for item in items:
+        if item.nodeid.startswith(QUICK) and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
 
