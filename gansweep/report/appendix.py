@@ -27,7 +27,7 @@ def appendix(study: Study) -> list[dict[str, Any]]:
     alone = table([head("trial"), head("command", wide=True)], commands)
     return [
         section("Appendix", new_page=True),
-        section("Every trial", table(heads, rows), level=2),
+        section("Every trial", table(heads, rows), paragraphs(*study.explanations), level=2),
         *(_sweep_file(study, sweep) for _, sweep in study.tables.sweeps.iterrows()),
         section(
             "How to run one alone",

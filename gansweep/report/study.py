@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, label
+from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, METRICS, label
 from gansweep.health.verdict import title
 from gansweep.plan.alone import alone
 from gansweep.records.ranking import Ranking
@@ -140,6 +140,12 @@ class Study:
     def final_names(self) -> list[str]:
         """Headings of further final metrics."""
         return [label(name) for name in self._finals]
+
+    @property
+    def explanations(self) -> list[str]:
+        """A sentence for each metric that tables show, as far as it is one of evaluations."""
+        shown = [METRICS[name] for name in (self.metric, *self._finals) if name in METRICS]
+        return [f"{metric.label[:1].upper()}{metric.label[1:]}: {metric.explanation}." for metric in shown]
 
     def finals(self, trial: pd.Series) -> list[str]:
         """Their values at a trial's last evaluation."""

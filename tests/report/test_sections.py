@@ -25,6 +25,7 @@ from PIL import Image
 
 from gansweep.gan.sampling import grid_png
 from gansweep.health.judge import judge_of
+from gansweep.health.metrics import METRICS
 from gansweep.health.verdict import FAILURES, KINDS, title
 from gansweep.plan.loader import load
 from gansweep.plan.schema import TrialConfig
@@ -383,6 +384,14 @@ def test_failure_rates_have_wilson_intervals() -> None:
         ["beta1 0.5", "1", "5", "20 %", "4 % – 62 %"],
         ["beta1 0.9", "5", "5", "100 %", "57 % – 100 %"],
     ]
+
+
+def test_the_appendix_explains_the_metrics_of_its_table() -> None:
+    _, trials, *_ = appendix(study(over(RATE, [1e-3]), [RATE]))
+    text = text_of([trials])
+    for name in ("cfd_ratio", "coverage", "d_auc"):
+        assert METRICS[name].explanation in text, name
+    assert METRICS["density"].explanation not in text
 
 
 def test_every_trial_is_in_the_appendix() -> None:

@@ -1,0 +1,49 @@
+"""The registry of evaluation metrics."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gansweep.health import metrics as m
+from gansweep.health.measure import Metric, Need
+
+DOCS = Path(__file__).parents[2] / "docs" / "operation.md"
+# As the journals of version 0.1.0 have them, with every need met.
+RECORDED = (
+    "cfd_ratio", "density", "coverage", "precision", "recall", "ndb", "near_duplicates", "spread_across",
+    "spread_within", "ms_ssim", "effective_classes", "label_kl", "classes_missing", "class_share/", "requested",
+    "requested_worst", "coverage_within", "coverage_within_worst", "density_within_worst", "requested/", "d_auc",
+    "d_std", "r_v", "d_accuracy", "r_t", "d_gap", "d_fresh",
+)  # fmt: skip
+
+
+def test_names_and_their_order_in_records_do_not_change() -> None:
+    assert tuple(m.METRICS) == RECORDED
+
+
+def test_sets_of_names_follow_from_needs() -> None:
+    assert m.LABELLED == ("effective_classes", "label_kl", "classes_missing")
+    assert RECORDED[14:19] == m.CONDITIONAL
+    assert m.PROBABILITIES == ("d_real", "d_fake", "d_accuracy", "r_t", "d_gap", "d_fresh")
+    assert m.HELD_OUT == ("val_loss_d", "val_loss_g", "r_v", "d_gap")
+    assert m.needing(Need.CONDITION) == m.CONDITIONAL
+
+
+@pytest.mark.parametrize("name", m.METRICS)
+def test_every_metric_is_documented_and_explains_itself(name: str) -> None:
+    documented = re.findall(r"`([\w/]+)`", DOCS.read_text())
+    assert f"{name}NAME" in documented if name.endswith("/") else name in documented
+    assert len(m.METRICS[name].label) < 32
+    assert not m.METRICS[name].explanation.endswith(".")
+
+
+def test_a_metric_records_a_value_one_per_class_or_nothing() -> None:
+    def record(name: str, value: object) -> dict[str, float]:
+        return Metric[object](name, "x", "x", lambda _: value).record(None)  # type: ignore[arg-type,return-value]
+
+    assert record("x", 0.5) == {"x": 0.5}
+    assert record("x/", {"a": 0.25, "b": 0.75}) == {"x/a": 0.25, "x/b": 0.75}
+    assert record("x", None) == {}
