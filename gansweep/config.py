@@ -19,10 +19,12 @@ from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO
 from gansweep.losses.loss import Loss
 from gansweep.losses.registry import LOSSES, Option, create, is_critic, options
+from gansweep.networks.architecture import NetworkConfig as NetworkConfig
+from gansweep.networks.architecture import Norm
+from gansweep.networks.registry import ARCHITECTURES
 from gansweep.section import NameOf, Positive, Section, Since
 
 T = TypeVar("T")
-Norm = Literal["batch", "layer", "none"]
 FIRST_OPTIONS = ("clip", "gradient_penalty", "label_smoothing")  # options of losses that version 0.1.0 had
 NetworkName = Literal["generator", "discriminator"]
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
@@ -72,7 +74,7 @@ class DiscriminatorNetwork(Network):
 class Model(Section):
     """The two networks."""
 
-    architecture: Literal["dcgan", "dcgan_mnist28", "projected"] = "dcgan"
+    architecture: Annotated[str, NameOf(ARCHITECTURES)] = "dcgan"
     conditioning: Annotated[
         Literal["none", "concat", "two_stream"],
         Field(description="how networks are given the class: as extra input channels, or through a layer of its own"),
@@ -168,27 +170,6 @@ class AugmentationConfig:
     rotate: float = 0.0
     translate: float = 0.0
     scale: float = 0.0
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Structure of both networks, apart from their sizes: see the section `Model`.
-
-    classes: names of the classes that a conditional model can be asked for; empty for any other.
-    norm: of D's inner blocks; None for the architecture's own. growth_at: step after which D grows; None for never.
-    """
-
-    architecture: str = "dcgan"
-    conditioning: str = "none"
-    classes: tuple[str, ...] = ()
-    generator_depth: int = 1
-    discriminator_depth: int = 1
-    generator_separable: bool = False
-    discriminator_separable: bool = False
-    norm: Norm | None = None
-    spectral_norm: bool = False
-    growth_at: int | None = None
-    growth_adds: str = "block"
 
 
 @dataclass(frozen=True)

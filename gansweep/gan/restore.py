@@ -13,9 +13,9 @@ from torch import Tensor
 from gansweep.config import NetworkConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
-from gansweep.gan.networks.block import Layout
-from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import ARCHITECTURES, generator_layout
+from gansweep.networks.architecture import Design
+from gansweep.networks.module import GanModule
+from gansweep.networks.registry import ARCHITECTURES, generator_design
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Restored:
         classes: Names of the classes of a conditional generator; else empty.
     """
 
-    generator: Network
+    generator: GanModule
     latent_dim: int
     step: int
     classes: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def generator_of(path: Path) -> Restored:
     averaged = any(name.startswith("average.") for name in tensors)
     prefix = "average." if averaged else "generator."
     state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    if "step" not in meta or "weights.0" not in state:
+    if "step" not in meta or not state:
         raise CheckpointError(f"{path}: contains no generator; name a checkpoint of a trial")
     try:
         settings = meta.get("settings", {})  # the oldest checkpoints have none
@@ -60,7 +60,7 @@ def generator_of(path: Path) -> Restored:
                 f"{path}: its generator is of the architecture {architecture!r}, unknown to this version"
             )
         sizes = _sizes(settings) if "settings" in meta else _sizes_of(state)
-        network = _built(generator_layout(**sizes, config=networks), state)
+        network = _built(generator_design(**sizes, config=networks), state)
         return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
         raise CheckpointError(f"{path}: its settings do not describe the generator of its weights") from None
@@ -88,13 +88,13 @@ def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _built(layout: Layout, state: Mapping[str, Tensor]) -> Network:
-    """Build the network. Raises various errors if layout and state do not match."""
-    shapes = [shape for block in layout.blocks for shape in block.weights]
-    for i, shape in enumerate(shapes):  # checked before memory is allocated: sizes may be forged
-        if state[f"weights.{i}"].shape != shape:
-            raise ValueError(f"weights.{i} has another shape")
+def _built(design: Design, state: Mapping[str, Tensor]) -> GanModule:
+    """Build the network with the given state. Raises various errors if they do not match."""
     with torch.random.fork_rng(devices=[]):
-        network = Network(layout)
+        with torch.device("meta"):  # no memory is allocated before the check: sizes may be forged
+            expected = {name: tensor.shape for name, tensor in design.build().state_dict().items()}
+        if expected != {name: tensor.shape for name, tensor in state.items()}:
+            raise ValueError("the state has other names or shapes")
+        network = design.build()
     network.load_state_dict(state)
     return network

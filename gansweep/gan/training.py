@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from gansweep.config import TrainingConfig
 from gansweep.gan.batches import Batch, Batches, generator, stream_seed
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
-from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import discriminator_layout, generator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.networks.module import GanModule
+from gansweep.networks.registry import discriminator_design, generator_design
 
 
 class Trainer:
@@ -41,8 +41,8 @@ class Trainer:
         self.loss = s.loss.create()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
-            layout = generator_layout(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks)
-            self.generator = Network(layout).to(device)
+            design = generator_design(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks)
+            self.generator = design.build().to(device)
             self.discriminator = self._new_discriminator(grown=s.networks.growth_at is None)
         self.average = copy.deepcopy(self.generator) if s.ema else None
         self._g, self._d = _parameters(self.generator), _parameters(self.discriminator)
@@ -67,7 +67,7 @@ class Trainer:
         return cls(config, images.load(), device, images.labels() if config.networks.classes else None)
 
     @property
-    def sampler(self) -> Network:
+    def sampler(self) -> GanModule:
         """What samples come from: G, or its average over time where config.ema asks for one."""
         return self.generator if self.average is None else self.average
 
@@ -202,10 +202,10 @@ class Trainer:
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _new_discriminator(self, *, grown: bool) -> Network:
+    def _new_discriminator(self, *, grown: bool) -> GanModule:
         s = self.config
-        layout = discriminator_layout(s.discriminator_maps, s.image_size, s.channels, s.networks, grown=grown)
-        return Network(layout, spectral_norm=s.networks.spectral_norm).to(self.device)
+        design = discriminator_design(s.discriminator_maps, s.image_size, s.channels, s.networks, grown=grown)
+        return design.build().to(self.device)
 
     def _grow(self) -> None:
         """D gets its last block and a new head, or a new head alone. Everything else goes on as it was, Adam's moments
@@ -214,7 +214,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "growth"))
             self.discriminator = self._new_discriminator(grown=True)
-        kept = _without_head(small)
+        kept = small.body()
         self.discriminator.load_state_dict({**self.discriminator.state_dict(), **kept})
         self._d = _parameters(self.discriminator)
         self.adam_d = Adam.of(self._d, s.discriminator)
@@ -287,7 +287,7 @@ class Trainer:
         return outputs
 
     @torch.no_grad()
-    def _update_ema(self, average: Network) -> None:
+    def _update_ema(self, average: GanModule) -> None:
         """Move the averaged weights (Yazıcı et al. 2019) towards G's, and copy the statistics of its batch norms.
 
         The first steps decay faster, so that the average of a short run does not consist mostly of the untrained G.
@@ -300,15 +300,6 @@ class Trainer:
 
 def _parameters(network: nn.Module) -> list[Tensor]:
     return list(network.parameters())
-
-
-def _without_head(discriminator: Network) -> dict[str, Tensor]:
-    """Its state but for the last block's. A bias of a block before the head would come first in `biases`."""
-    last = discriminator.layout.rest[-1]
-    head = {f"weights.{len(discriminator.weights) - 1}", f"u{len(discriminator.weights) - 1}"}
-    if last.bias:
-        head.add(f"biases.{len(discriminator.biases) - 1}")
-    return {name: tensor for name, tensor in discriminator.state_dict().items() if name not in head}
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:

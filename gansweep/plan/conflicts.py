@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gansweep.config import Model, Training
+from gansweep.config import Model, NetworkConfig, Training
 from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
 from gansweep.losses.registry import LOSSES, options
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design
 from gansweep.plan.schema import TrialConfig
 
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
 
-BATCH_NORM = ("dcgan", "dcgan_mnist28")  # architectures whose D has it unless the file says otherwise
 MIXED = (
     "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
     " set model.discriminator.norm: layer, or none"
@@ -27,10 +27,7 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
     model, training = config.model, config.training
     if LOSSES[training.loss].penalises == "images" and _has_batch_norm(model):
-        yield (
-            ("model", "discriminator", "norm"),
-            MIXED,
-        )
+        yield ("model", "discriminator", "norm"), MIXED
     at = model.discriminator.growth.at
     if at is not None and training.steps is not None and at >= training.steps:
         yield (
@@ -42,8 +39,10 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
 
 
 def _has_batch_norm(model: Model) -> bool:
-    norm = model.discriminator.norm
-    return norm == "batch" or (norm is None and model.architecture in BATCH_NORM)
+    """Return whether D has batch norm, which no size of it changes."""
+    network = NetworkConfig(model.architecture, norm=model.discriminator.norm)
+    size = ARCHITECTURES[model.architecture].image_sizes[0]
+    return discriminator_design(model.feature_maps, size, 1, network).has_batch_norm
 
 
 def _too_narrow(model: Model) -> Iterator[Conflict]:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from importlib import resources
 
 from gansweep.losses.registry import LOSSES, options
+from gansweep.networks.registry import ARCHITECTURES
 
 
 def template() -> str:
     """Return template.yaml, its placeholders filled with the parts that are registered."""
     text = resources.files("gansweep.plan").joinpath("template.yaml").read_text(encoding="utf-8")
     lines = [f"{f'# {name}: {option.default:g}':<28}# {option.help}" for name, option in options().items()]
-    return text.replace("<losses>", " | ".join(LOSSES)).replace("# <loss options>", "\n  ".join(lines))
+    for placeholder, filling in (
+        ("<architectures>", " | ".join(ARCHITECTURES)),
+        ("<losses>", " | ".join(LOSSES)),
+        ("# <loss options>", "\n  ".join(lines)),
+    ):
+        text = text.replace(placeholder, filling)
+    return text

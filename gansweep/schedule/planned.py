@@ -12,8 +12,8 @@ from gansweep.config import (
     values_for,
 )
 from gansweep.gan.data import ImageSet
-from gansweep.gan.networks.block import Layout
 from gansweep.health.detectors.base import Thresholds
+from gansweep.networks.architecture import Design
 from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import Trial
 from gansweep.records.outcome import Outcome
@@ -28,8 +28,8 @@ class Planned:
     trial: Trial
     images: ImageSet
     training: TrainingConfig
-    generator: Layout
-    discriminator: Layout
+    generator: Design
+    discriminator: Design
     ended: Outcome | None
     rules: tuple[str, ...]
     thresholds: Thresholds

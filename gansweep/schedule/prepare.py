@@ -13,12 +13,11 @@ from typing import Any
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
-from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, generator_layout, has_batch_norm
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
-from gansweep.plan.conflicts import MIXED
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 from gansweep.plan.schema import Sweep, TrialConfig
 from gansweep.plan.searches.method import AdaptiveSearch
 from gansweep.plan.trials import Trial, configurations, count, search_id, trial_id
@@ -196,7 +195,7 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f" ({'RGB' if images.channels == 3 else 'greyscale'});"
             f" set model.channels: {images.channels}, or dataset.channels: {wanted} to convert them"
         )
-    if images.image_size not in (sizes := ARCHITECTURES[config.model.architecture].SIZES):
+    if images.image_size not in (sizes := ARCHITECTURES[config.model.architecture].image_sizes):
         raise UserError(
             f"model.architecture: {config.model.architecture} makes images of {', '.join(map(str, sizes))} pixels,"
             f" not {images.image_size}; set dataset.image_size"
@@ -258,16 +257,12 @@ def _planned(
 ) -> Planned:
     training = training_config(trial.config, images)
     size, channels, networks = training.image_size, training.channels, training.networks
-    discriminator = discriminator_layout(training.discriminator_maps, size, channels, networks)
-    # plan/conflicts.py says so with the line, of the architectures that it knows; here the network itself is asked.
-    if training.loss.name == "wasserstein_gp" and has_batch_norm(discriminator):
-        raise UserError(f"model.discriminator.norm: {MIXED}")
     return Planned(
         trial,
         images,
         training,
-        generator_layout(training.latent_dim, training.generator_maps, size, channels, networks),
-        discriminator,
+        generator_design(training.latent_dim, training.generator_maps, size, channels, networks),
+        discriminator_design(training.discriminator_maps, size, channels, networks),
         outcome.read(folder.trial(trial.id)),
         rules,
         thresholds,

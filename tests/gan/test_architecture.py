@@ -10,15 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gansweep.config import NetworkConfig
-from gansweep.gan.networks.block import Block, Layout
-from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import (
-    ARCHITECTURES,
-    DEEPEST,
-    discriminator_layout,
-    generator_layout,
-    has_batch_norm,
-)
+from gansweep.networks.block import Block, Layout
+from gansweep.networks.chain import DEEPEST
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 
 SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64])
 CHANNELS = pytest.mark.parametrize("channels", [1, 3])
@@ -46,7 +40,7 @@ EVERYWHERE = pytest.mark.parametrize(
     [
         pytest.param(name, size, changes, id=f"{name}-{size}-{what}")
         for name, module in ARCHITECTURES.items()
-        for size in module.SIZES
+        for size in module.image_sizes
         for what, changes in COMPOSITIONS.items()
     ],
 )
@@ -55,9 +49,9 @@ EVERYWHERE = pytest.mark.parametrize(
 def layouts(config: NetworkConfig, size: int, channels: int = 1, maps: int = 4) -> list[Layout]:
     """G's, D's before it grows, and D's."""
     return [
-        generator_layout(7, maps, size, channels, config),
-        discriminator_layout(maps, size, channels, config, grown=False),
-        discriminator_layout(maps, size, channels, config),
+        generator_design(7, maps, size, channels, config),
+        discriminator_design(maps, size, channels, config, grown=False),
+        discriminator_design(maps, size, channels, config),
     ]
 
 
@@ -79,7 +73,7 @@ def test_counts_equal_the_built_networks_and_shapes_are_right(
     labels = torch.tensor([2, 0]) if config.classes else None
     images = torch.zeros(2, channels, size, size)
     for i, layout in enumerate(layouts(config, size, channels)):
-        network = Network(layout, spectral_norm=config.spectral_norm and i > 0)
+        network = layout.build()
         assert layout.parameters == numbers(network)
         assert layout.buffers == statistics(network)
         made = network(images if i else torch.zeros(2, 7), labels)
@@ -96,8 +90,8 @@ def test_blocks_fit_each_other(architecture: str, size: int, changes: dict[str, 
 
 def test_the_tutorials_networks_have_the_tutorials_size() -> None:
     """https://docs.pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html: 64 px, 64 maps, RGB."""
-    assert generator_layout(100, 64, 64, 3).parameters == 3_576_704
-    assert discriminator_layout(64, 64, 3).parameters == 2_765_568
+    assert generator_design(100, 64, 64, 3).parameters == 3_576_704
+    assert discriminator_design(64, 64, 3).parameters == 2_765_568
 
 
 def test_the_studies_networks_have_the_studies_size() -> None:
@@ -106,20 +100,20 @@ def test_the_studies_networks_have_the_studies_size() -> None:
         NetworkConfig("projected"),
         NetworkConfig("projected", generator_separable=True, discriminator_separable=True),
     )
-    assert generator_layout(100, 32, 28, 1, c).parameters == 1_098_816
-    assert discriminator_layout(32, 28, 1, c).parameters == 693_249
-    assert generator_layout(100, 16, 28, 1, b).parameters == 364_209
-    assert discriminator_layout(16, 28, 1, b).parameters == 10_017
-    assert generator_layout(100, 16, 28, 1, separable).parameters == 326_577
-    assert discriminator_layout(48, 28, 1, separable).parameters == 10_145
+    assert generator_design(100, 32, 28, 1, c).parameters == 1_098_816
+    assert discriminator_design(32, 28, 1, c).parameters == 693_249
+    assert generator_design(100, 16, 28, 1, b).parameters == 364_209
+    assert discriminator_design(16, 28, 1, b).parameters == 10_017
+    assert generator_design(100, 16, 28, 1, separable).parameters == 326_577
+    assert discriminator_design(48, 28, 1, separable).parameters == 10_145
 
 
 def test_study_cs_sides_are_as_published() -> None:
     c = NetworkConfig("dcgan_mnist28")
-    assert [b.output_side for b in generator_layout(100, 32, 28, 1, c).blocks] == [2, 4, 8, 16, 28]
-    assert [b.output_side for b in discriminator_layout(32, 28, 1, c).blocks] == [16, 8, 4, 2, 1]
-    assert [b.outputs for b in generator_layout(100, 32, 28, 1, c).blocks] == [256, 128, 64, 32, 1]
-    assert [b.outputs for b in discriminator_layout(32, 28, 1, c).blocks] == [32, 64, 128, 256, 1]
+    assert [b.output_side for b in generator_design(100, 32, 28, 1, c).blocks] == [2, 4, 8, 16, 28]
+    assert [b.output_side for b in discriminator_design(32, 28, 1, c).blocks] == [16, 8, 4, 2, 1]
+    assert [b.outputs for b in generator_design(100, 32, 28, 1, c).blocks] == [256, 128, 64, 32, 1]
+    assert [b.outputs for b in discriminator_design(32, 28, 1, c).blocks] == [32, 64, 128, 256, 1]
 
 
 PLACES = ("dcgan", "projected", "dcgan_mnist28")
@@ -155,7 +149,7 @@ def plain_layers(block: Block) -> list[nn.Module]:
 
 @SIZES
 def test_both_networks_mirror_each_other(size: int) -> None:
-    g, d = generator_layout(5, 4, size, 3).blocks, discriminator_layout(4, size, 3).blocks
+    g, d = generator_design(5, 4, size, 3).blocks, discriminator_design(4, size, 3).blocks
     assert [(b.inputs, b.outputs, b.output_side) for b in g[1:]] == [(b.outputs, b.inputs, b.side) for b in d[-2::-1]]
 
 
@@ -163,8 +157,8 @@ def test_both_networks_mirror_each_other(size: int) -> None:
 def test_a_d_that_will_grow_lacks_its_last_block_and_nothing_else(size: int) -> None:
     for depth in (1, 2, 3):
         config = NetworkConfig(discriminator_depth=depth, growth_at=5)
-        small = discriminator_layout(4, size, 1, config, grown=False).blocks
-        grown = discriminator_layout(4, size, 1, config).blocks
+        small = discriminator_design(4, size, 1, config, grown=False).blocks
+        grown = discriminator_design(4, size, 1, config).blocks
         assert small[:-1] == grown[: len(small) - 1]
         assert len(grown) - len(small) == depth
         assert (small[-1].inputs, small[-1].side) == (small[-2].outputs, small[-2].output_side)
@@ -173,13 +167,13 @@ def test_a_d_that_will_grow_lacks_its_last_block_and_nothing_else(size: int) -> 
 
 def test_one_whose_head_alone_is_made_anew_is_whole_from_the_start() -> None:
     config = NetworkConfig(growth_at=5, growth_adds="head")
-    assert discriminator_layout(4, 32, 1, config, grown=False) == discriminator_layout(4, 32, 1)
+    assert discriminator_design(4, 32, 1, config, grown=False) == discriminator_design(4, 32, 1)
 
 
 def test_depth_adds_layers_at_each_resolution() -> None:
     for depth in range(1, DEEPEST + 1):
         config = NetworkConfig(generator_depth=depth, discriminator_depth=depth)
-        g, d = generator_layout(5, 4, 32, 1, config), discriminator_layout(4, 32, 1, config)
+        g, d = generator_design(5, 4, 32, 1, config), discriminator_design(4, 32, 1, config)
         assert [b.output_side for b in g.blocks] == [s for s in (4, 8, 16) for _ in range(depth)] + [32]
         assert [b.output_side for b in d.blocks] == [s for s in (16, 8, 4) for _ in range(depth)] + [1]
     extra = d.blocks[1]
@@ -189,34 +183,34 @@ def test_depth_adds_layers_at_each_resolution() -> None:
 @pytest.mark.parametrize("depth", [-1, 0, DEEPEST + 1, 10**12])
 def test_depths_that_nobody_means_are_refused(depth: int) -> None:
     with pytest.raises(ValueError, match=str(depth)):
-        generator_layout(5, 4, 32, 1, NetworkConfig(generator_depth=depth))
+        generator_design(5, 4, 32, 1, NetworkConfig(generator_depth=depth))
 
 
 @pytest.mark.parametrize("architecture", PLACES)
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 def test_a_norm_is_that_of_ds_inner_blocks_alone(architecture: str, norm: Any) -> None:
     config = NetworkConfig(architecture, norm=norm)
-    d = discriminator_layout(4, 28, 1, config)
+    d = discriminator_design(4, 28, 1, config)
     assert [b.norm for b in d.blocks] == ["none", *[norm] * (len(d.blocks) - 2), "none"]
-    assert has_batch_norm(d) == (norm == "batch")
-    assert generator_layout(5, 4, 28, 1, config) == generator_layout(5, 4, 28, 1, NetworkConfig(architecture))
+    assert d.has_batch_norm == (norm == "batch")
+    assert generator_design(5, 4, 28, 1, config) == generator_design(5, 4, 28, 1, NetworkConfig(architecture))
 
 
 def test_width_and_depth_of_both_networks_are_independent() -> None:
     deep_g, deep_d = NetworkConfig(generator_depth=2), NetworkConfig(discriminator_depth=2)
-    assert generator_layout(5, 4, 32, 1, deep_d) == generator_layout(5, 4, 32, 1)
-    assert discriminator_layout(4, 32, 1, deep_g) == discriminator_layout(4, 32, 1)
+    assert generator_design(5, 4, 32, 1, deep_d) == generator_design(5, 4, 32, 1)
+    assert discriminator_design(4, 32, 1, deep_g) == discriminator_design(4, 32, 1)
 
 
 @pytest.mark.parametrize(("architecture", "size"), [("dcgan", 48), ("dcgan_mnist28", 32), ("projected", 20)])
 def test_other_sizes_are_refused(architecture: str, size: int) -> None:
     with pytest.raises(KeyError):
-        generator_layout(5, 4, size, 1, NetworkConfig(architecture))
+        generator_design(5, 4, size, 1, NetworkConfig(architecture))
     with pytest.raises(KeyError):
-        discriminator_layout(4, size, 1, NetworkConfig(architecture))
+        discriminator_design(4, size, 1, NetworkConfig(architecture))
 
 
 @pytest.mark.parametrize("changes", [{"architecture": "resnet"}, {"conditioning": "whatever"}])
 def test_unknown_parts_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(KeyError):
-        generator_layout(5, 4, 32, 1, NetworkConfig(**changes))
+        generator_design(5, 4, 32, 1, NetworkConfig(**changes))

@@ -16,11 +16,11 @@ from PIL import Image
 from gansweep.config import NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan import checkpoint
 from gansweep.gan.data import A_CLASS, Pixels
-from gansweep.gan.networks.registry import ARCHITECTURES
 from gansweep.gan.restore import description, generator_of
 from gansweep.gan.run import Run
 from gansweep.gan.sampling import GAP, grid_png, sample
 from gansweep.gan.training import Trainer
+from gansweep.networks.registry import ARCHITECTURES
 from gansweep.records.layout import TrialFolder
 
 CPU = torch.device("cpu")

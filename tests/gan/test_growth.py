@@ -16,10 +16,10 @@ from torch import Tensor
 from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan import checkpoint
 from gansweep.gan.data import Pixels
-from gansweep.gan.networks.registry import discriminator_layout
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
 from gansweep.health.metrics import MACHINE
+from gansweep.networks.registry import discriminator_design
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
 
@@ -86,7 +86,7 @@ def moments(trainer: Trainer) -> dict[str, tuple[Tensor, Tensor, float]]:
 def test_d_grows_after_the_given_step_and_not_before(grown_after: MakeTrainer, changes: dict[str, Any]) -> None:
     trainer = grown_after(**changes)
     s, c = trainer.config, trainer.config.networks
-    before, after = (discriminator_layout(s.discriminator_maps, s.image_size, 1, c, grown=g) for g in (False, True))
+    before, after = (discriminator_design(s.discriminator_maps, s.image_size, 1, c, grown=g) for g in (False, True))
     found = [trainer.discriminator.layout]
     for _ in range(AT + 2):
         trainer.train_step()

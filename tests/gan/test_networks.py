@@ -10,20 +10,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gansweep.config import NetworkConfig
-from gansweep.gan.networks.block import Layout
-from gansweep.gan.networks.network import Network, _image_convolution, _transposed_to_image
-from gansweep.gan.networks.registry import discriminator_layout, generator_layout
+from gansweep.networks.block import Layout
+from gansweep.networks.network import Network, _image_convolution, _transposed_to_image
+from gansweep.networks.registry import discriminator_design, generator_design
 
 SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64])
 CHANNELS = pytest.mark.parametrize("channels", [1, 3])
 
 
 def generator(latent_dim: int, maps: int, size: int, channels: int) -> Network:
-    return Network(generator_layout(latent_dim, maps, size, channels))
+    return Network(generator_design(latent_dim, maps, size, channels))
 
 
 def discriminator(maps: int, size: int, channels: int) -> Network:
-    return Network(discriminator_layout(maps, size, channels))
+    return Network(discriminator_design(maps, size, channels))
 
 
 @pytest.fixture(autouse=True)
@@ -151,12 +151,12 @@ def down(inputs: int, outputs: int) -> list[nn.Module]:
 def test_study_cs_networks_equal_plain_layers(channels: int) -> None:
     """Layer for layer as STUDIES.md has them, a quarter as wide."""
     c = NetworkConfig("dcgan_mnist28")
-    g = Network(generator_layout(10, 8, 28, channels, c)).double()
+    g = Network(generator_design(10, 8, 28, channels, c)).double()
     last = nn.ConvTranspose2d(8, channels, 2, 2, 2, bias=False)
     plain = double(nn.Unflatten(1, (10, 1, 1)), *up(10, 64), *up(64, 32), *up(32, 16), *up(16, 8), last, nn.Tanh())
     filled(g, plain)
     assert_equal(g, plain, torch.randn(4, 10))
-    d = Network(discriminator_layout(8, 28, channels, c)).double()
+    d = Network(discriminator_design(8, 28, channels, c)).double()
     first = nn.Conv2d(channels, 8, 2, 2, 2, bias=False)
     head = nn.Conv2d(64, 1, 4, 2, 1)
     plain = double(first, nn.LeakyReLU(0.02), *down(8, 16), *down(16, 32), *down(32, 64), head, nn.Flatten(0))
@@ -199,9 +199,9 @@ def projected(ours: Network, latent_dim: int, maps: int, base: int, channels: in
 @pytest.mark.parametrize("separable", [False, True])
 def test_study_bs_networks_equal_plain_layers(channels: int, size: int, separable: bool) -> None:
     b = NetworkConfig("projected", generator_separable=separable, discriminator_separable=separable)
-    g = Network(generator_layout(10, 4, size, channels, b)).double()
+    g = Network(generator_design(10, 4, size, channels, b)).double()
     assert_equal(g, projected(g, 10, 4, size // 4, channels, separable), torch.randn(5, 10))
-    d = Network(discriminator_layout(4, size, channels, b)).double()
+    d = Network(discriminator_design(4, size, channels, b)).double()
     halvings = (*halving(channels, 4, separable), *halving(4, 8, separable))
     plain = double(*halvings, nn.Conv2d(8, 1, size // 4), nn.Flatten(0))
     filled(d, plain)
@@ -214,14 +214,14 @@ def test_deeper_networks_equal_plain_layers() -> None:
     def three(maps: int, norm: nn.Module, activation: nn.Module) -> list[nn.Module]:
         return [nn.Conv2d(maps, maps, 3, 1, 1, bias=False), norm, activation]
 
-    g = Network(generator_layout(10, 4, 16, 1, deep)).double()
+    g = Network(generator_design(10, 4, 16, 1, deep)).double()
     stem = [nn.Unflatten(1, (10, 1, 1)), nn.ConvTranspose2d(10, 8, 4, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
     first, second = (three(maps, nn.BatchNorm2d(maps), nn.ReLU()) for maps in (8, 4))
     last = nn.ConvTranspose2d(4, 1, 4, 2, 1, bias=False)
     plain = double(*stem, *first, *up(8, 4), *second, last, nn.Tanh())
     filled(g, plain)
     assert_equal(g, plain, torch.randn(5, 10))
-    d = Network(discriminator_layout(4, 16, 1, deep)).double()
+    d = Network(discriminator_design(4, 16, 1, deep)).double()
     first, second = (three(maps, nn.GroupNorm(1, maps), nn.LeakyReLU(0.2)) for maps in (4, 8))
     middle = [nn.Conv2d(4, 8, 4, 2, 1, bias=False), nn.GroupNorm(1, 8), nn.LeakyReLU(0.2)]
     plain = double(
@@ -250,12 +250,12 @@ def planes(side: int) -> Tensor:
 @ARCHITECTURES
 def test_concat_is_a_network_of_more_inputs_that_is_given_the_class(architecture: str) -> None:
     concat, plain = NetworkConfig(architecture, "concat", ABC), NetworkConfig(architecture)
-    g, wide_g = Network(generator_layout(5, 4, 28, 1, concat)), Network(generator_layout(8, 4, 28, 1, plain))
+    g, wide_g = Network(generator_design(5, 4, 28, 1, concat)), Network(generator_design(8, 4, 28, 1, plain))
     wide_g.load_state_dict(g.state_dict())
     z = torch.randn(4, 5, dtype=torch.float64)
     one_hot = planes(1)[:, :, 0, 0]
     torch.testing.assert_close(g.double()(z, LABELS), wide_g.double()(torch.cat([z, one_hot], 1)))
-    d, wide_d = Network(discriminator_layout(4, 28, 1, concat)), Network(discriminator_layout(4, 28, 4, plain))
+    d, wide_d = Network(discriminator_design(4, 28, 1, concat)), Network(discriminator_design(4, 28, 4, plain))
     wide_d.load_state_dict(d.state_dict())
     images = torch.randn(4, 1, 28, 28, dtype=torch.float64)
     torch.testing.assert_close(d.double()(images, LABELS), wide_d.double()(torch.cat([images, planes(28)], 1)))
@@ -264,7 +264,7 @@ def test_concat_is_a_network_of_more_inputs_that_is_given_the_class(architecture
 @pytest.mark.parametrize("maps", [4, 3], ids=["even", "odd"])
 def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) -> None:
     config = NetworkConfig("dcgan", "two_stream", ABC)
-    g = Network(generator_layout(5, maps, 16, 1, config)).double()
+    g = Network(generator_design(5, maps, 16, 1, config)).double()
     wide = 2 * maps  # of the deepest layers; half of it for z, half for the class
     of_z, of_label = (nn.ConvTranspose2d(n, maps, 4, bias=False) for n in (5, len(ABC)))
     norm_z, norm_label = nn.BatchNorm2d(maps), nn.BatchNorm2d(maps)
@@ -274,7 +274,7 @@ def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) 
     z, images = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 1, 16, 16, dtype=torch.float64)
     both = torch.cat([norm_z(of_z(z[:, :, None, None])), norm_label(of_label(planes(1)))], 1)
     torch.testing.assert_close(g(z, LABELS), rest(F.relu(both)))
-    d = Network(discriminator_layout(maps, 16, 1, config)).double()
+    d = Network(discriminator_design(maps, 16, 1, config)).double()
     of_image = nn.Conv2d(1, maps - maps // 2, 4, 2, 1, bias=False)
     of_label = nn.Conv2d(len(ABC), maps // 2, 4, 2, 1, bias=False)
     middle = nn.Conv2d(maps, wide, 4, 2, 1, bias=False)
@@ -291,7 +291,7 @@ def test_two_streams_and_the_rest_are_networks_of_their_own(architecture: str, s
     config = NetworkConfig(
         architecture, "two_stream", ABC, generator_separable=separable, discriminator_separable=separable
     )
-    g, d = generator_layout(5, maps, 28, 1, config), discriminator_layout(maps, 28, 1, config)
+    g, d = generator_design(5, maps, 28, 1, config), discriminator_design(maps, 28, 1, config)
     z, images = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 1, 28, 28, dtype=torch.float64)
     for layout, x in ((g, z[:, :, None, None]), (d, images)):
         own, label = layout.streams
@@ -308,7 +308,7 @@ def test_two_streams_and_the_rest_are_networks_of_their_own(architecture: str, s
 @pytest.mark.parametrize("conditioning", ["concat", "two_stream"])
 def test_groups_of_a_conditional_network_equal_passes_one_after_another(conditioning: str) -> None:
     config = NetworkConfig("dcgan", conditioning, ABC)
-    together = Network(discriminator_layout(4, 16, 1, config)).double()
+    together = Network(discriminator_design(4, 16, 1, config)).double()
     apart = copy.deepcopy(together)
     real, fakes = torch.randn(2, 4, 1, 16, 16, dtype=torch.float64)
     logits = together(torch.cat([real, fakes]), torch.cat([LABELS, LABELS.flip(0)]), groups=2)
@@ -318,7 +318,7 @@ def test_groups_of_a_conditional_network_equal_passes_one_after_another(conditio
 
 def test_a_conditional_network_needs_labels_and_another_takes_none() -> None:
     for conditioning in ("concat", "two_stream"):
-        g = Network(generator_layout(5, 4, 16, 1, NetworkConfig("dcgan", conditioning, ABC)))
+        g = Network(generator_design(5, 4, 16, 1, NetworkConfig("dcgan", conditioning, ABC)))
         with pytest.raises((ValueError, RuntimeError)):
             g(torch.zeros(4, 5))
     with pytest.raises((ValueError, RuntimeError)):
@@ -331,7 +331,7 @@ def test_a_conditional_network_needs_labels_and_another_takes_none() -> None:
 def test_with_a_layer_norm_or_none_an_image_does_not_depend_on_its_neighbours() -> None:
     images = torch.randn(6, 1, 16, 16)
     for norm, alone in (("layer", True), ("none", True), ("batch", False)):
-        d = Network(discriminator_layout(4, 16, 1, NetworkConfig(norm=norm)))
+        d = Network(discriminator_design(4, 16, 1, NetworkConfig(norm=norm)))
         assert torch.allclose(d(images)[2:3], d(images[2:3]), atol=1e-6) == alone
 
 
@@ -344,7 +344,7 @@ NORMED = [
 
 @pytest.mark.parametrize("config", NORMED, ids=lambda c: c.architecture)
 def test_spectrally_normed_weights_have_largest_singular_values_of_one(config: NetworkConfig) -> None:
-    d = Network(discriminator_layout(4, 28, 1, config), spectral_norm=True)
+    d = Network(discriminator_design(4, 28, 1, config))
     images, labels = torch.zeros(4, 1, 28, 28), LABELS if config.classes else None
     with torch.no_grad():
         for _ in range(200):
@@ -358,7 +358,7 @@ def test_spectrally_normed_weights_have_largest_singular_values_of_one(config: N
 
 def test_the_norm_of_a_weight_has_a_gradient_and_its_vectors_have_none() -> None:
     """Miyato et al. 2018, eq. 12."""
-    d = Network(discriminator_layout(4, 16, 1, NetworkConfig("projected")), spectral_norm=True).double().eval()
+    d = Network(discriminator_design(4, 16, 1, NetworkConfig("projected", spectral_norm=True))).double().eval()
     x = torch.randn(3, 1, 16, 16, dtype=torch.float64)
     ours = torch.autograd.grad(d(x).square().sum(), [*d.weights])
     plain = copy.deepcopy(d)
@@ -374,7 +374,7 @@ def test_the_norm_of_a_weight_has_a_gradient_and_its_vectors_have_none() -> None
 
 
 def test_eval_mode_does_not_move_the_power_method() -> None:
-    d = Network(discriminator_layout(4, 16, 1), spectral_norm=True)
+    d = Network(discriminator_design(4, 16, 1, NetworkConfig(spectral_norm=True)))
     before = {name: tensor.clone() for name, tensor in d.state_dict().items()}
     d.eval()(torch.randn(3, 1, 16, 16))
     torch.testing.assert_close(dict(d.state_dict()), before, rtol=0, atol=0)
@@ -384,7 +384,7 @@ def test_eval_mode_does_not_move_the_power_method() -> None:
 
 def test_gradients_are_of_a_pass_of_their_own_whatever_is_passed_in_between() -> None:
     """D passes real images and fakes, and what lies between, before it is asked for gradients."""
-    d = Network(discriminator_layout(4, 16, 1, NetworkConfig(norm="none")), spectral_norm=True).double()
+    d = Network(discriminator_design(4, 16, 1, NetworkConfig(norm="none", spectral_norm=True))).double()
     other, x = copy.deepcopy(d), torch.randn(3, 1, 16, 16, dtype=torch.float64)
     outputs = d(x)
     d(2 * x)
@@ -398,8 +398,8 @@ def test_activations_are_channels_last_on_every_device(architecture: str) -> Non
     config = NetworkConfig(architecture=architecture, norm="layer")
     seen: list[Tensor] = []
     for network, given in (
-        (Network(generator_layout(8, 8, 32, 3, config)), torch.randn(4, 8)),
-        (Network(discriminator_layout(8, 32, 3, config)), torch.randn(4, 3, 32, 32)),
+        (Network(generator_design(8, 8, 32, 3, config)), torch.randn(4, 8)),
+        (Network(discriminator_design(8, 32, 3, config)), torch.randn(4, 3, 32, 32)),
     ):
         for norm in network.norms:
             norm.register_forward_hook(lambda _, inputs, output: seen.extend([inputs[0], output]))

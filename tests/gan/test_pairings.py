@@ -12,11 +12,11 @@ import torch
 
 from gansweep.errors import SweepFileError
 from gansweep.gan import embedding, reference
-from gansweep.gan.networks.registry import ARCHITECTURES
 from gansweep.gan.restore import generator_of
 from gansweep.gan.sampling import sample
 from gansweep.health import metrics as m
 from gansweep.losses.registry import LOSSES
+from gansweep.networks.registry import ARCHITECTURES
 from gansweep.plan.loader import load
 from gansweep.records import journal
 from gansweep.records.layout import Home

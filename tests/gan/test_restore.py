@@ -16,10 +16,12 @@ from torch import Tensor
 
 from gansweep.config import NetworkConfig, TrainingConfig, from_plain
 from gansweep.errors import CheckpointError
-from gansweep.gan import checkpoint, restore
+from gansweep.gan import checkpoint
 from gansweep.gan.restore import description, generator_of
 from gansweep.gan.sampling import sample
 from gansweep.gan.training import Trainer
+from gansweep.networks.block import Layout
+from gansweep.networks.network import Network
 
 SIZES = [(16, 1), (28, 1), (32, 3), (64, 3)]
 Forge = Callable[..., Path]
@@ -98,7 +100,12 @@ def test_settings_of_another_generator_are_refused(forge: Forge, changes: dict[s
 
 
 def test_sizes_that_a_forger_chose_take_no_memory(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restore, "Network", lambda _: pytest.fail("built it"))
+    class Weightless(Network):
+        def __init__(self, layout: Layout) -> None:
+            super().__init__(layout)
+            assert all(parameter.device.type == "meta" for parameter in self.parameters())
+
+    monkeypatch.setattr("gansweep.networks.network.Network", Weightless)
     with pytest.raises(CheckpointError, match="its settings do not describe the generator"):
         generator_of(forge(generator_maps=64))
 

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan.batches import Batch, generator
 from gansweep.gan.data import ImageSet, Pixels
-from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import discriminator_layout
 from gansweep.gan.optimizer import Adam
 from gansweep.gan.restore import generator_of
 from gansweep.gan.run import Run
@@ -28,6 +26,8 @@ from gansweep.health.metrics import CRITIC_TRAINING, TRAINING
 from gansweep.losses.loss import Loss
 from gansweep.losses.registry import LOSSES
 from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP, gradient_penalty
+from gansweep.networks.network import Network
+from gansweep.networks.registry import discriminator_design
 from gansweep.records.layout import TrialFolder
 
 CPU = torch.device("cpu")
@@ -546,7 +546,7 @@ def test_bfloat16_is_that_of_the_passes_and_of_nothing_else(make_trainer: MakeTr
 
 
 def test_the_largest_singular_value_is_not_rounded_to_bfloat16() -> None:
-    network = Network(discriminator_layout(4, 16, 1, NetworkConfig()), spectral_norm=True)
+    network = Network(discriminator_design(4, 16, 1, NetworkConfig(spectral_norm=True)))
     exact = list(network.eval().effective_weights())
     with torch.autocast("cpu", torch.bfloat16):
         half = list(network.effective_weights())

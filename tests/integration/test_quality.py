@@ -14,10 +14,10 @@ from sklearn.svm import SVC
 
 from gansweep.gan import checkpoint
 from gansweep.gan.data import prepare
-from gansweep.gan.networks.network import Network
-from gansweep.gan.networks.registry import generator_layout
 from gansweep.gan.sampling import sample
 from gansweep.gan.sources import Source
+from gansweep.networks.network import Network
+from gansweep.networks.registry import generator_design
 from gansweep.records.layout import TrialFolder
 
 SAMPLES, LEAST_CLASSES, LEAST_SHARE = 500, 8, 0.01
@@ -37,7 +37,7 @@ def classify(images: NDArray[np.uint8], cache: Path) -> NDArray[np.int64]:
 def samples(trial: TrialFolder) -> NDArray[np.uint8]:
     """Fresh images of a trial's last generator: of the main job's shape."""
     tensors, _ = checkpoint.load(trial.all_checkpoints()[-1])
-    generator = Network(generator_layout(100, 16, 32, 1))
+    generator = Network(generator_design(100, 16, 32, 1))
     generator.load_state_dict(
         {k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")}
     )

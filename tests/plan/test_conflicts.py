@@ -9,11 +9,11 @@ import pytest
 
 from gansweep.config import NetworkConfig
 from gansweep.errors import SweepFileError
-from gansweep.gan.networks.registry import ARCHITECTURES, discriminator_layout, has_batch_norm
 from gansweep.health.metrics import CONDITIONAL, PROBABILITIES
 from gansweep.losses.registry import LOSSES
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design
 from gansweep.plan import loader
-from gansweep.plan.conflicts import BATCH_NORM, conflicts
+from gansweep.plan.conflicts import conflicts
 from gansweep.plan.schema import TrialConfig
 from gansweep.plan.trials import assign
 
@@ -192,7 +192,7 @@ def test_no_class_is_requested_without_conditioning(metric: str) -> None:
 
 def test_the_networks_with_batch_norm_are_those_that_are_built_with_it() -> None:
     built = {
-        name: has_batch_norm(discriminator_layout(8, architecture.SIZES[0], 1, NetworkConfig(name)))
+        name: discriminator_design(8, architecture.image_sizes[0], 1, NetworkConfig(name)).has_batch_norm
         for name, architecture in ARCHITECTURES.items()
     }
-    assert {name for name, has in built.items() if has} == {*BATCH_NORM}
+    assert {name for name, has in built.items() if has} == {"dcgan", "dcgan_mnist28"}

@@ -19,7 +19,6 @@ from gansweep.gan import checkpoint
 from gansweep.gan.restore import description
 from gansweep.gan.training import Trainer
 from gansweep.gan.version import TRAINING_VERSION
-from gansweep.plan import conflicts
 from gansweep.plan.trials import search_id
 from gansweep.records import outcome, suggestions
 from gansweep.records.layout import Home, read_json
@@ -356,14 +355,6 @@ def test_a_conditional_grid_has_a_row_a_class(plan_of: PlanOf) -> None:
         return most - least
 
     assert grids("model.conditioning=concat") == pytest.approx(80 / 64 * grids(), rel=1e-3)
-
-
-def test_the_network_itself_is_asked_for_batch_norm(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An architecture that plan/conflicts.py does not know of."""
-    monkeypatch.setattr(conflicts, "BATCH_NORM", ())
-    with pytest.raises(UserError, match=r"^model\.discriminator\.norm: the gradient penalty is taken for each image"):
-        plan_of("training.loss=wasserstein_gp")
-    assert plan_of("training.loss=wasserstein_gp", "model.discriminator.norm=layer").trials
 
 
 # What does not go together, once the images are known.

@@ -17,28 +17,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.gan.networks.block import Block, Layout
+from gansweep.networks.block import Block, Layout
+from gansweep.networks.module import GanModule
 
 FEW_CHANNELS = 4  # of an image
 
 
-class Network(nn.Module):
-    """G: z (N, latent_dim) → images (N, C, H, W) in [-1, 1]. D: images → logits (N,).
+class Network(GanModule):
+    """A network of blocks."""
 
-    labels: (N,) classes, of a conditional network. groups: the batch is so many batches of equal size one after
-    another; each is normalised by its own statistics, and updates the running ones, as if it had been passed alone.
-    spectral_norm: every weight is divided by its largest singular value (Miyato et al. 2018).
-    """
-
-    def __init__(self, layout: Layout, *, spectral_norm: bool = False) -> None:
+    def __init__(self, layout: Layout) -> None:
         super().__init__()
-        self.layout, self.spectral_norm = layout, spectral_norm
+        self.layout = layout
         blocks = layout.blocks
         self.weights = nn.ParameterList([_weight(shape) for block in blocks for shape in block.weights])
         self.biases = nn.ParameterList([nn.Parameter(torch.zeros(b.features)) for b in blocks if b.bias])
         self.norms = nn.ModuleList([_norm(block) for block in blocks if block.norm != "none"])
         _initialise(self)
-        if spectral_norm:
+        if layout.spectral_norm:
             for i, weight in enumerate(self.weights):
                 self.register_buffer(f"u{i}", F.normalize(torch.randn(len(weight)), dim=0))
 
@@ -54,10 +50,20 @@ class Network(nn.Module):
             x = apply(block, x)
         return x.flatten() if x.shape[1:] == (1, 1, 1) else x
 
+    def body(self) -> dict[str, Tensor]:
+        """Return the state of all blocks but the last.
+
+        A bias of a block before the head would come first in `biases`.
+        """
+        head = {f"weights.{len(self.weights) - 1}", f"u{len(self.weights) - 1}"}
+        if self.layout.rest[-1].bias:
+            head.add(f"biases.{len(self.biases) - 1}")
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in head}
+
     def effective_weights(self) -> Iterator[Tensor]:
         """In the order of the layout, spectrally normed where that was asked for."""
         for i, weight in enumerate(self.weights):
-            yield self._normed(i, weight) if self.spectral_norm else weight
+            yield self._normed(i, weight) if self.layout.spectral_norm else weight
 
     def _normed(self, i: int, weight: Tensor) -> Tensor:
         """One step of the power method each time in training mode (Miyato et al. 2018, algorithm 1)."""

@@ -6,7 +6,7 @@ G: base → 2 · base → 4 · base pixels, maps 4f, 2f, f, then a 3×3 convolut
 
 from __future__ import annotations
 
-from gansweep.gan.networks.block import Block
+from gansweep.networks.block import Block
 
 SIZES = (16, 28, 32, 64)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 
-from gansweep.gan.networks.block import Block
+from gansweep.networks.block import Block
 
 BASE_AND_DOUBLINGS = {16: (4, 2), 28: (7, 2), 32: (4, 3), 64: (4, 4)}
 SIZES = tuple(BASE_AND_DOUBLINGS)

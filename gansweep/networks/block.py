@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from gansweep.config import Norm
+from gansweep.networks.architecture import Norm
+
+if TYPE_CHECKING:
+    from gansweep.networks.network import Network
 
 Shape = tuple[int, int, int, int]
 
@@ -75,14 +78,30 @@ class Block:
 
 @dataclass(frozen=True)
 class Layout:
-    """A network: its streams are applied to an input each and their outputs joined, all other blocks follow.
+    """A network of blocks: its streams are applied to an input each and their outputs joined, all other blocks follow.
 
-    One stream, or two where the class has a stream of its own. classes: how many a conditional network knows, or 0.
+    Attributes:
+        streams: One, or two where the class has a stream of its own.
+        rest: All other blocks, from input to output.
+        classes: Number of classes that a conditional network knows; 0 for any other.
+        spectral_norm: Whether every weight is divided by its largest singular value (Miyato et al. 2018).
     """
 
     streams: tuple[Block, ...]
     rest: tuple[Block, ...]
     classes: int = 0
+    spectral_norm: bool = False
+
+    def build(self) -> Network:
+        """Return the network with new weights."""
+        from gansweep.networks.network import Network
+
+        return Network(self)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the output for an image depends on the others of the batch."""
+        return any(block.norm == "batch" for block in self.blocks)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

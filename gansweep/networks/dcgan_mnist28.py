@@ -5,7 +5,7 @@ G: 1 → 2 → 4 → 8 → 16 → 28 pixels, maps 8f, 4f, 2f, f, image. D: 28 �
 
 from __future__ import annotations
 
-from gansweep.gan.networks.block import Block
+from gansweep.networks.block import Block
 
 SIZES = (28,)
 SLOPE = 0.02

@@ -1,0 +1,88 @@
+"""The interface of architectures. A plan describes networks with it and does not load torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from gansweep.networks.module import GanModule
+
+Norm = Literal["batch", "layer", "none"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Structure of both networks, apart from their sizes: see the section `Model`.
+
+    classes: names of the classes that a conditional model can be asked for; empty for any other.
+    norm: of D's inner blocks; None for the architecture's own. growth_at: step after which D grows; None for never.
+    """
+
+    architecture: str = "dcgan"
+    conditioning: str = "none"
+    classes: tuple[str, ...] = ()
+    generator_depth: int = 1
+    discriminator_depth: int = 1
+    generator_separable: bool = False
+    discriminator_separable: bool = False
+    norm: Norm | None = None
+    spectral_norm: bool = False
+    growth_at: int | None = None
+    growth_adds: str = "block"
+
+
+class Design(Protocol):
+    """One network before it is built, as plans count it.
+
+    Attributes:
+        parameters: Number of trainable values.
+        buffers: Number of other values in a checkpoint, such as running statistics.
+        multiply_adds: Multiply-adds of a forward pass of one image.
+        classes: Number of classes that a conditional network knows; 0 for any other.
+        has_batch_norm: Whether the output for an image depends on the others of the batch.
+    """
+
+    @property
+    def parameters(self) -> int: ...
+
+    @property
+    def buffers(self) -> int: ...
+
+    @property
+    def multiply_adds(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def has_batch_norm(self) -> bool: ...
+
+    def build(self) -> GanModule:
+        """Return the network with new weights, drawn from torch's global random stream."""
+        ...
+
+
+class Architecture(Protocol):
+    """A pair of networks of many sizes.
+
+    Its methods raise UserError where `config` asks for something that the architecture does not support.
+
+    Attributes:
+        image_sizes: Sides of the images that it supports, in pixels.
+    """
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]: ...
+
+    def generator(
+        self, latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig
+    ) -> Design:
+        """Return a network from z, (N, latent_dim), to images in [-1, 1], (N, channels, image_size, image_size)."""
+        ...
+
+    def discriminator(
+        self, feature_maps: int, image_size: int, channels: int, config: NetworkConfig, *, grown: bool
+    ) -> Design:
+        """Return a network from images to outputs, (N,). grown: False for D before step `config.growth_at`."""
+        ...
