@@ -19,7 +19,7 @@ D_FAKE = "d_fake"  # mean σ(D(G(z))) on the fakes that D trained on
 GRADIENT_NORM_D = "grad_norm_d"
 GRADIENT_NORM_G = "grad_norm_g"
 TRAINING = (LOSS_D, LOSS_G, D_REAL, D_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
-# A critic's outputs are no probabilities: their means are recorded in the place of D_REAL and D_FAKE.
+# A critic's outputs are no probabilities: their means are recorded instead of D_REAL and D_FAKE.
 CRITIC_REAL = "critic_real"  # mean D(x) on real images
 CRITIC_FAKE = "critic_fake"  # mean D(G(z)) on the fakes that D trained on
 CRITIC_TRAINING = (LOSS_D, LOSS_G, CRITIC_REAL, CRITIC_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
@@ -31,8 +31,8 @@ VALIDATION_LOSS_G = "val_loss_g"
 STEPS_PER_S = "steps_per_s"
 # Only on a CUDA device, as NVML gives them.
 GPU_MEMORY = "gpu_memory_bytes"  # of the trial's process, its CUDA context included
-GPU_UTILIZATION = "gpu_utilization"  # percent of the last moment in which the GPU, whoever used it, was at work
-MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # what tells of the machine, and differs from run to run
+GPU_UTILIZATION = "gpu_utilization"  # share of the last moment, in percent, in which the GPU was busy, with any process
+MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # properties of the machine; they differ from run to run
 
 # Recorded once, by the record that found it: the first step at which something was not finite.
 NONFINITE_STEP = "nonfinite_step"
@@ -293,5 +293,5 @@ def is_evaluation(name: str) -> bool:
 
 
 def typical_speed(recorded: Sequence[float]) -> float | None:
-    """Steps per second of a whole run: the median of its records of STEPS_PER_S, None of none."""
+    """Return the steps per second of a whole run: the median of its records of STEPS_PER_S, None without records."""
     return statistics.median(recorded) if recorded else None

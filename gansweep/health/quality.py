@@ -1,7 +1,7 @@
-"""How close generated samples are to real images: features or labels → statistics → metrics. NumPy only.
+"""Functions that compare generated samples with real images: features or labels → statistics → metrics. NumPy only.
 
-Features: (N, d), of any embedding. Labels: (N,), whole numbers from 0. A NaN in the features makes the metrics NaN
-(distances) or counts as far away (neighbours); NDB is undefined with one. Callers keep images finite.
+Features: (N, d), of any embedding. Labels: (N,), integers from 0. With a NaN in the features, distances are NaN,
+neighbours count as far away, and NDB is undefined. Callers keep images finite.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DUPLICATE_QUANTILE = 0.01  # of the nearest-neighbour distances among real image
 
 
 class TooFewSamplesError(ValueError):
-    """Too few samples for a metric; the message names the metric and the least number."""
+    """Too few samples for a metric. The message names the metric and the least number of samples."""
 
     def __init__(self, metric: str, given: int, least: int) -> None:
         super().__init__(f"{metric} needs at least {least} samples, got {given}")
@@ -35,7 +35,11 @@ class Gaussian:
 
     @classmethod
     def of(cls, features: Floats) -> Self:
-        """Raises TooFewSamplesError for N ≤ d: the covariance would be singular by construction."""
+        """Return the Gaussian of (N, d) features.
+
+        Raises:
+            TooFewSamplesError: N ≤ d; the covariance would be singular by construction.
+        """
         n, d = features.shape
         if n <= d:
             raise TooFewSamplesError("a Fréchet distance", n, d + 1)
@@ -44,9 +48,9 @@ class Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """Squared Fréchet distance of two Gaussians (Dowson & Landau 1982, eq. 4; Heusel et al. 2017, eq. 6).
+    """Return the squared Fréchet distance of two Gaussians (Dowson & Landau 1982, eq. 4; Heusel et al. 2017, eq. 6).
 
-    At least 0; 0 for equal ones. NaN where a statistic is not finite.
+    It is at least 0, 0 for equal Gaussians, and NaN where a statistic is not finite.
     """
     if not all(np.isfinite(s).all() for s in (a.mean, a.covariance, b.mean, b.covariance)):
         return float("nan")
@@ -64,7 +68,7 @@ def _square_root(covariance: Floats) -> Floats:
 
 
 def distances(a: Floats, b: Floats) -> Floats:
-    """(N, M) Euclidean distances between rows."""
+    """Return (N, M) Euclidean distances between rows."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
     found: Floats = np.sqrt(np.maximum(squares, 0))
@@ -72,7 +76,11 @@ def distances(a: Floats, b: Floats) -> Floats:
 
 
 def neighbour_radii(features: Floats, k: int = NEIGHBOURS, metric: str = "density and coverage") -> Floats:
-    """(N,) distance of each row to its k-th nearest other row. Raises TooFewSamplesError for N ≤ k (of `metric`)."""
+    """Return (N,) the distance of each row to its k-th nearest other row.
+
+    Raises:
+        TooFewSamplesError: N ≤ k. Its message names `metric`.
+    """
     n = len(features)
     if n <= k:
         raise TooFewSamplesError(metric, n, k + 1)
@@ -83,10 +91,16 @@ def neighbour_radii(features: Floats, k: int = NEIGHBOURS, metric: str = "densit
 
 
 def density_coverage(real: Floats, radii: Floats, samples: Floats, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """Density (≥ 0, 1 for honest samples) and coverage (0…1) of samples among real features.
+    """Return density (≥ 0, 1 for real images) and coverage (0…1) of samples (Naeem et al. 2020, eq. 3 and 4).
 
-    Naeem et al. 2020, eq. 3 and 4.
-    radii: neighbour_radii(real, k). Raises TooFewSamplesError for no samples.
+    Args:
+        real: (N, d) features of real images.
+        radii: neighbour_radii(real, k).
+        samples: (M, d) features.
+        k: Number of neighbours.
+
+    Raises:
+        TooFewSamplesError: There are no samples.
     """
     if len(samples) == 0:
         raise TooFewSamplesError("density and coverage", 0, 1)
@@ -102,10 +116,18 @@ def within_classes(
     classes: int,
     k: int = NEIGHBOURS,
 ) -> tuple[Floats, Floats]:
-    """(classes,) density and (classes,) coverage, each of the samples that were asked to be of a class among its real
-    images, the first ones of both, equally many. NaN for a class with fewer than k + 1 of either.
+    """Return (classes,) density and (classes,) coverage within each class.
 
-    generated: (N, d), asked: (N,) the classes that were asked for, as real: (M, d) and real_labels: (M,).
+    The samples requested of a class are compared with its real images, the first ones of both, in equal numbers. A
+    class with fewer than k + 1 of either has NaN.
+
+    Args:
+        real: (M, d) features of real images.
+        real_labels: (M,) their classes.
+        generated: (N, d) features of samples.
+        asked: (N,) the classes that were requested.
+        classes: Number of classes.
+        k: Number of neighbours.
     """
     found = np.full((2, classes), np.nan)
     for label in range(classes):

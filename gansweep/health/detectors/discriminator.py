@@ -24,7 +24,7 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class _Separation(Stalling):
-    """D tells fakes from real images nearly always, over the same window."""
+    """D separates samples from real images almost always, over the same window as quality."""
 
     over: int = threshold(5, 2, 100)
     improvement: float = threshold(0.9, 0, 1)
@@ -81,7 +81,7 @@ class DiscriminatorDominance(_Separation):
 
 @dataclass(frozen=True)
 class DiscriminatorStrong(_Separation):
-    """The same signs of D, and quality still improves: not a failure."""
+    """D shows the signs of dominance while quality still improves: not a failure."""
 
     kind = Kind(
         "discriminator_strong",
@@ -122,10 +122,10 @@ class CriticStalled(_Separation):
 
 @dataclass(frozen=True)
 class DiscriminatorFailure(EvaluationDetector):
-    """D tells nothing apart although the samples are poor: G gets no direction.
+    """D separates nothing although the samples are poor: G gets no direction.
 
-    std is one of logits. That of a critic is whatever its weights allow (clipped to ± 0.01 they make outputs of
-    1e-3 and less, which tell a lot), so of a critic the AUC alone counts.
+    `std` is a standard deviation of logits. That of a critic depends on its weights (clipped to ± 0.01 they give
+    outputs of 1e-3 and less, which still separate), so for a critic only the AUC counts.
     """
 
     kind = Kind(
@@ -156,7 +156,7 @@ class DiscriminatorFailure(EvaluationDetector):
 
 @dataclass(frozen=True)
 class DiscriminatorOverfitting(EvaluationDetector):
-    """D knows its training images by heart (Karras et al. 2020). Needs held-out images; not for critics."""
+    """D has memorised its training images (Karras et al. 2020). Needs held-out images; not for critics."""
 
     kind = Kind(
         "discriminator_overfitting", Standing.INFORMATION, "D has memorised its training images", INFORMATION_COLOUR

@@ -45,15 +45,16 @@ class DeadGenerator(EvaluationDetector):
 
 @dataclass(frozen=True)
 class ModeCollapse(Stalling):
-    """G makes a few images well: dense, but they cover little of the data; or one class; or copies of each other.
+    """G makes few different images: samples are dense but cover little of the data, show one class, or are near copies.
 
-    While the run goes on it is said only where quality stands still; at its end, collapsed is collapsed.
+    Before the end of a run it fires only while quality stands still.
 
-    Noise, whose features a classifier throws together, is no copy: its images are not alike (MS-SSIM).
+    Near duplicates count only if they also look alike (MS-SSIM): features of noise lie close together as well.
 
-    The same within the classes that a conditional G is asked for, by the one that is covered worst. There samples are
-    few: of honest ones (real MNIST digits, k = 5) the worst of 10 classes with 25 each is covered by .92 in the median
-    and by .72 once in a hundred times, never below .48 in 3,000 draws; the worst of 2 with 128 each by .96 and .91.
+    For a conditional G the requested classes are examined separately, and the class that is covered least decides.
+    There are few samples of each class. For real MNIST digits in the place of samples (k = 5), coverage of the worst of
+    10 classes with 25 samples each is .92 in the median, .72 at the first percentile and never below .48 in 3,000
+    draws; for the worst of 2 classes with 128 samples each it is .96 and .91.
     """
 
     kind = Kind("mode_collapse", Standing.FAILURE, "G makes few different images", "#332288", stops=True)
@@ -95,7 +96,7 @@ class ModeCollapse(Stalling):
 
 @dataclass(frozen=True)
 class ModeDropping(EvaluationDetector):
-    """Some classes no longer come out. 8 and 9 of 10 classes are a grey zone (HEALTH: planted distributions)."""
+    """Some classes are no longer generated. 8 and 9 of 10 are a grey zone (docs/verdicts.md, "Ground truth")."""
 
     kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
     need: int = threshold(3, 1, 100)
@@ -120,13 +121,14 @@ class ModeDropping(EvaluationDetector):
 
 @dataclass(frozen=True)
 class ConditionIgnored(EvaluationDetector):
-    """A conditional G makes the class that it is asked for hardly more often than by chance.
+    """A conditional G makes the requested class hardly more often than by chance.
 
-    A G that does not look at the label makes one of n equally frequent classes in a share of 1 / n, so that share times
-    the effective classes is 1 at most, with a deviation of .19 for 256 samples of ten classes and .06 of two. One that
-    heeds it comes to n times the accuracy of the classifier, which may be poor: 5 for ten classes where half are right.
-    Where one class is much more frequent than the others the product says less; so in some class, moreover, hardly half
-    of the samples must be what was asked for (of two classes, half are by chance).
+    The signal is the share of samples of the requested class, times the effective classes. A G that ignores the label
+    makes each of n equally frequent classes in a share of 1 / n of the requests, so the product is at most 1, with a
+    standard deviation of .19 for 256 samples of ten classes and .06 for two. For a G that uses the label it is n times
+    the accuracy of the classifier, which may be poor: 5 for ten classes with an accuracy of one half. The product is
+    less informative where one class is much more frequent than the others. Therefore, in addition, at most about half
+    of the samples of some class must be correct (with two classes, half are correct by chance).
     """
 
     kind = Kind(
@@ -158,7 +160,7 @@ class ConditionIgnored(EvaluationDetector):
 
 @dataclass(frozen=True)
 class Imbalance(EvaluationDetector):
-    """Every class comes out, in other shares than in the data."""
+    """Every class is generated, in other shares than in the data."""
 
     kind = Kind(
         "imbalance",
