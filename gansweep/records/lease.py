@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from gansweep.errors import UserError
-from gansweep.records.rounds import Rounds
+from gansweep.records.periodic import PeriodicTask
 from gansweep.records.storage import Storage, StorageError
 
 BEAT_S = 5.0
@@ -41,7 +41,7 @@ class Lease:
         self._storage, self._name, self._holder, self._on_loss = storage, name, holder, on_loss
         self._token, self._beats = secrets.token_hex(8), 0
         # While the storage is unavailable no other driver can take over unnoticed, so outages are not reported.
-        self._rounds = Rounds(self._keep, BEAT_S, lambda _: None, "")
+        self._task = PeriodicTask(self._keep, BEAT_S, lambda _: None, "")
 
     def __enter__(self) -> Self:
         found = self._storage.get(self._name)
@@ -51,13 +51,13 @@ class Lease:
                 " wait for it, or end it with `gansweep stop`"
             )
         self._beat()
-        self._rounds.start()
+        self._task.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._rounds.stop()
+        self._task.stop()
         try:
             if self._is_ours():
                 self._storage.delete(self._name)

@@ -14,7 +14,7 @@ from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
 from gansweep.records import copies, identity, lock
 from gansweep.records.layout import SweepFolder, write_atomically
-from gansweep.records.rounds import Rounds
+from gansweep.records.periodic import PeriodicTask
 from gansweep.records.storage import Storage, patiently
 from gansweep.schedule.workplace import share
 
@@ -36,7 +36,7 @@ class Collector:
         self._running: dict[str, IO[str]] = {}
         self._asked: set[str] = set()  # to end
         self._turn = threading.Lock()
-        self._rounds = Rounds(self._round, PULL_S, notify, "trials go on, and keep what they record")
+        self._task = PeriodicTask(self._round, PULL_S, notify, "trials continue and keep their records")
 
     def bring(self) -> None:
         """The whole sweep, as it lies in the storage; what was trained here without one goes there.
@@ -111,13 +111,13 @@ class Collector:
             self.end(trial_id)
 
     def __enter__(self) -> Self:
-        self._rounds.start()
+        self._task.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._rounds.stop()
+        self._task.stop()
         for held in self._running.values():
             held.close()
 

@@ -33,4 +33,4 @@ class Room:
         for place in [*self._places]:
             if sentence := disk.full(place):
                 self._places.remove(place)
-                self._tell(f"{sentence} (for Ray's own files; training goes on)")
+                self._tell(f"{sentence} (for Ray's own files; training continues)")

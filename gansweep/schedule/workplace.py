@@ -15,7 +15,7 @@ from gansweep.gan.data import ImageSet
 from gansweep.records import lock
 from gansweep.records.copies import Pushed
 from gansweep.records.layout import TrialFolder, write_atomically
-from gansweep.records.rounds import Rounds
+from gansweep.records.periodic import PeriodicTask
 from gansweep.records.storage import Storage, open_storage, patiently
 from gansweep.schedule.job import Job
 from gansweep.schedule.scratch import scratch
@@ -86,13 +86,13 @@ class Elsewhere:
         self.notices: list[str] = []
         self._lost: TakenOverError | None = None
         self._turn = threading.Lock()
-        self._rounds = Rounds(self._round, PUSH_S, self.notices.append, "training goes on, records are kept")
+        self._task = PeriodicTask(self._exchange, PUSH_S, self.notices.append, "training continues, records are kept")
         self.folder = TrialFolder(self._stack.enter_context(scratch()) / job.id)
         self._pushed = Pushed(storage, job.prefix, self.folder)
 
     def prepare(self) -> ImageSet:
         patiently(self._pushed.claim)
-        self._rounds.start()
+        self._task.start()
         images = patiently(lambda: fetch(self._storage, self._job.images))
         if self._job.samples:
             self.notices += patiently(lambda: share_reference(self._storage, images))
@@ -111,15 +111,15 @@ class Elsewhere:
 
     def close(self) -> None:
         with self._stack:
-            self._rounds.stop()
-            if self._rounds.begun and not self._lost:  # else the trial was never its own, or is not any more
+            self._task.stop()
+            if self._task.started and not self._lost:  # else the trial was never its own, or is not any more
                 patiently(self._push)
 
     def _push(self) -> None:
         with self._turn:
             self._pushed.push()
 
-    def _round(self) -> bool:
+    def _exchange(self) -> bool:
         try:
             self._push()
             self._pushed.fetch_stop()

@@ -87,5 +87,5 @@ class Background:
 
 def _told(error: Exception, reason: str) -> str:
     if isinstance(error, NotAllSentError):
-        return f"{error}; training goes on, and all other trials are sent"
-    return f"the tracking store does not take records ({reason}); training goes on, they are kept"
+        return f"{error}; training continues, and all other trials are sent"
+    return f"the tracking store does not take records ({reason}); training continues, and they are kept"

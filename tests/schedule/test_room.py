@@ -29,6 +29,6 @@ def test_a_full_place_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     full |= {str(tmp_path), str(other)}
     for _ in range(3):
         watch.look()
-    assert told == [
-        "/dev/shm: no space is left on /dev/shm; free some there (for Ray's own files; training goes on)"
-    ], "trials name the disk of the home"
+    assert told == ["/dev/shm: no space is left on /dev/shm; free some (for Ray's own files; training continues)"], (
+        "trials name the disk of the home"
+    )

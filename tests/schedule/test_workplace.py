@@ -126,7 +126,7 @@ def test_a_process_that_lost_its_trial_ends_with_an_error(sweep: Sweep, monkeypa
     owner.step()
     place = zombie._place
     assert isinstance(place, workplace.Elsewhere)
-    place._rounds._thread.join(5)
+    place._task._thread.join(5)
     with pytest.raises(TryAgainError) as caught:
         zombie.step()
     assert isinstance(caught.value.__cause__, TakenOverError)

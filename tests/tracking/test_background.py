@@ -75,7 +75,7 @@ def test_a_trial_that_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch) -
     sent, _, said = finished(Troubled(1))
     assert not sent
     assert said == [
-        "s: 1 trial could not be sent to sqlite:///m.db (abc: ValueError: no number); training goes on, and all other"
+        "s: 1 trial could not be sent to sqlite:///m.db (abc: ValueError: no number); training continues, and all other"
         " trials are sent"
     ]
 

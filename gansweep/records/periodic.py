@@ -9,25 +9,25 @@ from gansweep.records import disk
 from gansweep.records.storage import StorageError
 
 
-class Rounds:
-    """A thread that calls `make` every `pause_s` seconds, from start() to stop(), or until `make` returns False.
+class PeriodicTask:
+    """A thread that calls `task` every `pause_s` seconds, from start() to stop(), or until `task` returns False.
 
     A call that fails because the storage does not answer or this machine's disk is full is repeated.
 
     Args:
-        make: The task; False ends the thread.
+        task: Function to call; False ends the thread.
         pause_s: Pause between calls, in seconds.
-        say: Called with a notice once when the storage becomes unavailable, and once when it is available again.
+        notify: Called with a notice once when the storage becomes unavailable, and once when it is available again.
         meanwhile: End of the first notice: the consequence of the outage.
     """
 
-    def __init__(self, make: Callable[[], bool], pause_s: float, say: Callable[[str], None], meanwhile: str) -> None:
-        self._make, self._pause_s, self._say, self._meanwhile = make, pause_s, say, meanwhile
+    def __init__(self, task: Callable[[], bool], pause_s: float, notify: Callable[[str], None], meanwhile: str) -> None:
+        self._task, self._pause_s, self._notify, self._meanwhile = task, pause_s, notify, meanwhile
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="rounds", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="periodic", daemon=True)
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         """Whether the thread was ever started."""
         return self._thread.ident is not None
 
@@ -37,20 +37,20 @@ class Rounds:
     def stop(self) -> None:
         """Wait until no call is running, and make no further ones. Without effect if the thread was never started."""
         self._over.set()
-        if self.begun:
+        if self.started:
             self._thread.join()
 
     def _loop(self) -> None:
         away = False
         while not self._over.wait(self._pause_s):
             try:
-                if not self._make():
+                if not self._task():
                     return
             except (StorageError, OSError) as error:
                 if not away:
-                    self._say(f"{disk.lack(error) or f'the storage does not answer ({error})'}; {self._meanwhile}")
+                    self._notify(f"{disk.lack(error) or f'the storage does not answer ({error})'}; {self._meanwhile}")
                 away = True
             else:
                 if away:
-                    self._say("the storage is available again")
+                    self._notify("the storage is available again")
                 away = False
