@@ -1,6 +1,6 @@
-"""Which experiment and which runs of a store belong to a sweep: those that carry its id, whatever they are called.
+"""Ownership of experiments and runs: a sweep's records are those that carry its id, whatever their names.
 
-The experiment gets the id in the request that creates it, so that two sweeps of one name never share one.
+The experiment gets the id in the request that creates it, so that two sweeps of one name never share an experiment.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 SWEEP, SWEEP_ID, TRIAL_ID = "gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"
-FOLDER = "gansweep.folder"  # of the parent run: the Place that last wrote
-CLEANED = "gansweep.cleaned"  # of an experiment: when `clean` deleted it, so that nothing restores it
+FOLDER = "gansweep.folder"  # tag of the parent run: the Place that last wrote
+CLEANED = "gansweep.cleaned"  # tag of an experiment: time at which `clean` deleted it, so that it is not restored
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
-DEFAULT = "0"  # the id of MLflow's own experiment, which is nobody's
+DEFAULT = "0"  # id of MLflow's default experiment, which belongs to no sweep
 MISSING, TAKEN = "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"  # error codes
 
 
 @dataclass(frozen=True)
 class Owned:
-    """The records of one sweep in one store, deleted runs included.
+    """The records of one sweep in one store, including deleted runs.
 
-    parent: None where it has not been created yet. trials: id → run. strays: other runs of the experiment that lack the
-    tags by which trials are found; those of this sweep had them deleted.
+    Attributes:
+        experiment: The experiment.
+        parent: The parent run; None if it has not been created yet.
+        trials: Trial id → run.
+        strays: Other runs of the experiment without the tags that identify trials. Runs of this sweep among them have
+            lost their tags.
     """
 
     experiment: Experiment
@@ -45,14 +49,14 @@ class Owned:
 
     @property
     def holder(self) -> Place | None:
-        """The folder that wrote last, if that was recorded."""
+        """The folder that wrote last, if it was recorded."""
         return Place.from_json(self.parent.data.tags.get(FOLDER, "")) if self.parent else None
 
 
 def find(client: MlflowClient, sweep_id: str) -> Owned | None:
-    """Return what a store has of a sweep, in an experiment that was deleted by others too; None for nothing.
+    """Return the records of a sweep in a store, even if another user deleted the experiment; None if there are none.
 
-    Raises what MLflow raises.
+    Raises the errors of MLflow.
     """
     from mlflow.entities import ViewType
 
@@ -72,9 +76,15 @@ def find(client: MlflowClient, sweep_id: str) -> Owned | None:
 
 
 def run_of(client: MlflowClient, experiment: str, trial_id: str, noted: str) -> Run | None:
-    """Return one trial's run, which may be deleted: the one with its tag, else the one that its folder noted.
+    """Return a trial's run, which may be deleted: the one with its tag, else the one noted in its folder.
 
-    experiment: id of the sweep's own. noted: the id of a run, "" for none. Raises what MLflow raises.
+    Raises the errors of MLflow.
+
+    Args:
+        client: The client.
+        experiment: Id of the sweep's experiment.
+        trial_id: Id of the trial.
+        noted: Id of the noted run; "" for none.
     """
     from mlflow.exceptions import MlflowException
 
@@ -91,9 +101,9 @@ def run_of(client: MlflowClient, experiment: str, trial_id: str, noted: str) -> 
 
 
 def create(client: MlflowClient, name: str, own: Identity, location: str | None) -> str:
-    """Create the experiment of a sweep and return its id. A name that is taken, even by a deleted one, gets a suffix.
+    """Create the experiment of a sweep and return its id. A name already in use, even by a deleted one, gets a suffix.
 
-    Processes that race end with one experiment for each sweep. Raises what MLflow raises.
+    Concurrent processes end with one experiment per sweep. Raises the errors of MLflow.
     """
     from mlflow.exceptions import MlflowException
 
@@ -114,11 +124,16 @@ def create(client: MlflowClient, name: str, own: Identity, location: str | None)
 def of_folder(
     client: MlflowClient, folder: SweepFolder, notify: Callable[[str], None], *, own_store: bool
 ) -> Owned | None:
-    """Return what a store has of the sweep in a folder, records included that carry a former id, of a copied home or
-    from before the sweep joined a storage, or that version 0.1.0 made without one: they get the sweep's id now.
+    """Return the records of the sweep in a folder, and label former ones with its id.
 
-    own_store: whether the store is the home's own, which a copy of the home brings along. notify: takes sentences for
-    the user. Raises what MLflow raises.
+    Former records carry a former id (of a copied home, or from before the sweep joined a storage), or were recorded by
+    version 0.1.0 without an id. Raises the errors of MLflow.
+
+    Args:
+        client: The client.
+        folder: The sweep's folder.
+        notify: Called with notices for the user.
+        own_store: Whether the store is the home's own, which is copied with the home.
     """
     own = identity.ensure(folder)
     if own_store and own.was:
@@ -141,14 +156,14 @@ def of_folder(
 
 
 def _age(run: Run) -> tuple[bool, int, str]:
-    """Sort key of runs: active ones first, the oldest first."""
+    """Sort key of runs: active runs first, then by age."""
     return run.info.lifecycle_stage != "active", run.info.start_time, run.info.run_id
 
 
 def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owned | None:
-    """Return the records in the experiment that the folder noted, whose tag was deleted: it is set again.
+    """Return the records in the noted experiment, whose tag was deleted, and set the tag again.
 
-    None where the experiment holds no run with the sweep's id. Raises what MLflow raises.
+    None if the experiment has no run with the sweep's id. Raises the errors of MLflow.
     """
     from mlflow.exceptions import MlflowException
 
@@ -172,9 +187,9 @@ def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owne
 
 
 def adopt(client: MlflowClient, folder: SweepFolder, own: Identity, parent: Run) -> bool:
-    """Label what version 0.1.0 recorded of a sweep below a parent run; return False where it is not this sweep's alone.
+    """Label the records of version 0.1.0 below a parent run. Returns False if they do not belong to this sweep only.
 
-    The experiment is labelled last, so a killed adoption is done again from its beginning. Raises what MLflow raises.
+    The experiment is labelled last, so that an interrupted adoption is repeated. Raises the errors of MLflow.
     """
     experiment = client.get_experiment(parent.info.experiment_id)
     others = {parent.data.tags.get(SWEEP_ID), experiment.tags.get(SWEEP_ID)} - {None, own.sweep_id}
@@ -196,7 +211,7 @@ def adopt(client: MlflowClient, folder: SweepFolder, own: Identity, parent: Run)
 
 
 def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
-    """Return the parent run that version 0.1.0 noted in a sweep's folder, if this store has it."""
+    """Return the parent run that version 0.1.0 noted in a sweep's folder, if the store has it."""
     from mlflow.exceptions import MlflowException
 
     noted = places.note(folder)
@@ -211,28 +226,37 @@ def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
 
 
 def unlabelled_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
-    """Return the parent run that version 0.1.0 noted in a sweep's folder, if this store has it and no folder has
-    claimed it yet. Raises what MLflow raises."""
+    """Return the parent run that version 0.1.0 noted in a sweep's folder, if the store has it and no folder has claimed
+    it.
+
+    Raises the errors of MLflow.
+    """
     former = former_parent(client, folder)
     return former if former is not None and SWEEP_ID not in former.data.tags else None
 
 
 def was_made_for(client: MlflowClient, parent: Run, folder: SweepFolder) -> bool:
-    """Return whether an experiment keeps its artifacts in the home of this folder: that is all that version 0.1.0 told
-    of a home, and not of one that sends to a server. Raises what MLflow raises."""
+    """Whether the artifacts of an experiment are in the home of this folder.
+
+    Version 0.1.0 recorded nothing else about a home, and not even this if it sent to a server. Raises the errors of
+    MLflow.
+    """
     location = client.get_experiment(parent.info.experiment_id).artifact_location
     return bool(location == (Home(folder.path.parents[1]).artifacts / folder.name).absolute().as_uri())
 
 
 def _check_original(folder: SweepFolder) -> None:
-    """Raise UserError if version 0.1.0 recorded a sweep in the store of another home, which still has it: this folder
-    is a copy, and the original has no id yet that would tell."""
+    """Check that the folder is not a copy of one in another home whose store has its records of version 0.1.0.
+
+    Raises:
+        UserError: It is a copy. The original has no id yet that would show this.
+    """
     noted = places.note(folder)
     original = Home(Path(noted["uri"].removeprefix("sqlite:///")).parent).sweep(folder.name)
     try:
         is_other = original.tracking.exists() and not original.path.samefile(folder.path)
         theirs = read_json(original.tracking) if is_other else {}
-    except OSError:  # it cannot be seen, and had no way to say where it is
+    except OSError:  # it cannot be reached, and did not record its location
         return
     if theirs.get("parent_run_id") == noted["parent_run_id"]:
         raise UserError(
@@ -242,7 +266,7 @@ def _check_original(folder: SweepFolder) -> None:
 
 
 def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
-    """Hand records that came along with a copied store to the copy's own id. May be repeated after a kill."""
+    """Assign records in a copied store to the copy's own id. May be repeated after a kill."""
     for sweep_id in former:
         found = find(client, sweep_id)
         if found is None:
@@ -254,13 +278,15 @@ def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
             client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
         if found.parent:
             revive(client, found.parent)
-            client.set_tag(found.parent.info.run_id, FOLDER, own.place.to_json())  # the original does not write here
+            client.set_tag(
+                found.parent.info.run_id, FOLDER, own.place.to_json()
+            )  # the original does not write to this store
             client.set_tag(found.parent.info.run_id, SWEEP_ID, own.sweep_id)
         client.set_experiment_tag(found.experiment.experiment_id, SWEEP_ID, own.sweep_id)
 
 
 def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
-    """Record that this folder writes from now on, in the store and in the folder."""
+    """Record in the store and in the folder that this folder writes from now on."""
     revive(client, parent)
     place = Place.of(folder)
     if Place.from_json(parent.data.tags.get(FOLDER, "")) != place:
@@ -269,13 +295,17 @@ def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
 
 
 def revive(client: MlflowClient, run: Run) -> None:
-    """Restore a run that was deleted: MLflow changes no others."""
+    """Restore a deleted run: MLflow changes active runs only."""
     if run.info.lifecycle_stage != "active":
         client.restore_run(run.info.run_id)
 
 
 def check_holder(holder: Place, folder: SweepFolder) -> bool:
-    """Return whether a folder was moved since the holder wrote. Raises UserError where it may be a copy."""
+    """Whether a folder was moved since the holder wrote.
+
+    Raises:
+        UserError: It is a copy, or may be one.
+    """
     found = identity.whereabouts(holder, folder)
     if found is Whereabouts.COPIED:
         raise UserError(
@@ -291,8 +321,10 @@ def check_holder(holder: Place, folder: SweepFolder) -> bool:
 
 
 def delete(client: MlflowClient, owned: Owned, name: str) -> None:
-    """Delete a sweep's runs. The experiment goes with them only if it never held another run; it is renamed first, so
-    that its name is free. Raises what MLflow raises."""
+    """Delete a sweep's runs, and its experiment if it never held another run.
+
+    The experiment is renamed first, so that its name is free. Raises the errors of MLflow.
+    """
     experiment = owned.experiment
     sweep_id = experiment.tags[SWEEP_ID]
     runs = store.runs(client, experiment.experiment_id, deleted=True)
