@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from gansweep.schedule import room
+from gansweep.schedule import cluster, room
 from gansweep.schedule.room import Room
 
 
@@ -32,3 +34,11 @@ def test_a_full_place_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert told == ["/dev/shm: no space is left on /dev/shm; free some (for Ray's own files; training continues)"], (
         "trials name the disk of the home"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "is_news"), [(OSError(errno.ENOSPC, "No space left"), False), (ValueError("a bug"), True), (None, True)]
+)
+def test_tracebacks_of_ray_tune_on_a_full_disk_are_left_out(error: Exception | None, is_news: bool) -> None:
+    told = (type(error), error, None) if error else None
+    assert cluster._is_news(logging.makeLogRecord({"msg": "snapshotting failed", "exc_info": told})) == is_news
