@@ -1,46 +1,113 @@
-"""Sweeps of GANs. The public names, each loaded when it is first used: `import gansweep` alone loads nothing heavy."""
+"""Sweeps of GANs. Public names are loaded when they are first used: `import gansweep` alone loads nothing heavy."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_NAMES = {
+if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _PLACES
+    from gansweep.api.results import SweepResult, TrialResult, open_sweep
+    from gansweep.api.running import run_sweep
+    from gansweep.config import OptimizerConfig, TrainingConfig
+    from gansweep.errors import CheckpointError, SweepFileError, UserError
+    from gansweep.gan.batches import Batches
+    from gansweep.gan.data import prepare
+    from gansweep.gan.evaluator import Evaluator
+    from gansweep.gan.reader import Source
+    from gansweep.gan.reference import halves as evaluation_halves
+    from gansweep.gan.reference import reference_of
+    from gansweep.gan.sampling import sample
+    from gansweep.gan.training import Trainer
+    from gansweep.health.history import History
+    from gansweep.health.judge import Judge
+    from gansweep.health.quality import Gaussian, Histogram, frechet_distance
+    from gansweep.health.verdict import FAILURES, Verdict
+    from gansweep.records.journal import read as read_journal
+    from gansweep.records.layout import Home
+    from gansweep.report.palette import colour as verdict_colour
+    from gansweep.report.tables import Tables, read_sweep
+    from gansweep.schedule.reopen import reopen
+    from gansweep.tracking.reader import reader_of
+
+    __version__: str
+
+__all__ = [
+    "FAILURES",
+    "Batches",
+    "CheckpointError",
+    "Evaluator",
+    "Gaussian",
+    "Histogram",
+    "History",
+    "Home",
+    "Judge",
+    "OptimizerConfig",
+    "Source",
+    "SweepFileError",
+    "SweepResult",
+    "Tables",
+    "Trainer",
+    "TrainingConfig",
+    "TrialResult",
+    "UserError",
+    "Verdict",
+    "__version__",
+    "evaluation_halves",
+    "frechet_distance",
+    "open_sweep",
+    "prepare",
+    "read_journal",
+    "read_sweep",
+    "reader_of",
+    "reference_of",
+    "reopen",
+    "run_sweep",
+    "sample",
+    "verdict_colour",
+]
+_PLACES = {  # name → its module, and its name there if that differs
+    "FAILURES": "gansweep.health.verdict",
     "Batches": "gansweep.gan.batches",
     "CheckpointError": "gansweep.errors",
     "Evaluator": "gansweep.gan.evaluator",
-    "FAILURES": "gansweep.health.verdict",
     "Gaussian": "gansweep.health.quality",
-    "History": "gansweep.health.history",
     "Histogram": "gansweep.health.quality",
+    "History": "gansweep.health.history",
     "Home": "gansweep.records.layout",
     "Judge": "gansweep.health.judge",
     "OptimizerConfig": "gansweep.config",
-    "Source": "gansweep.gan.sources",
+    "Source": "gansweep.gan.reader",
+    "SweepFileError": "gansweep.errors",
+    "SweepResult": "gansweep.api.results",
+    "Tables": "gansweep.report.tables",
     "Trainer": "gansweep.gan.training",
     "TrainingConfig": "gansweep.config",
+    "TrialResult": "gansweep.api.results",
     "UserError": "gansweep.errors",
     "Verdict": "gansweep.health.verdict",
     "evaluation_halves": "gansweep.gan.reference:halves",
     "frechet_distance": "gansweep.health.quality",
+    "open_sweep": "gansweep.api.results",
     "prepare": "gansweep.gan.data",
     "read_journal": "gansweep.records.journal:read",
     "read_sweep": "gansweep.report.tables",
+    "reader_of": "gansweep.tracking.reader",
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.schedule.reopen",
+    "run_sweep": "gansweep.api.running",
     "sample": "gansweep.gan.sampling",
-    "reader_of": "gansweep.tracking.reader",
     "verdict_colour": "gansweep.report.palette:colour",
 }
-__all__ = list(_NAMES)  # the names are loaded on demand
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("gansweep")
+    if name not in _PLACES:
         raise AttributeError(f"module 'gansweep' has no attribute {name!r}")
-    module, _, attribute = _NAMES[name].partition(":")
+    module, _, attribute = _PLACES[name].partition(":")
     return getattr(importlib.import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_NAMES)
+    return sorted({*globals(), *__all__})

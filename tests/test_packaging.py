@@ -26,7 +26,7 @@ def checked(command: Sequence[str | Path], folder: Path) -> str:
     return done.stdout
 
 
-DATA = {"gansweep/plan/template.yaml", "gansweep/report/report.typ", "gansweep/report/accuracy.csv"}
+DATA = {"gansweep/py.typed", "gansweep/plan/template.yaml", "gansweep/report/report.typ", "gansweep/report/accuracy.csv"}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,38 @@ cli(["validate", "my-sweep.yaml"], standalone_mode=False)
 """
     checked([sys.executable, "-c", program], tmp_path)
     assert (tmp_path / "my-sweep.yaml").read_text() == template()
+
+
+USER = """
+from pathlib import Path
+
+import gansweep
+
+sweep: gansweep.SweepResult = gansweep.run_sweep({"name": "s"}, home="home", overrides={"training.steps": 3})
+best: gansweep.TrialResult = gansweep.open_sweep("s", home=Path("home")).best()
+count: int = len(sweep)
+version: str = gansweep.__version__
+report: Path = sweep.report("report.pdf")
+try:
+    gansweep.open_sweep("t")
+except gansweep.UserError as error:
+    print(error, best.sample(4, seed=1).shape, best.generator().training, [trial.id for trial in sweep])
+"""
+
+
+def test_mypy_checks_a_script_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Strictly, and it finds what is wrong: the types are those of the package, not Any."""
+    checked([sys.executable, "-m", "venv", "--without-pip", "env"], tmp_path)
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", tmp_path / "env" / "bin" / "python"]
+    (tmp_path / "user.py").write_text(USER)
+    assert "Success" in checked([*mypy, "user.py"], tmp_path)
+    (tmp_path / "wrong.py").write_text(USER.replace("count: int", "count: str").replace("overrides=", "override="))
+    done = subprocess.run([*mypy, "wrong.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert 'Unexpected keyword argument "override" for "run_sweep"' in done.stdout
+    assert 'expression has type "int", variable has type "str"' in done.stdout
+    assert "Found 2 errors" in done.stdout
 
 
 def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:

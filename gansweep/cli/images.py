@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gansweep.api.checkpoints import Chosen, best_kept, classes_to_draw, columns_of, draw, of_step, restore
 from gansweep.cli import options
 from gansweep.cli.animation import animation, frame
 from gansweep.cli.text import at_step, measured
-from gansweep.errors import CheckpointError, UserError
-from gansweep.records import journal
-from gansweep.records.layout import Home, SweepFolder
-from gansweep.records.ranking import Ranking, best_step, ranking_of
+from gansweep.errors import UserError
+from gansweep.records.layout import Home
 from gansweep.words import counted
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
-    from torch import Tensor
 
     from gansweep.gan.restore import Restored
 
@@ -59,10 +54,10 @@ def sample(
     path, which = _checkpoint(subject, options.home_of(home_path), step)
     from gansweep.gan.sampling import grid_png, noise
 
-    found = _generator(path)
-    rows = _rows(found, path, wanted)
-    columns = _columns(count, rows)
-    images = _images(found, noise(found.latent_dim, columns or count, seed), rows)
+    found = restore(path)
+    rows = classes_to_draw(found, path, wanted, "--class")
+    columns = columns_of(count, rows)
+    images = draw(found, noise(found.latent_dim, columns or count, seed), rows)
     options.write_output(output, grid_png(images, columns))
     click.echo(f"{output}: {counted(len(images), 'image')} after {counted(found.step, 'step')} ({which})", err=True)
 
@@ -111,8 +106,8 @@ def animate(
         durations = [1000 // fps] * len(grids)
         durations[-1] += round(1000 * HOLD_S)
     else:
-        found = _generator(path)
-        rows = _rows(found, path, wanted)
+        found = restore(path)
+        rows = classes_to_draw(found, path, wanted, "--class")
         seconds = seconds or WALK_S
         durations = [1000 // fps] * (fps * seconds)
         places = max(3, round(seconds / LEG_S))  # between two it would go back as it came
@@ -136,75 +131,23 @@ def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
             raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
         return path, subject
     name, folder = options.find_folder(home, subject)
-    paths = folder.all_checkpoints()
-    if not paths:
-        raise UserError(f"{name}: no checkpoint is recorded so far; see cadence.checkpoints")
     if step is not None:
-        if folder.checkpoint(step) not in paths:
-            kept = ", ".join(str(int(path.stem)) for path in paths)
-            raise UserError(f"{name}: no checkpoint of step {step} is kept; those of {kept} are")
-        return folder.checkpoint(step), name
-    ranking = ranking_of(SweepFolder(folder.path.parents[1]))
-    values = journal.column(folder.journal, ranking.metric)
-    steps = [int(path.stem) for path in paths]
-    best = best_step([(at, ranking.score(value)) for at, value in values], steps)
-    words = f"{name}, best of {counted(len(paths), 'checkpoint')} kept" if values else f"{name}, the last checkpoint"
-    return folder.checkpoint(best), ", ".join([words, *_why(ranking, values, best)])
+        return of_step(name, folder, step), name
+    chosen = best_kept(name, folder)
+    return chosen.path, ", ".join([name, *_why(chosen)])
 
 
-def _why(ranking: Ranking, values: Sequence[tuple[int, float]], chosen: int) -> list[str]:
-    """Say what the objective was at a checkpoint, and why it is not the trial's best or final value, where it is not.
-
-    Args:
-        values: (step, value) of the objective.
-        chosen: step of the checkpoint.
-    """
-    at = ranking.quality(value for value in values if value[0] <= chosen).final
-    whole = ranking.quality(values)
-    if at is None or whole.final is None:
-        return []
-    said = [at_step(ranking.metric, at.value, at.step)]
-    if whole.best and whole.best != at:
-        said.append(f"its best, {measured(whole.best.value)} at step {whole.best.step:,}, was not kept")
-    if whole.final != at:
-        said.append(f"it is ranked by {measured(whole.final.value)} at step {whole.final.step:,}")
+def _why(chosen: Chosen) -> list[str]:
+    """Say what the objective was at a checkpoint, and why that is not the trial's best or final value."""
+    at, reached, metric = chosen.at, chosen.reached, chosen.ranking.metric
+    if at is None or reached.final is None:
+        return [f"the last of {counted(chosen.kept, 'checkpoint')} kept"]
+    said = [f"best of {counted(chosen.kept, 'checkpoint')} kept", at_step(metric, at.value, at.step)]
+    if reached.best and reached.best != at:
+        said.append(f"its best, {measured(reached.best.value)} at step {reached.best.step:,}, was not kept")
+    if reached.final != at:
+        said.append(f"it is ranked by {measured(reached.final.value)} at step {reached.final.step:,}")
     return said
-
-
-def _generator(path: Path) -> Restored:
-    from gansweep.gan.restore import generator_of
-
-    try:
-        return generator_of(path)
-    except CheckpointError as error:
-        raise UserError(str(error)) from None
-
-
-def _rows(found: Restored, path: Path, wanted: Sequence[str]) -> list[int]:
-    """The class of each row of a grid; none of a generator that knows no classes."""
-    if wanted and not found.classes:
-        raise UserError(f"--class: the generator in {path} is not conditional; it knows no classes")
-    for name in wanted:
-        if name not in found.classes:
-            raise UserError(f"--class {name}: unknown to the generator in {path}; it has {', '.join(found.classes)}")
-    return [found.classes.index(name) for name in dict.fromkeys(wanted or found.classes)]
-
-
-def _columns(count: int, rows: Sequence[int]) -> int | None:
-    """Of a grid with a row a class; None for a near-square one, of one class or without any."""
-    return math.ceil(count / len(rows)) if len(rows) > 1 else None
-
-
-def _images(found: Restored, z: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
-    """(N, C, H, W): an image for each z, in each row's class."""
-    import numpy as np
-    import torch
-
-    from gansweep.gan.sampling import in_chunks
-
-    if not rows:
-        return in_chunks(found.generator, z)
-    return np.concatenate([in_chunks(found.generator, z, torch.full((len(z),), row)) for row in rows])
 
 
 def _grids(home: Home, subject: str) -> list[Path]:
@@ -241,7 +184,7 @@ def _walk(
 
     from gansweep.gan.sampling import grid_png, walk
 
-    columns = _columns(count, rows)
+    columns = columns_of(count, rows)
     for z in walk(found.latent_dim, columns or count, seed, frames, places):
-        with Image.open(io.BytesIO(grid_png(_images(found, z, rows), columns))) as grid:
+        with Image.open(io.BytesIO(grid_png(draw(found, z, rows), columns))) as grid:
             yield frame(grid, f"step {found.step:,}", scale)

@@ -278,7 +278,7 @@ class Home:
         return [SweepFolder(p.parent) for p in sorted((self.path / "sweeps").glob("*/plan.json"))]
 
 
-def home_at(path: str | Path | None) -> Home:
+def home_at(path: str | os.PathLike[str] | None) -> Home:
     """Return the home folder at a path; by default at GANSWEEP_HOME, else ./gansweep-home. Its own path is absolute."""
     return Home(Path(path or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
 

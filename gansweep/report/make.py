@@ -14,7 +14,7 @@ import numpy as np
 from gansweep.records.layout import Home, write_atomically
 from gansweep.report import document, grid
 from gansweep.report.study import Study
-from gansweep.report.tables import read_sweep
+from gansweep.report.tables import Tables, read_sweep
 from gansweep.tracking import reader, store
 from gansweep.tracking.reader import Source
 
@@ -49,12 +49,7 @@ def make(
     """
     with _timed(timing, "reading"):
         tables = read_sweep(*sweeps, home=home.path, tracking_uri=tracking_uri, source=source, all_plans=all_plans)
-    study = Study(tables, tables.content)
-    with _timed(timing, "figures"):
-        composed = document.compose(study)
-    with _timed(timing, "typesetting"):
-        pdf = document.typeset(composed, study.files)
-    write_atomically(output, pdf)
+    write_pdf(tables, output, timing)
     if to_mlflow:
         with _timed(timing, "sending to MLflow"):
             for sweep in tables.sweeps.itertuples():
@@ -62,6 +57,16 @@ def make(
                 client = store.client(home, uri)
                 client.log_artifact(sweep.parent_run_id, str(output), FOLDER)
     return int(tables.sweeps["earlier"].sum())
+
+
+def write_pdf(tables: Tables, output: Path, timing: Timing = lambda *_: None) -> None:
+    """Write the report on sweeps that were read as a PDF, atomically. timing: see `make`."""
+    study = Study(tables, tables.content)
+    with _timed(timing, "figures"):
+        composed = document.compose(study)
+    with _timed(timing, "typesetting"):
+        pdf = document.typeset(composed, study.files)
+    write_atomically(output, pdf)
 
 
 def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:

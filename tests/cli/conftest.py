@@ -14,6 +14,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         pytest.fail("went on to train")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gansweep.cli.run._run", trains)
+    monkeypatch.setattr("gansweep.api.training._recorded", trains)
     Path("s.yaml").write_text(GOOD)
     return calling(monkeypatch, capsys)

@@ -201,7 +201,7 @@ def test_a_proxy_before_a_server(call: Call, monkeypatch: pytest.MonkeyPatch) ->
     def reached(*_: object) -> int:
         raise UserError("the server answered")
 
-    monkeypatch.setattr("gansweep.cli.run._run", reached)
+    monkeypatch.setattr("gansweep.api.training._recorded", reached)
     with HTTPServer(("127.0.0.1", 0), Healthy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for host in ("127.0.0.1", "localhost"):

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 from bad_calls import GOOD
 
+from gansweep.api.training import Ended
 from gansweep.cli.run import _report
 from gansweep.cli.text import say
 from gansweep.plan.loader import load
@@ -48,7 +49,7 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
         row.outcome = "completed"
     rows[2].outcome, rows[2].reason = "stopped", COLLAPSED.reason
     rows[3].outcome = "completed"
-    assert _report(plan, board, Ending(plan.folder, None), "sqlite:///here") == 0
+    assert _report(Ended(plan, board, Ending(plan.folder, None), "sqlite:///here"), say) == 0
     assert capsys.readouterr().err.splitlines() == [
         f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
         f"{said}; `gansweep diagnose s`",

@@ -39,7 +39,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str, code: int = 0) -> Res
 
 
 def test_run_records_what_it_read(home: Home, piped: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gansweep.cli.run._run", lambda *_: 0)
+    monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
     call(monkeypatch, "run", piped, "--set", "training.steps=20")
     folder = home.sweep("s")
     assert folder.source.read_bytes() == TEXT.encode()
@@ -51,7 +51,7 @@ def test_run_records_what_it_read(home: Home, piped: str, monkeypatch: pytest.Mo
 def test_the_command_of_a_trial_names_a_file_that_is_there(
     home: Home, piped: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gansweep.cli.run._run", lambda *_: 0)
+    monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
     call(monkeypatch, "run", piped)
     (trial,) = home.sweep("s").planned()
     command = json.loads(call(monkeypatch, "show", trial.id, "--json").stdout)["command"]
@@ -60,7 +60,7 @@ def test_the_command_of_a_trial_names_a_file_that_is_there(
 
 
 def test_a_redirected_file_has_no_name_for_later(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gansweep.cli.run._run", lambda *_: 0)
+    monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
     (tmp_path / "s.yaml").write_text(GOOD)
     with (tmp_path / "s.yaml").open() as redirected:  # what /dev/stdin is after `< s.yaml`
         call(monkeypatch, "run", f"/dev/fd/{redirected.fileno()}")

@@ -348,8 +348,7 @@ def test_run_says_once_what_was_done_to_the_images(
 ) -> None:
     fill(pictures, channels=4)
     (pictures / ".DS_Store").touch()
-    monkeypatch.setattr("gansweep.cli.run._run", lambda *_: 0)
-    monkeypatch.setattr("gansweep.cli.run.leave_at_once", sys.exit, raising=False)
+    monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
     monkeypatch.setattr("gansweep.schedule.ending.leave_at_once", sys.exit)
     said = call("run", "s.yaml", code=0)
     assert said.splitlines() == [

@@ -96,7 +96,7 @@ def test_a_trial_is_sampled_at_its_best_checkpoint(trial: TrialFolder, mode: str
     kept = scores(trial)
     expected = (min if mode == "min" else max)(kept, key=lambda step: kept[step])
     said = run("sample", trial.id[:6], "-o", "grid.png").stderr
-    assert_states(said, "grid.png: 64 images", expected, f"small/{trial.id}", "best", "cfd_ratio", len(kept))
+    assert_states(said, "grid.png: 64 images", expected, f"small/{trial.id}", "best", len(kept), "cfd_ratio")
     named = run("sample", f"small/{trial.id}", "--step", expected, "-o", "named.png").stderr
     assert_states(named, "named.png: 64 images", expected, f"small/{trial.id}")
     assert "cfd_ratio" not in named

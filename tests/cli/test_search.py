@@ -12,6 +12,7 @@ from facts import assert_states
 
 from gansweep.cli.main import cli
 from gansweep.cli.run import _say_best
+from gansweep.cli.text import say
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.verdict import Verdict
 from gansweep.plan.loader import load
@@ -87,10 +88,10 @@ def test_the_best_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> No
     end(plan, 0, 1.0, verdicts=FAILED)
     best = end(plan, 1, 1.75)
     end(plan, 2, 9.0)
-    assert _say_best(plan)
+    assert _say_best(plan, say)
     assert_states(capsys.readouterr().err, "best", best, "beta1=0.25 seed=0", "cfd_ratio 1.75")
     most = plan_of(GRID.replace("{method", "{objective: {metric: cfd_ratio, mode: max}, method"), home)
-    assert _say_best(most)
+    assert _say_best(most, say)
     assert_states(capsys.readouterr().err, "best", plan.trials[2].trial.id, "beta1=0.5 seed=0", "cfd_ratio 9")
 
 
@@ -100,7 +101,7 @@ def test_where_none_is_any_good_none_is_named(
 ) -> None:
     plan = plan_of(GRID, home)
     end(plan, 0, value, verdicts=verdicts)
-    assert _say_best(plan), "nothing depends on the objective of a grid that names none"
+    assert _say_best(plan, say), "nothing depends on the objective of a grid that names none"
     assert capsys.readouterr().err == ""
 
 
@@ -111,11 +112,11 @@ def test_where_none_is_any_good_none_is_named(
 )
 def test_an_objective_that_no_run_recorded(home: Home, capsys: pytest.CaptureFixture[str], text: str) -> None:
     plan = plan_of(text, home)
-    assert _say_best(plan), "nothing has ended"
+    assert _say_best(plan, say), "nothing has ended"
     end(plan, 0, None, "crashed")
-    assert _say_best(plan), "a crash says nothing"
+    assert _say_best(plan, say), "a crash says nothing"
     trial = end(plan, 1, None)
-    assert not _say_best(plan)
+    assert not _say_best(plan, say)
     assert_states(capsys.readouterr().err, "search.objective.metric: ", "cfd_ratio", f"`gansweep show {trial}`")
     end(plan, 2, float("nan"))
-    assert _say_best(plan), "it was recorded, if not as a number"
+    assert _say_best(plan, say), "it was recorded, if not as a number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -65,8 +66,16 @@ def test_the_example_notebook_runs(service: Service, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("GANSWEEP_HOME", str(service.home.path))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert [cell.outputs for cell in notebook.cells if cell.cell_type == "code" and cell.outputs] == []
+    (tmp_path / "sweeps").mkdir()
+    shutil.copy(service.root / "lr-grid.yaml", tmp_path / "sweeps" / "lr_grid.yaml")
     done = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    best, failing, curves, verdicts = [cell.outputs for cell in done.cells if cell.cell_type == "code"][1:]
+    outputs = [cell.outputs for cell in done.cells if cell.cell_type == "code"]
+    opened, best, failing, curves, drawn, history, verdicts, report = outputs
+    assert "<SweepResult lr-grid: 4 trials>" in str(opened)
+    assert "(8, 1, 16, 16)" in drawn[0].data["text/plain"]
+    assert "loss_d" in history[0].data["text/plain"]
+    assert "report.pdf" in report[0].data["text/plain"]
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     trials = read_sweep("lr-grid", home=service.home.path).trials
     first = trials.sort_values("rank").trial.iloc[0]
     assert first in best[0].data["text/plain"]

@@ -82,7 +82,7 @@ def test_people_read_the_same_best_trial_and_value(
     rows = dict(re.findall(r"^(\w+(?: \w+)*) {2,}(.*)$", swept.call("best", "three")[0], re.MULTILINE))
     assert rows["best"].startswith(best)
     assert (rows["quality"], rows["best value"]) == (final, peak)
-    said, _ = swept.call("logs", "three")
+    _, said = swept.call("run", swept.root / "three.yaml")
     assert re.search(rf"best: {best}, .*: {final}$", said, re.MULTILINE)
 
     out, _ = swept.call("diagnose", "three", "--json")

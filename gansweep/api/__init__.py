@@ -1,0 +1,1 @@
+"""The Python interface: train a sweep, open a recorded one, draw from its generators."""

@@ -1,0 +1,299 @@
+"""Trains what is missing of a sweep: from its file to the last record of its last trial.
+
+The caller is a `Presenter`: it shows what happens and decides what only a person can.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from gansweep.errors import UserError
+from gansweep.gan.notes import lines
+from gansweep.records import disk, lock, log
+from gansweep.records.layout import Home, SweepFolder, write_atomically
+from gansweep.records.writable import check_writable
+from gansweep.words import counted
+
+if TYPE_CHECKING:
+    from gansweep.records.storage import Storage
+    from gansweep.schedule.board import Board, View
+    from gansweep.schedule.collector import Collector
+    from gansweep.schedule.ending import Ending
+    from gansweep.schedule.prepare import Plan
+    from gansweep.schedule.search import Search
+
+LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
+LAST_RECORDS_IN_A_HURRY_S = 4.0  # in all: after a signal, on a full disk
+
+
+@dataclass(frozen=True)
+class Order:
+    """A sweep to train.
+
+    Args:
+        text: of the sweep file.
+        file: its name in messages.
+        named: takes the copy of the file in the sweep's folder; returns the command and the file's path, as a later
+            command can name them.
+        overrides: KEY=VALUE, which take the place of keys of the file.
+        uri: of the tracking store; the home's own where it is None.
+        max_trials: larger sweeps are refused.
+        address: HOST:PORT of a Ray cluster to join.
+        storage: URI of the place of the sweep's files, where machines do not share the home.
+        time_budget_s: seconds after which the sweep ends in good order.
+        began: time.monotonic() when the command began.
+    """
+
+    text: str
+    file: str
+    named: Callable[[Path], tuple[str, str]]
+    home: Home
+    overrides: Sequence[str] = ()
+    uri: str | None = None
+    max_trials: int = 10_000
+    address: str | None = None
+    storage: str | None = None
+    time_budget_s: float | None = None
+    began: float = field(default_factory=time.monotonic)
+
+
+class Presenter(Protocol):
+    """Shows what happens. Called in the driver's main thread, `tell` in any."""
+
+    def tell(self, text: str) -> None:
+        """Show a sentence. It is in the sweep's log already."""
+
+    def settle(self, folder: SweepFolder, uri: str, tell: Callable[[str], None]) -> None:
+        """Make sure that a folder may write its sweep's records. Raises UserError where it may not.
+
+        tell: shows a sentence, and keeps it in the log.
+        """
+
+    def starting(self) -> None:
+        """Called before Ray is started in this process."""
+
+    def view(self, board: Board, uri: str, log: Path) -> AbstractContextManager[View]:
+        """Return what shows the board while trials run. log: the sweep's log, which it keeps."""
+
+    def ended(self, ended: Ended, tell: Callable[[str], None]) -> None:
+        """Show the result, before the last records are sent. tell: shows a sentence, and keeps it in the log."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A sweep that has been trained, or was found finished.
+
+    Args:
+        plan: as it stands.
+        board: every trial as it ended; None where there was nothing to train.
+        ending: why it ended early, if it did; None where there was nothing to train.
+        uri: of the tracking store.
+    """
+
+    plan: Plan
+    board: Board | None
+    ending: Ending | None
+    uri: str
+
+
+def train(order: Order, presenter: Presenter) -> Ended:
+    """Train what is missing of a sweep, record it, and send the records.
+
+    Raises:
+        UserError: the file, the data, the machine or a store stand in the way.
+    """
+    from gansweep.gan.cores import cores
+    from gansweep.plan.loader import sweep_of
+    from gansweep.schedule.code import check_installed
+    from gansweep.schedule.loopback import check_loopback
+    from gansweep.schedule.prepare import check_disk, make_plan, write_trials
+    from gansweep.schedule.resources import concurrency, gpus
+    from gansweep.schedule.scratch import SHORT, place
+    from gansweep.schedule.search import Search
+    from gansweep.sweeps.provenance import record_provenance
+    from gansweep.tracking import store
+
+    home = order.home
+    sweep = sweep_of(order.text, order.file, tuple(order.overrides), order.max_trials)
+    uri = order.uri or store.local_uri(home)
+    store.check(uri)
+    check_writable(home)
+    plan = make_plan(sweep, home)
+    check_disk(plan, home)
+    if plan.left and order.address is None:
+        concurrency(sweep.resources, cores(), gpus())
+        check_installed()
+        check_loopback()
+        place(SHORT)
+    shared = _storage(order.storage, plan.folder)
+    command, file = order.named(plan.folder.source)
+    tell = partial(_tell, presenter, plan.folder)
+    with _driving(plan, command), ExitStack() as stack:
+        presenter.settle(plan.folder, uri, tell)
+        collector = stack.enter_context(_collecting(shared, plan.folder, tell))
+        if collector:
+            plan = make_plan(sweep, home)  # once more: now with what the storage has of it
+        write_atomically(plan.folder.source, order.text.encode())
+        write_trials(plan, command, order.overrides, file)
+        record_provenance(plan.folder, Path.cwd())
+        search = Search(plan, home)
+        search.suggest()
+        if collector:
+            collector.put_on_record()
+        if plan.left:
+            for images in plan.image_sets:  # what was converted and skipped
+                for line in lines(images.notes):
+                    tell(f"images {line}")
+        return _recorded(order, presenter, search, uri, collector, tell)
+
+
+@contextmanager
+def _driving(plan: Plan, command: str) -> Iterator[None]:
+    """Hold the sweep, so that no other process drives it. Raises UserError where one does."""
+    name = plan.sweep.name
+    try:
+        held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
+    except lock.Locked as other:
+        raise UserError(
+            f"{name} is running already ({other}); wait for it, or end it with `gansweep stop {name}`"
+        ) from None
+    with held:
+        yield
+
+
+def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
+    """Open the storage of a sweep. Raises UserError where it cannot be used, or the sweep lies in another."""
+    from gansweep.records.storage import check, open_storage
+    from gansweep.schedule.collector import check_belongs
+
+    storage = open_storage(uri) if uri else None
+    check_belongs(folder, storage.uri if storage else None)
+    if storage:
+        check(storage)
+    return storage
+
+
+@contextmanager
+def _collecting(
+    storage: Storage | None, folder: SweepFolder, tell: Callable[[str], None]
+) -> Iterator[Collector | None]:
+    """Hold the sweep in the storage. What the storage has of it is in the folder by then, and keeps coming."""
+    if storage is None:
+        yield None
+        return
+    from gansweep.records.copies import of_sweep
+    from gansweep.records.lease import Lease
+    from gansweep.records.storage import StorageError
+    from gansweep.schedule.collector import Collector
+
+    collector = Collector(storage, folder, tell)
+    holder = f"{socket.gethostname()}:{folder.path}"
+    try:
+        with Lease(storage, f"{of_sweep(folder.name)}/driver", holder, on_loss=folder.stop.touch):
+            collector.bring()
+            with collector:
+                yield collector
+    except StorageError as error:
+        raise UserError(f"--storage {storage.uri}: does not answer ({error}); run the same command again") from None
+
+
+def _recorded(
+    order: Order,
+    presenter: Presenter,
+    search: Search,
+    uri: str,
+    collector: Collector | None,
+    tell: Callable[[str], None],
+) -> Ended:
+    """Train, while records are sent in the background."""
+    from gansweep.schedule.ending import Ending
+    from gansweep.sweeps.provenance import provenance_of
+    from gansweep.tracking import store
+    from gansweep.tracking.background import Background
+    from gansweep.tracking.context import tags
+    from gansweep.tracking.publisher import Publisher
+
+    plan, home = search.plan, order.home
+    ending = Ending(plan.folder, order.time_budget_s)
+    background = Background(Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder)), tell), tell)
+    with ending.catching_signals():
+        if plan.left:
+            background.start()
+        try:  # all that is said comes before the last records, which the log is one of
+            if plan.left:
+                board = _train(order, presenter, search, ending, uri, collector, tell)
+                found = Ended(search.plan, board, ending, uri)
+            else:
+                found = Ended(plan, None, None, uri)
+            presenter.ended(found, tell)
+        except Exception as error:
+            log.keep(plan.folder.log, f"ended: {error}" if isinstance(error, UserError) else f"ended: {error!r}")
+            if disk.lack(error):
+                ending.fail()
+            raise
+        finally:
+            hurry = ending.signal is not None or ending.failure
+            sent = background.finish(LAST_RECORDS_IN_A_HURRY_S if hurry else LAST_RECORDS_S, hurry=hurry)
+        if plan.left and sent and not hurry:
+            _show_overview(home, uri, plan.folder, tell)
+        if not sent:
+            there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []
+            again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
+            tell(f"not all is in the tracking store yet; `{again}` sends the rest")
+    return found
+
+
+def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
+    """Show a sentence, and keep it in the sweep's log."""
+    presenter.tell(text)
+    log.keep(folder.log, text)
+
+
+def _show_overview(home: Home, uri: str, folder: SweepFolder, tell: Callable[[str], None]) -> None:
+    """Add the picture of the whole grid to the parent run. A sweep that is trained and sent does not fail over it."""
+    from gansweep.report.make import log_overview
+
+    try:
+        log_overview(home, uri, folder.name)
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+        tell(f"no overview in MLflow ({what})")
+
+
+def _train(
+    order: Order,
+    presenter: Presenter,
+    search: Search,
+    ending: Ending,
+    uri: str,
+    collector: Collector | None,
+    tell: Callable[[str], None],
+) -> Board:
+    from gansweep.schedule import environment
+
+    environment.set_up(joining=order.address is not None)
+    from gansweep.schedule import runner
+
+    plan = search.plan
+    tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
+    if plan.repeated:
+        tell(f"left out as repetitions of others: {plan.repeated:,}")
+    presenter.starting()
+    return runner.run(
+        search,
+        lambda board: presenter.view(board, uri, plan.folder.log),
+        ending,
+        tell,
+        order.began,
+        order.address,
+        collector,
+    )

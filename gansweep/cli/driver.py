@@ -1,0 +1,97 @@
+"""The process in which `gansweep.run_sweep` trains a sweep: `python -m gansweep.cli.driver`.
+
+It takes its order as a line of JSON on stdin, which the caller keeps open: when that closes, the caller is gone, and
+the sweep ends in good order. Progress goes to stderr. The answer is a line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.cli import options, surroundings
+from gansweep.cli.call import Call
+from gansweep.cli.run import Terminal
+from gansweep.errors import SweepFileError, UserError
+from gansweep.records import disk
+from gansweep.records.layout import Home
+
+if TYPE_CHECKING:
+    from gansweep.schedule.board import Row
+
+
+class Caller(Terminal):
+    """Presents a sweep to a Python caller, which has the table of trials in another form."""
+
+    def show(self, rows: Sequence[Row], sweep: str) -> None:
+        """Print nothing."""
+
+
+def main() -> None:
+    """Train one sweep, answer, and leave."""
+    surroundings.settle()
+    given = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_caller, daemon=True).start()
+    call = Call()
+    answer = _answer(call, given)
+    print(json.dumps(answer), flush=True)
+    call.leave(0)
+
+
+def _end_with_caller() -> None:
+    """Wait until the caller is gone, and ask for the end of the sweep."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _answer(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Train, and return what the caller is told: the name of the sweep, or an error."""
+    try:
+        return {"sweep": _train(call, given)}
+    except SweepFileError as error:
+        return {"problems": error.problems}
+    except UserError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        if sentence := disk.lack(error):
+            return {"error": sentence}
+        return {"bug": traceback.format_exc()}
+
+
+def _train(call: Call, given: Mapping[str, Any]) -> str:
+    from gansweep.api.training import Order, train
+
+    home = Home(Path(given["home"]))
+    file = Path(given["file"]) if given["file"] else None
+
+    def named(copy: Path) -> tuple[str, str]:
+        path = str(options.lasting(file, copy) if file else copy)
+        changes = [word for one in given["overrides"] for word in ("--set", one)]
+        return shlex.join(["gansweep", "run", path, *changes]), path
+
+    order = Order(
+        given["text"],
+        given["name"],
+        named,
+        home,
+        tuple(given["overrides"]),
+        given["tracking_uri"],
+        given["max_trials"],
+        given["address"],
+        given["storage"],
+        given["time_budget_s"],
+        call.began,
+    )
+    return train(order, Caller(call, home, given["home_was"])).plan.sweep.name
+
+
+if __name__ == "__main__":
+    main()

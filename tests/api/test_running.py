@@ -1,0 +1,176 @@
+"""Sweeps trained from Python: `run_sweep`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from scenes import train, warm_home
+from service import Service
+
+import gansweep
+from gansweep import SweepFileError, UserError
+from gansweep.api import running
+from gansweep.cli.main import cli
+from gansweep.records import lock, outcome
+from gansweep.records.layout import read_json
+
+SCRIPT = """
+import sys
+import gansweep
+
+sweep = gansweep.run_sweep(
+    {
+        "name": "mine",
+        "dataset": {"name": "digits", "image_size": 16},
+        "model": {"latent_dim": 8, "feature_maps": 4},
+        "training": {"steps": int(sys.argv[1]), "batch_size": 16},
+        "evaluation": {"per_run": 0},
+        "cadence": {"metrics": 5, "samples": 1000, "checkpoints": 1000},
+    },
+    home=sys.argv[2],
+)
+print(sweep, *sweep.trials["outcome"], next(iter(sweep)).sample(2).shape)
+print(*{"ray", "mlflow"} & {*sys.modules})
+"""
+DRIVER = """
+import json, signal, sys, time
+given = json.loads(sys.stdin.readline())
+if given["max_trials"] == 1:
+    def stop(*_):
+        print("ends in good order", file=sys.stderr, flush=True)
+        print(json.dumps({"sweep": "small"}), flush=True)
+        sys.exit()
+    signal.signal(signal.SIGINT, stop)
+    print("begun", file=sys.stderr, flush=True)
+    time.sleep(60)
+print(json.dumps(json.loads(given["text"])), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    service = Service(tmp_path_factory.mktemp("running"), {})
+    train(warm_home(service.home.path), service.write(steps=20, evaluations=2))
+    return service
+
+
+def test_a_finished_sweep_is_opened_from_any_thread(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[gansweep.SweepResult] = []
+
+    def run() -> None:
+        found.append(gansweep.run_sweep(str(service.root / "small.yaml"), home=str(service.home.path)))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert [len(sweep) for sweep in found] == [2]
+    assert "small: nothing to train" in capsys.readouterr().err
+    assert read_json(service.folder().plan)["command"] == f"gansweep run {service.root / 'small.yaml'}"
+    quiet = gansweep.run_sweep(service.root / "small.yaml", home=service.home.path, progress=False)
+    assert (repr(quiet), capsys.readouterr().err) == ("<SweepResult small: 2 trials>", "")
+
+
+def test_problems_of_a_file_are_those_of_the_command(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text((service.root / "small.yaml").read_text().replace("batch_size: 16", "batch_size: -1"))
+    said = CliRunner().invoke(cli, ["validate", str(file)])
+    with pytest.raises(SweepFileError) as caught:
+        gansweep.run_sweep(file, home=tmp_path / "home")
+    assert f"{caught.value}\n" == f"{said.exception}\n"
+    assert caught.value.problems == [str(caught.value)]
+    with pytest.raises(UserError, match="no such file"):
+        gansweep.run_sweep(tmp_path / "none.yaml", home=tmp_path / "home")
+
+
+def test_problems_of_a_mapping_name_the_key(tmp_path: Path) -> None:
+    sweep = {"name": "s", "dataset": {"path": tmp_path}, "training": {"steps": 10, "learning_rate": -1.0}}
+    with pytest.raises(SweepFileError) as caught:
+        gansweep.run_sweep(sweep, home=tmp_path / "home", overrides={"training.beta1": 7})
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "training.learning_rate", "--set training.beta1"
+    ] or {"training.learning_rate", "training.beta1"} <= {
+        word for problem in caught.value.problems for word in problem.replace(":", " ").split()
+    }  # fmt: skip
+    with pytest.raises(UserError, match=r"^sweep: <object .* cannot be written in a sweep file"):
+        gansweep.run_sweep({"name": object()}, home=tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        ({"error": "sweep:3:1: training: is wrong"}, UserError, "^training: is wrong$"),
+        ({"error": "disk: full"}, UserError, "^disk: full$"),
+        ({"bug": "Traceback"}, RuntimeError, "our bug.*\nTraceback"),
+        ({}, UserError, "was killed; call run_sweep again"),
+    ],
+)
+def test_what_a_driver_answers_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    monkeypatch.setattr(running, "COMMAND", [sys.executable, "-c", DRIVER])
+    monkeypatch.setattr(running, "_yaml", json.dumps)
+    with pytest.raises(error, match=message):
+        gansweep.run_sweep(answer, home=tmp_path)
+
+
+def test_an_interrupt_is_handed_on_and_raised_when_the_sweep_has_ended(service: Service) -> None:
+    """In a process of its own, whose main thread is interrupted once the driver has begun."""
+    program = f"""
+import os, signal, sys, threading
+from gansweep.api import running
+running.COMMAND = [sys.executable, "-c", {DRIVER!r}]
+class Interrupting:
+    def write(self, text):
+        sys.__stderr__.write(text)
+        if "begun" in text:
+            os.kill(os.getpid(), signal.SIGINT)
+    def flush(self): ...
+sys.stderr = Interrupting()
+try:
+    running.run_sweep({{"name": "s"}}, home={str(service.home.path)!r}, max_trials=1)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "begun\nends in good order\n")
+
+
+@pytest.mark.slow
+def test_a_script_trains_again_and_again_without_a_main_guard(service: Service, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + SCRIPT.replace("int(sys.argv[1])", "2 * int(sys.argv[1])"))
+    (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")  # a file beside the script shadows nothing there
+    home = warm_home(tmp_path / "home")
+    command = [sys.executable, "-P", str(script), "10", str(home.path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["<SweepResult mine: 1 trial> completed (2, 1, 16, 16)", ""] * 2
+    (trial,) = home.sweep("mine").planned()
+    ended = outcome.read(trial)
+    assert ended is not None
+    assert (ended.kind, ended.step) == ("completed", 20)
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_in_good_order_when_its_caller_dies(service: Service, tmp_path: Path) -> None:
+    home = warm_home(tmp_path / "home")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    caller = subprocess.Popen([sys.executable, str(script), "1000000", str(home.path)], stderr=subprocess.DEVNULL)
+    folder = home.sweep("mine")
+    service.wait_for(lambda: any(t.journal.exists() and t.journal.stat().st_size for t in folder.all_trials()), 120)
+    caller.send_signal(signal.SIGKILL)
+    caller.wait()
+    service.wait_for(lambda: not lock.is_held(folder.lock), 60)
+    (trial,) = folder.planned()
+    ended = outcome.read(trial)
+    assert ended is not None
+    assert (ended.kind, ended.step) == ("interrupted", int(trial.all_checkpoints()[-1].stem))
