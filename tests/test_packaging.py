@@ -26,7 +26,12 @@ def checked(command: Sequence[str | Path], folder: Path) -> str:
     return done.stdout
 
 
-DATA = {"gansweep/py.typed", "gansweep/plan/template.yaml", "gansweep/report/report.typ", "gansweep/report/accuracy.csv"}
+DATA = {
+    "gansweep/py.typed",
+    "gansweep/plan/template.yaml",
+    "gansweep/report/report.typ",
+    "gansweep/report/accuracy.csv",
+}
 
 
 @pytest.fixture(scope="module")

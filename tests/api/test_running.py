@@ -95,10 +95,8 @@ def test_problems_of_a_mapping_name_the_key(tmp_path: Path) -> None:
     with pytest.raises(SweepFileError) as caught:
         gansweep.run_sweep(sweep, home=tmp_path / "home", overrides={"training.beta1": 7})
     assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
-        "training.learning_rate", "--set training.beta1"
-    ] or {"training.learning_rate", "training.beta1"} <= {
-        word for problem in caught.value.problems for word in problem.replace(":", " ").split()
-    }  # fmt: skip
+        "--set training.beta1", "dataset", "training.learning_rate"
+    ]  # fmt: skip
     with pytest.raises(UserError, match=r"^sweep: <object .* cannot be written in a sweep file"):
         gansweep.run_sweep({"name": object()}, home=tmp_path / "home")
 
