@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import gansweep
 from gansweep.errors import UserError
 
+THIS = str(Path(__file__).parents[1] / "__init__.py")  # the gansweep that this process has imported
 # What a trial computes with: a difference in one of them changes numbers or pixels.
 PACKAGES = ("gansweep", "numpy", "PIL", "safetensors", "scipy", "sklearn", "torch")
 
@@ -46,10 +46,10 @@ def check_installed() -> None:
     """Raises UserError if other processes of this Python import another gansweep than this one."""
     specs = (finder.find_spec("gansweep", None) for finder in sys.meta_path)
     installed = next((spec.origin for spec in specs if spec), None)
-    if installed != gansweep.__file__:
+    if installed != THIS:
         raise UserError(
-            f"gansweep: this is {gansweep.__file__}, but trials would import {installed or 'none'};"
-            f" install this one: pip install -e {Path(gansweep.__file__).parents[1]}"
+            f"gansweep: this is {THIS}, but trials would import {installed or 'none'};"
+            f" install this one: pip install -e {Path(THIS).parents[1]}"
         )
 
 
