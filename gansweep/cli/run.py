@@ -40,7 +40,7 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.storage_option
 @options.time_budget_option
 @answers
-@click.pass_obj
+@click.make_pass_decorator(Call, ensure=True)
 def run(
     call: Call,
     file: Path,
