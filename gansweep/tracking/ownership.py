@@ -278,9 +278,8 @@ def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
             client.set_tag(run.info.run_id, SWEEP_ID, own.sweep_id)
         if found.parent:
             revive(client, found.parent)
-            client.set_tag(
-                found.parent.info.run_id, FOLDER, own.place.to_json()
-            )  # the original does not write to this store
+            # The original does not write to this store.
+            client.set_tag(found.parent.info.run_id, FOLDER, own.place.to_json())
             client.set_tag(found.parent.info.run_id, SWEEP_ID, own.sweep_id)
         client.set_experiment_tag(found.experiment.experiment_id, SWEEP_ID, own.sweep_id)
 
