@@ -36,7 +36,7 @@ FULL = {
     "fill": 'dd if=/dev/zero of="$home/fill" bs=4k 2> /dev/null',
     "free": 'rm "$home/fill"',
 }
-READ_ONLY = {  # as the kernel does when it finds a damaged file system
+READ_ONLY = {  # as the kernel does when it finds a damaged file system: first an I/O error, then read-only
     "mount": 'truncate -s 80m disk && mkfs.ext4 -q -m 0 disk && mount -o loop disk "$home"',
     "fill": 'mount -o remount,abort "$home"',
     "free": 'umount "$home" && mount -o loop disk "$home"',
@@ -71,7 +71,7 @@ def in_namespace(service: Service, script: str, place: Path, *command: object) -
 
 @pytest.mark.parametrize(
     ("disk", "fact"),
-    [(FULL, "no space"), (READ_ONLY, "read-only")],
+    [(FULL, "no space"), (READ_ONLY, "dmesg")],
 )
 def test_a_disk_that_takes_no_more_is_named_and_the_sweep_goes_on_afterwards(
     service: Service, disk: dict[str, str], fact: str
