@@ -180,7 +180,7 @@ def test_validation_losses_are_of_held_out_images_with_their_classes(conditional
     with torch.no_grad():
         real_outputs = trainer.discriminator(real, labels)
         fake_outputs = trainer.discriminator(trainer.generator(z, asked), asked)
-        of_d = trainer.loss.discriminator(real_outputs, fake_outputs, 0.0)
+        of_d = trainer.loss.discriminator(real_outputs, fake_outputs)
     assert losses == pytest.approx(
-        {"val_loss_d": float(of_d), "val_loss_g": float(trainer.loss.generator(fake_outputs))}
+        {"val_loss_d": float(of_d), "val_loss_g": float(trainer.loss.generator(fake_outputs, lambda: real_outputs))}
     )
