@@ -22,11 +22,11 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.health.judge import Judge
     from gansweep.health.quality import Gaussian, Histogram, frechet_distance
     from gansweep.health.verdict import FAILURES, Verdict
+    from gansweep.planning.reopen import reopen
     from gansweep.records.journal import read as read_journal
     from gansweep.records.layout import Home
     from gansweep.report.palette import colour as verdict_colour
     from gansweep.report.tables import Tables, read_sweep
-    from gansweep.schedule.reopen import reopen
     from gansweep.tracking.reader import reader_of
 
     __version__: str
@@ -93,7 +93,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "read_sweep": "gansweep.report.tables",
     "reader_of": "gansweep.tracking.reader",
     "reference_of": "gansweep.gan.reference",
-    "reopen": "gansweep.schedule.reopen",
+    "reopen": "gansweep.planning.reopen",
     "run_sweep": "gansweep.api.running",
     "sample": "gansweep.gan.sampling",
     "verdict_colour": "gansweep.report.palette:colour",

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from gansweep.records.layout import Home
 
+if TYPE_CHECKING:
+    from gansweep.planning.plan import Plan
+
 INTEGRATION = "tests/integration/"
+TINY = """name: s
+dataset: {image_size: 16}
+model: {latent_dim: 8, feature_maps: 4}
+training: {steps: 4, batch_size: 16}
+cadence: {metrics: 2, samples: 4, checkpoints: 4}
+evaluation: {per_run: 0}
+"""
 # Beginnings of the paths of the quick tier: what most changes break first, and what needs no store, server or training.
 QUICK = tuple(
     f"tests/{part}"
     for part in (
-        "plan/",
+        "sweepfile/",
         "health/",
         "records/",
         *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "loss", "network", "optimizer")),
@@ -66,6 +77,20 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def home(tmp_path: Path) -> Home:
     """The home folder that GANSWEEP_HOME names."""
     return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def plan_of(tmp_path: Path, home: Home) -> Callable[..., Plan]:
+    """A plan of a tiny sweep. Arguments as for --set."""
+    from gansweep.planning.plan import make_plan
+    from gansweep.sweepfile.loader import load
+
+    def plan_of(*overrides: str) -> Plan:
+        file = tmp_path / "s.yaml"
+        file.write_text(TINY)
+        return make_plan(load(file, overrides), home)
+
+    return plan_of
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gansweep.cli.main import COMMANDS, cli
-from gansweep.plan.loader import known_keys
+from gansweep.sweepfile.loader import known_keys
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

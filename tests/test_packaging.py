@@ -15,7 +15,7 @@ from textwrap import dedent
 import pytest
 from requirements import hidden_modules, installed_by
 
-from gansweep.plan.template import template
+from gansweep.sweepfile.template import template
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +28,7 @@ def checked(command: Sequence[str | Path], folder: Path) -> str:
 
 DATA = {
     "gansweep/py.typed",
-    "gansweep/plan/template.yaml",
+    "gansweep/sweepfile/template.yaml",
     "gansweep/report/report.typ",
     "gansweep/report/accuracy.csv",
 }

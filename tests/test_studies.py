@@ -25,13 +25,13 @@ from scipy import stats
 
 from gansweep.gan.sampling import grid_png
 from gansweep.health.verdict import Verdict
-from gansweep.plan.loader import load
+from gansweep.planning.dispatch import jobs_of
+from gansweep.planning.job import Job
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, TrialFolder, write_atomically, write_json
-from gansweep.schedule.dispatch import jobs_of
-from gansweep.schedule.job import Job
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import load
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 CLAIMS = [claim["id"] for claim in YAML(typ="safe").load(ANALYSIS / "studies" / "studies.yaml")]

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from gansweep.api.results import SweepResult, open_sweep
 from gansweep.errors import SweepFileError, UserError
-from gansweep.plan.document import read
 from gansweep.records.layout import home_at
+from gansweep.sweepfile.document import read
 
 COMMAND = [sys.executable, "-P", "-m", "gansweep.cli.driver"]  # -P: the working directory is not searched for modules
 MAPPING = "sweep"  # what messages call a sweep that was given as a mapping

@@ -24,12 +24,12 @@ from gansweep.records.writable import check_writable
 from gansweep.words import counted
 
 if TYPE_CHECKING:
-    from gansweep.records.storage import Storage
-    from gansweep.schedule.board import Board, View
-    from gansweep.schedule.collector import Collector
-    from gansweep.schedule.ending import Ending
-    from gansweep.schedule.prepare import Plan
-    from gansweep.schedule.search import Search
+    from gansweep.engine.board import Board, View
+    from gansweep.engine.ending import Ending
+    from gansweep.engine.search import Search
+    from gansweep.planning.plan import Plan
+    from gansweep.sync.collector import Collector
+    from gansweep.sync.storage import Storage
 
 LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
 LAST_RECORDS_IN_A_HURRY_S = 4.0  # in all: after a signal, on a full disk
@@ -111,14 +111,14 @@ def train(order: Order, presenter: Presenter) -> Ended:
     Raises:
         UserError: the file, the data, the machine or a store stand in the way.
     """
+    from gansweep.engine.loopback import check_loopback
+    from gansweep.engine.search import Search
     from gansweep.gan.cores import cores
-    from gansweep.plan.loader import sweep_of
-    from gansweep.schedule.code import check_installed
-    from gansweep.schedule.loopback import check_loopback
-    from gansweep.schedule.prepare import check_disk, make_plan, write_trials
-    from gansweep.schedule.resources import concurrency, gpus
-    from gansweep.schedule.scratch import SHORT, place
-    from gansweep.schedule.search import Search
+    from gansweep.planning.code import check_installed
+    from gansweep.planning.plan import check_disk, make_plan, write_trials
+    from gansweep.planning.resources import concurrency, gpus
+    from gansweep.records.scratch import SHORT, place
+    from gansweep.sweepfile.loader import sweep_of
     from gansweep.sweeps.provenance import record_provenance
     from gansweep.tracking import store
 
@@ -172,8 +172,8 @@ def _driving(plan: Plan, command: str) -> Iterator[None]:
 
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
     """Open the storage of a sweep. Raises UserError where it cannot be used, or the sweep lies in another."""
-    from gansweep.records.storage import check, open_storage
-    from gansweep.schedule.collector import check_belongs
+    from gansweep.sync.collector import check_belongs
+    from gansweep.sync.storage import check, open_storage
 
     storage = open_storage(uri) if uri else None
     check_belongs(folder, storage.uri if storage else None)
@@ -190,10 +190,10 @@ def _collecting(
     if storage is None:
         yield None
         return
-    from gansweep.records.copies import of_sweep
-    from gansweep.records.lease import Lease
-    from gansweep.records.storage import StorageError
-    from gansweep.schedule.collector import Collector
+    from gansweep.sync.collector import Collector
+    from gansweep.sync.copies import of_sweep
+    from gansweep.sync.lease import Lease
+    from gansweep.sync.storage import StorageError
 
     collector = Collector(storage, folder, tell)
     holder = f"{socket.gethostname()}:{folder.path}"
@@ -215,7 +215,7 @@ def _recorded(
     tell: Callable[[str], None],
 ) -> Ended:
     """Train, while records are sent in the background."""
-    from gansweep.schedule.ending import Ending
+    from gansweep.engine.ending import Ending
     from gansweep.sweeps.provenance import provenance_of
     from gansweep.tracking import store
     from gansweep.tracking.background import Background
@@ -278,10 +278,10 @@ def _train(
     collector: Collector | None,
     tell: Callable[[str], None],
 ) -> Board:
-    from gansweep.schedule import environment
+    from gansweep.engine import environment
 
     environment.set_up(joining=order.address is not None)
-    from gansweep.schedule import runner
+    from gansweep.engine import runner
 
     plan = search.plan
     tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")

@@ -84,8 +84,8 @@ def diagnose(
 def _judge(file: Path) -> Judge:
     """Return the judge with the thresholds of a file. Raises SweepFileError, and UserError for an unreadable file."""
     from gansweep.health.judge import judge_of
-    from gansweep.plan.document import read
-    from gansweep.plan.loader import THRESHOLDS_FILE, thresholds_of
+    from gansweep.sweepfile.document import read
+    from gansweep.sweepfile.loader import THRESHOLDS_FILE, thresholds_of
 
     return judge_of(thresholds_of(read(file, THRESHOLDS_FILE), str(file)).changed())
 

@@ -57,10 +57,10 @@ def doctor(home_path: Path, as_json: bool) -> None:
 
 
 def _examine(home_path: Path) -> Iterator[Finding]:
+    from gansweep.engine.loopback import check_loopback
     from gansweep.gan.cores import cores, cpu_quota
-    from gansweep.schedule.loopback import check_loopback
-    from gansweep.schedule.resources import gpus
-    from gansweep.schedule.scratch import SHORT, place
+    from gansweep.planning.resources import gpus
+    from gansweep.records.scratch import SHORT, place
 
     home = options.home_of(home_path)
     recent = sys.version_info >= (3, 11)

@@ -25,7 +25,7 @@ from gansweep.records import disk
 from gansweep.records.layout import Home
 
 if TYPE_CHECKING:
-    from gansweep.schedule.board import Row
+    from gansweep.engine.board import Row
 
 
 class Caller(Terminal):

@@ -28,9 +28,9 @@ def logs(sweep: str, follow: bool, home_path: Path, tracking_uri: str | None) ->
         folder = options.find_sweep(home, sweep)
         _print(lambda: follow and lock.is_held(folder.lock), lambda: _content(folder.log), LOOK_S)
         return
-    from gansweep.tracking.afar import Afar
+    from gansweep.tracking.remote import RemoteSweep
 
-    afar = Afar(home, tracking_uri, sweep)
+    afar = RemoteSweep(home, tracking_uri, sweep)
     if follow:
         _wait_for_begin(afar.status, sweep)
     _print(lambda: follow and afar.is_running(), afar.log, LOOK_AFAR_S)

@@ -11,12 +11,12 @@ import click
 
 from gansweep.cli import options
 from gansweep.cli.text import COLOURS, command_alone, measured, reached, to_json, varied
-from gansweep.plan import settings
 from gansweep.records import lock, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
 from gansweep.records.ranking import ranking_of
 from gansweep.report.words import counted, number
+from gansweep.sweepfile import settings
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
 
@@ -36,9 +36,9 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_pla
         _status_of_all(home, all_plans, as_json)
         return
     if tracking_uri:
-        from gansweep.tracking.afar import Afar
+        from gansweep.tracking.remote import RemoteSweep
 
-        afar = Afar(home, tracking_uri, sweep)
+        afar = RemoteSweep(home, tracking_uri, sweep)
         trials, earlier = afar.trials(all_plans=all_plans)
         running = afar.is_running()
     else:
@@ -121,7 +121,7 @@ def _status_of_all(home: Home, all_plans: bool, as_json: bool) -> None:
 
 def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
     from gansweep.cli.tables import show_trials
-    from gansweep.schedule.board import Row
+    from gansweep.engine.board import Row
 
     rows = [
         Row(

@@ -15,8 +15,8 @@ from gansweep.report.words import counted, duration
 
 if TYPE_CHECKING:
     from gansweep.gan.data import ImageSet
-    from gansweep.schedule.planned import Planned
-    from gansweep.schedule.prepare import Plan
+    from gansweep.planning.plan import Plan
+    from gansweep.planning.trial import PlannedTrial
 
 MOST_ROWS = 40
 MOST_CLASSES = 10
@@ -32,9 +32,9 @@ MOST_CLASSES = 10
 def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: int, timing: bool, as_json: bool) -> None:
     """List the trials of FILE: what varies, parameters, what is finished, and what the rest will cost."""
     from gansweep.gan.cores import cores
-    from gansweep.plan.loader import load
-    from gansweep.schedule.prepare import check_disk, make_plan
-    from gansweep.schedule.resources import concurrency, gpus
+    from gansweep.planning.plan import check_disk, make_plan
+    from gansweep.planning.resources import concurrency, gpus
+    from gansweep.sweepfile.loader import load
 
     sweep = load(file, overrides, max_trials)
     home = options.home_of(home_path)
@@ -59,7 +59,7 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
     step_s: dict[str, float] = {}
     wall: float | None = None
     if timing and plan.left:
-        from gansweep.schedule import cost
+        from gansweep.planning import cost
 
         step_s = cost.seconds_a_step(plan, slots)
         wall = cost.wall_s(plan, slots, step_s)
@@ -88,10 +88,10 @@ def _images(images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _trial(plan: Plan, planned: Planned, step_s: dict[str, float]) -> dict[str, Any]:
+def _trial(plan: Plan, planned: PlannedTrial, step_s: dict[str, float]) -> dict[str, Any]:
     seconds: float | None = None
     if step_s and not planned.finished:
-        from gansweep.schedule import cost
+        from gansweep.planning import cost
 
         seconds = step_s[cost.shape_of(planned)]
     generator, discriminator = planned.parameters

@@ -15,12 +15,12 @@ from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, reac
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
-from gansweep.plan import settings
 from gansweep.records import journal, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 from gansweep.records.ranking import ENDED, Ranking, ranking_of
 from gansweep.report.words import duration, number
+from gansweep.sweepfile import settings
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -21,8 +21,8 @@ from gansweep.report.words import counted, duration
 
 if TYPE_CHECKING:
     from gansweep.api.training import Ended
-    from gansweep.schedule.board import Board, Row, View
-    from gansweep.schedule.prepare import Plan
+    from gansweep.engine.board import Board, Row, View
+    from gansweep.planning.plan import Plan
 
 WRONG, CRASHED = 1, 4  # exit codes
 
@@ -59,7 +59,7 @@ def run(
     any moment and run it again.
     """
     from gansweep.api.training import Order, train
-    from gansweep.plan.document import read
+    from gansweep.sweepfile.document import read
 
     outlive_stdout()
     home = options.home_of(home_path)
@@ -105,7 +105,7 @@ class Terminal:
 
     def starting(self) -> None:
         """See gansweep.api.training.Presenter."""
-        from gansweep.schedule.ending import leave_at_once
+        from gansweep.engine.ending import leave_at_once
 
         self._call.leave = leave_at_once  # Ray's exit handlers would wait a minute for processes that have ended
 

@@ -43,11 +43,11 @@ def submit(
     It runs on the head as a job, as `gansweep run` would there. The job's id is printed. `logs`, `status` and `stop`
     with --tracking-uri follow it from anywhere; submitted again it continues.
     """
-    from gansweep.plan.document import read
-    from gansweep.plan.loader import sweep_of
-    from gansweep.records.storage import check_uri
-    from gansweep.schedule.submission import port_of
-    from gansweep.schedule.submission import submit as hand_over
+    from gansweep.engine.submission import port_of
+    from gansweep.engine.submission import submit as hand_over
+    from gansweep.sweepfile.document import read
+    from gansweep.sweepfile.loader import sweep_of
+    from gansweep.sync.storage import check_uri
     from gansweep.tracking import store
 
     text = read(file)

@@ -23,7 +23,7 @@ def init(file: Path) -> None:
 
     The sweep is named after the file, or after the folder of a file that is only called sweep.yaml.
     """
-    from gansweep.plan.template import template
+    from gansweep.sweepfile.template import template
 
     text = template().replace(f"name: {TEMPLATE_NAME:<20}", f"name: {_name(file):<20}", 1)
     try:
@@ -50,8 +50,8 @@ def _name(file: Path) -> str:
 @options.max_trials_option
 def validate(file: Path, overrides: tuple[str, ...], max_trials: int) -> None:
     """Check FILE and report every problem with its line and column."""
-    from gansweep.plan.loader import load
-    from gansweep.plan.trials import count, repeated
+    from gansweep.sweepfile.loader import load
+    from gansweep.sweepfile.trials import count, repeated
 
     sweep = load(file, overrides, max_trials)
     again = repeated(sweep) * sweep.replicates
@@ -65,6 +65,6 @@ def schema() -> None:
     """Print the JSON schema of sweep files, for editors."""
     import json
 
-    from gansweep.plan.schema import Sweep
+    from gansweep.sweepfile.schema import Sweep
 
     click.echo(json.dumps(Sweep.model_json_schema(), indent=2))

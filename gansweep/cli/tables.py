@@ -24,7 +24,7 @@ from gansweep.health.verdict import title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
-    from gansweep.schedule.board import Row
+    from gansweep.engine.board import Row
 
 MOST_ROWS = 200  # of trials: nobody reads more, and rich takes a millisecond for each
 # Which of them: what somebody may want to look at comes before what is well.

@@ -11,10 +11,10 @@ from typing import Any
 
 from gansweep.health.kinds import Standing
 from gansweep.health.verdict import KINDS
-from gansweep.plan.alone import alone
-from gansweep.plan.settings import varied as varied_of
 from gansweep.records.layout import SweepFolder, read_json
 from gansweep.report.words import number, telling_parts
+from gansweep.sweepfile.rerun import alone
+from gansweep.sweepfile.settings import varied as varied_of
 
 # One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
 COLOURS = {

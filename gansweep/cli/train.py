@@ -20,9 +20,9 @@ from gansweep.report.words import counted, duration, number
 
 if TYPE_CHECKING:
     from gansweep.cli.train_view import TrainView
+    from gansweep.engine.ending import Ending
+    from gansweep.planning.single import SingleJob, Start
     from gansweep.records.outcome import Outcome
-    from gansweep.schedule.ending import Ending
-    from gansweep.schedule.single import SingleJob, Start
 
 SLICE_S = 0.25  # how soon a request to end is noticed
 WRONG, CRASHED = 1, 4  # exit codes
@@ -44,10 +44,10 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
     It gets a folder of its own, stamped with the time, under the home's runs/: log, samples, checkpoints, plots. Its
     path is printed at the end. Nothing goes to MLflow.
     """
-    from gansweep.plan.document import read
-    from gansweep.plan.loader import sweep_of
-    from gansweep.schedule import single
-    from gansweep.schedule.prepare import check_disk
+    from gansweep.planning import single
+    from gansweep.planning.plan import check_disk
+    from gansweep.sweepfile.document import read
+    from gansweep.sweepfile.loader import sweep_of
 
     outlive_stdout()
     text = read(file)
@@ -79,7 +79,7 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
 def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, Ending]:
     """To its end, or until something else ends it."""
     from gansweep.cli.train_view import TrainView
-    from gansweep.schedule.ending import Ending
+    from gansweep.engine.ending import Ending
 
     folder = job.folder
     ending = Ending(SweepFolder(folder.path), None)  # a run's folder has its `stop` in the same place
@@ -99,8 +99,8 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
 def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
     """An error in training becomes the outcome, as a trial's does; what is wrong before is raised as UserError."""
     from gansweep.gan.gpu import is_out_of_memory
+    from gansweep.planning.single import open_run
     from gansweep.records.outcome import Outcome
-    from gansweep.schedule.single import open_run
 
     run = open_run(job, start)
     view.training(run)

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gansweep.cli.text import measured, verdict_colour
+from gansweep.engine.board import BASIS_S
 from gansweep.health.metrics import CFD_RATIO, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 from gansweep.records import log
 from gansweep.report.words import duration
-from gansweep.schedule.board import BASIS_S
 
 if TYPE_CHECKING:
     from gansweep.gan.run import Run

@@ -18,10 +18,10 @@ import click
 from gansweep.cli import options
 from gansweep.cli.settle import correct_paths
 from gansweep.cli.text import say
+from gansweep.engine.loopback import check_loopback
 from gansweep.errors import UserError
 from gansweep.records.layout import Home
 from gansweep.records.writable import check_writable
-from gansweep.schedule.loopback import check_loopback
 from gansweep.tracking import places, snapshot
 from gansweep.tracking.store import local_uri
 

@@ -75,9 +75,9 @@ def _end(home: Home, folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
 
 
 def _stop_afar(home: Home, uri: str, sweep: str) -> None:
-    from gansweep.tracking.afar import Afar
+    from gansweep.tracking.remote import RemoteSweep
 
-    afar = Afar(home, uri, sweep)
+    afar = RemoteSweep(home, uri, sweep)
     if not afar.is_running():
         raise UserError(f"{sweep} is not running")
     afar.ask_to_stop()
@@ -138,8 +138,8 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
 
     Runs that are not the sweep's are never removed, nor their artifacts, even if they are in the same experiment.
     """
-    from gansweep.records.copies import remove
-    from gansweep.records.storage import open_storage
+    from gansweep.sync.copies import remove
+    from gansweep.sync.storage import open_storage
     from gansweep.tracking import places, publisher, store
 
     home = options.home_of(home_path)

@@ -21,7 +21,7 @@ from gansweep.records import log
 from gansweep.report.words import duration
 
 if TYPE_CHECKING:
-    from gansweep.schedule.board import Board, Row
+    from gansweep.engine.board import Board, Row
 
 LINE_EVERY_S = 15.0
 LEAST_ROWS = 3  # of the live table

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import title
-from gansweep.plan.settings import DATA
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
 from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted, distinct, listed, measured, short
+from gansweep.sweepfile.settings import DATA
 
 MOST_GRIDS = 4  # side by side
 

@@ -12,7 +12,6 @@ import pandas as pd
 
 from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, METRICS, label
 from gansweep.health.verdict import title
-from gansweep.plan.alone import alone
 from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
 from gansweep.report.configurations import configurations
@@ -21,6 +20,7 @@ from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
 from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
+from gansweep.sweepfile.rerun import alone
 
 FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # in the appendix
 MOST_SETTINGS = 3  # beside which the appendix has room for FINAL

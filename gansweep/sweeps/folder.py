@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any
 
 from gansweep.errors import UserError
-from gansweep.plan import settings
 from gansweep.records import journal, outcome
 from gansweep.records.layout import Home, TrialFolder, read_json
+from gansweep.sweepfile import settings
 from gansweep.sweeps import points, summary
 from gansweep.sweeps.provenance import provenance_of
 from gansweep.sweeps.sweep import METRICS, RecordedSweep, RecordedTrial

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from gansweep.health.history import History, MetricValues, traits
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, STEPS_PER_S, TRAINING, typical_speed
-from gansweep.plan import settings
 from gansweep.records.ranking import Ranking, ranking_in
+from gansweep.sweepfile import settings
 from gansweep.sweeps.points import Points
 from gansweep.sweeps.provenance import Provenance
 from gansweep.sweeps.summary import Summary

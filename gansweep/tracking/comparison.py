@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
-from gansweep.tracking import artifacts, journals
+from gansweep.tracking import artifacts, journal_copies
 from gansweep.tracking.limits import metric_key
 from gansweep.tracking.notes import NOTE
 from gansweep.tracking.ownership import PARENT
@@ -140,7 +140,7 @@ def _cut_files(note: Published, files: Collection[str]) -> list[str]:
     if note.checkpoint and CHECKPOINT not in files:
         note.checkpoint = ""
         lost.append(CHECKPOINTS)
-    if note.journal and journals.NAME not in files:
+    if note.journal and journal_copies.NAME not in files:
         note.journal = ""
         lost.append(JOURNALS)
     return lost

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from gansweep.plan.settings import DATA, STEPS
+from gansweep.sweepfile.settings import DATA, STEPS
 from gansweep.sweeps.summary import Summary
 
 PARAMETERS = "parameters."  # + the name of a network: its number of parameters

@@ -19,7 +19,7 @@ from gansweep.records.identity import Identity
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json, write_json
 from gansweep.sweeps import summary
 from gansweep.sweeps.summary import Entry
-from gansweep.tracking import comparison, journals, ownership, places, sender, store
+from gansweep.tracking import comparison, journal_copies, ownership, places, sender, store
 from gansweep.tracking.ownership import FOLDER, PARENT, SWEEP, SWEEP_ID, Owned, check_holder
 from gansweep.tracking.parent import STOP, Parent, stamp
 from gansweep.tracking.published import Published
@@ -268,7 +268,7 @@ class Publisher:
                 self.taken += 1
         self.restored.update(lost)
         self._known[folder.id] = self._entries[folder.id]["run_id"] = note.run_id
-        if now in journals.ENDED:
+        if now in journal_copies.ENDED:
             self._settled[folder.id] = (at, now)
         return now
 

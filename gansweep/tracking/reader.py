@@ -21,7 +21,7 @@ from gansweep.sweeps.folder import FolderReader
 from gansweep.sweeps.points import Wanted
 from gansweep.sweeps.provenance import Provenance
 from gansweep.sweeps.sweep import METRICS, RecordedSweep, RecordedTrial, SweepReader
-from gansweep.tracking import artifacts, bulk, context, journals, lookup, places, store, summary
+from gansweep.tracking import artifacts, bulk, context, journal_copies, lookup, places, store, summary
 from gansweep.tracking.comparison import GRID, IMAGES
 from gansweep.tracking.limits import metric_key
 from gansweep.tracking.params import parameters_of, settings_of
@@ -165,7 +165,7 @@ def _trials(
     shown = known.keys() if all_plans else known.keys() - earlier
     runs = [run for run in runs if run.info.run_id in shown]
     runs.sort(key=lambda run: (run.info.start_time, known[run.info.run_id].id))
-    metrics = journals.read(uri, runs, wanted) if store.is_server(uri) else {}
+    metrics = journal_copies.read(uri, runs, wanted) if store.is_server(uri) else {}
     metrics |= bulk.read(client, uri, [run for run in runs if run.info.run_id not in metrics], wanted)
     found = []
     for run in runs:

@@ -20,7 +20,7 @@ from gansweep.records.layout import TrialFolder, flat, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.sweeps.folder import began_ms
 from gansweep.sweeps.points import at_ms
-from gansweep.tracking import journals, limits, notes
+from gansweep.tracking import journal_copies, limits, notes
 from gansweep.tracking.comparison import CHECKPOINT, IMAGES
 from gansweep.tracking.published import Published
 from gansweep.tracking.summary import STATUS
@@ -54,7 +54,7 @@ class Sender:
             "gansweep.seed": str(trial["config"]["seed"]),
             "gansweep.data_fingerprint": trial["data"]["fingerprint"],
             **notes.tags(folder, now, ended),
-            journals.TAG: note.journal,
+            journal_copies.TAG: note.journal,
         }
 
     def create(self, folder: TrialFolder, tags: Mapping[str, str]) -> Run:
@@ -85,12 +85,12 @@ class Sender:
             self.client.update_run(note.run_id, status=STATUS[now])
         self._send_metrics(folder, note)
         self._send_samples(folder, note)
-        if now in journals.ENDED:
+        if now in journal_copies.ENDED:
             self._send_checkpoint(folder, note)
         if news:
             self._send_status(note.run_id, now, ended)
             note.state, note.ended_s = now, ended_s
-        if now in journals.ENDED and not note.journal:
+        if now in journal_copies.ENDED and not note.journal:
             self._attach_journal(folder, note)
 
     def send_params(self, run_id: str, values: Mapping[str, str]) -> None:
@@ -162,9 +162,9 @@ class Sender:
     def _attach_journal(self, folder: TrialFolder, note: Published) -> None:
         """Send a copy of the journal up to the metrics that were sent, then set its tag."""
         content = sent_journal(folder, note)
-        self._attach(note.run_id, journals.NAME, journals.pack(content))
-        note.journal = journals.digest(content)
-        self._send_tags(note, {**note.tags, journals.TAG: note.journal})
+        self._attach(note.run_id, journal_copies.NAME, journal_copies.pack(content))
+        note.journal = journal_copies.digest(content)
+        self._send_tags(note, {**note.tags, journal_copies.TAG: note.journal})
 
     def _attach(self, run_id: str, path: str, content: bytes) -> None:
         """Add an artifact. `path`: its path among the run's artifacts."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from gansweep.records.layout import TrialFolder
 from gansweep.sweeps.points import Points
-from gansweep.tracking import artifacts, bulk, journals, sender
+from gansweep.tracking import artifacts, bulk, journal_copies, sender
 from gansweep.tracking.comparison import CHECKPOINT, CHECKPOINTS, IMAGES, JOURNALS, METRICS, SAMPLES
 from gansweep.tracking.published import Published
 
@@ -35,7 +35,7 @@ class Thorough:
         WRONG means that metrics have other values: the run cannot be corrected.
         """
         lost = []
-        match _compare(journals.points_of(sender.sent_journal(folder, note), lambda _: True), self._metrics(run)):
+        match _compare(journal_copies.points_of(sender.sent_journal(folder, note), lambda _: True), self._metrics(run)):
             case "missing":
                 note.offset = 0
                 lost.append(METRICS)
@@ -51,7 +51,7 @@ class Thorough:
         if note.checkpoint and checkpoint.exists() and artifacts.content(where, CHECKPOINT) != checkpoint.read_bytes():
             note.checkpoint = ""
             lost.append(CHECKPOINTS)
-        if note.journal and not journals.is_intact(artifacts.content(where, journals.NAME), note.journal):
+        if note.journal and not journal_copies.is_intact(artifacts.content(where, journal_copies.NAME), note.journal):
             note.journal = ""
             lost.append(JOURNALS)
         return [*dict.fromkeys(lost)]

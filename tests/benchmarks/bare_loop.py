@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gansweep.engine.environment import WORKERS
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.sources import Source
-from gansweep.schedule.environment import WORKERS
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LEARNING_RATE, BETA1 = 2e-4, 0.5
@@ -76,8 +76,8 @@ def _recorded(job: Job, seed: int, wait: Callable[[], Any]) -> float:
     from gansweep.config import RunConfig
     from gansweep.gan.run import Run
     from gansweep.gan.training import Trainer
-    from gansweep.plan.schema import Cadence, Retention
     from gansweep.records.layout import TrialFolder
+    from gansweep.sweepfile.schema import Cadence, Retention
 
     torch.set_num_threads(1)
     assert job.images is not None

@@ -20,7 +20,7 @@ from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import reference_of
 from gansweep.gan.sources import Source
 from gansweep.gan.training import Trainer
-from gansweep.plan.schema import Evaluation
+from gansweep.sweepfile.schema import Evaluation
 
 STEPS, TURN = 600, 24  # of a run of the main job; steps between two evaluations
 

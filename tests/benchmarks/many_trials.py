@@ -28,13 +28,13 @@ from typing import Any
 
 import psutil
 
+from gansweep.engine.environment import WORKERS
 from gansweep.gan.cores import cores
-from gansweep.plan.loader import load
+from gansweep.planning.dispatch import job_of
+from gansweep.planning.job import Job
+from gansweep.planning.plan import make_plan
 from gansweep.records.layout import Home
-from gansweep.schedule.dispatch import job_of
-from gansweep.schedule.environment import WORKERS
-from gansweep.schedule.job import Job
-from gansweep.schedule.prepare import make_plan
+from gansweep.sweepfile.loader import load
 
 COMMAND = [sys.executable, "-m", "gansweep.cli"]
 SWEEP, SIZES, FEW = "many", (500, 1_000, 2_000), 10

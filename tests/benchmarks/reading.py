@@ -29,7 +29,7 @@ from tracking_server import tracking_server
 from gansweep.health.metrics import EVALUATION, STEPS_PER_S, TRAINING
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.tracking import journals
+from gansweep.tracking import journal_copies
 
 SWEEP, EVERY = "large", 5  # steps between two records
 METRICS = (*TRAINING, *EVALUATION[:3], STEPS_PER_S, *EVALUATION[3:])
@@ -81,8 +81,8 @@ def record(
         lines.append(json.dumps({"step": step, "time": at_ms / 1000, "values": dict(zip(names, row, strict=True))}))
     journal = "".join(f"{line}\n" for line in lines).encode()
     artifacts.mkdir(parents=True, exist_ok=True)
-    (artifacts / journals.NAME).write_bytes(journals.pack(journal))
-    tag = (journals.digest(journal), journals.TAG, run_id)
+    (artifacts / journal_copies.NAME).write_bytes(journal_copies.pack(journal))
+    tag = (journal_copies.digest(journal), journal_copies.TAG, run_id)
     database.execute("UPDATE tags SET value = ? WHERE key = ? AND run_uuid = ?", tag)
     latest = ((value, step, at_ms, name, run_id) for name, value in zip(names, values[-1], strict=True))
     query = "UPDATE latest_metrics SET value = ?, step = ?, timestamp = ? WHERE key = ? AND run_uuid = ?"
@@ -121,7 +121,7 @@ def main(runs: int, metrics: int, points: int, workers: int, folder: Path) -> No
         found["ui"] = reading(home, uri)
         with changed(home, "runs", "artifact_uri", home.artifacts.as_uri(), "mlflow-artifacts:"):
             found["server"] = reading(home, uri)
-        with changed(home, "tags", "key", journals.TAG, "hidden"):
+        with changed(home, "tags", "key", journal_copies.TAG, "hidden"):
             found["server_without"] = reading(home, uri)
     print(json.dumps({"runs": runs, "metrics": metrics, "points": points, "workers": workers, **found}))
 

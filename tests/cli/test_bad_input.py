@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from bad_calls import GOOD, Call, in_subprocess
 
-from gansweep.plan.loader import load
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records import lock
 from gansweep.records.layout import Home
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import load
 
 
 @pytest.fixture

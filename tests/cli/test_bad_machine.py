@@ -22,8 +22,8 @@ from no_locks import without_locks
 
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
+from gansweep.planning.resources import gpus
 from gansweep.records.layout import Home
-from gansweep.schedule.resources import gpus
 
 
 def test_more_gpus_than_there_are(call: Call, home: Home) -> None:

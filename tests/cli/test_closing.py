@@ -14,13 +14,13 @@ from bad_calls import GOOD
 from gansweep.api.training import Ended
 from gansweep.cli.run import _report
 from gansweep.cli.text import say
-from gansweep.plan.loader import load
+from gansweep.engine.board import Board
+from gansweep.engine.ending import Ending
+from gansweep.planning.plan import Plan, make_plan, write_trials
 from gansweep.records import outcome
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.board import Board
-from gansweep.schedule.ending import Ending
-from gansweep.schedule.prepare import Plan, make_plan, write_trials
+from gansweep.sweepfile.loader import load
 
 GRID = GOOD + "search: {method: grid, over: {training.beta1: [0.1, 0.3, 0.5, 0.7]}}\n"
 PLAIN = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "CI")}

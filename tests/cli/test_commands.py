@@ -17,12 +17,12 @@ from click.testing import CliRunner, Result
 from facts import assert_states
 
 from gansweep.cli.main import COMMANDS, cli
-from gansweep.plan.loader import known_keys, load
+from gansweep.planning.cost import START_S
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records import lock, outcome
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.cost import START_S
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import known_keys, load
 
 GRID = GOOD + "search: {method: grid, over: {training.beta1: [0.1, 0.5]}}\nreplicates: 2\n"
 
@@ -263,7 +263,7 @@ def test_schema_accepts_the_shipped_sweeps_and_refuses_unknown_keys(checkout: Pa
     schema = json.loads(call("schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    files = [checkout / "gansweep/plan/template.yaml", *sorted((checkout / "sweeps").rglob("*.yaml"))]
+    files = [checkout / "gansweep/sweepfile/template.yaml", *sorted((checkout / "sweeps").rglob("*.yaml"))]
     assert len(files) > 3
     for file in files:
         assert [e.message for e in validator.iter_errors(YAML(typ="safe").load(file))] == [], file

@@ -87,7 +87,7 @@ def test_train_keeps_what_it_read(home: Home, piped: str, monkeypatch: pytest.Mo
 
 def test_submit_uploads_what_it_read(piped: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr("gansweep.schedule.submission.submit", lambda *arguments: given.extend(arguments) or "job")
+    monkeypatch.setattr("gansweep.engine.submission.submit", lambda *arguments: given.extend(arguments) or "job")
     monkeypatch.setattr("gansweep.tracking.store.check", lambda _: None)
     call(monkeypatch, "submit", piped, "--address", "http://head:8265", "--tracking-uri", "http://server:5000")
     *_, files, entrypoint = given

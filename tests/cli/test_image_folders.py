@@ -349,7 +349,7 @@ def test_run_says_once_what_was_done_to_the_images(
     fill(pictures, channels=4)
     (pictures / ".DS_Store").touch()
     monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
-    monkeypatch.setattr("gansweep.schedule.ending.leave_at_once", sys.exit)
+    monkeypatch.setattr("gansweep.engine.ending.leave_at_once", sys.exit)
     said = call("run", "s.yaml", code=0)
     assert said.splitlines() == [
         "images converted: 20 images with transparency, composed on white (dataset.background)",

@@ -93,8 +93,8 @@ def test_a_varied_key_by_the_name_that_the_field_gives_it() -> None:
 
 
 def test_every_alias_leads_to_a_key() -> None:
-    from gansweep.plan.loader import known_keys
-    from gansweep.plan.messages import ALIASES
+    from gansweep.sweepfile.loader import known_keys
+    from gansweep.sweepfile.messages import ALIASES
 
     assert set(ALIASES.values()) <= set(known_keys())
     leaves = {key.rpartition(".")[2].replace("_", "") for key in known_keys()}
@@ -151,7 +151,7 @@ def test_settings_that_come_to_the_same_are_counted_once() -> None:
 
 
 def test_the_command_that_runs_a_trial_alone_says_nothing_twice() -> None:
-    from gansweep.plan.alone import alone
+    from gansweep.sweepfile.rerun import alone
 
     given = ("search.trials=3", "search.seed=1", "stop=none", "training={steps: 5}", "seed=4", "name=other")
     said = alone("s.yaml", "s", "abc", 0, {"training.beta1": 0.5}, given)

@@ -15,13 +15,13 @@ from gansweep.cli.run import _say_best
 from gansweep.cli.text import say
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.verdict import Verdict
-from gansweep.plan.loader import load
-from gansweep.plan.trials import search_id
+from gansweep.planning.plan import Plan, make_plan
 from gansweep.records import outcome, suggestions
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.prepare import Plan, make_plan
+from gansweep.sweepfile.loader import load
+from gansweep.sweepfile.trials import search_id
 
 HEAD = """name: s
 dataset: {image_size: 16}

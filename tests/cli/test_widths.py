@@ -13,12 +13,12 @@ from rich.console import Console
 from service import COMMAND
 
 from gansweep.cli.tables import trial_table
+from gansweep.engine.board import Row
 from gansweep.health.verdict import FAILURES, Verdict
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.board import Row
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FIGURES = {"loss_d": 0.5, "loss_g": 2.0, "d_real": 0.6, "d_fake": 0.4, "cfd_ratio": 12.3, "steps_per_s": 25.0}

@@ -10,7 +10,7 @@ from PIL import Image
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, prepare, split_sizes
 from gansweep.gan.sources import Source
-from gansweep.plan.schema import Dataset
+from gansweep.sweepfile.schema import Dataset
 
 MNIST = Path(__file__).parents[3] / "shared" / "data"
 

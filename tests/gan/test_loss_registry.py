@@ -40,9 +40,9 @@ class R1(NonSaturating):
 
 
 from gansweep.errors import SweepFileError
-from gansweep.plan.loader import sweep_of
-from gansweep.plan.schema import Sweep
-from gansweep.plan.template import template
+from gansweep.sweepfile.loader import sweep_of
+from gansweep.sweepfile.schema import Sweep
+from gansweep.sweepfile.template import template
 
 
 def load(training, model="discriminator: {norm: layer}, latent_dim: 8, feature_maps: 2"):
@@ -65,7 +65,7 @@ import torch
 from gansweep.config import LossConfig
 from gansweep.gan.training import Trainer
 from gansweep.records.layout import Home
-from gansweep.schedule.prepare import make_plan
+from gansweep.planning.plan import make_plan
 
 (planned,) = make_plan(sweep, Home(Path(sys.argv[1]))).trials
 trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))

@@ -19,10 +19,10 @@ from gansweep.gan.sampling import sample
 from gansweep.gan.training import Trainer
 from gansweep.networks.module import GanModule
 from gansweep.networks.registry import ARCHITECTURES
-from gansweep.plan.loader import sweep_of
-from gansweep.plan.template import template
+from gansweep.planning.plan import make_plan
 from gansweep.records.layout import Home
-from gansweep.schedule.prepare import make_plan
+from gansweep.sweepfile.loader import sweep_of
+from gansweep.sweepfile.template import template
 
 
 class LinearModule(GanModule):

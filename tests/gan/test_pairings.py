@@ -17,14 +17,14 @@ from gansweep.gan.sampling import sample
 from gansweep.health import metrics as m
 from gansweep.losses.registry import LOSSES
 from gansweep.networks.registry import ARCHITECTURES
-from gansweep.plan.loader import load
+from gansweep.planning.dispatch import jobs_of
+from gansweep.planning.job import Job
+from gansweep.planning.plan import make_plan
+from gansweep.planning.trial import PlannedTrial
 from gansweep.records import journal
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.dispatch import jobs_of
-from gansweep.schedule.job import Job
-from gansweep.schedule.planned import Planned
-from gansweep.schedule.prepare import make_plan
+from gansweep.sweepfile.loader import load
 
 FILE = """name: s
 dataset: {image_size: 28}
@@ -35,7 +35,7 @@ evaluation: {per_run: 1, samples: 40}
 stop: none
 """
 BATCH_NORM = ("dcgan", "dcgan_mnist28")  # in D
-Train = Callable[..., tuple[Planned, Job, Outcome]]
+Train = Callable[..., tuple[PlannedTrial, Job, Outcome]]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
     path: Path = tmp_path_factory.mktemp("pairings")
     (path / "s.yaml").write_text(FILE)
 
-    def train(*overrides: str) -> tuple[Planned, Job, Outcome]:
+    def train(*overrides: str) -> tuple[PlannedTrial, Job, Outcome]:
         plan = make_plan(load(path / "s.yaml", overrides), Home(path / "home"))
         (planned,), (config,) = plan.trials, jobs_of(plan)
         job = Job.from_config(config)
@@ -62,7 +62,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
         yield train
 
 
-def assert_trained(planned: Planned, job: Job, ended: Outcome) -> None:
+def assert_trained(planned: PlannedTrial, job: Job, ended: Outcome) -> None:
     """To its end, with finite numbers of all that there is to know, samples, and a checkpoint that makes them again."""
     config, folder = planned.trial.config, job.folder
     critic, conditional = LOSSES[config.training.loss].critic, config.model.conditioning != "none"

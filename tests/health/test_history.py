@@ -21,8 +21,8 @@ from gansweep.health.metrics import (
     TRAINING,
 )
 from gansweep.losses.registry import LOSSES
-from gansweep.plan.schema import TrialConfig
 from gansweep.records.layout import flat
+from gansweep.sweepfile.schema import TrialConfig
 
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 METRICS = (LOSS_D, D_AUC, DENSITY)

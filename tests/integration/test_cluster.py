@@ -11,7 +11,7 @@ import pytest
 from ray_head import TOKEN, ray_head
 from service import Service, histories
 
-from gansweep.schedule.environment import WORKERS
+from gansweep.engine.environment import WORKERS
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from service import Service, assert_equal_weights, histories
 
 from gansweep.records import journal
 from gansweep.records.layout import SweepFolder
-from gansweep.records.storage import open_storage
+from gansweep.sync.storage import open_storage
 
 pytestmark = pytest.mark.slow
 

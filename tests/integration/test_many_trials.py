@@ -13,11 +13,11 @@ from types import ModuleType
 import pytest
 from service import Service, assert_tracked_once
 
-from gansweep.plan.loader import load
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import write_json
 from gansweep.records.outcome import Outcome
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import load
 
 pytestmark = pytest.mark.slow
 TRIALS = 60

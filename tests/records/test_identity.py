@@ -11,8 +11,8 @@ from gansweep.errors import UserError
 from gansweep.records import identity
 from gansweep.records.identity import Place, Whereabouts
 from gansweep.records.layout import Home, SweepFolder, write_json
-from gansweep.records.storage import FolderStorage
-from gansweep.schedule.collector import Collector
+from gansweep.sync.collector import Collector
+from gansweep.sync.storage import FolderStorage
 
 
 @pytest.fixture

@@ -27,9 +27,6 @@ from gansweep.gan.sampling import grid_png
 from gansweep.health.judge import judge_of
 from gansweep.health.metrics import METRICS
 from gansweep.health.verdict import FAILURES, KINDS, title
-from gansweep.plan.loader import load
-from gansweep.plan.schema import TrialConfig
-from gansweep.plan.trials import configurations
 from gansweep.report import sections
 from gansweep.report.appendix import appendix
 from gansweep.report.document import compose, typeset
@@ -38,6 +35,9 @@ from gansweep.report.overview import differences, overview
 from gansweep.report.palette import colour
 from gansweep.report.study import Study
 from gansweep.report.tables import read_sweep
+from gansweep.sweepfile.loader import load
+from gansweep.sweepfile.schema import TrialConfig
+from gansweep.sweepfile.trials import configurations
 
 NAN, INF = math.nan, math.inf
 MARKUP = ("a#b", "$x$", "*s*", "_u_", "<b>", "a&b", '"q"', "back\\slash", "`r`", "@ref", "//c", "= h", "[1]", "~")

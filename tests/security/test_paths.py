@@ -12,12 +12,12 @@ from bad_calls import GOOD, Call
 
 from gansweep.errors import UserError
 from gansweep.gan.sources import Source, reader_of
-from gansweep.plan.loader import load
-from gansweep.records import copies
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records.layout import Home, SweepFolder
-from gansweep.records.storage import FolderStorage
-from gansweep.schedule.collector import Collector
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import load
+from gansweep.sync import copies
+from gansweep.sync.collector import Collector
+from gansweep.sync.storage import FolderStorage
 
 ESCAPES = ["..", "../x", "/etc", "a/b", "a\\b", ".hidden", "", " ", "a\x00b", "a\nb", "~", "x" * 65, "con/../..", "ä"]
 

@@ -67,7 +67,7 @@ class Bench:
     def trial(
         self, name: str, records: list[dict[str, float]] | None = None, ended: Outcome | None = None, **changes: Any
     ) -> TrialFolder:
-        """Planned, opened once, with these records at steps 1, 2, … changes: to what trial.json holds."""
+        """PlannedTrial, opened once, with these records at steps 1, 2, … changes: to what trial.json holds."""
         folder = self.folder.trial(name)
         config = {"seed": 3, "training": {"learning_rate": 1e-4}, "dataset": {"path": None}}
         document = {"id": name, "sweep": self.folder.name, "varied": {"training.learning_rate": 1e-4}, "steps": STEPS}

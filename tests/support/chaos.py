@@ -121,7 +121,7 @@ HOOKS = {
     "gansweep.gan.checkpoint": _checkpoint,
     "gansweep.records.journal": _journal,
     "gansweep.tracking.sender": _sender,
-    "gansweep.schedule.trainable": _trainable,
+    "gansweep.engine.trainable": _trainable,
 }
 
 

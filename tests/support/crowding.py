@@ -82,9 +82,9 @@ def _memory(module):
 
 
 HOOKS = {
-    "gansweep.schedule.job": _job,
+    "gansweep.planning.job": _job,
     "gansweep.gan.training": _training,
-    "gansweep.schedule.memory": _memory,
+    "gansweep.engine.memory": _memory,
 }
 
 

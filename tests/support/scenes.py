@@ -15,13 +15,13 @@ from bench import empty_home
 from gansweep.gan.data import prepare
 from gansweep.gan.reference import reference_of
 from gansweep.gan.sources import Source
-from gansweep.plan.loader import load
+from gansweep.planning.dispatch import jobs_of
+from gansweep.planning.job import Job
+from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records import lock
 from gansweep.records.layout import Home, SweepFolder
 from gansweep.report.make import log_overview
-from gansweep.schedule.dispatch import jobs_of
-from gansweep.schedule.job import Job
-from gansweep.schedule.prepare import make_plan, write_trials
+from gansweep.sweepfile.loader import load
 from gansweep.sweeps.provenance import provenance_of, record_provenance
 from gansweep.tracking import store
 from gansweep.tracking.context import tags

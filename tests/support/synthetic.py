@@ -18,12 +18,12 @@ from gansweep.health import metrics as m
 from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
 from gansweep.losses.registry import is_critic
-from gansweep.plan.trials import assign
 from gansweep.records import outcome
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import Home, SweepFolder, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.report.tables import Tables
+from gansweep.sweepfile.trials import assign
 from gansweep.tracking import store
 from gansweep.tracking.publisher import Publisher
 

@@ -28,9 +28,9 @@ from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import ranking_of
 from gansweep.tracking import publisher as publisher_module
 from gansweep.tracking import store, thorough
-from gansweep.tracking.afar import Afar
 from gansweep.tracking.notes import NOTE
 from gansweep.tracking.publisher import NotAllSentError, Publisher
+from gansweep.tracking.remote import RemoteSweep
 
 ENDED = Outcome("completed", STEPS)
 CHILDREN = ("tags", "params", "metrics", "latest_metrics")
@@ -428,11 +428,11 @@ def test_status_from_elsewhere_needs_no_tags(bench: Bench) -> None:
     write_json(trial.evaluator, {"accuracy": 0.9, "real_shares": {"c" * 250: 1.0}})
     bench.trial("b")
     bench.publish()
-    expected, _ = Afar(bench.home, bench.uri, bench.folder.name).trials()
+    expected, _ = RemoteSweep(bench.home, bench.uri, bench.folder.name).trials()
     for run in bench.runs().values():
         for tag in run.data.tags:
             if tag.startswith("gansweep.") and tag not in ("gansweep.sweep", "gansweep.sweep_id", "gansweep.trial_id"):
                 bench.client.set_tag(run.info.run_id, tag, "x")
-    found, _ = Afar(bench.home, bench.uri, bench.folder.name).trials()
+    found, _ = RemoteSweep(bench.home, bench.uri, bench.folder.name).trials()
     here = [{**outcome.summary(one), **figures_of(one, ranking_of(bench.folder))} for one in bench.folder.planned()]
     assert found == expected == here

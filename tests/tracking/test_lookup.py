@@ -12,7 +12,7 @@ from gansweep.errors import UserError
 from gansweep.records.layout import Home, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.report.tables import read_sweep
-from gansweep.tracking.afar import Afar
+from gansweep.tracking.remote import RemoteSweep
 
 
 def label(bench: Bench) -> str:
@@ -33,7 +33,7 @@ def two(bench: Bench, tmp_path: Path) -> tuple[Bench, Bench]:
 def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tuple[Bench, Bench]) -> None:
     first, second = two
     name = first.folder.name
-    for ask in (stored.trials, lambda *where: Afar(*where).trials()):
+    for ask in (stored.trials, lambda *where: RemoteSweep(*where).trials()):
         with pytest.raises(UserError) as caught:
             ask(bench.home, bench.uri, name)
         choice = " or ".join(f"{label(one)} ({one.folder.path})" for one in (first, second))
@@ -41,7 +41,7 @@ def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tup
     for one in two:
         (found,) = stored.trials(bench.home, bench.uri, label(one))
         assert found.id == one.folder.planned()[0].id
-        trials, _ = Afar(bench.home, bench.uri, label(one)).trials()
+        trials, _ = RemoteSweep(bench.home, bench.uri, label(one)).trials()
         assert [trial["id"] for trial in trials] == [found.id]
 
 

@@ -1,0 +1,88 @@
+"""The GPU memory that a trial needs, measured during a few steps and the sampling of an evaluation. No Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gansweep.planning import code
+from gansweep.planning.job import Job
+from gansweep.sync.storage import open_storage
+from gansweep.sync.workspace import fetch
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 3  # the first step allocates gradients and moments; later ones allocate nothing new
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory of a GPU, in bytes.
+
+    peak: what one trial needs, CUDA context and libraries included; None where the GPU has less. free: what was free
+    before.
+    """
+
+    peak: int | None
+    free: int
+
+
+def measure(config: dict[str, Any]) -> Need:
+    """Return the memory that a job needs on the GPU of this process.
+
+    Call it in a process of its own that has not used CUDA: the CUDA context counts, and is freed only when the process
+    ends. Memory that other processes allocate meanwhile counts as well.
+
+    Args:
+        config: A schedule.job.Job as plain data.
+    """
+    job, before = Job.from_config(config), _memory()
+    code.check(job.code)
+    import torch
+
+    from gansweep.gan.gpu import is_out_of_memory, uuid
+
+    device = job.device
+    at = uuid(device)
+    held, free = before[at]
+    try:
+        _work(job, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return Need(None, free)
+    given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
+    return Need(_memory()[at][0] - held + given_back, free)
+
+
+def _work(job: Job, device: torch.device) -> None:
+    """Do everything once that takes memory in a run."""
+    import torch
+
+    from gansweep.gan.sampling import sample
+    from gansweep.gan.training import Trainer
+
+    config = job.training
+    images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
+    trainer = Trainer.on(images, config, device)
+    for _ in range(STEPS):
+        trainer.train_step()
+    trainer.read()  # waits for the device
+    trainer.validation_losses()
+    z = torch.randn(max(job.samples, config.batch_size), config.latent_dim, device=device)
+    asked = torch.zeros(len(z), dtype=torch.int64, device=device) if config.networks.classes else None
+    sample(trainer.sampler, z, asked)
+
+
+def _memory() -> dict[str, tuple[int, int]]:
+    """Return (used, free) bytes of every GPU by UUID, from NVML: CUDA would create the context to be measured."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    found = {}
+    for handle in handles:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        found[str(pynvml.nvmlDeviceGetUUID(handle))] = (int(memory.used), int(memory.free))
+    return found

@@ -1,0 +1,57 @@
+"""What Ray Tune reports becomes rows that a view can show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback
+
+from gansweep.engine.board import Board, View
+
+
+class Progress(Callback):  # type: ignore[misc]  # Ray has no types
+    """Feeds the board. on_pass: called several times a second, whatever happens. on_step: called with a trial's id and
+    step before it goes on. on_lack: called with a sentence where a trial could not record anything more."""
+
+    def __init__(
+        self,
+        board: Board,
+        view: View,
+        on_pass: Callable[[], None],
+        on_step: Callable[[str, int], None],
+        on_lack: Callable[[str], None],
+    ) -> None:
+        self._board, self._view = board, view
+        self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restart that we never ask for, and a view cannot be pickled."""
+        return {}
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._on_pass()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        row = self._board.rows[trial.config["id"]]
+        row.outcome = "running"
+        self._view.changed(row)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        # Tune may hand over the result of a trial that was cut off: it lacks what ours hold.
+        if "outcome" not in result:
+            return
+        row = self._board.rows[result["id"]]
+        for text in result["notices"]:
+            self._view.notice(f"{row.id}: {text}")
+        row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
+        row.verdict, row.rule = result["verdict"], result["rule"]
+        row.metrics = dict(result["metrics"]) or row.metrics
+        row.steps_per_s = result["speed"][0] or row.steps_per_s
+        self._board.stepped()
+        if result["lack"]:
+            self._on_lack(result["lack"])
+        self._view.changed(row)
+        self._on_step(row.id, row.step)

@@ -1,0 +1,108 @@
+"""Runs the pending trials of a plan on Ray Tune. Imported after engine/environment.py has set Ray's variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.error import TuneError
+
+from gansweep.engine.board import Board, View
+from gansweep.engine.cluster import SHARED_MEMORY, cluster
+from gansweep.engine.ending import Ending
+from gansweep.engine.events import Events
+from gansweep.engine.progress import Progress
+from gansweep.engine.queue import InOrder, TrialQueue
+from gansweep.engine.ray_internals import no_keys_for_actors
+from gansweep.engine.room import Room
+from gansweep.engine.search import Search
+from gansweep.engine.shares import shares_of
+from gansweep.engine.trainable import GanTrial
+from gansweep.planning.resources import concurrency
+from gansweep.records.scratch import SHORT, scratch
+from gansweep.sync.collector import Collector
+
+
+def run(
+    search: Search,
+    view_of: Any,
+    ending: Ending,
+    say: Callable[[str], None],
+    began: float,
+    address: str | None = None,
+    collector: Collector | None = None,
+) -> Board:
+    """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
+    was requested.
+
+    view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
+    began: time.monotonic() when the command began.
+    address: of a Ray cluster to join; None starts Ray on this machine and ends it again. collector: of the storage,
+    where its machines do not share the home folder.
+    Raises UserError where a trial asks for more than there is.
+    """
+    plan = search.plan
+    with scratch(SHORT) as folder, cluster(folder, address) as available:
+        shares = shares_of(plan, search.bounds(), available, say, collector)
+        cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
+        fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
+        slots = plan.slots(fit)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+        board = Board.of(plan, slots, began)
+        # Again: joining a cluster, Ray puts a handler of its own over ours.
+        with ending.catching_signals(), view_of(board) as view:
+            _fit(search, Events(search, shares, board, view, collector), board, view, ending, folder)
+        if collector:
+            collector.end_all()
+    return board
+
+
+def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
+    queue = TrialQueue(events.jobs(), events)
+
+    room = Room((folder, SHARED_MEMORY), search.plan.folder.path, view.notice)
+
+    def on_pass() -> None:
+        room.look()
+        if ending.requested():
+            queue.drain()
+
+    def on_lack(sentence: str) -> None:
+        if not ending.failure:
+            view.notice(sentence)
+        ending.fail()
+
+    on_pass()
+    tuner = tune.Tuner(
+        GanTrial,
+        tune_config=tune.TuneConfig(
+            search_alg=queue,
+            scheduler=InOrder(queue),
+            num_samples=-1,  # the queue says when it is empty
+            max_concurrent_trials=search.plan.sweep.resources.max_concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[Progress(board, view, on_pass, events.stepped, on_lack)],
+            failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    with no_keys_for_actors():
+        try:
+            tuner.fit()
+        except TuneError as error:
+            raise _origin(error) from None
+
+
+def _origin(error: BaseException) -> BaseException:
+    """The error that was raised in a callback of ours, where Tune has wrapped it."""
+    inner = error.__cause__ or error.__context__
+    return _origin(inner) if isinstance(error, TuneError) and inner else error

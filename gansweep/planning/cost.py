@@ -1,0 +1,81 @@
+"""The expected cost of pending trials: real steps are timed in as many processes as the sweep will use."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+from gansweep.config import TrainingConfig, to_plain
+from gansweep.gan.data import ImageSet
+from gansweep.planning.plan import Plan
+from gansweep.planning.resources import gpus
+from gansweep.planning.trial import PlannedTrial
+
+WARM_UP_STEPS = 2
+TIMED_S = 1.5
+START_S = 12.5  # start of Ray and of the trial processes, once per sweep (docs/speed.json: many_trials.ten_s)
+
+
+def shape_of(planned: PlannedTrial) -> str:
+    """Return a key of everything that determines the duration of a step, such as sizes but not learning rates."""
+    config = grown(planned.training)
+    updates = {name: {"updates": getattr(config, name).updates} for name in ("generator", "discriminator")}
+    return json.dumps({**to_plain(config), **updates, "seed": 0}, sort_keys=True)
+
+
+def grown(config: TrainingConfig) -> TrainingConfig:
+    """Return the configuration with D as large as it will grow, which is what is timed and measured.
+
+    It is an upper bound, and shared with runs whose D does not grow.
+    """
+    return replace(config, networks=replace(config.networks, growth_at=None, growth_adds="block"))
+
+
+def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
+    """Return the seconds per step of each shape.
+
+    They are measured while `slots` processes train trials of that shape at once, since processes share caches and
+    memory bandwidth.
+    """
+    shapes = {shape_of(p): p for p in plan.left}
+    resources = plan.sweep.resources
+    gpu = gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0
+    with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
+        result = {}
+        for key, planned in shapes.items():
+            job = (grown(planned.training), planned.images, resources.cpus, gpu)
+            times = list(pool.map(_time_steps, *zip(*[job] * slots, strict=True)))
+            result[key] = sum(times) / len(times)
+    return result
+
+
+def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
+    """Return the expected duration in seconds: the start, and the longest of `slots` queues filled in plan order."""
+    queues = [0.0] * slots
+    for planned in plan.left:
+        left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)
+        shortest = queues.index(min(queues))
+        queues[shortest] += left * step_s[shape_of(planned)]
+    return START_S + max(queues) if plan.left else 0.0
+
+
+def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: bool) -> float:
+    """Return the seconds per step of a trial in this process."""
+    import torch
+
+    from gansweep.gan.training import Trainer
+
+    torch.set_num_threads(threads)
+    trainer = Trainer.on(images, config, torch.device("cuda" if gpu else "cpu"))
+    for _ in range(WARM_UP_STEPS):
+        trainer.train_step()
+    trainer.read()  # waits for the device
+    began, steps = time.perf_counter(), 0
+    while steps < 2 or time.perf_counter() - began < TIMED_S:
+        trainer.train_step()
+        steps += 1
+    trainer.read()
+    return (time.perf_counter() - began) / steps

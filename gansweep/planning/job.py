@@ -1,0 +1,105 @@
+"""The job of a trial process: what it is given, and how it opens the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
+from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet
+from gansweep.records.layout import SweepFolder, TrialFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from gansweep.gan.evaluator import Evaluator
+    from gansweep.gan.run import Run
+
+# As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
+# each, and six copies of the rest; of a text one.
+TEXTS = ("training", "run", "code")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to train.
+
+    sweep: path of its folder. samples: number drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the
+    CPU. code: the driver's schedule.code.origins. storage: URI of the sweep's storage, for machines that do not share
+    the folder.
+    """
+
+    id: str
+    sweep: str
+    training: TrainingConfig
+    run: RunConfig
+    images: ImageSet
+    samples: int
+    threads: int
+    gpus: float
+    code: Mapping[str, str]
+    storage: str | None = None
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Job:
+        """The reverse of to_config. Raises TypeError for missing or unknown fields."""
+        texts = {name: json.loads(config[name]) for name in TEXTS}
+        return from_plain(cls, {**config, **texts})
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data, with as few numbers as can be: see TEXTS."""
+        plain = to_plain(self)
+        return {**plain, **{name: json.dumps(plain[name]) for name in TEXTS}}
+
+    @property
+    def sweep_folder(self) -> SweepFolder:
+        return SweepFolder(Path(self.sweep))
+
+    @property
+    def folder(self) -> TrialFolder:
+        return self.sweep_folder.trial(self.id)
+
+    @property
+    def device(self) -> torch.device:
+        """Raises UserError where the GPU is missing."""
+        import torch
+
+        if self.gpus and not torch.cuda.is_available():
+            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+        return torch.device("cuda" if self.gpus else "cpu")
+
+    def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
+        """Return the run, as its last checkpoint left it.
+
+        Args:
+            folder: Folder to train in instead of the job's own.
+            images: Images to train on instead of the job's own, such as a copy on this machine.
+
+        Raises:
+            UserError: The GPU is missing.
+            Locked, CheckpointError: See `gansweep.gan.run.Run`.
+        """
+        import torch
+
+        from gansweep.gan.run import Run
+        from gansweep.gan.training import Trainer
+
+        images = images or self.images
+        torch.set_num_threads(self.threads)
+        make_trainer = partial(Trainer.on, images, self.training, self.device)
+        make_evaluator = partial(self._evaluator, images) if self.run.evaluations else None
+        return Run(folder or self.folder, self.run, make_trainer, make_evaluator)
+
+    def _evaluator(self, images: ImageSet) -> Evaluator:
+        from gansweep.gan.evaluator import Evaluator
+        from gansweep.gan.reference import reference_of
+
+        reference, notices = reference_of(images)
+        evaluator = Evaluator(reference, self.samples, self.training.seed)
+        evaluator.notices[:0] = notices
+        return evaluator

@@ -1,0 +1,323 @@
+"""Plans: the trials of a sweep with their images, networks and previous outcomes. No Ray, no torch."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
+from gansweep.gan.version import TRAINING_VERSION
+from gansweep.health.detectors.base import Thresholds
+from gansweep.health.judge import Judge, judge_of
+from gansweep.health.metrics import EVALUATION, LABELLED
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
+from gansweep.planning.source import source_of
+from gansweep.planning.trial import PlannedTrial, training_config
+from gansweep.records import outcome, suggestions
+from gansweep.records.layout import Home, SweepFolder, read_json, write_json
+from gansweep.records.ranking import Ranking
+from gansweep.sweepfile.schema import Sweep, TrialConfig
+from gansweep.sweepfile.searches.method import AdaptiveSearch
+from gansweep.sweepfile.trials import Trial, configurations, count, search_id, trial_id
+from gansweep.words import counted
+
+SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What an adaptive search suggested, and its trials: one for each replicate."""
+
+    varied: Mapping[str, Any]
+    trials: tuple[PlannedTrial, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, ready to run. suggested: so far, by number. to_come: stand-ins for trials not suggested yet."""
+
+    sweep: Sweep
+    folder: SweepFolder
+    trials: tuple[PlannedTrial, ...]
+    suggested: tuple[Suggestion, ...] = ()
+    to_come: tuple[PlannedTrial, ...] = ()
+
+    @property
+    def pending(self) -> tuple[PlannedTrial, ...]:
+        return tuple(p for p in self.trials if not p.finished)
+
+    @property
+    def left(self) -> tuple[PlannedTrial, ...]:
+        """Trials that remain to be trained: pending ones, and stand-ins for those not suggested yet."""
+        return (*self.pending, *self.to_come)
+
+    @property
+    def total(self) -> int:
+        """Number of trials, including those not suggested yet."""
+        return len(self.trials) + len(self.to_come)
+
+    @property
+    def repeated(self) -> int:
+        """Number of trials in the file that equal another one; each is trained once."""
+        return count(self.sweep) - self.total
+
+    @property
+    def ranking(self) -> Ranking:
+        return Ranking(self.sweep.objective.metric, self.sweep.objective.mode)
+
+    @functools.cached_property
+    def judge(self) -> Judge:
+        """What makes the verdicts on its trials."""
+        return judge_of(self.sweep.thresholds.changed())
+
+    @property
+    def image_sets(self) -> tuple[ImageSet, ...]:
+        """Image sets of the trials, each once."""
+        return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
+
+    def slots(self, fit: int) -> int:
+        """Return the number of trials side by side, of as many as fit."""
+        search = self.sweep.method
+        return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, AdaptiveSearch) else fit
+
+    def evaluated_every(self, planned: PlannedTrial) -> int:
+        """Steps between a trial's values of the objective; 0 for none."""
+        return planned.evaluation_cadence if self.ranking.metric in EVALUATION else self.sweep.cadence.metrics
+
+    @property
+    def disk_bytes(self) -> int:
+        """Upper bound on what the remaining trials will write.
+
+        Checkpoints (the newest ones, the best one, one being written) and samples; the last checkpoint and the samples
+        count twice, since MLflow keeps copies.
+        """
+        cadence, keep = self.sweep.cadence, self.sweep.retention.checkpoints
+        total = 0
+        for planned in self.left:
+            steps, images = planned.trial.steps, planned.images
+            checkpoints = min(keep + 2, -(-steps // cadence.checkpoints)) + 1
+            grid = int(grid_size(planned.generator.classes) * images.channels * images.image_size**2 * SAMPLE_SHARE)
+            samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
+            journal = -(-steps // cadence.metrics) * 1_000
+            total += checkpoints * planned.checkpoint_bytes + samples + journal
+        return total
+
+
+class Resolver:
+    """Turns configurations of a sweep into planned trials."""
+
+    def __init__(self, sweep: Sweep, home: Home) -> None:
+        self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
+        self._thresholds = sweep.thresholds.changed()
+        self._sets: dict[str, ImageSet] = {}
+
+    def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
+        """For each configuration one trial a replicate. values: the varied ones of an adaptive search.
+
+        Raises UserError for data that is missing or does not fit.
+        """
+        replicates = range(self._sweep.replicates)
+        return [
+            tuple(self._resolve({**config, "seed": self._sweep.seed + number}, varied) for number in replicates)
+            for config, varied in configurations(self._sweep, values)
+        ]
+
+    @functools.cached_property
+    def _trained_on(self) -> frozenset[str]:
+        """Fingerprints of the images that trials on record were trained on."""
+        documents = (read_json(trial.trial) for trial in self._folder.all_trials())
+        return frozenset(document.get("data", {}).get("fingerprint", "") for document in documents)
+
+    def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> PlannedTrial:
+        config = TrialConfig.model_validate(settings)
+        key = config.dataset.model_dump_json(exclude={"augment", "validation"})
+        if key not in self._sets:
+            self._sets[key] = prepare(source_of(config.dataset), self._cache, lambda: self._trained_on)
+            _check_labels(self._sweep, self._sets[key])
+        images = self._sets[key]
+        _check_fit(config, images)
+        steps = _steps(config, images)
+        _check_growth(config, steps)
+        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, steps)
+        return _planned(trial, images, self._folder, self._sweep.rules, self._thresholds)
+
+
+def make_plan(sweep: Sweep, home: Home) -> Plan:
+    """Find the images, resolve every trial, look up what is finished.
+
+    Raises UserError for data that is missing or does not fit.
+    """
+    resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.method
+    if not isinstance(search, AdaptiveSearch):
+        return Plan(sweep, folder, unique(resolver.trials()))
+    values = suggestions.read(folder.suggestions, search_id(sweep, TRAINING_VERSION))[: search.trials]
+    suggested = tuple(map(Suggestion, values, resolver.trials(values)))
+    to_come = resolver.trials(search.stand_ins(len(values)))
+    if to_come:
+        resolver.trials(search.corners())  # raises where a suggestion might not fit
+    trials = unique(s.trials for s in suggested)
+    return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
+
+
+def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ...]:
+    """Return each trial once, in order: two configurations may be the same run."""
+    trials: dict[str, PlannedTrial] = {}
+    for planned in itertools.chain.from_iterable(groups):
+        trials.setdefault(planned.trial.id, planned)
+    return tuple(trials.values())
+
+
+def check_disk(plan: Plan, home: Home) -> None:
+    """Raise UserError where the plan needs more disk space than is free."""
+    place = home.path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if plan.disk_bytes > free:
+        raise UserError(
+            f"{home.path}: the plan needs up to {plan.disk_bytes / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free;"
+            " lower retention.checkpoints, or name another disk with --home"
+        )
+
+
+def _check_fit(config: TrialConfig, images: ImageSet) -> None:
+    wanted = config.model.channels
+    if wanted is not None and wanted != images.channels:
+        raise UserError(
+            f"model.channels: {wanted}, but the images of {config.dataset.name} have {images.channels}"
+            f" ({'RGB' if images.channels == 3 else 'greyscale'});"
+            f" set model.channels: {images.channels}, or dataset.channels: {wanted} to convert them"
+        )
+    if images.image_size not in (sizes := ARCHITECTURES[config.model.architecture].image_sizes):
+        raise UserError(
+            f"model.architecture: {config.model.architecture} makes images of {', '.join(map(str, sizes))} pixels,"
+            f" not {images.image_size}; set dataset.image_size"
+        )
+    if config.model.conditioning != "none" and len(images.classes) < 2:
+        raise UserError(
+            f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have fewer"
+            " than two classes to ask for; give more (dataset.classes, subfolders), or set model.conditioning: none"
+        )
+    training, held_out = split_sizes(images.images, config.dataset.validation)
+    if config.dataset.validation and not held_out:
+        raise UserError(
+            f"dataset.validation: {config.dataset.validation:g} of {images.images:,} images holds out none;"
+            f" give at least {_least_share(images.images)}, or 0"
+        )
+    if training < config.training.batch_size:
+        there = counted(training, "image trains", "images train")
+        raise UserError(
+            f"training.batch_size: {config.training.batch_size}, but only {there}; lower it or give more images"
+        )
+    if config.evaluation.per_run:
+        evaluation_samples(images.images, config.evaluation.samples)
+
+
+def _least_share(images: int) -> str:
+    """Return the smallest share with two digits that holds out an image."""
+    digits = 1 - math.floor(math.log10(1 / images))
+    return f"{math.ceil(10**digits / images) / 10**digits:g}"
+
+
+def _check_growth(config: TrialConfig, steps: int) -> None:
+    """Raise UserError where D would grow after the end; sweepfile/conflicts.py names the line if the file has it."""
+    at = config.model.discriminator.growth.at
+    if at is not None and at >= steps:
+        raise UserError(f"model.discriminator.growth.at: {at}, but the run ends at step {steps}; grow before it")
+
+
+def _check_labels(sweep: Sweep, images: ImageSet) -> None:
+    metric = sweep.objective.metric
+    if sweep.needs_objective and metric in LABELLED and len(images.classes) < 2:
+        raise UserError(
+            f"search.objective.metric: no run records {metric}: the images have no classes;"
+            " sort them into subfolders, or choose another metric"
+        )
+
+
+def _steps(config: TrialConfig, images: ImageSet) -> int:
+    training = config.training
+    if training.steps is not None:
+        return training.steps
+    assert training.epochs is not None
+    images_training, _ = split_sizes(images.images, config.dataset.validation)
+    batches = training.epochs * (images_training // training.batch_size)
+    return max(1, batches // training.discriminator.updates)
+
+
+def _planned(
+    trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...], thresholds: Thresholds
+) -> PlannedTrial:
+    training = training_config(trial.config, images)
+    size, channels, networks = training.image_size, training.channels, training.networks
+    return PlannedTrial(
+        trial,
+        images,
+        training,
+        generator_design(training.latent_dim, training.generator_maps, size, channels, networks),
+        discriminator_design(training.discriminator_maps, size, channels, networks),
+        outcome.read(folder.trial(trial.id)),
+        rules,
+        thresholds,
+    )
+
+
+def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
+    """Return a trial as its folder describes it. Raises UserError where its images are gone."""
+    folder = home.sweep(sweep)
+    document = json.loads(folder.trial(trial_id).trial.read_text())
+    config = document["config"]
+    config["training"]["steps"] = document["steps"]
+    resolved = TrialConfig.model_validate(config)
+    fingerprint = document["data"]["fingerprint"]
+    images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
+    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, (), {})
+
+
+def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
+    """Record the plan: the document of every trial, then their list. file: the sweep file as the command names it."""
+    _write_documents(plan, plan.trials)
+    head = {"sweep": plan.sweep.name, "command": command, "file": file, "overrides": list(overrides)}
+    _write_list(plan, head)
+
+
+def write_more(plan: Plan, new: Iterable[PlannedTrial]) -> None:
+    """Record the plan again after a search has added trials."""
+    _write_documents(plan, new)
+    _write_list(plan, read_json(plan.folder.plan))
+
+
+def _write_documents(plan: Plan, trials: Iterable[PlannedTrial]) -> None:
+    for planned in trials:
+        folder = plan.folder.trial(planned.trial.id)
+        folder.stop.unlink(missing_ok=True)
+        write_json(folder.trial, trial_document(planned, plan.sweep))
+
+
+def _write_list(plan: Plan, head: dict[str, Any]) -> None:
+    ids = [p.trial.id for p in plan.trials]
+    made = {"objective": plan.sweep.objective.model_dump(), "thresholds": plan.sweep.thresholds.changed()}
+    document = {**head, **made, "to_come": len(plan.to_come), "trials": ids}
+    write_json(plan.folder.plan, document, durable=True)
+
+
+def trial_document(planned: PlannedTrial, sweep: Sweep) -> dict[str, Any]:
+    """Return the contents of trial.json."""
+    trial = planned.trial
+    return {
+        "id": trial.id,
+        "sweep": sweep.name,
+        "varied": dict(trial.varied),
+        "steps": trial.steps,
+        "config": trial.config.model_dump(exclude={"training": {"steps", "epochs"}}),
+        "data": {"fingerprint": planned.images.fingerprint, "images": planned.images.images},
+        "parameters": dict(zip(("generator", "discriminator"), planned.parameters, strict=True)),
+        "training_version": TRAINING_VERSION,
+    }

@@ -1,0 +1,220 @@
+"""A single configuration trained in this process, outside any sweep. No Ray; torch is imported in functions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gansweep.config import to_plain
+from gansweep.errors import CheckpointError, UserError
+from gansweep.planning.dispatch import job_of
+from gansweep.planning.job import Job
+from gansweep.planning.plan import Plan, Resolver, trial_document
+from gansweep.planning.resources import gpus
+from gansweep.records import journal
+from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
+from gansweep.sweepfile.schema import Sweep
+from gansweep.sweepfile.searches.method import AdaptiveSearch
+from gansweep.sweepfile.trials import count
+from gansweep.words import counted
+
+if TYPE_CHECKING:
+    from gansweep.gan.run import Run
+
+# Options that determine which tensors a checkpoint holds and what they mean: field of TrainingConfig → key of a file.
+MUST_AGREE = {
+    "networks.architecture": "model.architecture",
+    "networks.conditioning": "model.conditioning",
+    "networks.classes": "dataset.classes",
+    "image_size": "dataset.image_size",
+    "channels": "dataset.channels",
+    "latent_dim": "model.latent_dim",
+    "generator_maps": "model.generator.feature_maps",
+    "discriminator_maps": "model.discriminator.feature_maps",
+    "networks.generator_depth": "model.generator.depth",
+    "networks.discriminator_depth": "model.discriminator.depth",
+    "networks.generator_separable": "model.generator.separable",
+    "networks.discriminator_separable": "model.discriminator.separable",
+    "networks.norm": "model.discriminator.norm",
+    "networks.spectral_norm": "model.discriminator.spectral_norm",
+    "networks.growth_at": "model.discriminator.growth.at",
+    "networks.growth_adds": "model.discriminator.growth.adds",
+    "loss.name": "training.loss",
+}
+# Options that cannot be turned on where the checkpoint was trained without them: it has no state for them.
+WITH_STATE = {"ema": "training.ema", "loss.instance_noise": "training.instance_noise"}
+COLOURS = {1: "greyscale", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A sound checkpoint to continue from. settings: its TrainingConfig as plain data, {} where it predates that."""
+
+    path: Path
+    step: int
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SingleJob(Job):
+    """A job outside any sweep. sweep: the folder of all single runs."""
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.sweep) / self.id)
+
+
+def make_plan(sweep: Sweep, home: Home) -> Plan:
+    """Return a plan of one trial with the first seed.
+
+    Raises:
+        UserError: The file has several configurations, or its data set is missing or does not fit.
+    """
+    configurations = count(sweep) // sweep.replicates
+    several = f"gives {configurations:,} configurations" if configurations > 1 else ""
+    if isinstance(sweep.search, AdaptiveSearch):
+        several = f"draws {counted(configurations, 'time')}"
+    if several:
+        raise UserError(
+            f"search: {several}, and a single run has one configuration;"
+            " take the search out with --set search=null, and choose with --set KEY=VALUE"
+        )
+    alone = sweep.model_copy(update={"replicates": 1})
+    ((planned,),) = Resolver(alone, home).trials()
+    # The outcome of this trial in a sweep is not that of this run.
+    return Plan(alone, home.sweep(sweep.name), (replace(planned, ended=None),))
+
+
+def start_from(path: Path) -> Start:
+    """Raises UserError for what is no sound checkpoint of networks in training."""
+    from gansweep.gan import checkpoint
+
+    try:
+        _, meta = checkpoint.load(path)
+    except CheckpointError as error:
+        raise UserError(str(error)) from None
+    if "step" not in meta or "position" not in meta:
+        raise UserError(f"{path}: holds no networks to train; name a checkpoint of a trial or of a single run")
+    return Start(path, int(meta["step"]), meta.get("settings", {}))
+
+
+def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
+    """Return (option, value here, value in the checkpoint) of the options that differ and may do so.
+
+    Raises:
+        UserError: An option differs that must not, or no step is left to train.
+    """
+    (planned,) = plan.trials
+    if start.step >= planned.trial.steps:
+        raise UserError(
+            f"training.steps: {planned.trial.steps:,}, but {start.path} has been trained for {start.step:,};"
+            " raise training.steps"
+        )
+    here = dict(_leaves(to_plain(planned.training)))
+    there = dict(_leaves(start.settings))
+    differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
+    missing = {key: name for key, name in WITH_STATE.items() if key in differing and not differing[key][1]}
+    for key, name in (MUST_AGREE | missing).items():
+        if key in differing and not (key == "networks.growth_at" and _alike(*differing[key], start.step)):
+            raise UserError(_mismatch(name, *differing[key], start.path))
+    return [(key, *values) for key, values in differing.items()]
+
+
+def _alike(here: int | None, there: int | None, step: int) -> bool:
+    """Whether D has the same blocks at this step, wherever it grows. None: it was never without the last one."""
+    return here is not None and there is not None and (step > here) == (step > there)
+
+
+def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Callable[[Path], str]) -> SingleJob:
+    """Create a run folder with the checkpoint to continue from, and return the job that trains there.
+
+    Args:
+        plan: A plan of one trial.
+        home: Home folder.
+        start: Checkpoint to continue from.
+        text: Text of the sweep file, which is kept in the folder.
+        command: Given the path of the kept text, returns the command to record.
+
+    Raises:
+        OSError: The folder cannot be written; nothing of it is left.
+    """
+    (planned,) = plan.trials
+    folder = home.new_run(plan.sweep.name)
+    origin = {"checkpoint": str(start.path.absolute())} if start else {}
+    try:
+        write_atomically(folder.source, text.encode())
+        write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command(folder.source), **origin})
+        if start:
+            write_atomically(folder.checkpoint(start.step), start.path.read_bytes())
+            _carry_records(start, folder)
+    except OSError:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    asked = plan.sweep.resources.gpus
+    job = job_of(plan, planned, float(min(1, gpus())) if asked == "auto" else asked)
+    return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})
+
+
+def open_run(job: SingleJob, start: Start | None) -> Run:
+    """Open the run of a job; where that fails, its folder is removed.
+
+    Raises:
+        UserError: The checkpoint does not fit the options, or the GPU is missing.
+    """
+    try:
+        return job.open()
+    except (CheckpointError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if start is None:
+            raise
+        shutil.rmtree(job.folder.path)
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise UserError(f"{start.path}: cannot be continued with these settings ({what})") from None
+    except UserError:
+        shutil.rmtree(job.folder.path)
+        raise
+
+
+def _carry_records(start: Start, folder: RunFolder) -> None:
+    """Copy the records up to the checkpoint, if it is still in its trial's folder and the images are the same.
+
+    Verdicts look back (at the first samples, or at the last improvement), and plots show the whole run.
+    """
+    before = TrialFolder(start.path.absolute().parent.parent)
+    if start.path.absolute() != before.checkpoint(start.step):
+        return
+    if read_json(before.trial).get("data") != read_json(folder.trial)["data"]:
+        return
+    with journal.Journal(folder.journal) as records:
+        for record in journal.read(before.journal):
+            if record.step <= start.step:
+                records.append(record)
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values."""
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            # Version 0.1.0 wrote a loss's options beside its name.
+            yield f"{prefix}{key}".replace("loss.options.", "loss."), value
+
+
+def _mismatch(key: str, here: Any, there: Any, path: Path) -> str:
+    channels = key == "dataset.channels"
+    colours = [f" ({COLOURS[count]})" if channels else "" for count in (here, there)]
+    mend = " to convert the images" if channels else ""
+    return (
+        f"{key}: {_words(here)}{colours[0]}, but {path} was trained with {_words(there)}{colours[1]};"
+        f" set {key}: {_words(there)}{mend}, or train without --checkpoint"
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(value)}]"
+    return value if isinstance(value, str) else json.dumps(value)

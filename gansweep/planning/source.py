@@ -1,0 +1,44 @@
+"""The source of images that a sweep file's `dataset` names, with places of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from gansweep.errors import UserError
+from gansweep.gan.reader import Source
+from gansweep.sweepfile.dataset import Dataset, rgb
+
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # as os.path.expandvars has it
+
+
+def source_of(dataset: Dataset) -> Source:
+    """Raises UserError for a path with a variable that is not set."""
+    return Source(
+        dataset.name,
+        dataset.image_size,
+        dataset.channels,
+        _place(dataset.path, "dataset.path"),
+        tuple(dataset.classes) if dataset.classes else None,
+        _place(dataset.data_dir, "dataset.data_dir"),
+        dataset.per_class,
+        rgb(dataset.background) if dataset.background else None,
+        dataset.subfolders,
+    )
+
+
+def _place(text: str | None, key: str) -> str | None:
+    """A folder's absolute path: relative to the working directory, with ~ and $VAR expanded unless a folder has that
+    very name. Raises UserError for a variable that is not set."""
+    if text is None:
+        return None
+    path = Path(text)
+    with contextlib.suppress(OSError):
+        if path.exists():
+            return str(path.absolute())
+    expanded = os.path.expandvars(path.expanduser() if text.startswith("~") else text)
+    if unset := VARIABLE.search(expanded):
+        raise UserError(f"{key}: {text}: the variable {unset[0]} is not set")
+    return str(Path(expanded).absolute())

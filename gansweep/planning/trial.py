@@ -1,0 +1,94 @@
+"""A trial in the driver: its images, configuration, networks and last outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gansweep.config import (
+    AugmentationConfig,
+    LossConfig,
+    NetworkConfig,
+    TrainingConfig,
+    values_for,
+)
+from gansweep.gan.data import ImageSet
+from gansweep.health.detectors.base import Thresholds
+from gansweep.networks.architecture import Design
+from gansweep.records.outcome import Outcome
+from gansweep.sweepfile.schema import TrialConfig
+from gansweep.sweepfile.trials import Trial
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial with its images, its configuration, the layouts of its networks, and its last outcome, if it has one."""
+
+    trial: Trial
+    images: ImageSet
+    training: TrainingConfig
+    generator: Design
+    discriminator: Design
+    ended: Outcome | None
+    rules: tuple[str, ...]
+    thresholds: Thresholds
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing left to do, as the sweep's rules and thresholds are now."""
+        return self.ended is not None and self.ended.finished(self.trial.steps, self.rules, self.thresholds)
+
+    @property
+    def evaluation_cadence(self) -> int:
+        """Number of steps between two evaluations; 0 for no evaluations."""
+        per_run = self.trial.config.evaluation.per_run
+        return max(1, round(self.trial.steps / per_run)) if per_run else 0
+
+    @property
+    def parameters(self) -> tuple[int, int]:
+        """Numbers of parameters of generator and discriminator."""
+        return self.generator.parameters, self.discriminator.parameters
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Upper bound on the size of a checkpoint.
+
+        Weights, Adam's two moments, running statistics, the noise of the sample grid, and 96 kB for the rest.
+        """
+        buffers = self.generator.buffers + self.discriminator.buffers
+        noise = 64 * self.training.latent_dim
+        averaged = self.training.ema > 0
+        average = averaged * (self.generator.parameters + self.generator.buffers)
+        return FLOAT_BYTES * (3 * sum(self.parameters) + average + buffers + noise) + 98_304
+
+    @property
+    def step_operations(self) -> int:
+        """Approximate number of multiply-adds in one step, for comparing the cost of trials of different shapes."""
+        g, d = self.generator.multiply_adds, self.discriminator.multiply_adds
+        training = self.training
+        per_image = training.discriminator.updates * (g + 6 * d) + training.generator.updates * (2 * g + 2 * d)
+        return training.batch_size * per_image
+
+
+def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
+    """Return the configuration of a trial on a prepared set of images, every inheritance resolved."""
+    dataset, model, training = config.dataset, config.model, config.training
+    given = {
+        **values_for(TrainingConfig, dataset),
+        **values_for(TrainingConfig, model),
+        **values_for(TrainingConfig, training),
+        "generator_maps": model.generator.feature_maps or model.feature_maps,
+        "discriminator_maps": model.discriminator.feature_maps or model.feature_maps,
+        "image_size": images.image_size,
+        "channels": images.channels,
+        "generator": training.optimizer("generator"),
+        "discriminator": training.optimizer("discriminator"),
+        "seed": config.seed,
+        "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
+        "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
+        "networks": NetworkConfig(
+            classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
+        ),
+    }
+    return TrainingConfig(**given)

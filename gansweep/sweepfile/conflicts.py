@@ -1,0 +1,76 @@
+"""Settings that are right one by one and wrong together, as far as the file says it: prepare.py knows the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gansweep.config import Model, NetworkConfig, Training
+from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
+from gansweep.losses.registry import LOSSES, options
+from gansweep.networks.registry import ARCHITECTURES, discriminator_design
+from gansweep.sweepfile.schema import TrialConfig
+
+Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
+
+MIXED = (
+    "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
+    " set model.discriminator.norm: layer, or none"
+)
+INSTEAD = {CRITIC_REAL: D_REAL, CRITIC_FAKE: D_FAKE}  # what is recorded where D is no critic
+
+
+def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
+    """What is wrong with a run, all at once. metric: what its sweep looks for, None where nothing hangs on it."""
+    return [*_networks(config), *_training(config.training), *([] if metric is None else _objective(config, metric))]
+
+
+def _networks(config: TrialConfig) -> Iterator[Conflict]:
+    model, training = config.model, config.training
+    if LOSSES[training.loss].penalises == "images" and _has_batch_norm(model):
+        yield ("model", "discriminator", "norm"), MIXED
+    at = model.discriminator.growth.at
+    if at is not None and training.steps is not None and at >= training.steps:
+        yield (
+            ("model", "discriminator", "growth", "at"),
+            f"the run ends at step {training.steps}; grow before it",
+        )
+    if model.conditioning == "two_stream":
+        yield from _too_narrow(model)
+
+
+def _has_batch_norm(model: Model) -> bool:
+    """Return whether D has batch norm, which no size of it changes."""
+    network = NetworkConfig(model.architecture, norm=model.discriminator.norm)
+    size = ARCHITECTURES[model.architecture].image_sizes[0]
+    return discriminator_design(model.feature_maps, size, 1, network).has_batch_norm
+
+
+def _too_narrow(model: Model) -> Iterator[Conflict]:
+    for name, own in (("generator", model.generator.feature_maps), ("discriminator", model.discriminator.feature_maps)):
+        if (own or model.feature_maps) < 2:
+            path = ("model", "feature_maps") if own is None else ("model", name, "feature_maps")
+            yield path, "two_stream has half of them for the class, half for the image; give 2 or more"
+
+
+def _training(training: Training) -> Iterator[Conflict]:
+    for key, option in options().items():
+        # Stating a default is not a conflict: the command that reruns one case states every key of all cases.
+        if training.loss not in option.losses and getattr(training, key) != option.default:
+            yield ("training", key), f"goes with loss: {' or '.join(option.losses)}, not {training.loss}"
+    if training.instance_noise_until is not None and not training.instance_noise:
+        yield ("training", "instance_noise_until"), "there is no noise to end; set training.instance_noise"
+
+
+def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
+    path, loss = ("search", "objective", "metric"), config.training.loss
+    critic = LOSSES[loss].critic
+    if critic and metric in PROBABILITIES:
+        yield (
+            path,
+            f"a critic's outputs are no probabilities: no run records {metric} with training.loss {loss};"
+            " choose d_auc or cfd_ratio",
+        )
+    if not critic and metric in INSTEAD:
+        yield path, f"D is no critic: no run records {metric} with training.loss {loss}; choose {INSTEAD[metric]}"
+    if config.model.conditioning == "none" and metric in CONDITIONAL:
+        yield path, f"no run records {metric} where no class is asked for: set model.conditioning"

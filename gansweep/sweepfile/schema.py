@@ -1,0 +1,163 @@
+"""What a sweep file may say. Ranges and defaults are declared here and, for the options of a run, in config.py."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from gansweep.config import Model, Training
+from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
+from gansweep.section import Positive, Section
+from gansweep.sweepfile.dataset import Dataset
+from gansweep.sweepfile.schedulers import Fifo, Scheduler
+from gansweep.sweepfile.searches.method import SearchMethod
+from gansweep.sweepfile.searches.objective import Objective
+from gansweep.sweepfile.searches.registry import Search
+from gansweep.sweepfile.searches.single import NoSearch
+from gansweep.sweepfile.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    VerdictKind = str
+else:
+    VerdictKind = Literal[(*FAILURES, *INFORMATION)]
+STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # unless the file says otherwise
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Cadence(Section):
+    """How often things are recorded, in steps. The last step is always recorded."""
+
+    metrics: Positive = 10
+    samples: Positive = 100
+    checkpoints: Positive = 100
+
+
+class Retention(Section):
+    """What a trial's folder keeps."""
+
+    checkpoints: Annotated[int, Field(ge=1, description="the newest so many; two survive a damaged one")] = 2
+
+
+class Evaluation(Section):
+    """Samples against real images, D against fresh fakes: what verdicts are made of."""
+
+    per_run: Annotated[
+        int, Field(ge=0, le=1000, description="evaluations a run, beside the one at step 0; 0: none")
+    ] = 25
+    samples: Annotated[int, Field(ge=2, le=10_000, description="images that G makes for each")] = 256
+
+
+class Stop(Section):
+    """Which verdicts end a trial; `stop: none` records them and no more."""
+
+    on: list[VerdictKind] = STOP_ON
+    action: Annotated[Literal["stop", "flag"], Field(description="flag: say so, and train on")] = "stop"
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Kinds of verdicts that end a trial."""
+        return tuple(self.on) if self.action == "stop" else ()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Kinds of verdicts that are said, and end nothing."""
+        return tuple(kind for kind in FAILURES if kind not in self.rules) if self.on else ()
+
+
+def _none(given: Any) -> Any:
+    if given == "none":
+        return {"on": []}
+    if given is None or isinstance(given, str | bool | int | float):  # null, off, false, …
+        what = "nothing" if given is None else f"{given!r}"
+        raise ValueError(f"must be a mapping or none, got {what}; `stop: none` records verdicts and ends nothing")
+    return given
+
+
+def _auto_or_count(given: Any) -> Any:
+    """So that one line says what may stand here, not one for each of the two."""
+    number = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
+    if given != "auto" and not number:
+        raise ValueError(f"must be a number of at least 0, or auto, got {given!r}")
+    return given
+
+
+class Resources(Section):
+    """What one trial takes, and how many may run side by side."""
+
+    cpus: Annotated[int, Field(ge=1, description="threads of one trial")] = 1
+    gpus: Annotated[
+        Literal["auto"] | Annotated[float, Field(ge=0)],
+        BeforeValidator(_auto_or_count, json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=0)]),
+        Field(description="GPUs of one trial; .25 packs four on one; auto: as many on one as its memory takes"),
+    ] = 0.0
+    max_concurrent: Annotated[int | None, Field(ge=1, description="default: as many as fit")] = None
+
+    @model_validator(mode="after")
+    def _whole_above_one(self) -> Self:
+        if self.gpus != "auto" and self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus above 1 must be whole, got {self.gpus}")
+        return self
+
+
+class TrialConfig(Section):
+    """One run, resolved: what a trial's folder holds and a trainable is given."""
+
+    dataset: Dataset = Dataset()
+    model: Model = Model()
+    training: Training
+    evaluation: Evaluation = Evaluation()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Sweep(Section):
+    """A sweep file."""
+
+    name: Annotated[str, Field(description="names the sweep's folder and its MLflow experiment")]
+    dataset: Dataset = Dataset()
+    model: Model = Model()
+    training: Training
+    evaluation: Evaluation = Evaluation()
+    stop: Annotated[Stop, BeforeValidator(_none, json_schema_input_type=Stop | Literal["none"])] = Stop()
+    thresholds: Thresholds = Thresholds()
+    cadence: Cadence = Cadence()
+    retention: Retention = Retention()
+    search: Search | None = None
+    scheduler: Scheduler = Fifo()
+    replicates: Annotated[int, Field(ge=1, le=10_000, description="seeds of each configuration")] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
+    resources: Resources = Resources()
+
+    @property
+    def method(self) -> SearchMethod:
+        """Return how configurations are chosen: the search, or the file's own settings alone."""
+        return NoSearch() if self.search is None else self.search
+
+    @property
+    def objective(self) -> Objective:
+        """Return what is best."""
+        return self.method.objective
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """What ends a trial before its last step: kinds of verdicts, and `asha`."""
+        return (*self.stop.rules, *self.scheduler.rules)
+
+    @property
+    def needs_objective(self) -> bool:
+        """Return whether anything depends on the objective, or the file sets it."""
+        if self.search is None:
+            return False
+        return "objective" in self.search.model_fields_set or self.search.needs_objective or bool(self.scheduler.rules)
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if not NAME_PATTERN.fullmatch(name):
+            raise ValueError(
+                f"{name!r} cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
+                " beginning with a letter or digit of these"
+            )
+        return name

@@ -1,0 +1,49 @@
+"""All search methods by name. To add one, write a subclass of SearchMethod and add it to METHODS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from pydantic import BeforeValidator
+
+from gansweep.section import by_method, check_method
+from gansweep.sweepfile.searches.cases import CasesSearch
+from gansweep.sweepfile.searches.grid import GridSearch
+from gansweep.sweepfile.searches.method import SearchMethod
+from gansweep.sweepfile.searches.optuna import OptunaSearch
+from gansweep.sweepfile.searches.random import RandomSearch
+
+if TYPE_CHECKING:
+    from gansweep.sweepfile.searches.method import Place
+
+METHODS: dict[str, type[SearchMethod]] = {
+    name: method
+    for method in (GridSearch, RandomSearch, OptunaSearch, CasesSearch)
+    for name in get_args(method.model_fields["method"].annotation)
+}
+
+
+def _named(given: Any) -> Any:
+    if isinstance(given, dict):
+        check_method(given, METHODS)
+    return given
+
+
+if TYPE_CHECKING:
+    Search = SearchMethod
+else:
+    Search = Annotated[by_method(METHODS), BeforeValidator(_named)]
+
+
+def method_of(raw: Mapping[str, Any]) -> type[SearchMethod] | None:
+    """Return the method of a section that was not validated yet; None where it names none."""
+    name = raw.get("method")
+    return METHODS.get(name) if isinstance(name, str) else None
+
+
+def places(raw: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield every varied key of such a section, as any method might read it where it names none."""
+    method = method_of(raw)
+    found = {path: values for one in ([method] if method else METHODS.values()) for path, values in one.places(raw)}
+    yield from found.items()

@@ -1,0 +1,87 @@
+"""The settings of trials by dotted key, and those of them in which the trials of a sweep differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from gansweep.records.layout import flat
+
+STEPS, DATA, VERSION = "steps", "data_fingerprint", "training_version"
+# Settings that follow from others: they are told only where those others do not explain them. A prefix ends in a dot.
+FOLLOWS = {
+    STEPS: ("dataset.", DATA, "training.batch_size", "training.discriminator.updates"),
+    DATA: ("dataset.",),
+}
+Settings = Mapping[str, Any]
+
+
+def of_trial(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a trial but its seed; a key that is not set is missing. document: what trial.json holds."""
+    found = flat({key: value for key, value in document["config"].items() if key != "seed"})
+    found |= {STEPS: document["steps"], DATA: document["data"]["fingerprint"]}
+    return found | ({VERSION: document[VERSION]} if VERSION in document else {})
+
+
+def configuration(settings: Settings) -> str:
+    """Return a key that is the same for replicates: trials that differ in nothing but the seed.
+
+    Args:
+        settings: of a trial without its seed, as `of_trial` gives them.
+    """
+    return json.dumps(settings, sort_keys=True)
+
+
+def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[str, ...]:
+    """The keys that tell trials apart: those that the search varies, then all others in which the trials differ.
+
+    A trial whose record lacks a key has the key's default: an older version may have written it.
+    """
+    first = dict.fromkeys(varied)
+    others = sorted({key for one in settings for key in one}.difference(first))
+    return (*first, *(key for key in others if _tells(settings, key)))
+
+
+def varied(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings that tell trials apart, of each trial. documents: what their trial.json hold."""
+    settings = [of_trial(document) for document in documents]
+    keys = telling(settings, (key for document in documents for key in document["varied"]))
+    found = [{**own, **document["varied"]} for own, document in zip(settings, documents, strict=True)]
+    return [{key: one.get(key) for key in keys} for one in found]
+
+
+def in_file(settings: Settings) -> dict[str, Any]:
+    """The same settings under the keys of a sweep file, without what no file can say."""
+    found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION)}
+    length = {"training.epochs": None, "training.steps": settings[STEPS]} if STEPS in settings else {}
+    return {**found, **length}
+
+
+def _tells(settings: Sequence[Settings], key: str) -> bool:
+    values = [_comparable(one[key] if key in one else _defaults().get(key)) for one in settings]
+    if len(set(values)) < 2:
+        return False
+    if key not in FOLLOWS:
+        return True
+    causes = [tuple(sorted((k, _comparable(v)) for k, v in one.items() if _is_cause(k, key))) for one in settings]
+    return len(set(zip(causes, values, strict=True))) > len(set(causes))
+
+
+def _is_cause(key: str, of: str) -> bool:
+    return any(key == cause or (cause.endswith(".") and key.startswith(cause)) for cause in FOLLOWS[of])
+
+
+def _comparable(value: Any) -> str:
+    """The same text for equal values: 0 and 0.0 are one number."""
+    return repr(float(value) if type(value) is int else value)
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Dotted key → default, where the schema has one. Imported here: few calls need it, and it takes a while."""
+    from gansweep.config import Training
+    from gansweep.sweepfile.schema import TrialConfig
+
+    return flat(TrialConfig(training=Training(steps=1)).model_dump())

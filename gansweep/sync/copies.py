@@ -1,0 +1,221 @@
+"""Copies of trial folders in a storage: uploaded by the process that trains the trial, downloaded by its readers.
+
+In the storage a trial is `sweeps/NAME/trials/ID/`, with the file names of its folder, except for the journal. It is
+stored in segments `journal/OFFSET.jsonl`, each named by the offset of its first byte, created once and never changed. A
+checkpoint is uploaded after the records before it, and the outcome last, so the copy is at any moment a state that a
+killed process could have left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gansweep.errors import TakenOverError
+from gansweep.records.layout import TrialFolder, write_atomically
+from gansweep.sync.storage import Storage, StorageError
+
+# Other names are never downloaded: a name is used as a path.
+FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt")
+SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
+OWNER, STOP = "owner.json", "stop"
+
+
+def of_sweep(name: str) -> str:
+    """Return the prefix of a sweep's copy."""
+    return f"sweeps/{name}"
+
+
+def of_trial(sweep: str, trial_id: str) -> str:
+    """Return the prefix of a trial's copy."""
+    return f"{of_sweep(sweep)}/trials/{trial_id}"
+
+
+class Pushed:
+    """The folder in which this process trains a trial, and its copy. The last process to claim a trial owns it."""
+
+    def __init__(self, storage: Storage, prefix: str, folder: TrialFolder) -> None:
+        self._storage, self._prefix, self._folder = storage, prefix, folder
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)}
+        self._owner = json.dumps(owner).encode()
+        self._journal = 0  # bytes of the journal that the copy holds
+        self._known: dict[str, tuple[int, int]] = {}  # name → time and size of the local file, for files in the copy
+
+    def claim(self) -> None:
+        """Claim the trial, and download its copy without samples to the (empty) folder.
+
+        Raises:
+            StorageError: The storage is currently unavailable.
+        """
+        self.own()
+        pull(self._storage, self._prefix, self._folder, samples=False)
+        self._journal = _size(self._folder.journal)
+        self._known = {name: _stamp(path) for name, path in self._files().items()}
+
+    def own(self) -> None:
+        """Record this process as owner. The previous owner notices at its next push."""
+        self._storage.put(f"{self._prefix}/{OWNER}", self._owner)
+
+    def push(self) -> None:
+        """Upload everything that the copy lacks. Files that could not be uploaded are uploaded by the next call.
+
+        Raises:
+            TakenOverError: Another process has claimed the trial.
+            StorageError: The storage is currently unavailable.
+        """
+        self._check_owner()
+        files = self._files()  # before the journal is read, so that it holds the records before each checkpoint
+        self._push_journal()
+        for name, path in files.items():
+            with contextlib.suppress(FileNotFoundError):  # a checkpoint that was deleted in the meantime
+                self._push_file(name, path)
+        for name in set(self._known) - set(self._files()):
+            self._storage.delete(f"{self._prefix}/{name}")
+            del self._known[name]
+
+    def fetch_stop(self) -> None:
+        """Download the driver's request to end the trial, if there is one."""
+        request = self._storage.get(f"{self._prefix}/{STOP}")
+        if request is not None:
+            write_atomically(self._folder.stop, request)
+
+    def _check_owner(self) -> None:
+        if self._storage.get(f"{self._prefix}/{OWNER}") != self._owner:
+            raise TakenOverError(f"{self._folder.id}: is now trained by another process")
+
+    def _push_journal(self) -> None:
+        try:
+            with self._folder.journal.open("rb") as file:
+                file.seek(self._journal)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        content = content[: content.rfind(b"\n") + 1]
+        while content:
+            name, there = f"{self._prefix}/{_segment(self._journal)}", content
+            if not self._storage.create(name, content):
+                # A push that failed may have succeeded after all: then the segment is ours, and a beginning of the
+                # content.
+                there = self._storage.get(name) or b""
+                if not there or not content.startswith(there):
+                    raise TakenOverError(f"{self._folder.id}: another process has extended its journal")
+            self._journal += len(there)
+            content = content[len(there) :]
+
+    def _push_file(self, name: str, path: Path) -> None:
+        stamp = _stamp(path)
+        if self._known.get(name) == stamp:
+            return
+        if name.startswith("samples/"):
+            self._storage.create(f"{self._prefix}/{name}", path.read_bytes())  # keeps the time of its creation
+        else:
+            self._storage.put(f"{self._prefix}/{name}", path.read_bytes())
+        self._known[name] = stamp
+
+    def _files(self) -> dict[str, Path]:
+        """Return all files except the journal, in the order in which they are uploaded."""
+        folder = self._folder
+        paths = [*folder.all_samples(), *folder.all_checkpoints(), folder.evaluator, folder.traceback, folder.outcome]
+        return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
+
+
+def adopt(storage: Storage, prefix: str, folder: TrialFolder) -> None:
+    """Upload a folder that was trained without a storage."""
+    pushed = Pushed(storage, prefix, folder)
+    pushed.own()
+    pushed.push()
+
+
+def remove(storage: Storage, sweep: str) -> None:
+    """Delete a sweep's copy.
+
+    Raises:
+        StorageError: The storage is currently unavailable.
+    """
+    for name in storage.names(of_sweep(sweep)):
+        storage.delete(f"{of_sweep(sweep)}/{name}")
+
+
+def pull(
+    storage: Storage,
+    prefix: str,
+    folder: TrialFolder,
+    names: Mapping[str, float] | None = None,
+    *,
+    samples: bool = True,
+    checkpoints: bool = True,
+) -> None:
+    """Bring a folder up to date with its copy.
+
+    Args:
+        storage: The storage.
+        prefix: Prefix of the trial's copy.
+        folder: Folder of the trial.
+        names: Objects of the copy, if already listed.
+        samples: Whether to download sample grids.
+        checkpoints: Whether to download checkpoints, and the outcome, which implies its checkpoint.
+
+    Raises:
+        StorageError: The storage is unavailable, or its journal does not continue the local one.
+    """
+    names = storage.names(prefix) if names is None else names
+    _pull_journal(storage, prefix, folder, names)
+    wanted = {name: at for name, at in names.items() if FILES.fullmatch(name)}
+    if not samples:
+        wanted = {name: at for name, at in wanted.items() if not name.startswith("samples/")}
+    if not checkpoints:  # an outcome implies its checkpoint
+        wanted = {
+            name: at for name, at in wanted.items() if not name.startswith("checkpoints/") and name != "outcome.json"
+        }
+    for name in sorted(wanted, key=lambda name: (name == "outcome.json", name)):
+        _pull_file(storage, f"{prefix}/{name}", folder.path / name, wanted[name])
+    if checkpoints:
+        for path in (*folder.all_checkpoints(), folder.outcome):
+            if path.relative_to(folder.path).as_posix() not in names:
+                path.unlink(missing_ok=True)
+
+
+def _pull_file(storage: Storage, name: str, path: Path, at: float) -> None:
+    """Download a file that has changed. Samples and checkpoints never change.
+
+    The file gets the modification time of the copy, by which publishing orders images.
+    """
+    if path.exists() and (path.suffix in (".png", ".safetensors") or path.stat().st_mtime == at):
+        return
+    content = storage.get(name)
+    if content is not None:
+        write_atomically(path, content, durable=True)
+        os.utime(path, (at, at))
+
+
+def _pull_journal(storage: Storage, prefix: str, folder: TrialFolder, names: Iterable[str]) -> None:
+    offsets = sorted(int(found[1]) for name in names if (found := SEGMENTS.fullmatch(name)))
+    here = _size(folder.journal)
+    new = [offset for offset in offsets if offset >= here]
+    if not new:
+        return
+    whole = folder.journal.read_bytes() if here else b""
+    for offset in new:
+        if offset != len(whole):
+            raise StorageError(f"{folder.journal}: {len(whole)} bytes, but the next segment begins at {offset}")
+        whole += storage.get(f"{prefix}/{_segment(offset)}") or b""
+    write_atomically(folder.journal, whole)  # only whole segments, at whatever moment the process is killed
+
+
+def _segment(offset: int) -> str:
+    return f"journal/{offset:012d}.jsonl"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
