@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from gansweep.api.results import SweepResult, open_sweep
 from gansweep.errors import SweepFileError, UserError
 from gansweep.records.layout import home_at
 from gansweep.sweepfile.document import read
+from gansweep.tracking.places import absolute
+from gansweep.tracking.store import take_password
 
 COMMAND = [sys.executable, "-P", "-m", "gansweep.cli.driver"]  # -P: the working directory is not searched for modules
 MAPPING = "sweep"  # what messages call a sweep that was given as a mapping
@@ -64,6 +67,7 @@ def run_sweep(
         KeyboardInterrupt: the sweep was interrupted.
     """
     place = home_at(home)
+    uri = tracking_uri or os.environ.get("GANSWEEP_TRACKING_URI")
     file = "" if isinstance(sweep, Mapping) else os.fspath(sweep)
     order = {
         "text": _yaml(sweep) if isinstance(sweep, Mapping) else read(Path(sweep)),
@@ -71,7 +75,7 @@ def run_sweep(
         "file": file,
         "home": str(place.path),
         "overrides": [f"{key}={json.dumps(value, default=_plain)}" for key, value in (overrides or {}).items()],
-        "tracking_uri": tracking_uri or os.environ.get("GANSWEEP_TRACKING_URI"),
+        "tracking_uri": absolute(take_password(uri)) if uri else None,
         "max_trials": max_trials,
         "address": address,
         "storage": storage or os.environ.get("GANSWEEP_STORAGE"),
@@ -97,11 +101,13 @@ def _drive(order: Mapping[str, Any], *, progress: bool) -> dict[str, Any]:
     ) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None
-        driver.stdin.write(json.dumps(order) + "\n")
-        driver.stdin.flush()
+        with suppress(BrokenPipeError):  # it died at once
+            driver.stdin.write(json.dumps(order) + "\n")
+            driver.stdin.flush()
         interrupted = _relay(driver, progress=progress)
         answer = driver.stdout.read()
-        driver.stdin.close()
+        with suppress(BrokenPipeError):
+            driver.stdin.close()
     if interrupted:
         raise KeyboardInterrupt
     found: dict[str, Any] = json.loads(answer or "{}")

@@ -1,7 +1,7 @@
 """The process in which `gansweep.run_sweep` trains a sweep: `python -m gansweep.cli.driver`.
 
 It takes its order as a line of JSON on stdin, which the caller keeps open: when that closes, the caller is gone, and
-the sweep ends in good order. Progress goes to stderr. The answer is a line of JSON on stdout.
+the sweep ends in good order. Progress goes to stderr. The answer is JSON on stdout.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class Caller(Terminal):
 
 def main() -> None:
     """Train one sweep, answer, and leave."""
-    surroundings.settle()
-    given = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_caller, daemon=True).start()
-    call = Call()
-    answer = _answer(call, given)
-    print(json.dumps(answer), flush=True)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)  # whatever a library or a child prints is no answer
+        surroundings.settle()
+        given = json.loads(sys.stdin.readline())
+        threading.Thread(target=_end_with_caller, daemon=True).start()
+        call = Call()
+        answers.write(json.dumps(_answer(call, given)))
     call.leave(0)
 
 

@@ -41,8 +41,10 @@ print(sweep, *sweep.trials["outcome"], next(iter(sweep)).sample(2).shape)
 print(*{"ray", "mlflow"} & {*sys.modules})
 """
 DRIVER = """
-import json, signal, sys, time
+import json, os, signal, sys, time
 given = json.loads(sys.stdin.readline())
+if "dies" in given["text"]:
+    os.kill(os.getpid(), signal.SIGKILL)
 if given["max_trials"] == 1:
     def stop(*_):
         print("ends in good order", file=sys.stderr, flush=True)
@@ -108,6 +110,7 @@ def test_problems_of_a_mapping_name_the_key(tmp_path: Path) -> None:
         ({"error": "disk: full"}, UserError, "^disk: full$"),
         ({"bug": "Traceback"}, RuntimeError, "our bug.*\nTraceback"),
         ({}, UserError, "was killed; call run_sweep again"),
+        ({"dies": "at once"}, UserError, "was killed; call run_sweep again"),
     ],
 )
 def test_what_a_driver_answers_is_raised(
@@ -117,6 +120,12 @@ def test_what_a_driver_answers_is_raised(
     monkeypatch.setattr(running, "_yaml", json.dumps)
     with pytest.raises(error, match=message):
         gansweep.run_sweep(answer, home=tmp_path)
+
+
+def test_a_driver_that_takes_no_order_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "COMMAND", [sys.executable, "-c", ""])
+    with pytest.raises(UserError, match="was killed"):
+        gansweep.run_sweep({"name": "s", "note": "x" * 1_000_000}, home=tmp_path)
 
 
 def test_an_interrupt_is_handed_on_and_raised_when_the_sweep_has_ended(service: Service) -> None:

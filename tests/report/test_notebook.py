@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from gansweep.health.metrics import CLASS_SHARE, EVALUATION
 from gansweep.records import journal
 from gansweep.records.layout import read_json
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "explore_sweep.ipynb"
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "docs" / "explore_sweep.ipynb"
 pytestmark = pytest.mark.slow
 
 
@@ -82,3 +84,18 @@ def test_the_example_notebook_runs(service: Service, monkeypatch: pytest.MonkeyP
     assert trials.verdict.iloc[0] in failing[0].data["text/plain"]
     assert any("image/png" in output.get("data", {}) for output in curves)
     assert all(trial in verdicts[0].data["text/plain"] for trial in trials.trial)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/python.md"])
+def test_the_python_of_the_documents_runs(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: str
+) -> None:
+    monkeypatch.setenv("GANSWEEP_HOME", str(service.home.path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    shutil.copy(service.root / "lr-grid.yaml", tmp_path / "sweeps" / "lr_grid.yaml")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, document, "exec"), {})
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
