@@ -243,7 +243,7 @@ def _recorded(
         finally:
             hurry = ending.signal is not None or ending.failure
             sent = background.finish(LAST_RECORDS_IN_A_HURRY_S if hurry else LAST_RECORDS_S, hurry=hurry)
-        if plan.left and sent and not hurry:
+        if plan.left and sent and not hurry and any(map(plan.ranking.is_recorded, plan.folder.planned())):
             _show_overview(home, uri, plan.folder, tell)
         if not sent:
             there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []

@@ -12,7 +12,8 @@ import pytest
 import tracked
 from lab import Lab, ended, wait_for
 from mlflow.artifacts import download_artifacts
-from service import Service, assert_equal_weights, histories
+from scenes import train, warm_home
+from service import assert_equal_weights, histories
 
 from gansweep.records import journal
 from gansweep.records.layout import SweepFolder
@@ -52,9 +53,8 @@ def write(
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
     """The sweep on one machine, without a cluster, a server or a storage."""
-    service = Service(tmp_path_factory.mktemp("calm"), {})
-    service.call("run", write(service.root, "calm"))
-    return service.folder("calm")
+    root = tmp_path_factory.mktemp("calm")
+    return train(warm_home(root / "home"), write(root, "calm"))
 
 
 def hosts(lab: Lab, sweep: str) -> Counter[str]:

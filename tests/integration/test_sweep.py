@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from facts import assert_states
 from mlflow import MlflowClient
+from scenes import train
 from service import COMMAND, Service, assert_equal_weights, assert_tracked_once, final_weights, histories
 
 from gansweep.records.layout import read_json
@@ -151,16 +152,16 @@ def test_more_values_and_more_steps_train_only_what_is_missing(service: Service)
     assert all(t["step"] == 45 and t["outcome"] == "completed" for t in service.status())
     for trial, records in histories(service.folder()).items():
         assert records[: len(first.get(trial, []))] == first.get(trial, [])
-    service.call("run", service.write("whole", steps=45, rates="[1e-4, 1e-3, 1e-2]"))
-    assert histories(service.folder("whole")) == histories(service.folder())
-    assert_equal_weights(service.folder("whole"), service.folder())
+    whole = train(service.home, service.write("whole", steps=45, rates="[1e-4, 1e-3, 1e-2]"))
+    assert histories(whole) == histories(service.folder())
+    assert_equal_weights(whole, service.folder())
 
 
 def test_a_reused_process_leaks_nothing(service: Service) -> None:
     """The last of ten trials in one process has the numbers that it has alone."""
     rates = "[1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4, 7e-4, 8e-4, 9e-4, 1e-3]"
     service.call("run", service.write("ten", rates=rates), "--set", "resources.max_concurrent=1")
-    service.call("run", service.write("one", rates="[1e-3]"))
+    train(service.home, service.write("one", rates="[1e-3]"))
     (alone,) = histories(service.folder("one"))
     assert histories(service.folder("ten"))[alone] == histories(service.folder("one"))[alone]
     ten, one = final_weights(service.folder("ten"))[alone], final_weights(service.folder("one"))[alone]
@@ -197,7 +198,7 @@ def test_a_time_budget_ends_in_good_order(service: Service) -> None:
 
 def test_one_that_raises_is_crashed_and_the_others_go_on(service: Service) -> None:
     file = service.write(rates="[1e-4, 2e-4, 1e-3]", steps=20)
-    service.call("run", file)
+    train(service.home, file)
     victim = service.folder().planned()[1]
     for path in victim.all_checkpoints():
         path.write_bytes(path.read_bytes()[:1000])  # every checkpoint is truncated
@@ -209,9 +210,8 @@ def test_one_that_raises_is_crashed_and_the_others_go_on(service: Service) -> No
 
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(service: Service) -> None:
     file = service.write(rates="[1e-4]", steps=20)
-    service.call("run", file)
-    calm = service.write("calm", rates="[1e-4]", steps=30)
-    service.call("run", calm)
+    train(service.home, file)
+    calm = train(service.home, service.write("calm", rates="[1e-4]", steps=30))
     (trial,) = service.folder().planned()
     newest = trial.all_checkpoints()[-1]
     content = bytearray(newest.read_bytes())
@@ -219,7 +219,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(service: Se
     newest.write_bytes(content)
     _, err = service.call("run", file, "--set", "training.steps=30")
     assert_states(err, f"{newest}: damaged", "step 10")
-    assert_equal_weights(service.folder(), service.folder("calm"))
+    assert_equal_weights(service.folder(), calm)
 
 
 def test_a_process_that_always_dies_is_given_up(chaotic: Service) -> None:
@@ -271,7 +271,7 @@ def test_an_interpreter_whose_path_a_shell_would_split(service: Service) -> None
 
 def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
     file = service.write(rates="[1e-4]", steps=5)
-    service.call("run", file)
+    train(service.home, file)
     service.call("clean", "small", code=130)  # no answer on stdin
     assert service.folder().path.exists()
     service.call("clean", "small", "--yes")

@@ -64,7 +64,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
 
 def _run(swept: Swept) -> None:
     """With an eye on what Ray writes: its folder goes when the run ends."""
-    run = swept.service.start("run", swept.service.write(steps=200), "--tracking-uri", swept.with_password)
+    run = swept.service.start("run", swept.service.write(steps=60), "--tracking-uri", swept.with_password)
     while run.poll() is None:
         with suppress(psutil.Error):
             for process in psutil.Process(run.pid).children(recursive=True):
