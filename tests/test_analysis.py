@@ -250,6 +250,7 @@ def test_figures_show_nine_trials_of_all_kinds_each_once(scripts: Callable[[str]
 REPORTED = "gansweep/report/accuracy.csv"
 
 
+@pytest.mark.slow
 def test_the_accuracy_table_is_what_the_records_give(checkout: Path, tmp_path: Path) -> None:
     """--from-records writes the CSV and the table of docs/verdicts.md anew: both must be as they are committed."""
     copy = tmp_path / "copy"

@@ -420,8 +420,7 @@ def test_c1_and_c2_ask_for_probabilities_of_80_and_60_samples() -> None:
 
 def test_c3_is_about_the_worst_class() -> None:
     good = (np.eye(10) * 900 + 10).tolist()
-    bad = [[0] * 10, *good[1:]]
-    bad[0][1] = 900
+    bad = [[0, 900] + [0] * 8, *good[1:]]
     for requested, verdict in ((good, HOLDS), (bad, NOT)):
         runs = [run("study-c-conditional", seed, classes={"requested": requested}) for seed in range(3)]
         assert decide("c", *runs)["C3"].verdict == verdict

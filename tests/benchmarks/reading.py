@@ -133,4 +133,5 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, help="keeps the store for the next time")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gansweep-") as scratch:
-        main(*given.sizes, given.workers, given.folder or Path(scratch))
+        runs, metrics, points = given.sizes
+        main(runs, metrics, points, given.workers, given.folder or Path(scratch))

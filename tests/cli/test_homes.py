@@ -101,7 +101,7 @@ def test_a_home_that_may_only_be_read(home: Home, files: str) -> None:
     before = digests(home)
     if files == "read-only mount":
         mount = f'mount --bind {home.path} {home.path} && mount -o remount,ro,bind {home.path} && exec "$@"'
-        barred = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", mount, "sh")
+        barred: tuple[str, ...] = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", mount, "sh")
         if subprocess.run([*barred, "true"], capture_output=True).returncode:
             (pytest.fail if os.environ.get("CI") else pytest.skip)("a folder cannot be mounted here")
         why = "Read-only file system"

@@ -7,6 +7,7 @@ import re
 
 import pexpect
 import pytest
+from scenes import warm_home
 from service import COMMAND, Service
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,7 @@ COLUMNS, ROWS = 100, 30
 def screen(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Everything that a sweep of three trials (the last one diverges) wrote to a terminal, colours and all."""
     service = Service(tmp_path_factory.mktemp("terminal"), {})
+    warm_home(service.home.path)
     file = service.write(steps=1200, rates="[1e-4, 1e-3, 1e20]", maps=8)
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "NO_COLOR", "CI")}
     child = pexpect.spawn(

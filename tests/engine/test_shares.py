@@ -181,6 +181,9 @@ def test_a_real_gpu_is_measured_alike_twice_and_a_wider_trial_needs_more(plan_of
     finally:
         ray.shutdown()
     first, second, wide = (need.peak for need in found)
-    assert None not in (first, second, wide)
+    assert first is not None
+    assert second is not None
+    assert wide is not None
+    assert found[2].free is not None
     assert abs(first - second) < 0.05 * first
     assert 2e8 < first < wide < found[2].free

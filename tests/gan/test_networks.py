@@ -96,12 +96,12 @@ def test_groups_equal_passes_one_after_another() -> None:
 def test_initial_weights_are_those_of_the_paper() -> None:
     for network in (generator(50, 16, 32, 1), discriminator(16, 32, 1)):
         weights = torch.cat([w.detach().flatten() for w in network.weights])
-        scales = torch.cat([n.weight.detach() for n in network.norms])
+        scales = torch.cat([n.state_dict()["weight"] for n in network.norms])
         assert abs(float(weights.mean())) < 1e-3
         assert float(weights.std()) == pytest.approx(0.02, rel=0.03)
         assert float(scales.mean()) == pytest.approx(1.0, abs=0.01)
         assert float(scales.std()) == pytest.approx(0.02, rel=0.3)
-        assert all((n.bias == 0).all() for n in network.norms)
+        assert all((n.state_dict()["bias"] == 0).all() for n in network.norms)
 
 
 def test_in_eval_mode_an_image_does_not_depend_on_its_neighbours() -> None:
@@ -276,11 +276,11 @@ def test_two_streams_equal_two_plain_layers_whose_outputs_are_joined(maps: int) 
     torch.testing.assert_close(g(z, LABELS), rest(F.relu(both)))
     d = Network(discriminator_design(maps, 16, 1, config)).double()
     of_image = nn.Conv2d(1, maps - maps // 2, 4, 2, 1, bias=False)
-    of_label = nn.Conv2d(len(ABC), maps // 2, 4, 2, 1, bias=False)
+    of_planes = nn.Conv2d(len(ABC), maps // 2, 4, 2, 1, bias=False)
     middle = nn.Conv2d(maps, wide, 4, 2, 1, bias=False)
     rest = double(middle, nn.BatchNorm2d(wide), nn.LeakyReLU(0.2), nn.Conv2d(wide, 1, 4, bias=False))
-    filled(d, double(of_image, of_label, *rest))
-    both = torch.cat([of_image(images), of_label(planes(16))], 1)
+    filled(d, double(of_image, of_planes, *rest))
+    both = torch.cat([of_image(images), of_planes(planes(16))], 1)
     torch.testing.assert_close(d(images, LABELS), rest(F.leaky_relu(both, 0.2)).flatten())
 
 

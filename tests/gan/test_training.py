@@ -207,7 +207,8 @@ def plain_losses(name: str, real: Tensor, fake: Tensor, smoothing: float) -> tup
             of_d, of_g = (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(), -fake.mean()
         case _:
             return fake.mean() - real.mean(), -fake.mean(), real.mean(), fake.mean()
-    return of_d, of_g, *((x / 2 + 0.5).clamp(0, 1).mean() for x in (real, fake))
+    d_real, d_fake = ((x / 2 + 0.5).clamp(0, 1).mean() for x in (real, fake))
+    return of_d, of_g, d_real, d_fake
 
 
 def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tensor, list[dict[str, Tensor]]]:
@@ -244,7 +245,7 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
             if isinstance(trainer.loss, WassersteinGP):
                 between = torch.rand(s.batch_size, generator=share)
                 loss_d = loss_d + trainer.loss.gradient_penalty * gradient_penalty(
-                    lambda x, asked=asked: d(x, asked), real, shown, between
+                    partial(d, labels=asked), real, shown, between
                 )
             adam_d.zero_grad()
             loss_d.backward()

@@ -86,7 +86,7 @@ def with_nan(features: Floats) -> Floats:
 def test_frechet_distance_equals_that_of_torchmetrics() -> None:
     a, b = correlated(0, 300, 12), correlated(1, 200, 12)
     extractor = torch.nn.Identity()
-    extractor.num_features = 12
+    extractor.num_features = 12  # type: ignore[assignment]
     theirs = FrechetInceptionDistance(extractor)
     theirs.update(torch.from_numpy(a), real=True)
     theirs.update(torch.from_numpy(b), real=False)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,7 +38,7 @@ MOMENTS = {
 @pytest.mark.timeout(1800)
 def test_kills_lose_and_double_nothing(chaotic: Service) -> None:
     rng = random.Random(int(os.environ.get("GANSWEEP_KILL_SEED", "0")))
-    arguments = {"steps": 45, "seeds": 4 * ROUNDS, "maps": 4, "evaluations": 5, "stop": "none"}
+    arguments: dict[str, Any] = {"steps": 45, "seeds": 4 * ROUNDS, "maps": 4, "evaluations": 5, "stop": "none"}
     calm_file, file = (chaotic.write(name, rates="[1e-4, 2e-4, 5e-4, 1e-3]", **arguments) for name in ("calm", "small"))
     steps, deaths = Path(chaotic.environment["CHAOS_STEPS"]), Path(chaotic.environment["CHAOS_LOG"])
 

@@ -294,7 +294,7 @@ def test_the_name_of_a_failure_stands_between_the_title_and_the_axes(monkeypatch
         (mark,) = (text for text in ax.texts if text.get_text() == "mode collapse")
         box = mark.get_window_extent()
         assert ax.bbox.y1 <= box.y0
-        assert box.y1 <= ax._left_title.get_window_extent().y0
+        assert box.y1 <= ax._left_title.get_window_extent().y0  # type: ignore[attr-defined]
 
 
 LOSS, GROWTH = "training.loss", "model.discriminator.growth.at"
@@ -344,7 +344,9 @@ def test_a_line_marks_where_d_grew(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = drawn_by(monkeypatch)
     trials = frame([trial({GROWTH: at}) for at in (None, 300)], [])
     said = texts(curves.losses(series(trials), trials, captions(trials)))
-    lines = [[line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--"] for ax in figures[0].axes]
+    lines = [
+        [np.asarray(line.get_xdata())[0] for line in ax.lines if line.get_linestyle() == "--"] for ax in figures[0].axes
+    ]
     assert (lines, "D grew" in said) == ([[], [300]], True)
     plain = frame([trial({})], [])
     assert "D grew" not in texts(curves.losses(series(plain), plain, captions(plain)))

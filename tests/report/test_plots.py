@@ -84,7 +84,7 @@ def test_quality_shows_the_variety_that_is_known(known: dict[str, float], title:
 
 def test_names_of_curves_that_end_together_stand_apart() -> None:
     found = quality(history(JUDGED | {m.COVERAGE: 0.5, m.DENSITY: 0.5}), None).axes[1]
-    low, high = sorted(text.xy[1] for text in found.texts)
+    low, high = sorted(text.xy[1] for text in found.texts)  # type: ignore[attr-defined]
     assert high - low > 0.1
     assert {text.get_text() for text in found.texts} == {"coverage", "density"}
 

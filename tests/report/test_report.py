@@ -97,8 +97,8 @@ def test_the_best_setting_is_the_one_with_the_least_mean(swept: Service, report:
     means = {rate: float(np.exp(np.mean(np.log([value for value, _ in seeds])))) for rate, seeds in able.items()}
     best = min(means, key=lambda rate: means[rate])
     assert_states(text_of(report), f"learning rate {best * 1000:g}e-3", f"CFD ratio {rounded(means[best])}")
-    failed = sum(failed for seeds in groups.values() for _, failed in seeds)
-    assert f"{failed} of 6 trials failed" in text_of(report)
+    failures = sum(failed for seeds in groups.values() for _, failed in seeds)
+    assert f"{failures} of 6 trials failed" in text_of(report)
 
 
 def test_the_pdf_is_accessible(report: Path) -> None:
@@ -114,7 +114,8 @@ def test_the_pdf_is_accessible(report: Path) -> None:
         assert {"/H1", "/Table", "/TH", "/TR", "/Figure", "/P"} <= set(kinds)
         assert alternatives
         assert all(alternatives), "every figure says what it shows"
-        fonts = [font for page in pdf.pages for font in page.get("/Resources", {}).get("/Font", {}).values()]
+        resources = [page.Resources for page in pdf.pages if "/Resources" in page]
+        fonts = [font for found in resources if "/Font" in found for font in found.Font.values()]
         assert fonts
         assert all(embedded(font) for font in fonts)
         links = [a for page in pdf.pages for a in page.get("/Annots", []) if a.Subtype == "/Link"]

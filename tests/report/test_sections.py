@@ -467,8 +467,8 @@ def test_the_commands_train_the_trials_that_the_store_has(tmp_path: Path) -> Non
     made = Study(read_sweep(*(f"sweep-{n}" for n in range(len(OVER))), home=home.path), lambda *_: None)
     assert len(made.trials) == len(planned) == 19
     for _, row in made.trials.iterrows():
-        source, options = shlex.split(made.command(row))[2], shlex.split(made.command(row))[3:]
-        sweep = load(tmp_path / source, tuple(options[1::2]))
+        _, _, file, *options = shlex.split(made.command(row))
+        sweep = load(tmp_path / file, tuple(options[1::2]))
         ((config, varied),) = configurations(sweep)
         assert varied == {}
         assert TrialConfig.model_validate({**config, "seed": sweep.seed}) == planned[row["trial"]]

@@ -193,7 +193,7 @@ UNEQUAL = {"a": [1.0, 1.4, 0.9], "b": [1.2, 1.5], "c": [1.7, 1.3, 1.6, 1.9], "d"
 def test_comparisons_agree_with_dunnetts_test_against_each_group() -> None:
     """Hsu 1996: MCB is Dunnett's one-sided comparison with each group in turn as the control."""
     found = best_of(UNEQUAL, mode="min", log=False).set_index("group")
-    upper = {}  # of each other − control
+    upper: dict[tuple[str, str], float] = {}  # of each other − control
     for control in UNEQUAL:
         others = [name for name in UNEQUAL if name != control]
         result = stats.dunnett(

@@ -167,5 +167,5 @@ def test_a_cifar_archive_of_somebody_else_is_not_unpickled(tmp_path: Path, victi
         (folder / name).write_bytes(pickle.dumps(Payload()))
     before = contents(victim)
     with pytest.raises(UserError, match="cifar10"):
-        list(reader_of(Source("cifar10", 8, data_dir=str(tmp_path / "data")), tmp_path / "cache").images())
+        list(reader_of(Source("cifar10", 8, data_dir=str(tmp_path / "data")), tmp_path / "cache").images())  # type: ignore[attr-defined]
     assert contents(victim) == before

@@ -145,7 +145,7 @@ class Finder(importlib.abc.MetaPathFinder):
             execute(module)
             self._hooks[name](module)
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -83,9 +84,9 @@ class Service:
         assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
         return out, err
 
-    def status(self, sweep: str = "small") -> list[dict[str, object]]:
+    def status(self, sweep: str = "small") -> list[dict[str, Any]]:
         out, _ = self.call("status", sweep, "--json")
-        trials: list[dict[str, object]] = json.loads(out)["trials"]
+        trials: list[dict[str, Any]] = json.loads(out)["trials"]
         return trials
 
     def folder(self, sweep: str = "small") -> SweepFolder:
@@ -102,7 +103,7 @@ class Service:
         return any(t.journal.exists() and t.journal.stat().st_size for t in self.folder(sweep).all_trials())
 
 
-def histories(folder: SweepFolder) -> dict[str, list[tuple[int, dict[str, float]]]]:
+def histories(folder: SweepFolder) -> dict[str, list[tuple[int, dict[str, str]]]]:
     """Trial → what its journal holds, timings aside. NaN as text, so that equal is equal."""
     return {
         trial.id: [

@@ -100,7 +100,7 @@ def test_patience_lasts_until_it_answers_and_not_for_ever(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "RETRY_S", 0.01)
     answers = iter([StorageError("away"), StorageError("away"), 3])
 
-    def call() -> int:
+    def call() -> object:
         answer = next(answers)
         if isinstance(answer, StorageError):
             raise answer
