@@ -106,7 +106,7 @@ def test_what_stays_is_carried_over_and_what_is_new_begins_anew(
     trainer._grow()
     assert torch.equal(torch.get_rng_state(), randomness)
     grown, grown_adams = trainer.discriminator.state_dict(), moments(trainer)
-    head = {f"weights.{sum(len(b.weights) for b in layout.blocks) - 1}"}
+    head = {f"weights.{sum(len(b.weights) for b in layout.blocks) - 1}"}  # type: ignore[misc]
     head |= {"u" + name.removeprefix("weights.") for name in head}
     if layout.blocks[-1].bias:
         head.add(f"biases.{sum(b.bias for b in layout.blocks) - 1}")

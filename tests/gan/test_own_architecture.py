@@ -92,7 +92,7 @@ def test_it_is_planned_trained_and_restored(tmp_path: Path, conditioning: str) -
     trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))
     for network, parameters in zip((trainer.generator, trainer.discriminator), planned.parameters, strict=True):
         assert sum(p.numel() for p in network.parameters()) == parameters
-    before = trainer.generator.layer.weight.detach().clone()  # type: ignore[union-attr]
+    before = trainer.generator.layer.weight.detach().clone()  # type: ignore[operator,union-attr]
     trainer.train_step()
     assert not torch.equal(trainer.generator.layer.weight, before)  # type: ignore[union-attr]
     file = tmp_path / "1.safetensors"
