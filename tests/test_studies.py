@@ -147,7 +147,7 @@ def test_no_effect_is_an_interval_within_the_margin(low: float, high: float, ver
      (1, 3, UNDECIDED), (0, 3, NOT), (8, 10, HOLDS), (7, 10, UNDECIDED), (2, 10, NOT),
      (2, 2, UNDECIDED), (0, 0, UNDECIDED)],
 )  # fmt: skip
-def test_so_many_of_n(hits: int, of: int, verdict: str) -> None:
+def test_share_of_runs_decides(hits: int, of: int, verdict: str) -> None:
     assert SCRIPT["rules"].by_count(hits, of) == verdict
 
 

@@ -1,4 +1,4 @@
-"""The state of a sweep while it runs, as views show it. No Ray."""
+"""State of a running sweep, as views show it. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from gansweep.planning.trial import PlannedTrial
 from gansweep.records import journal
 from gansweep.records.figures import speeds_of
 
-BASIS_S = 5.0  # of training, before the remaining time is estimated
+BASIS_S = 5.0  # seconds of training before the remaining time is estimated
 
 
 @dataclass
 class Row:
-    """One trial as a view shows it. weight: cost of a step in relation to other trials'."""
+    """One trial as a view shows it.
+
+    Attributes:
+        weight: Cost of a step relative to the steps of other trials.
+        rule: What ended the trial, as in Outcome.
+        steps_per_s: Speed of the whole run: see health.metrics.typical_speed.
+    """
 
     id: str
     varied: Mapping[str, Any]
@@ -29,29 +35,34 @@ class Row:
     outcome: str = "pending"
     reason: str = ""
     verdict: str | None = None
-    rule: str = ""  # what ended it, as in Outcome
+    rule: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    steps_per_s: float | None = None  # of the whole run: see health.metrics.typical_speed
+    steps_per_s: float | None = None
 
 
 @dataclass
 class Board:
-    """All rows of a run of a sweep, in the order of the plan.
+    """All rows of a sweep, in the order of the plan.
 
-    to_come: about how much work each trial is that has not been suggested yet, in units of Row.weight.
+    Attributes:
+        slots: Number of trials that train in parallel.
+        began: time.monotonic() when the command began.
+        to_come: Approximate work of each trial that has not been suggested yet, in units of Row.weight.
+        training_since: time.monotonic() at the first reported step of this command.
+        work_before: Work done by then, in the same units.
     """
 
     sweep: str
     rows: dict[str, Row]
     slots: int
-    began: float  # time.monotonic() when the command began
+    began: float
     to_come: list[float] = field(default_factory=list)
-    training_since: float | None = None  # time.monotonic() at the first report of a step in this run
-    work_before: float = 0.0  # done by then
+    training_since: float | None = None
+    work_before: float = 0.0
 
     @classmethod
     def of(cls, plan: Plan, slots: int, began: float) -> Board:
-        """Rows as the trial folders are now. began: time.monotonic() when the command began."""
+        """Return a board with the current state of the trial folders."""
         work = [float(p.step_operations * p.trial.steps) for p in plan.to_come]
         board = cls(plan.sweep.name, {}, slots, began, work)
         for planned in plan.trials:
@@ -67,31 +78,34 @@ class Board:
         return board
 
     def add(self, planned: PlannedTrial) -> None:
-        """A trial that was to come, and has been suggested."""
+        """Replace one trial to come by a suggested trial."""
         self.rows[planned.trial.id] = _row(planned)
         del self.to_come[:1]
 
     @property
     def total(self) -> int:
-        """Trials, those to come included."""
+        """Number of trials, including those to come."""
         return len(self.rows) + len(self.to_come)
 
     def done(self) -> int:
-        """Trials that have nothing left to do in this run."""
+        """Return the number of trials that have nothing left to do."""
         return sum(row.outcome not in ("pending", "running") for row in self.rows.values())
 
     def elapsed_s(self) -> float:
-        """Since the command began."""
+        """Return the time since the command began, in seconds."""
         return time.monotonic() - self.began
 
     def stepped(self) -> None:
-        """Call after a trial has reported and its row is up to date."""
+        """Note a reported step. Call it when the row of the trial is up to date."""
         if self.training_since is None:
             self.training_since, self.work_before = time.monotonic(), self._work()[0]
 
     def remaining_s(self) -> float | None:
-        """Work left at the pace since the first report; None until BASIS_S after it: starting Ray, loading torch and
-        the first step of a process say nothing about the pace."""
+        """Return the estimated remaining time in seconds, at the pace since the first reported step.
+
+        None until BASIS_S after that step: starting Ray, loading torch and the first step of a process do not reflect
+        the pace.
+        """
         work, left = self._work()
         fresh = work - self.work_before
         if self.training_since is None or fresh <= 0:
@@ -100,6 +114,7 @@ class Board:
         return left / fresh * elapsed_s if elapsed_s >= BASIS_S else None
 
     def _work(self) -> tuple[float, float]:
+        """Return the work done and the work left, in units of Row.weight."""
         rows = self.rows.values()
         work = sum(row.weight * row.step for row in rows)
         left = sum(row.weight * (row.steps - row.step) for row in rows if row.outcome in ("pending", "running"))
@@ -112,10 +127,10 @@ def _row(planned: PlannedTrial) -> Row:
 
 
 class View(Protocol):
-    """Shows a board; called in the driver's main thread only."""
+    """Display of a board."""
 
     def changed(self, row: Row) -> None:
-        """A trial began, went on or ended."""
+        """Show a row that has changed. Called in the driver's main thread only."""
 
     def notice(self, text: str) -> None:
-        """A sentence for the user (from any thread)."""
+        """Show a message to the user. Called from any thread."""

@@ -1,4 +1,4 @@
-"""Ray, on this machine or wherever it runs. Imported after engine/environment.py has set Ray's variables."""
+"""Connection to Ray, local or on a cluster. Import it after engine/environment.py has set Ray's variables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gansweep.gan.cores import cores
 from gansweep.planning.resources import gpus
 from gansweep.records import disk
 
-OBJECT_STORE_BYTES = 80 * 2**20  # nothing of size goes through it; containers have a /dev/shm of 64 MB
+OBJECT_STORE_BYTES = 80 * 2**20  # no large objects pass through it; containers have a /dev/shm of 64 MB
 SHARED_MEMORY = Path("/dev/shm")
 KNOCK_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
@@ -31,13 +31,18 @@ TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
 @contextmanager
 def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
-    """Ray, joined or begun; gives the resources that there are.
+    """Join a Ray cluster, or start Ray on this machine, and yield the available resources.
 
-    folder: for this run's own files, with a short path. Raises UserError where no cluster answers at the address.
+    Args:
+        folder: Folder for the files of this run; its path must be short.
+        address: Address of the cluster to join; None starts Ray on this machine.
+
+    Raises:
+        UserError: No cluster answers at the address, or Ray does not start.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.raiseExceptions = False  # no traceback of each line that a logger cannot write, where the disk is full
+    logging.raiseExceptions = False  # if the disk is full: no traceback for every line that cannot be logged
     for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
         logging.getLogger(name).addFilter(_is_news)
     if address:
@@ -45,9 +50,9 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
         try:
             ray.init(address=address, runtime_env={"env_vars": WORKERS}, job_config=InstalledCode(), **quiet)
         except AuthenticationError:
-            raise UserError(f"--address {address}: asks for a token; {TOKEN}") from None
+            raise UserError(f"--address {address}: requires a token; {TOKEN}") from None
         except ConnectionError as error:
-            raise UserError(f"--address {address}: Ray does not take us in ({_first(error)}); {TOKEN}") from None
+            raise UserError(f"--address {address}: Ray refuses the connection ({_first(error)}); {TOKEN}") from None
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: no Ray cluster answers ({_first(error)}); give HOST:PORT") from None
         try:
@@ -58,7 +63,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     here = {"CPU": float(cores()), "GPU": float(gpus())}
     with shielding_children(), _plain_interpreter(folder), loopback_only(), _starting(folder):
         ray.init(
-            address="local",  # whatever RAY_ADDRESS says
+            address="local",  # overrides RAY_ADDRESS
             num_cpus=int(here["CPU"]),
             num_gpus=int(here["GPU"]),
             include_dashboard=False,
@@ -78,15 +83,17 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             raise UserError(sentence) from error
         raise
     finally:
-        # Every trial has ended; ray.shutdown would take 5 s more. The command leaves by leave_at_once, as
-        # Ray's own exit handler would wait as well.
+        # All trials have ended; ray.shutdown would take another 5 s, and so would Ray's exit handler: the command
+        # exits through leave_at_once.
         kill_descendants()
 
 
 @contextmanager
 def _plain_interpreter(folder: Path) -> Iterator[None]:
-    """Ray begins its workers through a shell and leaves the interpreter's path unquoted: one with a space in it is
-    reached through a link to its environment."""
+    """Give Ray an interpreter path without special characters, through a link to the environment if needed.
+
+    Ray starts its workers through a shell and does not quote the path.
+    """
     whole = sys.executable
     if shlex.quote(whole) != whole:
         environment, below = Path(whole).parents[1], Path(whole).parts[-2:]
@@ -100,7 +107,7 @@ def _plain_interpreter(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _starting(folder: Path) -> Iterator[None]:
-    """Raises UserError where Ray does not start: it waits 30 s for its own processes, and raises a plain Exception."""
+    """Convert errors of ray.init to UserError: Ray waits 30 s for its own processes and raises a plain Exception."""
     try:
         yield
     except Exception as error:
@@ -112,14 +119,17 @@ def _starting(folder: Path) -> Iterator[None]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether a record tells what gansweep does not tell in a sentence: Tune logs a traceback when a trial's
-    process dies (see engine/events.py), and when its own files cannot be written (see engine/room.py)."""
+    """Whether a log record contains information that gansweep does not report itself.
+
+    Tune logs a traceback when a trial's process dies (reported by engine/events.py) and when its own files cannot be
+    written (reported by engine/room.py).
+    """
     error = record.exc_info[1] if record.exc_info else None
     return error is None or not (isinstance(error, RayActorError) or disk.lack(error))
 
 
 def _end_log_monitor() -> None:
-    """Ray's process that sends what trials print to the driver: we asked for none of it, and it polls on."""
+    """Kill the process of Ray that forwards the output of trials to the driver. It is disabled, but keeps polling."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if any(word.endswith("log_monitor.py") for word in process.cmdline()):
@@ -127,18 +137,22 @@ def _end_log_monitor() -> None:
 
 
 def _full(error: Exception, folder: Path) -> str | None:
-    """A sentence where a disk that Ray needs is full: Ray fails in many ways then, and names no place."""
+    """Return a message if a disk that Ray needs is full; None otherwise. Ray's own errors do not name the disk."""
     places = [place for place in (folder, SHARED_MEMORY) if place.is_dir()]
     return disk.lack(error) or next(filter(None, map(disk.full, places)), None)
 
 
 def _first(error: Exception) -> str:
-    """What it says, in a line."""
+    """Return the first line of an error's message, or the name of its type."""
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _knock(address: str) -> None:
-    """Raises UserError where nothing listens at host:port (Ray itself would try for minutes)."""
+    """Check that a process listens at host:port; Ray itself would retry for minutes.
+
+    Raises:
+        UserError: The connection fails.
+    """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         try:

@@ -1,7 +1,7 @@
-"""How a sweep ends early and in good order: a signal, `gansweep stop`, or its time budget.
+"""Graceful early end of a sweep: by a signal, `gansweep stop`, or the time budget.
 
-The request is a file in the sweep's folder. Every trial's process looks at it between slices of a second,
-checkpoints and ends by itself, so nothing depends on how signals travel through Ray's processes.
+The request is a file in the sweep's folder. Every trial's process checks for the file about once a second, writes a
+checkpoint and ends. Nothing depends on how signals travel through Ray's processes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,19 @@ import psutil
 
 from gansweep.records.layout import SweepFolder
 
-PATIENCE_S = 9.0  # after a signal; then everything is killed
+PATIENCE_S = 9.0  # from a signal until all processes are killed
 FAILED = 1  # exit code
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Ending:
-    """reason: None while the sweep goes on. signal: the first that came, or None. failure: whether this machine cannot
-    go on: a disk is full, say."""
+    """Request to end the sweep, from any of its sources.
+
+    Attributes:
+        reason: Why the sweep ends; None while it continues.
+        signal: Number of the first signal received; None if there was none.
+        failure: Whether this machine cannot continue, for example because a disk is full.
+    """
 
     def __init__(self, folder: SweepFolder, time_budget_s: float | None) -> None:
         self._folder = folder
@@ -38,7 +43,7 @@ class Ending:
         folder.stop.unlink(missing_ok=True)
 
     def requested(self) -> bool:
-        """Whether the sweep should end now. Cheap: asked several times a second."""
+        """Whether the sweep should end now. Cheap: it is called several times a second."""
         if self.reason is None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._request("its time budget is used up")
@@ -47,16 +52,16 @@ class Ending:
         return self.reason is not None
 
     def fail(self) -> None:
-        """Request the end because records cannot be written any more."""
+        """Request the end because records can no longer be written."""
         self.failure = True
         if self.reason is None:
             self._request("records cannot be written")
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Until the block is left, the first signal requests the end and a second one leaves at once.
+        """Within the block, let the first signal request the end, and a second one exit immediately.
 
-        SIGHUP is ignored: the terminal is gone, and training does not need it (see cli/streams.py).
+        SIGHUP is ignored: training does not need the terminal that was closed (see cli/streams.py).
         """
         # A signal that the caller ignores (a shell's background job) stays ignored.
         caught = [s for s in SIGNALS if signal.getsignal(s) != signal.SIG_IGN]
@@ -72,11 +77,15 @@ class Ending:
         if self.signal is not None:
             leave_at_once(128 + self.signal)
         self.signal = number
-        if self._request(f"{signal.Signals(number).name} came"):
+        if self._request(f"{signal.Signals(number).name} was received"):
             self._end_patience()
 
     def _request(self, reason: str) -> bool:
-        """Whether trials can know of it: not on a disk that takes nothing. Patience has begun to end then."""
+        """Write the request for the trials.
+
+        Returns:
+            False if the file cannot be written. All processes are then killed after PATIENCE_S.
+        """
         self.reason = reason
         try:
             self._folder.stop.touch()
@@ -86,7 +95,7 @@ class Ending:
         return True
 
     def _end_patience(self) -> None:
-        """Kill everything in PATIENCE_S, unless all has ended by then."""
+        """Kill all processes after PATIENCE_S, unless they have ended by then."""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
@@ -96,8 +105,10 @@ class Ending:
 
 @contextmanager
 def shielding_children() -> Iterator[None]:
-    """Processes begun in this block (and theirs) never see our signals, even those sent to the whole group:
-    a blocked signal stays blocked across exec."""
+    """Keep signals from processes that are started in the block, and from their children.
+
+    This includes signals sent to the whole process group: a blocked signal stays blocked across exec.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGHUP))
     try:
         yield
@@ -106,7 +117,7 @@ def shielding_children() -> Iterator[None]:
 
 
 def kill_descendants() -> None:
-    """SIGKILL to every process that we began, and theirs, until none is alive (for at most a second)."""
+    """Send SIGKILL to all descendants of this process until none is alive, for at most a second."""
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         alive = [p for p in psutil.Process().children(recursive=True) if _is_alive(p)]
@@ -119,7 +130,7 @@ def kill_descendants() -> None:
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """End this process and all that it began, without anybody's exit handlers."""
+    """End this process and its descendants immediately, without running exit handlers."""
     kill_descendants()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -1,14 +1,14 @@
-"""Ray's environment variables: it reads them when it is imported, so they are set before."""
+"""Environment variables of Ray. Ray reads them at import, so they are set before."""
 
 from __future__ import annotations
 
 import os
 import secrets
 
-# Of processes that train. On a cluster they are children of a node that has an environment of its own.
+# Variables of processes that train. On a cluster they are children of a node, which has its own environment.
 WORKERS = {
-    # Freed memory is kept, in huge pages, for the next step instead of being mapped anew each time:
-    # 7 % of a CPU step at 16 maps (tests/benchmarks/bare_loop.py, two processes side by side).
+    # Freed memory is kept for the next step, in huge pages, instead of being mapped again for every step:
+    # 7 % of a CPU step at 16 maps (tests/benchmarks/bare_loop.py, two processes in parallel).
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_TOP_PAD_": str(2**26),
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -18,7 +18,11 @@ WORKERS = {
 
 
 def set_up(*, joining: bool) -> None:
-    """Call once, before anything imports Ray. joining: a cluster that somebody else began, with its own token."""
+    """Set the variables. Call it once, before Ray is imported.
+
+    Args:
+        joining: Whether an existing cluster is joined, which has its own token.
+    """
     os.environ.update(
         {
             "RAY_AIR_NEW_OUTPUT": "0",
@@ -34,5 +38,5 @@ def set_up(*, joining: bool) -> None:
         }
     )
     if not joining:
-        # Ray's ports listen on all interfaces: only a token of this run's own keeps others out.
+        # Ray's ports listen on all interfaces: only a token for this run keeps other users out.
         os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)})

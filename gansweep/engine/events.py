@@ -1,4 +1,4 @@
-"""What follows when a trial begins, steps, dies or ends: on record, on the board, and for those that come after it."""
+"""Consequences of events of trials (begin, step, death, end) for records, the board and later trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from gansweep.words import counted
 
 
 class Events:
-    """Of the trials of one search. A job is what jobs_of gives. collector: of the storage, where there is one."""
+    """Handler of the events of a search's trials. Jobs are plain data, as returned by `jobs_of`.
+
+    Args:
+        search: The search.
+        shares: Share of a GPU of each trial.
+        board: Board to keep up to date.
+        view: View to notify of changes.
+        collector: Collector of the storage, if there is one.
+    """
 
     def __init__(self, search: Search, shares: Shares, board: Board, view: View, collector: Collector | None) -> None:
         self._search, self._shares, self._board, self._view, self._collector = search, shares, board, view, collector
@@ -28,16 +36,16 @@ class Events:
         self._rungs = Rungs(search.plan)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Of what is pending."""
+        """Return the jobs of the pending trials."""
         return jobs_of(self._plan, self._shares, self._storage)
 
     def begun(self, job: dict[str, Any]) -> None:
-        """It is about to be handed out."""
+        """Prepare a job that is about to be handed out."""
         if self._collector:
             self._collector.begin(job["id"], from_plain(ImageSet, job["images"]))
 
     def stepped(self, trial_id: str, step: int) -> None:
-        """It reported, and waits to go on."""
+        """Handle a reported step, after which the trial waits. Request its end if the scheduler decides so."""
         if self._collector and self._rungs.at_rung(trial_id, step):
             self._collector.bring_records(trial_id)
         if self._rungs.ends(trial_id, step):
@@ -47,37 +55,37 @@ class Events:
                 self._collector.ask_to_stop(trial_id)
 
     def crowded(self, job: dict[str, Any]) -> None:
-        """It ran out of its GPU's memory and will be handed out again, with a larger share."""
+        """Handle a trial that ran out of GPU memory and will be handed out again with a larger share."""
         if self._collector:
             self._collector.end(job["id"])
         self._view.notice(
-            f"{job['id']}: out of GPU memory; it continues with fewer neighbours ({job['gpus']:.2g} of a GPU)"
+            f"{job['id']}: out of GPU memory; it continues with fewer trials on its GPU ({job['gpus']:.2g} of a GPU)"
         )
 
     def died(self, job: dict[str, Any], deaths: int) -> None:
-        """Its process did."""
+        """Handle the death of a trial's process. deaths: number of deaths so far."""
         if self._collector:
             self._collector.end(job["id"])
         folder = self._plan.folder.trial(job["id"])
         if folder.stop.exists() and folder.stop.read_text():
-            folder.stop.unlink()  # decided anew when it is at the rung again
+            folder.stop.unlink()  # decided again when the trial reaches the rung again
         outcome.count_death(folder)
         self._view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
-        """It died once too often; `ended` follows."""
+        """Record the crash of a trial whose process died too often. `ended` is called next."""
         folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
         crashed = Outcome("crashed", row.step, f"its process died {counted(deaths, 'time')}")
         outcome.write(folder, crashed)
         self._show(row, crashed)
 
     def failed(self, job: dict[str, Any], failure: Failure) -> None:
-        """Its process raised an error where the trial's folder could not be told; `ended` follows."""
+        """Record an error that a trial's process could not record itself. `ended` is called next."""
         folder, row = self._plan.folder.trial(job["id"]), self._board.rows[job["id"]]
         self._show(row, outcome.record_crash(folder, row.step, failure.reason, failure.trace))
 
     def ended(self, job: dict[str, Any]) -> list[dict[str, Any]]:
-        """Jobs that its end gave rise to."""
+        """Handle the end of a trial, and return the jobs of trials that are suggested because of it."""
         if self._collector:
             self._collector.end(job["id"])
         new = self._search.ended(job["id"])

@@ -1,4 +1,4 @@
-"""Why a trial's process gave no result: it died, and may do better when it is tried again, or it raised an error."""
+"""Reasons for a missing result of a trial's process: it died and may be retried, or it raised an error."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ COLOUR = re.compile(r"\x1b\[\d+m")
 
 
 class TryAgainError(Exception):
-    """Raised by a trial's process where the trial itself is not at fault."""
+    """The trial's process failed for a reason outside the trial, and the trial should be retried."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An error that trying again would not mend. reason: its last line. trace: the traceback in the process."""
+    """An error that a retry would not fix.
+
+    Attributes:
+        reason: Last line of the error.
+        trace: Traceback in the trial's process.
+    """
 
     reason: str
     trace: str
 
 
 def failure_of(error: Exception | None) -> Failure | None:
-    """What Ray caught, if it was raised by code; None for a process that died or asks to be tried again."""
+    """Return the failure that Ray caught; None if the process died, or raised TryAgainError."""
     if isinstance(error, RayActorError):
         raised = error.actor_init_failed
     else:

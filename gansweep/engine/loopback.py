@@ -1,4 +1,4 @@
-"""The network interface that processes of one machine talk over."""
+"""The network interface that processes of one machine communicate over."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ ANSWER_S = 2.0
 
 
 def check_loopback() -> None:
-    """Raises UserError where a process of this machine cannot reach another one at 127.0.0.1."""
+    """Check that processes of this machine can connect to each other at 127.0.0.1.
+
+    Raises:
+        UserError: They cannot.
+    """
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
             socket.create_connection(server.getsockname(), ANSWER_S).close()
     except OSError as error:
         raise UserError(
-            f"127.0.0.1: cannot be reached ({error.strerror or error}), and Ray's and MLflow's processes talk over it;"
+            f"127.0.0.1: cannot be reached ({error.strerror or error}), and Ray and MLflow need it;"
             " bring the loopback interface up (ip link set lo up)"
         ) from None

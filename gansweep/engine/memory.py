@@ -1,4 +1,4 @@
-"""The GPU memory that a trial needs, measured during a few steps and the sampling of an evaluation. No Ray."""
+"""GPU memory that a trial needs, measured in a few steps and the sampling of an evaluation. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ STEPS = 3  # the first step allocates gradients and moments; later ones allocate
 class Need:
     """Memory of a GPU, in bytes.
 
-    peak: what one trial needs, CUDA context and libraries included; None where the GPU has less. free: what was free
-    before.
+    Attributes:
+        peak: Memory that one trial needs, including CUDA context and libraries; None if the GPU has less.
+        free: Free memory before the measurement.
     """
 
     peak: int | None
@@ -31,11 +32,11 @@ class Need:
 def measure(config: dict[str, Any]) -> Need:
     """Return the memory that a job needs on the GPU of this process.
 
-    Call it in a process of its own that has not used CUDA: the CUDA context counts, and is freed only when the process
-    ends. Memory that other processes allocate meanwhile counts as well.
+    Call it in a new process that has not used CUDA: the CUDA context counts, and is freed only when the process ends.
+    Memory that other processes allocate in the meantime counts as well.
 
     Args:
-        config: A schedule.job.Job as plain data.
+        config: A planning.job.Job as plain data.
     """
     job, before = Job.from_config(config), _memory()
     code.check(job.code)
@@ -57,7 +58,7 @@ def measure(config: dict[str, Any]) -> Need:
 
 
 def _work(job: Job, device: torch.device) -> None:
-    """Do everything once that takes memory in a run."""
+    """Run every operation of a run that allocates memory once."""
     import torch
 
     from gansweep.gan.sampling import sample

@@ -1,4 +1,4 @@
-"""What Ray Tune reports becomes rows that a view can show."""
+"""Conversion of Ray Tune's reports to rows of the board."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from gansweep.engine.board import Board, View
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
-    """Feeds the board. on_pass: called several times a second, whatever happens. on_step: called with a trial's id and
-    step before it goes on. on_lack: called with a sentence where a trial could not record anything more."""
+    """Callback that updates the board.
+
+    Args:
+        board: The board.
+        view: View to notify of changes.
+        on_pass: Called several times a second.
+        on_step: Called with the id and step of a trial before the trial continues.
+        on_lack: Called with a message when a trial can no longer record anything.
+    """
 
     def __init__(
         self,
@@ -26,7 +33,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restart that we never ask for, and a view cannot be pickled."""
+        """Return nothing: Tune pickles callbacks for restarts, which are not used, and a view cannot be pickled."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -40,7 +47,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        # Tune may hand over the result of a trial that was cut off: it lacks what ours hold.
+        # The result of a trial that was cut off may lack the keys of a regular result.
         if "outcome" not in result:
             return
         row = self._board.rows[result["id"]]

@@ -1,4 +1,4 @@
-"""Hands our trials to Ray Tune, one by one, and again when their process died or their GPU was too full."""
+"""Queue of trials for Ray Tune, which retries trials whose process died or whose GPU was too full."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ MAX_RETRIES = 3
 
 
 class Listener(Protocol):
-    """What the queue tells of; schedule.events.Events in a sweep."""
+    """Listener of the queue's events; engine.events.Events in a sweep."""
 
     def begun(self, job: dict[str, Any]) -> None:
-        """Called before each time it is handed out."""
+        """Handle a job that is about to be handed out."""
 
     def died(self, job: dict[str, Any], deaths: int) -> None:
-        """Called with the number of its deaths so far."""
+        """Handle a job whose process died. deaths: number of deaths so far."""
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
-        """Called after the last of them."""
+        """Handle a job that is not retried any more, after its last death."""
 
     def failed(self, job: dict[str, Any], failure: Failure) -> None:
-        """Called where its process raised an error."""
+        """Handle a job whose process raised an error."""
 
     def ended(self, job: dict[str, Any]) -> Sequence[dict[str, Any]]:
-        """Called with each job that has ended, given up, failed or not; returns jobs that it gave rise to."""
+        """Handle a job that has ended in any way, and return the new jobs that result from it."""
 
     def crowded(self, job: dict[str, Any]) -> None:
-        """Called with the job that will be handed out again, its new share in it."""
+        """Handle a job that will be handed out again with a larger share, which it already contains."""
 
 
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
-    """Each job once, in order; a job whose process died once more, at most MAX_RETRIES times.
+    """Search algorithm of Tune that hands out each job once, in order, and retries some.
 
-    A job that was taken back before its trial was opened waits again; the listener is not told.
-
-    Tune's own retries miss deaths while an actor is handed from one trial to the next; ours sees every one.
-    A job that ran out of a shared GPU's memory again as well, with twice the share, up to a whole GPU: so half as many
-    neighbours, or fewer, and nothing else is changed.
+    - A job whose process died is retried at most MAX_RETRIES times. Tune's own retries miss deaths that occur while an
+      actor is handed from one trial to the next.
+    - A job that ran out of the memory of a shared GPU is retried with twice the share, up to a whole GPU.
+    - A job that was taken back before its trial was opened waits again, without notice to the listener.
     """
 
     def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
@@ -59,15 +58,15 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles it for a restart that we never ask for; trial folders hold the truth."""
+        """Return nothing: Tune pickles the queue for restarts, which are not used."""
         return {}
 
     def drain(self) -> None:
-        """Hand out nothing more."""
+        """Stop handing out jobs."""
         self.draining = True
 
     def raised(self, trial_id: str, failure: Failure) -> None:
-        """A trial's process raised an error; `on_trial_complete` follows."""
+        """Note the error of a trial's process. `on_trial_complete` is called next."""
         self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -76,7 +75,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             self._events.begun(job)
             self._running[trial_id] = job
             return job
-        # Not finished while a trial runs: it may die and come back.
+        # Not finished while a trial runs: it may die and be retried.
         return None if self._running and not self.draining else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -108,18 +107,19 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             self._waiting.append(job)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: trial folders hold the truth, not Tune's experiment."""
+        """Do nothing: the state of a sweep is in its trial folders, not in Tune's experiment."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, see save."""
+        """Do nothing: see `save`."""
 
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
-    """Trials in the order of the queue, which learns here what they raised: Tune tells its search algorithm merely that
-    there was an error, and its scheduler before that which one.
+    """Scheduler of Tune that runs trials in the order of the queue, and passes their errors to the queue.
 
-    Once the queue drains, trials that wait for a process are taken back: Tune asks for several ahead, and would begin
-    those it has.
+    Tune tells its search algorithm only that an error occurred, and tells its scheduler which one.
+
+    When the queue drains, trials that wait for a process are taken back: Tune requests several in advance, and would
+    start them.
     """
 
     def __init__(self, queue: TrialQueue) -> None:
@@ -127,7 +127,7 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
         self._queue = queue
 
     def on_trial_error(self, tune_controller: object, trial: Trial) -> None:
-        # Tune's own `get_pickled_error` looks where this file has not been copied yet.
+        # Tune's own `get_pickled_error` looks in a folder that this file has not been copied to yet.
         file = Path(trial.pickled_error_file or "")
         if file.is_file() and (failure := failure_of(_unpickled(file))):
             self._queue.raised(trial.trial_id, failure)
@@ -142,8 +142,10 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
 
 
 def _unpickled(file: Path) -> Exception | None:
-    """The error in a file; None for one that cannot be made again here, as those of some libraries: raised in Tune's
-    loop, that would end the whole sweep."""
+    """Return the error in a file; None if it cannot be unpickled, as those of some libraries.
+
+    An exception raised in Tune's loop would end the whole sweep.
+    """
     try:
         found: Exception = cloudpickle.loads(file.read_bytes())
     except Exception:

@@ -1,5 +1,8 @@
-"""Private names of Ray that gansweep replaces, because Ray offers no public setting. They may change with any release
-of Ray, so a name that is missing raises an error instead of leaving its guard without effect."""
+"""Replacements of private names of Ray for which Ray offers no public setting.
+
+The names may change with any release of Ray. A missing name raises an error: otherwise a safeguard would silently have
+no effect.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ DRIVER_PATH = "_py_driver_sys_path"
 
 
 class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
-    """Configuration of a job whose processes import installed packages only. By default Ray puts the driver's working
-    directory and the folder of its script first on their sys.path.
+    """Configuration of a job whose processes import installed packages only.
+
+    By default Ray puts the driver's working directory and the folder of its script first on their sys.path.
 
     Raises:
-        UserError: this version of Ray keeps that path elsewhere.
+        UserError: This version of Ray stores that path elsewhere.
     """
 
     def __init__(self) -> None:
@@ -45,11 +49,12 @@ class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
 
 @contextmanager
 def loopback_only() -> Iterator[None]:
-    """Keep ray.init from replacing the node address 127.0.0.1 by the machine's own: Ray's ports listen on all
-    interfaces unless the node's address is 127.0.0.1.
+    """Keep ray.init from replacing the node address 127.0.0.1 by the machine's own.
+
+    Ray's ports listen on all interfaces unless the node's address is 127.0.0.1.
 
     Raises:
-        UserError: this version of Ray has no such function.
+        UserError: This version of Ray does not have the function that is replaced.
     """
     with _replaced(
         services, "resolve_ip_for_localhost", lambda host: host, "Ray's ports would listen on all interfaces"
@@ -59,11 +64,12 @@ def loopback_only() -> Iterator[None]:
 
 @contextmanager
 def no_keys_for_actors() -> Iterator[None]:
-    """Keep Ray Tune from handing the driver's S3 keys to its actors, in a form that Ray logs on every node. Nodes have
-    keys of their own.
+    """Keep Ray Tune from passing the driver's S3 keys to its actors, in a form that Ray logs on every node.
+
+    Nodes have their own keys.
 
     Raises:
-        UserError: this version of Ray Tune has no such list.
+        UserError: This version of Ray Tune does not have the list that is replaced.
     """
     with _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", (), "Ray's logs would contain S3 keys"):
         yield

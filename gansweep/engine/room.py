@@ -1,4 +1,4 @@
-"""Room for Ray's own files. A place that fills up while a sweep runs is named once: Ray's messages do not name it."""
+"""Disk space for Ray's own files. Each full disk is reported once: Ray's messages do not name it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 
 from gansweep.records import disk
 
-LOOK_S = 2.0  # between two looks
+LOOK_S = 2.0  # between two checks
 
 
 class Room:
-    """Watches folders that Ray writes to, those left out that share a disk with the home: trials name that one.
+    """Monitor of the folders that Ray writes to, except those on the disk of the home, which trials report.
 
     Args:
-        places: the folders; one that does not exist is left out.
-        home: folder of the records.
-        tell: takes a sentence for the user.
+        places: The folders; missing ones are ignored.
+        home: Folder of the records.
+        notify: Called with messages for the user.
     """
 
-    def __init__(self, places: Iterable[Path], home: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, places: Iterable[Path], home: Path, notify: Callable[[str], None]) -> None:
         device = home.stat().st_dev
         self._places = [place for place in places if place.is_dir() and place.stat().st_dev != device]
-        self._tell, self._due = tell, 0.0
+        self._notify, self._due = notify, 0.0
 
     def look(self) -> None:
-        """Name each place that has become full. May be called at any rate."""
+        """Report each folder whose disk has become full. May be called at any rate."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + LOOK_S
         for place in [*self._places]:
             if sentence := disk.full(place):
                 self._places.remove(place)
-                self._tell(f"{sentence} (for Ray's own files; training continues)")
+                self._notify(f"{sentence} (for Ray's own files; training continues)")

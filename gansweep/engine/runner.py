@@ -1,4 +1,4 @@
-"""Runs the pending trials of a plan on Ray Tune. Imported after engine/environment.py has set Ray's variables."""
+"""Training of a plan's pending trials on Ray Tune. Import it after engine/environment.py has set Ray's variables."""
 
 from __future__ import annotations
 
@@ -30,29 +30,37 @@ def run(
     search: Search,
     view_of: Any,
     ending: Ending,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     began: float,
     address: str | None = None,
     collector: Collector | None = None,
 ) -> Board:
-    """Train what is pending, and what is suggested meanwhile; returns the board when all trials have ended or the end
-    was requested.
+    """Train the pending trials and those that are suggested in the meantime.
 
-    view_of: called with the board, a context manager that gives a View. say: takes sentences before there is one.
-    began: time.monotonic() when the command began.
-    address: of a Ray cluster to join; None starts Ray on this machine and ends it again. collector: of the storage,
-    where its machines do not share the home folder.
-    Raises UserError where a trial asks for more than there is.
+    Args:
+        search: The trials of the sweep.
+        view_of: Called with the board; returns a context manager that yields a View.
+        ending: Request to end the sweep early.
+        notify: Called with messages for the user before there is a view.
+        began: time.monotonic() when the command began.
+        address: Address of a Ray cluster to join; None starts Ray on this machine and ends it afterwards.
+        collector: Collector of the storage, if the machines of the cluster do not share the home folder.
+
+    Returns:
+        The board, after all trials have ended or the end was requested.
+
+    Raises:
+        UserError: A trial needs more resources than are available.
     """
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address) as available:
-        shares = shares_of(plan, search.bounds(), available, say, collector)
+        shares = shares_of(plan, search.bounds(), available, notify, collector)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
         board = Board.of(plan, slots, began)
-        # Again: joining a cluster, Ray puts a handler of its own over ours.
+        # Called again, since Ray replaces our signal handlers when it joins a cluster.
         with ending.catching_signals(), view_of(board) as view:
             _fit(search, Events(search, shares, board, view, collector), board, view, ending, folder)
         if collector:
@@ -81,7 +89,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
         tune_config=tune.TuneConfig(
             search_alg=queue,
             scheduler=InOrder(queue),
-            num_samples=-1,  # the queue says when it is empty
+            num_samples=-1,  # the queue reports when it is empty
             max_concurrent_trials=search.plan.sweep.resources.max_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -103,6 +111,6 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
 
 
 def _origin(error: BaseException) -> BaseException:
-    """The error that was raised in a callback of ours, where Tune has wrapped it."""
+    """Return the error that Tune has wrapped, if any: one raised in a callback."""
     inner = error.__cause__ or error.__context__
     return _origin(inner) if isinstance(error, TuneError) and inner else error

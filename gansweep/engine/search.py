@@ -1,4 +1,4 @@
-"""The trials of a sweep while it runs: an adaptive search grows as results come in. No Ray."""
+"""Trials of a running sweep; an adaptive search adds trials as results arrive. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -16,27 +16,34 @@ from gansweep.sweepfile.trials import search_id
 
 
 class Search:
-    """plan: as it stands. The sweep's lock must be held, and its plan be on record.
+    """Trials of a sweep, including those that an adaptive search suggests.
 
-    Suggestion n depends on the seed, n, and the results of suggestions 0 … n − parallel, in that order; so it waits
-    until their trials have ended, and is the same whenever and how often the sweep was killed.
+    Suggestion n depends on the seed, n, and the results of suggestions 0 … n − parallel, in that order. It is made when
+    their trials have ended, so kills of the sweep do not change it.
+
+    Args:
+        plan: Current plan. It must be recorded, and the sweep's lock be held.
+        home: Home folder.
     """
 
     def __init__(self, plan: Plan, home: Home) -> None:
         self.plan = plan
         self._resolver = Resolver(plan.sweep, home)
         self._ended = {p.trial.id for p in plan.trials if p.finished}
-        self._results: list[Result] = []  # by number, as far as they were told
+        self._results: list[Result] = []  # known results, by number of the suggestion
 
     def bounds(self) -> tuple[PlannedTrial, ...]:
         """Return trials whose settings no later suggestion exceeds."""
         search = self.plan.sweep.method
         if not isinstance(search, AdaptiveSearch) or not self.plan.to_come:
             return ()
-        return unique(self._resolver.trials(search.corners()))
+        return unique(self._resolver.trials(search.extreme_values()))
 
     def ended(self, trial_id: str) -> tuple[PlannedTrial, ...]:
-        """Call when a trial ends; returns what can be suggested now. One that was only interrupted does not count."""
+        """Note the end of a trial, and return the trials that can now be suggested.
+
+        A trial that was interrupted has not ended.
+        """
         recorded = outcome.read(self.plan.folder.trial(trial_id))
         if recorded is None or recorded.kind == "interrupted":
             return ()
@@ -44,8 +51,10 @@ class Search:
         return self.suggest()
 
     def suggest(self) -> tuple[PlannedTrial, ...]:
-        """Return new trials to train, recorded and part of the plan; none where the search waits, is over or does not
-        adapt."""
+        """Record new trials, add them to the plan and return them.
+
+        There are none if the search waits for results, is complete or is not adaptive.
+        """
         search, new = self.plan.sweep.method, []
         while isinstance(search, AdaptiveSearch) and self._may_suggest(search):
             number = len(self.plan.suggested)
@@ -54,7 +63,7 @@ class Search:
         return tuple(new)
 
     def _may_suggest(self, search: AdaptiveSearch) -> bool:
-        """Whether there is a next suggestion and all results that it depends on are there; reads those."""
+        """Whether there is a next suggestion, and all results that it depends on are known. Reads these results."""
         number = len(self.plan.suggested)
         needed = self.plan.suggested[: max(0, number - search.parallel + 1)]
         if number >= search.trials or any(p.trial.id not in self._ended for s in needed for p in s.trials):
@@ -78,7 +87,7 @@ class Search:
         return [p for p in new if not p.finished]
 
     def _result(self, suggestion: Suggestion) -> Result:
-        """Return the median over the replicates; cut by the scheduler where one of them was."""
+        """Return the median over the replicates; it counts as cut if the scheduler ended any of them."""
         ranking = self.plan.ranking
         folders = [(p, self.plan.folder.trial(p.trial.id)) for p in suggestion.trials]
         scores = [ranking.final(folder) for _, folder in folders]

@@ -1,4 +1,4 @@
-"""The share of a GPU of each trial in a sweep: as its file says, or measured on the GPUs that Ray has."""
+"""Share of a GPU of each trial in a sweep: as set in its file, or measured on Ray's GPUs."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def shares_of(
     plan: Plan,
     bounds: Iterable[PlannedTrial],
     available: Mapping[str, float],
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
     collector: Collector | None = None,
 ) -> Shares:
-    """Return the shares of all trials; where they are measured, all GPUs are taken to be like the smallest one.
+    """Return the shares of all trials. Measured shares assume that all GPUs are like the smallest one.
 
     Args:
         plan: The plan of the sweep.
         bounds: Trials that are at least as large as any later suggestion of the search.
         available: Ray's resources.
-        say: Called with sentences for the user.
-        collector: Collector of the storage, where Ray's machines do not share the home folder.
+        notify: Called with messages for the user.
+        collector: Collector of the storage, if Ray's machines do not share the home folder.
 
     Raises:
         UserError: A trial fits on no GPU, or its memory cannot be measured.
@@ -45,10 +45,10 @@ def shares_of(
         return Shares.equal(resources.gpus)
     gpus = int(available.get("GPU", 0))
     if not gpus:
-        say("resources.gpus: auto: there is no GPU, so trials train on the CPU")
+        notify("resources.gpus: auto: there is no GPU, so trials train on the CPU")
         return Shares.equal(0.0)
     largest = _largest([*plan.pending, *bounds])
-    say(f"resources.gpus: auto: measuring the GPU memory of {counted(len(largest), 'shape')} of networks")
+    notify(f"resources.gpus: auto: measuring the GPU memory of {counted(len(largest), 'shape')} of networks")
     needs = dict(zip(largest, _measured(plan, largest.values(), collector), strict=True))
     free = min(need.free for need in needs.values())
     by_shape = {}
@@ -57,12 +57,12 @@ def shares_of(
         peak = free + 1 if need.peak is None else need.peak
         by_shape[shape] = share(peak, free, cores, resources.cpus, len(plan.left) / gpus)
         _check(by_shape[shape], largest[shape], need, free)
-    say(f"resources.gpus: auto: {_decided(needs, by_shape, free)}")
+    notify(f"resources.gpus: auto: {_decided(needs, by_shape, free)}")
     return Shares(by_shape, max(by_shape.values()))
 
 
 def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
-    """Return the trial with most images of each shape: the images are held on the GPU."""
+    """Return, for each shape, the trial with the most images: they are held on the GPU."""
     found: dict[str, PlannedTrial] = {}
     for planned in trials:
         key = shape_of(planned)
@@ -72,7 +72,7 @@ def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
 
 
 def _measured(plan: Plan, trials: Iterable[PlannedTrial], collector: Collector | None) -> list[Need]:
-    """Measure each trial on a GPU of its own, in a process that ends afterwards."""
+    """Measure each trial on a whole GPU, in a process that ends afterwards."""
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
     jobs = []
     for planned in trials:
@@ -87,7 +87,7 @@ def _measured(plan: Plan, trials: Iterable[PlannedTrial], collector: Collector |
         what = f"{type(cause).__name__}: {cause}".partition("\n")[0]
         raise UserError(
             f"resources.gpus: auto: the memory of a trial could not be measured ({what});"
-            " say a number, as in resources.gpus: 0.25"
+            " set a number, as in resources.gpus: 0.25"
         ) from None
 
 
@@ -101,7 +101,7 @@ def _check(gpus: float, planned: PlannedTrial, need: Need, free: int) -> None:
 
 
 def _decided(needs: Mapping[str, Need], by_shape: Mapping[str, float], free: int) -> str:
-    """Return the number of trials that share a GPU, for messages, in the order of their memory."""
+    """Describe how many trials share a GPU, in the order of their memory."""
     rows = sorted({(need.peak or 0, by_shape[shape]) for shape, need in needs.items()})
     parts = [f"{int(1 / gpus + 1e-9)} of {peak / GB:.1f} GB" for peak, gpus in rows]
     listed = ", ".join(parts) if len(parts) <= 6 else f"{parts[0]} to {parts[-1]}"

@@ -1,4 +1,4 @@
-"""A sweep handed to a Ray cluster as a job: its driver runs on the head, and nobody here need stay."""
+"""Submission of a sweep to a Ray cluster as a job: its driver runs on the head node, independent of this machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from gansweep.errors import UserError
 from gansweep.tracking.proxies import through_proxy
 
 KNOCK_S = 5.0
-SWEEP, HOME = "gansweep.sweep", "gansweep.home"  # of a job's metadata
+SWEEP, HOME = "gansweep.sweep", "gansweep.home"  # keys of a job's metadata
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
 def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entrypoint: str) -> str:
-    """The job's id.
+    """Submit a sweep and return the id of its job.
 
-    address: of the head's dashboard. home: on the head, empty for its default; a sweep of the same name in another home
-    is another sweep. files: name → text, all that is uploaded. entrypoint: a shell's command, called in a folder that
-    holds the files.
+    The token is read from RAY_AUTH_MODE and RAY_AUTH_TOKEN.
 
-    The token is taken from RAY_AUTH_MODE and RAY_AUTH_TOKEN. Raises UserError where no cluster takes the job, or one
-    has a job of this sweep that goes on.
+    Args:
+        address: Address of the head's dashboard.
+        sweep: Name of the sweep.
+        home: Home folder on the head; empty for its default. Sweeps of the same name in different homes are different.
+        files: Name → text of every file to upload.
+        entrypoint: Shell command that is called in a folder with these files.
+
+    Raises:
+        UserError: No cluster accepts the job, or a job of this sweep is still running.
     """
     _knock(address)
-    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray would rather take another from the environment
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray prefers an address in the environment over the argument
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -41,7 +46,7 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
         running = [job for job in client.list_jobs() if {HOME: "", **(job.metadata or {})} == metadata]
         for job in running:
             if job.status not in OVER:
-                raise UserError(f"{sweep} is running already, as job {job.submission_id}; wait for it, or end it first")
+                raise UserError(f"{sweep} is already running as job {job.submission_id}; wait for it, or stop it first")
         with TemporaryDirectory(prefix="gansweep-") as folder:
             for name, text in files.items():
                 Path(folder, name).write_text(text, encoding="utf-8")
@@ -53,17 +58,21 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
         ) from None
     except (OSError, RuntimeError, ValueError) as error:
         what = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise UserError(f"--address {address}: the cluster takes no job ({what}{through_proxy(address)})") from None
+        raise UserError(f"--address {address}: the cluster rejects the job ({what}{through_proxy(address)})") from None
 
 
 def port_of(url: str) -> int:
-    """Return the port of an HTTP URL, given or implied. Raises ValueError for one that is no number."""
+    """Return the port of an HTTP URL, given or implied. Raises ValueError if it is not a number."""
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _knock(address: str) -> None:
-    """Raises UserError where nothing listens (Ray itself would try for minutes)."""
+    """Check that a process listens at the address; Ray itself would retry for minutes.
+
+    Raises:
+        UserError: The address is malformed, or the connection fails.
+    """
     parts = urlsplit(address)
     try:
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:

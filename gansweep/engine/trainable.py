@@ -1,7 +1,7 @@
-"""One GAN run as a Ray Tune trainable. Runs in a process of its own, which trains one trial after another.
+"""Ray Tune trainable of a GAN run. It runs in a separate process, which trains one trial after another.
 
-The driver imports this module too, and trains nothing. torch comes with the run that is opened, so that a torch that
-cannot be imported is a crash of the trial like any other error.
+The driver imports this module as well, without training. torch is imported when a run is opened, so that a failing
+import is a crash of the trial like any other error.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from gansweep.sync.workspace import Workspace, workspace
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
 
-SLICE_S = 0.9  # of a Tune step: how soon a trial notices that it should end
+SLICE_S = 0.9  # duration of a Tune step: the time after which a trial notices that it should end
 
 
 class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-    """Exceptions become the outcome `crashed`; one raised as TryAgainError lets the queue hand the trial out again."""
+    """Trainable whose exceptions become the outcome `crashed`, except TryAgainError: the queue retries the trial."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """What Ray reserves for a job. Processes are handed on between jobs of equal requests alone."""
+        """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
         return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
 
     def setup(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
         self._ended: Outcome | None = None
-        self._crowded = False  # out of a shared GPU's memory: the queue hands the trial out again, with a larger share
+        self._crowded = False  # a shared GPU is out of memory: the queue retries the trial with a larger share
         self._unbegun = False  # the sweep ends before the trial was opened
-        self._lack: str | None = None  # why nothing can be recorded here: no trial can go on then
+        self._lack: str | None = None  # why nothing can be recorded on this machine, so that no trial can continue
         self._place: Workspace | None = None
         self._job = Job.from_config(config)  # opened at the first step
 
@@ -53,7 +53,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         try:
             return self._step()
         except (Locked, StorageError, TakenOverError) as error:
-            # Another process trains it (of a killed driver, or after a take-over), or nothing can be recorded.
+            # Another process trains the trial (of a killed driver, or after a take-over), or nothing can be recorded.
             raise TryAgainError from error
 
     def _step(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return result
 
     def _train(self) -> None:
-        """A slice, or less where the trial was opened at a rung: it was killed before anything was decided there."""
+        """Train for a slice. A trial that is opened at a rung waits: it was killed before the decision there."""
         if self._run is None and self._ended is None:
             if self._job.sweep_folder.stop.exists():
                 self._unbegun = True
@@ -78,10 +78,10 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             try:
                 self._ended = self._advance(run, place)
             except TakenOverError:
-                raise  # our results count no more
+                raise  # the results of this process no longer count
             except Exception as error:
                 if not self._failed(place, run.step, error) and gpu.is_context_lost(error):
-                    raise TryAgainError from error  # this process can train nothing more
+                    raise TryAgainError from error  # this process cannot train any more
 
     def cleanup(self) -> None:
         if self._run is not None and self._ended is None:
@@ -89,8 +89,11 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._close()
 
     def _open(self) -> None:
-        """Not in setup: Tune also begins processes that it ends before they train, because one that became free
-        took the trial over, and those must leave its folder alone."""
+        """Open the run.
+
+        Not part of setup: Tune may end a process before it trains, because another one became free and took over the
+        trial. Such a process must not touch the trial's folder.
+        """
         self._place = place = workspace(self._job)
         try:
             images = place.prepare()
@@ -102,10 +105,13 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             self._failed(place, 0, error)
 
     def _failed(self, place: Workspace, step: int, error: Exception) -> bool:
-        """Whether it was for want of memory: then neighbours may have had it, and the trial is not over."""
+        """Record a failure, and return whether the cause was a lack of GPU memory.
+
+        If the GPU is shared, the trial is not recorded as crashed: other trials may have used the memory.
+        """
         self._lack = disk.lack(error)
         if self._lack:
-            self._ended = Outcome("interrupted", step, self._lack)  # not on record: it could not be written
+            self._ended = Outcome("interrupted", step, self._lack)  # not recorded: it could not be written
             return False
         lacking = gpu.is_out_of_memory(error)
         self._crowded = lacking and 0 < self._job.gpus < 1
@@ -118,13 +124,13 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def _advance(self, run: Run, place: Workspace) -> Outcome | None:
         if self._at_rung():
-            place.look()  # the driver has decided by now
+            place.look()  # the driver has made its decision
         rule = place.request()
         if rule is not None:
             return run.suspend(rule or "stopped on request", rule)
         ended = run.advance(SLICE_S)
         if ended is None and self._at_rung():
-            place.report()  # what the driver decides by
+            place.report()  # the driver's decision depends on these records
         return ended
 
     def _result(self) -> dict[str, Any]:
@@ -133,8 +139,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         result = {
             "id": self._job.id,
             "step": ended.step if ended else run.step if run else 0,
-            "metrics": [*run.latest.items()] if run else [],  # no dict: see schedule.job.TEXTS
-            "speed": [run.steps_per_s if run else None],  # no number: likewise
+            "metrics": [*run.latest.items()] if run else [],  # not a dict: see planning.job.TEXTS
+            "speed": [run.steps_per_s if run else None],  # not a number, for the same reason
             "notices": notices,
             "outcome": ended.kind if ended else "pending" if self._crowded or self._unbegun else "running",
             "reason": ended.reason if ended else "",
@@ -144,9 +150,9 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "crowded": self._crowded,
             "lack": self._lack,
         }
-        for said in (run, self._place):
-            if said:
-                said.notices.clear()
+        for source in (run, self._place):
+            if source:
+                source.notices.clear()
         return result
 
     def _close(self) -> None:

@@ -161,7 +161,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     suggested = tuple(map(Suggestion, values, resolver.trials(values)))
     to_come = resolver.trials(search.stand_ins(len(values)))
     if to_come:
-        resolver.trials(search.corners())  # raises where a suggestion might not fit
+        resolver.trials(search.extreme_values())  # raises where a suggestion might not fit
     trials = unique(s.trials for s in suggested)
     return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
 

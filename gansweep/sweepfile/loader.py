@@ -272,7 +272,7 @@ def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
     """Return problems that only occur in combination: of every configuration with a place of its own in the file, or of
     the first configuration that fails."""
     method = sweep.method
-    possible = [*method.corners(), *method.stand_ins()] if isinstance(method, AdaptiveSearch) else []
+    possible = [*method.extreme_values(), *method.stand_ins()] if isinstance(method, AdaptiveSearch) else []
     metric = sweep.objective.metric if sweep.needs_objective else None
     own = _faults(sweep.model_dump(include={"dataset", "model", "training", "evaluation"}), metric)
     problems: list[str] = []

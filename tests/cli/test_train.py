@@ -263,7 +263,7 @@ def test_a_signal_checkpoints_draws_and_says_how_to_go_on(warm: Home, number: in
     folder = RunFolder(Path(out.strip()))
     ended = outcome.read(folder)
     assert ended is not None
-    assert (ended.kind, ended.reason) == ("interrupted", f"{signal.Signals(number).name} came")
+    assert (ended.kind, ended.reason) == ("interrupted", f"{signal.Signals(number).name} was received")
     assert folder.all_checkpoints()[-1] == folder.checkpoint(ended.step)
     assert (folder.plots / "losses.png").exists()
     assert not folder.stop.exists()

@@ -104,7 +104,7 @@ def test_a_time_budget_asks_trials_to_stop(folder: SweepFolder) -> None:
 def test_the_first_signal_asks(folder: SweepFolder, drivers: list[Driver], number: signal.Signals) -> None:
     drivers.append(driver := Driver(folder))
     driver.process.send_signal(number)
-    driver.wait_for(f"{number.name} came")
+    driver.wait_for(f"{number.name} was received")
     assert driver.process.wait(5) == 128 + number
     assert folder.stop.exists()
 
@@ -112,7 +112,7 @@ def test_the_first_signal_asks(folder: SweepFolder, drivers: list[Driver], numbe
 def test_the_second_signal_leaves_at_once_with_the_first_ones_code(folder: SweepFolder, drivers: list[Driver]) -> None:
     drivers.append(driver := Driver(folder, "slow"))
     driver.process.send_signal(signal.SIGTERM)
-    driver.wait_for("SIGTERM came")
+    driver.wait_for("SIGTERM was received")
     driver.process.send_signal(signal.SIGINT)
     assert driver.process.wait(3) == 128 + signal.SIGTERM
 
@@ -120,7 +120,7 @@ def test_the_second_signal_leaves_at_once_with_the_first_ones_code(folder: Sweep
 def test_patience_ends(folder: SweepFolder, drivers: list[Driver]) -> None:
     drivers.append(driver := Driver(folder, "slow", patience_s=0.3))
     driver.process.send_signal(signal.SIGINT)
-    driver.wait_for("SIGINT came")
+    driver.wait_for("SIGINT was received")
     assert driver.process.wait(5) == 128 + signal.SIGINT
 
 
@@ -129,7 +129,7 @@ def test_children_see_no_signal_but_are_killed_at_the_end(folder: SweepFolder, d
     child = psutil.Process(int(driver.lines[0]))
     psutil.Process(driver.process.pid).send_signal(signal.SIGINT)
     child.send_signal(signal.SIGINT)
-    driver.wait_for("SIGINT came")
+    driver.wait_for("SIGINT was received")
     time.sleep(0.2)
     assert child.is_running()
     assert child.status() != psutil.STATUS_ZOMBIE

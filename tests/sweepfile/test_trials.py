@@ -331,8 +331,8 @@ def test_stand_ins_are_random_draws_in_the_place_of_what_is_to_come() -> None:
     assert search_of(optuna(5)).stand_ins(5) == []
 
 
-def test_corners_hold_every_end_and_every_choice() -> None:
-    found = search_of(optuna()).corners()
+def test_extreme_values_contain_every_end_and_every_choice() -> None:
+    found = search_of(optuna()).extreme_values()
     assert {c["training.learning_rate"] for c in found} == {1e-5, 1e-2}
     assert {c["training.beta1"] for c in found} == {0.0, 0.9}
     assert {c["model.latent_dim"] for c in found} == {8, 16, 32}

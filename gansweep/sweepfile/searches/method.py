@@ -99,7 +99,7 @@ class AdaptiveSearch(SearchMethod):
         """Return plausible values of the suggestions from `first` on, for estimates before they are made."""
         raise NotImplementedError
 
-    def corners(self) -> list[dict[str, Any]]:
+    def extreme_values(self) -> list[dict[str, Any]]:
         """Return values that no suggestion exceeds: the ends of all ranges, and every choice."""
         raise NotImplementedError
 

@@ -45,7 +45,7 @@ class OptunaSearch(AdaptiveSearch):
         """Return random draws."""
         return [draw(self.over, self.seed, number) for number in range(first, self.trials)]
 
-    def corners(self) -> list[dict[str, Any]]:
+    def extreme_values(self) -> list[dict[str, Any]]:
         axes = {key: d.choice or d.uniform or d.log_uniform or d.int_uniform or [] for key, d in self.over.items()}
         most = max(len(values) for values in axes.values())
         return [{key: values[min(i, len(values) - 1)] for key, values in axes.items()} for i in range(most)]
