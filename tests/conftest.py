@@ -33,11 +33,18 @@ QUICK = tuple(
         "records/",
         *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "loss", "network", "optimizer")),
         *(f"report/test_{part}" for part in ("prose", "statistics", "words")),
+        *(f"sync/test_{part}" for part in ("copies", "lease", "periodic", "storage")),
     )
 )
 
 settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("gansweep")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a quick tier that names a folder or file which was moved: it would shrink unnoticed."""
+    if gone := [part for part in QUICK if not [*config.rootpath.glob(f"{part}*")]]:
+        raise pytest.UsageError(f"tests/conftest.py: QUICK: there is no {', '.join(gone)}")
 
 
 @pytest.hookimpl(optionalhook=True)
