@@ -88,12 +88,12 @@ def test_the_example_notebook_runs(service: Service, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("document", ["README.md", "docs/python.md"])
 def test_the_python_of_the_documents_runs(
-    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: str
+    swept: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, document: str
 ) -> None:
-    monkeypatch.setenv("GANSWEEP_HOME", str(service.home.path))
+    monkeypatch.setenv("GANSWEEP_HOME", str(swept.home.path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweeps").mkdir()
-    shutil.copy(service.root / "lr-grid.yaml", tmp_path / "sweeps" / "lr_grid.yaml")
+    shutil.copy(swept.root / "three.yaml", tmp_path / "sweeps" / "lr_grid.yaml")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
