@@ -1,1 +1,1 @@
-"""The Python interface: train a sweep, open a recorded one, draw from its generators."""
+"""Python API: train a sweep, open a recorded one, draw images from its generators."""

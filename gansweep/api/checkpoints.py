@@ -1,4 +1,4 @@
-"""The checkpoints of a trial: which one to draw from, and what its generator makes."""
+"""Choice of a trial's checkpoint, and images drawn from its generator."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The best checkpoint of those that a trial has kept.
+    """Best checkpoint that a trial has kept.
 
     Args:
-        kept: number of checkpoints.
-        ranking: the objective.
-        at: its value at the checkpoint: at the last evaluation before; None where there was none.
-        reached: what the trial reached in all.
+        path: Path of the checkpoint.
+        kept: Number of checkpoints.
+        ranking: The objective.
+        at: Value of the objective at the last evaluation before the checkpoint; None if there was none.
+        reached: Quality of the whole trial.
     """
 
     path: Path
@@ -40,13 +41,14 @@ class Chosen:
 
 
 def best_kept(name: str, folder: TrialFolder) -> Chosen:
-    """Return the best checkpoint of a trial; the last one where the objective was never measured.
+    """Return the best checkpoint of a trial; the last one if the objective was never measured.
 
     Args:
-        name: of the trial, in messages.
+        name: Name of the trial in messages.
+        folder: Folder of the trial.
 
     Raises:
-        UserError: there is no checkpoint.
+        UserError: The trial has no checkpoint.
     """
     paths = _kept(name, folder)
     ranking = ranking_of(SweepFolder(folder.path.parents[1]))
@@ -57,7 +59,7 @@ def best_kept(name: str, folder: TrialFolder) -> Chosen:
 
 
 def of_step(name: str, folder: TrialFolder, step: int) -> Path:
-    """Return the checkpoint of a step. Raises UserError where it was not kept."""
+    """Return the checkpoint of a step. Raises UserError if it was not kept."""
     paths = _kept(name, folder)
     if folder.checkpoint(step) not in paths:
         steps = ", ".join(str(int(path.stem)) for path in paths)
@@ -66,7 +68,7 @@ def of_step(name: str, folder: TrialFolder, step: int) -> Path:
 
 
 def restore(path: Path) -> Restored:
-    """Return the generator in a checkpoint file. Raises UserError where there is none that can be trusted."""
+    """Return the generator in a checkpoint file. Raises UserError if the file is missing or damaged."""
     from gansweep.gan.restore import generator_of
 
     try:
@@ -76,15 +78,16 @@ def restore(path: Path) -> Restored:
 
 
 def classes_to_draw(found: Restored, path: Path, wanted: Sequence[str], option: str) -> list[int]:
-    """Return the class of each row of a grid; none for a generator that knows no classes.
+    """Return the class of each row of a grid; empty for an unconditional generator.
 
     Args:
-        path: of its checkpoint.
-        wanted: names of classes; all where it is empty.
-        option: by which they were named, in messages.
+        found: The generator.
+        path: Path of its checkpoint.
+        wanted: Names of classes; empty for all.
+        option: Name of the option in messages.
 
     Raises:
-        UserError: the generator does not know a class.
+        UserError: The generator does not have one of the classes.
     """
     if wanted and not found.classes:
         raise UserError(f"{option}: the generator in {path} is not conditional; it knows no classes")
@@ -95,16 +98,17 @@ def classes_to_draw(found: Restored, path: Path, wanted: Sequence[str], option: 
 
 
 def columns_of(count: int, rows: Sequence[int]) -> int | None:
-    """Return the columns of a grid with a row a class; None for a near-square one, of one class or without any."""
+    """Return the columns of a grid with one row per class; None for a near-square grid (at most one class)."""
     return math.ceil(count / len(rows)) if len(rows) > 1 else None
 
 
 def draw(found: Restored, z: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
-    """Return images (N, C, H, W): one for each noise vector, or one for each class and noise vector, by class.
+    """Return images (N, C, H, W): one per noise vector, or one per class and noise vector, ordered by class.
 
     Args:
-        z: (n, latent_dim).
-        rows: classes, as `classes_to_draw` returns them.
+        found: The generator.
+        z: Noise vectors (n, latent_dim).
+        rows: Classes, as returned by `classes_to_draw`.
     """
     import numpy as np
     import torch

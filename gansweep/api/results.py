@@ -1,4 +1,4 @@
-"""A recorded sweep for Python callers: tables, the best trial, generators, samples, reports."""
+"""Recorded sweeps in Python: tables, the best trial, generators, samples, reports."""
 
 from __future__ import annotations
 
@@ -34,15 +34,16 @@ def open_sweep(
 ) -> SweepResult:
     """Open a recorded sweep: finished, running or interrupted.
 
-    It is read from its folder where the home has it and no store is named, else from the tracking store.
+    It is read from its folder if the home has it and no tracking store is given, else from the tracking store.
 
     Args:
-        home: folder of all sweeps; GANSWEEP_HOME by default, else ./gansweep-home.
-        tracking_uri: the store to read.
-        all_plans: include the trials of earlier plans, which the sweep file as it was last run no longer names.
+        name: Name of the sweep.
+        home: Folder of all sweeps. Defaults to GANSWEEP_HOME, else ./gansweep-home.
+        tracking_uri: URI of the tracking store to read.
+        all_plans: Whether to include trials of earlier plans, which are not in the sweep file as last run.
 
     Raises:
-        UserError: the sweep or its store is missing or cannot be read.
+        UserError: The sweep or its store is missing or cannot be read.
     """
     place = home_at(home)
     here = tracking_uri is None and any(folder.name == name for folder in place.sweeps())
@@ -52,9 +53,9 @@ def open_sweep(
 
 
 class SweepResult:
-    """A sweep as it was recorded when it was opened; open it again to see newer records.
+    """Sweep as recorded when it was opened. Open it again to read newer records.
 
-    Made by `run_sweep` and `open_sweep`. Iterating gives its trials.
+    Returned by `run_sweep` and `open_sweep`. Iterating yields its trials.
     """
 
     def __init__(self, recorded: RecordedSweep, home: Home) -> None:
@@ -81,22 +82,22 @@ class SweepResult:
 
     @cached_property
     def tables(self) -> Tables:
-        """All tables: see docs/tables.md."""
+        """All tables, described in docs/tables.md."""
         from gansweep.report.tables import tables_of
 
         return tables_of([self._recorded])
 
     @property
     def trials(self) -> pd.DataFrame:
-        """A row a trial that has begun: settings, outcome, verdict, quality, rank."""
+        """Table with one row per started trial: settings, outcome, verdict, quality, rank."""
         return self.tables.trials
 
     def verdicts(self) -> pd.DataFrame:
-        """Return a row a (trial, verdict), with the evidence."""
+        """Return a table with one row per trial and verdict, with the evidence."""
         return self.tables.verdicts
 
     def best(self) -> TrialResult:
-        """Return the trial of rank 1. Raises UserError where no trial is ranked."""
+        """Return the trial of rank 1. Raises UserError if no trial is ranked."""
         ranked = self.trials[self.trials["rank"] == 1]
         if ranked.empty:
             raise UserError(
@@ -105,7 +106,7 @@ class SweepResult:
         return self.trial(str(ranked["trial"].iloc[0]))
 
     def trial(self, trial_id: str) -> TrialResult:
-        """Return a trial by its id or the first characters of it. Raises UserError unless exactly one fits."""
+        """Return a trial by the first characters of its id. Raises UserError unless exactly one matches."""
         found = [one for one in self._recorded.trials if one.id.startswith(trial_id)] if trial_id else []
         if len(found) != 1:
             ids = [one.id for one in found or self._recorded.trials]
@@ -114,7 +115,7 @@ class SweepResult:
         return TrialResult(self, found[0])
 
     def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report as a PDF, and return its path. Raises UserError where it cannot be written."""
+        """Write the report as a PDF, and return its path. Raises UserError if it cannot be written."""
         from gansweep.report.make import write_pdf
 
         output = Path(path)
@@ -127,7 +128,7 @@ class SweepResult:
 
 
 class TrialResult:
-    """One trial of a sweep."""
+    """Trial of a sweep."""
 
     def __init__(self, sweep: SweepResult, recorded: RecordedTrial) -> None:
         self._sweep, self._recorded = sweep, recorded
@@ -142,68 +143,68 @@ class TrialResult:
 
     @property
     def seed(self) -> int:
-        """Seed of the trial: trials that differ in nothing else are replicates."""
+        """Seed of the trial. Trials that differ only in their seed are replicates."""
         return self._recorded.seed
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Dotted key → value of every setting but the seed."""
+        """Dotted key → value of every setting except the seed."""
         return self._recorded.settings
 
     @property
     def outcome(self) -> str:
-        """completed, stopped, crashed, interrupted or running."""
+        """Outcome: completed, stopped, crashed, interrupted or running."""
         return self._recorded.outcome
 
     @property
     def verdict(self) -> str:
-        """The kind of verdict that names the trial."""
+        """Kind of the verdict that classifies the trial, such as "healthy"."""
         return str(self.row["verdict"])
 
     @property
     def row(self) -> pd.Series:
-        """Its row of the sweep's `trials`: quality, best_value, steps_per_s and so on."""
+        """Row of the trial in the sweep's `trials`: quality, best_value, steps_per_s and so on."""
         trials = self._sweep.trials
         return trials[trials["trial"] == self.id].iloc[0]
 
     def history(self) -> pd.DataFrame:
-        """Return its metrics, a column each, by step; NaN where one was not recorded at a step."""
+        """Return the metrics of the trial: one column per metric, indexed by step; NaN for missing values."""
         import pandas as pd
 
         found = {name: pd.Series(points.values, points.steps) for name, points in self._recorded.metrics.items()}
         return pd.DataFrame(found).rename_axis("step")
 
     def checkpoints(self) -> list[Path]:
-        """Return the checkpoints that were kept, oldest first; none where the sweep's folder is not in the home."""
+        """Return the kept checkpoints, oldest first; empty if the sweep's folder is not in the home."""
         return self._folder.all_checkpoints()
 
     def generator(self, step: int | None = None) -> nn.Module:
         """Return the generator of a checkpoint, in eval mode and on the CPU.
 
         Args:
-            step: of the checkpoint; by default the best that was kept, which `gansweep sample` draws from.
+            step: Step of the checkpoint. Defaults to the best one kept, as in `gansweep sample`.
 
         Raises:
-            UserError: no such checkpoint is kept, or it is damaged.
+            UserError: The checkpoint was not kept or is damaged.
         """
         return restore(self._checkpoint(step)).generator.eval()
 
     def sample(
         self, count: int = 64, seed: int = 0, *, step: int | None = None, label: str | None = None
     ) -> NDArray[np.uint8]:
-        """Draw images from the generator, the same as `gansweep sample` draws.
+        """Draw images from the generator, equal to those of `gansweep sample`.
 
         Args:
-            count: number of images; without `label` a conditional generator rounds it up to whole rows, a row a class.
-            seed: with one seed the first images are the same, however many are drawn.
-            step: of the checkpoint; by default the best that was kept.
-            label: class to draw from a conditional generator.
+            count: Number of images. Without `label` it is rounded up to one row of equal length per class.
+            seed: Seed of the noise. With the same seed the first images are equal for any `count`.
+            step: Step of the checkpoint. Defaults to the best one kept.
+            label: Class to draw from a conditional generator.
 
         Returns:
-            (N, C, H, W), 0 to 255.
+            Images (N, C, H, W), 0 to 255.
 
         Raises:
-            UserError: no such checkpoint is kept, it is damaged, or the generator does not know the class.
+            UserError: The checkpoint was not kept or is damaged, or the generator does not have the class.
         """
         from gansweep.gan.sampling import noise
 

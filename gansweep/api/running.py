@@ -1,7 +1,7 @@
-"""Trains a sweep for a Python caller, in a process of its own.
+"""Training of a sweep for a Python caller, in a separate process.
 
-Ray, its environment variables, its signal handlers and its worker processes stay out of the caller's process. So a
-script needs no `if __name__ == "__main__"`, and a notebook can train one sweep after another.
+Ray, its environment variables, signal handlers and worker processes stay out of the caller's process. A script needs no
+`if __name__ == "__main__"`, and a notebook can train one sweep after another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gansweep.tracking.places import absolute
 from gansweep.tracking.store import take_password
 
 COMMAND = [sys.executable, "-P", "-m", "gansweep.cli.driver"]  # -P: the working directory is not searched for modules
-MAPPING = "sweep"  # what messages call a sweep that was given as a mapping
+MAPPING = "sweep"  # name in messages of a sweep given as a mapping
 
 
 def run_sweep(
@@ -42,29 +42,29 @@ def run_sweep(
     home_was: Literal["moved", "copied"] | None = None,
     progress: bool = True,
 ) -> SweepResult:
-    """Train what is missing of a sweep, as `gansweep run` does.
+    """Train the unfinished trials of a sweep, as `gansweep run` does.
 
-    An interrupt (Ctrl-C, or a notebook's stop button) ends the sweep in good order before KeyboardInterrupt is raised;
-    a second one ends it at once. Run the same call again to continue.
+    An interrupt (Ctrl-C, or a notebook's stop button) stops the sweep gracefully before KeyboardInterrupt is raised; a
+    second one ends it at once. Call the function again to resume.
 
     Args:
-        sweep: path of a sweep file, or its content as a mapping.
-        home: folder of all sweeps; GANSWEEP_HOME by default, else ./gansweep-home.
-        overrides: dotted key → value, in the place of what the file has.
-        tracking_uri: an MLflow server, or sqlite:///FILE; the home's own store by default.
-        max_trials: larger sweeps are refused.
+        sweep: Path of a sweep file, or its content as a mapping.
+        home: Folder of all sweeps. Defaults to GANSWEEP_HOME, else ./gansweep-home.
+        overrides: Dotted key → value that replaces the one in the file.
+        tracking_uri: An MLflow server, or sqlite:///FILE. Defaults to the home's own store.
+        max_trials: Maximum number of trials; larger sweeps are refused.
         address: HOST:PORT of a Ray cluster to join.
-        storage: URI of the place of the sweep's files, where machines do not share the home.
-        time_budget_s: seconds after which the sweep ends in good order.
-        home_was: what became of a home that lies elsewhere than before, where gansweep cannot tell.
-        progress: whether to print on stderr how the sweep goes.
+        storage: URI of the storage of the sweep's files, if machines do not share the home.
+        time_budget_s: Seconds after which the sweep is stopped gracefully.
+        home_was: Whether a home at a new path was moved or copied, if gansweep cannot tell.
+        progress: Whether to print progress on stderr.
 
     Returns:
-        The sweep, finished or not: see its `trials["outcome"]`.
+        The sweep, which may be unfinished: see its `trials["outcome"]`.
 
     Raises:
-        UserError: the file, the data, the machine or a store stand in the way.
-        KeyboardInterrupt: the sweep was interrupted.
+        UserError: The sweep file or the data are invalid, or the machine or a store cannot be used.
+        KeyboardInterrupt: The sweep was interrupted.
     """
     place = home_at(home)
     uri = tracking_uri or os.environ.get("GANSWEEP_TRACKING_URI")
@@ -87,8 +87,8 @@ def run_sweep(
 
 
 def _drive(order: Mapping[str, Any], *, progress: bool) -> dict[str, Any]:
-    """Return the answer of a driver; an empty one where it died without."""
-    # A notebook's backend of matplotlib is no other process's.
+    """Return the answer of a driver; empty if it died without one."""
+    # A notebook's backend of matplotlib does not work in other processes.
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     with subprocess.Popen(
         COMMAND,
@@ -97,7 +97,7 @@ def _drive(order: Mapping[str, Any], *, progress: bool) -> dict[str, Any]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        start_new_session=True,  # an interrupt reaches it once: from here
+        start_new_session=True,  # so that it receives an interrupt only once, from this process
     ) as driver:
         assert driver.stdin is not None
         assert driver.stdout is not None
@@ -115,7 +115,7 @@ def _drive(order: Mapping[str, Any], *, progress: bool) -> dict[str, Any]:
 
 
 def _relay(driver: subprocess.Popen[str], *, progress: bool) -> bool:
-    """Print what a driver says until it has ended. Return whether it was interrupted; it is handed every interrupt."""
+    """Print the output of a driver until it ends, and pass interrupts on to it. Return whether it was interrupted."""
     assert driver.stderr is not None
     interrupted = False
     while True:
@@ -130,7 +130,7 @@ def _relay(driver: subprocess.Popen[str], *, progress: bool) -> bool:
 
 
 def _name_in(answer: Mapping[str, Any]) -> str:
-    """Return the name of the sweep in an answer. Raises UserError, or RuntimeError for a bug of gansweep's."""
+    """Return the name of the sweep in an answer. Raises UserError, or RuntimeError for a bug of gansweep."""
     if "problems" in answer:
         raise SweepFileError([_without_place(one) for one in answer["problems"]])
     if "error" in answer:
@@ -143,12 +143,12 @@ def _name_in(answer: Mapping[str, Any]) -> str:
 
 
 def _without_place(problem: str) -> str:
-    """Return a problem without line and column where the sweep was given as a mapping, which has none."""
+    """Return a problem without line and column, which a mapping does not have."""
     return re.sub(rf"^{MAPPING}:\d+:\d+: ", "", problem)
 
 
 def _yaml(sweep: Mapping[str, Any]) -> str:
-    """Return a sweep as the text of a sweep file."""
+    """Return the text of a sweep file for a mapping."""
     from ruamel.yaml import YAML
 
     text = io.StringIO()
@@ -157,7 +157,7 @@ def _yaml(sweep: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a path as text, a NumPy number as a number, and another mapping or sequence as a plain one."""
+    """Return a path as text, a NumPy number as a number, and mappings and sequences as dict and list."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):

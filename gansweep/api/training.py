@@ -1,6 +1,6 @@
-"""Trains what is missing of a sweep: from its file to the last record of its last trial.
+"""Training of the unfinished trials of a sweep, from the sweep file to the last record.
 
-The caller is a `Presenter`: it shows what happens and decides what only a person can.
+The caller provides a `Presenter`, which shows progress and answers questions that only a user can.
 """
 
 from __future__ import annotations
@@ -31,26 +31,27 @@ if TYPE_CHECKING:
     from gansweep.sync.collector import Collector
     from gansweep.sync.storage import Storage
 
-LAST_RECORDS_S = 60.0  # at the end of a sweep, of a tracking store that takes nothing
-LAST_RECORDS_IN_A_HURRY_S = 4.0  # in all: after a signal, on a full disk
+LAST_RECORDS_S = 60.0  # at the end of a sweep, while the tracking store accepts no records
+LAST_RECORDS_IN_A_HURRY_S = 4.0  # in total, after a signal or on a full disk
 
 
 @dataclass(frozen=True)
 class Order:
-    """A sweep to train.
+    """Sweep to train, with options.
 
     Args:
-        text: of the sweep file.
-        file: its name in messages.
-        named: takes the copy of the file in the sweep's folder; returns the command and the file's path, as a later
-            command can name them.
-        overrides: KEY=VALUE, which take the place of keys of the file.
-        uri: of the tracking store; the home's own where it is None.
-        max_trials: larger sweeps are refused.
+        text: Content of the sweep file.
+        file: Name of the file in messages.
+        named: Function of the copy of the file in the sweep's folder. Returns the command and the path of the file,
+            both usable by later commands.
+        home: The home folder.
+        overrides: KEY=VALUE, which replace keys of the file.
+        uri: URI of the tracking store; None for the home's own.
+        max_trials: Maximum number of trials; larger sweeps are refused.
         address: HOST:PORT of a Ray cluster to join.
-        storage: URI of the place of the sweep's files, where machines do not share the home.
-        time_budget_s: seconds after which the sweep ends in good order.
-        began: time.monotonic() when the command began.
+        storage: URI of the storage of the sweep's files, if machines do not share the home.
+        time_budget_s: Seconds after which the sweep is stopped gracefully.
+        began: time.monotonic() at the start of the command.
     """
 
     text: str
@@ -67,36 +68,36 @@ class Order:
 
 
 class Presenter(Protocol):
-    """Shows what happens. Called in the driver's main thread, `tell` in any."""
+    """Interface to the user. Methods are called in the driver's main thread, except `tell`, called in any thread."""
 
     def tell(self, text: str) -> None:
-        """Show a sentence. It is in the sweep's log already."""
+        """Show a message, which is already in the sweep's log."""
 
     def settle(self, folder: SweepFolder, uri: str, tell: Callable[[str], None]) -> None:
-        """Make sure that a folder may write its sweep's records. Raises UserError where it may not.
+        """Check that a folder may write its sweep's records. Raises UserError if it may not.
 
-        tell: shows a sentence, and keeps it in the log.
+        `tell`: shows a message and writes it to the log.
         """
 
     def starting(self) -> None:
-        """Called before Ray is started in this process."""
+        """Prepare for the start of Ray in this process."""
 
     def view(self, board: Board, uri: str, log: Path) -> AbstractContextManager[View]:
-        """Return what shows the board while trials run. log: the sweep's log, which it keeps."""
+        """Return the view of the board while trials run. `log`: the sweep's log, written by the view."""
 
     def ended(self, ended: Ended, tell: Callable[[str], None]) -> None:
-        """Show the result, before the last records are sent. tell: shows a sentence, and keeps it in the log."""
+        """Show the result, before the last records are sent. `tell`: shows a message and writes it to the log."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A sweep that has been trained, or was found finished.
+    """Sweep that was trained, or had no unfinished trials.
 
     Args:
-        plan: as it stands.
-        board: every trial as it ended; None where there was nothing to train.
-        ending: why it ended early, if it did; None where there was nothing to train.
-        uri: of the tracking store.
+        plan: Plan at the end.
+        board: Final state of every trial; None if there was nothing to train.
+        ending: Reason of an early end; None if there was nothing to train.
+        uri: URI of the tracking store.
     """
 
     plan: Plan
@@ -106,10 +107,10 @@ class Ended:
 
 
 def train(order: Order, presenter: Presenter) -> Ended:
-    """Train what is missing of a sweep, record it, and send the records.
+    """Train the unfinished trials of a sweep, and send its records.
 
     Raises:
-        UserError: the file, the data, the machine or a store stand in the way.
+        UserError: The sweep file or the data are invalid, or the machine or a store cannot be used.
     """
     from gansweep.engine.loopback import check_loopback
     from gansweep.engine.search import Search
@@ -141,7 +142,7 @@ def train(order: Order, presenter: Presenter) -> Ended:
         presenter.settle(plan.folder, uri, tell)
         collector = stack.enter_context(_collecting(shared, plan.folder, tell))
         if collector:
-            plan = make_plan(sweep, home)  # once more: now with what the storage has of it
+            plan = make_plan(sweep, home)  # again, with the files from the storage
         write_atomically(plan.folder.source, order.text.encode())
         write_trials(plan, command, order.overrides, file)
         record_provenance(plan.folder, Path.cwd())
@@ -150,7 +151,7 @@ def train(order: Order, presenter: Presenter) -> Ended:
         if collector:
             collector.put_on_record()
         if plan.left:
-            for images in plan.image_sets:  # what was converted and skipped
+            for images in plan.image_sets:  # converted and skipped images
                 for line in lines(images.notes):
                     tell(f"images {line}")
         return _recorded(order, presenter, search, uri, collector, tell)
@@ -158,7 +159,7 @@ def train(order: Order, presenter: Presenter) -> Ended:
 
 @contextmanager
 def _driving(plan: Plan, command: str) -> Iterator[None]:
-    """Hold the sweep, so that no other process drives it. Raises UserError where one does."""
+    """Lock the sweep for this driver. Raises UserError if another process has locked it."""
     name = plan.sweep.name
     try:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
@@ -171,7 +172,7 @@ def _driving(plan: Plan, command: str) -> Iterator[None]:
 
 
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
-    """Open the storage of a sweep. Raises UserError where it cannot be used, or the sweep lies in another."""
+    """Open the storage of a sweep. Raises UserError if it cannot be used, or the sweep is in another storage."""
     from gansweep.sync.collector import check_belongs
     from gansweep.sync.storage import check, open_storage
 
@@ -186,7 +187,7 @@ def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
 def _collecting(
     storage: Storage | None, folder: SweepFolder, tell: Callable[[str], None]
 ) -> Iterator[Collector | None]:
-    """Hold the sweep in the storage. What the storage has of it is in the folder by then, and keeps coming."""
+    """Lease the sweep in the storage. Its files are copied to the folder at once and while the block runs."""
     if storage is None:
         yield None
         return
@@ -228,7 +229,7 @@ def _recorded(
     with ending.catching_signals():
         if plan.left:
             background.start()
-        try:  # all that is said comes before the last records, which the log is one of
+        try:  # messages precede the last records, since the log is one of them
             if plan.left:
                 board = _train(order, presenter, search, ending, uri, collector, tell)
                 found = Ended(search.plan, board, ending, uri)
@@ -253,13 +254,13 @@ def _recorded(
 
 
 def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
-    """Show a sentence, and keep it in the sweep's log."""
+    """Show a message and write it to the sweep's log."""
     presenter.tell(text)
     log.keep(folder.log, text)
 
 
 def _show_overview(home: Home, uri: str, folder: SweepFolder, tell: Callable[[str], None]) -> None:
-    """Add the picture of the whole grid to the parent run. A sweep that is trained and sent does not fail over it."""
+    """Add the overview picture to the parent run. An error is reported and does not fail the sweep."""
     from gansweep.report.make import log_overview
 
     try:

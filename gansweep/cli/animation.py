@@ -1,4 +1,4 @@
-"""Moving pictures: grids on white with a line of text below, pixels enlarged and never smoothed."""
+"""Animations of grids on white, with a line of text below. Pixels are enlarged without smoothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PIXELS = 512  # a grid is enlarged by a whole factor to about so many
-MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # of the grid's width: white around it, below it for the text, its type
+PIXELS = 512  # approximate width of an enlarged grid; the factor is an integer
+MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # fractions of the grid's width: white margin, strip for the text, font size
 
 
 def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> bytes:
-    """Loops for ever. RGB frames lose colours in a GIF, nothing else is lost."""
+    """Return the content of an endless animation. It is lossless, except that a GIF reduces colours of RGB frames."""
     how: dict[str, Any] = {".webp": {"lossless": True, "quality": 50, "method": 2}, ".gif": {}}[ending]
     buffer = io.BytesIO()
     first = next(frames)
@@ -23,7 +23,7 @@ def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> 
 
 
 def frame(grid: Image, text: str, scale: int | None) -> Image:
-    """scale: pixels for each pixel of the grid, else as many as fit."""
+    """Return a frame with a grid and text. `scale`: integer factor; None for a frame of about PIXELS."""
     from PIL import Image, ImageDraw, ImageFont
 
     from gansweep.report.palette import INK

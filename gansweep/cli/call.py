@@ -1,4 +1,4 @@
-"""One call of the command line, as its commands know it."""
+"""State of one call of the command line, passed to its commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from typing import NoReturn
 
 @dataclass
 class Call:
-    """began: time.monotonic() when the command began. leave: ends the process with an exit code."""
+    """One call of the command line.
+
+    Attributes:
+        began: time.monotonic() at the start of the command.
+        leave: Function that ends the process with an exit code.
+    """
 
     began: float = field(default_factory=time.monotonic)
     leave: Callable[[int], NoReturn] = sys.exit

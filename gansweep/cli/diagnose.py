@@ -1,4 +1,4 @@
-"""`gansweep diagnose`: a sweep judged anew, from the tracking store or its folder."""
+"""`gansweep diagnose`: judge a recorded sweep again, from the tracking store or its folder."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Judged = list[tuple[RecordedTrial, tuple[Verdict, ...]]]
 
-# Characters of a line. Where fewer are left for the reason, the verdict is wrapped and tells the outcome as well; where
-# less than half are, the settings go below the trial.
+# Characters of a line for the reason. If fewer are left, the verdict is wrapped and includes the outcome; if less than
+# half are left, the settings are printed below the trial.
 LEAST_REASON = 40
 LONGEST_WORD = "(interrupted)"
 
@@ -52,7 +52,10 @@ def diagnose(
     all_plans: bool,
     as_json: bool,
 ) -> None:
-    """Say what is wrong with each trial of SWEEP, since when, and why: finished, running or interrupted."""
+    """List the verdict on each trial of SWEEP, with its onset and reason.
+
+    The sweep may be finished, running or interrupted.
+    """
     from gansweep.tracking.reader import reader_of
 
     home = options.home_of(home_path)
@@ -78,11 +81,16 @@ def diagnose(
     console = output()
     show(_table(judged, _settings(found, judged), console.width), console)
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
-    options.say_left_out(found.earlier, all_plans)
+    options.report_left_out(found.earlier, all_plans)
 
 
 def _judge(file: Path) -> Judge:
-    """Return the judge with the thresholds of a file. Raises SweepFileError, and UserError for an unreadable file."""
+    """Return the judge with the thresholds of a file.
+
+    Raises:
+        SweepFileError: The file has problems.
+        UserError: The file cannot be read.
+    """
     from gansweep.health.judge import judge_of
     from gansweep.sweepfile.document import read
     from gansweep.sweepfile.loader import THRESHOLDS_FILE, thresholds_of
@@ -91,7 +99,7 @@ def _judge(file: Path) -> Judge:
 
 
 def _check_judgeable(sweep: str, judged: Judged) -> None:
-    """Raises UserError where nothing can be said of any trial."""
+    """Raise UserError if no trial can be judged."""
     if not judged:
         raise UserError(f"{sweep}: no trial has begun yet; `gansweep status {sweep}` shows how far it is")
     evaluated = any(len(trial.history.evaluations()) for trial, _ in judged)
@@ -108,11 +116,12 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
 
 
 def _table(judged: Judged, settings: list[list[str]], width: int) -> Table:
-    """Return a row a verdict, those of a trial below each other; the reason gets the width that the others leave.
+    """Return a table with one row per verdict, grouped by trial. The reason gets the remaining width.
 
     Args:
-        settings: columns, as `_settings` returns them.
-        width: of a line, in characters.
+        judged: Trials with their verdicts.
+        settings: Columns, as returned by `_settings`.
+        width: Width of a line in characters.
     """
     from rich.text import Text
 
@@ -136,12 +145,12 @@ def _table(judged: Judged, settings: list[list[str]], width: int) -> Table:
 
 
 def _ending(trial: RecordedTrial) -> str:
-    """Its outcome; of a crash that says nothing of the code, what was lacking."""
+    """Return the outcome of a trial, or the missing resource for a crash that is not an error in code."""
     return title(OUT_OF_MEMORY) if trial.rule == OUT_OF_MEMORY else trial.outcome
 
 
 def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, bool]:
-    """Whether the outcome has a column of its own, and whether the settings stand below the trial."""
+    """Return whether the outcome has its own column, and whether the settings are printed below the trial."""
     kinds = [title(verdict.kind) for _, verdicts in judged for verdict in verdicts]
     left = width - _taken(["trial id", *(max(column, key=len) for column in settings), "since"])
     endings = [_ending(trial) for trial, _ in judged]
@@ -150,7 +159,7 @@ def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, b
 
 
 def _taken(columns: Sequence[str]) -> int:
-    """Characters of a line that columns take whose longest texts these are."""
+    """Return the characters of a line that columns need, given the longest text of each."""
     return sum(len(text) + 2 for text in columns)
 
 
@@ -170,7 +179,7 @@ def _empty_table(settings: Sequence[str], wide: bool) -> Table:
 
 
 def _settings(sweep: RecordedSweep, judged: Judged) -> list[list[str]]:
-    """Return columns, headings first: the settings in which trials differ, and the seed where there are several."""
+    """Return columns with their headings: the settings in which trials differ, and the seed if there are several."""
     trials = [trial for trial, _ in judged]
     columns = columns_of([sweep.differing(trial) for trial in trials])
     seeds = [str(trial.seed) for trial in trials]
@@ -178,6 +187,6 @@ def _settings(sweep: RecordedSweep, judged: Judged) -> list[list[str]]:
 
 
 def _counts(judged: Judged) -> str:
-    """How many trials each verdict names."""
+    """Return the number of trials per verdict, as text."""
     counts = Counter(str(verdicts[0].kind) for _, verdicts in judged)
     return ", ".join(f"{counts[kind]} {title(kind)}" for kind in ORDER if kind in counts)

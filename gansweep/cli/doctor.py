@@ -23,12 +23,19 @@ from gansweep.records.writable import check_writable
 LEAST_DISK_BYTES = 2 * 10**9
 LEAST_SHARED_MEMORY_BYTES = 64 * 2**20
 UI_PORT = 5000
-IMPORTED = ("torch",)  # it takes seconds: the one that often lacks libraries of its own
+IMPORTED = ("torch",)  # packages that are imported (seconds), because libraries that they need are often missing
 
 
 @dataclass(frozen=True)
 class Finding:
-    """what was looked at, what was found, whether it is good, and how to mend it if not."""
+    """Result of one check.
+
+    Attributes:
+        what: Subject of the check.
+        found: Result as text.
+        good: Whether a sweep can run with it.
+        mend: How to fix it, if not.
+    """
 
     what: str
     found: str
@@ -42,7 +49,7 @@ class Finding:
 def doctor(home_path: Path, as_json: bool) -> None:
     """Check versions, devices, disk, locks, ports and the home folder.
 
-    Exit code 1 if something would keep a sweep from running.
+    The exit code is 1 if a check fails that a sweep depends on.
     """
     findings = list(_examine(home_path))
     if as_json:
@@ -92,7 +99,7 @@ def _examine(home_path: Path) -> Iterator[Finding]:
 
 
 def _checked(what: str, good: str, check: Callable[[], object]) -> Finding:
-    """What a check that raises UserError comes to."""
+    """Return the finding of a check that raises UserError if it fails."""
     try:
         check()
     except UserError as error:
@@ -101,15 +108,15 @@ def _checked(what: str, good: str, check: Callable[[], object]) -> Finding:
 
 
 def _imports(package: str) -> Finding:
-    """Whether it can be imported: the libraries that it was built for may be missing. In a process of its own."""
+    """Check in a separate process that a package can be imported: libraries that it needs may be missing."""
     command = [sys.executable, "-P", "-W", "ignore", "-c", f"import {package}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return Finding(
         package,
         importlib.metadata.version(package),
         done.returncode == 0,
-        f"cannot be imported ({said[-1]}); install it again, for this machine's CPU or CUDA",
+        f"cannot be imported ({lines[-1]}); install it again, for this machine's CPU or CUDA",
     )
 
 

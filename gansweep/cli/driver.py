@@ -1,7 +1,7 @@
-"""The process in which `gansweep.run_sweep` trains a sweep: `python -m gansweep.cli.driver`.
+"""Process in which `gansweep.run_sweep` trains a sweep: `python -m gansweep.cli.driver`.
 
-It takes its order as a line of JSON on stdin, which the caller keeps open: when that closes, the caller is gone, and
-the sweep ends in good order. Progress goes to stderr. The answer is JSON on stdout.
+It reads its order as a line of JSON from stdin, which the caller keeps open. When stdin closes, the caller has ended,
+and the sweep is stopped gracefully. Progress is printed on stderr, and the answer on stdout as JSON.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 
 class Caller(Terminal):
-    """Presents a sweep to a Python caller, which has the table of trials in another form."""
+    """Presenter for a Python caller, which gets the table of trials as a DataFrame."""
 
     def show(self, rows: Sequence[Row], sweep: str) -> None:
-        """Print nothing."""
+        """Print no table."""
 
 
 def main() -> None:
-    """Train one sweep, answer, and leave."""
+    """Train one sweep, print the answer, and exit."""
     with os.fdopen(os.dup(1), "w") as answers:
-        os.dup2(2, 1)  # whatever a library or a child prints is no answer
+        os.dup2(2, 1)  # output of libraries and children is not part of the answer
         surroundings.settle()
         given = json.loads(sys.stdin.readline())
         threading.Thread(target=_end_with_caller, daemon=True).start()
@@ -48,13 +48,13 @@ def main() -> None:
 
 
 def _end_with_caller() -> None:
-    """Wait until the caller is gone, and ask for the end of the sweep."""
+    """Request the end of the sweep when the caller has ended."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _answer(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, and return what the caller is told: the name of the sweep, or an error."""
+    """Train, and return the answer for the caller: the name of the sweep, or an error."""
     try:
         return {"sweep": _train(call, given)}
     except SweepFileError as error:

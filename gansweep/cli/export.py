@@ -1,4 +1,4 @@
-"""`gansweep export`: a sweep's tables as CSV files."""
+"""`gansweep export`: write a sweep's tables as CSV files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gansweep.tracking.reader import Source
 
 TABLES = ("sweeps", "trials", "histories", "evaluations", "verdicts", "samples")
-NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists: JSON in a file
+NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists, written as JSON
 
 
 @click.command()
@@ -31,7 +31,7 @@ NESTED = ("evidence", "real_shares", "overrides")  # columns of dicts and lists:
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder to write to; made where it is missing.",
+    help="Folder to write to; created if it does not exist.",
 )
 @options.home_option
 @options.recorded_uri_option
@@ -58,11 +58,11 @@ def export(
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
         click.echo(f"{path}: {counted(len(table), 'row')}", err=True)
-    options.say_left_out(int(tables.sweeps["earlier"].sum()), all_plans)
+    options.report_left_out(int(tables.sweeps["earlier"].sum()), all_plans)
 
 
 def _check_writable(folder: Path) -> None:
-    """Raises UserError where no file can be made in a folder, or in what is there of its path."""
+    """Raise UserError if a folder cannot be created or written."""
     try:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         with TemporaryFile(dir=there):
@@ -72,7 +72,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _csv(table: pd.DataFrame) -> str:
-    """Nested values as JSON. NaN and what is missing are empty cells."""
+    """Return a table as CSV: nested values as JSON, NaN and missing values as empty cells."""
     plain = table.assign(**{name: table[name].map(json.dumps) for name in NESTED if name in table})
     text: str = plain.to_csv(index=False)
     return text

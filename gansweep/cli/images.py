@@ -1,4 +1,4 @@
-"""`gansweep sample` and `animate`: what a generator makes, in pixels that were never smoothed."""
+"""`gansweep sample` and `animate`: images of a generator, enlarged without smoothing."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
 
     from gansweep.gan.restore import Restored
 
-HOLD_S = 2.0  # how much longer the last recorded grid is shown
-GRIDS_FPS, WALK_FPS = 4, 12  # frames a second, unless --fps says otherwise
-WALK_S, WALK_COUNT = 8, 36  # unless --seconds and --count say otherwise
-LEG_S = 2.0  # of a walk, from one set of images to the next
+HOLD_S = 2.0  # additional time for which the last recorded grid is shown
+GRIDS_FPS, WALK_FPS = 4, 12  # frames per second, by default
+WALK_S, WALK_COUNT = 8, 36  # defaults of --seconds and --count
+LEG_S = 2.0  # duration of a walk from one set of images to the next
 
 output_option = click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 class_option = click.option(
     "--class", "wanted", multiple=True, metavar="NAME",
-    help="Of a conditional generator: only this class; repeatable.  [default: all, a row each]",
+    help="Draw only this class of a conditional generator; repeatable.  [default: all, one row each]",
 )  # fmt: skip
 
 
 @click.command()
 @click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
-@click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="How many images.")
+@click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="Number of images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same images.")
 @class_option
-@click.option("--step", type=click.IntRange(0), help="Which of the trial's checkpoints.  [default: the best one kept]")
+@click.option("--step", type=click.IntRange(0), help="Step of the trial's checkpoint.  [default: the best one kept]")
 @output_option
 @options.home_option
 def sample(
     subject: str, count: int, seed: int, wanted: tuple[str, ...], step: int | None, output: Path, home_path: Path
 ) -> None:
-    """Draw images from a trial's generator, or from that of a CHECKPOINT file (.safetensors) alone, as a PNG grid.
+    """Draw images from the generator of a trial or of a CHECKPOINT file (.safetensors), as a PNG grid.
 
-    FOLDER: of a trial or a single run. With one seed the first images are the same, however many are drawn. A
-    conditional generator gives a row a class, and the same noise in all of a column.
+    FOLDER is the folder of a trial or a single run. With the same seed the first images are equal for any --count. A
+    conditional generator draws one row per class, with the same noise in each column.
     """
     options.check_output(output, (".png",))
     path, which = _checkpoint(subject, options.home_of(home_path), step)
@@ -65,14 +65,14 @@ def sample(
 @click.command()
 @click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
 @click.option(
-    "--fps", type=click.IntRange(1, 30), help=f"Frames a second.  [default: {GRIDS_FPS}, of a walk {WALK_FPS}]"
+    "--fps", type=click.IntRange(1, 30), help=f"Frames per second.  [default: {GRIDS_FPS}; for a walk {WALK_FPS}]"
 )
 @click.option(
-    "--scale", type=click.IntRange(1, 8), help="Pixels for each pixel of the samples.  [default: a grid of about 512]"
+    "--scale", type=click.IntRange(1, 8), help="Enlarge pixels by this factor.  [default: a grid of about 512 pixels]"
 )
-@click.option("--seconds", type=click.IntRange(1, 60), help=f"Of a walk: how long it is.  [default: {WALK_S}]")
-@click.option("--count", type=click.IntRange(1, 400), help=f"Of a walk: how many images.  [default: {WALK_COUNT}]")
-@click.option("--seed", type=click.IntRange(0), help="Of a walk: same seed, same way.  [default: 0]")
+@click.option("--seconds", type=click.IntRange(1, 60), help=f"Duration of a walk in seconds.  [default: {WALK_S}]")
+@click.option("--count", type=click.IntRange(1, 400), help=f"Number of images in a walk.  [default: {WALK_COUNT}]")
+@click.option("--seed", type=click.IntRange(0), help="Seed of a walk: same seed, same walk.  [default: 0]")
 @class_option
 @output_option
 @options.home_option
@@ -87,12 +87,12 @@ def animate(
     output: Path,
     home_path: Path,
 ) -> None:
-    """Show how samples came about, or walk through latent space, as a .webp or .gif file.
+    """Animate samples over training, or a walk through latent space, as a .webp or .gif file.
 
-    Of a TRIAL, or the FOLDER of one or of a single run: the same noise at every recorded step. Of a CHECKPOINT file
-    (.safetensors): a closed walk from the images that `sample` draws from it by others and back.
+    For a TRIAL, or the FOLDER of a trial or single run: samples from the same noise at every recorded step. For a
+    CHECKPOINT file (.safetensors): a closed walk that starts and ends at the images drawn by `sample`.
 
-    Both kinds of file keep every grey; of colours a GIF keeps the nearest 256 a frame, WebP all.
+    Both formats are lossless for grey images; a GIF reduces colours to 256 per frame.
     """
     options.check_output(output, (".webp", ".gif"))
     path = _file(subject)
@@ -110,7 +110,7 @@ def animate(
         rows = classes_to_draw(found, path, wanted, "--class")
         seconds = seconds or WALK_S
         durations = [1000 // fps] * (fps * seconds)
-        places = max(3, round(seconds / LEG_S))  # between two it would go back as it came
+        places = max(3, round(seconds / LEG_S))  # with two, the way back would be the same
         frames = _walk(found, rows, count or WALK_COUNT, seed or 0, len(durations), places, scale)
         said = f"a walk through latent space after {counted(found.step, 'step')}"
     options.write_output(output, animation(output.suffix.lower(), frames, durations))
@@ -118,14 +118,14 @@ def animate(
 
 
 def _file(subject: str) -> Path | None:
-    """The checkpoint file that is named; None for a trial or a folder."""
+    """Return the path of a checkpoint file; None for a trial or a folder."""
     if not Path(subject).suffix or options.is_folder(subject):
         return None
     return options.checkpoint_file(Path(subject))
 
 
 def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
-    """Return a checkpoint, the best one of a trial unless a step is named, and which one that is in words."""
+    """Return a checkpoint and its description. The default is the best checkpoint of a trial."""
     if path := _file(subject):
         if step is not None:
             raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
@@ -138,7 +138,7 @@ def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
 
 
 def _why(chosen: Chosen) -> list[str]:
-    """Say what the objective was at a checkpoint, and why that is not the trial's best or final value."""
+    """Describe the objective at a checkpoint, and why it differs from the trial's best or final value."""
     at, reached, metric = chosen.at, chosen.reached, chosen.ranking.metric
     if at is None or reached.final is None:
         return [f"the last of {counted(chosen.kept, 'checkpoint')} kept"]
@@ -151,7 +151,7 @@ def _why(chosen: Chosen) -> list[str]:
 
 
 def _grids(home: Home, subject: str) -> list[Path]:
-    """The recorded sample grids, two at least."""
+    """Return the recorded sample grids, at least two. Raises UserError if there are fewer."""
     name, folder = options.find_folder(home, subject)
     paths = folder.all_samples()
     if len(paths) < 2:
@@ -161,7 +161,7 @@ def _grids(home: Home, subject: str) -> list[Path]:
 
 
 def _recorded(paths: Sequence[Path], scale: int | None) -> Iterator[Image]:
-    """Each grid, its step below it. Raises UserError for a file that is no grid of this run."""
+    """Yield a frame per grid, with the step as text. Raises UserError for a file that is not a grid of this run."""
     from PIL import Image
 
     size: tuple[int, int] | None = None

@@ -1,4 +1,4 @@
-"""`gansweep logs`: what a sweep said while it ran, here or elsewhere."""
+"""`gansweep logs`: print the log of a local or remote sweep."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from gansweep.errors import UserError
 from gansweep.records import lock
 
 LOOK_S, LOOK_AFAR_S = 0.5, 3.0
-BEGIN_S = 60.0  # a sweep that was just submitted takes so long to be heard of
+BEGIN_S = 60.0  # maximum time until a submitted sweep appears in the store
 
 
 @click.command()
 @click.argument("sweep")
-@click.option("--follow", is_flag=True, help="Go on with what is new until the sweep ends.")
+@click.option("--follow", is_flag=True, help="Print new lines until the sweep ends.")
 @options.home_option
 @options.server_option
 def logs(sweep: str, follow: bool, home_path: Path, tracking_uri: str | None) -> None:
-    """Print what SWEEP said while it ran: what began and ended, and what went wrong."""
+    """Print the log of SWEEP: when trials started and ended, and errors."""
     home = options.home_of(home_path)
     if tracking_uri is None:
         folder = options.find_sweep(home, sweep)
@@ -41,8 +41,8 @@ def _content(path: Path) -> str:
 
 
 def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
-    """Of a sweep that is unknown, or that was ended early: it may just have been submitted."""
-    deadline, said = time.monotonic() + BEGIN_S, False
+    """Wait for a sweep that is unknown or ended early, since it may just have been submitted."""
+    deadline, announced = time.monotonic() + BEGIN_S, False
     while True:
         try:
             if status() != "SCHEDULED" or time.monotonic() > deadline:
@@ -50,17 +50,23 @@ def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
         except UserError:
             if time.monotonic() > deadline:
                 raise
-        if not said:
+        if not announced:
             click.echo(f"waiting for {sweep} to begin", err=True)
-            said = True
+            announced = True
         time.sleep(LOOK_AFAR_S)
 
 
-def _print(goes_on: Callable[[], bool], read: Callable[[], str], pause_s: float) -> None:
-    """What is there, and what is new while it goes on; all of it again where another home began a new log."""
+def _print(is_followed: Callable[[], bool], read: Callable[[], str], pause_s: float) -> None:
+    """Print a log, and new lines while it is followed. A log that another home started is printed from its beginning.
+
+    Args:
+        is_followed: Whether to wait for new lines.
+        read: Returns the content of the log.
+        pause_s: Seconds between reads.
+    """
     printed = ""
     while True:
-        running = goes_on()  # before it is read: what is said last is in it then
+        running = is_followed()  # before reading, so that the last lines are printed
         text = read()
         click.echo(text.removeprefix(printed), nl=False)
         printed = text

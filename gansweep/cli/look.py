@@ -1,5 +1,4 @@
-"""`gansweep status` and `show`: read from trial folders alone, or of a sweep elsewhere from its tracking
-server."""
+"""`gansweep status` and `show`: read trial folders, or the tracking server of a remote sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, command_alone, measured, reached, to_json, varied
+from gansweep.cli.text import COLOURS, measured, reached, rerun_command, to_json, varied
 from gansweep.records import lock, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
@@ -28,7 +27,7 @@ OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pendin
 @options.all_plans_option
 @options.json_option
 def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_plans: bool, as_json: bool) -> None:
-    """Show all sweeps, or the trials of SWEEP."""
+    """Show all sweeps of the home folder, or the trials of SWEEP."""
     home = options.home_of(home_path)
     if sweep is None:
         if tracking_uri:
@@ -51,7 +50,7 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_pla
     _print_trials(sweep, trials)
     counts, total = _counts(trials), counted(len(trials), "trial")
     click.echo(f"{sweep} is running: {counts} of {total}" if running else f"{total}: {counts}")
-    options.say_left_out(earlier, all_plans)
+    options.report_left_out(earlier, all_plans)
 
 
 @click.command()
@@ -59,7 +58,7 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_pla
 @options.home_option
 @options.json_option
 def show(trial: str, home_path: Path, as_json: bool) -> None:
-    """Show one trial, by its id or the beginning of it: settings, results, files, and how to run it alone."""
+    """Show one trial, by its id or the first characters: settings, results, files and rerun command."""
     sweep, folder = options.find_trial(options.home_of(home_path), trial)
     document = read_json(folder.trial)
     summary, ranking = outcome.summary(folder), ranking_of(sweep)
@@ -72,7 +71,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
-        "command": command_alone(sweep, document),
+        "command": rerun_command(sweep, document),
         "folder": str(folder.path),
         "samples": str(samples[-1]) if samples else None,
         "checkpoint": str(checkpoints[-1]) if checkpoints else None,
@@ -84,7 +83,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
 
 
 def _summaries(folder: SweepFolder, all_plans: bool) -> list[dict[str, Any]]:
-    """Return what is shown of each trial."""
+    """Return a summary of each trial."""
     trials, ranking = folder.planned() + (folder.earlier() if all_plans else []), ranking_of(folder)
     varied = settings.varied([read_json(trial.trial) for trial in trials])
     return [
@@ -116,7 +115,7 @@ def _status_of_all(home: Home, all_plans: bool, as_json: bool) -> None:
         for row in sweeps:
             table.add_row(row["sweep"], str(row["trials"]), *(str(row[k]) if row[k] else "" for k in OUTCOMES))
         show(table, output())
-        options.say_left_out(sum(row["earlier"] for row in sweeps), all_plans)
+        options.report_left_out(sum(row["earlier"] for row in sweeps), all_plans)
 
 
 def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:

@@ -18,25 +18,28 @@ from gansweep.words import names_like
 
 # command → (module, its one-line help): the module is imported when the command is called.
 COMMANDS = {
-    "init": ("gansweep.cli.sweep_file", "Write a commented sweep file to begin with."),
-    "validate": ("gansweep.cli.sweep_file", "Check a sweep file, without looking at data."),
-    "plan": ("gansweep.cli.plan", "List a sweep's trials, what is finished, and what the rest costs."),
-    "run": ("gansweep.cli.run", "Train what is missing of a sweep."),
-    "submit": ("gansweep.cli.submit", "Hand a sweep to a Ray cluster, and leave it there."),
-    "train": ("gansweep.cli.train", "Train one configuration here and now, without a sweep."),
-    "status": ("gansweep.cli.look", "Show sweeps, or the trials of one."),
-    "logs": ("gansweep.cli.logs", "Print what a sweep said while it ran."),
+    "init": ("gansweep.cli.sweep_file", "Create a commented sweep file to start from."),
+    "validate": ("gansweep.cli.sweep_file", "Check a sweep file without reading any data."),
+    "plan": ("gansweep.cli.plan", "List a sweep's trials, their state, and the cost of the unfinished ones."),
+    "run": ("gansweep.cli.run", "Train the unfinished trials of a sweep."),
+    "submit": ("gansweep.cli.submit", "Submit a sweep to a Ray cluster and return."),
+    "train": ("gansweep.cli.train", "Train one configuration in this process, without a sweep."),
+    "status": ("gansweep.cli.look", "Show all sweeps, or the trials of one sweep."),
+    "logs": ("gansweep.cli.logs", "Print a sweep's log."),
     "show": ("gansweep.cli.look", "Show one trial: settings, results, files."),
-    "diagnose": ("gansweep.cli.diagnose", "Say what is wrong with a sweep's trials, and since when."),
-    "report": ("gansweep.cli.report", "Explain sweeps in a PDF: what was tried, what worked, what failed and why."),
-    "best": ("gansweep.cli.results", "Name a sweep's best trial and its runners-up."),
-    "compare": ("gansweep.cli.results", "Say how trials differ, in settings and in results."),
+    "diagnose": ("gansweep.cli.diagnose", "List the verdict on each trial of a sweep, with onset and reason."),
+    "report": (
+        "gansweep.cli.report",
+        "Write a PDF report on sweeps: what was tried, what worked, what failed and why.",
+    ),
+    "best": ("gansweep.cli.results", "Show a sweep's best trial and the runners-up."),
+    "compare": ("gansweep.cli.results", "Compare trials: settings that differ, and results."),
     "sample": ("gansweep.cli.images", "Draw images from a trial's generator, or from a checkpoint."),
-    "animate": ("gansweep.cli.images", "Show how samples came about, or a walk through latent space."),
+    "animate": ("gansweep.cli.images", "Animate a trial's samples over training, or a walk through latent space."),
     "export": ("gansweep.cli.export", "Write a sweep's tables as CSV files."),
-    "ui": ("gansweep.cli.ui", "Open the MLflow UI on the local store."),
-    "stop": ("gansweep.cli.upkeep", "End a running sweep, or one trial of it, in good order."),
-    "sync": ("gansweep.cli.upkeep", "Compare a sweep's tracking store with its folder, and send what is missing."),
+    "ui": ("gansweep.cli.ui", "Serve the MLflow UI for the local tracking store."),
+    "stop": ("gansweep.cli.upkeep", "Stop a running sweep, or one of its trials, gracefully."),
+    "sync": ("gansweep.cli.upkeep", "Compare a sweep's tracking store with its folder, and send missing records."),
     "clean": ("gansweep.cli.upkeep", "Remove a sweep's files and records."),
     "doctor": ("gansweep.cli.doctor", "Check versions, devices, disk, locks, ports and the home folder."),
     "schema": ("gansweep.cli.sweep_file", "Print the JSON schema of sweep files, for editors."),
@@ -44,7 +47,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Knows its commands by name; loads one when it is used."""
+    """Group of commands that imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -68,13 +71,17 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Terms and metrics: docs/glossary.md",
+)
 @click.version_option(package_name="gansweep")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def cli(debug: bool) -> None:
-    """Sweeps of GANs that can be killed at any moment and simply run again.
+    """Train sweeps of GANs, which can be killed at any moment and resumed with the same command.
 
-    A sweep file says what to vary; `gansweep run FILE` trains what is missing; `gansweep ui` shows it.
+    A sweep file lists what to vary; `gansweep run FILE` trains the unfinished trials; `gansweep ui` shows them.
     """
 
 
@@ -88,7 +95,7 @@ def main() -> None:
 
 
 def _run(call: Call) -> int:
-    """The exit code of the command; an error is shown as one line."""
+    """Run the command and return its exit code. An error is shown as one line."""
     debug = "--debug" in sys.argv[1:]
     try:
         code = cli.main(standalone_mode=False, obj=call)
@@ -115,7 +122,7 @@ def _run(call: Call) -> int:
 
 
 def _of_machine(error: Exception) -> str | None:
-    """What is said of an error that the user can mend; None where it is a bug."""
+    """Return the message for an error that the user can fix; None for a bug."""
     if isinstance(error, FileNotFoundError | UserError) and _is_nowhere():
         return "the working directory has been deleted; change to another one (cd) and try again"
     if isinstance(error, ImportError) and not (error.name or "").startswith("gansweep"):
@@ -133,7 +140,7 @@ def _is_nowhere() -> bool:
 
 
 def _home() -> Path:
-    """As the options name it, found without click: a bug may strike anywhere."""
+    """Return the home folder named by the options, without click, so that it works after any error."""
     import os
     from itertools import pairwise
 
@@ -143,7 +150,7 @@ def _home() -> Path:
 
 
 def _log_traceback() -> Path:
-    """Where the traceback was written: the home's logs, or the temporary folder where that cannot be written."""
+    """Write the traceback to the home's logs, or to the temporary folder if that fails, and return its path."""
     import os
     import tempfile
 

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how a sweep or a trial is found by name."""
+"""Options and arguments of several commands, and lookup of sweeps and trials by name."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the file; repeatable."
 )
 max_trials_option = click.option(
-    "--max-trials", default=10_000, show_default=True, type=click.IntRange(1), help="Refuse larger sweeps."
+    "--max-trials", default=10_000, show_default=True, type=click.IntRange(1), help="Refuse sweeps with more trials."
 )
-uri_option = _uri_option("An MLflow server, or sqlite:///FILE.  [default: the home's own store]")
+uri_option = _uri_option("An MLflow server, or sqlite:///FILE.  [default: the home's store]")
 recorded_uri_option = _uri_option(
-    "An MLflow server, or sqlite:///FILE.  [default: where the sweep was last sent, else the home's own store]"
+    "An MLflow server, or sqlite:///FILE.  [default: the store that the sweep was last sent to, else the home's]"
 )
 source_option = click.option(
     "--from",
@@ -61,30 +61,30 @@ source_option = click.option(
     show_default=True,
     help="Read the tracking store, or the sweep's folder in the home.",
 )
-needed_uri_option = _uri_option("The MLflow server that takes the records, as http://MLFLOW:5000.  [required]")
+needed_uri_option = _uri_option("MLflow server that receives the records, as http://MLFLOW:5000.  [required]")
 server_option = click.option(
     "--tracking-uri",
     callback=_store_uri,
-    help="Ask this MLflow server instead of the home folder: for sweeps that run elsewhere.",
+    help="Read this MLflow server instead of the home folder, for remote sweeps.",
 )
 storage_option = click.option(
     "--storage",
     envvar="GANSWEEP_STORAGE",
     show_envvar=True,
-    help="Place of the sweep's files, if machines do not share the home folder: a folder that they share, or"
+    help="Storage of the sweep's files, if machines do not share the home folder: a shared folder or"
     " s3://BUCKET/PREFIX.",
 )
 all_plans_option = click.option(
     "--all-plans",
     is_flag=True,
-    help="Show the trials of earlier plans of the sweep as well, not only those of the last.",
+    help="Include trials of earlier plans of the sweep.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
 class Duration(click.ParamType[float]):
-    """90s, 30m, 2h, 1h30m → seconds."""
+    """Duration such as 90s, 30m, 2h or 1h30m, converted to seconds."""
 
     name = "duration"
 
@@ -99,19 +99,22 @@ class Duration(click.ParamType[float]):
 
 
 time_budget_option = click.option(
-    "--time-budget", type=Duration(), help="End in good order after so long: 90s, 30m, 2h."
+    "--time-budget", type=Duration(), help="Stop gracefully after this time: 90s, 30m, 2h."
 )
 
 
 def lasting(file: Path, copy: Path) -> Path:
-    """The FILE of a command as a later command can name it: a pipe, or a file that a shell opened (/dev/stdin,
-    /dev/fd/63), is gone by then, and the copy that was recorded stands for it."""
+    """Return the FILE of a command as a later command can name it.
+
+    A pipe or a file that a shell opened (/dev/stdin, /dev/fd/63) no longer exists by then; the recorded copy is used
+    instead.
+    """
     opened = file.absolute().is_relative_to("/dev") or file.absolute().is_relative_to("/proc")
     return file if file.is_file() and not opened else copy
 
 
 def command_line(file: Path, copy: Path) -> str:
-    """The call, as it may be written down and typed again: without passwords, and with a FILE that lasts."""
+    """Return this command line for recording and repeating: without passwords, and with a lasting FILE."""
     from gansweep.tracking.store import without_password
 
     words = [str(lasting(file, copy)) if word == str(file) else word for word in sys.argv[1:]]
@@ -119,12 +122,12 @@ def command_line(file: Path, copy: Path) -> str:
 
 
 def home_of(path: Path) -> Home:
-    """The home folder, as an absolute path: Ray's processes have another working directory."""
+    """Return the home folder with an absolute path, since Ray's processes have another working directory."""
     return Home(path.absolute())
 
 
 def find_sweep(home: Home, name: str) -> SweepFolder:
-    """Raises UserError with the nearest names."""
+    """Return a sweep by its name. Raises UserError with similar names if it does not exist."""
     known = {folder.name: folder for folder in home.sweeps()}
     if name in known:
         return known[name]
@@ -132,7 +135,7 @@ def find_sweep(home: Home, name: str) -> SweepFolder:
 
 
 def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
-    """By ID, SWEEP/ID, or the first characters of an id. Raises UserError unless exactly one fits."""
+    """Return a trial by ID, SWEEP/ID, or the first characters of an id. Raises UserError unless exactly one matches."""
     sweep_name, _, prefix = reference.rpartition("/")
     sweeps = [find_sweep(home, sweep_name)] if sweep_name else home.sweeps()
     found = [(s, t) for s in sweeps for t in s.all_trials() if prefix and t.id.startswith(prefix) and t.trial.exists()]
@@ -146,15 +149,15 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
     raise UserError(f"{reference!r} fits {counted(len(found), 'trial')}: {names}")
 
 
-def say_left_out(earlier: int, all_plans: bool) -> None:
-    """Count on stderr the trials of earlier plans that a command does not show."""
+def report_left_out(earlier: int, all_plans: bool) -> None:
+    """Print on stderr the number of trials of earlier plans that a command does not show."""
     if earlier and not all_plans:
         what = "trial of an earlier plan is" if earlier == 1 else "trials of earlier plans are"
         click.echo(f"{earlier:,} {what} not shown; --all-plans shows all", err=True)
 
 
 def is_folder(reference: str) -> bool:
-    """Whether it is the path of a trial's folder, or of a single run's."""
+    """Whether the reference is the path of a folder of a trial or single run."""
     try:
         return (Path(reference) / "trial.json").is_file()
     except OSError:  # too long for a path
@@ -162,7 +165,11 @@ def is_folder(reference: str) -> bool:
 
 
 def find_folder(home: Home, reference: str) -> tuple[str, TrialFolder]:
-    """By path, or as find_trial does; with a name for messages. Raises UserError unless exactly one fits."""
+    """Return a name for messages, and the folder of a trial by its path or as in `find_trial`.
+
+    Raises:
+        UserError: No trial matches, or several do.
+    """
     if is_folder(reference):
         return reference, TrialFolder(Path(reference).absolute())
     sweep, folder = find_trial(home, reference)
@@ -170,14 +177,14 @@ def find_folder(home: Home, reference: str) -> tuple[str, TrialFolder]:
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Raises UserError for what is no safetensors file by its name: pickles are never opened."""
+    """Return the path. Raises UserError unless it ends in .safetensors, since pickles are never opened."""
     if path.suffix != ".safetensors":
         raise UserError(f"{path}: no checkpoint of gansweep; name a .safetensors file")
     return path
 
 
 def check_output(path: Path, endings: Sequence[str]) -> None:
-    """Raises UserError where nothing could be written there: said before any work."""
+    """Raise UserError if a file cannot be written, before any work is done."""
     if path.suffix.lower() not in endings:
         raise UserError(f"{path}: unknown ending; name a file that ends in {' or '.join(endings)}")
     try:
@@ -192,7 +199,7 @@ def check_output(path: Path, endings: Sequence[str]) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """All or nothing. Raises UserError where it cannot be written."""
+    """Write a file atomically. Raises UserError if it cannot be written."""
     try:
         write_atomically(path, content)
     except OSError as error:

@@ -27,10 +27,10 @@ MOST_CLASSES = 10
 @options.set_option
 @options.home_option
 @options.max_trials_option
-@click.option("--timing/--no-timing", default=True, show_default=True, help="Time a few real steps of each shape.")
+@click.option("--timing/--no-timing", default=True, show_default=True, help="Time a few training steps of each shape.")
 @options.json_option
 def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: int, timing: bool, as_json: bool) -> None:
-    """List the trials of FILE: what varies, parameters, what is finished, and what the rest will cost."""
+    """List the trials of FILE: varied settings, parameters, state, and the cost of the unfinished ones."""
     from gansweep.gan.cores import cores
     from gansweep.planning.plan import check_disk, make_plan
     from gansweep.planning.resources import concurrency, gpus
@@ -38,7 +38,7 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
 
     sweep = load(file, overrides, max_trials)
     home = options.home_of(home_path)
-    if not home.path.exists() or os.access(home.path, os.W_OK):  # else only what is decoded already can be planned
+    if not home.path.exists() or os.access(home.path, os.W_OK):  # otherwise only cached data can be planned
         check_writable(home)
     made = make_plan(sweep, home)
     available = gpus()
@@ -167,7 +167,7 @@ def _print_images(images: ImageSet) -> None:
 
 
 def _state(trial: dict[str, Any]) -> str:
-    """Empty of one that has not begun."""
+    """Return the state of a trial; empty if it has not started."""
     if trial["finished"]:
         return "finished"
     return "" if trial["goes_on_from"] is None else f"goes on from {trial['goes_on_from']:,}"

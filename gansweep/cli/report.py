@@ -1,4 +1,4 @@
-"""`gansweep report`: sweeps explained in a PDF."""
+"""`gansweep report`: write a PDF report on sweeps."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...")
 @click.option(
-    "-o", "--output", default="report.pdf", show_default=True, type=click.Path(path_type=Path), help="The PDF to write."
+    "-o",
+    "--output",
+    default="report.pdf",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="PDF file to write.",
 )
-@click.option("--log", "to_mlflow", is_flag=True, help="Add the PDF to the sweep's parent run in MLflow as well.")
-@click.option("--verbose", is_flag=True, help="Say where the time goes.")
+@click.option("--log", "to_mlflow", is_flag=True, help="Also add the PDF to the sweep's parent run in MLflow.")
+@click.option("--verbose", is_flag=True, help="Print the time of each part.")
 @options.home_option
 @options.recorded_uri_option
 @options.source_option
@@ -40,8 +45,10 @@ def report(
     all_plans: bool,
     answer: str | None,
 ) -> None:
-    """Explain each SWEEP to someone who was not there: what was tried, what worked, what failed and why, and how sure
-    that is. Finished, running or interrupted; several are compared by name."""
+    """Write a PDF report on each SWEEP: what was tried, what worked, what failed and why, and how certain that is.
+
+    Sweeps may be finished, running or interrupted; several are compared. Terms and metrics: docs/glossary.md.
+    """
     options.check_output(output, (".pdf",))
     home = options.home_of(home_path)
     if to_mlflow:
@@ -55,11 +62,11 @@ def report(
 
     earlier = make(sweeps, output, home, tracking_uri, timing, to_mlflow=to_mlflow, source=source, all_plans=all_plans)
     click.echo(f"wrote {output}", err=True)
-    options.say_left_out(earlier, all_plans)
+    options.report_left_out(earlier, all_plans)
 
 
 def _may_write(home: Home, sweeps: tuple[str, ...], tracking_uri: str | None, answer: str | None) -> None:
-    """Make sure that the home may add to the records of those sweeps that lie in it."""
+    """Check that the home may add to the records of its sweeps."""
     from gansweep.tracking.reader import where
 
     check_writable(home)

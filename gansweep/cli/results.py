@@ -1,4 +1,4 @@
-"""`gansweep best` and `compare`: trials beside each other, read from their folders alone."""
+"""`gansweep best` and `compare`: trials side by side, read from their folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, columns_of, command_alone, measured, reached, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, measured, reached, rerun_command, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
@@ -37,12 +37,15 @@ SHOWN = (
 
 @click.command()
 @click.argument("sweep")
-@click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="How many trials to list.")
+@click.option("--count", default=5, show_default=True, type=click.IntRange(1), help="Number of trials to list.")
 @options.home_option
 @options.all_plans_option
 @options.json_option
 def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool) -> None:
-    """Name the best trial of SWEEP by its objective, and its runners-up: those that ended without a failure verdict."""
+    """Show the best trial of SWEEP and the runners-up, ranked by the objective.
+
+    Only trials that ended without a failure verdict are ranked.
+    """
     folder = options.find_sweep(options.home_of(home_path), sweep)
     ranking = ranking_of(folder)
     earlier = folder.earlier()
@@ -62,7 +65,7 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
     click.echo(f"{sweep}: {', '.join(says)}", err=True)
     if len({trial["data_fingerprint"] for trial in ranked}) > 1:
         click.echo("their data differ: quality on one data set says nothing of quality on another", err=True)
-    options.say_left_out(len(earlier), all_plans)
+    options.report_left_out(len(earlier), all_plans)
 
 
 @click.command()
@@ -70,7 +73,7 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
 @options.home_option
 @options.json_option
 def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
-    """Say how trials differ: the settings that are not the same, and what came of them."""
+    """Compare trials: the settings in which they differ, and their results."""
     if len(trials) < 2:
         raise click.UsageError("name two trials or more: gansweep compare TRIAL TRIAL")
     home = options.home_of(home_path)
@@ -101,7 +104,7 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
 def _ranked(
     sweep: SweepFolder, folders: Sequence[TrialFolder], ranking: Ranking
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the trials that ended without failing, best first; and reason → number of trials that are left out."""
+    """Return the trials that ended without failing, best first, and reason → number of trials that are not ranked."""
     documents = {folder: read_json(folder.trial) for folder in folders}
     varied = dict(zip(folders, settings.varied([*documents.values()]), strict=True))
     summaries = {folder: outcome.summary(folder) for folder in folders}
@@ -134,7 +137,7 @@ def _ranked(
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
                 "data_fingerprint": document["data"]["fingerprint"],
-                "command": command_alone(sweep, document),
+                "command": rerun_command(sweep, document),
             }
         )
     return ranked, left_out
@@ -146,11 +149,13 @@ def _over_seeds(
     well: Collection[TrialFolder],
     ranking: Ranking,
 ) -> dict[str, Any]:
-    """Return the mean over the seeds of one configuration, failed ones included; None of fewer than two.
+    """Return the mean over the seeds of one configuration, including failed trials; None for fewer than two.
 
     Args:
-        reached: trial → its figures, of those that have ended.
-        well: trials that ended without failing.
+        seeds: Trials of the configuration.
+        reached: Trial → figures, for trials that have ended.
+        well: Trials that ended without failing.
+        ranking: Ranking of the sweep.
     """
     found = [reached[one]["quality"] for one in seeds if one in reached]
     values = [value for value in found if value is not None and math.isfinite(value)]
@@ -159,7 +164,7 @@ def _over_seeds(
 
 
 def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
-    """A row a trial."""
+    """Return a table with one row per trial."""
     from rich.text import Text
 
     from gansweep.cli.tables import plain_table
@@ -209,7 +214,7 @@ def _print_best(trial: Mapping[str, Any], metric: str) -> None:
 
 
 def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
-    """One trial: where it stands, its settings by dotted key, and the newest value of every metric."""
+    """Return the progress of a trial, its settings by dotted key, and the last value of every metric."""
     document, summary, ended = read_json(folder.trial), outcome.summary(folder), outcome.read(folder)
     records = journal.read(folder.journal)
     ranking = ranking_of(sweep)
@@ -228,14 +233,14 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
 
 
 def _differing(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Key → its value in each trial (None where it is not set), for the keys that are not the same everywhere."""
+    """Return key → value in each trial (None if it is not set), for keys whose values differ."""
     keys = dict.fromkeys(key for of_one in trials for key in of_one)
     rows = {key: [of_one.get(key) for of_one in trials] for key in keys}
     return {key: values for key, values in rows.items() if any(value != values[0] for value in values)}
 
 
 def _nth(rows: Mapping[str, Sequence[Any]], i: int) -> dict[str, Any]:
-    """One trial's part of the rows."""
+    """Return the values of trial `i` in the rows."""
     return {key: values[i] for key, values in rows.items()}
 
 
@@ -245,7 +250,10 @@ def _comparison(
     results: Mapping[str, Sequence[float | None]],
     with_best: bool,
 ) -> Table:
-    """A column a trial, a row a quantity. with_best: whether the best values are of one objective on the same data."""
+    """Return a table with one column per trial and one row per quantity.
+
+    `with_best`: whether to show the best values, which are comparable only for one objective on the same data.
+    """
     from rich.text import Text
 
     from gansweep.cli.tables import plain_table
@@ -277,7 +285,7 @@ def _comparison(
 
 
 def _best_of(metric: str, values: Sequence[float | None]) -> float | None:
-    """Return the best value, None where the metric has no direction or all values are the same."""
+    """Return the best value; None if the metric has no direction or all values are equal."""
     better = m.METRICS[metric].better if metric in m.METRICS else None
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if better is None or not finite or len(set(values)) == 1:
@@ -286,7 +294,7 @@ def _best_of(metric: str, values: Sequence[float | None]) -> float | None:
 
 
 def _verdicts(kinds: Sequence[str]) -> Text:
-    """Under each other."""
+    """Return verdicts as text, one per line."""
     from rich.text import Text
 
     return Text("\n").join(Text(title(kind), verdict_colour(kind)) for kind in kinds)

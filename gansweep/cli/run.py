@@ -1,4 +1,4 @@
-"""`gansweep run`."""
+"""`gansweep run`: train the unfinished trials of a sweep."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WRONG, CRASHED = 1, 4  # exit codes
 @options.max_trials_option
 @click.option(
     "--address",
-    help="Join the Ray cluster at HOST:PORT (Ray's own port is 6379); it must share the home folder, or a --storage.",
+    help="Join the Ray cluster at HOST:PORT (Ray's own port is 6379); it must share the home folder or a --storage.",
 )
 @options.storage_option
 @options.time_budget_option
@@ -53,10 +53,10 @@ def run(
     time_budget: float | None,
     answer: str | None,
 ) -> int:
-    """Train what is missing of the sweep in FILE.
+    """Train the unfinished trials of the sweep in FILE.
 
-    Finished trials are skipped, interrupted ones continue from their checkpoints, new ones begin. Kill it at
-    any moment and run it again.
+    Finished trials are skipped, interrupted ones resume from their checkpoints, and new ones start. The command can be
+    killed at any moment and run again.
     """
     from gansweep.api.training import Order, train
     from gansweep.sweepfile.document import read
@@ -82,13 +82,13 @@ def run(
 
 
 class Terminal:
-    """Presents a sweep on the terminal that started it: progress and sentences on stderr, the result on stdout.
+    """Presenter for a terminal: progress and messages on stderr, the result on stdout.
 
     Args:
-        answer: what --moved or --new-identity said.
+        answer: Answer given by --moved or --new-identity.
 
     Attributes:
-        code: exit code of the command.
+        code: Exit code of the command.
     """
 
     def __init__(self, call: Call, home: Home, answer: str | None) -> None:
@@ -138,7 +138,7 @@ def _all_finished(count: int) -> str:
 
 
 def _report(ended: Ended, tell: Callable[[str], None]) -> int:
-    """Say how the sweep ended and what to do next. Return the exit code."""
+    """Print how the sweep ended and the next command. Return the exit code."""
     from gansweep.tracking import store
 
     plan, board, ending = ended.plan, ended.board, ended.ending
@@ -174,7 +174,7 @@ def _report(ended: Ended, tell: Callable[[str], None]) -> int:
 
 
 def _ends(rows: Sequence[Row]) -> list[str]:
-    """Return why trials were stopped or crashed, each reason once."""
+    """Return the reasons for which trials were stopped or crashed, without repetitions."""
     ids: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed"):
@@ -186,7 +186,7 @@ def _ends(rows: Sequence[Row]) -> list[str]:
 
 
 def _say_best(plan: Plan, tell: Callable[[str], None]) -> bool:
-    """Name the best trial. Return False where the objective matters and no run recorded it."""
+    """Print the best trial. Return False if the sweep needs the objective and no run recorded it."""
     ranking, trials = plan.ranking, {plan.folder.trial(p.trial.id): p.trial for p in plan.trials}
     states = {folder: outcome.state(folder, trial.steps) for folder, trial in trials.items()}
     whole = [folder for folder, now in states.items() if now in ("completed", "stopped")]

@@ -1,4 +1,4 @@
-"""`--moved` and `--new-identity`: what a folder that was moved or copied may do with its sweep's records."""
+"""`--moved` and `--new-identity`: whether a folder that was moved or copied may write its sweep's records."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def answers(command: Callable[..., Any]) -> Callable[..., Any]:
         OPTIONS[COPIED],
         "answer",
         flag_value=COPIED,
-        help="The home is a copy: make the sweep in it one of its own, with records of its own.",
+        help="The home is a copy: give its sweep a new identity and separate records.",
     )
     moved = click.option(
         OPTIONS[MOVED],
         "answer",
         flag_value=MOVED,
-        help="The home is not a copy, wherever it was before: continue with its records.",
+        help="The home was moved, not copied: continue its records.",
     )
     return moved(copied(command))
 
@@ -44,22 +44,32 @@ def answers(command: Callable[..., Any]) -> Callable[..., Any]:
 def settle(
     home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], *, ask_store: bool
 ) -> None:
-    """Make sure that a folder may write its sweep's records, before anything is written, and correct the paths in them
-    where the home was moved or copied.
+    """Check that a folder may write its sweep's records, and correct their paths if the home was moved or copied.
 
-    ask_store: whether to ask the store who wrote last even if the folder is where it was, which takes seconds. A sweep
-    in a storage is not checked: all homes that use the storage are one sweep. tell: takes sentences for the user.
+    It is called before anything is written. A sweep in a storage is not checked, since homes share it.
 
-    Raises UserError for a copy, unless the answer gives it an identity of its own, and where neither the answer nor
-    somebody at a terminal says whether the folder was moved or copied.
+    Args:
+        home: The home folder.
+        folder: Folder of the sweep.
+        uri: URI of the tracking store.
+        answer: Answer given by --moved or --new-identity; None for none.
+        tell: Called with messages for the user.
+        ask_store: Whether to ask the store (seconds) which folder wrote last even if this folder was not moved.
+
+    Raises:
+        UserError: The folder is a copy without a new identity, or neither the answer nor a user at a terminal states
+            whether it was moved or copied.
     """
     _claim(home, folder, uri, answer, tell, ask_store)
     correct_paths(home, tell)
 
 
 def correct_paths(home: Home, tell: Callable[[str], None]) -> None:
-    """Correct the paths in the records of a home that was moved or copied, and say so once. Raises UserError where its
-    store cannot be written."""
+    """Correct the paths in the records of a home that was moved or copied, and report it once.
+
+    Raises:
+        UserError: The store cannot be written.
+    """
     from gansweep.tracking import places
 
     try:
@@ -73,7 +83,7 @@ def correct_paths(home: Home, tell: Callable[[str], None]) -> None:
 def _claim(
     home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], ask_store: bool
 ) -> None:
-    """Find out whether the folder may write its sweep's records, and write down that it does."""
+    """Check whether the folder may write its sweep's records, and record that it does."""
     own = identity.ensure(folder)
     if folder.storage.exists():
         if answer == COPIED:
@@ -95,7 +105,7 @@ def _claim(
         if former := ownership.unlabelled_parent(client, folder):
             if is_shared:
                 _claim_unlabelled(client, former, folder, uri, answer, tell)
-            return  # the records of the home's own store, which came along with it, get the sweep's id
+            return  # the home's own store was copied with it; its records get the sweep's id
         owned = ownership.find(client, own.sweep_id)
         holders = [own.place, *([owned.holder] if owned and owned.holder else [])]
         found = {identity.whereabouts(holder, folder): holder for holder in holders}
@@ -118,8 +128,10 @@ def _claim(
 def _claim_unlabelled(
     client: MlflowClient, former: Run, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None]
 ) -> None:
-    """Let a folder take what version 0.1.0 sent to a store that other homes may use as well: its records do not say
-    from which folder, so a copy looks like its original. former: the parent run of the records."""
+    """Let a folder claim records that version 0.1.0 sent to a store that other homes may use as well.
+
+    These records do not name their folder, so a copy cannot be told from the original. `former`: their parent run.
+    """
     from gansweep.tracking import ownership
 
     if answer == COPIED:
@@ -137,12 +149,11 @@ def _claim_unlabelled(
 
 
 def _shares_store(holder: Place, home: Home, folder: SweepFolder) -> bool:
-    """Return whether a home's store is that of the original's home too: the sweep was copied within it, or the store
-    is a link."""
+    """Whether two homes use the same store: the sweep was copied within a home, or the store is a link."""
     if any(one.path != folder.path and _has_id_of(one, folder) for one in home.sweeps()):
         return True
     if holder.path == str(folder.path.resolve()):
-        return False  # that path means another machine's folder
+        return False  # the path belongs to another machine
     try:
         return Home(Path(holder.path).parents[1]).database.samefile(home.database)
     except (OSError, IndexError):
@@ -157,12 +168,12 @@ def _has_id_of(other: SweepFolder, folder: SweepFolder) -> bool:
 
 
 def _is_original(folder: SweepFolder, uri: str) -> bool:
-    """Ask, where somebody can answer."""
+    """Ask the user at a terminal whether the folder is the original."""
     question = f"version 0.1.0 sent the records of {folder.name} to {uri}: from {folder.path}, which is not a copy?"
     return sys.stdin.isatty() and click.confirm(question, err=True)
 
 
 def _was_moved(holder: Place, folder: SweepFolder) -> bool:
-    """Ask, where somebody can answer."""
+    """Ask the user at a terminal whether the folder was moved."""
     question = f"the records of {folder.name} were last written from {holder}: was it moved here to {folder.path}?"
     return sys.stdin.isatty() and click.confirm(question, err=True)

@@ -1,4 +1,4 @@
-"""stdout and stderr that outlive whoever reads them: `| head`, a closed terminal, a dropped ssh connection."""
+"""stdout and stderr that survive a lost reader: `| head`, a closed terminal, a dropped ssh connection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from gansweep.errors import UserError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-UNREAD = 128 + signal.SIGPIPE  # exit code, as of a program that SIGPIPE ended
+UNREAD = 128 + signal.SIGPIPE  # exit code, that of a program ended by SIGPIPE
 
 
 class Stream(io.FileIO):
-    """The raw stream of file descriptor 1 or 2. After the first failed write the descriptor is the null device.
+    """Raw stream of file descriptor 1 or 2. After the first failed write the descriptor is the null device.
 
-    needed: whether a command ends when its output cannot be written: quietly with UNREAD where the reader is gone, with
-    UserError otherwise. A command with more to do than to print does not need it.
+    Args:
+        number: File descriptor.
+        needed: Whether a command ends if its output cannot be written: silently with exit code UNREAD if the reader
+            has ended, with UserError otherwise. False for commands with work to do besides printing.
     """
 
     def __init__(self, number: int, *, needed: bool) -> None:
@@ -30,7 +32,7 @@ class Stream(io.FileIO):
         self.needed = needed
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all or a part of data; returns the number of bytes. Waits where the descriptor is non-blocking."""
+        """Write all or part of the data and return the number of bytes. Wait if the descriptor is non-blocking."""
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
@@ -45,10 +47,10 @@ class Stream(io.FileIO):
 
 
 def settle() -> None:
-    """Put a Stream under sys.stdout and sys.stderr. Call once, before anything is printed.
+    """Make sys.stdout and sys.stderr write to a Stream. Call it once, before anything is printed.
 
-    Standard descriptors that the caller closed become the null device: otherwise the next file that is opened would get
-    their number, and everything that is printed.
+    Standard descriptors closed by the caller become the null device. Otherwise the next opened file would get their
+    number, and all printed output.
     """
     for number in (0, 1, 2):
         try:
@@ -60,14 +62,14 @@ def settle() -> None:
 
 
 def outlive_stdout() -> None:
-    """The command goes on when nobody takes its output any more."""
+    """Let the command continue if its output can no longer be written."""
     raw = getattr(sys.stdout.buffer, "raw", None)
     if isinstance(raw, Stream):
         raw.needed = False
 
 
 def _over(text: TextIO | None, number: int, *, needed: bool) -> TextIO:
-    """The same text stream over a Stream; unchanged where it is not the process's own (a test captures it)."""
+    """Return a text stream over a Stream; unchanged if it is not the process's own, as when a test captures it."""
     if text is not None and (type(text) is not io.TextIOWrapper or text.fileno() != number):
         return text
     encoding, errors = (text.encoding, text.errors) if text else ("utf-8", "backslashreplace")

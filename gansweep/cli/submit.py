@@ -1,4 +1,4 @@
-"""`gansweep submit`."""
+"""`gansweep submit`: run a sweep as a job of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gansweep.cli.settle import OPTIONS, answers
 from gansweep.cli.text import to_json
 from gansweep.errors import UserError
 
-HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'  # for the head's shell: not in the job's folder, which Ray removes
+HOME = '"${GANSWEEP_HOME:-$HOME/gansweep-home}"'  # evaluated on the head; Ray deletes the job's folder
 
 
 @click.command()
 @options.file_argument
 @options.set_option
-@click.option("--address", required=True, help="The head's dashboard, as http://HEAD:8265.")
+@click.option("--address", required=True, help="Dashboard of the head, as http://HEAD:8265.")
 @options.needed_uri_option
 @options.storage_option
-@click.option("--home", help="The home folder on the head.  [default: its GANSWEEP_HOME, or ~/gansweep-home]")
+@click.option("--home", help="Home folder on the head.  [default: its GANSWEEP_HOME, or ~/gansweep-home]")
 @options.max_trials_option
 @options.time_budget_option
 @options.json_option
@@ -38,10 +38,10 @@ def submit(
     as_json: bool,
     answer: str | None,
 ) -> None:
-    """Hand the sweep in FILE to a Ray cluster, and leave it there.
+    """Submit the sweep in FILE to a Ray cluster and return.
 
-    It runs on the head as a job, as `gansweep run` would there. The job's id is printed. `logs`, `status` and `stop`
-    with --tracking-uri follow it from anywhere; submitted again it continues.
+    It runs as a job on the head, as `gansweep run` does. The job's id is printed. `logs`, `status` and `stop` with
+    --tracking-uri follow the sweep from any machine. A sweep that is submitted again resumes.
     """
     from gansweep.engine.submission import port_of
     from gansweep.engine.submission import submit as hand_over
@@ -91,7 +91,7 @@ def submit(
 
 
 def _server(uri: str | None) -> str:
-    """Raises UserError for what machines elsewhere cannot reach."""
+    """Return the URI of the server. Raises UserError for a store that other machines cannot reach."""
     from gansweep.tracking import store
 
     if uri is None or not store.is_server(uri):

@@ -1,4 +1,4 @@
-"""What this process and its children inherit, put in order before anything else is imported."""
+"""Environment of this process and its children, corrected before anything else is imported."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def settle() -> None:
-    """Make the command independent of where and how it was called. Harmless when called again."""
+    """Make the command independent of its working directory and environment. It can be called repeatedly."""
     _search_installed_code()
     _let_libraries_warn()
     _reach_this_machine_directly()
 
 
 def _search_installed_code() -> None:
-    """Take the working directory off the search path, so that no `torch.py` lying there is imported.
+    """Remove the working directory from the search path, so that a `torch.py` in it is not imported.
 
-    `python -m` puts it first, and so does an empty entry of PYTHONPATH (as in PYTHONPATH=$PYTHONPATH:/more). An entry
-    that names it is deliberate and stays.
+    `python -m` adds it, and so does an empty entry of PYTHONPATH (as in PYTHONPATH=$PYTHONPATH:/more). An entry that
+    names it is deliberate and is kept.
     """
     given = os.environ.get("PYTHONPATH", "")
     named = [entry for entry in given.split(os.pathsep) if entry]
@@ -35,14 +35,14 @@ def _search_installed_code() -> None:
 
 
 def _let_libraries_warn() -> None:
-    """PYTHONWARNINGS=error is meant for the caller's own code: a deprecation inside a library must not end a sweep."""
+    """Ignore PYTHONWARNINGS=error, meant for the caller's code: deprecations in libraries must not end a sweep."""
     if "error" in os.environ.get("PYTHONWARNINGS", ""):
         os.environ["PYTHONWARNINGS"] = "ignore"
         warnings.simplefilter("ignore")
 
 
 def _reach_this_machine_directly() -> None:
-    """No proxy leads to this machine: without this a local MLflow server would be asked for through the proxy."""
+    """Exclude this machine from proxies: requests to a local MLflow server would be sent to the proxy."""
     if any(name.lower().endswith("_proxy") for name in os.environ):
         given = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
         names = [name.strip() for name in given.split(",") if name.strip()]

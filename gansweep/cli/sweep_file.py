@@ -1,4 +1,4 @@
-"""`gansweep init`, `validate` and `schema`: the sweep file itself."""
+"""`gansweep init`, `validate` and `schema`: create, check and describe sweep files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ WORDS = ("true", "false", "null")  # of YAML
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
 def init(file: Path) -> None:
-    """Write a commented sweep file to begin with (never over an existing one).
+    """Create a commented sweep file to start from. An existing file is not overwritten.
 
-    The sweep is named after the file, or after the folder of a file that is only called sweep.yaml.
+    The sweep is named after the file, or after the folder if the file is called sweep.yaml.
     """
     from gansweep.sweepfile.template import template
 
@@ -37,7 +37,7 @@ def init(file: Path) -> None:
 
 
 def _name(file: Path) -> str:
-    """Derive a sweep's name from a file's, as YAML: quoted where it would otherwise be a number or a word of YAML."""
+    """Return a sweep's name for a file, as YAML: quoted if it would be read as a number or a keyword of YAML."""
     stem = file.stem if file.name != DEFAULT_FILE else file.absolute().parent.name
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")[:64] or TEMPLATE_NAME

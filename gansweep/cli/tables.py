@@ -1,4 +1,4 @@
-"""Trials as a table: the same while they run, at the end, and in `status`."""
+"""Tables of trials: while they run, at the end, and in `status`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from gansweep.records.outcome import OUT_OF_MEMORY
 if TYPE_CHECKING:
     from gansweep.engine.board import Row
 
-MOST_ROWS = 200  # of trials: nobody reads more, and rich takes a millisecond for each
-# Which of them: what somebody may want to look at comes before what is well.
+MOST_ROWS = 200  # more trials are not read, and rich takes a millisecond for each
+# Order in which outcomes are shown if there are more trials: those that need attention first.
 FIRST = ("running", "crashed", "interrupted", "stopped", "completed", "pending")
-UNBOUND = 100_000  # characters of a line that nobody's screen wraps
+UNBOUND = 100_000  # characters of a line that is not wrapped
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Layout:
     """Columns of a table of trials.
 
     Args:
-        figures: heading → figure of a trial.
-        bar: width of the progress bar in characters.
-        outcome_in_full: whether to show the outcome beside the verdict.
+        figures: Heading → figure of a trial.
+        bar: Width of the progress bar in characters.
+        outcome_in_full: Whether to show the outcome in addition to the verdict.
     """
 
     figures: Mapping[str, Callable[[Row], float | None]]
@@ -48,7 +48,7 @@ class Layout:
 
 
 def newest(metric: str) -> Callable[[Row], float | None]:
-    """Return the figure that is the newest record of a metric."""
+    """Return a function that returns the last value of a metric."""
     return lambda row: row.metrics.get(metric)
 
 
@@ -68,18 +68,18 @@ EVERYTHING = Layout(
 
 
 def plain_table() -> Table:
-    """The look of every table."""
+    """Return an empty table in the common style."""
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
 
 
 def output() -> Console:
-    """stdout. Where it is no terminal, lines may be as long as they must, unless COLUMNS says otherwise."""
+    """Return a console on stdout. If stdout is not a terminal, lines are not wrapped unless COLUMNS is set."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=UNBOUND)
 
 
 def show(table: Table, console: Console) -> None:
-    """Print it whole: a cell that is cut off is worse than a line that the terminal breaks."""
+    """Print a table without truncating cells: the terminal wraps longer lines."""
     whole = Console(width=max(console.width, _least(table, console)))
     if console.is_terminal:
         whole.print(table)
@@ -90,7 +90,7 @@ def show(table: Table, console: Console) -> None:
 
 
 def show_trials(rows: Sequence[Row], sweep: str) -> None:
-    """Their table on stdout, in the order of the plan; of very many some (FIRST)."""
+    """Print a table of trials on stdout, in the order of the plan; at most MOST_ROWS, chosen by FIRST."""
     console = output()
     chosen = {row.id for row in sorted(rows, key=lambda row: FIRST.index(row.outcome))[:MOST_ROWS]}
     show(trial_table([row for row in rows if row.id in chosen], console.width), console)
@@ -99,7 +99,7 @@ def show_trials(rows: Sequence[Row], sweep: str) -> None:
 
 
 def _least(table: Table, console: Console) -> int:
-    """Characters that it needs: of columns that may wrap those of their longest word, of others all."""
+    """Return the characters of a line that a table needs; columns that may wrap need their longest word."""
     measures = [[Measurement.get(console, console.options, cell) for cell in (column.header, *column.cells)]
                 for column in table.columns]  # fmt: skip
     widths = [max(one.maximum if column.no_wrap else one.minimum for one in cells)
@@ -108,8 +108,10 @@ def _least(table: Table, console: Console) -> int:
 
 
 def trial_table(rows: Sequence[Row], width: int) -> Table:
-    """A row a trial: settings, progress, figures and outcome; the most columns that fit in a line of so many
-    characters, and on a narrow screen the settings below each trial."""
+    """Return a table with one row per trial: settings, progress, figures and outcome.
+
+    It has as many columns as fit in `width` characters; on a narrow screen settings are below each trial.
+    """
     console = Console(width=width)
     tables = (_table(rows, width, layout) for layout in (EVERYTHING, USUAL))
     return next((table for table in tables if _least(table, console) <= width), _narrow_table(rows))
@@ -141,7 +143,7 @@ def _table(rows: Sequence[Row], width: int, layout: Layout) -> Table:
 
 
 def _narrow_table(rows: Sequence[Row]) -> Table:
-    """Without a bar; the outcome may wrap, and what the trial varies stands below it."""
+    """Return a table without progress bars, with wrapped outcomes, and varied settings below each trial."""
     seeds = len({row.seed for row in rows}) > 1
     lines = [("trial", "step", "CFD", Text("outcome"))]
     lines += [(r.id[:8], f"{r.step:,}", measured(r.metrics.get(CFD_RATIO)), _outcome(r, in_full=False)) for r in rows]
@@ -162,7 +164,7 @@ def _narrow_table(rows: Sequence[Row]) -> Table:
 
 
 def add_settings(table: Table, settings: SettingColumns) -> None:
-    """Its columns; the one of many settings gives way where a line is short, and what it leaves out stands below."""
+    """Add columns of settings to a table. A column of several settings may wrap; usual settings are in the caption."""
     for heading, *_ in settings.columns:
         many = heading == MANY_SETTINGS
         table.add_column(heading, justify="left" if many else "right", no_wrap=not many, overflow="fold")

@@ -1,4 +1,4 @@
-"""How numbers, settings and outcomes are written for people."""
+"""Formatting of numbers, settings and outcomes for terminals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gansweep.report.words import number, telling_parts
 from gansweep.sweepfile.rerun import alone
 from gansweep.sweepfile.settings import varied as varied_of
 
-# One colour an outcome, everywhere. Both ends of the palette differ in lightness, for the colour-blind.
+# One colour per outcome. Opposite outcomes differ in lightness, for colour-blind users.
 COLOURS = {
     "pending": "bright_black",
     "running": "cyan",
@@ -25,7 +25,7 @@ COLOURS = {
     "crashed": "bold red",
     "interrupted": "blue",
 }
-# One colour per standing of verdicts: magenta and green differ for every kind of eye.
+# One colour per standing of verdicts: colour-blind users can tell magenta and green apart.
 STANDINGS = {
     Standing.FAILURE: "bold magenta",
     Standing.HEALTHY: "green",
@@ -33,8 +33,8 @@ STANDINGS = {
     Standing.INFORMATION: "cyan",
 }
 
-SHARE = 0.4  # of a line, that columns of settings may take
-MANY_SETTINGS = "settings"  # heads the one column that stands for more of them
+SHARE = 0.4  # maximum fraction of a line for columns of settings
+MANY_SETTINGS = "settings"  # heading of a column that combines several settings
 
 
 def verdict_colour(kind: str) -> str:
@@ -43,7 +43,7 @@ def verdict_colour(kind: str) -> str:
 
 
 def measured(value: float | None, digits: int = 3) -> str:
-    """A measurement to a few significant digits; – where there is none."""
+    """Format a measurement with a few significant digits; "–" for None."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -53,20 +53,24 @@ def measured(value: float | None, digits: int = 3) -> str:
 
 @dataclass(frozen=True)
 class SettingColumns:
-    """What each trial's settings are. columns: a heading, and a cell a trial. usual: what most trials have, where the
-    columns leave that out, in words."""
+    """Settings of trials, for a table.
+
+    Attributes:
+        columns: Columns: a heading, then one cell per trial.
+        usual: Settings of most trials if the columns omit them, as text.
+    """
 
     columns: list[list[str]]
     usual: str = ""
 
 
 def columns_of(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """A column a key."""
+    """Return one column per key."""
     return [[name, *(number(one.get(key, "")) for one in settings)] for key, name in _short_names(settings).items()]
 
 
 def setting_columns(settings: Sequence[Mapping[str, Any]], width: int) -> SettingColumns:
-    """A column a key; where these take more than SHARE of a line, one that says what a trial has and most have not."""
+    """Return one column per key. If these need more than SHARE of a line, return one column of unusual settings."""
     columns = columns_of(settings)
     if sum(max(map(len, column)) + 2 for column in columns) <= SHARE * width:
         return SettingColumns(columns)
@@ -78,13 +82,13 @@ def setting_columns(settings: Sequence[Mapping[str, Any]], width: int) -> Settin
 
 
 def _usual(values: Sequence[str]) -> str | None:
-    """What more than half have; None where there is no such value."""
+    """Return the value of more than half of the trials; None if there is none."""
     value, times = Counter(values).most_common(1)[0]
     return value if times > 1 and 2 * times > len(values) else None
 
 
 def varied(settings: Mapping[str, Any], seed: int | None = None) -> str:
-    """learning_rate=2e-4 beta1=0.5 seed=0."""
+    """Format settings, as in "learning_rate=2e-4 beta1=0.5 seed=0"."""
     words = _words(dict(columns_of([settings])))
     return words if seed is None else f"{words} seed={seed}".lstrip()
 
@@ -94,13 +98,13 @@ def _words(settings: Mapping[str, str]) -> str:
 
 
 def _short_names(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """training.learning_rate → learning_rate, or more of it where another key ends alike."""
+    """Return key → its shortest unique ending, as in training.learning_rate → learning_rate."""
     keys = list(dict.fromkeys(key for one in settings for key in one))
     return {key: ".".join(parts) for key, parts in telling_parts(keys).items()}
 
 
 def size(count: float) -> str:
-    """Bytes in decimal units."""
+    """Format a number of bytes in decimal units."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -108,10 +112,11 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def command_alone(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
-    """What trains one trial (document: its trial.json) without the rest of its sweep.
+def rerun_command(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
+    """Return the command that trains one trial again by itself.
 
-    The sweep's file is that of the current plan: of a trial of an earlier one the command says all that differs.
+    The sweep's file is that of the current plan; for a trial of an earlier plan the command has all differing settings.
+    `document`: content of the trial's trial.json.
     """
     overrides, seed = read_json(sweep.plan).get("overrides", []), document["config"]["seed"]
     varied, planned = document["varied"], sweep.planned()
@@ -121,7 +126,7 @@ def command_alone(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """On stderr; on a terminal it is wrapped at words, as what a running sweep says."""
+    """Print a message on stderr; on a terminal it is wrapped between words."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -129,11 +134,11 @@ def say(text: str) -> None:
 
 
 def reached(found: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
-    """Return what a trial reached as lines of a table: the value that ranks it, and its best one.
+    """Return the value that ranks a trial, and its best value, as lines of a table.
 
     Args:
-        found: as `records.figures` gives it.
-        metric: the objective.
+        found: Figures of the trial, as returned by `records.figures`.
+        metric: The objective.
     """
     return [
         ("quality", at_step(metric, found["quality"], found["quality_step"])),
@@ -142,12 +147,12 @@ def reached(found: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
 
 
 def at_step(metric: str, value: float | None, step: int | None) -> str:
-    """Return "cfd_ratio 3.48 at step 500"; empty where there is no value."""
+    """Format a value, as in "cfd_ratio 3.48 at step 500"; "" for None."""
     return "" if step is None else f"{metric} {measured(value)} at step {step:,}"
 
 
 def to_json(data: Any) -> str:
-    """Valid JSON: a number that is not finite becomes null."""
+    """Return data as valid JSON: numbers that are not finite become null."""
     return json.dumps(_finite(data), indent=2, ensure_ascii=False)
 
 

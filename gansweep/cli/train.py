@@ -1,4 +1,4 @@
-"""`gansweep train`."""
+"""`gansweep train`: train one configuration without a sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gansweep.planning.single import SingleJob, Start
     from gansweep.records.outcome import Outcome
 
-SLICE_S = 0.25  # how soon a request to end is noticed
+SLICE_S = 0.25  # maximum delay until a request to end is noticed
 WRONG, CRASHED = 1, 4  # exit codes
 
 
@@ -34,15 +34,15 @@ WRONG, CRASHED = 1, 4  # exit codes
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="Go on from this .safetensors file, of a single run or of a sweep's trial.",
+    help="Resume from this .safetensors file of a single run or a trial.",
 )
 @options.home_option
 @options.json_option
 def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_path: Path, as_json: bool) -> int:
-    """Train the one configuration of FILE here and now, without a sweep.
+    """Train the single configuration of FILE in this process, without a sweep.
 
-    It gets a folder of its own, stamped with the time, under the home's runs/: log, samples, checkpoints, plots. Its
-    path is printed at the end. Nothing goes to MLflow.
+    Log, samples, checkpoints and plots are written to a new folder, named by the time, in runs/ of the home folder. Its
+    path is printed at the end. Nothing is sent to MLflow.
     """
     from gansweep.planning import single
     from gansweep.planning.plan import check_disk
@@ -77,12 +77,12 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
 
 
 def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, Ending]:
-    """To its end, or until something else ends it."""
+    """Train to the end, or until the run is interrupted or crashes."""
     from gansweep.cli.train_view import TrainView
     from gansweep.engine.ending import Ending
 
     folder = job.folder
-    ending = Ending(SweepFolder(folder.path), None)  # a run's folder has its `stop` in the same place
+    ending = Ending(SweepFolder(folder.path), None)  # the folder of a run has its `stop` file in the same place
     with ending.catching_signals(), TrainView(folder.log) as view:
         begins = f", from step {start.step:,} of {start.path}" if start else ""
         view.say(f"{counted(job.run.steps, 'step')}{begins}, in {folder.path}")
@@ -97,7 +97,7 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
 
 
 def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
-    """An error in training becomes the outcome, as a trial's does; what is wrong before is raised as UserError."""
+    """Train and return the outcome. Errors in training become outcomes; earlier errors are raised as UserError."""
     from gansweep.gan.gpu import is_out_of_memory
     from gansweep.planning.single import open_run
     from gansweep.records.outcome import Outcome
@@ -107,12 +107,12 @@ def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: Train
     try:
         ended = None
         while ended is None:
-            view.went_on()
+            view.advanced()
             ended = run.suspend(ending.reason or "") if ending.requested() else run.advance(SLICE_S)
     except Exception as error:
         if sentence := disk.lack(error):
             ending.fail()
-            return Outcome("interrupted", run.step, sentence)  # not on record: it could not be written
+            return Outcome("interrupted", run.step, sentence)  # not recorded, since it cannot be written
         rule = outcome.OUT_OF_MEMORY if is_out_of_memory(error) else ""
         ended = outcome.crashed(job.folder, run.step, error, rule)
     finally:
@@ -136,7 +136,7 @@ def _say_outcome(folder: RunFolder, ended: Outcome, view: TrainView, again: str)
 
 
 def _draw(folder: RunFolder, view: TrainView) -> None:
-    """A run that is trained does not fail over its pictures."""
+    """Draw the plots. An error in drawing is reported and does not fail the run."""
     from gansweep.report.plots import draw
 
     try:
@@ -147,7 +147,7 @@ def _draw(folder: RunFolder, view: TrainView) -> None:
 
 
 def _again(file: Path, overrides: tuple[str, ...]) -> str:
-    """The command for the same settings, in the same home."""
+    """Return the command for the same settings in the same home."""
     from click.core import ParameterSource
 
     words = ["gansweep", "train", str(file), *(word for one in overrides for word in ("--set", one))]
@@ -158,9 +158,9 @@ def _again(file: Path, overrides: tuple[str, ...]) -> str:
 
 
 def _document(folder: RunFolder) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Return the JSON document of a run."""
     summary = outcome.summary(folder)
-    del summary["run_id"], summary["varied"]  # of sweeps alone
+    del summary["run_id"], summary["varied"]  # exist only for trials of sweeps
     samples, checkpoints = folder.all_samples(), folder.all_checkpoints()
     return {
         **summary,

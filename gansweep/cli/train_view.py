@@ -1,4 +1,4 @@
-"""A single run on the screen, and in its log: a bar on a terminal, timestamped lines elsewhere. All on stderr."""
+"""Progress of a single run on stderr and in its log: a bar on a terminal, else lines with the time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BAR = 24  # characters
 
 
 class TrainView:
-    """Use it as a context. file: every sentence and line goes there as well, with the time."""
+    """Context manager that shows a run. `file`: log that receives every message and line, with the time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -48,7 +48,7 @@ class TrainView:
         self.ended()
 
     def say(self, text: str, style: str = "") -> None:
-        """A sentence for the user."""
+        """Print a message."""
         if self._console.is_terminal:
             self._console.print(Text(text, style), soft_wrap=True)
         else:
@@ -56,7 +56,7 @@ class TrainView:
         self._write(text)
 
     def training(self, run: Run) -> None:
-        """It has begun: speed is measured from here on."""
+        """Start showing a run; its speed is measured from now on."""
         self._run, self._began, self._first_step = run, time.monotonic(), run.step
         self._last_line = self._began
         if self._console.is_terminal:
@@ -65,8 +65,8 @@ class TrainView:
             )
             self._live.start()
 
-    def went_on(self) -> None:
-        """Between slices of training: its notices, and a line, where the last one is old."""
+    def advanced(self) -> None:
+        """Print notices, and a line of progress if the last one is old. Called between slices of training."""
         self._say_notices()
         if self._run is None or time.monotonic() - self._last_line < LINE_EVERY_S:
             return
@@ -78,7 +78,7 @@ class TrainView:
             self.say(line)
 
     def ended(self) -> None:
-        """The bar goes; sentences may follow."""
+        """Remove the bar; messages may follow."""
         self._say_notices()
         if self._live:
             self._live.stop()
@@ -90,7 +90,7 @@ class TrainView:
             self._run.notices.clear()
 
     def elapsed_s(self) -> float:
-        """Since training began."""
+        """Return the seconds since training started."""
         return time.monotonic() - self._began
 
     def _write(self, text: str) -> None:
@@ -108,7 +108,7 @@ class TrainView:
         return [*found, f"about {duration(left)} left"] if self.elapsed_s() >= BASIS_S else found
 
     def _speed(self, run: Run) -> float:
-        """Steps a second, everything included; 0 before there are any."""
+        """Return the steps per second, including evaluations and records; 0 before the first step."""
         return (run.step - self._first_step) / max(1e-9, self.elapsed_s())
 
     def _bar(self, run: Run) -> Group:

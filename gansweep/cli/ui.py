@@ -1,4 +1,4 @@
-"""`gansweep ui`."""
+"""`gansweep ui`: serve the MLflow UI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gansweep.tracking import places, snapshot
 from gansweep.tracking.store import local_uri
 
 START_S = 90.0
-# With any port: that of an `ssh -L`, too. MLflow's own list has `10.*`, which a name like 10.evil.example meets.
+# With any port, such as that of `ssh -L`. MLflow's own list includes `10.*`, which matches 10.evil.example.
 HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
 
 
@@ -40,7 +40,7 @@ HOSTS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
     help="Open a browser.  [default: on a terminal]",
 )
 def ui(home_path: Path, port: int, browse: bool) -> None:
-    """Serve the MLflow UI on the local store, to this machine only, until Ctrl-C."""
+    """Serve the MLflow UI for the local tracking store, on this machine only, until Ctrl-C."""
     home = options.home_of(home_path)
     if not home.database.exists():
         raise UserError(f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first")
@@ -52,7 +52,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--backend-store-uri", store_uri]
     command += ["--default-artifact-root", home.artifacts.as_uri()]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--allowed-hosts", HOSTS]
-    # Without job execution it is two processes instead of ten, and up in half the time.
+    # Without job execution MLflow starts two processes instead of ten, in half the time.
     quiet = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -86,7 +86,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
 
 
 def _served(home: Home) -> str:
-    """URI of the home's own store, or of a copy of it where it may only be read. Raises UserError where that fails."""
+    """Return the URI of the home's store, or of a copy if it is read-only. Raises UserError if it cannot be read."""
     if snapshot.is_writable(home.database):
         check_writable(home)
         correct_paths(home, say)
@@ -102,8 +102,10 @@ def _served(home: Home) -> str:
 
 
 def _links(home: Home, url: str) -> dict[str, str]:
-    """Return sweep → its page, in MLflow's model-training view (its default view is about language models). A sweep
-    whose note cannot be read has none, and its file is named."""
+    """Return sweep → link to its page in MLflow's model-training view (the default view is for language models).
+
+    A sweep whose note cannot be read has no link; the file is reported.
+    """
     experiments = {}
     for folder in home.sweeps():
         try:
@@ -139,7 +141,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """The whole group: the server has workers of its own."""
+    """End the server's process group, which includes its workers."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, number)

@@ -1,4 +1,4 @@
-"""`gansweep stop`, `sync` and `clean`."""
+"""`gansweep stop`, `sync` and `clean`: stop sweeps, and repair or remove their records."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ if TYPE_CHECKING:
     from gansweep.sweeps.provenance import Provenance
 
 STOP_S = 30.0
-STOP_AFAR_S = 180.0  # its driver looks every few seconds, 30 where the server was away, and sends the last records
+STOP_AFAR_S = 180.0  # its driver checks every few seconds (30 after a failure of the server) and sends the last records
 LOOK_AFAR_S = 1.0
 
 
 @click.command()
 @click.argument("sweep", required=False)
 @click.argument("trial", required=False)
-@click.option("--all", "every", is_flag=True, help="End all sweeps of the home folder that are running.")
+@click.option("--all", "every", is_flag=True, help="Stop all running sweeps of the home folder.")
 @options.home_option
 @options.server_option
 def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tracking_uri: str | None) -> None:
-    """End SWEEP, or one TRIAL of it, in good order: it checkpoints, and the next `run` continues it."""
+    """Stop SWEEP, or one of its trials (TRIAL), gracefully.
+
+    Running trials write a checkpoint, from which the next `run` resumes.
+    """
     home = options.home_of(home_path)
     if every:
         if sweep or tracking_uri:
@@ -61,7 +64,7 @@ def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tra
 
 
 def _end(home: Home, folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
-    """Ask sweeps or trials, by name, to end, and wait until all have. Raises UserError naming those that go on."""
+    """Request sweeps or trials to end, and wait for them. Raises UserError with the names of those still running."""
     check_writable(home)
     for folder in folders.values():
         folder.stop.touch()
@@ -93,13 +96,12 @@ def _stop_afar(home: Home, uri: str, sweep: str) -> None:
 @click.argument("sweep")
 @options.home_option
 @options.recorded_uri_option
-@click.option("--verify", is_flag=True, help="Compare every value and file in the store, which takes longer.")
+@click.option("--verify", is_flag=True, help="Compare every value and file in the store (slower).")
 @answers
 def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, answer: str | None) -> None:
-    """Compare the tracking store of SWEEP with its folder, and send what it lacks.
+    """Compare the tracking store of SWEEP with its folder, and send missing records.
 
-    Runs that were deleted are restored or made again, and so are tags, metrics and artifacts. Harmless at any time,
-    any number of times.
+    Deleted runs, tags, metrics and artifacts are restored. The command can be repeated at any time.
     """
     from gansweep.tracking import places, store
     from gansweep.tracking.context import tags
@@ -121,7 +123,7 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
 
 
 def _provenance(folder: SweepFolder) -> Provenance:
-    """Return what a sweep was run with; of a sweep that an older version ran, what this command runs with."""
+    """Return the provenance of a sweep; that of this command if an older version did not record it."""
     from gansweep.sweeps.provenance import current, provenance_of
 
     found = provenance_of(folder)
@@ -134,9 +136,9 @@ def _provenance(folder: SweepFolder) -> Provenance:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @answers
 def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
-    """Remove SWEEP: its files, here and in the storage that it lies in, and its runs in the tracking store.
+    """Remove SWEEP: its files, including those in its storage, and its runs in the tracking store.
 
-    Runs that are not the sweep's are never removed, nor their artifacts, even if they are in the same experiment.
+    Other runs and their artifacts are never removed, even if they are in the same experiment.
     """
     from gansweep.sync.copies import remove
     from gansweep.sync.storage import open_storage
@@ -163,7 +165,9 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
                 abort=True,
                 err=True,
             )
-        if uri := _store_of(home, folder):  # again: a sweep with a new identity has nothing in another store
+        if uri := _store_of(
+            home, folder
+        ):  # again, since a sweep with a new identity has no records in its former store
             with store.asking(uri):
                 publisher.delete(home, folder, uri, say)
         if folder.storage.exists():

@@ -1,5 +1,7 @@
-"""A running sweep on the screen: a live table on a terminal, timestamped lines elsewhere. All on stderr; what
-happens, but not how far it is, in its log as well."""
+"""Progress of a sweep on stderr: a live table on a terminal, else lines with the time.
+
+Events, but not progress, are also written to the sweep's log.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,31 @@ if TYPE_CHECKING:
     from gansweep.engine.board import Board, Row
 
 LINE_EVERY_S = 15.0
-LEAST_ROWS = 3  # of the live table
+LEAST_ROWS = 3  # minimum of the live table
 
 
 def view(board: Board, link: str, file: Path) -> LiveView | PlainView:
-    """The view that fits what stderr is. link: where to look in MLflow. file: the sweep's log."""
+    """Return the view for a terminal or for other output.
+
+    Args:
+        board: State of the trials.
+        link: Text that states where MLflow shows the sweep.
+        file: The sweep's log.
+    """
     console, diary = Console(stderr=True), Diary(file)
     return LiveView(board, link, diary, console) if console.is_terminal else PlainView(board, diary)
 
 
 class Diary:
-    """What happens in a sweep, kept in its log: when each trial begins and ends, and what is said besides."""
+    """Writer of a sweep's log: start and end of each trial, and notices."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._seen: dict[str, str] = {}
-        self._crashes: dict[str, str] = {}  # reason → the first trial's id
+        self._crashes: dict[str, str] = {}  # reason → id of the first trial
 
     def line(self, row: Row) -> str | None:
-        """What is new, kept by then; None where the trial only went on."""
+        """Write a change of a trial's outcome to the log and return it; None if the outcome is unchanged."""
         if self._seen.get(row.id) == row.outcome:
             return None
         self._seen[row.id] = row.outcome
@@ -54,13 +62,13 @@ class Diary:
         log.keep(self._file, text)
 
     def _end(self, row: Row) -> str:
-        """How it goes; the reason of a crash in full for the first trial that has it."""
+        """Return the outcome of a trial as text, with the reason of a crash only for its first trial."""
         first = self._crashes.setdefault(row.reason, row.id) if row.outcome == "crashed" else row.id
         return _ended(row) if first == row.id else f"crashed at step {row.step}, as {first} did"
 
 
 class PlainView:
-    """One line for each beginning and end, and one of overall progress now and then."""
+    """View with one line for each start and end, and occasional lines of overall progress."""
 
     def __init__(self, board: Board, diary: Diary) -> None:
         self._board, self._diary, self._last = board, diary, time.monotonic()
@@ -87,7 +95,7 @@ class PlainView:
 
 
 class LiveView:
-    """A table that fits the terminal: what runs first, then what ended last, then what waits."""
+    """View with a table that fits the terminal; running trials take precedence, then the last ended, then pending."""
 
     def __init__(self, board: Board, link: str, diary: Diary, console: Console) -> None:
         self._board, self._link, self._diary, self._console = board, link, diary, console
@@ -122,7 +130,10 @@ class LiveView:
         return Group(*parts, Text(f"  {board.sweep}  {_overall(board)}"), Text(f"  {self._link}", style="bright_black"))
 
     def _table(self, limit: int) -> tuple[list[Row], Table]:
-        """As many rows, in the order of the plan, as fit in so many lines: on a narrow screen each takes several."""
+        """Return the rows that fit on the screen, in the order of the plan, and their table.
+
+        `limit`: maximum number of rows. On a narrow screen a row takes several lines.
+        """
         while True:
             chosen = self._chosen(limit)
             rows = [row for row in self._board.rows.values() if row.id in chosen]

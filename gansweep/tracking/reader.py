@@ -1,6 +1,6 @@
-"""Reads a sweep from the tracking store alone, so that any machine that reaches the store can ask.
+"""Reading of a sweep from the tracking store, on any machine that can access the store.
 
-The trials of a sweep are those of its current plan. Runs of earlier plans stay in the store: they are counted, and read
+The trials of a sweep are those of its current plan. Runs of earlier plans stay in the store; they are counted, and read
 on request.
 """
 
@@ -30,19 +30,25 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-THREADS = 4  # a server answers side by side
+THREADS = 4  # a server answers in parallel
 Value = TypeVar("Value")
 Source = Literal["store", "folder"]
 
 
 class StoreReader:
-    """Reads a sweep, and the files of its trials, from a tracking store.
+    """Reader of a sweep, and of its trials' files, in a tracking store.
 
-    All methods raise UserError for a store that is missing or cannot be read, and for a sweep that it does not have.
+    All methods raise UserError if the store is missing or cannot be read, or lacks the sweep.
     """
 
     def __init__(self, home: Home, uri: str, name: str) -> None:
-        """uri: of the store. home: tells the sweep whose folder it has from others of the same name."""
+        """Initialise the reader.
+
+        Args:
+            home: Home folder; a sweep whose folder is in it takes precedence over others of the same name.
+            uri: URI of the store.
+            name: Name of the sweep.
+        """
         self._home, self._uri, self._name = home, uri, name
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
@@ -75,7 +81,7 @@ class StoreReader:
             found = []
             for trial, files in zip(trials, listed, strict=True):
                 grids = [(GRID.fullmatch(file.path), file.path) for file in files]
-                # Of a step that was sent twice, which a copied folder does, the newest: the last by name.
+                # The last by name is the newest, if a copied folder has sent a step twice.
                 steps = {int(match["step"]): path for match, path in sorted(grids, key=itemgetter(1)) if match}
                 found += [(trial, step, path) for step, path in sorted(steps.items())]
             return found
@@ -86,19 +92,26 @@ class StoreReader:
             return artifacts.content(artifacts.repository(self._uri, trial.place), name)
 
     def _attached(self, parent: Run | None, *, tolerant: bool) -> tuple[dict[str, Any], str]:
-        """Return the plan and the sweep file among the parent run's artifacts, empty where they are missing; with
-        `tolerant` also where artifacts are out of reach."""
+        """Return the plan and the sweep file from the parent run's artifacts; empty if they are missing.
+
+        `tolerant`: whether they are also empty if artifacts cannot be accessed.
+        """
         plan: dict[str, Any] = {}
         file = ""
-        with suppress(*([Exception] if tolerant else [])):  # each kind of repository has its own
+        with suppress(*([Exception] if tolerant else [])):  # error types differ between repositories
             plan = json.loads(_attached(self._uri, parent, "plan.json") or "{}")
             file = _attached(self._uri, parent, "sweep.yaml").decode(errors="replace")
         return plan, file
 
 
 def where(home: Home, sweep: str, given: str | None) -> str:
-    """URI of the store to be asked for a sweep: the one given, else where the sweep was sent if its folder is here,
-    else the home's own. Raises UserError for a server that does not answer, and for a URI that is no tracking store."""
+    """Return the URI of the store to read a sweep from.
+
+    This is the given one, else the store that the sweep was sent to if its folder is in the home, else the home's own.
+
+    Raises:
+        UserError: The server does not answer, or the URI is not that of a tracking store.
+    """
     recorded = (places.recorded(home, folder) for folder in home.sweeps() if folder.name == sweep)
     uri = store.take_password(given or next(recorded, None) or store.local_uri(home))
     store.check(uri)
@@ -110,17 +123,17 @@ def reader_of(home: Home, name: str, source: Source, uri: str | None = None) -> 
 
     Args:
         source: "store" or "folder".
-        uri: of the store to read. By default the one that the sweep was sent to, else the home's own.
+        uri: URI of the store to read. Defaults to the store that the sweep was sent to, else the home's own.
 
     Raises:
-        UserError: the home has no such sweep, the server does not answer, or `uri` is no tracking store.
+        UserError: The home lacks the sweep, the server does not answer, or `uri` is not a tracking store.
     """
     return FolderReader(home, name) if source == "folder" else StoreReader(home, where(home, name, uri), name)
 
 
 @contextmanager
 def readable(home: Home, uri: str) -> Iterator[None]:
-    """Raises UserError for a store that is missing (MLflow would make one) and for what MLflow raises."""
+    """Raise UserError if the store is missing, which MLflow would create, and convert errors of MLflow."""
     file = places.file_of(uri)
     if file and not file.exists():
         raise UserError(f"{store.called(home, uri)}: nothing recorded here yet; `gansweep run FILE` comes first")
@@ -137,12 +150,12 @@ def readable(home: Home, uri: str) -> Iterator[None]:
 
 
 def is_trial(run: Run) -> bool:
-    """Whether it is of a trial."""
+    """Whether the run is that of a trial."""
     return "gansweep.trial_id" in run.data.tags
 
 
 def is_parent(run: Run) -> bool:
-    """Whether it is of a whole sweep."""
+    """Whether the run is the parent run of a sweep."""
     tags = run.data.tags
     return "gansweep.sweep" in tags and "mlflow.parentRunId" not in tags and not is_trial(run)
 
@@ -155,12 +168,12 @@ def _trials(
     plan: Mapping[str, Any],
     all_plans: bool,
 ) -> tuple[list[RecordedTrial], int]:
-    """Return the trials in the order in which they began, and the number of trials of earlier plans."""
+    """Return the trials in the order of their start, and the number of trials of earlier plans."""
     content = b""
-    with suppress(Exception):  # artifacts are out of reach; each kind of repository has its own
+    with suppress(Exception):  # artifacts cannot be accessed; error types differ between repositories
         content = _attached(uri, next((run for run in runs if is_parent(run)), None), summary.NAME)
     known = summary.of_runs(runs, content)
-    # A plan that is unknown leaves nothing out.
+    # If the plan is unknown, all trials are included.
     earlier = {run_id for run_id, one in known.items() if "trials" in plan and one.id not in plan["trials"]}
     shown = known.keys() if all_plans else known.keys() - earlier
     runs = [run for run in runs if run.info.run_id in shown]
@@ -186,11 +199,11 @@ def _trials(
 
 
 def named(metrics: Mapping[str, Value], classes: Iterable[str]) -> dict[str, Value]:
-    """Return metrics by their names instead of their keys, which are shortened where a class's name is long."""
+    """Return metrics by their names instead of their keys, which are shortened for long class names."""
     names = {metric_key(name): name for one in classes for name in (f"{family}{one}" for family in FAMILIES)}
     return {names.get(key, key): value for key, value in metrics.items()}
 
 
 def _attached(uri: str, run: Run | None, path: str) -> bytes:
-    """Empty where there is nothing."""
+    """Return the content of a run's artifact; empty if it does not exist."""
     return (artifacts.content(artifacts.repository(uri, run.info.artifact_uri), path) if run else None) or b""
