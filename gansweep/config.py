@@ -1,10 +1,10 @@
-"""The configuration of a run: what a sweep file may say about it, and what a trainer is given. No torch.
+"""Configuration of a run: keys of the sweep file, and the dataclasses that a trainer receives. Does not load torch.
 
-An option has one name in two forms, both declared here: a key of a section (pydantic), with its range, default and
-meaning, and a field of a dataclass, in which inheritance is resolved and sizes and classes are those of the images.
-Values move from the first form to the second by name (`values_for`), so that an option is written down here and where
-it is used, and nowhere between. The dataclasses are carried as they are; `to_plain` and `from_plain` turn them into
-JSON and back where they cross to another process or into a file.
+Every option has two forms of the same name. Both are declared here: a key of a section (pydantic), with its range,
+default and description, and a field of a dataclass, in which inherited values are resolved and sizes and classes are
+those of the images. `values_for` copies values from the first form to the second by name, so a new option is declared
+here and used in one other place. `to_plain` and `from_plain` convert the dataclasses to JSON and back where they are
+passed to another process or written to a file.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Augment(Section):
 
 
 class Growth(Section):
-    """Two-stage training: D starts without its last block, and gets it with a new head at a later step."""
+    """Two-stage training: D starts without its last block. The block and a new head are added at a later step."""
 
     at: Annotated[int | None, Field(ge=1, description="step after which D grows; default: never")] = None
     adds: Annotated[
         Literal["block", "head"],
-        Field(description="head: D has all its blocks from the start, and gets only a new head"),
+        Field(description="head: D has all its blocks from the start, and only its head is replaced"),
     ] = "block"
 
 
@@ -56,7 +56,7 @@ class Network(Section):
 
     feature_maps: FeatureMaps | None = None
     depth: Annotated[
-        int, Field(ge=1, le=4, description="layers per resolution: one that changes it, the others 3×3")
+        int, Field(ge=1, le=4, description="layers per resolution: one that changes the resolution, the others 3×3")
     ] = 1
     separable: Annotated[bool, Field(description="depthwise separable convolutions")] = False
 
@@ -77,7 +77,7 @@ class Model(Section):
     architecture: Annotated[str, NameOf(ARCHITECTURES)] = "dcgan"
     conditioning: Annotated[
         Literal["none", "concat", "two_stream"],
-        Field(description="how networks are given the class: as extra input channels, or through a layer of its own"),
+        Field(description="input of the class to the networks: as extra channels, or through a separate layer"),
     ] = "none"
     latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
     feature_maps: FeatureMaps = 64
@@ -90,7 +90,7 @@ class Model(Section):
 
 
 class NetworkTraining(Section):
-    """Training of one network; options that are not given are inherited from `training`."""
+    """Training of one network. Options that are not set are inherited from `training`."""
 
     learning_rate: LearningRate | None = None
     beta1: Beta | None = None
@@ -112,7 +112,7 @@ class CommonTraining(Section):
     loss: Annotated[str, NameOf(LOSSES), Field(description="what D and G minimise")] = "non_saturating"
     instance_noise: Annotated[
         float,
-        Field(ge=0, le=1, description="standard deviation of noise on all images that D sees, which lie in [-1, 1]"),
+        Field(ge=0, le=1, description="standard deviation of the noise on all inputs of D, which are in [-1, 1]"),
     ] = 0.0
     instance_noise_until: Annotated[
         int | None, Field(ge=1, description="step at which the noise has fallen to 0; default: constant noise")
@@ -133,7 +133,7 @@ class CommonTraining(Section):
         return self
 
     def optimizer(self, network: NetworkName) -> OptimizerConfig:
-        """Return the options of one network: its own where given, the shared ones of this section otherwise."""
+        """Return the options of one network: those set for the network, else those of this section."""
         own = dict(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
 
@@ -143,7 +143,7 @@ class CommonTraining(Section):
 
 
 def _key(option: Option) -> Any:
-    """Return the key of `training` that an option is, as pydantic's create_model takes it."""
+    """Return the type and default of an option's key in `training`, for pydantic's create_model."""
     described = Field(option.default, **{**option.metadata, "description": option.help})
     return (float if option.name in FIRST_OPTIONS else Annotated[float, Since("0.2.0")], described)
 
@@ -164,7 +164,7 @@ else:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes to real images: see the section `Augment`."""
+    """Random changes to real images. See the section `Augment`."""
 
     flip: bool = False
     rotate: float = 0.0
@@ -174,7 +174,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimizer of one network: Adam's options, and the number of its updates in a step."""
+    """Optimizer of one network: Adam's options, and the number of updates per step."""
 
     learning_rate: float
     beta1: float
@@ -184,7 +184,14 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The loss: its name and its options (others have their defaults), and the noise on what D sees."""
+    """The loss and the instance noise.
+
+    Attributes:
+        name: Name of the loss.
+        options: Options of the loss that are not at their defaults.
+        instance_noise: Standard deviation of the noise on the inputs of D.
+        instance_noise_until: Step at which the noise has decreased to 0; None for constant noise.
+    """
 
     name: str = "non_saturating"
     options: Mapping[str, float] = field(default_factory=dict)
@@ -193,7 +200,7 @@ class LossConfig:
 
     @property
     def critic(self) -> bool:
-        """Whether D is a critic: its outputs are no probabilities."""
+        """Whether D is a critic, whose outputs are not probabilities."""
         return is_critic(self.name)
 
     def create(self) -> Loss:
@@ -209,10 +216,16 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that determines a run's numbers, except the images.
+    """Everything that determines the numbers of a run, except the images.
 
-    image_size: side in pixels. generator_maps, discriminator_maps: feature maps. validation: share of the images held
-    out. ema: decay of G's averaged weights; 0 for none.
+    Attributes:
+        latent_dim: Length of z.
+        generator_maps: Feature maps of G next to the image.
+        discriminator_maps: Feature maps of D next to the image.
+        image_size: Side of the images in pixels.
+        channels: Channels of the images.
+        validation: Share of the images that is held out.
+        ema: Decay of the average of G's weights; 0 for no average.
     """
 
     latent_dim: int
@@ -234,13 +247,21 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """How long a run lasts, what it records when, and what ends it.
+    """Length of a run, its records, and the rules that end it.
 
-    steps: length of the run. metrics, samples, checkpoints, evaluations: steps between two records of each kind (no
-    evaluations with 0). keep: number of checkpoints kept besides the best one. stop_on: kinds of verdicts that end the
-    run. flag: kinds of verdicts that are reported once. objective, mode: the metric that checkpoints are ranked by, and
-    which of its values is best. pauses: steps at which `Run.advance` returns. thresholds: those of verdicts that are
-    not at their defaults.
+    Attributes:
+        steps: Number of steps.
+        metrics: Steps between two records of metrics.
+        samples: Steps between two sample grids.
+        checkpoints: Steps between two checkpoints.
+        keep: Number of checkpoints that are kept in addition to the best one.
+        evaluations: Steps between two evaluations; 0 for no evaluations.
+        stop_on: Kinds of verdicts that end the run.
+        flag: Kinds of verdicts that are reported once.
+        objective: Metric that ranks checkpoints.
+        mode: Whether the smallest or the largest value of the objective is best.
+        pauses: Steps at which `Run.advance` returns.
+        thresholds: Thresholds of verdicts that are not at their defaults.
     """
 
     steps: int
@@ -258,10 +279,10 @@ class RunConfig:
 
 
 def values_for(config: type, section: Section) -> dict[str, Any]:
-    """Return the values in a section by the name of the dataclass field that they belong to.
+    """Return field name → value of a section, for the fields of a dataclass.
 
-    A field is named after the end of a key's path: `depth` of the section `generator` belongs to `generator_depth`,
-    `at` of `discriminator.growth` to `growth_at`. Keys without a field are left out.
+    Fields are named by the end of a key's path: `depth` of the section `generator` is the value of `generator_depth`,
+    `at` of `discriminator.growth` that of `growth_at`. Keys without a field are left out.
     """
     names = {one.name for one in fields(config)}
     ends = ((path[i:], value) for path, value in _keys(section) for i in range(len(path)))
@@ -269,7 +290,7 @@ def values_for(config: type, section: Section) -> dict[str, Any]:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a dataclass and all that it contains as plain data that JSON can hold."""
+    """Return a dataclass and its content as plain data for JSON."""
     if is_dataclass(value):
         return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """D's side of both losses below. D's output is a logit."""
+    """Common part of both losses below. D's output is a logit."""
 
     unit = "nats"
-    label_smoothing: float = option(0.0, "D's target for real images is 1 less this (one-sided)", ge=0, lt=0.5)
+    label_smoothing: float = option(0.0, "D's target for real images is 1 minus this value (one-sided)", ge=0, lt=0.5)
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """−mean [(1 − s) log σ(real) + s log(1 − σ(real))] − mean log(1 − σ(fake)); 2 ln 2 where D cannot tell
-        (Goodfellow et al. 2014, eq. 1; one-sided smoothing: Salimans et al. 2016, section 3.4)."""
+        """Return −mean [(1 − s) log σ(real) + s log(1 − σ(real))] − mean log(1 − σ(fake)).
+
+        2 ln 2 if D cannot distinguish them. Goodfellow et al. 2014, eq. 1; one-sided smoothing: Salimans et al. 2016,
+        section 3.4.
+        """
         from torch.nn import functional as F
 
         loss = F.softplus(-real).mean() + F.softplus(fake).mean()
@@ -39,7 +42,7 @@ class NonSaturating(CrossEntropy):
     name = "non_saturating"
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """−mean log σ(fake) (Goodfellow et al. 2014, section 3); ln 2 where D cannot tell."""
+        """Return −mean log σ(fake) (Goodfellow et al. 2014, section 3); ln 2 if D cannot distinguish fakes."""
         from torch.nn import functional as F
 
         return F.softplus(-fake).mean()
@@ -50,7 +53,7 @@ class Saturating(CrossEntropy):
     name = "saturating"
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """mean log(1 − σ(fake)) (Goodfellow et al. 2014, eq. 1); −ln 2 where D cannot tell."""
+        """Return mean log(1 − σ(fake)) (Goodfellow et al. 2014, eq. 1); −ln 2 if D cannot distinguish fakes."""
         from torch.nn import functional as F
 
         return -F.softplus(fake).mean()

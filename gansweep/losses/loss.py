@@ -1,4 +1,4 @@
-"""The interface of a loss. Nothing in this package loads torch before a loss is computed, so that plans stay fast."""
+"""Interface of losses. This package does not load torch before a loss is computed, so that plans stay fast."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ if TYPE_CHECKING:
 
 
 def option(default: float, description: str, **limits: float) -> Any:
-    """A dataclass field that is a key of `training` in the sweep file.
+    """Return a dataclass field that becomes a key of `training` in the sweep file.
 
     Args:
-        limits: `gt`, `ge`, `lt` or `le`, as pydantic's Field takes them.
+        default: Default of the option.
+        description: Meaning of the option, for the schema and the template.
+        limits: Range as `gt`, `ge`, `lt` or `le`, as in pydantic's Field.
     """
     return field(default=default, metadata={"description": description, **limits})
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What D and G minimise, computed from the raw outputs of D. A subclass's fields are its options.
+    """Losses of D and G, computed from the raw outputs of D. The fields of a subclass are its options.
 
-    NaN where an output is NaN; finite for any finite output unless a sum or a square overflows.
+    A loss is NaN if an output is NaN, and finite for finite outputs unless a sum or a square overflows.
 
     Attributes:
         name: Value of `training.loss` that selects this loss.
         critic: Whether D's outputs are unbounded scores instead of a decision between real and fake.
-        unit: Unit of the loss's values; losses with the same unit share an axis in reports. None: a unit of its own.
-        penalises: What `penalty` depends on: each image by itself, which excludes batch norm from D, or a whole batch.
-            None without a penalty.
+        unit: Unit of the values; losses with the same unit share an axis in reports. None: the loss has its own unit.
+        penalises: Whether `penalty` depends on each image by itself, which excludes batch norm from D, or on a whole
+            batch. None if there is no penalty.
     """
 
     name: ClassVar[str]
@@ -40,7 +42,12 @@ class Loss:
     penalises: ClassVar[Literal["images", "batches"] | None] = None
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return D's loss, a scalar. real, fake: D's outputs, (N,) each."""
+        """Return D's loss, a scalar.
+
+        Args:
+            real: D's outputs for real images, (N,).
+            fake: D's outputs for fakes, (N,).
+        """
         raise NotImplementedError
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
@@ -48,24 +55,24 @@ class Loss:
 
         Args:
             fake: D's outputs for fakes, (N,).
-            real: Returns D's outputs for the last real batch, (N,), without gradients. A forward pass of D: call it
-                only where the loss compares fakes with real images.
+            real: Returns D's outputs for the last real batch, (N,), without gradients. Each call is a forward pass of
+                D, so call it only if the loss compares fakes with real images.
         """
         raise NotImplementedError
 
     def probability(self, outputs: Tensor) -> Tensor:
-        """Return the probability of being real that D's outputs stand for. Critics have none."""
+        """Return the probabilities of being real that D's outputs represent. Not implemented by critics."""
         raise NotImplementedError
 
     def penalty(
         self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> Tensor:
-        """Return the weighted penalty that is added to D's loss. Called only where `penalises` is set.
+        """Return the weighted penalty that is added to D's loss. Called only if `penalises` is set.
 
         Args:
             discriminator: Maps images to outputs, (N,).
             real, fake: Images, (N, C, H, W).
-            rng: The penalty's own random stream, on the images' device.
+            rng: Random stream of the penalty, on the device of the images.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Losses whose targets for D's output are −1 for fakes and 1 for real images."""
+"""Losses with targets of −1 for fakes and 1 for real images."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Margins(Loss):
+    """Common part of both losses below."""
+
     def probability(self, outputs: Tensor) -> Tensor:
-        """Return the targets −1 and 1 as 0 and 1, cut off beyond."""
+        """Map outputs of −1 and 1 to 0 and 1, and clamp the rest."""
         return ((outputs + 1) / 2).clamp(0, 1)
 
 
@@ -24,11 +26,11 @@ class LeastSquares(Margins):
     name = "least_squares"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """½ mean (real − 1)² + ½ mean (fake + 1)² (Mao et al. 2017, eq. 2 with a = −1, b = 1); 1 where D is 0."""
+        """Return ½ mean (real − 1)² + ½ mean (fake + 1)²; 1 if D is 0 (Mao et al. 2017, eq. 2 with a = −1, b = 1)."""
         return ((real - 1).square().mean() + (fake + 1).square().mean()) / 2
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """½ mean (fake − 1)² (Mao et al. 2017, eq. 2 with c = 1)."""
+        """Return ½ mean (fake − 1)² (Mao et al. 2017, eq. 2 with c = 1)."""
         return (fake - 1).square().mean() / 2
 
 
@@ -37,9 +39,9 @@ class Hinge(Margins):
     name = "hinge"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """mean max(0, 1 − real) + mean max(0, 1 + fake) (Lim & Ye 2017, section 3); 2 where D is 0."""
+        """Return mean max(0, 1 − real) + mean max(0, 1 + fake); 2 if D is 0 (Lim & Ye 2017, section 3)."""
         return (1 - real).relu().mean() + (1 + fake).relu().mean()
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """−mean fake."""
+        """Return −mean fake."""
         return -fake.mean()

@@ -1,7 +1,7 @@
-"""All losses by name, and their options. Does not load torch.
+"""Registry of losses and their options. Does not load torch.
 
 To add a loss, write a subclass of Loss and add it to BUILT_IN, or call `register` from your own package before the
-sweep file's schema is imported. Nothing else names losses: the schema, `gansweep init`, checks and reports ask here.
+sweep file's schema is imported. The schema, `gansweep init`, checks and reports read this registry.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ LOSSES: dict[str, type[Loss]] = {}
 
 @dataclass(frozen=True)
 class Option:
-    """A key of `training` that belongs to one loss or to several.
+    """A key of `training` that belongs to one or more losses.
 
     Attributes:
-        metadata: Description and limits, as pydantic's Field takes them.
+        name: Name of the key.
+        default: Default of the option.
+        metadata: Description and limits, as in pydantic's Field.
         losses: Names of the losses that have this option.
     """
 
@@ -35,7 +37,7 @@ class Option:
 
     @property
     def help(self) -> str:
-        """Losses and meaning, for the schema and the template."""
+        """Description for the schema and the template: losses and meaning."""
         return f"{', '.join(self.losses)}: {self.metadata['description']}"
 
 
@@ -46,7 +48,7 @@ def register(loss: type[Loss]) -> type[Loss]:
         ValueError: The name is taken, or an option of the same name has another default or other limits.
     """
     if loss.name in LOSSES:
-        raise ValueError(f"there is a loss {loss.name!r} already")
+        raise ValueError(f"a loss {loss.name!r} already exists")
     for field in fields(loss):
         known = options().get(field.name)
         if known and (known.default, known.metadata) != (field.default, field.metadata):
@@ -66,12 +68,12 @@ def options() -> dict[str, Option]:
 
 
 def is_critic(name: str | None) -> bool:
-    """Return whether D is a critic under a loss; False for a name that is unknown here."""
+    """Whether D is a critic under a loss; False for an unknown name."""
     return name in LOSSES and LOSSES[name].critic
 
 
 def unit(name: str) -> str:
-    """Return a loss's unit, or its name in words where it has none or is unknown here."""
+    """Return the unit of a loss, or its name in words if it has no unit or is unknown."""
     return (name in LOSSES and LOSSES[name].unit) or name.replace("_", " ")
 
 

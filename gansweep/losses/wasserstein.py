@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wasserstein(Loss):
-    """What both losses below have in common."""
+    """Common part of both losses below."""
 
     critic = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """mean fake − mean real: the negated estimate of the distance (Arjovsky, Chintala & Bottou 2017, eq. 3)."""
+        """Return mean fake − mean real, the negative estimated distance (Arjovsky, Chintala & Bottou 2017, eq. 3)."""
         return fake.mean() - real.mean()
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """−mean fake."""
+        """Return −mean fake."""
         return -fake.mean()
 
 
@@ -33,7 +33,7 @@ class WassersteinClip(Wasserstein):
     """Weight clipping (Arjovsky, Chintala & Bottou 2017, algorithm 1)."""
 
     name = "wasserstein_clip"
-    clip: float = option(0.01, "the critic's weights lie within ± this", gt=0, le=10)
+    clip: float = option(0.01, "limit on the absolute value of the critic's weights", gt=0, le=10)
 
     def constrain(self, weights: list[Tensor]) -> None:
         import torch
@@ -61,10 +61,10 @@ class WassersteinGP(Wasserstein):
 
 
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, between: Tensor) -> Tensor:
-    """Return mean (‖∇D(x)‖ − 1)² at points x on the lines between real and fake images. Differentiable again.
+    """Return mean (‖∇D(x)‖ − 1)² at points x on the lines between real and fake images. Twice differentiable.
 
     Args:
-        discriminator: Maps images to outputs, (N,), each image by itself.
+        discriminator: Maps images to outputs, (N,); each output depends on one image only.
         real, fake: Images, (N, C, H, W).
         between: Position of x on each line, (N,) in [0, 1]: 0 is fake, 1 is real.
     """

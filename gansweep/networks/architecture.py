@@ -1,4 +1,4 @@
-"""The interface of architectures. A plan describes networks with it and does not load torch."""
+"""Interface of architectures. Plans use it to describe networks without loading torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ Norm = Literal["batch", "layer", "none"]
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Structure of both networks, apart from their sizes: see the section `Model`.
+    """Structure of both networks, except their sizes. See the section `Model`.
 
-    classes: names of the classes that a conditional model can be asked for; empty for any other.
-    norm: of D's inner blocks; None for the architecture's own. growth_at: step after which D grows; None for never.
+    Attributes:
+        classes: Names of the classes of a conditional model; empty for an unconditional one.
+        norm: Normalisation of D's inner blocks; None for the architecture's default.
+        growth_at: Step after which D grows; None for never.
     """
 
     architecture: str = "dcgan"
@@ -33,14 +35,14 @@ class NetworkConfig:
 
 
 class Design(Protocol):
-    """One network before it is built, as plans count it.
+    """Description of one network before it is built.
 
     Attributes:
         parameters: Number of trainable values.
         buffers: Number of other values in a checkpoint, such as running statistics.
         multiply_adds: Multiply-adds of a forward pass of one image.
-        classes: Number of classes that a conditional network knows; 0 for any other.
-        has_batch_norm: Whether the output for an image depends on the others of the batch.
+        classes: Number of classes of a conditional network; 0 for an unconditional one.
+        has_batch_norm: Whether the output for an image depends on the other images of the batch.
     """
 
     @property
@@ -64,12 +66,12 @@ class Design(Protocol):
 
 
 class Architecture(Protocol):
-    """A pair of networks of many sizes.
+    """A family of pairs of networks of different sizes.
 
-    Its methods raise UserError where `config` asks for something that the architecture does not support.
+    Methods raise UserError if the architecture does not support something in `config`.
 
     Attributes:
-        image_sizes: Sides of the images that it supports, in pixels.
+        image_sizes: Supported sides of the images, in pixels.
     """
 
     @property
@@ -84,5 +86,9 @@ class Architecture(Protocol):
     def discriminator(
         self, feature_maps: int, image_size: int, channels: int, config: NetworkConfig, *, grown: bool
     ) -> Design:
-        """Return a network from images to outputs, (N,). grown: False for D before step `config.growth_at`."""
+        """Return a network from images, (N, channels, image_size, image_size), to outputs, (N,).
+
+        Args:
+            grown: False for D before step `config.growth_at`.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The parts that networks are made of, as plain data: built by network.py, counted by plans. No torch."""
+"""Blocks of networks as plain data: network.py builds them, plans count them. Does not load torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Block:
-    """A (transposed) convolution, its normalisation and its activation.
+    """A (transposed) convolution with normalisation and activation.
 
-    inputs, outputs: channels. side: pixels of its input. slope: of leaky_relu. A map of 1×1 is a vector: from one, a
-    transposed convolution is a linear layer, and a convolution to one as well.
-    separable: 1×1 over channels and a kernel on each channel by itself (depthwise last where transposed, else first).
-    flat: bias and norm for each position of the output by itself, as a linear layer has them.
+    A map of 1×1 is a vector: a transposed convolution of a vector is a linear layer, as is a convolution to a vector.
+
+    Attributes:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        side: Side of the input in pixels.
+        slope: Slope of leaky_relu for negative inputs.
+        separable: Whether the convolution is split into a 1×1 convolution over channels and a depthwise one, which is
+            last if transposed, else first.
+        flat: Whether every position of the output has its own bias and norm, as in a linear layer.
     """
 
     inputs: int
@@ -46,12 +52,12 @@ class Block:
 
     @property
     def features(self) -> int:
-        """How many numbers bias and norm have."""
+        """Number of values of the bias, and of each parameter of the norm."""
         return self.outputs * self.output_side**2 if self.flat else self.outputs
 
     @property
     def weights(self) -> tuple[Shape, ...]:
-        """Shapes, in the order in which they are applied: those of nn.ConvTranspose2d and nn.Conv2d."""
+        """Shapes of the weights as in nn.ConvTranspose2d and nn.Conv2d, in the order in which they are applied."""
         k = self.kernel
         if self.separable:
             pointwise = (self.outputs, self.inputs, 1, 1)
@@ -61,29 +67,29 @@ class Block:
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers."""
+        """Number of trainable values."""
         extra = self.features * (self.bias + 2 * (self.norm != "none"))
         return sum(math.prod(shape) for shape in self.weights) + extra
 
     @property
     def buffers(self) -> int:
-        """Running mean and variance."""
+        """Number of values of running mean and variance."""
         return 2 * self.features if self.norm == "batch" else 0
 
     @property
     def multiply_adds(self) -> int:
-        """Of one pass of one image: every weight once for each position of the smaller map."""
+        """Multiply-adds of a forward pass of one image: each weight once per position of the smaller map."""
         return sum(math.prod(shape) for shape in self.weights) * min(self.side, self.output_side) ** 2
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A network of blocks: its streams are applied to an input each and their outputs joined, all other blocks follow.
+    """A network of blocks. Each stream is applied to one input, the outputs are concatenated, and the rest follows.
 
     Attributes:
-        streams: One, or two where the class has a stream of its own.
+        streams: First blocks: one, or two if the class has its own.
         rest: All other blocks, from input to output.
-        classes: Number of classes that a conditional network knows; 0 for any other.
+        classes: Number of classes of a conditional network; 0 for an unconditional one.
         spectral_norm: Whether every weight is divided by its largest singular value (Miyato et al. 2018).
     """
 
@@ -100,7 +106,7 @@ class Layout:
 
     @property
     def has_batch_norm(self) -> bool:
-        """Whether the output for an image depends on the others of the batch."""
+        """Whether the output for an image depends on the other images of the batch."""
         return any(block.norm == "batch" for block in self.blocks)
 
     @property

@@ -20,7 +20,7 @@ class Blocks(Protocol):
     """A module that defines the plain chains of an architecture, from input to output.
 
     Attributes:
-        SIZES: Sides of the images that it supports, in pixels.
+        SIZES: Supported sides of the images, in pixels.
     """
 
     @property
@@ -33,7 +33,7 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class Chains:
-    """The architecture that a module of blocks defines."""
+    """Architecture defined by a module of blocks."""
 
     blocks: Blocks
 
@@ -64,8 +64,11 @@ class Chains:
 
 
 def _deepened(blocks: Iterable[Block], depth: int) -> list[Block]:
-    """depth − 1 blocks of 3×3 after each, at its resolution. The image's first block has no norm, those after it the
-    norm of all others. Raises ValueError for a depth that nobody means: a checkpoint may say anything."""
+    """Add depth − 1 blocks of 3×3 after each block, at its resolution, with the norm of the inner blocks.
+
+    Raises:
+        ValueError: The depth is not in the supported range; a checkpoint may contain any number.
+    """
     if not 1 <= depth <= DEEPEST:
         raise ValueError(depth)
     found: list[Block] = []
@@ -80,14 +83,15 @@ def _deepened(blocks: Iterable[Block], depth: int) -> list[Block]:
 
 
 def _conditioned(blocks: list[Block], config: NetworkConfig) -> Layout:
+    """Return the layout of blocks with the input of the class. Raises KeyError for an unknown conditioning."""
     first, *rest = blocks
     classes = len(config.classes)
     match config.conditioning:
         case "none":
             return Layout((first,), tuple(rest))
-        case "concat":  # one constant plane a class, beside what comes in
+        case "concat":  # one constant plane per class, in addition to the input
             return Layout((replace(first, inputs=first.inputs + classes),), tuple(rest), classes)
-        case "two_stream":  # a first block of its own for the class; each has half of the channels
+        case "two_stream":  # a separate first block for the class; each block has half of the channels
             own = replace(first, outputs=first.outputs - first.outputs // 2)
             label = replace(first, inputs=classes, outputs=first.outputs // 2)
             return Layout((own, label), tuple(rest), classes)

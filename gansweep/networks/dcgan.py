@@ -1,6 +1,6 @@
-"""DCGAN (Radford, Metz & Chintala 2016): every block but the outermost is batch normed, nothing is pooled.
+"""DCGAN (Radford, Metz & Chintala 2016): batch norm in all blocks except the outermost, and no pooling.
 
-Both networks mirror each other. Image sides and their maps, for `feature_maps` = f:
+The networks mirror each other. Image sides and their maps, for `feature_maps` = f:
 
     16: 4 → 8 → 16             2f, f, image
     28: 7 → 14 → 28            2f, f, image
@@ -20,7 +20,7 @@ KERNEL = 4
 
 
 def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """z (1×1) to the base map, then one doubling a block."""
+    """Return blocks from z (1×1) to the base map, then one doubling per block."""
     base, doublings = BASE_AND_DOUBLINGS[image_size]
     widths = [feature_maps * 2 ** (doublings - 1 - i) for i in range(doublings)]
     blocks = [Block(latent_dim, widths[0], base, 1, 0, 1, True, norm="batch", activation="relu")]
@@ -31,7 +31,7 @@ def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int
 
 
 def discriminator(feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """One halving a block, then the base map to a logit."""
+    """Return one halving per block, then a block from the base map to a logit."""
     base, doublings = BASE_AND_DOUBLINGS[image_size]
     widths = [feature_maps * 2**i for i in range(doublings)]
     blocks = [Block(channels, feature_maps, KERNEL, 2, 1, image_size, activation="leaky_relu")]

@@ -1,4 +1,4 @@
-"""The networks of study C, layer for layer; feature_maps 32 is as published (docs/studies.md). 28×28 alone.
+"""Networks of study C, layer for layer, for 28×28 images only. feature_maps 32 is as published (docs/studies.md).
 
 G: 1 → 2 → 4 → 8 → 16 → 28 pixels, maps 8f, 4f, 2f, f, image. D: 28 → 16 → 8 → 4 → 2 → 1, maps f, 2f, 4f, 8f, logit.
 """
@@ -12,7 +12,7 @@ SLOPE = 0.02
 
 
 def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """Of the first kernel's 4×4 weights the inner 2×2 alone meet a 1×1 input: the rest stays as it was made."""
+    """Return the blocks of G. With a 1×1 input, only the inner 2×2 of the first kernel's weights are ever used."""
     f = feature_maps
     widths = (latent_dim, 8 * f, 4 * f, 2 * f, f)
     doublings = (

@@ -1,12 +1,12 @@
 """Networks as torch modules, in their fastest exact form.
 
-Weights have the shapes of nn.ConvTranspose2d (inputs, outputs, k, k) and nn.Conv2d (outputs, inputs, k, k),
-so a state dict loads into a plainly written DCGAN. The arithmetic is arranged otherwise where that was
-measured faster on a CPU (tests/benchmarks/bare_loop.py) and equals the plain form up to rounding:
+Weights have the shapes of nn.ConvTranspose2d (inputs, outputs, k, k) and nn.Conv2d (outputs, inputs, k, k), so a state
+dict loads into a straightforward DCGAN. Some layers are computed in another form that is faster on a CPU
+(tests/benchmarks/bare_loop.py) and equal up to rounding:
 
-- from z and to the logit, one matrix product;
-- at the image, whose few channels leave the 4×4 stride-2 kernel at a tenth of the peak, a convolution with
-  2×2 kernels on images whose 2×2 blocks are folded into channels.
+- layers from z and to the logit, as one matrix product;
+- layers at the image, as a convolution with 2×2 kernels on images whose 2×2 blocks are folded into channels. On the few
+  channels of an image, a 4×4 kernel of stride 2 reaches only a tenth of the peak performance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from gansweep.networks.block import Block, Layout
 from gansweep.networks.module import GanModule
 
-FEW_CHANNELS = 4  # of an image
+FEW_CHANNELS = 4  # maximum channels of an image
 
 
 class Network(GanModule):
@@ -51,35 +51,35 @@ class Network(GanModule):
         return x.flatten() if x.shape[1:] == (1, 1, 1) else x
 
     def body(self) -> dict[str, Tensor]:
-        """Return the state of all blocks but the last.
-
-        A bias of a block before the head would come first in `biases`.
-        """
+        """Return the state of all blocks except the head, whose bias is the last of `biases`."""
         head = {f"weights.{len(self.weights) - 1}", f"u{len(self.weights) - 1}"}
         if self.layout.rest[-1].bias:
             head.add(f"biases.{len(self.biases) - 1}")
         return {name: tensor for name, tensor in self.state_dict().items() if name not in head}
 
     def effective_weights(self) -> Iterator[Tensor]:
-        """In the order of the layout, spectrally normed where that was asked for."""
+        """Yield the weights in the order of the layout, with spectral norm if the layout has it."""
         for i, weight in enumerate(self.weights):
             yield self._normed(i, weight) if self.layout.spectral_norm else weight
 
     def _normed(self, i: int, weight: Tensor) -> Tensor:
-        """One step of the power method each time in training mode (Miyato et al. 2018, algorithm 1)."""
+        """Return a weight divided by its largest singular value.
+
+        In training mode, each call makes one step of the power method (Miyato et al. 2018, algorithm 1).
+        """
         matrix, u = weight.flatten(1), self.get_buffer(f"u{i}")
-        with torch.autocast(weight.device.type, enabled=False):  # in bfloat16 the value itself would be off by 0.4 %
+        with torch.autocast(weight.device.type, enabled=False):  # in bfloat16 the singular value would be off by 0.4 %
             with torch.no_grad():
                 v = F.normalize(matrix.t() @ u, dim=0)
                 if self.training:
                     u.copy_(F.normalize(matrix @ v, dim=0))
-                u = u.clone()  # the graph keeps it, and the next pass changes it
+                u = u.clone()  # the graph keeps u, and the next pass changes the buffer
             normed: Tensor = weight / (u @ matrix @ v)
         return normed
 
 
 class _Application:
-    """Blocks are applied in the order of the layout, each with the weights, bias and norm that are its own."""
+    """One forward pass: applies blocks in the order of the layout, each with its weights, bias and norm."""
 
     def __init__(self, network: Network, groups: int) -> None:
         self._weights, self._biases = network.effective_weights(), iter(network.biases)
@@ -124,7 +124,7 @@ def _norm(block: Block) -> nn.Module:
 
 
 def _initialise(network: nn.Module) -> None:
-    """N(0, .02) for weights, N(1, .02) for the scale of norms (Radford et al. 2016), 0 for biases."""
+    """Initialise weights by N(0, .02), scales of norms by N(1, .02) (Radford et al. 2016), and biases by 0."""
     for name, parameter in network.named_parameters():
         if name.startswith("weights"):
             nn.init.normal_(parameter, 0.0, 0.02)
@@ -135,7 +135,7 @@ def _initialise(network: nn.Module) -> None:
 
 
 def _planes(labels: Tensor, classes: int, like: Tensor) -> Tensor:
-    """(N, classes, H, W): one where the plane is the image's class, else zero."""
+    """Return planes, (N, classes, H, W): 1 for the class of the image, else 0."""
     one_hot = F.one_hot(labels, classes).to(like.dtype)
     return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
@@ -165,14 +165,14 @@ def _convolved(block: Block, x: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 def _from_vector(x: Tensor, weight: Tensor, padding: int, side: int) -> Tensor:
-    """A transposed convolution from 1×1: each output is one tap of the kernel, so it is a matrix product."""
+    """Return a transposed convolution of 1×1 maps. Each output is one tap of the kernel, so it is a matrix product."""
     taps = weight[:, :, padding : padding + side, padding : padding + side]
     matrix = taps.permute(0, 2, 3, 1).reshape(len(weight), -1)
     return (x.flatten(1) @ matrix).view(-1, side, side, weight.shape[1]).permute(0, 3, 1, 2)
 
 
 def _to_vector(x: Tensor, weight: Tensor, padding: int) -> Tensor:
-    """A convolution to 1×1: one matrix product."""
+    """Return a convolution to 1×1 maps, as a matrix product."""
     side = x.shape[2]
     taps = weight[:, :, padding : padding + side, padding : padding + side]
     outputs = x.permute(0, 2, 3, 1).flatten(1) @ taps.permute(0, 2, 3, 1).flatten(1).t()
@@ -180,7 +180,7 @@ def _to_vector(x: Tensor, weight: Tensor, padding: int) -> Tensor:
 
 
 def _image_convolution(images: Tensor, weight: Tensor) -> Tensor:
-    """conv2d(images, weight, stride=2, padding=1) for 4×4 kernels, by folding 2×2 blocks into channels."""
+    """Return conv2d(images, weight, stride=2, padding=1) for 4×4 kernels, by folding 2×2 blocks into channels."""
     n, c, h, w = images.shape
     blocks = F.pad(images, (1, 1, 1, 1)).view(n, c, h // 2 + 1, 2, w // 2 + 1, 2)
     blocks = blocks.permute(0, 2, 4, 1, 3, 5).reshape(n, h // 2 + 1, w // 2 + 1, 4 * c).permute(0, 3, 1, 2)
@@ -190,11 +190,11 @@ def _image_convolution(images: Tensor, weight: Tensor) -> Tensor:
 
 
 def _transposed_to_image(x: Tensor, weight: Tensor) -> Tensor:
-    """conv_transpose2d(x, weight, stride=2, padding=1) for 4×4 kernels, one 2×2 convolution for all phases.
+    """Return conv_transpose2d(x, weight, stride=2, padding=1) for 4×4 kernels, by one 2×2 convolution for all phases.
 
-    Output pixel (2a − 1 + p, 2b − 1 + q), p, q ∈ {0, 1}, sums x over the 2×2 window that ends at (a, b):
-    a convolution with padding 1 gives all four phases as channels of a (h + 1)×(w + 1) map; unfolded into
-    a (2h + 2)×(2w + 2) image, the answer is all but its outermost pixels.
+    Output pixel (2a − 1 + p, 2b − 1 + q), p, q ∈ {0, 1}, is a sum of x over the 2×2 window that ends at (a, b). A
+    convolution with padding 1 returns all four phases as channels of a (h + 1)×(w + 1) map. This map is unfolded into a
+    (2h + 2)×(2w + 2) image, whose outermost pixels are dropped.
     """
     n, _, h, w = x.shape
     inputs, c = weight.shape[:2]

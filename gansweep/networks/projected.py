@@ -1,5 +1,6 @@
-"""The networks of study B, reconstructed from their parameter counts (docs/studies.md): most of G's parameters lie in
-the linear layer from z to the first map, D is small and has no norm.
+"""Networks of study B, reconstructed from their parameter counts (docs/studies.md).
+
+Most of G's parameters are in the linear layer from z to the first map. D is small and has no norm.
 
 G: base → 2 · base → 4 · base pixels, maps 4f, 2f, f, then a 3×3 convolution to the image. D: maps f, 2f, logit.
 """

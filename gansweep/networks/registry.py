@@ -1,7 +1,7 @@
-"""All architectures by name. Does not load torch.
+"""Registry of architectures. Does not load torch.
 
 To add an architecture, write a module of blocks like dcgan.py, or a class with the interface `Architecture`, and add it
-to ARCHITECTURES here or from your own package. Nothing else names architectures.
+to ARCHITECTURES here or from your own package. No other module refers to architectures by name.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PLAIN = NetworkConfig()
 def generator_design(
     latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig = PLAIN
 ) -> Design:
-    """Return G. Raises KeyError for an unknown architecture or an image size that it does not support."""
+    """Return the design of G. Raises KeyError for an unknown architecture or an unsupported image size."""
     return _architecture(config, image_size).generator(latent_dim, feature_maps, image_size, channels, config)
 
 
 def discriminator_design(
     feature_maps: int, image_size: int, channels: int, config: NetworkConfig = PLAIN, *, grown: bool = True
 ) -> Design:
-    """Return D; with `grown` False as it is before it grows. Raises KeyError as `generator_design` does."""
+    """Return the design of D, or with `grown` False that of D before it grows. Raises as `generator_design`."""
     return _architecture(config, image_size).discriminator(feature_maps, image_size, channels, config, grown=grown)
 
 

@@ -1,4 +1,4 @@
-"""Figures of a trial that several commands show, each with one meaning: docs/looking.md, "What the figures mean"."""
+"""Figures of a trial that several commands show. See "What the figures mean" in docs/looking.md."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from gansweep.records.ranking import Ranking
 
 
 def figures(ranking: Ranking, speeds: Sequence[float], values: Iterable[tuple[int, float]]) -> dict[str, Any]:
-    """Return what a trial reached, and its speed; None where nothing is recorded.
+    """Return the quality and speed of a trial. A figure is None if nothing is recorded for it.
 
     Args:
-        speeds: its records of STEPS_PER_S.
+        ranking: The objective.
+        speeds: Records of STEPS_PER_S.
         values: (step, value) of the objective, in the order of steps.
     """
     quality = ranking.quality(values)

@@ -46,7 +46,7 @@ class Journal:
         self.last_step = max((r.step for r in read(path)), default=-1)
 
     def append(self, record: Record) -> bool:
-        """Write a record and pass it to the operating system.
+        """Write a record to the operating system.
 
         Returns:
             False if the step is already recorded.
@@ -69,7 +69,7 @@ class Journal:
         return True
 
     def sync(self) -> None:
-        """Make appended records survive a power cut, before a checkpoint that makes their steps unrepeatable."""
+        """Make appended records survive a power cut. Called before a checkpoint, after which they are not repeated."""
         with writing(self._path):
             os.fsync(self._file.fileno())
 
@@ -95,7 +95,7 @@ def read(path: Path) -> list[Record]:
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
-    """Yield complete records from a byte offset on, each with the offset after it."""
+    """Yield complete records from a byte offset, each with the offset of its end."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -110,9 +110,9 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
 
 
 def column(path: Path, metric: str) -> list[tuple[int, float]]:
-    """Return (step, value) of one metric, in the order of steps; none where there is no file.
+    """Return (step, value) of one metric, in the order of steps; none if the file does not exist.
 
-    Faster than `read`: no record is parsed whole.
+    Faster than `read`, since records are not parsed completely.
     """
     try:
         whole = path.read_bytes().rpartition(b"\n")[0]

@@ -98,13 +98,13 @@ def state(folder: TrialFolder, steps: int) -> State:
 
 
 def ended_as(folder: TrialFolder, now: str) -> Outcome | None:
-    """Return the outcome of a trial whose state is `now`; None while it runs, and where it will continue."""
+    """Return the outcome of a trial whose state is `now`; None if it is running or will continue."""
     ended = read(folder)
     return ended if ended and ended.kind == now else None
 
 
 def deaths(folder: TrialFolder) -> int:
-    """Return how many times the trial's process died, over all runs."""
+    """Return how often the trial's process died, over all runs of the sweep."""
     return len(folder.deaths.read_text().splitlines()) if folder.deaths.exists() else 0
 
 
@@ -144,8 +144,8 @@ def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = ""
         error: The error. Only its message is shown if it is written for users.
         rule: As in Outcome.
     """
-    told = isinstance(error, CheckpointError | UserError) and str(error)
-    reason = str(error) if told else f"{type(error).__name__}: {error}"
+    is_for_users = isinstance(error, CheckpointError | UserError) and str(error)
+    reason = str(error) if is_for_users else f"{type(error).__name__}: {error}"
     first = reason.splitlines()[0]
     if rule == OUT_OF_MEMORY:
         first = f"out of GPU memory: {first}"

@@ -1,6 +1,6 @@
-"""The objective of a sweep: the value that a trial reached, which trial is best, and which of its checkpoints.
+"""Ranking of trials and checkpoints by the objective of a sweep.
 
-Every command, table and report asks here, so that all of them name the same step and value of a trial.
+All commands, tables and reports use this module, so that they show the same step and value of a trial.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Value(NamedTuple):
-    """A value of the objective, and the step at which it was measured."""
+    """Value of the objective, and the step at which it was measured."""
 
     step: int
     value: float
@@ -31,11 +31,11 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Quality:
-    """What a trial reached.
+    """Quality of a trial.
 
-    Args:
-        final: the objective at the last evaluation, by which trials are ranked; None where it was never measured.
-        best: its best finite value, at the first step that has it; None where no value is finite.
+    Attributes:
+        final: Value at the last evaluation, by which trials are ranked; None if it was never measured.
+        best: Best finite value, at the first step with that value; None if no value is finite.
     """
 
     final: Value | None
@@ -44,19 +44,20 @@ class Quality:
 
 @dataclass(frozen=True)
 class Ranking:
-    """An objective, and the conversion of its values to scores.
+    """Objective, with the conversion of its values to scores.
 
     A better value has a lower score; a value that is not finite scores WORST.
 
     Attributes:
         metric: Name of a recorded metric.
-        mode: `min` or `max`: which of its values is best.
+        mode: Whether the smallest or the largest value is best.
     """
 
     metric: str
     mode: Literal["min", "max"]
 
     def score(self, value: float) -> float:
+        """Return the score of a value; less is better."""
         if not math.isfinite(value):
             return WORST
         return value if self.mode == "min" else -value
@@ -70,34 +71,34 @@ class Ranking:
         return [(r.step, self.score(r.values[self.metric])) for r in records if self.metric in r.values]
 
     def quality(self, values: Iterable[tuple[int, float]]) -> Quality:
-        """Return what a trial reached. values: (step, value) of the metric, in the order of steps."""
+        """Return the quality of a trial. values: (step, value) of the metric, in the order of steps."""
         listed = [Value(*one) for one in values]
         finite = [one for one in listed if math.isfinite(one.value)]
         best = min(finite, key=lambda one: self.score(one.value), default=None)
         return Quality(listed[-1] if listed else None, best)
 
     def order(self, scores: Mapping[T, float]) -> list[T]:
-        """Return the trials whose score is not WORST, the best first; equal ones in the given order."""
+        """Return the trials whose score is not WORST, best first; equal ones in the given order."""
         return sorted((one for one, score in scores.items() if score < WORST), key=scores.__getitem__)
 
     def places(self, scores: Mapping[T, float]) -> dict[T, int]:
-        """Return trial → its place in `order`, from 1; equal scores share a place."""
+        """Return trial → place in `order`, from 1; equal scores share a place."""
         first: dict[float, int] = {}  # score → place
         return {one: first.setdefault(scores[one], number) for number, one in enumerate(self.order(scores), 1)}
 
     def ended_well(self, states: Mapping[TrialFolder, str]) -> dict[TrialFolder, float]:
-        """Return trial → its final value, the best first, of the trials that have ended without failing.
+        """Return trial → final value for the trials that have ended without failing, best first.
 
         Args:
-            states: trial → records.outcome.State.
+            states: Trial → records.outcome.State.
         """
         scores = {folder: self.final(folder) for folder, now in states.items() if now in ENDED}
         return {folder: self.value(scores[folder]) for folder in self.order(scores)}
 
     def on_log_scale(self, values: Iterable[float]) -> bool:
-        """Return whether values of the objective are averaged and drawn on a log scale.
+        """Whether values of the objective are averaged and drawn on a log scale.
 
-        Metrics that vary by factors from seed to seed are, unless a value is 0 or less.
+        This holds for metrics that vary by factors between seeds, unless a value is 0 or less.
         """
         logarithmic = self.metric in METRICS and METRICS[self.metric].logarithmic
         return logarithmic and not any(value <= 0 for value in values)
@@ -107,7 +108,7 @@ class Ranking:
         return statistics.geometric_mean(values) if self.on_log_scale(values) else statistics.fmean(values)
 
     def final(self, folder: TrialFolder) -> float:
-        """Return the final score of a trial that has ended; WORST without one, and where the trial failed."""
+        """Return the final score of a trial that has ended; WORST if it has none or failed."""
         ended = outcome.read(folder)
         if ended is None or ended.failed:
             return WORST
@@ -115,12 +116,12 @@ class Ranking:
         return self.score(values[-1][1]) if values else WORST
 
     def is_recorded(self, folder: TrialFolder) -> bool:
-        """Return whether any record of the trial has the metric."""
+        """Whether any record of the trial has the metric."""
         return bool(journal.column(folder.journal, self.metric))
 
 
 def ranking_in(plan: Mapping[str, Any]) -> Ranking:
-    """Return the objective in a sweep's plan.json; the default one in plans of older versions, which name none."""
+    """Return the objective in a sweep's plan.json; the default for plans of older versions, which lack it."""
     objective = plan.get("objective", {"metric": CFD_RATIO, "mode": "min"})
     return Ranking(objective["metric"], objective["mode"])
 
@@ -131,13 +132,13 @@ def ranking_of(sweep: SweepFolder) -> Ranking:
 
 
 def best_step(points: Sequence[Point], steps: Sequence[int]) -> int:
-    """Return the step of the best of the checkpoints of a trial, the last of equals.
+    """Return the step of the best checkpoint of a trial; of equally good ones the last.
 
-    A checkpoint counts as good as the trial was at its last evaluation before.
+    The score of a checkpoint is that of the last evaluation before it.
 
     Args:
-        points: scores of the trial, in the order of steps.
-        steps: of its checkpoints, ascending, at least one.
+        points: Scores of the trial, in the order of steps.
+        steps: Steps of the checkpoints, ascending, at least one.
     """
     return min(reversed(steps), key=lambda step: score_at(points, step))
 

@@ -1,4 +1,4 @@
-"""Short-lived folders of our processes, and none left behind by those that were killed."""
+"""Temporary folders, including the removal of those that killed processes left behind."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from gansweep.records import lock
 
 PREFIX = "gsw-"
 SETTLE_S = 60
-# Bytes of a path that Ray may make its sockets below, as BASE/gsw-12345678/ray/session_DATE_PID/sockets/plasma_store:
-# the system's limit for the whole is 107.
+# Maximum bytes of the path of a folder for Ray's sockets: their paths, such as
+# BASE/gsw-12345678/ray/session_DATE_PID/sockets/plasma_store, are limited to 107 bytes by the system.
 SHORT = 24
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @contextmanager
 def scratch(longest: int = sys.maxsize) -> Iterator[Path]:
-    """A folder that goes with the process, or with the next one after that was killed.
+    """Yield a temporary folder. If the process is killed, the next process that calls this function removes the folder.
 
-    It lies in the folder of TMPDIR, TEMP or TMP, else in one that can be written and has a path of at most `longest`
-    bytes. Raises UserError where there is none.
+    Args:
+        longest: Maximum length of the path of its parent folder, in bytes.
+
+    Raises:
+        UserError: See `place`.
     """
     base = place(longest)
     for old in base.glob(f"{PREFIX}*"):
         with suppress(OSError):
-            young = time.time() - old.stat().st_mtime < SETTLE_S  # perhaps not locked yet
+            young = time.time() - old.stat().st_mtime < SETTLE_S  # may not be locked yet
             if old.stat().st_uid == os.getuid() and not young and not lock.is_held(old / "lock"):
                 shutil.rmtree(old, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
@@ -45,7 +48,14 @@ def scratch(longest: int = sys.maxsize) -> Iterator[Path]:
 
 
 def place(longest: int = sys.maxsize) -> Path:
-    """The folder for scratch folders. Raises UserError where no folder can be written, or none has a short path."""
+    """Return the parent of temporary folders: that of TMPDIR, TEMP or TMP, else one of the system's.
+
+    Args:
+        longest: Maximum length of its path, in bytes.
+
+    Raises:
+        UserError: No folder with such a path can be written.
+    """
     named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
     problems = []
     for folder in dict.fromkeys(Path(name).absolute() for name in (*named, *SHORT_PLACES) if name):

@@ -20,7 +20,7 @@ from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
 from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
-from gansweep.sweepfile.rerun import alone
+from gansweep.sweepfile.rerun import rerun_command
 
 FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # in the appendix
 MOST_SETTINGS = 3  # beside which the appendix has room for FINAL
@@ -159,12 +159,14 @@ class Study:
         return [name for name in FINAL if name != self.metric and name in self.tables.evaluations]
 
     def command(self, trial: pd.Series) -> str:
-        """What trains it alone, from the sweep's file."""
+        """Return the command that trains a trial by itself, from the sweep's file."""
         sweep = self.tables.sweeps.set_index("sweep").loc[trial["sweep"]]
         mine = self.settings_of(self.trials[self.trials["sweep"] == trial["sweep"]])
         given = [key for key in self.tables.settings if key in mine or not prose.missing(trial[key])]
         varied = {key: None if prose.missing(trial[key]) else _given(item(trial[key])) for key in given}
-        return alone(sweep["path"], trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"])
+        return rerun_command(
+            sweep["path"], trial["sweep"], trial["trial"], int(trial["seed"]), varied, sweep["overrides"]
+        )
 
     @cached_property
     def chosen(self) -> pd.DataFrame:

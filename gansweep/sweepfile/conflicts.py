@@ -1,4 +1,7 @@
-"""Settings that are right one by one and wrong together, as far as the file says it: prepare.py knows the images."""
+"""Settings that are valid one by one but not in combination, as far as the sweep file determines it.
+
+Conflicts with the images are found by planning/plan.py.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,19 @@ from gansweep.sweepfile.schema import TrialConfig
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
 
 MIXED = (
-    "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
+    "the gradient penalty treats each image by itself, and batch norm mixes them;"
     " set model.discriminator.norm: layer, or none"
 )
-INSTEAD = {CRITIC_REAL: D_REAL, CRITIC_FAKE: D_FAKE}  # what is recorded where D is no critic
+INSTEAD = {CRITIC_REAL: D_REAL, CRITIC_FAKE: D_FAKE}  # metrics recorded if D is not a critic
 
 
 def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
-    """What is wrong with a run, all at once. metric: what its sweep looks for, None where nothing hangs on it."""
+    """Return all conflicts in a configuration.
+
+    Args:
+        config: The configuration.
+        metric: Metric of the objective; None unless anything depends on the objective.
+    """
     return [*_networks(config), *_training(config.training), *([] if metric is None else _objective(config, metric))]
 
 
@@ -39,7 +47,7 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
 
 
 def _has_batch_norm(model: Model) -> bool:
-    """Return whether D has batch norm, which no size of it changes."""
+    """Whether D has batch norm, which does not depend on its size."""
     network = NetworkConfig(model.architecture, norm=model.discriminator.norm)
     size = ARCHITECTURES[model.architecture].image_sizes[0]
     return discriminator_design(model.feature_maps, size, 1, network).has_batch_norm
@@ -49,7 +57,7 @@ def _too_narrow(model: Model) -> Iterator[Conflict]:
     for name, own in (("generator", model.generator.feature_maps), ("discriminator", model.discriminator.feature_maps)):
         if (own or model.feature_maps) < 2:
             path = ("model", "feature_maps") if own is None else ("model", name, "feature_maps")
-            yield path, "two_stream has half of them for the class, half for the image; give 2 or more"
+            yield path, "two_stream uses half of them for the class and half for the image; give 2 or more"
 
 
 def _training(training: Training) -> Iterator[Conflict]:
@@ -58,7 +66,7 @@ def _training(training: Training) -> Iterator[Conflict]:
         if training.loss not in option.losses and getattr(training, key) != option.default:
             yield ("training", key), f"goes with loss: {' or '.join(option.losses)}, not {training.loss}"
     if training.instance_noise_until is not None and not training.instance_noise:
-        yield ("training", "instance_noise_until"), "there is no noise to end; set training.instance_noise"
+        yield ("training", "instance_noise_until"), "has no effect without noise; set training.instance_noise"
 
 
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
@@ -67,10 +75,10 @@ def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
     if critic and metric in PROBABILITIES:
         yield (
             path,
-            f"a critic's outputs are no probabilities: no run records {metric} with training.loss {loss};"
+            f"a critic's outputs are not probabilities: no run records {metric} with training.loss {loss};"
             " choose d_auc or cfd_ratio",
         )
     if not critic and metric in INSTEAD:
-        yield path, f"D is no critic: no run records {metric} with training.loss {loss}; choose {INSTEAD[metric]}"
+        yield path, f"D is not a critic: no run records {metric} with training.loss {loss}; choose {INSTEAD[metric]}"
     if config.model.conditioning == "none" and metric in CONDITIONAL:
-        yield path, f"no run records {metric} where no class is asked for: set model.conditioning"
+        yield path, f"no run records {metric} without conditioning: set model.conditioning"

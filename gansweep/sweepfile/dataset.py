@@ -1,4 +1,4 @@
-"""The section `dataset` of a sweep file: which real images, and how they are read."""
+"""The section `dataset` of a sweep file: the real images, and how they are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = {"white": "255,255,255", "black": "0,0,0"}
 
 
 def _as_text(classes: Any) -> Any:
-    """A class alone becomes a list, and a number text: for digits one writes [3, 8], and a grid varies [u, W]."""
+    """Return a single class as a list, and numbers as text: files contain [3, 8] for digits, and grids [u, W]."""
     if classes is None:
         return None
     listed = classes if isinstance(classes, list) else [classes]
@@ -21,7 +21,7 @@ def _as_text(classes: Any) -> Any:
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue of a colour in a sweep file. Raises ValueError for other text."""
+    """Return red, green and blue of a colour in a sweep file, 0 to 255 each. Raises ValueError for other text."""
     parts = COLOURS.get(colour, colour).split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
         raise ValueError(f"must be white, black or R,G,B of 0 to 255 each, got {colour!r}")
@@ -30,7 +30,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 
 def _as_colour(given: Any) -> Any:
-    """[R, G, B] becomes text, which is what a colour is in a sweep file."""
+    """Return a list [R, G, B] as text, the form of colours in a sweep file."""
     return ",".join(map(str, given)) if isinstance(given, list) else given
 
 
@@ -48,7 +48,7 @@ class Dataset(Section):
     subfolders: Annotated[
         Literal["classes", "ignore"] | None,
         Since("0.2.0"),
-        Field(description="image_folder: what subfolders are, where images lie beside them as well"),
+        Field(description="image_folder: meaning of subfolders; needed if there are images next to them"),
     ] = None
     background: Annotated[
         str | None,
@@ -58,14 +58,14 @@ class Dataset(Section):
     ] = None
     classes: Annotated[
         list[str] | None,
-        Field(min_length=1, description="only these; of image_folder: its subfolders"),
+        Field(min_length=1, description="only these classes; image_folder: names of subfolders"),
         BeforeValidator(_as_text, json_schema_input_type=list[str | int] | str | int | None),
     ] = None
-    per_class: Annotated[
-        int | None, Field(ge=1, le=10_000, description="glyphs: images of each letter; default: 640")
-    ] = None
+    per_class: Annotated[int | None, Field(ge=1, le=10_000, description="glyphs: images per letter; default: 640")] = (
+        None
+    )
     data_dir: Annotated[
-        str | None, Field(min_length=1, description="where mnist, fashion_mnist or cifar10 lie or are downloaded to")
+        str | None, Field(min_length=1, description="folder of mnist, fashion_mnist or cifar10, or to download them to")
     ] = None
     augment: Augment = Augment()
     validation: Annotated[
@@ -90,7 +90,7 @@ class Dataset(Section):
             if not folder and getattr(self, key) is not None:
                 raise ValueError(f"dataset.{key} goes with name: image_folder, not {self.name}")
         if self.subfolders == "ignore" and self.classes is not None:
-            raise ValueError("dataset.classes names subfolders, which dataset.subfolders: ignore leaves out")
+            raise ValueError("dataset.classes names subfolders, which dataset.subfolders: ignore excludes")
         if self.name != "glyphs" and self.per_class is not None:
             raise ValueError(f"dataset.per_class goes with name: glyphs, not {self.name}")
         return self

@@ -48,7 +48,7 @@ class Document:
 
 
 def read(path: Path, what: str = SWEEP_FILE) -> str:
-    """Return the text of a file of settings.
+    """Return the text of a settings file.
 
     Raises:
         UserError: The file is missing, not text, or larger than 1 MB.

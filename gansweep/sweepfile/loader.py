@@ -26,7 +26,7 @@ MAX_TRIALS = 10_000
 THRESHOLDS_FILE = "thresholds file"
 VARIABLE = ("dataset", "model", "training")  # sections whose keys a search may vary
 BY_METHOD = ("search", "scheduler")  # sections whose keys depend on their key `method`
-LENGTHS = ("training.steps", "training.epochs")  # more steps continue a trial
+LENGTHS = ("training.steps", "training.epochs")  # a larger number continues the trials
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
@@ -136,7 +136,7 @@ def _real_path(data: Any, loc: Path_) -> Path_:
 
 
 def _describe(document: Document, error: ErrorDetails, model: type[BaseModel] = Sweep) -> str:
-    """Return the line for one error. model: what the document was validated as."""
+    """Return the message for one validation error. model: schema that the document was validated with."""
     path = _real_path(document.data, error["loc"])
     if error["type"] == "extra_forbidden":
         return document.problem(
@@ -269,8 +269,10 @@ def _messages(config: dict[str, Any]) -> dict[str, str]:
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
-    """Return problems that only occur in combination: of every configuration with a place of its own in the file, or of
-    the first configuration that fails."""
+    """Return problems that only occur in combination.
+
+    They are those of every configuration if each has a place of its own in the file, else of the first that fails.
+    """
     method = sweep.method
     possible = [*method.extreme_values(), *method.stand_ins()] if isinstance(method, AdaptiveSearch) else []
     metric = sweep.objective.metric if sweep.needs_objective else None

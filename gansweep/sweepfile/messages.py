@@ -138,7 +138,7 @@ def hint(key: str, here: Collection[str], everywhere: Collection[str]) -> str:
 
 
 def _meant(section: str, name: str, everywhere: Collection[str]) -> str | None:
-    """Return the key that is known by another name, in the same section if that has it."""
+    """Return the key for a name that is used elsewhere, in the same section if possible; None for unknown names."""
     meant = ALIASES.get(name.lower().replace("_", "").replace("-", ""))
     if meant is None:
         return None

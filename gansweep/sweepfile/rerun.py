@@ -10,10 +10,10 @@ from typing import Any
 
 from gansweep.sweepfile.settings import in_file
 
-LONGEST_NAME = 50  # characters kept of the sweep's name: with the trial's id it must fit into a name
+LONGEST_NAME = 50  # characters of the sweep's name that are kept, so that the name fits with the trial's id
 
 
-def alone(
+def rerun_command(
     source: str, sweep: str, trial_id: str, seed: int, varied: Mapping[str, Any], overrides: Sequence[str]
 ) -> str:
     """Return the command that trains a trial by itself.

@@ -1,4 +1,4 @@
-"""Schedulers: which trials end before their last step because others are better."""
+"""Schedulers: rules that end trials early because others are better."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class SchedulerMethod(Section):
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """Return the rules by which it may end trials, as outcomes name them."""
+        """Rules by which the scheduler may end trials, as named in outcomes."""
         return ()
 
     def rungs(self, steps: int, every: int) -> tuple[int, ...]:
         """Return the steps at which a trial of `steps` steps waits for a decision.
 
         Args:
-            every: Steps from one value of the objective to the next; 0: there are none.
+            steps: Number of steps.
+            every: Steps between two values of the objective; 0 if there are none.
         """
         return ()
 
@@ -34,8 +35,8 @@ class SchedulerMethod(Section):
         """Return whether a trial continues from a rung.
 
         Args:
-            score: Its objective there; less is better.
-            scores: Those of all trials that reached the rung so far, its own included.
+            score: Score of the trial at the rung; less is better.
+            scores: Scores of all trials that have reached the rung, including this one.
         """
         return True
 
@@ -47,13 +48,15 @@ class Fifo(SchedulerMethod):
 
 
 class Asha(SchedulerMethod):
-    """Asynchronous successive halving (Li et al. 2020, its variant that stops trials): at the rungs, after grace,
-    grace · reduction, grace · reduction² … of its steps, a trial continues only if its objective is among the best
-    1 / reduction there so far."""
+    """Asynchronous successive halving (Li et al. 2020), in the variant that stops trials.
+
+    Rungs are at the shares grace, grace · reduction, grace · reduction² … of the steps. A trial continues from a rung
+    only if its objective is among the best 1 / reduction of the values measured there so far.
+    """
 
     method: Literal["asha"]
     grace: Annotated[float, Field(gt=0, lt=1, description="asha: share of the steps before the first rung")] = 0.1
-    reduction: Annotated[float, Field(ge=1.5, le=100, description="asha: one in this many continues")] = 3.0
+    reduction: Annotated[float, Field(ge=1.5, le=100, description="asha: 1 in this number of trials continues")] = 3.0
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ SCHEDULERS: dict[str, type[SchedulerMethod]] = {
 
 
 def _section(given: Any) -> Any:
-    """Return the mapping that a name stands for; refuse keys of another scheduler."""
+    """Return the section as a mapping. Raises ValueError for keys of another scheduler."""
     if given is None:
         raise ValueError(f"must be {', '.join(SCHEDULERS)} or a mapping with method, got nothing")
     if not isinstance(given, dict | str):

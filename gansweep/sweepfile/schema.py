@@ -1,4 +1,4 @@
-"""What a sweep file may say. Ranges and defaults are declared here and, for the options of a run, in config.py."""
+"""Schema of sweep files. Ranges and defaults are declared here and, for the options of a run, in config.py."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     VerdictKind = str
 else:
     VerdictKind = Literal[(*FAILURES, *INFORMATION)]
-STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # unless the file says otherwise
+STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # the default
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Cadence(Section):
-    """How often things are recorded, in steps. The last step is always recorded."""
+    """Intervals between records, in steps. The last step is always recorded."""
 
     metrics: Positive = 10
     samples: Positive = 100
@@ -36,25 +36,27 @@ class Cadence(Section):
 
 
 class Retention(Section):
-    """What a trial's folder keeps."""
+    """Retention of files in a trial's folder."""
 
-    checkpoints: Annotated[int, Field(ge=1, description="the newest so many; two survive a damaged one")] = 2
+    checkpoints: Annotated[
+        int, Field(ge=1, description="number of newest checkpoints to keep; with 2, one may be damaged")
+    ] = 2
 
 
 class Evaluation(Section):
-    """Samples against real images, D against fresh fakes: what verdicts are made of."""
+    """Comparison of samples with real images, and of D's outputs for both: the evidence for verdicts."""
 
     per_run: Annotated[
-        int, Field(ge=0, le=1000, description="evaluations a run, beside the one at step 0; 0: none")
+        int, Field(ge=0, le=1000, description="evaluations per run, in addition to the one at step 0; 0: none")
     ] = 25
-    samples: Annotated[int, Field(ge=2, le=10_000, description="images that G makes for each")] = 256
+    samples: Annotated[int, Field(ge=2, le=10_000, description="samples per evaluation")] = 256
 
 
 class Stop(Section):
-    """Which verdicts end a trial; `stop: none` records them and no more."""
+    """Verdicts that end a trial. `stop: none` only records verdicts."""
 
     on: list[VerdictKind] = STOP_ON
-    action: Annotated[Literal["stop", "flag"], Field(description="flag: say so, and train on")] = "stop"
+    action: Annotated[Literal["stop", "flag"], Field(description="flag: report the verdict and continue")] = "stop"
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class Stop(Section):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Kinds of verdicts that are said, and end nothing."""
+        """Kinds of verdicts that are reported but do not end a trial."""
         return tuple(kind for kind in FAILURES if kind not in self.rules) if self.on else ()
 
 
@@ -72,12 +74,12 @@ def _none(given: Any) -> Any:
         return {"on": []}
     if given is None or isinstance(given, str | bool | int | float):  # null, off, false, …
         what = "nothing" if given is None else f"{given!r}"
-        raise ValueError(f"must be a mapping or none, got {what}; `stop: none` records verdicts and ends nothing")
+        raise ValueError(f"must be a mapping or none, got {what}; `stop: none` only records verdicts")
     return given
 
 
 def _auto_or_count(given: Any) -> Any:
-    """So that one line says what may stand here, not one for each of the two."""
+    """Check the value here, so that an invalid one gives a single message instead of one for each type."""
     number = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
     if given != "auto" and not number:
         raise ValueError(f"must be a number of at least 0, or auto, got {given!r}")
@@ -85,13 +87,13 @@ def _auto_or_count(given: Any) -> Any:
 
 
 class Resources(Section):
-    """What one trial takes, and how many may run side by side."""
+    """Resources of one trial, and the number of trials in parallel."""
 
     cpus: Annotated[int, Field(ge=1, description="threads of one trial")] = 1
     gpus: Annotated[
         Literal["auto"] | Annotated[float, Field(ge=0)],
         BeforeValidator(_auto_or_count, json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=0)]),
-        Field(description="GPUs of one trial; .25 packs four on one; auto: as many on one as its memory takes"),
+        Field(description="GPUs of one trial; .25: four trials share a GPU; auto: as many as fit in its memory"),
     ] = 0.0
     max_concurrent: Annotated[int | None, Field(ge=1, description="default: as many as fit")] = None
 
@@ -103,7 +105,7 @@ class Resources(Section):
 
 
 class TrialConfig(Section):
-    """One run, resolved: what a trial's folder holds and a trainable is given."""
+    """Configuration of one trial, as recorded in its folder."""
 
     dataset: Dataset = Dataset()
     model: Model = Model()
@@ -132,22 +134,22 @@ class Sweep(Section):
 
     @property
     def method(self) -> SearchMethod:
-        """Return how configurations are chosen: the search, or the file's own settings alone."""
+        """The search method; without a search, one that trains only the file's own settings."""
         return NoSearch() if self.search is None else self.search
 
     @property
     def objective(self) -> Objective:
-        """Return what is best."""
+        """The objective that ranks trials."""
         return self.method.objective
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """What ends a trial before its last step: kinds of verdicts, and `asha`."""
+        """Rules that end a trial before its last step: kinds of verdicts, and `asha`."""
         return (*self.stop.rules, *self.scheduler.rules)
 
     @property
     def needs_objective(self) -> bool:
-        """Return whether anything depends on the objective, or the file sets it."""
+        """Whether anything depends on the objective, or the file sets it."""
         if self.search is None:
             return False
         return "objective" in self.search.model_fields_set or self.search.needs_objective or bool(self.scheduler.rules)

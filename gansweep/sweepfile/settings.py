@@ -1,4 +1,4 @@
-"""The settings of trials by dotted key, and those of them in which the trials of a sweep differ."""
+"""Settings of trials by dotted key, and the settings in which the trials of a sweep differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from gansweep.records.layout import flat
 
 STEPS, DATA, VERSION = "steps", "data_fingerprint", "training_version"
-# Settings that follow from others: they are told only where those others do not explain them. A prefix ends in a dot.
+# Settings that follow from others, and are shown only if the others do not explain them. A prefix ends in a dot.
 FOLLOWS = {
     STEPS: ("dataset.", DATA, "training.batch_size", "training.discriminator.updates"),
     DATA: ("dataset.",),
@@ -19,25 +19,29 @@ Settings = Mapping[str, Any]
 
 
 def of_trial(document: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a trial but its seed; a key that is not set is missing. document: what trial.json holds."""
+    """Return all settings of a trial except its seed, without keys that are not set.
+
+    Args:
+        document: Content of trial.json.
+    """
     found = flat({key: value for key, value in document["config"].items() if key != "seed"})
     found |= {STEPS: document["steps"], DATA: document["data"]["fingerprint"]}
     return found | ({VERSION: document[VERSION]} if VERSION in document else {})
 
 
 def configuration(settings: Settings) -> str:
-    """Return a key that is the same for replicates: trials that differ in nothing but the seed.
+    """Return a key that is equal for replicates: trials that differ only in the seed.
 
     Args:
-        settings: of a trial without its seed, as `of_trial` gives them.
+        settings: Settings of a trial without its seed, as returned by `of_trial`.
     """
     return json.dumps(settings, sort_keys=True)
 
 
 def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[str, ...]:
-    """The keys that tell trials apart: those that the search varies, then all others in which the trials differ.
+    """Return the keys that distinguish trials: those that the search varies, then all others in which they differ.
 
-    A trial whose record lacks a key has the key's default: an older version may have written it.
+    If a trial's record lacks a key, as those of older versions may, the key's default is assumed.
     """
     first = dict.fromkeys(varied)
     others = sorted({key for one in settings for key in one}.difference(first))
@@ -45,7 +49,11 @@ def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[s
 
 
 def varied(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The settings that tell trials apart, of each trial. documents: what their trial.json hold."""
+    """Return the settings that distinguish trials, for each trial.
+
+    Args:
+        documents: Contents of their trial.json files.
+    """
     settings = [of_trial(document) for document in documents]
     keys = telling(settings, (key for document in documents for key in document["varied"]))
     found = [{**own, **document["varied"]} for own, document in zip(settings, documents, strict=True)]
@@ -53,7 +61,7 @@ def varied(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def in_file(settings: Settings) -> dict[str, Any]:
-    """The same settings under the keys of a sweep file, without what no file can say."""
+    """Return settings under the keys of a sweep file, without those that a file cannot contain."""
     found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION)}
     length = {"training.epochs": None, "training.steps": settings[STEPS]} if STEPS in settings else {}
     return {**found, **length}
@@ -74,13 +82,13 @@ def _is_cause(key: str, of: str) -> bool:
 
 
 def _comparable(value: Any) -> str:
-    """The same text for equal values: 0 and 0.0 are one number."""
+    """Return a text that is equal for equal values, such as 0 and 0.0."""
     return repr(float(value) if type(value) is int else value)
 
 
 @cache
 def _defaults() -> dict[str, Any]:
-    """Dotted key → default, where the schema has one. Imported here: few calls need it, and it takes a while."""
+    """Return dotted key → default of the schema. The schema is imported here because few calls need it."""
     from gansweep.config import Training
     from gansweep.sweepfile.schema import TrialConfig
 

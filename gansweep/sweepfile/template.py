@@ -9,7 +9,7 @@ from gansweep.networks.registry import ARCHITECTURES
 
 
 def template() -> str:
-    """Return template.yaml, its placeholders filled with the parts that are registered."""
+    """Return template.yaml with its placeholders replaced by the names of registered parts."""
     text = resources.files("gansweep.sweepfile").joinpath("template.yaml").read_text(encoding="utf-8")
     lines = [f"{f'# {name}: {option.default:g}':<28}# {option.help}" for name, option in options().items()]
     for placeholder, filling in (

@@ -1,6 +1,6 @@
 """The section `thresholds` of a sweep file: a key for each detector, with its thresholds, ranges and defaults.
 
-The section is generated from the registry of detectors, so a new detector needs nothing here.
+The section is generated from the registry of detectors, so a new detector requires no change here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gansweep.section import Section
 
 
 class DetectorThresholds(Section):
-    """The thresholds of one detector."""
+    """Thresholds of one detector."""
 
     detector: ClassVar[Detector]
 
@@ -27,10 +27,10 @@ class DetectorThresholds(Section):
 
 
 class AllThresholds(Section):
-    """What verdicts are made at. Changed thresholds are no other trials."""
+    """Thresholds of all verdicts. They are not part of a trial's identity."""
 
     def changed(self) -> dict[str, dict[str, float]]:
-        """Return those that are not at their defaults."""
+        """Return the thresholds that are not at their defaults."""
         return self.model_dump(exclude_defaults=True)
 
 

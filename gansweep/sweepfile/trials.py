@@ -1,4 +1,4 @@
-"""A sweep becomes trials: the grid, the draws or the cases, times the seeds, and each trial's identity."""
+"""Expansion of a sweep to trials (configurations times seeds), and the identity of each trial."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gansweep.records.layout import flat
 from gansweep.section import Section, Since
 from gansweep.sweepfile.schema import Sweep, TrialConfig
 
-# What trials were identified by at first, resolved below; any later key counts where it is not at its default, so that
-# a new key with the old behaviour as its default gives nobody's trials other ids.
+# Keys of the first version's identity, resolved below. A later key is part of the identity only if it is not at its
+# default, so that a new key whose default is the old behaviour does not change existing ids.
 FIRST_MODEL_KEYS = (
     "architecture", "latent_dim", "feature_maps", "channels", "generator.feature_maps", "discriminator.feature_maps",
 )  # fmt: skip
@@ -28,11 +28,13 @@ FIRST_TRAINING_KEYS = (
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a sweep.
+    """One trial of a sweep.
 
-    id: 12 hex digits, the hash of everything that determines the run's numbers.
-    varied: dotted key → value, for the keys that the search varies, the same in all its trials.
-    steps: length of the run; not part of the identity, so that more steps continue a run.
+    Attributes:
+        id: 12 hexadecimal digits, the hash of everything that determines the numbers of the run.
+        config: Configuration, including the seed.
+        varied: Dotted key → value for the keys that the search varies, the same keys in all trials.
+        steps: Number of steps. Not part of the identity, so a larger number continues the trial.
     """
 
     id: str
@@ -42,12 +44,12 @@ class Trial:
 
 
 def count(sweep: Sweep) -> int:
-    """Return the number of trials, by arithmetic: a grid of any size is counted without being built."""
+    """Return the number of trials, without building them."""
     return sweep.method.count * sweep.replicates
 
 
 def assign(config: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """A copy of a nested dict with one dotted key set; the input is left alone."""
+    """Return a copy of a nested dict with one dotted key set. The input is not changed."""
     head, _, rest = dotted.partition(".")
     inner = config.get(head)
     new = assign(inner if isinstance(inner, dict) else {}, rest, value) if rest else value
@@ -60,7 +62,8 @@ def configurations(
     """Yield each configuration as (unvalidated config without a seed, varied values), in a fixed order.
 
     Args:
-        suggested: The varied values that an adaptive search has suggested so far.
+        sweep: The sweep.
+        suggested: Varied values that an adaptive search has suggested so far.
     """
     base = sweep.model_dump(include={"dataset", "model", "training", "evaluation"}, exclude_unset=True)
     own = flat(sweep.model_dump(include={"dataset", "model", "training"}))
@@ -72,10 +75,10 @@ def configurations(
 
 
 def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) -> str:
-    """The content address of a run.
+    """Return the content address of a run.
 
-    Inherited settings are resolved first, so that saying a default aloud does not make another trial.
-    Paths are left out: the fingerprint says what the images are, wherever they lie.
+    Inherited settings are resolved first, so that stating a default does not change the id. Paths are not included: the
+    fingerprint identifies the images.
     """
     model, training = config.model, config.training
     content = {
@@ -104,34 +107,41 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
 
 
 def alike(config: TrialConfig) -> str:
-    """A text that is the same for configurations that are one trial on the same images: inherited settings resolved."""
+    """Return a text that is equal for configurations that are the same trial when trained on the same images."""
     return config.dataset.model_dump_json() + trial_id(config, "", 0)
 
 
 def repeated(sweep: Sweep) -> int:
-    """How many configurations are the same as one before, as far as the file says: each is trained once."""
+    """Return the number of configurations that equal an earlier one, as far as the file determines it.
+
+    Equal configurations are trained once.
+    """
     texts = [alike(TrialConfig.model_validate(config)) for config, _ in configurations(sweep)]
     return len(texts) - len(set(texts))
 
 
 def _resolved(training: Training, network: NetworkName) -> dict[str, Any]:
-    """Options of one network, inheritance resolved; later ones only where they are not at their defaults."""
+    """Return the resolved options of one network; later options only if they are not at their defaults."""
     options, defaults = (to_plain(one.optimizer(network)) for one in (training, Training(steps=1)))
     return {k: v for k, v in options.items() if f"{network}.{k}" in FIRST_TRAINING_KEYS or v != defaults[k]}
 
 
 def _network_keys() -> list[str]:
-    """Dotted keys of `training` that `_resolved` accounts for."""
+    """Return the dotted keys of `training` that `_resolved` handles."""
     return [f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in NetworkTraining.model_fields]
 
 
 def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:
-    """Dotted key → value of the keys beside `known` that are not at their defaults."""
+    """Return dotted key → value of the keys not in `known` that are not at their defaults."""
     return {k: v for k, v in flat(section.model_dump(exclude_defaults=True)).items() if k not in known}
 
 
 def search_id(sweep: Sweep, training_version: int) -> str:
-    """Return 12 hex digits of what an adaptive search depends on beside its results. More trials continue it."""
+    """Return the id of an adaptive search: 12 hexadecimal digits.
+
+    It is the hash of everything that suggestions depend on, except results. The number of trials is not included, so a
+    larger one continues the search.
+    """
     content = sweep.model_dump(
         include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
         exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
@@ -141,7 +151,7 @@ def search_id(sweep: Sweep, training_version: int) -> str:
 
 
 def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was dumped of a section without the keys marked with `Since` that are at their defaults."""
+    """Return a dumped section without the keys marked with `Since` that are at their defaults."""
     found = {}
     for key, plain in dumped.items():
         value, declared = getattr(section, key), type(section).model_fields[key]

@@ -45,13 +45,13 @@ def planned(call: Call, home: Home) -> list[str]:
         (GOOD + "search: {method: cases, cases: [{}, {training.beta1: 0.5}]}",
          "5:37: search.cases[1]: repeats search.cases[0]"),
         (GOOD.replace("steps: 10", "steps: 10, loss: wasserstein_gp"),
-         "3:8: model.discriminator.norm: the gradient penalty is taken for each image by itself, and batch norm mixes"
+         "3:8: model.discriminator.norm: the gradient penalty treats each image by itself, and batch norm mixes"
          " them; set model.discriminator.norm: layer, or none"),
         (GOOD.replace("4}", "4, discriminator: {growth: {at: 10}}}"),
          "3:70: model.discriminator.growth.at: the run ends at step 10; grow before it"),
         (GOOD.replace("steps: 10", "steps: 10, loss: wasserstein_clip")
          + "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
-         "5:44: search.objective.metric: a critic's outputs are no probabilities: no run records d_fresh with"
+         "5:44: search.objective.metric: a critic's outputs are not probabilities: no run records d_fresh with"
          " training.loss wasserstein_clip; choose d_auc or cfd_ratio"),
         (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: must be 16, 28, 32 or 64, got 48"),
         (GOOD.replace("name: s", "name: ../s"),

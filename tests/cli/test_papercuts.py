@@ -47,7 +47,7 @@ def test_seeds_are_replicates(key: str) -> None:
 @pytest.mark.parametrize("value", ["null", "false", "off", "mode_collapse"])
 def test_a_stop_that_is_no_section_hints_at_none(value: str) -> None:
     assert refusal(f"{GOOD}stop: {value}\n").startswith("s.yaml:5:")
-    assert "`stop: none` records verdicts and ends nothing" in refusal(f"{GOOD}stop: {value}\n")
+    assert "`stop: none` only records verdicts" in refusal(f"{GOOD}stop: {value}\n")
 
 
 def test_a_scheduler_of_nothing_hints_at_what_it_may_be() -> None:
@@ -150,11 +150,11 @@ def test_settings_that_come_to_the_same_are_counted_once() -> None:
     assert call("validate", "s.yaml").stderr == "s.yaml: s, 2 trials (left out as repetitions of others: 7)\n"
 
 
-def test_the_command_that_runs_a_trial_alone_says_nothing_twice() -> None:
-    from gansweep.sweepfile.rerun import alone
+def test_the_rerun_command_states_nothing_twice() -> None:
+    from gansweep.sweepfile.rerun import rerun_command
 
     given = ("search.trials=3", "search.seed=1", "stop=none", "training={steps: 5}", "seed=4", "name=other")
-    said = alone("s.yaml", "s", "abc", 0, {"training.beta1": 0.5}, given)
+    said = rerun_command("s.yaml", "s", "abc", 0, {"training.beta1": 0.5}, given)
     assert said == (
         "gansweep run s.yaml --set stop=none --set 'training={steps: 5}' --set name=s-abc --set search=null"
         " --set replicates=1 --set seed=0 --set training.beta1=0.5"

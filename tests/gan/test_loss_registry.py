@@ -90,7 +90,7 @@ def test_a_loss_with_a_penalty_and_an_option_from_outside_is_checked_described_a
         f"s.yaml:4:28: training.loss: must be {names}, got 'hinged'; did you mean hinge?",
         "s.yaml:4:39: training.gamma: must be at most 100.0, got 101",
         "s.yaml:4:29: training.gamma: goes with loss: r1, not non_saturating",
-        "s.yaml:3:8: model.discriminator.norm: the gradient penalty is taken for each image by itself, and batch norm"
+        "s.yaml:3:8: model.discriminator.norm: the gradient penalty treats each image by itself, and batch norm"
         " mixes them; set model.discriminator.norm: layer, or none",
         "['# gamma: 1                  # r1: weight of the R1 penalty']",
         "True",
@@ -103,7 +103,7 @@ def test_a_loss_with_a_penalty_and_an_option_from_outside_is_checked_described_a
 def test_a_name_and_an_option_mean_one_thing() -> None:
     class Again(Hinge): ...
 
-    with pytest.raises(ValueError, match="there is a loss 'hinge' already"):
+    with pytest.raises(ValueError, match="a loss 'hinge' already exists"):
         register(Again)
 
     @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from gansweep.sweepfile.schema import TrialConfig
 from gansweep.sweepfile.trials import assign
 
 PENALTY = (
-    "the gradient penalty is taken for each image by itself, and batch norm mixes them;"
+    "the gradient penalty treats each image by itself, and batch norm mixes them;"
     " set model.discriminator.norm: layer, or none"
 )
-NARROW = "two_stream has half of them for the class, half for the image; give 2 or more"
+NARROW = "two_stream uses half of them for the class and half for the image; give 2 or more"
 
 
 def refusal(text: str) -> list[str]:
@@ -80,7 +80,7 @@ def refusal(text: str) -> list[str]:
         ),
         (
             "training: {steps: 10, instance_noise_until: 5}",
-            "2:45: training.instance_noise_until: there is no noise to end; set training.instance_noise",
+            "2:45: training.instance_noise_until: has no effect without noise; set training.instance_noise",
         ),
         (
             "training: {steps: 10}\nmodel: {conditioning: two_stream, feature_maps: 1}",
@@ -97,25 +97,25 @@ def refusal(text: str) -> list[str]:
         (
             "training: {steps: 10, loss: wasserstein_clip}\n"
             "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
-            "3:44: search.objective.metric: a critic's outputs are no probabilities: no run records d_fresh with"
+            "3:44: search.objective.metric: a critic's outputs are not probabilities: no run records d_fresh with"
             " training.loss wasserstein_clip; choose d_auc or cfd_ratio",
         ),
         (
             "training: {steps: 10}\nsearch: {method: cases, objective: {metric: d_real, mode: max},"
             " cases: [{}, {training.loss: wasserstein_clip}]}",
-            "3:45: search.objective.metric: a critic's outputs are no probabilities: no run records d_real with"
+            "3:45: search.objective.metric: a critic's outputs are not probabilities: no run records d_real with"
             " training.loss wasserstein_clip; choose d_auc or cfd_ratio",
         ),
         (
             "training: {steps: 10, loss: hinge}\n"
             "search: {method: grid, objective: {metric: critic_fake, mode: max}, over: {training.beta1: [0.5]}}",
-            "3:44: search.objective.metric: D is no critic: no run records critic_fake with training.loss hinge;"
+            "3:44: search.objective.metric: D is not a critic: no run records critic_fake with training.loss hinge;"
             " choose d_fake",
         ),
         (
             "training: {steps: 10}\n"
             "search: {method: grid, objective: {metric: requested_worst, mode: max}, over: {training.beta1: [0.5]}}",
-            "3:44: search.objective.metric: no run records requested_worst where no class is asked for:"
+            "3:44: search.objective.metric: no run records requested_worst without conditioning:"
             " set model.conditioning",
         ),
     ],

@@ -44,7 +44,7 @@ SECTIONS = (
 )
 
 
-NONE = "; `stop: none` records verdicts and ends nothing"
+NONE = "; `stop: none` only records verdicts"
 SEEDS = "seeds cannot be varied; set replicates, the number of seeds per configuration"
 KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
 
@@ -192,7 +192,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: random, trials: 3, over: {training.beta1: {uniform: [0.9, 0.1]}}}",
-            "3:60: search.over.training.beta1: uniform: the low end 0.9 lies above the high end 0.1",
+            "3:60: search.over.training.beta1: uniform: the low end 0.9 is above the high end 0.1",
         ),
         (
             HEAD + "search: {method: random, trials: 3, over: {training.beta1: {uniform: [0.5, 1.5]}}}",
@@ -284,7 +284,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "search: {method: grid, objective: {metric: coverage}, over: {training.beta1: [0.5]}}",
-            "3:35: search.objective: is the least or the greatest coverage best? say mode: min or max",
+            "3:35: search.objective: is the smallest or the largest coverage best? set mode: min or max",
         ),
         (
             HEAD + "search: {method: grid, objective: {mode: best}, over: {training.beta1: [0.5]}}",

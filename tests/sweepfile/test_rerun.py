@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gansweep.sweepfile.document import parse
 from gansweep.sweepfile.loader import load
-from gansweep.sweepfile.rerun import alone
+from gansweep.sweepfile.rerun import rerun_command
 from gansweep.sweepfile.schema import Sweep, TrialConfig
 from gansweep.sweepfile.trials import Trial, configurations, count, trial_id
 
@@ -91,7 +91,7 @@ def parsed(command: str) -> tuple[str, tuple[str, ...]]:
 
 
 def of_trial(trial: Trial, source: Path, name: str = "grid", overrides: Sequence[str] = ()) -> Sweep:
-    command = alone(str(source), name, trial.id, trial.config.seed, trial.varied, overrides)
+    command = rerun_command(str(source), name, trial.id, trial.config.seed, trial.varied, overrides)
     file, given = parsed(command)
     return load(Path(file), given)
 
@@ -152,7 +152,7 @@ SETTINGS = st.one_of(
 @given(SETTINGS)
 def test_any_value_comes_back_as_it_was(value: Any) -> None:
     """Values keep their type: the schema accepts neither text for a number nor 1.0 for an integer."""
-    _, given_ = parsed(alone("s.yaml", "s", "0" * 12, 0, {"a.b": value}, []))
+    _, given_ = parsed(rerun_command("s.yaml", "s", "0" * 12, 0, {"a.b": value}, []))
     key, _, text = given_[-1].partition("=")
     back = parse(f"value: {text}", "--set").data["value"]
     assert (key, back, type(back)) == ("a.b", value, type(value))

@@ -1,4 +1,4 @@
-"""Configurations written down one by one."""
+"""Configurations listed one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CasesSearch(SearchMethod):
-    """One configuration a case: for one factor at a time, and for arms that no grid can express."""
+    """One configuration per case, for designs that a grid cannot express, such as one factor at a time."""
 
     own_places = True
 
@@ -41,7 +41,7 @@ class CasesSearch(SearchMethod):
 
     def configurations(self, own: Values) -> Iterator[dict[str, Any]]:
         for case in self.cases:
-            holds = flat({**own, **case})  # without what is None
+            holds = flat({**own, **case})  # without values that are None
             yield {key: holds.get(key, holds.get(_inherited(key))) for key in self.varied_keys()}
 
     def given(self, number: int, values: Values) -> Values:
@@ -53,5 +53,5 @@ class CasesSearch(SearchMethod):
 
 
 def _inherited(key: str) -> str:
-    """Return the key whose value holds where this one is not given: training.generator.beta1 → training.beta1."""
+    """Return the key that a key inherits its value from: training.generator.beta1 → training.beta1."""
     return key.replace(".generator.", ".").replace(".discriminator.", ".")

@@ -13,7 +13,7 @@ from gansweep.section import Section
 
 
 class Distribution(Section):
-    """One distribution; `choice` picks from a list, the others from [low, high]."""
+    """Distribution of one key; `choice` draws from a list, the others from [low, high]."""
 
     uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
     log_uniform: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -27,7 +27,7 @@ class Distribution(Section):
             raise ValueError("give exactly one of uniform, log_uniform, int_uniform, choice")
         bounds = None if given == ["choice"] else getattr(self, given[0])
         if bounds and bounds[0] > bounds[1]:
-            raise ValueError(f"{given[0]}: the low end {bounds[0]} lies above the high end {bounds[1]}")
+            raise ValueError(f"{given[0]}: the low end {bounds[0]} is above the high end {bounds[1]}")
         if self.log_uniform and self.log_uniform[0] <= 0:
             raise ValueError("log_uniform: both ends must be greater than 0")
         return self
@@ -47,5 +47,5 @@ class Distribution(Section):
 
 
 def draw(over: Mapping[str, Distribution], seed: int, number: int) -> dict[str, Any]:
-    """Return draw `number` of all keys: the same, however many draws there are."""
+    """Return draw `number` of all keys. It does not depend on the number of draws."""
     return {key: distribution.draw(f"{seed}:{number}:{key}") for key, distribution in over.items()}

@@ -13,7 +13,7 @@ from gansweep.sweepfile.searches.method import SearchMethod, Values
 
 
 class GridSearch(SearchMethod):
-    """Every combination."""
+    """Every combination of the values."""
 
     distinct = True
     axis_example = "[…]"

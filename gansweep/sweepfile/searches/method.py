@@ -1,4 +1,4 @@
-"""The interface of search methods. A method is a section of the sweep file that knows which trials it stands for."""
+"""Interface of search methods. A method is a section of the sweep file, and determines the configurations."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from gansweep.sweepfile.searches.objective import Objective
 if TYPE_CHECKING:
     from gansweep.sweepfile.document import Path_
 
-    Place = tuple[Path_, list[tuple[Path_, Any]]]  # where a key is varied; values that are certainly tried, with places
+    Place = tuple[Path_, list[tuple[Path_, Any]]]  # place of a varied key; values that are always tried, with places
 
 Values = Mapping[str, Any]  # dotted key → value, of the keys that a search varies
 
 
 class SearchMethod(Section):
-    """Which configurations a sweep trains.
+    """A search method: determines the configurations of a sweep.
 
     A subclass declares `method: Literal["its name"]`, its keys, and the methods that raise NotImplementedError here.
 
     Attributes:
         distinct: Whether the values of a key must differ from each other.
-        own_places: Whether each configuration has a place of its own in the file, where its errors are reported.
-        axis_example: Values of a key as `--set` takes them; empty where an override cannot change one key's values.
-        needs_objective: Whether its trials depend on the objective.
+        own_places: Whether each configuration has a place of its own in the file, at which its errors are reported.
+        axis_example: Example of a key's values for `--set`; empty if an override cannot change the values of one key.
+        needs_objective: Whether the configurations depend on the objective.
     """
 
     distinct: ClassVar[bool] = False
@@ -42,16 +42,16 @@ class SearchMethod(Section):
 
     @classmethod
     def places(cls, raw: Mapping[str, Any]) -> Iterator[Place]:
-        """Yield every varied key of a section that was not validated yet."""
+        """Yield every varied key of a section that has not been validated yet."""
         return axes(raw)
 
     @property
     def count(self) -> int:
-        """Return the number of configurations."""
+        """Number of configurations."""
         raise NotImplementedError
 
     def varied_keys(self) -> tuple[str, ...]:
-        """Return the keys that trials may differ in, in the order of the file."""
+        """Return the keys in which trials may differ, in the order of the file."""
         raise NotImplementedError
 
     def configurations(self, own: Values) -> Iterator[dict[str, Any]]:
@@ -63,21 +63,21 @@ class SearchMethod(Section):
         raise NotImplementedError
 
     def given(self, number: int, values: Values) -> Values:
-        """Return what the search states of configuration `number` with these varied values."""
+        """Return the values that the file states for configuration `number`, given its varied values."""
         return values
 
     def place(self, number: int, key: str = "") -> Path_:
-        """Return the place in the file of configuration `number`, or of a key in it where it states that key."""
+        """Return the place in the file of configuration `number`, or of a key in it if it states the key."""
         return ("search",)
 
 
 class AdaptiveSearch(SearchMethod):
-    """A search whose suggestions follow from results: suggestion n from those of 0 … n − parallel, in that order."""
+    """A search whose suggestions depend on results: suggestion n on those of 0 … n − parallel, in that order."""
 
     needs_objective: ClassVar[bool] = True
 
     trials: Positive
-    parallel: Annotated[int, Field(ge=1, le=1000, description="most trials at a time, whatever would fit")] = 4
+    parallel: Annotated[int, Field(ge=1, le=1000, description="maximum number of configurations in parallel")] = 4
 
     @property
     def count(self) -> int:
@@ -87,11 +87,12 @@ class AdaptiveSearch(SearchMethod):
         return iter(())
 
     def suggest(self, number: int, results: Sequence[Result], running: Sequence[Values]) -> dict[str, Any]:
-        """Return the varied values of suggestion `number`: the same for the same arguments.
+        """Return the varied values of suggestion `number`. They depend on the arguments only.
 
         Args:
-            results: Of earlier suggestions, by number, as far as they are known.
-            running: Values of the suggestions after those.
+            number: Number of the suggestion, from 0.
+            results: Known results of earlier suggestions, by number.
+            running: Varied values of the suggestions after those.
         """
         raise NotImplementedError
 
@@ -100,7 +101,7 @@ class AdaptiveSearch(SearchMethod):
         raise NotImplementedError
 
     def extreme_values(self) -> list[dict[str, Any]]:
-        """Return values that no suggestion exceeds: the ends of all ranges, and every choice."""
+        """Return values that no suggestion exceeds: both ends of all ranges, and every choice."""
         raise NotImplementedError
 
 
@@ -109,8 +110,9 @@ class Result:
     """The result of a suggestion.
 
     Attributes:
-        score: Less is better; inf for a failure.
-        cut: Where a scheduler ended it, in thousandths of its steps; None where none did.
+        varied: Varied values of the suggestion.
+        score: Score; less is better, inf for a failure.
+        cut: Point at which a scheduler ended the trial, in thousandths of its steps; None if it was not ended.
     """
 
     varied: Values

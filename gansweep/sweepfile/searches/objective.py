@@ -1,4 +1,4 @@
-"""The objective of a sweep: which metric ranks its trials, and in which direction."""
+"""Objective of a sweep: the metric that ranks its trials, and the direction."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ METRICS = tuple(dict.fromkeys((*EVALUATION, *TRAINING, *CRITIC_TRAINING, VALIDAT
 
 
 class Objective(Section):
-    """What is best: the metric at a run's last evaluation, among runs without a failure verdict."""
+    """Ranking of trials without a failure verdict, by a metric at the last evaluation."""
 
-    metric: Annotated[str, Field(description="of a run's records", json_schema_extra={"enum": list(METRICS)})] = (
+    metric: Annotated[str, Field(description="a recorded metric", json_schema_extra={"enum": list(METRICS)})] = (
         CFD_RATIO
     )
     mode: Annotated[
-        Literal["min", "max"], Field(description="the best value; must be given for another metric than cfd_ratio")
+        Literal["min", "max"], Field(description="the best value; required for other metrics than cfd_ratio")
     ] = "min"
 
     @field_validator("metric")
@@ -40,5 +40,5 @@ class Objective(Section):
     @model_validator(mode="after")
     def _mode_given(self) -> Self:
         if self.metric != CFD_RATIO and "mode" not in self.model_fields_set:
-            raise ValueError(f"is the least or the greatest {self.metric} best? say mode: min or max")
+            raise ValueError(f"is the smallest or the largest {self.metric} best? set mode: min or max")
         return self

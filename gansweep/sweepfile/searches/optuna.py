@@ -1,4 +1,4 @@
-"""Draws that follow the objective, by optuna's tree-structured Parzen estimator. optuna is loaded when it is asked."""
+"""Search by optuna's tree-structured Parzen estimator (TPE). optuna is imported when a suggestion is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class OptunaSearch(AdaptiveSearch):
-    """Draws that follow the objective (TPE): trial n is chosen from the results of trials 0 … n − parallel."""
+    """Draws guided by the objective (TPE): trial n is chosen from the results of trials 0 … n − parallel."""
 
     axis_example = "{choice: […]}"
 
@@ -56,7 +56,7 @@ class OptunaSearch(AdaptiveSearch):
         params = self._params(result.varied)
         if math.isfinite(result.score) and result.cut is None:
             return create_trial(params=params, distributions=space, value=result.score)
-        # TPE ranks pruned trials behind all others, by how far they came: a failure is worst, as it came nowhere.
+        # TPE ranks pruned trials behind all others, by the step reached. A failure counts as step 0, so it is worst.
         reached = result.cut if math.isfinite(result.score) and result.cut else 0
         values = {reached: result.score}
         return create_trial(params=params, distributions=space, state=TrialState.PRUNED, intermediate_values=values)
@@ -67,7 +67,7 @@ class OptunaSearch(AdaptiveSearch):
         return create_trial(params=self._params(values), distributions=space, state=TrialState.RUNNING)
 
     def _params(self, values: Values) -> dict[str, Any]:
-        """Return values as optuna takes them: a choice by its place, since it may be a list or a mapping."""
+        """Return values for optuna: choices are represented by their index, since they may be lists or mappings."""
         choices = {key: distribution.choice for key, distribution in self.over.items()}
         return {k: v if (choice := choices[k]) is None else choice.index(v) for k, v in values.items()}
 
@@ -91,5 +91,5 @@ def _value(distribution: Distribution, chosen: Any) -> Any:
 
 
 def _seed(stream: str) -> int:
-    """Return 32 bits, another stream for every trial: a sampler with one seed would propose its first points again."""
+    """Return a seed of 32 bits for every trial: a sampler with one seed would repeat its first points."""
     return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])

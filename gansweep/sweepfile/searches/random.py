@@ -13,7 +13,7 @@ from gansweep.sweepfile.searches.method import SearchMethod, Values
 
 
 class RandomSearch(SearchMethod):
-    """Independent draws; trial n is the same whatever `trials` is, so raising it adds trials."""
+    """Independent draws. Draw n does not depend on `trials`, so raising `trials` adds draws."""
 
     axis_example = "{choice: […]}"
 

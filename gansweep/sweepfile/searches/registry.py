@@ -37,13 +37,13 @@ else:
 
 
 def method_of(raw: Mapping[str, Any]) -> type[SearchMethod] | None:
-    """Return the method of a section that was not validated yet; None where it names none."""
+    """Return the method of a section that has not been validated yet; None if it does not name a known one."""
     name = raw.get("method")
     return METHODS.get(name) if isinstance(name, str) else None
 
 
 def places(raw: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield every varied key of such a section, as any method might read it where it names none."""
+    """Yield every varied key of such a section. If it does not name a method, the keys for all methods are returned."""
     method = method_of(raw)
     found = {path: values for one in ([method] if method else METHODS.values()) for path, values in one.places(raw)}
     yield from found.items()

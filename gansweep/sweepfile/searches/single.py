@@ -9,7 +9,7 @@ from gansweep.sweepfile.searches.method import SearchMethod, Values
 
 
 class NoSearch(SearchMethod):
-    """One configuration. Stands for a sweep file without a search; no file can name it."""
+    """Search method of a sweep file without a search: one configuration. Files cannot select it by name."""
 
     method: str = ""
 
