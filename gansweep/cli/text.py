@@ -13,7 +13,7 @@ from gansweep.health.kinds import Standing
 from gansweep.health.verdict import KINDS
 from gansweep.records.layout import SweepFolder, read_json
 from gansweep.report.words import number, telling_parts
-from gansweep.sweepfile.rerun import rerun_command
+from gansweep.sweepfile import rerun
 from gansweep.sweepfile.settings import varied as varied_of
 
 # One colour per outcome. Opposite outcomes differ in lightness, for colour-blind users.
@@ -122,7 +122,7 @@ def rerun_command(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
     varied, planned = document["varied"], sweep.planned()
     if planned and document["id"] not in [trial.id for trial in planned]:
         varied, _ = varied_of([document, read_json(planned[0].trial)])
-    return rerun_command(str(sweep.source), sweep.name, document["id"], seed, varied, overrides)
+    return rerun.rerun_command(str(sweep.source), sweep.name, document["id"], seed, varied, overrides)
 
 
 def say(text: str) -> None:
