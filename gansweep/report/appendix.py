@@ -1,4 +1,4 @@
-"""The appendix: every trial, how to run it alone, the sweep files, and what they ran on."""
+"""Appendix: all trials, the commands that rerun them, the sweep files, and their environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gansweep.report.words import listed, measured
 
 
 def appendix(study: Study) -> list[dict[str, Any]]:
-    """Its heading and sections."""
+    """Return the heading and sections of the appendix."""
     trials = [trial for _, trial in choose.by_rank(study.trials).iterrows()]
     found = study.tables.verdicts.sort_values("place")
     kinds = {key: list(group["kind"]) for key, group in found.groupby(["sweep", "trial"], sort=False)}
@@ -24,22 +24,22 @@ def appendix(study: Study) -> list[dict[str, Any]]:
     ]
     rows = [_row(study, trial, kinds.get((trial["sweep"], trial["trial"]), [])) for trial in trials]
     commands = [[trial_cell(trial), {"text": study.command(trial), "mono": True}] for trial in trials]
-    alone = table([head("trial"), head("command", wide=True)], commands)
+    rerun = table([head("trial"), head("command", wide=True)], commands)
     return [
-        section("Appendix", new_page=True),
-        section("Every trial", table(heads, rows), paragraphs(*study.explanations), level=2),
+        section("Appendix"),
+        section("All trials", table(heads, rows), level=2),
         *(_sweep_file(study, sweep) for _, sweep in study.tables.sweeps.iterrows()),
         section(
-            "How to run one alone",
-            paragraphs("With the sweep file where the command names it:"),
-            alone,
+            "Commands to rerun single trials",
+            paragraphs("Each command trains one trial again. It reads the sweep file at the path that it names."),
+            rerun,
             level=2,
         ),
     ]
 
 
 def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
-    """kinds: of all its verdicts, by precedence."""
+    """Return the row of a trial. kinds: kinds of all its verdicts, by precedence."""
     return [
         {"text": trial["trial"], "label": str(trial_cell(trial)["to"])},
         "" if pd.isna(trial["rank"]) else str(trial["rank"]),
@@ -55,12 +55,12 @@ def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
 
 def _sweep_file(study: Study, sweep: pd.Series) -> dict[str, Any]:
     text = {"kind": "code", "text": sweep["file"].rstrip(), "lang": "yaml"}
-    name = f"The sweep file of {sweep['sweep']}"
+    name = f"Sweep file of {sweep['sweep']}"
     return section(name, text, paragraphs(_ran_on(study, sweep)), level=2, label=f"file-{sweep['sweep']}")
 
 
 def _ran_on(study: Study, sweep: pd.Series) -> str:
-    """Call, machine, versions, commit, data, and how good the classifier is that judges samples."""
+    """Return the command, machine, versions, commit, data, and the accuracy of the evaluation's classifier."""
     versions = [
         f"{name.removeprefix('version.')} {sweep[name]}"
         for name in sweep.index
@@ -69,12 +69,12 @@ def _ran_on(study: Study, sweep: pd.Series) -> str:
     trials = study.trials[study.trials["sweep"] == sweep["sweep"]]
     accuracy = trials["evaluator_accuracy"].dropna()
     parts = [
-        f"Called as {sweep['command']}" if sweep["command"] else "",
+        f"Command: {sweep['command']}" if sweep["command"] else "",
         sweep["machine"],
         ", ".join(versions),
         f"commit {sweep['commit'][:12]}" if sweep["commit"] else "",
         f"data {listed(sorted(set(trials['data_fingerprint'])))}",
-        f"the classifier that judges samples names {accuracy.iloc[0]:.1%} of unseen real images rightly"
+        f"the evaluation's classifier classifies {100 * accuracy.iloc[0]:.1f}\u00a0% of held-out real images correctly"
         if len(accuracy)
         else "",
     ]

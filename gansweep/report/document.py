@@ -1,4 +1,4 @@
-"""A report as a document: sections made of tables, and the PDF that typst sets of them."""
+"""A report as a document: its sections, and the PDF that typst makes from them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from gansweep.report.appendix import appendix
 from gansweep.report.failures import failures
 from gansweep.report.overview import differences, nothing_yet, overview
 from gansweep.report.study import Study
+from gansweep.report.terms import terms
 from gansweep.report.words import counted, listed
 
-STANDARD: Literal["ua-1"] = "ua-1"  # PDF/UA-1, for screen readers: typst refuses what it does not allow
+STANDARD: Literal["ua-1"] = "ua-1"  # PDF/UA-1, for screen readers; typst raises an error for a violation
 
 
 def compose(study: Study) -> dict[str, Any]:
-    """Title and sections, as report.typ wants them; the files that they show are in study.files."""
+    """Return the title and sections in the form that report.typ reads. The files that they show are in study.files."""
     names = listed(study.tables.sweeps["sweep"])
     about = {"title": names, "about": _about(study), "description": f"Report of {names}, made by gansweep"}
     if study.trials.empty:
         return {**about, "sections": [nothing_yet(study)]}
     middle = [differences(study), sections.whole_grid(study), sections.over_steps(study), sections.samples(study)]
-    parts = [*middle, *failures(study), sections.cost(study), *appendix(study)]
-    # The overview last: only then is it known which samples are missing.
+    parts = [*middle, *failures(study), sections.cost(study), terms(study), *appendix(study)]
+    # The overview is composed last, because it reports missing samples.
     return {**about, "sections": [overview(study), *(part for part in parts if part)]}
 
 
 def _about(study: Study) -> str:
-    """What stands under the title and above each page."""
+    """Return the line below the title and at the top of each page."""
     what = f"sweep report · {counted(len(study.trials), 'trial')}"
     began = study.trials["started"].min() if len(study.trials) else pd.NaT
     return what if pd.isna(began) else f"{what} · {began:%-d %B %Y}"
 
 
 def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
-    """The PDF. The same document and files give the same bytes: no date, no font but those that come with us."""
+    """Return the PDF. The same document and files give the same bytes: no date, and no fonts of the system."""
     from importlib import resources
 
     import typst
@@ -62,7 +63,7 @@ def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
 
 
 def _displayable(part: Any) -> Any:
-    """The same document in characters that its fonts have."""
+    """Replace characters that the fonts do not have."""
     if isinstance(part, str):
         return style.displayable(part)
     if isinstance(part, dict):

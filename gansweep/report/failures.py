@@ -1,4 +1,4 @@
-"""The sections on failures: what each kind looks like, what speaks for it, and how often such a verdict is right."""
+"""Sections on failures: the evidence for each kind, its cases, and the measured accuracy of its verdicts."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from gansweep.report.study import Block, Cell, Study, head, paragraphs, section,
 from gansweep.report.words import counted, distinct, percent, short
 
 CENT = Decimal("0.01")
-MOST_VALUES = 10  # of a setting, whose failure rates are listed
+MOST_VALUES = 10  # maximum number of values of a setting whose failure rates are listed
 
 
 def failures(study: Study) -> list[dict[str, Any]]:
-    """A section for each kind that names a trial; none where nothing failed."""
+    """Return a section for each kind that is the primary verdict of a trial; none if nothing failed."""
     kinds = choose.failing_kinds(study.trials)
     crashed = study.trials[study.trials["outcome"] == "crashed"]
     if not kinds and crashed.empty:
         return []
     text = (
-        "A verdict is evidence that was measured on samples, not a threshold on a loss. A trial may carry several: the"
-        " first one names it, in the order of these pages, and the table counts it under each."
+        "Verdicts are based on measurements of samples and of D's outputs. A trial can have several verdicts. It is"
+        " listed under its primary verdict, the first one in the order of this section; the table counts it under each."
     )
     found = [section("Failures", paragraphs(text), how_often(study), new_page=True)]
     found += [_kind(study, kind, choose.cases(study.trials, kind)) for kind in kinds]
@@ -41,8 +41,8 @@ def failures(study: Study) -> list[dict[str, Any]]:
 
 
 def how_often(study: Study) -> Block:
-    """Failure rates with Wilson intervals, in all, by kind (a trial counts for each that it carries), and by setting;
-    among trials that are decided, one way or the other."""
+    """Return failure rates with Wilson intervals: in total, by kind (a trial counts for each of its verdicts) and by
+    setting. Undecided trials are left out."""
     decided = study.trials[study.trials["failed"] | (study.trials["verdict"] == "healthy")]
     rows = [_rate("any failure", decided["failed"])]
     for kind in FAILURES:
@@ -53,7 +53,8 @@ def how_often(study: Study) -> Block:
         if 1 < len(values) <= MOST_VALUES:
             rows += [_rate(f"{study.names[key]} {short(v)}", decided["failed"][decided[key] == v]) for v in values]
     return table(
-        [head("failing"), *(head(name, right=True) for name in ("trials", "of", "share", "95\u00a0% interval"))], rows
+        [head("failure"), *(head(name, right=True) for name in ("failed", "trials", "share", "95\u00a0% interval"))],
+        rows,
     )
 
 
@@ -66,15 +67,19 @@ def _rate(what: str, failed: pd.Series) -> list[Cell]:
 def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
     shown = found.head(choose.CASES)
     critics = any(curves.is_critic(trial) for _, trial in shown.iterrows())
-    outputs = " Grey on the right: means of a critic's outputs on real images, dotted on fakes." if critics else ""
+    outputs = (
+        " Grey with the axis on the right: mean outputs of a critic for real images, dotted for fakes."
+        if critics
+        else ""
+    )
     stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
     figure = study.picture(
         f"evidence-{kind}",
         curves.evidence(study.series, shown, stacked, study.metric, study.called),
-        f"Evidence of {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
+        f"Evidence for {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
         f" mean output on fresh fakes, spread of samples, and {study.called} over steps.",
-        f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: of real images."
-        f" The line marks the onset.{outputs}",
+        f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: classes of real"
+        f" images. A vertical line marks the onset.{outputs}",
     )
     rows = []
     for _, trial in found.iterrows():
@@ -86,9 +91,9 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
             ]
         )
     heads = [head("trial"), *study.columns(), head("since step", right=True), head("ended at", right=True)]
-    said = paragraphs(_meaning(kind), _accuracy(kind), _thresholds(study.tables.judges, kind))
+    words = paragraphs(_meaning(kind), _accuracy(kind), _thresholds(study.tables.judges, kind))
     cases = table([*heads, head("evidence", wide=True)], rows)
-    return section(title(kind).capitalize(), said, figure, cases, level=2, label=kind)
+    return section(title(kind).capitalize(), words, figure, cases, level=2, label=kind)
 
 
 def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
@@ -118,17 +123,17 @@ def _meaning(kind: str) -> str:
 
 
 def _accuracy(kind: str) -> str:
-    """What was measured of this verdict on labelled runs: natural ones, where there were any that failed so."""
+    """Return the accuracy of this verdict on labelled runs: on natural ones if any of them failed in this way."""
     rows = [row for row in _measured() if row["verdict"] == kind and row["runs"] == "all" and row["precision"]]
     row = next((row for row in rows if row["source"] == "natural"), rows[0] if rows else None)
     if row is None or not row["recall"]:
-        return "How often this verdict is right was not measured."
+        return "The accuracy of this verdict was not measured."
     precision, recall = (
-        f"{float(row[name]):.2f} (at least {Decimal(row[f'{name}_bound']).quantize(CENT, ROUND_FLOOR)})"
+        f"{name} {float(row[name]):.2f} (≥ {Decimal(row[f'{name}_bound']).quantize(CENT, ROUND_FLOOR)})"
         for name in ("precision", "recall")
     )
     runs = int(row["positives"]) + int(row["negatives"])
-    return f"On {runs} labelled {row['source']} runs its precision was {precision}, its recall {recall}, at 95\u00a0%."
+    return f"Measured on {runs} labelled {row['source']} runs, with 95\u00a0% lower bounds: {precision}, {recall}."
 
 
 @cache

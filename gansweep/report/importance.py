@@ -1,4 +1,4 @@
-"""Which settings matter? The share of a result's variance that each one explains. optuna is loaded when it is asked."""
+"""Importance of settings: the share of a result's variance that each one explains. Imports optuna on first use."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from gansweep.words import counted
 
-TRIALS_A_SETTING = 10  # fewer leave the shares rough: pure noise gives one setting of two about two thirds
-EXPLAINED = 0.5  # below this the shares are of the smaller part of what varies
+TRIALS_A_SETTING = 10  # with fewer, shares are rough: pure noise assigns about two thirds to one of two settings
+EXPLAINED = 0.5  # below this, single settings explain the smaller part of the variance
 TREES = 32  # 200 trials × 4 settings in a second; 256 give the same shares to .03
 
 
 @dataclass(frozen=True)
 class Importances:
-    """shares: setting → 0…1, the greatest first; they sum to 1, or are all 0 where nothing varies.
+    """Importance of settings for one result.
 
-    explained: what single settings explain of all that varies, 0…1. The rest is how settings act together, and chance:
-    about .3 for pure noise in many trials (more in few), near 0 where only the combination of two settings matters.
-    caveat: a sentence or two, "" where trials are many and single settings explain most.
+    Args:
+        shares: Setting → 0…1, largest first. The shares sum to 1, or are all 0 if nothing varies.
+        explained: Share of the variance that single settings explain, 0…1. The rest is interaction and chance. It is
+            about .3 for pure noise in many trials (more in few), and near 0 if only the combination of two settings
+            matters.
+        caveat: A sentence or two; empty if there are many trials and single settings explain most of the variance.
     """
 
     shares: Mapping[str, float]
@@ -32,15 +35,18 @@ class Importances:
 
 
 def importances(trials: pd.DataFrame, settings: Sequence[str], target: pd.Series, *, seed: int = 0) -> Importances:
-    """Of each setting for target, by functional ANOVA of a random forest (Hutter et al. 2014; optuna's evaluator).
+    """Return the importance of each setting for a target, by functional ANOVA of a random forest (Hutter et al. 2014).
 
-    trials: a row a trial, a column a setting; replicates are rows of their own. target: of the same index; a number
-    (its logarithm for what varies by factors), or 0 and 1 for whether something happened. Rows whose target is missing
-    or not finite are left out. The same arguments give the same result.
+    Values of settings are replaced by their ranks, so that every value that was tried has the same weight on any scale.
+    (optuna's evaluator works on a linear scale, even for log distributions: a grid of 1e-4…0.2 would be judged by the
+    range from 0.02 to 0.2.) The same arguments return the same result.
 
-    Each value of a setting stands for itself as much as any other value that was tried: it goes in as its rank, so
-    that the shares are of the variance over what was tried, whatever the scale. (optuna's own space would be linear,
-    even of distributions marked as log: a grid of 1e-4…0.2 would be judged by what happens between 0.02 and 0.2.)
+    Args:
+        trials: One row per trial, one column per setting. Replicates are separate rows.
+        settings: Columns of `trials`.
+        target: Numbers with the same index: a result (its logarithm if it varies by factors), or 0 and 1 for an event.
+            Rows with a missing or infinite target are left out.
+        seed: Seed of the forest.
     """
     values = target.reindex(trials.index).to_numpy(dtype=float, na_value=np.nan)
     known = np.isfinite(values)
@@ -56,19 +62,19 @@ def importances(trials: pd.DataFrame, settings: Sequence[str], target: pd.Series
 
 
 def _ranks(column: pd.Series) -> pd.Series:
-    """0, 1, 2, … in the order of numbers; of anything else, or where some are missing, in that of their text."""
+    """Return ranks 0, 1, 2, … of numbers; other values, or columns with missing values, are ranked by their text."""
     if not pd.api.types.is_numeric_dtype(column) or column.isna().any():
         column = column.map(repr)
     return column.rank(method="dense") - 1
 
 
 def _parts(ranks: pd.DataFrame, values: NDArray[np.floating], seed: int) -> dict[str, float]:
-    """Shares of the forest's variance, without what settings do together."""
+    """Return the share of the forest's variance that each setting explains by itself."""
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # Half a rank at both ends: every value has the same room.
+    # Half a rank is added at both ends, so that every value covers the same range.
     space: dict[str, BaseDistribution] = {s: FloatDistribution(-0.5, ranks[s].max() + 0.5) for s in ranks}
     study = optuna.create_study()
     rows = zip(ranks.to_dict("records"), values, strict=True)
@@ -81,9 +87,9 @@ def _parts(ranks: pd.DataFrame, values: NDArray[np.floating], seed: int) -> dict
 
 
 def _caveat(trials: int, settings: int, explained: float) -> str:
-    said = []
+    parts = []
     if trials < TRIALS_A_SETTING * settings:
-        said.append(f"{counted(trials, 'trial')} for {counted(settings, 'setting')}: these shares are rough.")
+        parts.append(f"The shares are rough: {counted(trials, 'trial')} for {counted(settings, 'setting')}.")
     if explained < EXPLAINED:
-        said.append(f"Single settings explain {explained:.0%} of what varies, the rest is their interplay or chance.")
-    return " ".join(said)
+        parts.append(f"Single settings explain {explained:.0%} of the variance; the rest is interaction or chance.")
+    return " ".join(parts)

@@ -1,4 +1,4 @@
-"""Page 1: each sweep in a paragraph, the best settings, and samples of the best trial and of each kind of failure."""
+"""Page 1: a paragraph per sweep, the best configurations, and samples of the best trial and of each kind of failure."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ MOST_GRIDS = 4  # side by side
 
 
 def overview(study: Study) -> dict[str, Any]:
-    """Without a heading; the table of contents follows it."""
+    """Return the first section. It has no heading, and the table of contents follows it."""
     texts = [_sweep(study, sweep) for _, sweep in study.tables.sweeps.iterrows()]
     blocks = [paragraphs(*texts, _between(study) if study.several else ""), _best(study), _samples(study)]
     if study.missing:
-        missing = f"Samples of {counted(len(study.missing), 'trial')} are missing; grey stands in their place."
+        missing = f"Samples of {counted(len(study.missing), 'trial')} are missing; they are shown in grey."
         blocks.append(paragraphs(missing))
     return {"blocks": [block for block in blocks if block], "contents": True}
 
 
 def nothing_yet(study: Study) -> dict[str, Any]:
-    """For sweeps of which no trial has begun."""
+    """Return the only section of a report on sweeps without a started trial."""
     names = listed(study.tables.sweeps["sweep"])
-    return {"blocks": [paragraphs(f"No trial of {names} has begun yet: there is nothing to report.")]}
+    return {"blocks": [paragraphs(f"No trial of {names} has started yet: there is nothing to report.")]}
 
 
 def differences(study: Study) -> dict[str, Any] | None:
-    """Of several sweeps: the settings whose values are not the same in all of them."""
+    """Return a table of the settings that differ between sweeps, None for a single sweep."""
     if not study.several:
         return None
     rows: list[list[Cell]] = []
@@ -44,26 +44,26 @@ def differences(study: Study) -> dict[str, Any] | None:
         if values.nunique() > 1:
             rows.append([key, *({"text": value, "strong": True} for value in values)])
     if not rows:
-        return section("What differs between the sweeps", paragraphs("No setting does; seeds may."))
+        return section("What differs between the sweeps", paragraphs("The settings are the same; seeds may differ."))
     heads = [head("setting"), *(head(name) for name in study.tables.sweeps["sweep"])]
     return section("What differs between the sweeps", table(heads, rows))
 
 
 def _values(found: pd.Series) -> str:
-    """Every value of a setting."""
+    """Return every value of a setting in words."""
     return ", ".join(short(value) for value in distinct(found)) or "–"
 
 
 def _sweep(study: Study, sweep: pd.Series) -> str:
     trials = study.trials[study.trials["sweep"] == sweep["sweep"]]
     if trials.empty:
-        return f"{sweep['sweep']}: no trial has begun yet."
+        return f"{sweep['sweep']}: no trial has started yet."
     settings = study.settings_of(trials)
     names = prose.called(trials, settings, with_sweep=False)
     sentences = (
         prose.tried(sweep["sweep"], trials, settings),
         prose.ended(trials, int(sweep["planned"]), int((~trials["planned"]).sum())),
-        "Its data changed between plans: quality is not compared."
+        "Its data changed between plans, so quality is not compared."
         if DATA in settings
         else prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
         prose.failures(trials, settings),
@@ -73,19 +73,19 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
 
 
 def _between(study: Study) -> str:
-    """Which sweep has the best setting, or why that cannot be said."""
+    """Return which sweep has the best configuration, or why the sweeps cannot be compared."""
     if not study.comparable:
-        return "The sweeps trained on different images: their quality is not compared."
+        return "The sweeps were trained on different images, so their quality is not compared."
     ranked = study.configurations[study.configurations["place"].notna()]
     if ranked.empty:
         return ""
     first = ranked.iloc[0]
     name = study.in_words[first["sweep"], first["configuration"]]
-    return f"Of all of them, {name} is best ({study.called} {measured(first['estimate'])})."
+    return f"The best configuration of all sweeps is {name} ({study.called} {measured(first['estimate'])})."
 
 
 def _best(study: Study) -> Block | None:
-    """The five best settings; three of each sweep where their quality is not compared."""
+    """Return a table of the five best configurations, or of three per sweep if their quality is not compared."""
     found = study.configurations[study.configurations["place"].notna()]
     found = found.head(choose.BEST) if study.comparable else found.groupby("sweep", sort=False).head(3)
     if found.empty:
@@ -103,7 +103,7 @@ def _best(study: Study) -> Block | None:
 
 
 def _surety(row: pd.Series) -> list[str]:
-    """Interval, whether seeds leave it a chance to be best, how many did not fail."""
+    """Return the interval, whether the configuration may be best, and the number of seeds that did not fail."""
     return [
         f"{measured(row['low'])} – {measured(row['high'])}" if np.isfinite(row["low"]) else "–",
         "–" if pd.isna(row["may_be_best"]) else "yes" if row["may_be_best"] else "no",
@@ -112,7 +112,7 @@ def _surety(row: pd.Series) -> list[str]:
 
 
 def _samples(study: Study) -> Block:
-    """The best trial and one of each kind of failure; where little failed, a middling and the last one."""
+    """Return samples of the best trial and of one per kind of failure; if there are few kinds, of more ranks."""
     ordered = choose.by_rank(study.trials)
     ranked = [*ordered.index[ordered["rank"].notna()]]
     chosen = ranked[:1] + [choose.cases(study.trials, one).index[0] for one in choose.failing_kinds(study.trials)]

@@ -1,4 +1,4 @@
-"""A sweep in sentences: what was tried, what came of it, what is best and how sure that is, what failed and where."""
+"""Sentences on a sweep: its grid, how trials ended, the best configuration, its margin, and failures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from gansweep.health.metrics import label
 from gansweep.health.verdict import FAILURES, title
 from gansweep.report.words import counted, distinct, item, listed, measured, percent, setting, short, titles
 
-Names = Mapping[tuple[str, int], str]  # (sweep, configuration) → its settings in words
-MOST_RIVALS = 4  # settings that may be as good, named one by one
-FEW = 6  # values of a setting that are listed one by one
-SURE = 0.05  # p of Fisher's test, below which failures are said to sit somewhere
+Names = Mapping[tuple[str, int], str]  # (sweep, configuration) → settings in words
+MOST_RIVALS = 4  # maximum number of configurations listed by name as possibly as good
+FEW = 6  # maximum number of values of a setting that are listed by name
+CONFIDENCE = "multiple comparisons with the best, 95\u00a0% confidence"
+SURE = 0.05  # p of Fisher's test below which a concentration of failures is reported
 
 
 def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
-    """How many runs of what, over which settings, how long, with how many seeds."""
+    """Return the number of trials, the networks and data, the settings, the seeds and the steps of a sweep."""
     length = f"{_span(trials['steps'])} {'step' if trials['steps'].max() == 1 else 'steps'}"
     if len(trials) == 1:
         return f"{sweep} is a single {_architecture(trials)} on {_data(trials)}, {length} long."
@@ -29,7 +30,7 @@ def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
     seeds = trials.groupby("configuration")["seed"].nunique()
     each = f"{_span(seeds)} seeds each" if seeds.max() > 1 else "one seed each"
     if not settings:
-        return f"{sweep} trained {what}: one setting, {_span(seeds)} seeds, {length}."
+        return f"{sweep} trained {what}: one configuration, {_span(seeds)} seeds, {length}."
     names = titles(settings)
     axes = listed(_axis(trials[key], names[key]) for key in settings)
     combinations = counted(trials["configuration"].nunique(), "combination")
@@ -37,16 +38,21 @@ def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
 
 
 def ended(trials: pd.DataFrame, planned: int, earlier: int = 0) -> str:
-    """How trials ended, and what is still to come. planned, earlier: trials of the current plan, and of earlier ones
-    among those shown."""
+    """Return how many trials ended in which way, and how many have not started.
+
+    Args:
+        trials: Trials shown.
+        planned: Number of trials in the current plan.
+        earlier: Number of trials of earlier plans among those shown.
+    """
     total = planned + earlier
     counts = Counter(trials["outcome"])
     words = {
-        "completed": ("ran to its end", "ran to their end"),
+        "completed": ("completed", "completed"),
         "stopped": ("was stopped early", "were stopped early"),
         "crashed": ("crashed", "crashed"),
         "running": ("is still running", "are still running"),
-        "interrupted": ("was interrupted and will go on", "were interrupted and will go on"),
+        "interrupted": ("was interrupted and can be resumed", "were interrupted and can be resumed"),
     }
     parts = []
     for kind, phrases in words.items():
@@ -54,29 +60,36 @@ def ended(trials: pd.DataFrame, planned: int, earlier: int = 0) -> str:
             many = "all" if count > 1 else "it"
             parts.append(f"{many if count == total else count} {phrases[count > 1]}")
     if (waiting := total - len(trials)) > 0:
-        parts.append(f"{waiting} {'has' if waiting == 1 else 'have'} not begun")
+        parts.append(f"{waiting} {'has' if waiting == 1 else 'have'} not started")
     return f"{_capital(listed(parts))}."
 
 
 def earlier(count: int, *, shown: bool) -> str:
-    """What becomes of trials that the current plan no longer has; empty where there are none."""
+    """Return a sentence on trials that are not in the current plan, empty if there are none."""
     if not count:
         return ""
     if shown:
         return f"{counted(count, 'trial')} {'belongs' if count == 1 else 'belong'} to earlier plans of the sweep."
-    return f"{counted(count, 'trial')} of earlier plans {'is' if count == 1 else 'are'} left out."
+    return f"{counted(count, 'trial')} of earlier plans {'is' if count == 1 else 'are'} not shown."
 
 
 def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
-    """What is best, by how much, and how sure that is. found: of `configurations`, for one sweep."""
+    """Return the best configuration, its margin and its uncertainty.
+
+    Args:
+        found: Table of `configurations` for one sweep.
+        names: Names of the configurations.
+        metric: Objective.
+        log: Whether the objective is compared by ratios.
+    """
     ranked, what = found[found["place"].notna()], label(metric)
     if ranked.empty:
-        failed = "all of it failed" if len(found) > 1 else "it failed"
-        return f"Nothing can be called best: {failed}, or has no {what} yet."
+        failed = "every trial" if len(found) > 1 else "the trial"
+        return f"There is no best configuration: {failed} failed or has no {what} yet."
     first = ranked.iloc[0]
     value = f"{what} {measured(first['estimate'])}{_interval(first)}"
     if len(found) == 1:
-        return f"It ended with a {value}."
+        return f"Its final {value}."
     tied = ranked[ranked["estimate"] == first["estimate"]]
     if len(tied) > 1:
         named = [_name(row, names) for _, row in tied.head(MOST_RIVALS).iterrows()]
@@ -85,31 +98,28 @@ def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
     if first["failed"]:
         value += f"; {first['failed']} of its {first['trials']} seeds failed"
     if len(ranked) == 1:
-        return f"Only {_name(first, names)} did not fail ({value})."
-    return f"Best is {_name(first, names)} ({value}). {_margin(ranked, names, log=log)}"
+        return f"Only {_name(first, names)} can be ranked ({value}); all others failed or have no {what} yet."
+    return f"The best configuration is {_name(first, names)} ({value}). {_margin(ranked, names, log=log)}"
 
 
 def _margin(ranked: pd.DataFrame, names: Names, *, log: bool) -> str:
-    """How far the runner-up is behind, and whether seeds can tell."""
+    """Return the distance to the runner-up, and whether the seeds suffice to separate them."""
     first, second = ranked.iloc[0], ranked.iloc[1]
     gap = _gap(first["estimate"], second["estimate"], log=log)
     runner = f"the runner-up, {_name(second, names)}, is {gap} behind"
     if ranked["may_be_best"].isna().all():
         return (
-            f"{_capital(runner)}. With one seed a setting no interval can be given:"
-            " another seed might turn the order round."
+            f"{_capital(runner)}. With one seed per configuration, no interval can be given:"
+            " another seed could change the ranking."
         )
     others = ranked.iloc[1:]
     rivals = [_name(row, names) for _, row in others[others["may_be_best"].fillna(False)].iterrows()]
     if not rivals:
-        return f"It is better than every other setting (multiple comparisons with the best, 95\u00a0%); {runner}."
+        return f"It is better than every other configuration ({CONFIDENCE}); {runner}."
     few = (
         rivals if len(rivals) <= MOST_RIVALS else [*rivals[: MOST_RIVALS - 1], f"{len(rivals) - MOST_RIVALS + 1} more"]
     )
-    return (
-        f"The seeds do not settle it: {listed(few)} may be as good (multiple comparisons with the best, 95\u00a0%);"
-        f" {runner}."
-    )
+    return f"The seeds do not decide the ranking: {listed(few)} may be as good ({CONFIDENCE}); {runner}."
 
 
 def _name(row: pd.Series, names: Names) -> str:
@@ -117,28 +127,31 @@ def _name(row: pd.Series, names: Names) -> str:
 
 
 def failures(trials: pd.DataFrame, settings: Sequence[str]) -> str:
-    """How many failed, of what, and where in the grid they sit."""
+    """Return the number of failed trials, their kinds, and the settings at which failures are concentrated."""
     failed, decided = trials[trials["failed"]], trials[trials["failed"] | (trials["verdict"] == "healthy")]
     if decided.empty:
-        return "Nothing can be said of failures yet: too few evaluations."
+        return "Failures cannot be judged yet: too few evaluations."
     if failed.empty:
         undecided = len(trials) - len(decided)
-        rest = f"; of {undecided} too little is known" if undecided else ""
+        rest = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
         return f"None of the trials failed{rest}." if len(trials) > 1 else "It did not fail."
     kinds = Counter(failed["verdict"].where(failed["outcome"] != "crashed", "crashed"))
     if len(trials) == 1:
-        return "It crashed." if kinds["crashed"] else f"It failed by {title(next(iter(kinds)))}."
-    said = [f"{kinds[kind]} by {title(kind)}" for kind in FAILURES if kinds[kind]]
-    said += [counted(kinds["crashed"], "crash", "crashes")] if kinds["crashed"] else []
+        return "It crashed." if kinds["crashed"] else f"It failed with {title(next(iter(kinds)))}."
+    parts = [f"{kinds[kind]} with {title(kind)}" for kind in FAILURES if kinds[kind]]
+    parts += [counted(kinds["crashed"], "crash", "crashes")] if kinds["crashed"] else []
     many = f"All {len(trials)} trials" if len(failed) == len(trials) else f"{len(failed)} of {len(trials)} trials"
     where = concentration(decided, settings)
-    sits = f" Failures sit at {listed(where)}." if where else ""
-    return f"{many} failed: {listed(said)}.{sits}"
+    concentrated = f" Failures are concentrated at {listed(where)}." if where else ""
+    return f"{many} failed: {listed(parts)}.{concentrated}"
 
 
 def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """For each setting the side of a cut on which trials fail more often than elsewhere, where Fisher's exact test
-    says p < SURE; the clearest first. The cut is chosen for the data: this describes, and proves nothing."""
+    """Return, for each setting, the side of a cut on which trials fail more often than elsewhere, smallest p first.
+
+    Only cuts with p < SURE in Fisher's exact test are returned. The cut is chosen after seeing the data, so the result
+    is a description and not a test.
+    """
     names, found = titles(settings), []
     failed = trials["failed"].to_numpy(bool)
     for key in settings:
@@ -150,7 +163,7 @@ def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def _cuts(values: pd.Series, name: str) -> list[tuple[str, np.ndarray]]:
-    """(words, which trials) for each side of each cut of a setting; where it is not set, a trial is on no side."""
+    """Return (words, mask of trials) for each side of each cut of a setting. Trials without it are on no side."""
     found = distinct(values)
 
     def side(compared: pd.Series) -> np.ndarray:
@@ -218,12 +231,12 @@ def _capital(text: str) -> str:
 
 
 def called(trials: pd.DataFrame, settings: Sequence[str], *, with_sweep: bool) -> dict[tuple[str, int], str]:
-    """(sweep, configuration) → its settings in words. with_sweep: after the sweep's name."""
+    """Return (sweep, configuration) → its settings in words. with_sweep: put the name of the sweep first."""
     names, found = titles(settings), {}
     for _, trial in trials.drop_duplicates(["sweep", "configuration"]).iterrows():
         values = {key: item(trial[key]) for key in settings if not missing(trial[key])}
         words = setting(values, names)
-        parts = [trial["sweep"], words] if with_sweep else [words or "the one setting"]
+        parts = [trial["sweep"], words] if with_sweep else [words or "the only configuration"]
         found[trial["sweep"], int(trial["configuration"])] = " with ".join(part for part in parts if part)
     return found
 

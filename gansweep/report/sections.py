@@ -1,4 +1,4 @@
-"""The sections between overview and failures: the grid, curves over steps, samples across training, time and cost."""
+"""Sections on the grid, curves over steps, samples during training, and time and cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gansweep.report.study import Block, Study, kind, paragraphs, section, verdi
 from gansweep.report.style import svg
 from gansweep.report.words import counted, duration, listed, percent
 
-STEPS = 7  # of a strip
-PER_STEP = (5, 2)  # images of a strip's step, columns and rows
-PANELS = 12  # of small multiples in one figure, so that it fits a page
-LEAST = 3  # trials, for a grid to be worth a picture
+STEPS = 7  # steps in a strip
+PER_STEP = (5, 2)  # columns and rows of images per step of a strip
+PANELS = 12  # maximum number of panels in one figure, so that it fits a page
+LEAST = 3  # minimum number of trials for a picture of the grid
 
 
 def whole_grid(study: Study) -> dict[str, Any] | None:
-    """Heat maps over the two most important settings, parallel coordinates over all, importances."""
+    """Return heat maps over the two most important settings, parallel coordinates over all, and importances."""
     varying = [key for key in study.settings if study.trials[key].nunique() > 1]
     if not varying or len(study.trials) < LEAST:
         return None
@@ -33,26 +33,31 @@ def whole_grid(study: Study) -> dict[str, Any] | None:
     if study.comparable:
         matter = shares.get(study.called, {})
         axes = sorted(sorted(varying, key=lambda key: -matter.get(key, 0.0))[:2], key=varying.index)
-        words, which = listed(study.names[key] for key in axes), ", which matter most" if len(varying) > 2 else ""
+        words, which = (
+            listed(study.names[key] for key in axes),
+            ", the most important settings" if len(varying) > 2 else "",
+        )
         picture = svg(grid.plane(study.trials, axes, study.called, log=study.log, lower=study.lower))
         alt = f"Two maps over {words}: {study.called}, and the verdicts of the trials."
         caption = f"{study.called} (left) and verdicts (right) over {words}{which}."
         if grid.several(study.trials, axes):
-            caption += " Where other settings vary within a cell, it shows the best of them, a mean over seeds alone."
+            caption += (
+                " If other settings vary within a cell, it shows the best configuration, averaged over seeds only."
+            )
         blocks.append(study.picture("plane", picture, alt, caption))
         if np.isfinite(study.trials["quality"].astype(float)).sum() > 1:
             picture = grid.parallel(study.trials, varying, study.called, log=study.log, lower=study.lower)
-            alt = f"Every trial as a line over {listed(study.names[key] for key in varying)} and {study.called}."
-            caption = "Every trial as a line over all settings, to its quality on the right; the colour is its verdict."
+            alt = f"One line per trial across {listed(study.names[key] for key in varying)} and {study.called}."
+            caption = f"One line per trial across all settings to its {study.called} on the right, coloured by verdict."
             blocks.append(study.picture("parallel", picture, alt, caption))
     if shares:
-        said = "; ".join(f"{title(what)}: {_shares(study, of)}" for what, of in shares.items())
+        words = "; ".join(f"{title(what)}: {_shares(study, of)}" for what, of in shares.items())
         caption = (
-            "How much of what single settings explain each of them does (functional ANOVA over a random forest), for"
-            f" quality and for each kind of failure. {caveat}"
+            "Importance of each setting for quality and for each kind of failure: its share of the variance that"
+            f" single settings explain (functional ANOVA of a random forest). {caveat}"
         )
         picture = grid.importance(shares, varying)
-        blocks.append(study.picture("importance", picture, f"Importance of settings. {said}.", caption.rstrip()))
+        blocks.append(study.picture("importance", picture, f"Importance of settings. {words}.", caption.rstrip()))
     return section("The grid", *blocks)
 
 
@@ -61,7 +66,7 @@ def _shares(study: Study, of: dict[str, float]) -> str:
 
 
 def _importances(study: Study, varying: Sequence[str]) -> tuple[dict[str, dict[str, float]], str]:
-    """What is explained (quality, a kind of failure) → setting → share; and what to beware of."""
+    """Return (quality or kind of failure → setting → share, caveats)."""
     if len(varying) < 2:
         return {}, ""
     targets = {}
@@ -73,14 +78,14 @@ def _importances(study: Study, varying: Sequence[str]) -> tuple[dict[str, dict[s
     explained = {what: importances(study.trials, varying, target) for what, target in targets.items()}
     caveats = {what: one.caveat for what, one in explained.items() if one.caveat}
     if len(set(caveats.values())) == 1:
-        said = next(iter(caveats.values()))
+        caveat = next(iter(caveats.values()))
     else:
-        said = " ".join(f"{title(what)}: {caveat}" for what, caveat in caveats.items())
-    return {what: dict(one.shares) for what, one in explained.items() if any(one.shares.values())}, said
+        caveat = " ".join(f"{title(what)}: {one}" for what, one in caveats.items())
+    return {what: dict(one.shares) for what, one in explained.items() if any(one.shares.values())}, caveat
 
 
 def over_steps(study: Study) -> dict[str, Any] | None:
-    """Losses, then quality, as small multiples."""
+    """Return losses and quality over steps, one panel per trial."""
     keys = zip(study.chosen["sweep"], study.chosen["trial"], strict=True)
     recorded = [len(study.series.training(key, LOSS_D)[0]) > 0 for key in keys]
     chosen = study.chosen[recorded]
@@ -92,20 +97,20 @@ def over_steps(study: Study) -> dict[str, Any] | None:
     alike = [(scale, part) for scale in scales.unique() for part in _parts(chosen[scales == scale])]
     for number, (scale, part) in enumerate(alike):
         picture = curves.losses(study.series, part, study.captions)
-        alt = f"Losses of D and G over steps, a panel for each of {counted(len(part), 'trial')}."
-        scaled = f" ({scale}; other losses have other scales)" if several else ""
-        caption = f"Losses of D and G{scaled}. A vertical line marks where a failure began."
+        alt = f"Losses of D and G over steps, one panel for each of {counted(len(part), 'trial')}."
+        scaled = f" ({scale}; not comparable with other losses)" if several else ""
+        caption = f"Losses of D and G{scaled}. A vertical line marks the onset of a failure."
         blocks.append(study.picture(f"losses-{number}", picture, alt, caption))
     for number, part in enumerate(_parts(chosen)):
         picture = curves.quality(study.series, part, study.captions, study.metric, study.called)
-        alt = f"{study.called} over steps, a panel for each of {counted(len(part), 'trial')}."
-        caption = f"{study.called} over steps, the other trials in grey behind. The colour is the verdict."
+        alt = f"{study.called} over steps, one panel for each of {counted(len(part), 'trial')}."
+        caption = f"{study.called} over steps, coloured by verdict. The other trials are shown in grey."
         blocks.append(study.picture(f"quality-{number}", picture, alt, caption))
     return section("Losses and quality over steps", *blocks)
 
 
 def _parts(chosen: pd.DataFrame) -> list[pd.DataFrame]:
-    """What fits a page each."""
+    """Return trials in groups that fit a page."""
     return [chosen.iloc[at : at + PANELS] for at in range(0, len(chosen), PANELS)]
 
 
@@ -113,24 +118,24 @@ def _which(study: Study, chosen: pd.DataFrame) -> Block | None:
     if len(chosen) == len(study.trials):
         return None
     return paragraphs(
-        f"Shown are {len(chosen)} of {counted(len(study.trials), 'trial')}: the best, two middling ones, and some of"
-        " each kind of failure. The appendix lists all."
+        f"{len(chosen)} of {counted(len(study.trials), 'trial')} are shown: the best, two of median rank, and some of"
+        " each kind of failure. The appendix lists all trials."
     )
 
 
 def samples(study: Study) -> dict[str, Any] | None:
-    """The same noise across training, one row a trial, by rank."""
+    """Return samples from fixed noise during training, one row per trial, by rank."""
     trials = [trial for _, trial in study.chosen.iterrows() if study.sample_steps(trial)]
     if not trials:
         return None
     common = evenly(max((study.sample_steps(trial) for trial in trials), key=len), STEPS)
     rows = [_strip(study, trial, common) for trial in trials]
     text = (
-        "The same ten noise vectors across training, the best trial first. A trial that ended early shows its last"
-        " samples."
+        "Samples from the same ten noise vectors during training, the best trial first. For a trial that ended early,"
+        " the row ends with its last samples."
     )
     strips = {"kind": "strips", "steps": [f"step {step:,}" for step in common], "rows": rows}
-    return section("Samples across training", paragraphs(text), strips, new_page=True)
+    return section("Samples during training", paragraphs(text), strips, new_page=True)
 
 
 def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
@@ -140,7 +145,7 @@ def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
         shown.append(steps[-1])
     grids = [study.grid_at(trial, step) for step in shown]
     place = "" if pd.isna(trial["rank"]) else f"{trial['rank']}. "
-    ended = "" if steps[-1] == common[-1] else f"; to step {steps[-1]:,}"
+    ended = "" if steps[-1] == common[-1] else f"; up to step {steps[-1]:,}"
     return {
         "name": verdict_cell(trial) | {"text": place + title(kind(trial))},
         "text": study.captions[trial["sweep"], trial["trial"]] + ended,
@@ -152,22 +157,23 @@ def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
 
 
 def cost(study: Study) -> dict[str, Any] | None:
-    """Wall time and speed by the networks' shape, and what stopping saved."""
+    """Return wall time and speed by network settings, and the steps saved by stopping."""
     trials = study.trials
     if not trials["steps_per_s"].notna().any():
         return None
     stopped = trials[trials["outcome"] == "stopped"]
     total = duration(float(trials["wall_s"].sum()))
-    text = f"All trials together trained for {total}, {counted(int(trials['step'].sum()), 'step')}. "
+    text = f"All trials together took {total} for {counted(int(trials['step'].sum()), 'step')}. "
     if len(stopped):
         saved = int((stopped["steps"] - stopped["step"]).sum())
         text += (
-            f"Stopping saved {counted(saved, 'step')}: {percent(saved / stopped['steps'].sum())} of those of the"
-            f" {counted(len(stopped), 'trial')} that it ended, {percent(saved / trials['steps'].sum())} of all."
+            f"Stopping {counted(len(stopped), 'trial')} early saved {counted(saved, 'step')}:"
+            f" {percent(saved / stopped['steps'].sum())} of their steps, {percent(saved / trials['steps'].sum())} of"
+            " all planned steps."
         )
     else:
         text += "No trial was stopped early."
     picture = curves.cost(trials, study.settings_of(trials), study.names)
-    alt = "Steps per second and wall time of each trial by the shape of its networks."
-    figure = study.picture("cost", picture, alt, "Speed and wall time, a dot a trial; a bar is the median.")
+    alt = "Steps per second and wall time of each trial by network settings."
+    figure = study.picture("cost", picture, alt, "Speed and wall time: one dot per trial, bars at the medians.")
     return section("Time and cost", paragraphs(text), figure)

@@ -1,4 +1,4 @@
-"""What all sections of a report draw on: tables, names, the chosen trials, pictures, and the files made so far."""
+"""Data shared by the sections of a report: tables, names, trials shown in detail, pictures, and files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, METRICS, label
+from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, label
 from gansweep.health.verdict import title
 from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
@@ -22,20 +22,21 @@ from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
 from gansweep.sweepfile.rerun import rerun_command
 
-FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # in the appendix
-MOST_SETTINGS = 3  # beside which the appendix has room for FINAL
+FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # columns of the appendix
+MOST_SETTINGS = 3  # maximum number of settings that leave room for FINAL in the appendix
 Block = dict[str, Any]
 Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `more` in grey, `strong`, `mono`
 
 
 @dataclass(frozen=True)
 class Study:
-    """What the sections of a report are made of.
+    """Data of a report.
 
     Args:
-        fetch: (sweep, trial), artifact → its bytes, None where there is no such file.
-        files: name → content of what the document shows.
-        missing: trials some of whose samples are missing.
+        tables: The sweeps.
+        fetch: (sweep, trial), artifact → its bytes; None if the file does not exist.
+        files: Name → content of the files that the document shows.
+        missing: Trials with missing samples.
     """
 
     tables: Tables
@@ -45,7 +46,7 @@ class Study:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """A row a trial; of several sweeps whose quality is compared, with ranks over all of them."""
+        """One row per trial. Comparable sweeps are ranked together."""
         trials = self.tables.trials
         if not self.several or not self.comparable:
             return trials
@@ -55,7 +56,7 @@ class Study:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What varies; of several sweeps their names as well."""
+        """Varied settings, preceded by the name of the sweep if there are several."""
         return (*(["sweep"] if self.several else []), *self.tables.settings)
 
     @property
@@ -64,12 +65,12 @@ class Study:
 
     @property
     def comparable(self) -> bool:
-        """Whether quality was measured against the same images by the same judge."""
+        """Whether quality was measured against the same images by the same classifier."""
         return int(self.tables.trials["data_fingerprint"].nunique()) <= 1
 
     @property
     def ranking(self) -> Ranking:
-        """The objective of the first sweep, by which all are ranked."""
+        """Objective of the first sweep, which ranks all trials."""
         first = self.tables.sweeps.iloc[0]
         return Ranking(str(first["objective"]), first["mode"])
 
@@ -79,7 +80,7 @@ class Study:
 
     @property
     def lower(self) -> bool:
-        """Whether less of the objective is better."""
+        """Whether lower values of the objective are better."""
         return self.mode == "min"
 
     @property
@@ -101,17 +102,17 @@ class Study:
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
-        """Of all sweeps together, the best first; sweep by sweep where their quality is not compared."""
+        """Configurations of all sweeps, best first; sweep by sweep if their quality is not compared."""
         if self.comparable:
             return configurations(self.trials, log=self.log, mode=self.mode)
         return pd.concat([self.configurations_of(name) for name in self.tables.sweeps["sweep"]], ignore_index=True)
 
     def configurations_of(self, sweep: str) -> pd.DataFrame:
-        """Of one sweep alone."""
+        """Return the configurations of one sweep, best first."""
         return configurations(self.trials[self.trials["sweep"] == sweep], log=self.log, mode=self.mode)
 
     def held(self, kind: str) -> pd.Series:
-        """Whether each trial carries a verdict of this kind, first or not."""
+        """Return whether each trial has a verdict of this kind, primary or not."""
         found = self.tables.verdicts[self.tables.verdicts["kind"] == kind]
         pairs = pd.MultiIndex.from_frame(found[["sweep", "trial"]])
         mine = pd.MultiIndex.from_frame(self.trials[["sweep", "trial"]])
@@ -119,36 +120,30 @@ class Study:
 
     @cached_property
     def in_words(self) -> dict[tuple[str, int], str]:
-        """(sweep, configuration) → its settings."""
+        """(sweep, configuration) → its settings in words."""
         groups = [trials for _, trials in self.trials.groupby("sweep", sort=False)]
         named = (prose.called(trials, self.settings_of(trials), with_sweep=self.several) for trials in groups)
         return {key: words for one in named for key, words in one.items()}
 
     def settings_of(self, trials: pd.DataFrame) -> tuple[str, ...]:
-        """What varies among them."""
+        """Return the settings that vary among trials."""
         return tuple(key for key in self.tables.settings if trials[key].nunique(dropna=False) > 1)
 
     def columns(self) -> list[dict[str, Any]]:
-        """Headings of the columns that name a trial's settings."""
+        """Return the headings of the columns of settings."""
         return [head(self.names[key], right=key != "sweep") for key in self.settings]
 
     def cells(self, trial: pd.Series) -> list[Cell]:
-        """A trial's settings, one a column."""
+        """Return the settings of a trial, one per column."""
         return ["–" if prose.missing(value := trial[key]) else short(item(value)) for key in self.settings]
 
     @property
     def final_names(self) -> list[str]:
-        """Headings of further final metrics."""
+        """Headings of the other final metrics."""
         return [label(name) for name in self._finals]
 
-    @property
-    def explanations(self) -> list[str]:
-        """A sentence for each metric that tables show, as far as it is one of evaluations."""
-        shown = [METRICS[name] for name in (self.metric, *self._finals) if name in METRICS]
-        return [f"{metric.label[:1].upper()}{metric.label[1:]}: {metric.explanation}." for metric in shown]
-
     def finals(self, trial: pd.Series) -> list[str]:
-        """Their values at a trial's last evaluation."""
+        """Return the other final metrics at the last evaluation of a trial."""
         found = [self.series.evaluation((trial["sweep"], trial["trial"]), name)[1] for name in self._finals]
         return [measured(float(values[-1])) if len(values) else "–" for values in found]
 
@@ -178,7 +173,7 @@ class Study:
 
     @cached_property
     def captions(self) -> dict[Key, str]:
-        """Trial → its settings and seed, in few words: above a panel there is little room."""
+        """Trial → its settings and seed, short enough for the title of a panel."""
         seeds = self.trials["seed"].nunique() > 1
         keys = {name: self.settings_of(trials) for name, trials in self.trials.groupby("sweep", sort=False)}
         found = {}
@@ -199,7 +194,7 @@ class Study:
         return found
 
     def size(self, trial: pd.Series) -> int:
-        """Pixels of a side of its images."""
+        """Return the side of the images of a trial, in pixels."""
         return int(trial.get("dataset.image_size", 32))
 
     def grid_at(self, trial: pd.Series, step: int) -> bytes | None:
@@ -211,7 +206,7 @@ class Study:
         return found
 
     def last_grid(self, trial: pd.Series) -> bytes:
-        """Of its last samples; a placeholder where there are none."""
+        """Return the last sample grid of a trial, or a placeholder."""
         steps = self.sample_steps(trial)
         found = self.grid_at(trial, steps[-1]) if steps else None
         if found is None:
@@ -219,11 +214,11 @@ class Study:
         return found or placeholder(self.size(trial))
 
     def sample_steps(self, trial: pd.Series) -> list[int]:
-        """At which it recorded samples, in order."""
+        """Return the steps at which a trial recorded samples, in order."""
         return sorted(self.grids.get((trial["sweep"], trial["trial"]), {}))
 
     def add(self, name: str, content: bytes) -> str:
-        """A file of the document; its name."""
+        """Add a file to the document and return its name."""
         self.files[name] = content
         return name
 
@@ -232,7 +227,7 @@ class Study:
 
 
 def _given(value: Any) -> Any:
-    """A setting as a sweep file has it: tables have a list of names as text."""
+    """Return a setting as the sweep file has it; tables contain lists as text."""
     if isinstance(value, str) and value[:2] in ("['", '["'):
         try:
             return ast.literal_eval(value)
@@ -242,12 +237,12 @@ def _given(value: Any) -> Any:
 
 
 def kind(trial: pd.Series) -> str:
-    """The verdict that names a trial, or `crashed`."""
+    """Return the primary verdict of a trial, or `crashed`."""
     return "crashed" if trial["outcome"] == "crashed" else str(trial["verdict"])
 
 
 def step_of(trial: pd.Series) -> str:
-    """The last that it recorded: 1,200; – where it did not record any."""
+    """Return the last recorded step, such as 1,200; – if there is none."""
     return "–" if prose.missing(trial["step"]) else f"{trial['step']:,}"
 
 
@@ -256,24 +251,24 @@ def verdict_cell(trial: pd.Series) -> dict[str, Any]:
 
 
 def trial_cell(trial: pd.Series) -> dict[str, Any]:
-    """Its short id, linked to its row in the appendix."""
+    """Return the short id of a trial, linked to its row in the appendix."""
     return {"text": trial["trial"][:8], "to": f"trial-{trial['sweep']}-{trial['trial']}"}
 
 
 def head(name: str, *, right: bool = False, wide: bool = False) -> dict[str, Any]:
-    """A column of a table. right: numbers. wide: takes the room that others leave."""
+    """Return the head of a column. right: align right, for numbers. wide: use the remaining width."""
     return {"title": name, "right": right, "wide": wide}
 
 
 def table(columns: Sequence[Block], rows: Sequence[Sequence[Cell]]) -> Block:
-    """columns: of `head`."""
+    """Return a table. columns: made by `head`."""
     return {"kind": "rows", "columns": list(columns), "rows": [list(row) for row in rows]}
 
 
 def section(
     name: str, *blocks: Block | None, level: int = 1, label: str = "", new_page: bool = False
 ) -> dict[str, Any]:
-    """Blocks under a heading; those that are None are left out."""
+    """Return a section; blocks that are None are left out."""
     found = {"title": name, "level": level, "label": label or name.lower().replace(" ", "-"), "new-page": new_page}
     return {**found, "blocks": [block for block in blocks if block]}
 

@@ -60,7 +60,7 @@ def test_of_pure_noise_little_is_explained_and_that_is_said() -> None:
     assert found.explained < EXPLAINED
     assert max(found.shares.values()) < 0.5
     assert found.caveat == (
-        f"Single settings explain {found.explained:.0%} of what varies, the rest is their interplay or chance."
+        f"Single settings explain {found.explained:.0%} of the variance; the rest is interaction or chance."
     )
 
 
@@ -68,14 +68,14 @@ def test_of_an_interaction_little_is_explained_by_single_settings_and_that_is_sa
     trials = grid(a=[0, 1], b=[0, 1], seeds=10)
     found = importances(trials, ["a", "b"], ((trials["a"] + trials["b"]) % 2) * 1.0)
     assert found.explained < 0.2
-    assert "interplay" in found.caveat
+    assert "interaction" in found.caveat
 
 
 @pytest.mark.parametrize(
     ("settings", "seeds", "caveat"),
     [
-        (["a", "b"], 3, "12 trials for 2 settings: these shares are rough."),
-        (["a", "fixed"], 2, "8 trials for 1 setting: these shares are rough."),
+        (["a", "b"], 3, "The shares are rough: 12 trials for 2 settings."),
+        (["a", "fixed"], 2, "The shares are rough: 8 trials for 1 setting."),
         (["a", "b"], 5, ""),
     ],
 )
@@ -87,7 +87,7 @@ def test_few_trials_are_said(settings: list[str], seeds: int, caveat: str) -> No
 def test_both_caveats_are_sentences_side_by_side() -> None:
     trials = grid(a=[0, 1], b=[0, 1], seeds=2)
     caveat = importances(trials, ["a", "b"], ((trials["a"] + trials["b"]) % 2) * 1.0).caveat
-    assert caveat.startswith("8 trials for 2 settings: these shares are rough. Single settings explain ")
+    assert caveat.startswith("The shares are rough: 8 trials for 2 settings. Single settings explain ")
 
 
 def test_a_setting_of_one_value_has_no_share() -> None:
@@ -111,7 +111,7 @@ def test_targets_that_are_not_finite_are_left_out() -> None:
     more = pd.concat([pd.DataFrame({"a": [9, 9, 1.5], "b": [5, 6, 7]}), trials], ignore_index=True)
     found = importances(more, ["a", "b"], pd.concat([unknown, target], ignore_index=True))
     assert found == importances(trials, ["a", "b"], target)
-    assert found.caveat == "18 trials for 2 settings: these shares are rough."
+    assert found.caveat == "The shares are rough: 18 trials for 2 settings."
 
 
 def test_values_of_any_type_may_be_settings() -> None:

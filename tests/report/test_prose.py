@@ -35,7 +35,7 @@ def test_what_was_tried() -> None:
     drawn = grid({(10 ** -(1 + number / 7), 0.5): 5.0 for number in range(20)})
     assert_states(prose.tried("s", drawn, (RATE,)), "learning rate (20 values", "1.93e-4", "0.1")
     seeds = grid({(1e-3, 0.5): [1, 2, 3]})
-    assert_states(prose.tried("s", seeds, ()), "3 DCGANs", "one setting", "3 seeds", "600 steps")
+    assert_states(prose.tried("s", seeds, ()), "3 DCGANs", "one configuration", "3 seeds", "600 steps")
     shorter = pd.concat([trials, trials.assign(steps=300)])
     assert_states(prose.tried("s", shorter, BOTH), "300", "600 steps")
 
@@ -72,7 +72,7 @@ def test_seeds_that_settle_the_order() -> None:
     assert_states(
         best(clear),
         "learning rate 1e-3, beta1 0.5", "CFD ratio 4", "95 %", "3.76", "4.26", "3 seeds",
-        "every other setting", "runner-up", "learning rate 2e-4, beta1 0.5", "101 %",
+        "every other configuration", "runner-up", "learning rate 2e-4, beta1 0.5", "101 %",
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_seeds_that_do_not_settle_the_order() -> None:
     unclear = grid({(1e-3, 0.5): [4.0, 8.0, 5.0], (2e-4, 0.5): [6.0, 5.0, 8.0], (2e-4, 0.9): [900, 800, 850]})
     text = best(unclear)
     assert_states(text, "best", "learning rate", "learning rate 2e-4, beta1 0.5 may be as good", "runner-up")
-    assert "every other setting" not in text
+    assert "every other configuration" not in text
     assert "beta1 0.9" not in text, "850 is certainly worse"
     many = grid({(rate, 0.5): [4.0, 9.0, 5.0] for rate in (1, 2, 3, 4, 5, 6)} | {(7, 0.5): [3.9, 9.0, 5.0]})
     rivals = ("learning rate 1", "learning rate 2", "learning rate 3", "3 more")
@@ -129,15 +129,15 @@ def by_beta(good: str, bad: str, **more: Any) -> pd.DataFrame:
 
 
 def test_failures_and_where_they_are_concentrated() -> None:
-    counts = ("4 of 8 trials failed", "4 by mode collapse", "beta1 0.9", "4 of 4", "0 of 4")
+    counts = ("4 of 8 trials failed", "4 with mode collapse", "beta1 0.9", "4 of 4", "0 of 4")
     assert_states(prose.failures(by_beta("healthy", "mode_collapse"), BOTH), *counts)
     every = prose.failures(by_beta("mode_dropping", "mode_collapse"), BOTH)
-    assert_states(every, "all 8 trials", "4 by mode collapse", "4 by mode dropping")
+    assert_states(every, "all 8 trials", "4 with mode collapse", "4 with mode dropping")
     assert "beta1" not in every
     high = frame([trial({RATE: rate}, 5.0, "divergence" if rate > 0.01 else "healthy") for rate in RATES * 2], [RATE])
     assert_states(prose.failures(high, (RATE,)), "4 of 8", "divergence", "learning rate ≥ 0.02", "4 of 4", "0 of 4")
     few = prose.failures(frame([trial({RATE: 1e-3}), trial({RATE: 0.2}, 5.0, "divergence")], [RATE]), (RATE,))
-    assert_states(few, "1 of 2", "1 by divergence")
+    assert_states(few, "1 of 2", "1 with divergence")
     assert "learning rate" not in few, "two trials are too few to say where"
 
 
@@ -155,7 +155,7 @@ def test_crashes_are_counted_apart() -> None:
         trial({RATE: 1e-4}),
         trial({RATE: 0.2}, 5.0, "divergence"),
     ]
-    assert_states(prose.failures(frame(rows, [RATE]), (RATE,)), "2 of 3", "1 by divergence", "1 crash")
+    assert_states(prose.failures(frame(rows, [RATE]), (RATE,)), "2 of 3", "1 with divergence", "1 crash")
     assert_states(prose.failures(frame(rows[:1], [RATE]), ()), "crashed")
 
 

@@ -27,7 +27,7 @@ from gansweep.report.study import Study
 from gansweep.report.tables import Tables, read_sweep
 from gansweep.tracking import store
 
-COMPARED = "Of all of them"  # begins the sentence that names the best of several sweeps
+COMPARED = "The best configuration of all sweeps"  # begins the sentence that names the best of several sweeps
 
 pytestmark = pytest.mark.slow
 
@@ -214,7 +214,7 @@ def test_a_running_sweep_has_a_report(swept: Service, tmp_path: Path) -> None:
     path.write_bytes(typeset(running))
     text = text_of(path)
     assert_states(text, "all", "still running")
-    assert "Best is" not in text
+    assert "The best configuration" not in text
     empty = nothing_of(replace(tables, trials=tables.trials.head(0), settings=()))
     path.write_bytes(typeset(empty))
     assert_states(text_of(path), "no trial of three")
@@ -265,7 +265,7 @@ def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> Non
     assert_states(text, axes, "discriminator growth at 300", "6 of 6 failed", "0 of 6")
     assert re.search(r"class asked for, at worst 10 ?% of its images", text)
     assert "D grew" in text
-    assert "critic's outputs" in text
+    assert "mean outputs of a critic" in text
 
 
 def test_two_hundred_trials_fit_in_forty_pages_and_fifteen_megabytes(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from gansweep.report.overview import differences, overview
 from gansweep.report.palette import colour
 from gansweep.report.study import Study
 from gansweep.report.tables import read_sweep
+from gansweep.report.terms import terms
 from gansweep.sweepfile.loader import load
 from gansweep.sweepfile.schema import TrialConfig
 from gansweep.sweepfile.trials import configurations
@@ -111,9 +112,9 @@ def test_what_is_to_be_maximised_is_ordered_the_other_way() -> None:
     made = study(trials, [RATE], objective="loss_g", mode="max", recorded={"evaluations": judged})
     assert [row[1:3] for row in rows(overview(made))] == [["1e-3", "2"], ["0.01", "0.5"], ["1e-4", "-1"]]
     text = pdf_text(made)
-    assert_states(text, "best is learning rate 1e-3", "loss g 2")
+    assert_states(text, "best configuration is learning rate 1e-3", "loss g 2")
     assert "higher is better" in text
-    assert "mean" not in text, "one seed each"
+    assert ", mean" not in text, "one seed each"
 
     again = trials.assign(seed=1, trial=trials["trial"] + "again")
     twice = pd.concat([trials, again], ignore_index=True)
@@ -172,7 +173,7 @@ def test_settings_that_differ_between_sweeps() -> None:
     same = differences(study(frame([a[0], a[0] | {"sweep": "b"}], [RATE]), [RATE]))
     assert same is not None
     assert rows(same) == []
-    assert_states(text_of(same), "no setting", "seeds")
+    assert_states(text_of(same), "settings are the same", "seeds")
     assert differences(study(frame(a, [RATE]), [RATE])) is None
 
 
@@ -295,8 +296,8 @@ def test_steps_that_stopping_saved() -> None:
     ends = [("completed", 600), ("stopped", 150), ("stopped", 300), ("crashed", 100), ("running", 200)]
     made = [trial({RATE: n}, outcome=outcome, step=at) for n, (outcome, at) in enumerate(ends)]
     text = text_of(sections.cost(study(frame(made, [RATE]), [RATE])))
-    assert "All trials together trained for 2 min 30 s, 1,350 steps." in text
-    assert_states(text, "stopping saved 750 steps", "62 %", "2 trials", "25 %")
+    assert "2 min 30 s for 1,350 steps." in text
+    assert_states(text, "2 trials", "saved 750 steps", "62 %", "25 %")
     assert_states(text_of(sections.cost(study(frame(made[:1], [RATE]), [RATE]))), "no trial was stopped")
     unknown = frame([trial({RATE: 1}, steps_per_s=NAN)], [RATE])
     assert sections.cost(study(unknown, [RATE])) is None
@@ -338,9 +339,9 @@ def test_a_verdict_is_shown_with_its_thresholds_and_how_often_it_is_right(kind: 
         return
     assert_states(
         text,
-        int(row["positives"]) + int(row["negatives"]), "natural runs",
+        int(row["positives"]) + int(row["negatives"]), "natural runs", "95 %",
         "precision", f"{float(row['precision']):.2f}", down(row["precision_bound"]),
-        "recall", f"{float(row['recall']):.2f}", down(row["recall_bound"]), "95 %",
+        "recall", f"{float(row['recall']):.2f}", down(row["recall_bound"]),
     )  # fmt: skip
 
 
@@ -386,12 +387,14 @@ def test_failure_rates_have_wilson_intervals() -> None:
     ]
 
 
-def test_the_appendix_explains_the_metrics_of_its_table() -> None:
-    _, trials, *_ = appendix(study(over(RATE, [1e-3]), [RATE]))
-    text = text_of([trials])
-    for name in ("cfd_ratio", "coverage", "d_auc"):
+def test_terms_explain_the_objective_and_the_recorded_metrics() -> None:
+    trials = over(RATE, [1e-3])
+    made = study(trials, [RATE], objective="label_kl", recorded={"evaluations": evaluations(trials)})
+    text = text_of([terms(made)])
+    for name in ("label_kl", "cfd_ratio", "coverage", "d_auc"):
         assert METRICS[name].explanation in text, name
-    assert METRICS["density"].explanation not in text
+    assert METRICS["density"].explanation not in text, "not recorded"
+    assert_states(text, "replicates", "seed", "docs/glossary.md")
 
 
 def test_every_trial_is_in_the_appendix() -> None:
@@ -502,7 +505,7 @@ def test_a_sweep_may_be_called_anything() -> None:
     assert text.startswith(" and ".join(names))
     for name in names:
         assert f"{name} trained 2 DCGANs" in text
-        assert f"sweep file of {name}" in text
+        assert f"Sweep file of {name}" in text
 
 
 def test_characters_that_no_font_has_are_replaced() -> None:
@@ -569,9 +572,9 @@ def odd(name: str) -> Study:
         ("a setting that some leave out", ["3 combinations", "generator feature maps (not set, 8, 16)"]),
         ("only one of two values given", ["2 combinations", "generator feature maps (not set, 8)"]),
         ("quality that is not finite", ["no CFD ratio"]),
-        ("quality of nothing or less", ["all of it failed"]),
+        ("quality of nothing or less", ["every trial failed"]),
         ("drawn quality of nothing or less", ["best CFD ratio -1"]),
-        ("no evaluations", ["All 3 trials failed", "3 by divergence"]),
+        ("no evaluations", ["All 3 trials failed", "3 with divergence"]),
         ("nothing recorded", ["still running"]),
         ("all crashed", ["All 3 trials failed", "3 crashes"]),
         ("forty classes", ["Mode dropping"]),
