@@ -258,7 +258,8 @@ def test_the_accuracy_table_is_what_the_records_give(checkout: Path, tmp_path: P
     shutil.copytree(checkout / "analysis", copy / "analysis")
     (copy / "docs").mkdir()
     shutil.copy(checkout / "docs" / "verdicts.md", copy / "docs")
-    (copy / "gansweep" / "report").mkdir(parents=True)
+    shutil.copytree(checkout / "gansweep", copy / "gansweep", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / REPORTED).unlink()
     for script in ("calibrate_detectors", "replay_stops"):
         command = [sys.executable, "-m", f"analysis.detectors.{script}"]
         subprocess.run(command, cwd=copy, check=True, capture_output=True)

@@ -124,8 +124,13 @@ def _norm(block: Block) -> nn.Module:
 
 
 def _initialise(network: nn.Module) -> None:
-    """Initialise weights by N(0, .02), scales of norms by N(1, .02) (Radford et al. 2016), and biases by 0."""
+    """Set weights to N(0, .02), scales of norms to N(1, .02) (Radford et al. 2016), and biases to 0.
+
+    On the meta device, which has shapes only, nothing is drawn: torch would import its compiler (2 s) for that.
+    """
     for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            continue
         if name.startswith("weights"):
             nn.init.normal_(parameter, 0.0, 0.02)
         elif name.endswith("weight"):
