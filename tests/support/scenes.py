@@ -50,13 +50,15 @@ def train(home: Home, file: Path, *overrides: str) -> SweepFolder:
     with lock.acquire(plan.folder.lock):
         plan.folder.source.write_bytes(file.read_bytes())
         write_trials(plan, f"gansweep run {file}", overrides, str(file))
+        uri = store.local_uri(home)
+        record_provenance(plan.folder, file.parent)
+        publisher = Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder)))
+        publisher.publish(running=True)  # the parent run begins before its trials
         for config in jobs_of(plan):
             run = Job.from_config(config).open()
             while run.advance(60) is None:
                 pass
             run.close()
-    uri = store.local_uri(home)
-    record_provenance(plan.folder, file.parent)
-    Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder))).publish(running=False)
+        publisher.publish(running=False)
     log_overview(home, uri, plan.sweep.name)
     return plan.folder
