@@ -85,7 +85,7 @@ def test_a_loss_with_a_penalty_and_an_option_from_outside_is_checked_described_a
         [sys.executable, "-c", OUTSIDE, str(tmp_path / "home")], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    names = "'non_saturating', 'saturating', 'least_squares', 'hinge', 'wasserstein_clip', 'wasserstein_gp' or 'r1'"
+    names = f"{', '.join(map(repr, LOSSES))} or 'r1'"
     assert done.stdout.splitlines() == [
         f"s.yaml:4:28: training.loss: must be {names}, got 'hinged'; did you mean hinge?",
         "s.yaml:4:39: training.gamma: must be at most 100.0, got 101",

@@ -45,7 +45,7 @@ def test_the_documentation_has_every_threshold_with_its_default_and_range() -> N
     assert rows == {kind: text for kind, text in expected.items() if text}
 
 
-@pytest.mark.parametrize("module", ["health.verdict", "health.metrics", "plan.loader"])
+@pytest.mark.parametrize("module", ["health.verdict", "health.metrics", "sweepfile.loader"])
 def test_the_registries_are_read_without_numpy(module: str) -> None:
     """The command line reads them at its start."""
     code = f"import sys, gansweep.{module}; sys.exit('numpy' in sys.modules)"
