@@ -20,7 +20,7 @@ from gansweep.health.measure import Metric, Need
 from gansweep.health.metrics import DISCRIMINATOR_METRICS, SAMPLE_METRICS
 from gansweep.health.quality import TooFewSamplesError
 
-PROBE = 128  # real images, and as many samples, that D is asked about; more only where a batch is larger
+PROBE = 128  # real images, and samples, for which D is evaluated; more only if a batch is larger
 
 
 class Evaluator:
@@ -28,16 +28,15 @@ class Evaluator:
 
     Args:
         reference: The real images.
-        samples: Drawn at each evaluation.
-        seed: Of the random numbers.
-        sample_metrics, discriminator_metrics: What is computed.
+        samples: Number of samples per evaluation.
+        seed: Seed of the random numbers.
+        sample_metrics, discriminator_metrics: Metrics to compute.
 
     Attributes:
         notices: Sentences for the user, one for each metric that cannot be computed.
 
-    Random numbers come from a stream of its own for each step, G is in eval mode, D a copy in training mode (its
-    batch norm would see other statistics than in training), with real and fake in separate batches of the training
-    size: HEALTH, "Two traps".
+    Each step has its own random stream. G is in eval mode. D is a copy in training mode, because its batch norm would
+    otherwise see other statistics than in training; real and fake images are in separate batches of the training size.
     """
 
     def __init__(
@@ -55,9 +54,9 @@ class Evaluator:
         self._discriminator_metrics = discriminator_metrics
 
     def description(self) -> dict[str, Any]:
-        """Return what judges the samples, for the records.
+        """Return the description of the evaluation for the records.
 
-        accuracy: of the classifier on unseen real images. real_shares: class name → its share among the real images.
+        accuracy: Accuracy of the classifier on held-out real images. real_shares: Class → its share of the real images.
         """
         accuracy, reference = self._reference.accuracy, self._reference
         return {
@@ -76,7 +75,7 @@ class Evaluator:
         z = torch.randn(count, s.latent_dim, generator=rng)
         asked = self._classes(count, rng).to(trainer.device) if s.networks.classes else None
         pixels = sample(trainer.sampler, z.to(trainer.device), asked)
-        # D is asked about what it is trained against: an average of G over time lags behind.
+        # D is evaluated on samples of the G that it is trained against: an average of G over time lags behind.
         fresh = pixels if trainer.average is None else sample(trainer.generator, z.to(trainer.device), asked)
         fakes = torch.from_numpy(fresh[: batches * s.batch_size]).to(trainer.device)
         of_d = self._discriminator(trainer, fakes, None if asked is None else asked[: len(fakes)])
@@ -84,7 +83,7 @@ class Evaluator:
         return self.quality(pixels[: self._samples], wanted) | of_d
 
     def _classes(self, count: int, rng: torch.Generator) -> Tensor:
-        """Return (count,) classes to ask for: in the shares that they have among the real images, in random order."""
+        """Return (count,) requested classes, in the proportions of the real images and in random order."""
         ends = torch.from_numpy(self._reference.histogram.shares).cumsum(0)
         classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)
         return classes.clamp(max=len(ends) - 1)[torch.randperm(count, generator=rng)]
@@ -94,14 +93,14 @@ class Evaluator:
 
         Args:
             pixels: (N, C, H, W) uint8, as many as `samples`.
-            requested: (N,) the classes that they should be of, for a conditional model.
+            requested: (N,) requested classes, for a conditional model.
         """
         features, labels = self._reference.embedding.embed(torch.from_numpy(pixels))
         samples = Samples(pixels, features.numpy(), labels.numpy(), requested, self._real)
         return _record(self._sample_metrics, samples)
 
     def _possible(self, metric: Metric[Samples]) -> bool:
-        """Whether there are enough samples for a metric; if not, it is said in a notice."""
+        """Whether there are enough samples for a metric. If not, adds a notice."""
         if metric.least is None or (Need.LABELS in metric.needs and not self._real.class_names):
             return True
         least = metric.least(self._real)
@@ -129,7 +128,7 @@ def _record(metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict
 
 @torch.no_grad()
 def _outputs(discriminator: torch.nn.Module, batch: Batch, size: int) -> np.ndarray:
-    """(N,) float64, normalised in batches of `size` (a last smaller one by itself)."""
+    """Return (N,) float64 outputs, normalised in batches of `size`; a smaller last batch is normalised separately."""
     pixels, labels = batch
     classes = [None] * -(-len(pixels) // size) if labels is None else torch.split(labels, size)
     parts = [

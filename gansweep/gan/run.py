@@ -1,4 +1,4 @@
-"""One GAN run in its trial folder: trains, records, checkpoints, and continues where it was left."""
+"""One GAN run in its trial folder: training, records, checkpoints, and resuming."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import Ranking, best_step
 
-LOCK_WAIT_S = 20.0  # a killed driver's trials live on for a second, longer on a loaded machine
+LOCK_WAIT_S = 20.0  # the trials of a killed driver survive it by a second, longer on a loaded machine
 
 
 class Run:
@@ -34,7 +34,7 @@ class Run:
 
     Attributes:
         notices: Sentences for the user, such as that a damaged checkpoint was skipped.
-        verdicts: The verdicts on the run as it stands.
+        verdicts: The current verdicts on the run.
 
     Args:
         folder: Folder of the trial; locked until `close`.
@@ -44,7 +44,7 @@ class Run:
 
     Raises:
         Locked: Another process trains the trial.
-        CheckpointError: No checkpoint is sound.
+        CheckpointError: All checkpoints are damaged.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Run:
             history = self._history()
             self._nonfinite = len(history[NONFINITE_STEP]) > 0  # recorded once
             self.verdicts = self._judge(history)
-            self._said = {v.kind for v in self.verdicts}
+            self._reported = {v.kind for v in self.verdicts}
             _sweep_up(folder)
-            folder.outcome.unlink(missing_ok=True)  # it has not ended any more
-            if self.step == 0:  # what training begins from; MLflow's slider begins there as well
+            folder.outcome.unlink(missing_ok=True)  # the run is no longer ended
+            if self.step == 0:  # state before training; MLflow's slider starts there as well
                 self._record_samples()
                 self._record_values()
         except BaseException:
@@ -95,7 +95,7 @@ class Run:
         return typical_speed([r.values[STEPS_PER_S] for r in self._records if STEPS_PER_S in r.values])
 
     def advance(self, seconds: float) -> Outcome | None:
-        """Train for about so long (at least a step); the outcome, recorded, once the run has ended."""
+        """Train for about this number of seconds, at least one step. Return the outcome if the run has ended."""
         deadline = time.perf_counter() + seconds
         while not (ended := self._ended()):
             self._trainer.train_step()
@@ -106,17 +106,20 @@ class Run:
         return self._end(ended) if ended else None
 
     def suspend(self, reason: str, rule: str = "") -> Outcome:
-        """Checkpoint where we are, and record that the run was asked to end, by a rule where one is named."""
+        """Write a checkpoint and record that the run was interrupted, or stopped if a rule is given."""
         self._checkpoint()
         return self._end(Outcome("stopped" if rule else "interrupted", self.step, reason, rule=rule))
 
     def close(self) -> None:
-        """Let go of the folder; the trial can be opened again."""
+        """Release the folder, so that the trial can be opened again."""
         self._journal.close()
         self._lock.close()
 
     def _ended(self) -> Outcome | None:
-        """From the verdicts alone, so that a run opened again after a kill ends where it would have ended."""
+        """Return the outcome if the run has ended.
+
+        It depends only on verdicts, so that a run resumed after a kill ends at the same step.
+        """
         steps = self.config.steps
         failure = self._failure()
         if failure and (self.step < steps or failure.kind == "divergence"):
@@ -126,11 +129,11 @@ class Run:
         return Outcome("completed", self.step, verdicts=self._judge.conclude(self._history()))
 
     def _failure(self) -> Verdict | None:
-        """The verdict that ends the run, if one does."""
+        """Return the verdict that ends the run, if there is one."""
         return next((v for v in self.verdicts if v.kind in self.config.stop_on), None)
 
     def _record(self) -> None:
-        """What is due after this step. Checkpoints come last: what they make unrepeatable is on disk by then."""
+        """Record what is due after this step. Checkpoints come last, because steps before them are not repeated."""
         due, step = self.config, self.step
         self._record_values()
         failure = self._failure()
@@ -141,7 +144,7 @@ class Run:
             self._checkpoint()
 
     def _record_values(self) -> None:
-        """Metrics and an evaluation, where they are due, and the verdicts on them."""
+        """Record metrics and an evaluation if they are due, and update the verdicts."""
         due, step = self.config, self.step
         last = step == due.steps
         values: dict[str, float] = {}
@@ -161,18 +164,18 @@ class Run:
             self._flag()
 
     def _flag(self) -> None:
-        new = [v for v in self.verdicts if v.kind in self.config.flag and v.kind not in self._said]
+        new = [v for v in self.verdicts if v.kind in self.config.flag and v.kind not in self._reported]
         self.notices += [v.reason for v in new]
-        self._said |= {v.kind for v in new}
+        self._reported |= {v.kind for v in new}
 
     def _history(self) -> History:
-        """As far as we are: where a killed process had gone further, its records lie ahead of us."""
+        """Return the history up to this step. Later records of a killed process are left out."""
         s = self._trainer.config
         points = ((r.step, r.values) for r in self._records if r.step <= self.step)
         return History.of(points, self.config.steps, s.loss.critic, s.networks.growth_at)
 
     def _evaluation(self) -> dict[str, float]:
-        """From the journal where a killed process had gone further."""
+        """Return the evaluation at this step, from the journal if a killed process has recorded it already."""
         assert self._evaluator is not None
         if self.step <= self._journal.last_step:
             found = next((r for r in self._records if r.step == self.step), None)
@@ -187,7 +190,7 @@ class Run:
         values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
         values |= trainer.validation_losses() | readings(trainer.device)
         whole = self.step % self.config.metrics == 0
-        # A last interval cut short stays open: a run with more steps will fill and record it.
+        # An incomplete last interval stays open, because a run with more steps will complete and record it.
         rate = trainer.clear() if whole else float("nan")
         if rate == rate:
             values[STEPS_PER_S] = rate
@@ -209,7 +212,7 @@ class Run:
 
     def _checkpoint(self) -> None:
         if self._saved_step == self.step or not self._trainer.weights_finite():
-            return  # of a run that has diverged the last sound checkpoint is kept
+            return  # if a run has diverged, its last finite checkpoint is kept
         self._journal.sync()
         trainer = self._trainer
         meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.config)}
@@ -226,7 +229,7 @@ class Run:
 
 
 def _sweep_up(folder: TrialFolder) -> None:
-    """Delete what a killed process had half written."""
+    """Delete incomplete files of a killed process."""
     for place in (folder.samples, folder.checkpoints):
         for leftover in place.glob(".*"):
             leftover.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The training of one GAN: the only place that knows in which order D and G are updated."""
+"""Training of one GAN: the order in which D and G are updated."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ from gansweep.networks.registry import discriminator_design, generator_design
 
 
 class Trainer:
-    """Both networks, their optimizers, the random streams, and the metrics since the last reading.
+    """Both networks, their optimizers, the random streams, and the metrics of the current interval.
 
-    A step: D is updated on real images and on fakes (of the same classes, where those matter), then G against the
-    updated D; the first update of G reuses the fakes of D's last one, as the DCGAN tutorial does. Nothing in a step
+    In a step, D is updated on real images and on fakes (of the same classes, for a conditional model), then G against
+    the updated D. The first update of G uses the fakes of D's last update, as the DCGAN tutorial does. A step never
     waits for the device.
-    labels: (images,) of a conditional model.
+
+    Args:
+        config: Configuration of the training.
+        pixels: (images, C, H, W) uint8.
+        device: Device of the networks.
+        labels: (images,) classes, for a conditional model.
     """
 
     def __init__(
@@ -58,26 +63,26 @@ class Trainer:
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
-        self._rows: list[Tensor] = []  # one a step since the last reading, on the device
+        self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._timed_steps, self._seconds = 0, 0.0
 
     @classmethod
     def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device) -> Trainer:
-        """Return a trainer on a prepared set of images, with their labels where the model is conditional."""
+        """Return a trainer on a prepared set of images, with their labels if the model is conditional."""
         return cls(config, images.load(), device, images.labels() if config.networks.classes else None)
 
     @property
     def sampler(self) -> GanModule:
-        """What samples come from: G, or its average over time where config.ema asks for one."""
+        """Network that samples are drawn from: G, or its average over time if config.ema is set."""
         return self.generator if self.average is None else self.average
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of `read`'s columns."""
+        """Names of the columns of `read`."""
         return CRITIC_TRAINING if self.loss.critic else TRAINING
 
     def train_step(self) -> None:
-        """One step; metrics stay on the device."""
+        """Train for one step. Metrics stay on the device."""
         began = time.perf_counter()
         s = self.config
         if self.step == s.networks.growth_at:
@@ -102,12 +107,12 @@ class Trainer:
         self._seconds += time.perf_counter() - began
 
     def noise(self) -> Tensor:
-        """The next z: (batch_size, latent_dim)."""
+        """Return the next z, (batch_size, latent_dim)."""
         s = self.config
         return torch.randn(s.batch_size, s.latent_dim, generator=self.noise_rng, device=self.device)
 
     def labels(self) -> Tensor | None:
-        """The next classes to ask for where no real batch says them, as often as they come: (batch_size,)."""
+        """Return (batch_size,) classes drawn from the real labels; None for an unconditional model."""
         known = self.batches.labels
         if known is None:
             return None
@@ -117,7 +122,7 @@ class Trainer:
         return known[chosen]
 
     def grid(self) -> tuple[Tensor, Tensor | None]:
-        """Always the same z and classes, for samples to look at: FIXED_NOISE, or A_CLASS of them in each class."""
+        """Return the fixed z and classes of sample grids: FIXED_NOISE vectors, or A_CLASS of them for each class."""
         classes = len(self.config.networks.classes)
         if not classes:
             return self.fixed_noise, None
@@ -125,27 +130,27 @@ class Trainer:
         return self.fixed_noise[:A_CLASS].repeat(classes, 1), rows
 
     def read(self) -> NDArray[np.float32]:
-        """(steps since the last clear, len(metrics)): waits for the device."""
+        """Return metrics, (steps since the last `clear`, len(metrics)). Waits for the device."""
         rows = torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
         values: NDArray[np.float32] = rows.cpu().numpy()
         return values
 
     def clear(self) -> float:
-        """Begin a new interval; returns the steps per second of the one that ends (NaN if nothing was timed)."""
+        """Start a new interval and return the steps per second of the previous one (NaN if nothing was timed)."""
         rate = self._timed_steps / self._seconds if self._seconds else float("nan")
         self._rows, self._timed_steps, self._seconds = [], 0, 0.0
         return rate
 
     def weights_finite(self) -> bool:
-        """Whether every parameter and running statistic is finite: waits for the device."""
+        """Whether every parameter and running statistic is finite. Waits for the device."""
         tensors = [t for n in (self.generator, self.discriminator) for t in [*n.parameters(), *n.buffers()]]
         floats = [t.detach() for t in tensors if t.is_floating_point()]
         return bool(torch.stack(torch._foreach_norm(floats)).isfinite().all())
 
     def validation_losses(self) -> dict[str, float]:
-        """Both losses with held-out real images, batch statistics, fixed fakes; {} without a split.
+        """Return both losses with held-out real images, batch statistics and fixed fakes; {} without a split.
 
-        On copies: neither running statistics nor random streams are touched.
+        They are computed on copies, so that running statistics and random streams do not change.
         """
         batch = self.batches.validation()
         if batch is None:
@@ -163,7 +168,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Everything but `step` and `batches.position` that the next step depends on, by name."""
+        """Return the state that the next step depends on, except `step` and `batches.position`, by name."""
         rows = torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
         return {
             **{f"generator.{k}": v for k, v in self.generator.state_dict().items()},
@@ -177,14 +182,14 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Tensor], step: int, position: int) -> None:
-        """Go on from `state`. Raises KeyError or RuntimeError where it is of other networks."""
+        """Restore a state. Raises KeyError or RuntimeError if it belongs to other networks."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{prefix}."): v for k, v in state.items() if k.startswith(f"{prefix}.")}
 
         growth = self.config.networks.growth_at
         if growth is not None and step > growth:
-            self._grow()  # what it begins with is replaced below
+            self._grow()  # its initial state is replaced below
         self.generator.load_state_dict(part("generator"))
         self.discriminator.load_state_dict(part("discriminator"))
         if self.average:
@@ -208,8 +213,11 @@ class Trainer:
         return design.build().to(self.device)
 
     def _grow(self) -> None:
-        """D gets its last block and a new head, or a new head alone. Everything else goes on as it was, Adam's moments
-        included; what is new starts from its own random stream with moments of zero."""
+        """Add D's last block and a new head, or only a new head.
+
+        All other weights keep their values and Adam's moments. New weights are drawn from their own random stream, and
+        their moments are zero.
+        """
         s, small, moments = self.config, self.discriminator, self.adam_d
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "growth"))
@@ -224,7 +232,7 @@ class Trainer:
                 self.adam_d.copy_moments(i, moments, before[name])
 
     def _make(self, labels: Tensor | None) -> Tensor:
-        """Fakes, (batch_size, C, H, W), of the classes that are asked for."""
+        """Return fakes, (batch_size, C, H, W), of the requested classes."""
         with self._autocast():
             fakes: Tensor = self.generator(self.noise(), labels)
         return fakes
@@ -240,8 +248,16 @@ class Trainer:
     def _update_discriminator(
         self, real: Tensor, fakes: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Loss, mean probability (of a critic: output) on real and on fakes, gradient norm. Convolves both batches at
-        once, normalises each. labels: of either batch, so that what lies between them is of one class as well."""
+        """Update D and return its loss, mean probability (of a critic: output) on real images and fakes, and gradient
+        norm.
+
+        Both batches are convolved at once and normalised separately.
+
+        Args:
+            real: (batch_size, C, H, W).
+            fakes: (batch_size, C, H, W).
+            labels: Classes of both batches, so that interpolations between them are of one class as well.
+        """
         real, fakes = self._add_instance_noise(real), self._add_instance_noise(fakes.float())
         both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
@@ -262,7 +278,7 @@ class Trainer:
         return outputs if self.loss.critic else self.loss.probability(outputs)
 
     def _update_generator(self, fakes: Tensor, asked: Tensor | None, real: Batch) -> tuple[Tensor, Tensor]:
-        """Update G and return its loss and gradient norm. Asking for G's gradients alone computes none for D's weights.
+        """Update G and return its loss and gradient norm. No gradients are computed for D's weights.
 
         Args:
             fakes: (batch_size, C, H, W).
@@ -303,6 +319,6 @@ def _parameters(network: nn.Module) -> list[Tensor]:
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:
-    """Euclidean norm of all together."""
+    """Return the Euclidean norm of all tensors together."""
     norm: Tensor = torch.stack(torch._foreach_norm(tensors)).norm()
     return norm

@@ -1,4 +1,4 @@
-"""What evaluation metrics are computed from: samples beside real images, and the outputs of D. NumPy only.
+"""Data that evaluation metrics are computed from: samples, real images, and outputs of D. NumPy only.
 
 Values that several metrics share are computed once.
 """
@@ -18,8 +18,8 @@ from gansweep.health import quality
 from gansweep.health.measure import Need
 from gansweep.health.quality import Bins, Floats, Gaussian, Histogram
 
-PAIRS = 64  # of MS-SSIM
-MOST_SHOWN = 64  # classes whose shares are recorded, one metric each
+PAIRS = 64  # pairs of images for MS-SSIM
+MOST_SHOWN = 64  # maximum number of classes whose shares are recorded, one metric each
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,17 @@ class RealSide:
     """The real images that samples are compared with.
 
     Args:
-        gaussian: Of the features of as many unseen real images as samples are drawn, like the following three.
-        features: (N, d).
+        gaussian: Gaussian of `features`.
+        features: (N, d) features of unseen real images, N the number of samples.
         radii: (N,) distance to the fifth nearest neighbour.
         radii_of_3: (N,) distance to the third nearest neighbour.
-        bins: Of NDB.
+        bins: Bins of NDB.
         duplicate_distance: The distance up to which two samples count as near duplicates.
-        baseline: CFD of two real samples of that size.
+        baseline: CFD of two sets of N real images.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
         histogram: Classes of all images.
-        class_names: Their names; none where the images have one class.
+        class_names: Names of the classes; empty if the images have one class.
         spread: `quality.spread` of unseen real images.
         ms_ssim: Mean MS-SSIM over pairs of unseen real images of one class.
     """
@@ -59,14 +59,14 @@ class RealSide:
 
 @dataclass(frozen=True)
 class Samples:
-    """Generated images beside real ones.
+    """Generated images, and the real images that they are compared with.
 
     Args:
         pixels: (N, C, H, W) uint8.
         features: (N, d) of the evaluator's embedding.
-        labels: (N,) classes that the evaluator's classifier finds; zeros without classes.
-        requested: (N,) classes that were asked for, None for an unconditional model.
-        real: What they are compared with.
+        labels: (N,) classes assigned by the evaluator's classifier; zeros without classes.
+        requested: (N,) requested classes, None for an unconditional model.
+        real: The real images.
     """
 
     pixels: NDArray[np.uint8]
@@ -77,7 +77,7 @@ class Samples:
 
     @property
     def given(self) -> Collection[Need]:
-        """What there is for metrics that need more than the samples."""
+        """Needs of metrics that are met."""
         labels = {Need.LABELS} if self.real.class_names else set()
         return labels if self.requested is None else {*labels, Need.CONDITION}
 
@@ -100,7 +100,7 @@ class Samples:
 
     @cached_property
     def spread(self) -> tuple[float, float]:
-        """Across samples and within a sample, over those of real images."""
+        """Spread across samples and within a sample, divided by that of real images."""
         across, within = quality.spread(self.pixels)
         return over(across, self.real.spread[0]), over(within, self.real.spread[1])
 
@@ -112,12 +112,12 @@ class Samples:
 
     @cached_property
     def histogram(self) -> Histogram:
-        """Classes that the classifier finds. Only where the images have classes."""
+        """Classes assigned by the classifier. Only if the images have classes."""
         return Histogram.of(self.labels, len(self.real.class_names))
 
     @cached_property
     def right(self) -> Floats:
-        """(classes,) share of the samples of each requested class that the classifier puts there."""
+        """(classes,) share of the samples of each requested class that the classifier assigns to it."""
         classes = range(len(self.real.class_names))
         return np.array([mean(self.labels[self.requested == c] == c) for c in classes])
 
@@ -127,7 +127,7 @@ class Samples:
 
     @cached_property
     def within_classes(self) -> tuple[Floats, Floats] | None:
-        """(classes,) density and coverage within each class; None where no class has enough samples."""
+        """(classes,) density and coverage within each class; None if no class has enough samples."""
         assert self.requested is not None
         real = self.real
         density, coverage = quality.within_classes(
@@ -141,7 +141,7 @@ class Samples:
 
     @cached_property
     def worst_within(self) -> tuple[float, float] | None:
-        """Density and coverage within the class that is covered least."""
+        """Density and coverage within the class with the smallest coverage."""
         if self.within_classes is None:
             return None
         density, coverage = self.within_classes
@@ -156,7 +156,7 @@ class Outputs:
     Args:
         real: For training images.
         fake: For fresh samples.
-        held_out: For held-out images, None where there are none.
+        held_out: For held-out images, None if there are none.
         sure: σ(D) for fresh samples, None for a critic.
     """
 
@@ -167,13 +167,13 @@ class Outputs:
 
     @property
     def given(self) -> Collection[Need]:
-        """What there is for metrics that need more than the outputs."""
+        """Needs of metrics that are met."""
         held_out = set() if self.held_out is None else {Need.HELD_OUT}
         return held_out if self.sure is None else {*held_out, Need.PROBABILITIES}
 
     @property
     def auc(self) -> float:
-        """Of held-out images, where there are any, against fresh samples."""
+        """AUC of held-out images (training images if there are none) and fresh samples."""
         return quality.auc(self.real if self.held_out is None else self.held_out, self.fake)
 
     @property
@@ -190,7 +190,7 @@ class Outputs:
 
     @property
     def overfitting(self) -> float:
-        """Karras et al. 2020, eq. 1, r_v. NaN where D does not separate at all: the ratio would mean nothing."""
+        """r_v (Karras et al. 2020, eq. 1); NaN if D does not separate real from fake, which makes it meaningless."""
         assert self.held_out is not None
         above, below = self.real.mean() - self.held_out.mean(), self.real.mean() - self.fake.mean()
         return float(above / below) if math.isfinite(below) and below > 1e-6 else math.nan

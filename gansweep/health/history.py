@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gansweep.health.metrics import D_AUC, DISCRIMINATOR, QUALITY
 from gansweep.losses.registry import is_critic
 
-LARGEST = np.finfo(np.float64).max  # what MLflow makes of inf
+LARGEST = np.finfo(np.float64).max  # stored by MLflow in place of inf
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class History:
 
     Args:
         series: Metric → values.
-        budget: PlannedTrial length of the run in steps. Burn-in is a share of it.
-        critic: Whether D is a Wasserstein critic, the sign of whose outputs means nothing.
+        budget: Planned length of the run in steps. Burn-in is a share of it.
+        critic: Whether D is a Wasserstein critic, whose outputs have no meaningful sign.
         growth: The step after which D was a larger network, None for a D that did not grow.
     """
 
@@ -74,7 +74,7 @@ class History:
         return self.series.get(metric, EMPTY)
 
     def until(self, step: int) -> History:
-        """Return what was known at a step, its own record included."""
+        """Return the history up to and including a step."""
         cut = {}
         for name, series in self.series.items():
             n = int(np.searchsorted(series.steps, step, "right"))
@@ -103,7 +103,7 @@ class Evaluations:
     """A history's values at its evaluations.
 
     After D has grown, the values of metrics of the smaller D are NaN, because they say nothing about the grown one.
-    Windows of evaluations then begin anew.
+    Windows of evaluations start again there.
 
     Attributes:
         history: The history.
@@ -138,7 +138,7 @@ class Evaluations:
         return rolling(self[metric], window, what)
 
     def best_before(self, metric: str, lag: int) -> NDArray[np.float64]:
-        """Return (n,) the least value up to `lag` evaluations ago, NaN left out, and NaN where there was none."""
+        """Return (n,) the least value up to `lag` evaluations ago, ignoring NaN; NaN if there is none."""
         values = self[metric]
         found = np.full(len(values), np.nan)
         if len(values) > lag:
@@ -157,7 +157,7 @@ def rolling(values: NDArray[np.float64], window: int, what: Literal["min", "max"
 
 
 class Traits(NamedTuple):
-    """What a history knows about its run besides numbers, in the order in which `History` takes it."""
+    """Properties of a run that its history depends on, in the order of the arguments of `History`."""
 
     critic: bool
     growth: int | None

@@ -15,26 +15,26 @@ from gansweep.health.metrics import CFD_RATIO
 from gansweep.health.verdict import Verdict, by_precedence
 from gansweep.words import counted, names_like
 
-ENOUGH = 5  # evaluations after the burn-in, for a run to be called healthy
+ENOUGH = 5  # evaluations after the burn-in that a healthy run needs
 
 
 @dataclass(frozen=True)
 class Judge:
     """Detectors with their thresholds.
 
-    Called with a history it returns what holds at the end of it, by precedence. It is pure: the same history gives the
-    same verdicts, whether the run is live or finished. `judge_of` makes the judge of a sweep.
+    Called with a history, it returns the verdicts at its end, by precedence. It is pure: the same history gives
+    the same verdicts, whether the run is live or finished. `judge_of` makes the judge of a sweep.
     """
 
     detectors: tuple[Detector, ...] = DETECTORS
 
     def __call__(self, history: History) -> tuple[Verdict, ...]:
-        """Return every verdict that holds, none where nothing does."""
+        """Return every verdict that holds."""
         found = ((detector.kind.name, detector(history)) for detector in self.detectors)
         return by_precedence(Verdict(kind, f.since_step, f.reason, f.evidence) for kind, f in found if f is not None)
 
     def conclude(self, history: History) -> tuple[Verdict, ...]:
-        """Return every verdict that holds, with `healthy` or `undecided` where no failure does."""
+        """Return every verdict that holds, with `healthy` or `undecided` if there is no failure."""
         found = self(history)
         return found if any(v.is_failure for v in found) else by_precedence([*found, _conclusion(history)])
 
@@ -63,10 +63,10 @@ class Judge:
 
 
 def judge_of(thresholds: Thresholds) -> Judge:
-    """Return the judge of a sweep, of which trials, tables and reports make their verdicts.
+    """Return the judge of a sweep, which makes the verdicts of trials, tables and reports.
 
     Args:
-        thresholds: Those of the sweep file that are not at their defaults, as its plan stores them.
+        thresholds: Thresholds of the sweep file that differ from the defaults, as its plan stores them.
 
     Raises:
         UserError: This version of gansweep does not know some of them.
@@ -85,7 +85,7 @@ def _conclusion(history: History) -> Verdict:
     if finite < ENOUGH:
         reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
         return Verdict(UNDECIDED.name, 0, reason, {"figures": {"evaluations": finite}})
-    recorded = history[CFD_RATIO]  # all of it: a run may be at its best before the burn-in ends
+    recorded = history[CFD_RATIO]  # of all steps: a run can be at its best before the burn-in ends
     best = int(np.nanargmin(np.where(np.isfinite(recorded.values), recorded.values, np.nan)))
     value, step = float(recorded.values[best]), int(recorded.steps[best])
     reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {value:.3g} at step {step:,}"

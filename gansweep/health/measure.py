@@ -1,4 +1,4 @@
-"""What an evaluation metric is."""
+"""Interface of evaluation metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value = float | Mapping[str, float] | None
 
 
 class Need(Enum):
-    """What a metric needs beyond samples (or outputs of D) and the real images."""
+    """Requirements of a metric beyond samples (or outputs of D) and real images."""
 
     LABELS = "classes of the images"
     CONDITION = "samples that are asked for by class"
@@ -32,11 +32,11 @@ class Metric(Generic[Evidence]):
             the name of the class.
         label: What reports and tables call it.
         explanation: One sentence for glossaries, without a full stop.
-        compute: Returns the value, a family's values by class, or None where the evidence does not allow any.
+        compute: Returns the value, a family's values by class, or None if the evidence does not allow one.
             `health.evidence` describes the evidence: `Samples` for most metrics, `Outputs` for those of D. Import NumPy
             inside the function, because the command line reads the registry at its start.
-        needs: What must be there for it to be recorded.
-        better: Which values are better, None where neither direction is better without reserve.
+        needs: Requirements for recording it.
+        better: Which values are better, None if neither direction is always better.
         least: Returns the number of samples below which it is not recorded.
         logarithmic: Whether it is averaged and drawn on a logarithmic scale.
     """

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 NEIGHBOURS = 5  # k of density and coverage (Naeem et al. 2020, section 3)
-COPY = 1e-4  # of the median distance to the nearest neighbour: what lies closer is the same image
-DUPLICATE_QUANTILE = 0.01  # of the nearest-neighbour distances among real images
+COPY = 1e-4  # share of the median nearest-neighbour distance; closer images are the same image
+DUPLICATE_QUANTILE = 0.01  # quantile of the nearest-neighbour distances among real images
 
 
 class TooFewSamplesError(ValueError):
@@ -28,7 +28,7 @@ class TooFewSamplesError(ValueError):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """mean: (d,). covariance: (d, d), with N − 1 below the fraction."""
+    """Mean (d,) and covariance (d, d), the latter divided by N − 1."""
 
     mean: Floats
     covariance: Floats
@@ -140,8 +140,20 @@ def within_classes(
 
 
 def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int = 3) -> tuple[float, float]:
-    """Shares (0…1) of samples within the real manifold and of real images within that of the samples
-    (Kynkäänniemi et al. 2019, eq. 1, 2). real_radii: neighbour_radii(real, k). Raises TooFewSamplesError for N ≤ k."""
+    """Return precision and recall, each 0…1 (Kynkäänniemi et al. 2019, eq. 1, 2).
+
+    Precision is the share of samples within the manifold of the real images, recall the share of real images within the
+    manifold of the samples.
+
+    Args:
+        real: (M, d) features of real images.
+        real_radii: neighbour_radii(real, k).
+        samples: (N, d) features.
+        k: Number of neighbours.
+
+    Raises:
+        TooFewSamplesError: N ≤ k.
+    """
     between = distances(real, samples)
     precision = (between <= real_radii[:, None]).any(axis=0).mean()
     recall = (between <= neighbour_radii(samples, k, "precision and recall")[None, :]).any(axis=1).mean()
@@ -150,7 +162,13 @@ def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int =
 
 @dataclass(frozen=True)
 class Bins:
-    """centres: (K, d). shares: (K,) of real images nearest to each."""
+    """Bins of NDB.
+
+    Args:
+        centres: (K, d).
+        shares: (K,) share of real images nearest to each centre.
+        real: Number of real images.
+    """
 
     centres: Floats
     shares: Floats
@@ -158,7 +176,11 @@ class Bins:
 
     @classmethod
     def of(cls, real: Floats, bins: int, rounds: int = 10) -> Self:
-        """Lloyd's k-means from evenly spaced real rows. Raises TooFewSamplesError for fewer than 10 rows a bin."""
+        """Return bins found by Lloyd's k-means, started from evenly spaced real rows.
+
+        Raises:
+            TooFewSamplesError: Fewer than 10 rows per bin.
+        """
         if len(real) < 10 * bins:
             raise TooFewSamplesError(f"NDB with {bins} bins", len(real), 10 * bins)
         centres = real[:: len(real) // bins][:bins].astype(np.float64)
@@ -170,8 +192,13 @@ class Bins:
         return cls(centres, np.bincount(nearest, minlength=bins) / len(real), len(real))
 
     def different(self, samples: Floats) -> float:
-        """Share (0…1) of bins whose share of samples differs from the real one at 5 %, two-proportion z-test
-        (NDB/K of Richardson & Weiss 2018, section 3). Raises TooFewSamplesError for no samples."""
+        """Return the share (0…1) of bins whose share of samples differs from that of real images.
+
+        Two-proportion z-test at 5 %; this is NDB/K of Richardson & Weiss 2018, section 3.
+
+        Raises:
+            TooFewSamplesError: There are no samples.
+        """
         n, m = len(samples), self.real
         if not n:
             raise TooFewSamplesError("NDB", 0, 1)
@@ -184,10 +211,13 @@ class Bins:
 
 
 def duplicate_distance(real: Floats, quantile: float = DUPLICATE_QUANTILE) -> float:
-    """The distance up to which two samples count as near duplicates: that quantile of the nearest-neighbour
-    distances among real ones, exact copies left out (a distance of 0 would be lost in rounding).
+    """Return the distance up to which two samples count as near duplicates.
 
-    Raises TooFewSamplesError for N < 2.
+    It is a quantile of the nearest-neighbour distances among real images. Exact copies are left out, because a distance
+    of 0 would be lost in rounding.
+
+    Raises:
+        TooFewSamplesError: N < 2.
     """
     radii = neighbour_radii(real, 1, "near duplicates")
     different = radii[radii > COPY * np.median(radii)]
@@ -195,8 +225,13 @@ def duplicate_distance(real: Floats, quantile: float = DUPLICATE_QUANTILE) -> fl
 
 
 def near_duplicates(samples: Floats, distance: float) -> float:
-    """Share (0…1) of samples with another one no farther than `distance`: many, where G draws from a small pool
-    (after the birthday-paradox test of Arora, Risteski & Zhang 2018). Raises TooFewSamplesError for N < 2."""
+    """Return the share (0…1) of samples with another sample within `distance`.
+
+    It is high if G draws from a small pool (after the birthday-paradox test of Arora, Risteski & Zhang 2018).
+
+    Raises:
+        TooFewSamplesError: N < 2.
+    """
     if len(samples) < 2:
         raise TooFewSamplesError("near duplicates", len(samples), 2)
     return float((neighbour_radii(samples, 1, "near duplicates") <= distance).mean())
@@ -204,13 +239,13 @@ def near_duplicates(samples: Floats, distance: float) -> float:
 
 @dataclass(frozen=True)
 class Histogram:
-    """counts: (classes,)."""
+    """Number of images of each class, (classes,)."""
 
     counts: NDArray[np.int64]
 
     @classmethod
     def of(cls, labels: NDArray[np.integer], classes: int) -> Self:
-        """Raises TooFewSamplesError for none."""
+        """Count labels (N,). Raises TooFewSamplesError for N = 0."""
         if len(labels) == 0:
             raise TooFewSamplesError("a class histogram", 0, 1)
         return cls(np.bincount(labels, minlength=classes))
@@ -221,26 +256,29 @@ class Histogram:
         return shares
 
     def effective_classes(self) -> float:
-        """exp of the entropy: m for m classes evenly."""
+        """Return exp of the entropy: m for m equally frequent classes."""
         p = self.shares[self.counts > 0]
         return float(np.exp(-(p * np.log(p)).sum()))
 
     def divergence_from(self, real: Histogram) -> float:
-        """KL(self ‖ real) in nats; biased upwards by (classes − 1) / 2N. inf for a class that real lacks."""
+        """Return KL(self ‖ real) in nats. Biased upwards by (classes − 1) / 2N; inf if `real` lacks a class."""
         p, q = self.shares, real.shares
         with np.errstate(divide="ignore"):
             terms = p[p > 0] * (np.log(p[p > 0]) - np.log(q[p > 0]))
         return max(0.0, float(terms.sum()))
 
     def least_to_miss(self) -> int:
-        """Samples of this distribution from which on its rarest class is expected 12 times: fewer than 5 of it come
-        out once in a hundred times."""
+        """Return the number of samples for which 12 of the rarest class are expected.
+
+        Fewer than 5 of them then occur by chance once in a hundred times.
+        """
         return int(-(-12 * self.counts.sum() // self.counts[self.counts > 0].min()))
 
     def missing(self, real: Histogram) -> int:
-        """Classes with fewer than max(5, a tenth of what their real share would give) samples.
+        """Return the number of classes with fewer than max(5, a tenth of the expected number) samples.
 
-        Raises TooFewSamplesError for fewer than real.least_to_miss().
+        Raises:
+            TooFewSamplesError: Fewer than `real.least_to_miss()` samples.
         """
         n = int(self.counts.sum())
         if n < real.least_to_miss():
@@ -250,9 +288,12 @@ class Histogram:
 
 
 def auc(real: Floats, fake: Floats) -> float:
-    """Probability that a real logit lies above a fake one, ties half (Mann & Whitney 1947). NaN where one is NaN.
+    """Return the probability that a real logit is above a fake one, ties counting half (Mann & Whitney 1947).
 
-    Raises TooFewSamplesError where either is empty.
+    NaN if any logit is NaN.
+
+    Raises:
+        TooFewSamplesError: Either is empty.
     """
     if not len(real) or not len(fake):
         raise TooFewSamplesError("AUC", 0, 1)
@@ -264,8 +305,14 @@ def auc(real: Floats, fake: Floats) -> float:
 
 
 def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
-    """(across, within) of (N, C, H, W): the mean over pixels of the standard deviation over images, and the mean
-    over images of that over pixels, in grey levels. Raises TooFewSamplesError for N < 2."""
+    """Return (across, within) of images (N, C, H, W), in grey levels.
+
+    across: standard deviation over images, averaged over pixels. within: standard deviation over pixels, averaged over
+    images.
+
+    Raises:
+        TooFewSamplesError: N < 2.
+    """
     if len(images) < 2:
         raise TooFewSamplesError("the spread across samples", len(images), 2)
     flat = images.reshape(len(images), -1).astype(np.float32)
@@ -277,8 +324,10 @@ SSIM_SCALES = (0.5, 0.5)  # exponents of two scales
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
-    """(N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal ones; two scales, Gaussian
-    window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14."""
+    """Return (N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal images.
+
+    Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14.
+    """
     x: Floats = a.astype(np.float64)
     y: Floats = b.astype(np.float64)
     result: Floats = np.ones(len(x))
@@ -299,7 +348,7 @@ def _ssim_parts(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def _blurred(x: Floats) -> Floats:
-    """Filtered by the window where it fits whole."""
+    """Filter by the window, without padding."""
     weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()
 
@@ -321,7 +370,7 @@ def _halved(x: Floats) -> Floats:
 
 
 def pairs_within(labels: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of up to `count` pairs of neighbours of the same label, in the order of the samples."""
+    """Return the indices of at most `count` pairs of samples with the same label, in the order of the samples."""
     first, second = [], []
     last: dict[int, int] = {}
     for i, label in enumerate(labels.tolist()):

@@ -1,4 +1,4 @@
-"""Which trials a report shows in detail: the best, some of every kind of failure, and the median; tables have all."""
+"""Choice of the trials that a report shows in detail: the best, some of every kind of failure, and the median."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pandas as pd
 
 from gansweep.health.verdict import FAILURES
 
-MOST = 24  # trials in detail
+MOST = 24  # maximum number of trials in detail
 BEST = 5
-CASES = 4  # of a kind of failure, on its page
+CASES = 4  # maximum number of trials in the figure of a kind of failure
 
 
 def in_detail(trials: pd.DataFrame) -> pd.DataFrame:
-    """At most MOST rows of trials, ranked ones first, failed ones by kind after them."""
+    """Return at most MOST trials, ranked trials first, then failed trials by kind."""
     ordered = by_rank(trials)
     if len(ordered) <= MOST:
         return ordered
@@ -25,7 +25,7 @@ def in_detail(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_rank(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best first; trials without a rank behind them, failed ones last, by kind."""
+    """Sort trials: by rank, then trials without a rank, then failed trials by kind."""
     kinds = [*FAILURES, "crashed"]
     kind = trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
     place = kind.map({name: number for number, name in enumerate(kinds)}).fillna(-1)
@@ -35,12 +35,12 @@ def by_rank(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def failing_kinds(trials: pd.DataFrame) -> list[str]:
-    """Kinds that name at least one trial, by precedence."""
+    """Return the failures that are the primary verdict of at least one trial, by precedence."""
     named = set(trials["verdict"])
     return [kind for kind in FAILURES if kind in named]
 
 
 def cases(trials: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """The trials that a kind names, those that fail longest first."""
+    """Return the trials with this primary verdict, earliest onset first."""
     found = trials[trials["verdict"] == kind]
     return found.sort_values(["since_step", "trial"], kind="stable")

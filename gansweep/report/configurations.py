@@ -1,4 +1,4 @@
-"""Trials that differ in nothing but the seed, as one row: seeds are replicates."""
+"""Replicates (trials that differ only in the seed) as one row."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ KEY = ["sweep", "configuration"]
 
 
 def configurations(trials: pd.DataFrame, *, log: bool, mode: Mode) -> pd.DataFrame:
-    """A row a configuration, the best first.
+    """Return one row per configuration, best first.
 
-    Columns: sweep, configuration, trials, failed (of them), quality (an Interval over its seeds, failed ones
-    included as far as they have a finite quality), estimate, low, high (of it), place (1 = best among those
-    of which not every trial failed; <NA> for the others), may_be_best (by `best_of`, whose spread is pooled over all of
-    them; <NA> where no setting has two seeds).
+    Columns: sweep, configuration, trials, failed (number of failed trials), quality (an Interval over seeds, including
+    failed ones with a finite quality), its estimate, low and high, place (1 = best; <NA> if every trial failed), and
+    may_be_best (see `best_of`; <NA> if no configuration has two seeds).
     """
     rows = [_row(key, group, log) for key, group in trials.groupby(KEY, sort=False)]
     found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "quality", "values"])
@@ -45,7 +44,7 @@ def _row(key: Any, group: pd.DataFrame, log: bool) -> tuple[Any, ...]:
 
 
 def _compared(found: pd.DataFrame, log: bool, mode: Mode) -> pd.DataFrame:
-    """With Hsu's comparison to the best, among those that have a place."""
+    """Add Hsu's comparison with the best, among configurations that have a place."""
     able = found[found["place"].notna()]
     found = found.assign(may_be_best=pd.array([pd.NA] * len(found), dtype="boolean"))
     if len(able) < 2:

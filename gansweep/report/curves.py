@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
-MARK = 8  # points above a panel, for the name of a failure
-MOST_GROUPS = 10  # values of a setting, up to which each has its place; beyond, it is a scale
+MARK = 8  # points above a panel for the name of a failure
+MOST_GROUPS = 10  # maximum number of values of a setting shown as groups; more are shown on a scale
 LOSSES = (
     (m.LOSS_D, INK, "-"),
     (m.LOSS_G, "#999999", "-"),
@@ -60,13 +60,13 @@ class Curves:
         return found if len(found[0]) else self.training(key, metric)
 
     def span(self, metric: str) -> tuple[float, float] | None:
-        """The least and the greatest value of all trials' evaluations; None where there is none."""
+        """Return the least and the greatest value over the evaluations of all trials; None if there are none."""
         values = self._all[metric].to_numpy(float) if metric in self._all else np.empty(0)
         finite = values[np.isfinite(values)]
         return (float(finite.min()), float(finite.max())) if len(finite) else None
 
     def shares(self, key: tuple[str, str]) -> dict[str, float]:
-        """Class → its share at the last evaluation; empty without classes."""
+        """Return class → its share at the last evaluation; empty without classes."""
         found = self._evaluations.get(key)
         if found is None or found.empty:
             return {}
@@ -90,14 +90,14 @@ def scale_of(trial: pd.Series) -> str:
 
 
 def is_critic(trial: pd.Series) -> bool:
-    """Whether its D is a critic, whose outputs are no probabilities."""
+    """Whether the trial's D is a critic, whose outputs are not probabilities."""
     return registry.is_critic(trial.get("training.loss"))
 
 
 def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
-    """A panel a trial: the losses of D and G (dotted: on held-out images), where its failure began, and where D grew.
+    """Draw one panel per trial: losses of D and G (dotted: on held-out images), onset of a failure, growth of D.
 
-    chosen: of one scale.
+    chosen: Trials whose losses have the same scale.
     """
     figure, axes = _panels(chosen, captions)
     drawn: dict[str, Any] = {}
@@ -125,7 +125,7 @@ def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, st
 def quality(
     series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """A panel a trial: the objective over steps, all others in grey behind it, and where its failure began."""
+    """Draw one panel per trial: the objective over steps, the other trials in grey, and the onset of a failure."""
     figure, axes = _panels(chosen, captions)
     curves = {}
     for _, trial in chosen.iterrows():
@@ -155,7 +155,7 @@ def _log(ax: Axes) -> None:
 
 
 def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Many curves as one with gaps: drawn in one stroke, and small in the file."""
+    """Return many curves as one with gaps, which makes the file smaller."""
     steps, values = [], []
     for x, y in curves:
         steps += [x.astype(float), [np.nan]]
@@ -172,7 +172,7 @@ def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> tu
     for ax in axes.flat[len(chosen) :]:
         ax.remove()
     for ax, (_, trial) in zip(axes.flat, chosen.iterrows(), strict=False):
-        words = fill(captions[trial["sweep"], trial["trial"]], 132 // columns)  # letters beside each other in WIDTH
+        words = fill(captions[trial["sweep"], trial["trial"]], 132 // columns)  # 132 letters fit into WIDTH
         ax.set_title(words, fontweight="normal", color=INK, size=6.5, pad=3 + marked * MARK)
         ax.set_xlim(0, max(1, int(chosen["steps"].max())))
     figure.supxlabel("training step", size=7, color=GREY)
@@ -184,7 +184,7 @@ def _is_marked(trial: pd.Series) -> bool:
 
 
 def _onset(ax: Axes, trial: pd.Series) -> None:
-    """A line where the failure began; its name in a line of its own above the axes, where it hides no curve."""
+    """Draw a line at the onset of a failure, and its name above the axes, where it covers no curve."""
     if _is_marked(trial):
         ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.75, zorder=0)
         ax.annotate(title(trial["verdict"]), (0, 1), xycoords="axes fraction", xytext=(0, 2.5), va="baseline", size=6.5,
@@ -198,8 +198,10 @@ def _ink(trial: pd.Series) -> str:
 def evidence(
     series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """A row a case: its classes at the end, D's AUC and σ(D) (means of a critic's outputs on an axis of their own), the
-    spread of its samples, its quality."""
+    """Draw one row per case: classes at the end, D's AUC and σ(D), the spread of samples, and quality.
+
+    A critic's mean outputs have a second axis.
+    """
     critics = [is_critic(trial) for _, trial in found.iterrows()]
     labelled = any(series.shares((t["sweep"], t["trial"])) for _, t in found.iterrows())
     panels = [*([_classes] if labelled else []), _separation, _spread]
@@ -215,7 +217,7 @@ def evidence(
             ax.set_xlim(0, max(1, int(trial["steps"])))
             ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.5, zorder=0)
         row[0].set_ylabel(captions[key], rotation=0, ha="right", va="center", color=INK, labelpad=6)
-    heads = [*(["classes at the end"] if labelled else []), _said_of_d(critics), "spread of samples", called]
+    heads = [*(["classes at the end"] if labelled else []), _title_of_d(critics), "spread of samples", called]
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head)
     for ax in axes[-1][int(labelled) :]:
@@ -223,15 +225,15 @@ def evidence(
     return svg(figure)
 
 
-def _said_of_d(critics: Sequence[bool]) -> str:
-    """critics: of each case."""
+def _title_of_d(critics: Sequence[bool]) -> str:
+    """Return the title of D's panels. critics: whether D is a critic, for each case."""
     if not any(critics):
         return "D: AUC, σ(D(G(z)))"
     return "critic: AUC, outputs" if all(critics) else "D: AUC, outputs"
 
 
 def _as_all(ax: Axes, series: Curves, metric: str) -> None:
-    """The range that all trials of the sweep span: a curve that only seems to fall must not look like one that does."""
+    """Set the range of all trials of the sweep, so that small changes do not look large."""
     span = series.span(metric)
     if span is None or span[0] == span[1]:
         return
@@ -265,7 +267,7 @@ def _separation(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series
 
 
 def _outputs(ax: Axes, series: Curves, key: tuple[str, str]) -> None:
-    """Of a critic, in training: they have no scale but their own."""
+    """Draw mean outputs of a critic during training, which have no common scale."""
     for metric, dash in ((m.CRITIC_REAL, "-"), (m.CRITIC_FAKE, ":")):
         ax.plot(*series.training(key, metric), color="#999999", linestyle=dash)
     ax.tick_params(axis="y", labelcolor="#999999")
@@ -281,7 +283,7 @@ def _spread(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) ->
 
 
 def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str, *, inside: bool = False) -> None:
-    """Beside the curve's end, instead of a legend; inside: under it, where a second axis takes that place."""
+    """Write the name at the end of a curve, instead of a legend; inside: below it, if there is a second axis."""
     if len(steps):
         ax.annotate(words, (steps[-1], values[-1]), xytext=(-2, -2) if inside else (2, 0), textcoords="offset points",
                     ha="right" if inside else "left", va="top" if inside else "center", color=ink, size=6,
@@ -289,7 +291,7 @@ def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str,
 
 
 def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]) -> bytes:
-    """Steps a second and wall time, a dot a trial, over each setting of the networks that varies (or over none)."""
+    """Draw steps per second and wall time, one dot per trial, over each varied setting of the networks."""
     keys = [key for key in settings if key.startswith("model.")][:3]
     figure = canvas(WIDTH if keys else WIDTH / 2, 1.9)
     axes = figure.subplots(1, 2 * max(1, len(keys)))
@@ -307,7 +309,7 @@ def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]
 
 
 def _dots(ax: Axes, groups: Mapping[Any, pd.Series]) -> None:
-    """A dot a value, beside each other where they are many, and a bar at the median."""
+    """Draw one dot per value, with horizontal jitter, and a bar at the median."""
     rng = np.random.default_rng(0)
     ax.set_xticks(range(len(groups)), ["–" if pd.isna(value) else short(value) for value in groups])
     ax.set_xlim(-0.6, len(groups) - 0.4)

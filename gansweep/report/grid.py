@@ -1,4 +1,4 @@
-"""Figures of the whole grid: quality and verdicts over two settings, all settings side by side, what matters most."""
+"""Figures of the whole grid: quality and verdicts over two settings, parallel coordinates, importances."""
 
 from __future__ import annotations
 
@@ -19,20 +19,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CELLS = 10  # values of a setting, up to which it is an axis of cells; beyond, trials are points
-BINS = 5  # of numbers that were drawn, in parallel coordinates' ticks
+MOST_CELLS = 10  # maximum number of values of an axis of cells; with more, trials are points
+BINS = 5  # ticks of a numeric axis in parallel coordinates
 
 
 def kind_of(trials: pd.DataFrame) -> pd.Series:
-    """The verdict that names each trial, or `crashed`."""
+    """Return the primary verdict of each trial, or `crashed`."""
     return trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
 
 
 def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool, lower: bool = True) -> Figure:
-    """Quality and verdicts over one or two settings: cells where there are few values, points where they were drawn.
+    """Draw quality and verdicts over one or two settings: cells for few values, points for many.
 
-    A cell's value is the mean over the seeds of one configuration. Where settings beside the axes vary as well, it is
-    that of the cell's best configuration (lower: less is better): means over different settings mean nothing.
+    The value of a cell is the mean over the seeds of one configuration. If other settings vary as well, it is that of
+    the best configuration in the cell, because means over different settings have no meaning.
+
+    Args:
+        trials: Trials.
+        axes: One or two settings.
+        metric: Name of the objective.
+        log: Whether quality is averaged and drawn on a log scale.
+        lower: Whether lower values are better.
     """
     x, y = axes[0], axes[1] if len(axes) > 1 else None
     few = all(trials[key].nunique() <= MOST_CELLS for key in axes)
@@ -45,21 +52,21 @@ def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool, 
     for ax in (left, right):
         ax.set_xlabel(names[x])
         ax.set_ylabel(names[y] if y else "")
-    said = f"best {metric} of each cell" if few and several(trials, axes) else metric
+    what = f"best {metric} of each cell" if few and several(trials, axes) else metric
     averaged = few and trials.duplicated(KEY).any()
-    left.set_title(f"{said}, {'geometric ' if log else ''}mean" if averaged else said)
-    right.set_title("verdicts, one stripe a trial" if few else "verdicts")
+    left.set_title(f"{what}, {'geometric ' if log else ''}mean" if averaged else what)
+    right.set_title("verdicts, one stripe per trial" if few else "verdicts")
     _legend(figure, kind_of(trials))
     return figure
 
 
 def several(trials: pd.DataFrame, axes: Sequence[str]) -> bool:
-    """Whether trials that agree on the axes may have other settings that differ."""
+    """Whether other settings than the axes vary within a cell."""
     return bool(trials.drop_duplicates(KEY).duplicated(list(axes)).any())
 
 
 def _cell_value(cell: pd.DataFrame, log: bool, lower: bool) -> float:
-    """Of its best configuration, one that failed with every seed only where all did; NaN where there is no value."""
+    """Return the best value, of configurations that did not fail with every seed if there are any; else NaN."""
     known = cell[np.isfinite(cell["quality"].astype(float))]
     if known.empty:
         return math.nan
@@ -124,7 +131,7 @@ def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None
 
 
 def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
-    """Positions of values along an axis, which is scaled and labelled for them."""
+    """Scale and label an axis for values, and return their positions."""
     from matplotlib.ticker import NullFormatter
 
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CELLS:
@@ -140,7 +147,7 @@ def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
 
 
 def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log: bool, lower: bool) -> bytes:
-    """Each trial a line over all settings, quality last (the better the higher), coloured by its verdict."""
+    """Draw one line per trial across all settings, quality last (better is higher), coloured by verdict."""
     names = titles(settings)
     figure = canvas(WIDTH, 2.5)
     ax = figure.subplots()
@@ -169,7 +176,7 @@ def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log:
 
 
 def _told_apart(values: np.ndarray) -> list[str]:
-    """Return labels of ticks, with as few digits, from two to five, as tell them apart."""
+    """Return labels of ticks, with the smallest number of digits, from two to five, that distinguishes them."""
     for digits in range(2, 6):
         words = [measured(float(value), digits) for value in values]
         if len({*words}) == len(words):
@@ -178,7 +185,7 @@ def _told_apart(values: np.ndarray) -> list[str]:
 
 
 def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Places in 0…1, the best at 1, NaN where there is no quality; and tick labels."""
+    """Return places in 0…1, best at 1, NaN without quality, and tick labels."""
     known = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
     shown = np.log(known) if log else known
     low, high = _range(shown)
@@ -190,7 +197,7 @@ def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, li
 
 
 def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Places in 0…1 and tick labels of one setting: evenly spaced values, or a scale of numbers that were drawn."""
+    """Return places in 0…1 and tick labels of one setting: evenly spaced values, or a numeric scale for many."""
     levels = distinct(values)
     if not pd.api.types.is_numeric_dtype(values) or len(levels) <= MOST_CELLS:
         even = {v: n / max(1, len(levels) - 1) for n, v in enumerate(levels)}
@@ -209,7 +216,7 @@ def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
 
 
 def importance(shares: Mapping[str, Mapping[str, float]], settings: Sequence[str]) -> bytes:
-    """shares: what is explained (quality, or a kind of failure) → setting → its share. A panel each, shared axes."""
+    """Draw importances, one panel each. shares: quality or kind of failure → setting → share."""
     names = titles(settings)
     columns = min(4, len(shares))
     rows = -(-len(shares) // columns)
@@ -231,7 +238,7 @@ def importance(shares: Mapping[str, Mapping[str, float]], settings: Sequence[str
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """The least and the greatest finite value; 0 and 1 where there is none."""
+    """Return the least and the greatest finite value; 0 and 1 without any."""
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 

@@ -1,13 +1,10 @@
-"""The colours of figures and tables.
-
-Those of verdicts are after Tol's muted scheme, which is safe for colour-blind readers.
-"""
+"""Colours of figures and tables. Verdicts use Tol's muted scheme, which is safe for colour-blind readers."""
 
 from __future__ import annotations
 
 from gansweep.health.verdict import KINDS
 
-CRASHED = "#D55E00"  # a traceback is no verdict
+CRASHED = "#D55E00"  # a crash is not a verdict
 INK, GREY, PALE = "#222222", "#6B6B6B", "#C9C9C9"
 
 

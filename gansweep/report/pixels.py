@@ -1,4 +1,4 @@
-"""Sample grids as the store has them, cut and put side by side: an image pixel stays a pixel."""
+"""Crops and strips of recorded sample grids, without scaling."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-GAP = 2  # pixels between the images of a grid (gan/sampling.py)
-APART = 10  # pixels between the steps of a strip
+GAP = 2  # pixels between images of a grid (gan/sampling.py)
+APART = 10  # pixels between steps of a strip
 
 
 def cells(grid: bytes, size: int, columns: int, rows: int) -> Image.Image:
-    """The first images of a grid whose images have `size` pixels: as many as there are, up to columns × rows."""
+    """Return the first images of a grid, at most columns × rows. size: side of an image in pixels."""
     with Image.open(io.BytesIO(grid)) as whole:
         whole.load()
     step = size + GAP
@@ -21,7 +21,7 @@ def cells(grid: bytes, size: int, columns: int, rows: int) -> Image.Image:
 
 
 def strip(grids: Sequence[bytes | None], places: int, size: int, columns: int, rows: int) -> bytes:
-    """The first images of each grid, from left to right, as PNG; grey where one is missing, white to fill `places`."""
+    """Return the first images of each grid side by side, as PNG. Missing grids are grey, further `places` white."""
     parts = [cells(grid, size, columns, rows) if grid else None for grid in grids]
     step = size + GAP
     width, height = columns * step - GAP, rows * step - GAP
@@ -34,19 +34,19 @@ def strip(grids: Sequence[bytes | None], places: int, size: int, columns: int, r
 
 
 def png(image: Image.Image) -> bytes:
-    """Without anything that depends on when it was made."""
+    """Encode as PNG, without a date."""
     file = io.BytesIO()
     image.save(file, format="png", optimize=False)
     return file.getvalue()
 
 
 def placeholder(size: int) -> bytes:
-    """For a grid that the store does not have."""
+    """Return a grey grid in place of a missing one."""
     return png(Image.new("L", (8 * (size + GAP) - GAP,) * 2, 235))
 
 
 def evenly(steps: Sequence[int], count: int) -> list[int]:
-    """At most `count` of the steps, the first and the last among them, as evenly as can be."""
+    """Return at most `count` evenly spaced steps, including the first and the last."""
     if len(steps) <= count:
         return list(steps)
     return [steps[round(n * (len(steps) - 1) / (count - 1))] for n in range(count)]

@@ -1,8 +1,8 @@
-"""How sure is it? Intervals and comparisons over seeds. Pure functions on numbers.
+"""Intervals and comparisons over seeds. Pure functions on numbers.
 
-Seeds are replicates of a configuration. log: for quantities above 0 that vary by factors, as CFD does from seed to
-seed: means are geometric, differences are ratios, intervals are made of the logarithms. Values that are not finite are
-left out everywhere, callers say how many they were; a value of 0 or less with log raises ValueError.
+Seeds are replicates of a configuration. `log` is for positive quantities that vary by factors, as CFD does from seed to
+seed: means are geometric, differences are ratios, and intervals are computed from logarithms. Infinite values and NaN
+are left out everywhere; callers report their number. With `log`, a value of 0 or less raises ValueError.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 Floats = NDArray[np.floating]
-# From here on a bootstrap follows skew, of a few seeds that failed. Of 3 seeds a percentile one covers .75, not .95.
+# From 20 values on, a bootstrap follows the skew of a few failed seeds. With 3 seeds a percentile bootstrap covers .75.
 BOOTSTRAP_FROM = 20
-NODES = 64  # of each quadrature: 95 % critical values are right to 1e-4
+NODES = 64  # nodes of each quadrature: 95 % critical values are exact to 1e-4
 
 
 @dataclass(frozen=True)
 class Interval:
-    """n: values that it was made of. low and high are NaN where no interval can be given, estimate where n is 0."""
+    """Estimate from n values. low and high are NaN if no interval can be given; all are NaN if n is 0."""
 
     estimate: float
     low: float
@@ -41,24 +41,30 @@ class Interval:
 
 @dataclass(frozen=True)
 class Closeness:
-    """interval: of the ratio a / b (log) or the difference a − b; its n counts the values of both."""
+    """Verdict with the interval of the ratio a / b (log) or the difference a − b; its n counts both samples."""
 
     verdict: Literal["equivalent", "different", "undecided"]
     interval: Interval
 
 
 def mean_over_seeds(values: Sequence[float], *, log: bool, confidence: float = 0.95) -> Interval:
-    """Mean (log: geometric) of a configuration over its seeds, with a t interval; from 20 values on a seeded BCa
-    bootstrap (Efron 1987). One value has no interval; equal values have one of no width."""
+    """Return the mean (log: geometric mean) of a configuration over its seeds, with a t interval.
+
+    From 20 values on, the interval is a seeded BCa bootstrap (Efron 1987). One value has no interval; the interval of
+    equal values has no width.
+    """
     sample = _sample(values, log)
     low, high = _bounds(sample, confidence)
     return _interval(_mean(sample), low, high, sample.size, log)
 
 
 def share(hits: int, of: int, confidence: float = 0.95) -> Interval:
-    """hits / of, each 0…1, with Wilson's interval (Wilson 1927), which holds for small numbers and for no hits as well.
+    """Return hits / of with Wilson's interval (Wilson 1927), which is valid for small numbers and for no hits.
 
-    NaN of nothing. Raises ValueError for more hits than cases.
+    All are NaN if `of` is 0.
+
+    Raises:
+        ValueError: `hits` is greater than `of`.
     """
     if of == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
@@ -69,14 +75,21 @@ def share(hits: int, of: int, confidence: float = 0.95) -> Interval:
 def within_margin(
     a: Sequence[float], b: Sequence[float], *, margin: float = 0.25, log: bool = True, confidence: float = 0.90
 ) -> Closeness:
-    """Are two configurations the same for all practical purposes? Instead of "no significant difference".
+    """Test whether two configurations are equivalent for practical purposes.
 
-    margin: a difference that would not matter; with log as a factor (0.25: from 1/1.25 to 1.25), else in the metric's
-    unit. Of Welch's t interval of the ratio or difference:
+    The verdict depends on Welch's t interval of the ratio or difference:
 
-    - equivalent: it lies within the margin. At 90 % these are two one-sided tests at 5 % (Schuirmann 1987).
-    - different: it lies wholly outside. A ratio that is surely not 1, but perhaps within the margin, is not different.
-    - undecided: neither; always so where one of both has fewer than two values, then without an interval.
+    - equivalent: the interval is within the margin. At 90 % these are two one-sided tests at 5 % (Schuirmann 1987).
+    - different: the interval is entirely outside the margin.
+    - undecided: neither, or one of the two has fewer than two values (then without an interval).
+
+    Args:
+        a: Values of one configuration.
+        b: Values of the other configuration.
+        margin: Difference without practical importance: with `log` a factor (0.25: from 1/1.25 to 1.25), else in the
+            unit of the metric.
+        log: Whether to compare by ratio.
+        confidence: Confidence of the interval.
     """
     first, second = _sample(a, log), _sample(b, log)
     difference = _mean(first) - _mean(second)
@@ -94,18 +107,18 @@ def within_margin(
 def best_of(
     groups: Mapping[Hashable, Sequence[float]], *, mode: Literal["min", "max"], log: bool, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Which groups may be the best? Multiple comparisons with the best (Hsu 1984; Hsu 1996, section 4.2).
+    """Return which groups may be the best: multiple comparisons with the best (Hsu 1984; Hsu 1996, section 4.2).
 
-    A row a group, in their order: group, n, estimate (mean; log: geometric), low and high (how far it is from the best
-    of the others: the difference, log: the ratio, 1.3 = 30 % above it), may_be_best.
-    With the given confidence all intervals hold at once, and the truly best group is among those that may be. Intervals
-    are constrained: one end is no difference (0, or 1 with log) unless the group may be either side of the best other.
+    The table has one row per group, in the given order: group, n, estimate (mean; log: geometric), low and high
+    (interval of the difference from the best other group; log: of the ratio, 1.3 = 30 % above it), and may_be_best.
+    With the given confidence all intervals hold simultaneously, and the best group is among those that may be best.
+    Intervals are constrained: one end is no difference (0, or 1 with log) unless the group may be on either side.
 
-    The spread over seeds is taken to be the same in all groups (pooled, on the log scale with log), so that a group of
-    one value is compared as well. Where no group has two values, and for a group without any, nothing can be said: low
-    and high NaN, may_be_best <NA>. One group alone has no others: low and high NaN, may_be_best True.
+    The spread over seeds is assumed to be the same in all groups (pooled, on the log scale with log), so that a group
+    with one value is compared as well. If no group has two values, and for a group without values, low and high are NaN
+    and may_be_best is <NA>. For a single group, low and high are NaN and may_be_best is True.
     """
-    sign = 1.0 if mode == "min" else -1.0  # less is better inside
+    sign = 1.0 if mode == "min" else -1.0  # below, lower is better
     samples = [sign * _sample(values, log) for values in groups.values()]
     n = np.array([sample.size for sample in samples], dtype=int)
     means = np.array([_mean(sample) for sample in samples], dtype=float)
@@ -129,7 +142,7 @@ def best_of(
 def _compare_with_best(
     means: Floats, n: NDArray[np.integer], deviation: float, degrees: int, confidence: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Low and high of means[i] − min over the others, and whether i may be the best; less is better. All of (k,)."""
+    """Return low and high of means[i] − min over the others, and whether i may be best, (k,) each. Lower is better."""
     if len(means) == 1:
         return np.array([np.nan]), np.array([np.nan]), np.array([True])
     critical = np.array([critical_value(_lambdas(n, i), degrees, confidence) for i in range(len(n))])
@@ -139,21 +152,21 @@ def _compare_with_best(
     most = difference + critical[None, :] * error
     for bound in (least, most):
         np.fill_diagonal(bound, -np.inf)
-    # Hsu's upper end is over the candidates alone; the others only widen it, and did in none of 20,000 random cases.
+    # Hsu's upper end uses only the candidates; the others could only widen it, and did in none of 20,000 random cases.
     return np.minimum(least.max(axis=1), 0), np.maximum(most.max(axis=1), 0), least.max(axis=1) <= 0
 
 
 def _lambdas(n: NDArray[np.integer], i: int) -> tuple[tuple[float, int], ...]:
-    """λ of every other group against group i, and how many share it: the differences correlate by λj λk."""
+    """Return (λ, number of groups) of the other groups against group i; the differences correlate by λj λk."""
     others = Counter(np.delete(n, i).tolist())
     return tuple(sorted((math.sqrt(size / (size + int(n[i]))), count) for size, count in others.items()))
 
 
 @cache
 def critical_value(lambdas: tuple[tuple[float, int], ...], degrees: int, confidence: float) -> float:
-    """The one-sided d of Dunnett (1955): P(all Tj ≤ d) = confidence, for t variables with correlations λj λk.
+    """Return Dunnett's one-sided d (1955): P(all Tj ≤ d) = confidence, for t variables with correlations λj λk.
 
-    lambdas: (λ, how many of them), λ in (0, 1). Given z and s, Tj are independent (Hsu 1996, eq. 4.6):
+    lambdas: (λ, number of groups), λ in (0, 1). Given z and s, Tj are independent (Hsu 1996, eq. 4.6):
     P = E[∏ Φ((λj z + d s) / √(1 − λj²))], z normal, s² a χ² over its degrees of freedom.
     """
     z, z_weights = np.polynomial.hermite_e.hermegauss(NODES)
@@ -180,7 +193,7 @@ def _sample(values: Sequence[float], log: bool) -> Floats:
 
 
 def _mean(sample: Floats) -> float:
-    """NaN of nothing. From the first value, so that the mean of equal values is that value to the last bit: ties."""
+    """Return the mean, NaN of an empty sample. The mean of equal values is exact, so that ties are found."""
     return float(sample[0] + (sample - sample[0]).mean()) if sample.size else math.nan
 
 
@@ -197,7 +210,7 @@ def _bounds(sample: Floats, confidence: float) -> tuple[float, float]:
 
 
 def _welch_half_width(a: Floats, b: Floats, confidence: float) -> float:
-    """Welch 1947, with Satterthwaite's degrees of freedom. NaN where one has fewer than two values."""
+    """Return half the width (Welch 1947, Satterthwaite's degrees of freedom); NaN if one has fewer than two values."""
     if min(a.size, b.size) < 2:
         return math.nan
     of_a, of_b = _squared_error(a), _squared_error(b)
@@ -208,7 +221,7 @@ def _welch_half_width(a: Floats, b: Floats, confidence: float) -> float:
 
 
 def _squared_error(sample: Floats) -> float:
-    """Of the mean, of two values or more."""
+    """Return the squared standard error of the mean of at least two values."""
     return float(((sample - _mean(sample)) ** 2).sum() / (sample.size - 1) / sample.size)
 
 
@@ -219,7 +232,7 @@ def _interval(estimate: float, low: float, high: float, n: int, log: bool) -> In
 
 
 def _unlog(x: Floats) -> Floats:
-    """Infinite where a factor is beyond what a float holds, which two very different seeds can bring about."""
+    """Return exp(x), inf for factors too large for a float, which two very different seeds can cause."""
     with np.errstate(over="ignore"):
         found: Floats = np.exp(x)
     return found

@@ -1,4 +1,4 @@
-"""How figures look: one face, one scale of type, thin axes; and how they become SVG, the same bytes every time."""
+"""Style of figures (one font, few sizes, thin axes), and their reproducible conversion to SVG."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ RC: Any = {
     "xtick.labelcolor": GREY, "ytick.labelcolor": GREY, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 0, "ytick.minor.size": 0,
     "legend.frameon": False, "legend.fontsize": SMALL, "lines.linewidth": 1.0, "lines.solid_capstyle": "round",
-    "text.parse_math": False,  # names of classes and files are nobody's formulas
+    "text.parse_math": False,  # names of classes and files are not formulas
     "svg.fonttype": "none",  # text stays text: it can be searched, and typst sets it in the page's face
     "svg.hashsalt": "gansweep",  # ids in the SVG; without it they differ from run to run
 }  # fmt: skip
 
 
 def fonts() -> Path:
-    """The folder of the face's files, which matplotlib measures with and typst sets."""
+    """Return the folder of the font files, used by matplotlib and typst."""
     spec = importlib.util.find_spec("font_source_sans_pro")
     assert spec is not None
     assert spec.origin is not None
@@ -41,7 +41,7 @@ def fonts() -> Path:
 
 
 def displayable(text: str) -> str:
-    """With � for every character that neither our face nor typst's own monospaced one has: PDF/UA takes no others."""
+    """Replace characters that neither our font nor typst's monospaced font has by �, as PDF/UA requires."""
     unknown = {ord(one) for one in set(text)} - _characters()
     return text.translate(dict.fromkeys(unknown, "\ufffd"))
 
@@ -58,7 +58,7 @@ def _characters() -> frozenset[int]:
 
 @cache
 def prepare() -> None:
-    """Once, before the first figure."""
+    """Set up matplotlib, once, before the first figure."""
     import matplotlib
     from matplotlib import font_manager
 
@@ -68,7 +68,7 @@ def prepare() -> None:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of so many inches. Not pyplot's: it opens no window and leaves nothing to close."""
+    """Return an empty figure, sizes in inches. It is not registered with pyplot, so it need not be closed."""
     from matplotlib.figure import Figure
 
     prepare()
@@ -76,7 +76,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG, without a date."""
+    """Return the figure as SVG, without a date."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # `displayable` is for those

@@ -1,4 +1,4 @@
-"""Sweeps as tidy tables, from their folders or the tracking store: what notebooks, CSV files and reports are made of.
+"""Sweeps as tidy tables, from their folders or the tracking store, for notebooks, CSV files and reports.
 
 Columns: docs/tables.md.
 """
@@ -72,7 +72,7 @@ class Tables:
     Args:
         settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first.
         list_samples: makes the table `samples`.
-        content: (sweep, trial), artifact → its bytes, None where there is no such file.
+        content: (sweep, trial), artifact → its bytes; None if the file does not exist.
         judges: Sweep → the judge that made the verdicts on its trials.
     """
 
@@ -88,7 +88,7 @@ class Tables:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """A row a sample grid, listed when first used. Raises UserError where the files cannot be reached."""
+        """A row a sample grid, listed when first used. Raises UserError if the files cannot be reached."""
         return self.list_samples()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A row a trial: what it was, how it ended, how good it is."""
+"""Table of trials: settings, outcome and quality."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def table(sweeps: Sequence[RecordedSweep], judged: Judged) -> pd.DataFrame:
 
 
 def frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """With these columns and types, even where there are no rows. A time is given in ms since the epoch."""
+    """Return a table with these columns and types, even without rows. Times are given in ms since the epoch."""
     listed = [*rows]
     values = {name: [row[name] for row in listed] for name in columns}
     return pd.DataFrame({name: series(values[name], kind) for name, kind in columns.items()})
 
 
 def series(values: Any, kind: str) -> pd.Series:
-    """Of a type."""
+    """Return a series of a type."""
     if kind == TIME:
         return pd.Series(pd.to_datetime(np.asarray(values, np.int64), unit="ms", utc=True)).astype(TIME)
     return pd.Series(values, dtype=kind)
@@ -134,12 +134,12 @@ def _quality(trial: RecordedTrial, ranking: Ranking) -> Quality:
 
 
 def since(verdict: Verdict) -> Any:
-    """Its first step; pd.NA for a conclusion, which has none."""
+    """Return the first step of a verdict; pd.NA for a conclusion, which has none."""
     return pd.NA if verdict.kind in CONCLUSIONS else verdict.since_step
 
 
 def _typed(values: Sequence[Any]) -> pd.Series:
-    """Of the narrowest type that takes all; text where kinds are mixed. None is a missing value."""
+    """Return a series of the narrowest type; text if types are mixed. None is a missing value."""
     kinds = {type(value) for value in values if value is not None}
     missing = None in values
     if kinds == {bool}:

@@ -1,4 +1,4 @@
-"""How reports write numbers, settings and lists."""
+"""Numbers, settings and lists in words, for reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def number(value: Any) -> str:
-    """A setting, as short as is exact: 1e-4, 0.5, 100; – where it is not set."""
+    """Return a setting in its shortest exact form: 1e-4, 0.5, 100; – if it is not set."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -29,28 +29,28 @@ def number(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A setting to three significant digits: where it was drawn, more would only fill the page."""
+    """Return a setting with three significant digits, for settings drawn at random."""
     return number(float(f"{value:.3g}") if isinstance(value, float) else value)
 
 
 def measured(value: float | None, digits: int = 3) -> str:
-    """A measurement to a few significant digits; – where there is none."""
+    """Return a measurement with a few significant digits; – if there is none."""
     if value is None or math.isnan(value):
         return "–"
     if not math.isfinite(value):
         return "∞" if value > 0 else "−∞"
-    if abs(value) >= 10**digits - 0.5:  # what would round up to a power of ten is not left to `g`: 1e+03
+    if abs(value) >= 10**digits - 0.5:  # `g` would round up to a power of ten: 1e+03
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
 
 
 def percent(share: float) -> str:
-    """40 %, with a space that does not break; – where there is none."""
+    """Return a share in percent, 40 %, with a non-breaking space; – if it is NaN."""
     return "–" if math.isnan(share) else f"{100 * share:.0f}\u00a0%"
 
 
 def duration(seconds: float) -> str:
-    """47 s, 3 min 20 s, 2 h 5 min; – where it is not known."""
+    """Return a duration: 47 s, 3 min 20 s, 2 h 5 min; – if it is not finite."""
     if not math.isfinite(seconds):
         return "–"
     whole = round(seconds)
@@ -62,27 +62,27 @@ def duration(seconds: float) -> str:
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:
-    """a; a and b; a, b and c."""
+    """Join items: a; a and b; a, b and c."""
     found = list(items)
     return f" {last} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
 
 def item(value: Any) -> Any:
-    """NumPy's numbers as Python's own. Without NumPy: the command line writes its numbers with this module as well."""
+    """Convert NumPy's numbers to Python's. Does not import NumPy, because the command line uses this module."""
     return value.item() if hasattr(value, "item") else value
 
 
 def distinct(values: pd.Series) -> list[Any]:
-    """A setting's values in order, each once, as Python's own types."""
+    """Return the distinct values of a setting in order, as Python's types."""
     return sorted((item(value) for value in values.dropna().unique()), key=lambda value: (str(type(value)), value))
 
 
-VAGUE = ("at", "adds")  # parts of a dotted key that say nothing without the one before
+VAGUE = ("at", "adds")  # parts of a dotted key that need the part before
 NETWORKS = ("generator", "discriminator")  # parts of a dotted key that are never left out
 
 
 def titles(keys: Sequence[str]) -> dict[str, str]:
-    """Dotted key → what people call it, with as many of its parts as tell it from the others."""
+    """Return dotted key → title, with enough parts to distinguish it from the other keys."""
     return {
         key: " ".join(parts).replace("latent_dim", "latent dimension").replace("_", " ")
         for key, parts in telling_parts(keys).items()
@@ -90,7 +90,7 @@ def titles(keys: Sequence[str]) -> dict[str, str]:
 
 
 def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
-    """Dotted key → its last parts, as many as tell it from the others and whose network it is about."""
+    """Return dotted key → its last parts, enough to distinguish it and to name its network."""
     found: dict[str, list[str]] = {}
     for key in keys:
         parts = key.split(".")
@@ -104,5 +104,5 @@ def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
 
 
 def setting(varied: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """learning rate 2e-4, beta1 0.5."""
+    """Return settings in words: learning rate 2e-4, beta1 0.5."""
     return ", ".join(f"{names[key]} {short(value)}" for key, value in varied.items())

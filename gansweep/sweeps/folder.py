@@ -21,7 +21,7 @@ class FolderReader:
     """Reads a sweep, and the files of its trials, from the sweep's folder."""
 
     def __init__(self, home: Home, name: str) -> None:
-        """Raises UserError where the home has no sweep of this name."""
+        """Open a sweep of a home. Raises UserError if there is no sweep of this name."""
         known = {folder.name: folder for folder in home.sweeps()}
         if name not in known:
             raise UserError(f"{home.path}: no sweep named {name!r}; {names_like(name, known)}")
@@ -61,7 +61,7 @@ class FolderReader:
 
 
 def began_ms(folder: TrialFolder) -> int:
-    """Return when a trial's process opened its folder, or its first record where others have opened it since."""
+    """Return the start time of a trial in ms: its first lock, or its first record if the lock is younger."""
     times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
     if folder.lock.exists():
         times.append(folder.lock.stat().st_mtime)
@@ -69,7 +69,7 @@ def began_ms(folder: TrialFolder) -> int:
 
 
 def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) -> RecordedTrial | None:
-    """Return None for a trial that has not begun."""
+    """Return the recorded trial, None if it has not started."""
     document = read_json(folder.trial)
     now = outcome.state(folder, document["steps"])
     if now == "pending":
@@ -89,7 +89,7 @@ def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) ->
 
 
 def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a trial as the tracking store has them: lists as text, and no version of training."""
+    """Return the settings of a trial in the form of the tracking store: lists as text, without TRAINING_VERSION."""
     found = {**settings.of_trial(document), **document["varied"]}
     found.pop(settings.VERSION, None)
     return {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in found.items()}

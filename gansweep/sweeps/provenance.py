@@ -1,4 +1,4 @@
-"""Where and with what a sweep ran: versions, commit, machine."""
+"""Provenance of a sweep: versions, commit, machine."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PACKAGES = ("gansweep", "torch", "torchvision", "ray", "mlflow", "numpy")
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a sweep was last run with; empty where it is unknown.
+    """Provenance of the last run of a sweep; fields are empty if unknown.
 
     Args:
         machine: system, processor and number of cores.
-        commit: git commit of the folder that the command was called in.
+        commit: git commit of the folder in which the command was run.
         dirty: whether that checkout had changes; None outside of a checkout.
         versions: package → version.
     """
@@ -34,17 +34,17 @@ class Provenance:
 
 
 def record_provenance(folder: SweepFolder, place: Path) -> None:
-    """Write the provenance of this process into a sweep's folder. place: the checkout whose commit is named, if any."""
+    """Write the provenance of this process into a sweep's folder. place: folder whose git commit is recorded."""
     write_json(folder.environment, asdict(current(place)))
 
 
 def provenance_of(folder: SweepFolder) -> Provenance:
-    """Return what a sweep's folder has recorded; empty where an older version ran it."""
+    """Return the recorded provenance of a sweep; empty if an older version ran it."""
     return Provenance(**read_json(folder.environment))
 
 
 def current(folder: Path) -> Provenance:
-    """Return the provenance of this process. folder: the checkout whose commit is named, if it is one."""
+    """Return the provenance of this process. folder: folder whose git commit is returned, if it is a checkout."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     cores = counted(os.cpu_count() or 1, "core")
     commit = _git(folder, "rev-parse", "HEAD")

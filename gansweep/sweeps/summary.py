@@ -1,4 +1,4 @@
-"""A trial beside its metrics: settings that were varied, state, verdict, data, and the classifier that judged it."""
+"""Summary of a trial without its metrics: varied settings, state, verdict, data, and the evaluation's classifier."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Summary:
     """State of one trial.
 
     Args:
-        varied: dotted key → value of what the search varied.
-        steps: number of steps to train; 0 where it is unknown.
+        varied: dotted key → value of the settings varied by the search.
+        steps: number of steps to train; 0 if unknown.
         outcome: one of records.outcome.State.
-        verdict, reason, rule: as in records.outcome.Outcome, empty where there is none.
-        evaluator_accuracy: NaN where it is unknown.
+        verdict, reason, rule: as in records.outcome.Outcome, empty if there is none.
+        evaluator_accuracy: NaN if unknown.
         real_shares: class → its share among the real images.
     """
 
@@ -47,7 +47,7 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
     Args:
         now: state of the trial.
         ended: its outcome, if that is its state.
-        run_id: of its run in the tracking store; "" where it has none.
+        run_id: id of its run in the tracking store; "" if it has none.
     """
     trial = read_json(folder.trial)
     return {
@@ -66,7 +66,7 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
 
 
 def evaluator(folder: TrialFolder) -> dict[str, Any]:
-    """Return what judged a trial's samples: accuracy (None where there is none) and real_shares, both rounded."""
+    """Return the classifier's accuracy (None if there is none) and the real_shares of a trial, both rounded."""
     judge = read_json(folder.evaluator)
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
     return {
@@ -76,7 +76,7 @@ def evaluator(folder: TrialFolder) -> dict[str, Any]:
 
 
 def of_entry(told: Entry) -> Summary:
-    """Return the summary in an entry. One without an outcome is of a trial that has not begun."""
+    """Return the summary in an entry. An entry without an outcome belongs to a trial that has not started."""
     judge = told.get("evaluator", {})
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
     found = {"outcome": "pending", **told, "real_shares": shares}

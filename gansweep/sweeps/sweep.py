@@ -1,4 +1,4 @@
-"""A recorded sweep and its trials: what tables, reports, exports and verdicts are made of.
+"""A recorded sweep and its trials: the source of tables, reports, exports and verdicts.
 
 It is read either from the sweep's folder (sweeps.folder) or from the tracking store (tracking.reader); both give the
 same sweep.
@@ -21,20 +21,20 @@ from gansweep.sweeps.points import Points
 from gansweep.sweeps.provenance import Provenance
 from gansweep.sweeps.summary import Summary
 
-METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVALUATION)))  # what verdicts are made of
+METRICS = tuple(dict.fromkeys((*TRAINING, *CRITIC_TRAINING, NONFINITE_STEP, *EVALUATION)))  # used by verdicts
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedTrial:
-    """A trial that has begun, as it was recorded.
+    """The records of a trial that has started.
 
     Args:
-        run_id: of its run in the tracking store; "" where it was not sent.
+        run_id: id of its run in the tracking store; "" if it was not sent.
         settings: dotted key → value of every setting but the seed: a number, a truth value or text.
         parameters: network → its number of parameters.
         metrics: name → values.
-        began_ms: milliseconds since the epoch.
-        place: of its files, as its sweep's `Files` names it.
+        began_ms: start time in milliseconds since the epoch.
+        place: location of its files, as named by its sweep's `Files`.
         planned: whether the sweep's current plan has the trial.
     """
 
@@ -61,17 +61,17 @@ class RecordedTrial:
 
     @property
     def rule(self) -> str:
-        """The rule that ended it, as in records.outcome.Outcome."""
+        """Rule that ended the trial, as in records.outcome.Outcome."""
         return self.summary.rule
 
     @property
     def varied(self) -> Mapping[str, Any]:
-        """Dotted key → value of what the search varied."""
+        """Dotted key → value of the settings varied by the search."""
         return self.summary.varied
 
     @property
     def steps(self) -> int:
-        """Number of steps to train; the last step recorded where that is unknown."""
+        """Number of steps to train; the last recorded step if that is unknown."""
         return self.summary.steps or self.step or 0
 
     @property
@@ -105,28 +105,28 @@ class RecordedTrial:
 
 
 class Files(Protocol):
-    """Files of the trials of one sweep. All methods raise UserError where the files cannot be reached."""
+    """Files of the trials of one sweep. All methods raise UserError if the files cannot be reached."""
 
     def samples(self, trials: Sequence[RecordedTrial]) -> list[tuple[RecordedTrial, int, str]]:
         """Return (trial, step, name for `content`) of every sample grid, by trial and step."""
 
     def content(self, trial: RecordedTrial, name: str) -> bytes | None:
-        """Return the bytes of a file of a trial; None where there is none by this name."""
+        """Return the bytes of a file of a trial; None if it does not exist."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedSweep:
-    """A sweep, as it was recorded.
+    """The records of a sweep.
 
     Args:
-        files: of its trials.
+        files: files of its trials.
         file: the sweep file (YAML) as it was last run.
         plan: content of plan.json.
-        trials: those that have begun, in the order in which they did.
-        tracking_uri: the store that it was read from; "" for a folder.
+        trials: trials that have started, in order of their start.
+        tracking_uri: tracking store that it was read from; "" for a folder.
         earlier: number of recorded trials of earlier plans, whether or not they are among the trials.
 
-    All of these are empty where they are missing.
+    Fields are empty if they are missing.
     """
 
     name: str
@@ -161,7 +161,7 @@ class RecordedSweep:
         return judge_of(self.plan.get("thresholds", {}))
 
     def differing(self, trial: RecordedTrial) -> dict[str, Any]:
-        """Return the `settings` of one of its trials; None for those that it does not have."""
+        """Return the varied `settings` of a trial; None for settings that it does not have."""
         own = {**trial.settings, **trial.varied}
         return {key: own.get(key) for key in self.settings}
 
@@ -172,15 +172,15 @@ class RecordedSweep:
 
 
 class SweepReader(Protocol):
-    """Reads one sweep, again and again while it runs."""
+    """Reads one sweep, repeatedly while it runs."""
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
         """Return the sweep as it is now.
 
         Args:
             all_plans: include the trials of earlier plans.
-            verdicts_only: read no other metrics than METRICS, and do without the plan and the sweep file where they
-                are out of reach.
+            verdicts_only: read only METRICS, and continue without the plan and the sweep file if they cannot be
+                reached.
 
         Raises:
             UserError: the sweep or its records are missing or cannot be read.
