@@ -225,5 +225,5 @@ def mean(values: NDArray[np.bool_]) -> float:
 
 
 def over(value: float, real: float) -> float:
-    """Return value / real, NaN where the real images have none of it."""
+    """Return value / real, NaN if the value of real images is 0."""
     return value / real if real else math.nan

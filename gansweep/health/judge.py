@@ -1,4 +1,4 @@
-"""The judge: applies detectors to the history of a run, at any moment of it."""
+"""The judge: applies detectors to the history of a run at any step."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Standing(Enum):
-    """What a kind of verdict says about a run. The order is that of precedence."""
+    """Standing of a kind of verdict, in order of precedence."""
 
     FAILURE = "failure"
     HEALTHY = "healthy"

@@ -145,7 +145,7 @@ def quality(
 
 
 def _log(ax: Axes) -> None:
-    """A log scale with ticks at 1, 2 and 5, in plain numbers."""
+    """Set a log scale with ticks at 1, 2 and 5."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     ax.set_yscale("log")

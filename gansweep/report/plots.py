@@ -1,4 +1,4 @@
-"""One run's own plots, from its folder alone: no tracking store, no pandas."""
+"""Plots of one run, read from its folder without a tracking store and without pandas."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-SECOND = "#999999"  # of two curves the one that is not INK
-LOWEST, APART = 0.05, 0.13  # of the axes' height: names of curves lie on no axis and not on each other
-SPREAD = 2.5  # a factor between losses from which ticks at 1, 2 and 5 are sure to lie among them
-SAMPLES_PIXELS = 768  # the grid is enlarged by a whole factor to about so many
-Curve = tuple[str, str]  # metric, what it is called
+SECOND = "#999999"  # colour of a second curve
+LOWEST, APART = 0.05, 0.13  # shares of the axes' height: names of curves overlap neither the axis nor each other
+SPREAD = 2.5  # factor between losses from which at least one of the ticks 1, 2 and 5 is in their range
+SAMPLES_PIXELS = 768  # approximate side of the enlarged grid; the factor is whole
+Curve = tuple[str, str]  # metric, label
 LOSSES = ((m.LOSS_D, "D"), (m.LOSS_G, "G"))
 HELD_OUT = ((m.VALIDATION_LOSS_D, ""), (m.VALIDATION_LOSS_G, ""))
 
 
 def draw(folder: TrialFolder, place: Path) -> None:
-    """Write losses.png, quality.png and samples.png, each where the run recorded what it shows."""
+    """Write losses.png, quality.png and samples.png, each if the run recorded its data."""
     steps = read_json(folder.trial)["steps"]
     history = History.of(((r.step, r.values) for r in journal.read(folder.journal)), steps)
     ended = outcome.read(folder)
@@ -48,7 +48,7 @@ def draw(folder: TrialFolder, place: Path) -> None:
 
 
 def losses(history: History, failure: Verdict | None) -> Figure:
-    """Losses of both networks (dotted: on held-out images), what D says of real and fake, and gradient norms."""
+    """Draw the losses of both networks (dotted: on held-out images), the outputs of D, and gradient norms."""
     figure = canvas(WIDTH, 4.2)
     above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
     _curves(above, history, LOSSES)
@@ -57,7 +57,7 @@ def losses(history: History, failure: Verdict | None) -> Figure:
     if len(history[m.D_REAL]):
         _log_beyond(above, 0.1)
         _curves(middle, history, ((m.D_REAL, "real"), (m.D_FAKE, "fake")))
-        middle.set(ylim=(-0.03, 1.03), title="how sure D is that an image is real")
+        middle.set(ylim=(-0.03, 1.03), title="probability that D assigns to real")
     else:
         _curves(middle, history, ((m.CRITIC_REAL, "real"), (m.CRITIC_FAKE, "fake")))
         middle.set_title("output of the critic")
@@ -70,7 +70,7 @@ def losses(history: History, failure: Verdict | None) -> Figure:
 
 
 def quality(history: History, failure: Verdict | None) -> Figure:
-    """What evaluations say of the samples and of D, in four panels."""
+    """Draw the evaluations of samples and of D in four panels."""
     figure = canvas(WIDTH, 3.4)
     axes = figure.subplots(2, 2, sharex=True)
     panels: list[Callable[[Axes, History], None]] = [_distance, _support, _variety, _separation]
@@ -83,7 +83,7 @@ def quality(history: History, failure: Verdict | None) -> Figure:
 
 
 def enlarged(grid: Path) -> bytes:
-    """Each pixel as a square, as PNG."""
+    """Return a grid enlarged by a whole factor, as PNG."""
     with Image.open(grid) as opened:
         factor = max(1, round(SAMPLES_PIXELS / max(opened.size)))
         size = (opened.width * factor, opened.height * factor)
@@ -105,28 +105,28 @@ def _support(ax: Axes, history: History) -> None:
 
 
 def _variety(ax: Axes, history: History) -> None:
-    """By what is known of the classes."""
+    """Draw the variety of samples, by class if the images have classes."""
     if len(history[m.REQUESTED]):
         _curves(ax, history, ((m.REQUESTED, "all classes"), (m.REQUESTED_WORST, "worst class")))
-        ax.set(ylim=(-0.03, 1.05), title="share of samples of the class that was asked for")
+        ax.set(ylim=(-0.03, 1.05), title="share of samples in the requested class")
     elif len(history[m.CLASSES]):
         _curves(ax, history, ((m.CLASSES, ""),))
         ax.set_ylim(bottom=0)
-        ax.set_title("classes that come out (effective number)")
+        ax.set_title("effective number of classes")
     else:
         _curves(ax, history, ((m.SPREAD_ACROSS, "across z"), (m.SPREAD_WITHIN, "within")))
         _ideal(ax)
         ax.set_ylim(bottom=0)
-        ax.set_title("spread of samples, over that of real images")
+        ax.set_title("spread of samples, relative to real images")
 
 
 def _separation(ax: Axes, history: History) -> None:
-    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "sure of samples")))
+    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "σ(D(G(z)))")))
     ax.set(ylim=(-0.03, 1.08), title="D on real images and fresh samples")
 
 
 def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-") -> None:
-    """Values that are not finite are left out."""
+    """Draw curves. Infinite values and NaN are left out."""
     for (metric, words), ink in zip(curves, (INK, SECOND), strict=False):
         series = history[metric]
         there = np.isfinite(series.values)
@@ -134,7 +134,7 @@ def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-"
 
 
 def _name_curves(ax: Axes) -> None:
-    """At their ends, instead of a legend; of two that end together the upper name makes room."""
+    """Label curves at their ends, instead of a legend. Labels are moved up to avoid overlaps."""
     to_share = ax.transScale + ax.transLimits  # of the axes' height
     named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     points = [(line, np.asarray(line.get_xydata(), float)) for line in named]
@@ -153,7 +153,7 @@ def _ideal(ax: Axes) -> None:
 
 
 def _log(ax: Axes) -> None:
-    """Ticks at 1, 2 and 5, in plain numbers; where there is anything to show on such a scale."""
+    """Set a log scale with ticks at 1, 2 and 5, if there are positive values."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.lines):
@@ -164,7 +164,7 @@ def _log(ax: Axes) -> None:
 
 
 def _log_beyond(ax: Axes, linear: float) -> None:
-    """Linear near 0 and logarithmic beyond, with ticks at 1, 2 and 5, where values spread."""
+    """Set a scale that is linear near 0 and logarithmic beyond, if values are spread widely."""
     from matplotlib.ticker import SymmetricalLogLocator
 
     shown = np.concatenate([np.abs(np.asarray(line.get_ydata(), float)) for line in ax.lines])
@@ -176,7 +176,7 @@ def _log_beyond(ax: Axes, linear: float) -> None:
 
 
 def _finish(axes: Sequence[Axes], history: History, failure: Verdict | None) -> None:
-    """One scale of steps, and where the failure began."""
+    """Set the scale of steps, label curves, and mark the onset of a failure."""
     axes[0].set_xlim(0, max(1, history.budget))
     for ax in axes:
         _name_curves(ax)

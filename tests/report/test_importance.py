@@ -54,7 +54,7 @@ def test_what_happens_among_the_smallest_values_counts_as_much() -> None:
     assert found.shares["rate"] == pytest.approx(0.24 / (0.24 + 0.09 / 4), abs=0.04)
 
 
-def test_of_pure_noise_little_is_explained_and_that_is_said() -> None:
+def test_caveat_of_pure_noise() -> None:
     drawn = pd.DataFrame(np.random.default_rng(1).random((200, 4)), columns=list("abcd"))
     found = importances(drawn, list("abcd"), noise(200))
     assert found.explained < EXPLAINED
@@ -64,7 +64,7 @@ def test_of_pure_noise_little_is_explained_and_that_is_said() -> None:
     )
 
 
-def test_of_an_interaction_little_is_explained_by_single_settings_and_that_is_said() -> None:
+def test_caveat_of_an_interaction() -> None:
     trials = grid(a=[0, 1], b=[0, 1], seeds=10)
     found = importances(trials, ["a", "b"], ((trials["a"] + trials["b"]) % 2) * 1.0)
     assert found.explained < 0.2
@@ -79,7 +79,7 @@ def test_of_an_interaction_little_is_explained_by_single_settings_and_that_is_sa
         (["a", "b"], 5, ""),
     ],
 )
-def test_few_trials_are_said(settings: list[str], seeds: int, caveat: str) -> None:
+def test_caveat_of_few_trials(settings: list[str], seeds: int, caveat: str) -> None:
     trials = grid(a=[0, 1], b=[0, 1], fixed=[7], seeds=seeds)
     assert importances(trials, settings, trials["a"] * 1.0).caveat == caveat
 

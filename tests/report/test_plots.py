@@ -37,11 +37,11 @@ def texts(figure: object) -> list[str]:
     ]
 
 
-def test_losses_show_what_d_says_and_name_their_curves() -> None:
+def test_losses_show_outputs_of_d_and_name_their_curves() -> None:
     found = losses(history(TRAINED | {m.D_REAL: 0.6, m.D_FAKE: 0.3}), None)
     assert texts(found) == [
         "loss, G, D",
-        "how sure D is that an image is real, fake, real",
+        "probability that D assigns to real, fake, real",
         "norm of the gradient, G, D",
     ]
     assert [ax.get_yscale() for ax in found.axes] == ["symlog", "linear", "log"]
@@ -70,11 +70,11 @@ def test_losses_on_held_out_images_are_dotted() -> None:
 @pytest.mark.parametrize(
     ("known", "title"),
     [
-        ({}, "spread of samples, over that of real images, within, across z"),
-        ({m.CLASSES: 8.0}, "classes that come out (effective number)"),
+        ({}, "spread of samples, relative to real images, within, across z"),
+        ({m.CLASSES: 8.0}, "effective number of classes"),
         (
             {m.CLASSES: 8.0, m.REQUESTED: 0.9, m.REQUESTED_WORST: 0.4},
-            "share of samples of the class that was asked for, worst class, all classes",
+            "share of samples in the requested class, worst class, all classes",
         ),
     ],
 )

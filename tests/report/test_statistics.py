@@ -269,7 +269,7 @@ def test_ties_without_any_spread_may_all_be_best(log: bool) -> None:
     assert found["high"][3] == pytest.approx(4.0 if log else 0.3)
 
 
-def test_one_seed_each_says_that_nothing_can_be_said() -> None:
+def test_one_seed_each_gives_no_interval() -> None:
     found = best_of({"a": [1.0], "b": [2.0, NAN]}, mode="min", log=True)
     assert found["n"].tolist() == [1, 1]
     assert found["estimate"].tolist() == pytest.approx([1.0, 2.0])

@@ -11,36 +11,36 @@ from gansweep.report import words
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (1e-4, "1e-4"), (2e-4, "2e-4"), (0.02, "0.02"), (0.5, "0.5"), (100.0, "100"), (0.0, "0"), (-1e-3, "-1e-3"),
         (1.5e-5, "1.5e-5"), (0.01, "0.01"), (1e6, "1e6"), (1.25e7, "1.25e7"), (1e-100, "1e-100"), (128, "128"),
         (1_000_000, "1000000"), (True, "true"), (False, "false"), ("bfloat16", "bfloat16"),
     ],
 )  # fmt: skip
-def test_a_setting_is_as_short_as_is_exact(value: Any, said: str) -> None:
-    assert words.number(value) == said
-    assert isinstance(value, bool | str) or float(said) == value
+def test_a_setting_is_as_short_as_is_exact(value: Any, expected: str) -> None:
+    assert words.number(value) == expected
+    assert isinstance(value, bool | str) or float(expected) == value
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [(0.00123456, "1.23e-3"), (0.123456, "0.123"), (123.456, "123"), (1234.5, "1230"), (173, "173"), ("a", "a")],
 )
-def test_a_drawn_setting_has_three_digits(value: Any, said: str) -> None:
-    assert words.short(value) == said
+def test_a_drawn_setting_has_three_digits(value: Any, expected: str) -> None:
+    assert words.short(value) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (None, "–"), (math.nan, "–"), (math.inf, "∞"), (-math.inf, "−∞"), (0.0, "0"), (3.456, "3.46"), (12.34, "12.3"),
         (999.4, "999"), (999.6, "1,000"), (1234.5, "1,234"), (-1234.5, "-1,234"), (1e9, "1,000,000,000"),
         (0.00123, "0.00123"), (0.000123, "1.2e-04"),
     ],
 )  # fmt: skip
-def test_a_measurement_has_three_digits_or_says_that_it_is_none(value: float | None, said: str) -> None:
-    assert words.measured(value) == said
+def test_a_measurement_has_three_digits_or_says_that_it_is_none(value: float | None, expected: str) -> None:
+    assert words.measured(value) == expected
 
 
 def test_shares_do_not_break_off_their_sign() -> None:
@@ -53,14 +53,14 @@ def test_shares_do_not_break_off_their_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "expected"),
     [
         (0, "0 s"), (47.4, "47 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (3599.7, "1 h 0 min"),
         (7500, "2 h 5 min"), (90_000, "25 h 0 min"), (math.nan, "–"), (math.inf, "–"),
     ],
 )  # fmt: skip
-def test_durations(seconds: float, said: str) -> None:
-    assert words.duration(seconds) == said
+def test_durations(seconds: float, expected: str) -> None:
+    assert words.duration(seconds) == expected
 
 
 def test_counts_and_lists() -> None:
