@@ -44,7 +44,7 @@ class History:
 
     Args:
         series: Metric → values.
-        budget: Planned length of the run in steps. The burn-in is a share of the budget.
+        budget: PlannedTrial length of the run in steps. The burn-in is a share of the budget.
         critic: Whether D is a Wasserstein critic, whose outputs have no meaningful sign.
         growth: The step after which D was a larger network, None for a D that did not grow.
     """
