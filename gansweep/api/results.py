@@ -110,7 +110,7 @@ class SweepResult:
         found = [one for one in self._recorded.trials if one.id.startswith(trial_id)] if trial_id else []
         if len(found) != 1:
             ids = [one.id for one in found or self._recorded.trials]
-            wrong = f"{trial_id!r} fits {counted(len(found), 'trial')}" if found else f"no trial {trial_id!r}"
+            wrong = f"{trial_id!r} matches {counted(len(found), 'trial')}" if found else f"no trial {trial_id!r}"
             raise UserError(f"{self.name}: {wrong}; {names_like(trial_id, ids)}")
         return TrialResult(self, found[0])
 

@@ -136,7 +136,7 @@ def _name_in(answer: Mapping[str, Any]) -> str:
     if "error" in answer:
         raise UserError(_without_place(answer["error"]))
     if "bug" in answer:
-        raise RuntimeError(f"our bug; the process of the sweep failed:\n{answer['bug']}")
+        raise RuntimeError(f"internal error in the process of the sweep:\n{answer['bug']}")
     if "sweep" not in answer:
         raise UserError("the process of the sweep was killed; call run_sweep again to continue")
     return str(answer["sweep"])

@@ -165,7 +165,7 @@ def _driving(plan: Plan, command: str) -> Iterator[None]:
         held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
     except lock.Locked as other:
         raise UserError(
-            f"{name} is running already ({other}); wait for it, or end it with `gansweep stop {name}`"
+            f"{name} is already running ({other}); wait for it, or stop it with `gansweep stop {name}`"
         ) from None
     with held:
         yield
@@ -249,7 +249,7 @@ def _recorded(
         if not sent:
             there = ["--tracking-uri", uri] if uri != store.local_uri(home) else []
             again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
-            tell(f"not all is in the tracking store yet; `{again}` sends the rest")
+            tell(f"the tracking store is not up to date; `{again}` sends the remaining records")
     return found
 
 
@@ -267,7 +267,7 @@ def _show_overview(home: Home, uri: str, folder: SweepFolder, tell: Callable[[st
         log_overview(home, uri, folder.name)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        tell(f"no overview in MLflow ({what})")
+        tell(f"the overview could not be added to MLflow ({what})")
 
 
 def _train(
@@ -287,7 +287,7 @@ def _train(
     plan = search.plan
     tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
     if plan.repeated:
-        tell(f"left out as repetitions of others: {plan.repeated:,}")
+        tell(f"{plan.repeated:,} left out as duplicates")
     presenter.starting()
     return runner.run(
         search,

@@ -101,7 +101,7 @@ def _judge(file: Path) -> Judge:
 def _check_judgeable(sweep: str, judged: Judged) -> None:
     """Raise UserError if no trial can be judged."""
     if not judged:
-        raise UserError(f"{sweep}: no trial has begun yet; `gansweep status {sweep}` shows how far it is")
+        raise UserError(f"{sweep}: no trial has started yet; `gansweep status {sweep}` shows its progress")
     evaluated = any(len(trial.history.evaluations()) for trial, _ in judged)
     if not evaluated and not any(verdict.is_failure for _, verdicts in judged for verdict in verdicts):
         if crashed := [trial for trial, _ in judged if trial.outcome == "crashed"]:
@@ -110,7 +110,7 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
                 f" `gansweep show {crashed[0].id}` shows the traceback"
             )
         raise UserError(
-            f"{sweep}: no evaluations are recorded, which verdicts are made of; set evaluation.per_run: 25 in its"
+            f"{sweep}: no evaluations are recorded, which verdicts need; set evaluation.per_run: 25 in its"
             " sweep file and run it again"
         )
 

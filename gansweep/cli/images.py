@@ -100,9 +100,9 @@ def animate(
     if path is None:
         given = {"--seconds": seconds, "--count": count, "--seed": seed, "--class": wanted or None}
         if refused := [name for name, value in given.items() if value is not None]:
-            raise click.UsageError(f"{refused[0]} is for walks, of a CHECKPOINT file, and {subject} is none")
+            raise click.UsageError(f"{refused[0]} is for walks; name a CHECKPOINT file instead of {subject}")
         grids = _grids(options.home_of(home_path), subject)
-        frames, said = _recorded(grids, scale), f"steps {int(grids[0].stem):,} to {int(grids[-1].stem):,}"
+        frames, what = _recorded(grids, scale), f"steps {int(grids[0].stem):,} to {int(grids[-1].stem):,}"
         durations = [1000 // fps] * len(grids)
         durations[-1] += round(1000 * HOLD_S)
     else:
@@ -112,9 +112,9 @@ def animate(
         durations = [1000 // fps] * (fps * seconds)
         places = max(3, round(seconds / LEG_S))  # with two, the way back would be the same
         frames = _walk(found, rows, count or WALK_COUNT, seed or 0, len(durations), places, scale)
-        said = f"a walk through latent space after {counted(found.step, 'step')}"
+        what = f"a walk through latent space after {counted(found.step, 'step')}"
     options.write_output(output, animation(output.suffix.lower(), frames, durations))
-    click.echo(f"{output}: {counted(len(durations), 'frame')}, {said}", err=True)
+    click.echo(f"{output}: {counted(len(durations), 'frame')}, {what}", err=True)
 
 
 def _file(subject: str) -> Path | None:
@@ -128,7 +128,7 @@ def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
     """Return a checkpoint and its description. The default is the best checkpoint of a trial."""
     if path := _file(subject):
         if step is not None:
-            raise click.UsageError(f"--step chooses among a trial's checkpoints, and {path} is one file")
+            raise click.UsageError(f"--step: selects a checkpoint of a trial, but {path} is a file; omit the option")
         return path, subject
     name, folder = options.find_folder(home, subject)
     if step is not None:
@@ -142,12 +142,12 @@ def _why(chosen: Chosen) -> list[str]:
     at, reached, metric = chosen.at, chosen.reached, chosen.ranking.metric
     if at is None or reached.final is None:
         return [f"the last of {counted(chosen.kept, 'checkpoint')} kept"]
-    said = [f"best of {counted(chosen.kept, 'checkpoint')} kept", at_step(metric, at.value, at.step)]
+    words = [f"best of {counted(chosen.kept, 'checkpoint')} kept", at_step(metric, at.value, at.step)]
     if reached.best and reached.best != at:
-        said.append(f"its best, {measured(reached.best.value)} at step {reached.best.step:,}, was not kept")
+        words.append(f"its best, {measured(reached.best.value)} at step {reached.best.step:,}, was not kept")
     if reached.final != at:
-        said.append(f"it is ranked by {measured(reached.final.value)} at step {reached.final.step:,}")
-    return said
+        words.append(f"it is ranked by {measured(reached.final.value)} at step {reached.final.step:,}")
+    return words
 
 
 def _grids(home: Home, subject: str) -> list[Path]:
@@ -156,7 +156,7 @@ def _grids(home: Home, subject: str) -> list[Path]:
     paths = folder.all_samples()
     if len(paths) < 2:
         there = "one sample grid is" if paths else "no sample grid is"
-        raise UserError(f"{name}: {there} recorded so far, and two make an animation")
+        raise UserError(f"{name}: {there} recorded so far; an animation needs two")
     return paths
 
 

@@ -51,7 +51,7 @@ def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
             if time.monotonic() > deadline:
                 raise
         if not announced:
-            click.echo(f"waiting for {sweep} to begin", err=True)
+            click.echo(f"waiting for {sweep} to start", err=True)
             announced = True
         time.sleep(LOOK_AFAR_S)
 

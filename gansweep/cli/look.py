@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, measured, reached, rerun_command, to_json, varied
+from gansweep.cli.text import COLOURS, measured, reached, rerun_command_of, to_json, varied
 from gansweep.records import lock, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
@@ -31,7 +31,7 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_pla
     home = options.home_of(home_path)
     if sweep is None:
         if tracking_uri:
-            raise click.UsageError("--tracking-uri goes with the name of a sweep")
+            raise click.UsageError("--tracking-uri: name a SWEEP as well")
         _status_of_all(home, all_plans, as_json)
         return
     if tracking_uri:
@@ -71,7 +71,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
-        "command": rerun_command(sweep, document),
+        "command": rerun_command_of(sweep, document),
         "folder": str(folder.path),
         "samples": str(samples[-1]) if samples else None,
         "checkpoint": str(checkpoints[-1]) if checkpoints else None,
@@ -103,7 +103,7 @@ def _status_of_all(home: Home, all_plans: bool, as_json: bool) -> None:
     if as_json:
         click.echo(to_json({"sweeps": sweeps}))
     elif not sweeps:
-        click.echo(f"no sweeps in {home.path}; `gansweep run FILE` begins one", err=True)
+        click.echo(f"no sweeps in {home.path}; `gansweep run FILE` starts one", err=True)
     else:
         from gansweep.cli.tables import output, plain_table, show
 
@@ -155,7 +155,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("checkpoint", found["checkpoint"] or ""),
         ("folder", found["folder"]),
         ("MLflow run", found["run_id"] or ""),
-        ("run it alone", found["command"]),
+        ("rerun command", found["command"]),
     ]
     for name, text in rows:
         if text:

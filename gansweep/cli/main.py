@@ -116,7 +116,7 @@ def _run(call: Call) -> int:
             click.echo(sentence, err=True)
             return 1
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
-        click.echo(f"gansweep: our bug: {what}; the traceback is in {_log_traceback()}", err=True)
+        click.echo(f"gansweep: internal error: {what}; the traceback is in {_log_traceback()}", err=True)
         return 3
     return code if isinstance(code, int) else 0
 

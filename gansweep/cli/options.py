@@ -93,7 +93,7 @@ class Duration(click.ParamType[float]):
             return value
         match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", value)
         if not value or not match:
-            self.fail(f"{value!r} is no duration; write 90s, 30m, 2h or 1h30m", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 2h or 1h30m", param, ctx)
         hours, minutes, seconds = (int(g or 0) for g in match.groups())
         return float(3600 * hours + 60 * minutes + seconds)
 
@@ -146,7 +146,7 @@ def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
         hint = f"did you mean {' or '.join(near)}?" if near else "`gansweep status SWEEP` lists their ids"
         raise UserError(f"no trial {reference!r}; {hint}")
     names = ", ".join(f"{s.name}/{t.id}" for s, t in found[:5])
-    raise UserError(f"{reference!r} fits {counted(len(found), 'trial')}: {names}")
+    raise UserError(f"{reference!r} matches {counted(len(found), 'trial')}: {names}")
 
 
 def report_left_out(earlier: int, all_plans: bool) -> None:
@@ -179,7 +179,7 @@ def find_folder(home: Home, reference: str) -> tuple[str, TrialFolder]:
 def checkpoint_file(path: Path) -> Path:
     """Return the path. Raises UserError unless it ends in .safetensors, since pickles are never opened."""
     if path.suffix != ".safetensors":
-        raise UserError(f"{path}: no checkpoint of gansweep; name a .safetensors file")
+        raise UserError(f"{path}: not a checkpoint of gansweep; name a .safetensors file")
     return path
 
 
@@ -191,7 +191,7 @@ def check_output(path: Path, endings: Sequence[str]) -> None:
         if path.is_dir():
             raise UserError(f"{path}: is a folder; name a file in it")
         if not path.parent.is_dir():
-            raise UserError(f"{path}: there is no folder {path.parent}; make it first")
+            raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -51,7 +51,7 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     else:
         _print(made, document)
         if unmeasured:
-            click.echo("GPUs      several trials share one where its memory allows, which `run` measures")
+            click.echo("GPUs      trials share a GPU if its memory suffices; `run` measures their use")
     check_disk(made, home)
 
 
@@ -143,10 +143,10 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
         _print_images(images)
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
     if plan.repeated:
-        click.echo(f"repeats   {plan.repeated:,} left out: the same as others")
+        click.echo(f"repeats   {plan.repeated:,} left out as duplicates")
     if plan.to_come:
         by = plan.sweep.method.method
-        click.echo(f"search    {len(plan.to_come)} of them will be suggested by {by} as results come in")
+        click.echo(f"search    {len(plan.to_come)} trials will be suggested by {by} during the sweep")
     if cost["wall_s"] is not None:
         about = "at most about" if plan.sweep.scheduler.rules else "about"
         click.echo(f"time      {about} {duration(cost['wall_s'])}")
@@ -170,4 +170,4 @@ def _state(trial: dict[str, Any]) -> str:
     """Return the state of a trial; empty if it has not started."""
     if trial["finished"]:
         return "finished"
-    return "" if trial["goes_on_from"] is None else f"goes on from {trial['goes_on_from']:,}"
+    return "" if trial["goes_on_from"] is None else f"resumes at step {trial['goes_on_from']:,}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, columns_of, measured, reached, rerun_command, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, measured, reached, rerun_command_of, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
@@ -60,11 +60,11 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
     if ranked:
         show(_best_table(ranked[:count], ranking.metric), output())
         _print_best(ranked[0], ranking.metric)
-    says = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial has ended well"]
-    says += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
-    click.echo(f"{sweep}: {', '.join(says)}", err=True)
+    summary = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial ended without failing"]
+    summary += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
+    click.echo(f"{sweep}: {', '.join(summary)}", err=True)
     if len({trial["data_fingerprint"] for trial in ranked}) > 1:
-        click.echo("their data differ: quality on one data set says nothing of quality on another", err=True)
+        click.echo("their data differ: quality is not comparable between data sets", err=True)
     options.report_left_out(len(earlier), all_plans)
 
 
@@ -80,7 +80,7 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
     found = [options.find_trial(home, reference) for reference in trials]
     repeated = [f"{s.name}/{t.id}" for (s, t), times in Counter(found).items() if times > 1]
     if repeated:
-        raise UserError(f"{repeated[0]}: named twice; name trials that differ")
+        raise UserError(f"{repeated[0]}: named twice; name different trials")
     facts = [_facts(sweep, folder) for sweep, folder in found]
     differing = _differing([fact.pop("settings") for fact in facts])
     metrics = [fact.pop("metrics") for fact in facts]
@@ -137,7 +137,7 @@ def _ranked(
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
                 "data_fingerprint": document["data"]["fingerprint"],
-                "command": rerun_command(sweep, document),
+                "command": rerun_command_of(sweep, document),
             }
         )
     return ranked, left_out
@@ -206,7 +206,7 @@ def _print_best(trial: Mapping[str, Any], metric: str) -> None:
         *reached(trial, metric),
         ("samples", trial["samples"]),
         ("checkpoint", trial["checkpoint"]),
-        ("run it alone", trial["command"]),
+        ("rerun command", trial["command"]),
     ]
     for name, text in rows:
         if text:

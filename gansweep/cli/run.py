@@ -134,7 +134,7 @@ class Terminal:
 
 
 def _all_finished(count: int) -> str:
-    return "its one trial is finished" if count == 1 else f"all {count:,} trials are finished"
+    return "its only trial is finished" if count == 1 else f"all {count:,} trials are finished"
 
 
 def _report(ended: Ended, tell: Callable[[str], None]) -> int:
@@ -149,19 +149,20 @@ def _report(ended: Ended, tell: Callable[[str], None]) -> int:
     for text in _ends([row for row in rows if row.id not in before]):
         tell(text)
     if stopped := sum(row.outcome == "stopped" and row.id in before for row in rows):
-        tell(f"{stopped} more {'was' if stopped == 1 else 'were'} stopped before; `gansweep diagnose {board.sweep}`")
+        tell(f"{counted(stopped, 'trial')} stopped in earlier runs; `gansweep diagnose {board.sweep}` shows why")
     left = sum(row.outcome in ("pending", "running", "interrupted") for row in rows) + len(board.to_come)
     crashed = [row for row in rows if row.outcome == "crashed"]
     if crashed:
         tell(
-            f"{counted(len(crashed), 'trial')} crashed; `gansweep show {crashed[0].id}` shows the traceback,"
-            " and the same command tries again"
+            f"{counted(len(crashed), 'trial')} crashed; `gansweep show {crashed[0].id}` shows the traceback;"
+            " run the same command to retry"
         )
     judged = _say_best(plan, tell)
     if left:
-        why = f" because {ending.reason}" if ending.reason else ""
-        unfinished = f"{left} of {counted(board.total, 'trial')} {'is' if left == 1 else 'are'} not finished"
-        tell(f"ended early{why}; {unfinished}: run the same command to continue")
+        why = f" ({ending.reason})" if ending.reason else ""
+        finished = sum(row.outcome in ("completed", "stopped") for row in rows)
+        trials = counted(board.total, "trial")
+        tell(f"Interrupted{why}: {finished} of {trials} finished. Run the same command to resume.")
     if not left and not crashed:
         took = duration(board.elapsed_s())
         shown = ended.uri if store.is_server(ended.uri) else "`gansweep ui`"
@@ -191,7 +192,7 @@ def _say_best(plan: Plan, tell: Callable[[str], None]) -> bool:
     states = {folder: outcome.state(folder, trial.steps) for folder, trial in trials.items()}
     whole = [folder for folder, now in states.items() if now in ("completed", "stopped")]
     if whole and plan.sweep.needs_objective and not any(map(ranking.is_recorded, whole)):
-        there = f"`gansweep show {whole[0].id}` lists what they have"
+        there = f"`gansweep show {whole[0].id}` lists the recorded metrics"
         tell(f"search.objective.metric: no run recorded {ranking.metric}; {there}")
         return False
     ranked = ranking.ended_well(states)

@@ -88,8 +88,8 @@ def _claim(
     if folder.storage.exists():
         if answer == COPIED:
             raise UserError(
-                f"{OPTIONS[COPIED]}: {folder.name} lies in a storage, and all homes that use it are one sweep; rename"
-                " the sweep to make it one of its own"
+                f"{OPTIONS[COPIED]}: {folder.name} is in a storage, and homes that use it share one sweep; rename"
+                " the sweep to separate it"
             )
         return
     from gansweep.tracking import ownership, places, store
@@ -113,13 +113,13 @@ def _claim(
         if renews:
             original = doubt or found.get(Whereabouts.MOVED)
             identity.renew(folder, own_store=not _shares_store(original or own.place, home, folder))
-            tell(f"{folder.name}: is a sweep of its own now, apart from {original or 'its former records'}")
+            tell(f"{folder.name}: is now a separate sweep from {original or 'its former records'}")
             return
         if doubt and (Whereabouts.COPIED in found or not (answer == MOVED or _was_moved(doubt, folder))):
             ownership.check_holder(doubt, folder)
         moved = doubt or found.get(Whereabouts.MOVED)
         if moved:
-            tell(f"{folder.name}: was moved here from {moved}; its records go on")
+            tell(f"{folder.name}: was moved here from {moved}; its records continue")
         if owned and owned.parent:
             ownership.hold(client, owned.parent, folder)
         identity.settle(folder)
@@ -136,11 +136,11 @@ def _claim_unlabelled(
 
     if answer == COPIED:
         identity.renew(folder, own_store=False)
-        tell(f"{folder.name}: is a sweep of its own now, apart from what version 0.1.0 sent to {uri}")
+        tell(f"{folder.name}: is now a separate sweep from the records that version 0.1.0 sent to {uri}")
         return
     if not (answer == MOVED or ownership.was_made_for(client, former, folder) or _is_original(folder, uri)):
         raise UserError(
-            f"{folder.path}: version 0.1.0 sent its records to {uri}, and did not note from which folder; add"
+            f"{folder.path}: version 0.1.0 sent its records to {uri}, without recording the folder; add"
             f" {OPTIONS[MOVED]} if it was this one, {OPTIONS[COPIED]} if this is a copy"
         )
     owned = ownership.of_folder(client, folder, tell, own_store=False)

@@ -54,7 +54,7 @@ def submit(
     sweep = sweep_of(text, str(file), overrides, max_trials)
     path = sweep.dataset.path
     if path is not None and not PurePosixPath(path).is_absolute():
-        raise UserError(f"{file}: dataset.path: {path} is not there on the cluster; give an absolute path")
+        raise UserError(f"{file}: dataset.path: {path} does not exist on the cluster; give an absolute path")
     server = _server(tracking_uri)
     if storage is not None:
         check_uri(storage)
@@ -84,10 +84,10 @@ def submit(
             err=True,
         )
     of_sweep = shlex.join([sweep.name, "--tracking-uri", from_here])
-    click.echo(f"submitted {sweep.name}; once it has begun, these follow it:", err=True)
+    click.echo(f"submitted {sweep.name}; once it has started, follow it with:", err=True)
     for command in ("logs --follow", "status", "stop"):
         click.echo(f"  gansweep {command} {of_sweep}", err=True)
-    click.echo(f"if it does not begin: {shlex.join(['ray', 'job', 'logs', job, '--address', address])}", err=True)
+    click.echo(f"if it does not start: {shlex.join(['ray', 'job', 'logs', job, '--address', address])}", err=True)
 
 
 def _server(uri: str | None) -> str:
@@ -97,7 +97,7 @@ def _server(uri: str | None) -> str:
     if uri is None or not store.is_server(uri):
         given = f" {uri}" if uri else ""
         raise UserError(
-            f"--tracking-uri{given}: a sweep that is left to a cluster needs an MLflow server to be followed by;"
+            f"--tracking-uri{given}: a detached sweep needs an MLflow server, through which it is followed;"
             " give its http:// or https:// address"
         )
     return uri

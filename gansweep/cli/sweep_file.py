@@ -30,7 +30,7 @@ def init(file: Path) -> None:
         with file.open("x", encoding="utf-8") as new:
             new.write(text)
     except FileExistsError:
-        raise UserError(f"{file}: is there already; name another file") from None
+        raise UserError(f"{file}: already exists; name another file") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error.strerror})") from None
     click.echo(f"wrote {file}; try `gansweep plan {file}`", err=True)
@@ -56,7 +56,7 @@ def validate(file: Path, overrides: tuple[str, ...], max_trials: int) -> None:
     sweep = load(file, overrides, max_trials)
     again = repeated(sweep) * sweep.replicates
     trials = counted(count(sweep) - again, "trial")
-    repeats = f" (left out as repetitions of others: {again:,})" if again else ""
+    repeats = f" ({again:,} left out as duplicates)" if again else ""
     click.echo(f"{file}: {sweep.name}, {trials}{repeats}", err=True)
 
 

@@ -129,10 +129,10 @@ def _say_outcome(folder: RunFolder, ended: Outcome, view: TrainView, again: str)
     for verdict in ended.verdicts:
         view.say(verdict.reason, verdict_colour(verdict.kind))
     if ended.kind == "crashed":
-        view.say(f"its traceback is in {folder.traceback}")
+        view.say(f"the traceback is in {folder.traceback}")
     kept = folder.all_checkpoints()
     if ended.kind in ("crashed", "interrupted") and kept:
-        view.say(f"go on with: {again} --checkpoint {shlex.quote(str(kept[-1]))}")
+        view.say(f"resume with: {again} --checkpoint {shlex.quote(str(kept[-1]))}")
 
 
 def _draw(folder: RunFolder, view: TrainView) -> None:
@@ -143,7 +143,7 @@ def _draw(folder: RunFolder, view: TrainView) -> None:
         draw(folder, folder.plots)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
-        view.say(f"no plots ({what})", "yellow")
+        view.say(f"plots could not be drawn ({what})", "yellow")
 
 
 def _again(file: Path, overrides: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
     """Serve the MLflow UI for the local tracking store, on this machine only, until Ctrl-C."""
     home = options.home_of(home_path)
     if not home.database.exists():
-        raise UserError(f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first")
+        raise UserError(f"{home.path}: nothing is recorded yet; `gansweep run FILE` comes first")
     check_loopback()
     _check_port(port)
     store_uri = _served(home)
@@ -96,7 +96,7 @@ def _served(home: Home) -> str:
         places.correct_database(copy, home)
     except (sqlite3.Error, OSError) as error:
         raise UserError(f"{home.database}: the tracking store cannot be read ({error})") from None
-    note = "may only be read; changes made in the UI go to a copy, and are lost when it ends"
+    note = "is read-only; changes made in the UI go to a temporary copy and are lost"
     say(f"{home.path}: {note}")
     return f"{places.SQLITE}{copy}"
 
@@ -137,7 +137,7 @@ def _wait_until_up(server: subprocess.Popen[bytes], url: str) -> None:
     _end(server)
     assert server.stderr is not None
     lines = server.stderr.read().decode(errors="replace").strip().splitlines()
-    raise UserError(f"the MLflow server did not start: {lines[-1] if lines else 'it said nothing'}")
+    raise UserError(f"the MLflow server did not start: {lines[-1] if lines else 'no output'}")
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

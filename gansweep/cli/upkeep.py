@@ -41,14 +41,14 @@ def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tra
     home = options.home_of(home_path)
     if every:
         if sweep or tracking_uri:
-            raise click.UsageError("--all: ends all sweeps of the home folder; leave SWEEP and --tracking-uri away")
+            raise click.UsageError("--all: ends all sweeps of the home folder; omit SWEEP and --tracking-uri")
         _end(home, {folder.name: folder for folder in home.sweeps() if lock.is_held(folder.lock)})
         return
     if sweep is None:
         raise click.UsageError("name the SWEEP to end, or give --all")
     if tracking_uri:
         if trial:
-            raise click.UsageError("--tracking-uri: only whole sweeps can be ended from elsewhere")
+            raise click.UsageError("--tracking-uri: only whole sweeps can be stopped remotely; omit TRIAL")
         _stop_afar(home, tracking_uri, sweep)
         return
     folder: SweepFolder | TrialFolder = options.find_sweep(home, sweep)
@@ -74,7 +74,7 @@ def _end(home: Home, folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
             raise UserError(f"{', '.join(running)}: asked to stop, but still running after {STOP_S:.0f} s")
         time.sleep(0.1)
     for name in folders:
-        click.echo(f"stopped {name}; `gansweep run` continues it", err=True)
+        click.echo(f"stopped {name}; `gansweep run` resumes it", err=True)
 
 
 def _stop_afar(home: Home, uri: str, sweep: str) -> None:
@@ -87,9 +87,9 @@ def _stop_afar(home: Home, uri: str, sweep: str) -> None:
     deadline = time.monotonic() + STOP_AFAR_S
     while afar.is_running():
         if time.monotonic() > deadline:
-            raise UserError(f"asked it to stop, but {uri} has not heard of its end after {STOP_AFAR_S:.0f} s")
+            raise UserError(f"{sweep}: asked to stop, but still running after {STOP_AFAR_S:.0f} s according to {uri}")
         time.sleep(LOOK_AFAR_S)
-    click.echo(f"stopped {sweep}; `gansweep submit` or `run` continues it", err=True)
+    click.echo(f"stopped {sweep}; `gansweep submit` or `run` resumes it", err=True)
 
 
 @click.command()
@@ -119,7 +119,7 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
             publisher.publish(running=lock.is_held(folder.lock), verify=verify)
         except lock.Locked:
             raise UserError(f"{sweep}: another process is sending its records; try again when it is done") from None
-    click.echo(f"{sweep}: {uri} has everything", err=True)
+    click.echo(f"{sweep}: {uri} is up to date", err=True)
 
 
 def _provenance(folder: SweepFolder) -> Provenance:
@@ -150,13 +150,13 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
     try:
         held = lock.acquire(folder.lock, "being removed")
     except lock.Locked:
-        raise UserError(f"{sweep} is running; end it first with `gansweep stop {sweep}`") from None
+        raise UserError(f"{sweep} is running; stop it first with `gansweep stop {sweep}`") from None
     with held:
         if uri := _store_of(home, folder):
             settle(home, folder, uri, answer, say, ask_store=True)
         artifacts = home.artifacts / sweep
         if link := next((place for place in (folder.path, artifacts) if place.is_symlink()), None):
-            raise UserError(f"{link}: is a link; only what lies in the home is removed, so remove this by hand")
+            raise UserError(f"{link}: is a link, and only files in the home are removed; remove it by hand")
         files = [f for place in (folder.path, artifacts) for f in place.rglob("*") if f.is_file()]
         total = sum(f.stat().st_size for f in files)
         if not yes:

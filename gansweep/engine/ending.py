@@ -46,9 +46,9 @@ class Ending:
         """Whether the sweep should end now. Cheap: it is called several times a second."""
         if self.reason is None:
             if self._deadline is not None and time.monotonic() >= self._deadline:
-                self._request("its time budget is used up")
+                self._request("time budget used up")
             elif self._folder.stop.exists():
-                self.reason = "it was stopped on request"
+                self.reason = "stopped on request"
         return self.reason is not None
 
     def fail(self) -> None:
@@ -77,7 +77,7 @@ class Ending:
         if self.signal is not None:
             leave_at_once(128 + self.signal)
         self.signal = number
-        if self._request(f"{signal.Signals(number).name} was received"):
+        if self._request("Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name):
             self._end_patience()
 
     def _request(self, reason: str) -> bool:

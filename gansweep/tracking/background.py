@@ -53,14 +53,14 @@ class Background:
     def _wait_for_thread(self, wait_s: float, hurry: bool) -> None:
         """Wait for the thread, which may be minutes behind if trials ended faster than the store accepts them."""
         began = since = time.monotonic()
-        taken, said = self._publisher.taken, False
+        taken, notified = self._publisher.taken, False
         while self._thread.is_alive() and time.monotonic() < since + wait_s:
             self._thread.join(min(wait_s, 0.5))
             if not hurry and self._publisher.taken != taken:
                 taken, since = self._publisher.taken, time.monotonic()
-            if not said and time.monotonic() > began + SILENCE_S:
-                said = True
-                self._notify("training is over; the tracking store is being given the last records")
+            if not notified and time.monotonic() > began + SILENCE_S:
+                notified = True
+                self._notify("training has ended; sending the last records to the tracking store")
 
     def _loop(self) -> None:
         pause = PAUSE_S
@@ -80,7 +80,7 @@ class Background:
                 self._notify(_told(error, self.failure))
             return False
         if self.failure is not None:
-            self._notify("the tracking store is back" if was_away else "the tracking store takes all trials now")
+            self._notify("the tracking store is back" if was_away else "the tracking store now accepts all trials")
             self.failure = None
         return True
 
@@ -88,4 +88,4 @@ class Background:
 def _told(error: Exception, reason: str) -> str:
     if isinstance(error, NotAllSentError):
         return f"{error}; training continues, and all other trials are sent"
-    return f"the tracking store does not take records ({reason}); training continues, and they are kept"
+    return f"the tracking store does not accept records ({reason}); training continues, and they are kept"

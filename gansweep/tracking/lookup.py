@@ -77,7 +77,7 @@ def by_name(client: MlflowClient, home: Home, uri: str, name: str) -> Located:
         return Located(str(fitting[0].experiment_id), fitting[0].tags.get(SWEEP_ID, ""))
     if fitting:
         raise UserError(
-            f"{store.called(home, uri)}: {name!r} fits {len(fitting)} sweeps; name {_choice(client, fitting)}"
+            f"{store.called(home, uri)}: {name!r} matches {len(fitting)} sweeps; name {_choice(client, fitting)}"
         )
     known = [one.name for one in client.search_experiments() if one.name != "Default"]
     raise UserError(f"{store.called(home, uri)}: no sweep named {name!r}; {names_like(name, known)}")

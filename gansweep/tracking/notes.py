@@ -98,8 +98,8 @@ def of_sweep(
         ids = ", ".join(sorted(unsent)[:MOST_UNSENT]) + (", …" if len(unsent) > MOST_UNSENT else "")
         note += f" Not sent yet: {counted(len(unsent), 'trial')} ({_plain(ids)}); `gansweep sync {name}` sends them."
     if named:
-        said = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
-        note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in said) + "."
+        kinds = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
+        note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in kinds) + "."
     failed = {trial: one for trial, one in ended.items() if one and one.failed}
     ranked = ranking.ended_well(states)
     if best := {trial: [f"{value:.4g}"] for trial, value in islice(ranked.items(), BEST)}:
@@ -121,11 +121,11 @@ def _with_table(
     with_seed = len(set(seeds.values())) > 1
     heads = ["trial", *(key.rpartition(".")[2] for key in keys), *(["seed"] if with_seed else []), *titles]
     lines = ["", _row(heads), _row(["---"] * len(heads))]
-    for number, (trial, said) in enumerate(rows.items()):
+    for number, (trial, cells) in enumerate(rows.items()):
         link = links.get(trial.id)
         name = f"[{trial.id[:8]}]({link})" if link else trial.id[:8]
         values = [_plain(trials[trial]["varied"].get(key, "")) for key in keys]
-        line = _row([name, *values, *([seeds[trial]] if with_seed else []), *said])
+        line = _row([name, *values, *([seeds[trial]] if with_seed else []), *cells])
         rest = f"\n\nand {len(rows) - number} more: {command}"
         if len("\n".join([note, *lines, line])) + len(rest) > LONGEST_TEXT:
             return "\n".join([note, *lines]) + rest

@@ -40,7 +40,7 @@ class NotAllSentError(UserError):
     """Some trials could not be sent, although the store accepts others."""
 
     def __init__(self, sweep: str, uri: str, troubles: Mapping[str, Exception]) -> None:
-        named = [f"{trial}: {_said(error)}" for trial, error in troubles.items()]
+        named = [f"{trial}: {_one_line(error)}" for trial, error in troubles.items()]
         rest = f"; and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
         trials = counted(len(named), "trial")
         super().__init__(f"{sweep}: {trials} could not be sent to {uri} ({'; '.join(named[:MOST_NAMED])}{rest})")
@@ -128,7 +128,7 @@ class Publisher:
             client.restore_experiment(owned.experiment.experiment_id)
             owned = ownership.find(client, own.sweep_id) or owned
         if owned.holder and not self._folder.storage.exists() and check_holder(owned.holder, self._folder):
-            self._notify(f"{self._folder.name}: was moved here from {owned.holder}; its records go on")
+            self._notify(f"{self._folder.name}: was moved here from {owned.holder}; its records continue")
         experiment = str(owned.experiment.experiment_id)
         strays = {run.info.run_id: run for run in owned.strays}
         before = places.note(self._folder)
@@ -340,7 +340,7 @@ def delete(home: Home, folder: SweepFolder, uri: str, notify: Callable[[str], No
         ownership.delete(client, found, folder.name)
 
 
-def _said(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return an error as one line."""
     text = str(error).partition("\n")[0][:200]
     return text if isinstance(error, UserError) and text else f"{type(error).__name__}: {text}".removesuffix(": ")

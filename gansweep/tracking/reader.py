@@ -136,7 +136,7 @@ def readable(home: Home, uri: str) -> Iterator[None]:
     """Raise UserError if the store is missing, which MLflow would create, and convert errors of MLflow."""
     file = places.file_of(uri)
     if file and not file.exists():
-        raise UserError(f"{store.called(home, uri)}: nothing recorded here yet; `gansweep run FILE` comes first")
+        raise UserError(f"{store.called(home, uri)}: nothing is recorded yet; `gansweep run FILE` comes first")
     store.quiet()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

@@ -129,7 +129,7 @@ def test_mistakes_are_user_errors_of_one_line(service: Service, sweep: SweepResu
     for wrong, message in {
         "": "small: no trial ''; ",
         "nobody": "small: no trial 'nobody'; ",
-        **({ids[0][0]: f"small: {ids[0][0]!r} fits "} if sum(one[0] == ids[0][0] for one in ids) > 1 else {}),
+        **({ids[0][0]: f"small: {ids[0][0]!r} matches "} if sum(one[0] == ids[0][0] for one in ids) > 1 else {}),
     }.items():
         with pytest.raises(UserError) as caught:
             sweep.trial(wrong)

@@ -108,7 +108,7 @@ def test_problems_of_a_mapping_name_the_key(tmp_path: Path) -> None:
     [
         ({"error": "sweep:3:1: training: is wrong"}, UserError, "^training: is wrong$"),
         ({"error": "disk: full"}, UserError, "^disk: full$"),
-        ({"bug": "Traceback"}, RuntimeError, "our bug.*\nTraceback"),
+        ({"bug": "Traceback"}, RuntimeError, "internal error.*\nTraceback"),
         ({}, UserError, "was killed; call run_sweep again"),
         ({"dies": "at once"}, UserError, "was killed; call run_sweep again"),
     ],

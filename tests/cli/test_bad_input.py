@@ -108,9 +108,9 @@ def test_too_many_trials(call: Call, home: Home) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--time-budget", "soon", "'soon' is no duration; write 90s, 30m, 2h or 1h30m"),
-        ("--time-budget", "", "'' is no duration; write 90s, 30m, 2h or 1h30m"),
-        ("--time-budget", "-5s", "'-5s' is no duration; write 90s, 30m, 2h or 1h30m"),
+        ("--time-budget", "soon", "'soon' is not a duration; write 90s, 30m, 2h or 1h30m"),
+        ("--time-budget", "", "'' is not a duration; write 90s, 30m, 2h or 1h30m"),
+        ("--time-budget", "-5s", "'-5s' is not a duration; write 90s, 30m, 2h or 1h30m"),
         ("--max-trials", "0", "0 is not in the range x>=1."),
     ],
 )
@@ -147,12 +147,12 @@ def test_unknown_trial(call: Call, home: Home, planned: list[str]) -> None:
 
 def test_nothing_to_stop_or_to_look_at(call: Call, home: Home, planned: list[str]) -> None:
     assert call("stop", "small") == "small is not running\n"
-    assert call("ui") == f"{home.path}: nothing recorded here yet; `gansweep run FILE` comes first\n"
+    assert call("ui") == f"{home.path}: nothing is recorded yet; `gansweep run FILE` comes first\n"
     with lock.acquire(home.sweep("small").lock):
-        assert call("clean", "small", "--yes") == "small is running; end it first with `gansweep stop small`\n"
+        assert call("clean", "small", "--yes") == "small is running; stop it first with `gansweep stop small`\n"
 
 
 def test_init_never_overwrites(call: Call) -> None:
-    assert call("init", "s.yaml") == "s.yaml: is there already; name another file\n"
+    assert call("init", "s.yaml") == "s.yaml: already exists; name another file\n"
     assert Path("s.yaml").read_text() == GOOD
     assert call("init", "gone/s.yaml") == "gone/s.yaml: cannot be written (No such file or directory)\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -39,7 +40,9 @@ def plan(home: Home, tmp_path: Path) -> Plan:
     return make_plan(load(file), home)
 
 
-@pytest.mark.parametrize(("earlier", "said"), [(2, "2 more were stopped before"), (1, "1 more was stopped before")])
+@pytest.mark.parametrize(
+    ("earlier", "said"), [(2, "2 trials stopped in earlier runs"), (1, "1 trial stopped in earlier runs")]
+)
 def test_only_what_ended_in_this_run_is_told_trial_by_trial(
     plan: Plan, capsys: pytest.CaptureFixture[str], earlier: int, said: str
 ) -> None:
@@ -52,7 +55,7 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
     assert _report(Ended(plan, board, Ending(plan.folder, None), "sqlite:///here"), say) == 0
     assert capsys.readouterr().err.splitlines() == [
         f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
-        f"{said}; `gansweep diagnose s`",
+        f"{said}; `gansweep diagnose s` shows why",
         "all 4 trials are finished after 1 min 5 s; `gansweep ui` shows them",
     ]
 
@@ -68,3 +71,13 @@ def test_what_is_said_is_wrapped_at_words_on_a_terminal_alone(capsys: pytest.Cap
     assert len(lines) > 5
     assert max(map(len, lines)) <= 40
     assert " ".join(lines).split() == text.split()
+
+
+def test_an_interrupted_sweep_counts_finished_trials(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    board, ending = Board.of(plan, 1, time.monotonic()), Ending(plan.folder, None)
+    ending.reason, ending.signal = "Ctrl-C", signal.SIGINT
+    rows = list(board.rows.values())
+    rows[2].outcome, rows[3].outcome = "completed", "interrupted"
+    assert _report(Ended(plan, board, ending, "sqlite:///here"), say) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "Interrupted (Ctrl-C): 3 of 4 trials finished. Run the same command to resume."

@@ -106,7 +106,7 @@ def test_what_is_not_there(call_here: Call, sweep: Bench, tmp_path: Path) -> Non
     found = call_here("export", "exported", "exportd", "--csv", "csv")
     assert found == f"{sweep.home.path}: no sweep named 'exportd'; did you mean 'exported'?\n"
     assert call_here("export", "exported", "--csv", "csv", "--home", tmp_path / "new") == (
-        f"{tmp_path}/new: nothing recorded here yet; `gansweep run FILE` comes first\n"
+        f"{tmp_path}/new: nothing is recorded yet; `gansweep run FILE` comes first\n"
     )
     assert "no MLflow server answers" in call_here(
         "export", "exported", "--csv", "csv", "--tracking-uri", "http://127.0.0.1:9"

@@ -179,7 +179,7 @@ def test_files_that_are_no_checkpoints_are_refused(trial: TrialFolder, tmp_path:
     checkpoint.save(Path("classifier.safetensors"), {"mean": torch.zeros(2)}, {"accuracy": 0.9})
     Path("folder.safetensors").mkdir()
     for name, says in {
-        "pickle.pt": "no checkpoint of gansweep",
+        "pickle.pt": "not a checkpoint of gansweep",
         "disguised.safetensors": "damaged (",
         "cut.safetensors": "damaged (",
         "empty.safetensors": "damaged (",

@@ -141,13 +141,13 @@ def test_settings_that_come_to_the_same_are_counted_once() -> None:
     """A grid in which one combination inherits what another says, and draws from few values."""
     axes = "training.learning_rate: [1.0e-4, 1.0e-3], training.generator.learning_rate: [null, 1.0e-4]"
     Path("s.yaml").write_text(f"{GOOD}search: {{method: grid, over: {{{axes}}}}}\n")
-    assert call("validate", "s.yaml").stderr == "s.yaml: s, 3 trials (left out as repetitions of others: 1)\n"
+    assert call("validate", "s.yaml").stderr == "s.yaml: s, 3 trials (1 left out as duplicates)\n"
     planned = json.loads(call("plan", "s.yaml", "--no-timing", "--json").stdout)
     assert (len(planned["trials"]), planned["repeated"]) == (3, 1)
-    assert "repeats   1 left out: the same as others" in call("plan", "s.yaml", "--no-timing").stdout
+    assert "repeats   1 left out as duplicates" in call("plan", "s.yaml", "--no-timing").stdout
     draws = "search: {method: random, trials: 9, over: {training.beta1: {choice: [0.0, 0.5]}}}\n"
     Path("s.yaml").write_text(GOOD + draws)
-    assert call("validate", "s.yaml").stderr == "s.yaml: s, 2 trials (left out as repetitions of others: 7)\n"
+    assert call("validate", "s.yaml").stderr == "s.yaml: s, 2 trials (7 left out as duplicates)\n"
 
 
 def test_the_rerun_command_states_nothing_twice() -> None:

@@ -251,7 +251,7 @@ def test_a_new_identity_holds_where_the_original_is_gone(call: Call, original: B
     before, runs = sweep_id(copied), rows(copied)["runs"]
     shutil.rmtree(original.home.path)
     err = call("sync", "dig", "--new-identity", "--home", copied, code=0)
-    assert f"dig: is a sweep of its own now, apart from {original.folder.path}\n" in err
+    assert f"dig: is now a separate sweep from {original.folder.path}\n" in err
     new = sweep_id(copied)
     assert ids(copied) == {new} != {before}
     assert [row[0] for row in rows(copied)["runs"]] == [row[0] for row in runs]
@@ -272,7 +272,7 @@ def test_a_new_identity_holds_where_nothing_tells_of_a_copy(original: Bench) -> 
 def test_a_sweep_in_a_storage_gets_no_new_identity(call: Call, original: Bench) -> None:
     original.folder.storage.write_text("file:///storage")
     err = call("sync", "dig", "--new-identity", "--home", original.home.path)
-    assert err.startswith("--new-identity: dig lies in a storage, and all homes that use it are one sweep; ")
+    assert err.startswith("--new-identity: dig is in a storage, and homes that use it share one sweep; ")
     assert err.count("\n") == 1
 
 
@@ -285,7 +285,7 @@ def test_a_damaged_note_affects_its_own_sweep_alone(call: Call, original: Bench,
     home = Home(tmp_path / "moved")
     original.home.path.rename(home.path)
     note = home.sweep("dug").tracking
-    assert call("sync", "dig", "--home", home.path, code=0).endswith("has everything\n")
+    assert call("sync", "dig", "--home", home.path, code=0).endswith("is up to date\n")
     for command in (("sync",), ("clean", "--yes")):
         err = call(command[0], "dug", *command[1:], "--home", home.path)
         assert err.startswith(f"{note}: damaged (")

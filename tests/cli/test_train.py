@@ -218,7 +218,7 @@ def test_files_that_are_no_checkpoints_are_refused(whole: tuple[RunFolder, Resul
     del tensors["discriminator.weights.0"]
     checkpoint.save(Path("lacking.safetensors"), tensors, meta)
     for name, says in {
-        "pickle.pt": "no checkpoint of gansweep",
+        "pickle.pt": "not a checkpoint of gansweep",
         "disguised.safetensors": "damaged (",
         "cut.safetensors": "damaged (",
         "classifier.safetensors": "holds no networks to train",
@@ -263,11 +263,11 @@ def test_a_signal_checkpoints_draws_and_says_how_to_go_on(warm: Home, number: in
     folder = RunFolder(Path(out.strip()))
     ended = outcome.read(folder)
     assert ended is not None
-    assert (ended.kind, ended.reason) == ("interrupted", f"{signal.Signals(number).name} was received")
+    assert (ended.kind, ended.reason) == ("interrupted", "Ctrl-C" if number == signal.SIGINT else "SIGTERM")
     assert folder.all_checkpoints()[-1] == folder.checkpoint(ended.step)
     assert (folder.plots / "losses.png").exists()
     assert not folder.stop.exists()
-    (command,) = re.findall("go on with: (.*)", err)
+    (command,) = re.findall("resume with: (.*)", err)
     words = shlex.split(command)
     assert words == ["gansweep", "train", *endless, "--checkpoint", str(folder.checkpoint(ended.step))]
     length = ("--set", f"training.steps={ended.step + 7}")
@@ -284,7 +284,7 @@ def test_a_run_that_a_rule_stops_ends_well_and_says_why(warm: Home) -> None:
     assert (ended.kind, ended.rule) == ("stopped", "divergence")
     assert f"stopped after {ended.step} step" in result.stderr
     assert f"{ended.reason}\n" in result.stderr
-    assert "go on with" not in result.stderr
+    assert "resume with" not in result.stderr
 
 
 def test_what_a_run_flags_is_said_even_at_its_last_step(warm: Home) -> None:
@@ -321,7 +321,7 @@ def test_plots_that_cannot_be_drawn_do_not_fail_a_trained_run(warm: Home, monkey
 
     monkeypatch.setattr("gansweep.report.plots.draw", fails)
     _, result = train("one.yaml", *NO_EVALUATION, "--set", "training.steps=5", home=warm)
-    assert "no plots (RuntimeError: no fonts)\n" in result.stderr
+    assert "plots could not be drawn (RuntimeError: no fonts)\n" in result.stderr
 
 
 def test_json_tells_what_came_of_it(warm: Home) -> None:

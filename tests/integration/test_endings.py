@@ -67,5 +67,7 @@ def test_a_fault_of_ours_after_ray_has_begun_exits_3_at_once(chaotic: Service) -
     assert process.returncode == 3, err
     assert time.monotonic() - began < 30
     last = err.splitlines()[-1]
-    assert re.fullmatch(r"gansweep: our bug: IsADirectoryError: .*deaths'; the traceback is in .*\.log", last), err
+    assert re.fullmatch(r"gansweep: internal error: IsADirectoryError: .*deaths'; the traceback is in .*\.log", last), (
+        err
+    )
     assert "Traceback" not in err

@@ -86,7 +86,7 @@ def test_a_disk_that_takes_no_more_is_named_and_the_sweep_goes_on_afterwards(
     assert_states(named, fact)
     assert str(home) in named, "the disk"
     assert_states(said, "records cannot be written", "of 2 trials", "same command")
-    assert "our bug" not in said
+    assert "internal error" not in said
     assert "Traceback" not in said
     assert left == [], "no file is half-written"
     assert again == "code 0", (service.root / "again").read_text()

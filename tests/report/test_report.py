@@ -226,7 +226,7 @@ def test_a_running_sweep_has_a_report(swept: Service, tmp_path: Path) -> None:
         (["thre", "-o", "x.pdf"], "{home}: no sweep named 'thre'; did you mean 'three'?"),
         (["three", "-o", "x.html"], "x.html: unknown ending; name a file that ends in .pdf"),
         (["three", "-o", "a.pdf"], "a.pdf: is a folder; name a file in it"),
-        (["three", "-o", "no/such/x.pdf"], "no/such/x.pdf: there is no folder no/such; make it first"),
+        (["three", "-o", "no/such/x.pdf"], "no/such/x.pdf: the folder no/such does not exist; create it first"),
     ],
 )
 def test_bad_input_is_one_line(swept: Service, arguments: list[str], message: str) -> None:

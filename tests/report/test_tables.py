@@ -362,7 +362,7 @@ def test_the_home_is_that_of_the_environment(bench: Bench, monkeypatch: pytest.M
     assert len(read_sweep(bench.folder.name).trials) == 1
     monkeypatch.delenv("GANSWEEP_HOME")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/gansweep-home: nothing recorded here yet")):
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path}/gansweep-home: nothing is recorded yet")):
         read_sweep(bench.folder.name)
     assert len(read_sweep(bench.folder.name, tracking_uri=bench.uri).trials) == 1
     with pytest.raises(UserError, match="no sweep named 'nobody'; "):

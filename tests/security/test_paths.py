@@ -109,7 +109,7 @@ def test_clean_follows_no_link(call: Call, planned: SweepFolder, home: Home, vic
     place.symlink_to(victim / "moved" if which == "sweep" else victim)
     before = contents(victim)
     line = call("clean", planned.name, "--yes")
-    assert line == f"{place}: is a link; only what lies in the home is removed, so remove this by hand\n"
+    assert line == f"{place}: is a link, and only files in the home are removed; remove it by hand\n"
     assert {name: text for name, text in contents(victim).items() if "lock" not in name} == before
     assert place.is_symlink()
 

@@ -35,7 +35,7 @@ resources: {{cpus: 1, gpus: 0, max_concurrent: {parallel}}}
 TRIALS = 4
 AWAY_S = 60  # of MLflow's server, in the fault that says so
 LONG_STEP_S = 2.0
-NO_RECORDS = "the tracking store does not take records"
+NO_RECORDS = "the tracking store does not accept records"
 
 
 @dataclass

@@ -194,7 +194,7 @@ def test_a_copy_takes_nothing_that_was_sent_to_a_shared_store_without_an_answer(
     for home in (copy, lab.home, copy):  # asked until there is an answer
         result = call(home, *command)
         assert str(result.exception) == (
-            f"{lab.folder(home).path}: version 0.1.0 sent its records to {lab.uri}, and did not note from which folder;"
+            f"{lab.folder(home).path}: version 0.1.0 sent its records to {lab.uri}, without recording the folder;"
             " add --moved if it was this one, --new-identity if this is a copy"
         )
         assert lab.rows() == before

@@ -59,7 +59,7 @@ def test_in_a_hurry_nobody_waits_longer_than_was_said() -> None:
 def test_a_long_wait_is_explained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "SILENCE_S", 0.2)
     _, _, said = finished(Slow(12))
-    assert said == ["training is over; the tracking store is being given the last records"]
+    assert said == ["training has ended; sending the last records to the tracking store"]
 
 
 class Troubled(Slow):
@@ -110,4 +110,4 @@ def test_the_end_of_a_trials_trouble_is_told(monkeypatch: pytest.MonkeyPatch) ->
     behind.start()
     time.sleep(0.3)
     assert behind.finish(0.4, hurry=False)
-    assert said[1:] == ["the tracking store takes all trials now"]
+    assert said[1:] == ["the tracking store now accepts all trials"]

@@ -207,7 +207,7 @@ def test_a_trial_in_trouble_keeps_no_other_from_being_sent(bench: Bench, damaged
     assert str(caught.value).startswith(f"{bench.folder.name}: 1 trial could not be sent to {bench.uri} (bad: ")
     result = sync(bench)
     assert result.exit_code == 1
-    assert "has everything" not in result.stderr
+    assert "is up to date" not in result.stderr
 
 
 def test_a_store_that_loses_all_runs_meanwhile_gets_them_again(bench: Bench) -> None:

@@ -37,7 +37,7 @@ def test_a_name_that_fits_several_is_answered_with_labels(bench: Bench, two: tup
         with pytest.raises(UserError) as caught:
             ask(bench.home, bench.uri, name)
         choice = " or ".join(f"{label(one)} ({one.folder.path})" for one in (first, second))
-        assert str(caught.value).endswith(f"{name!r} fits 2 sweeps; name {choice}")
+        assert str(caught.value).endswith(f"{name!r} matches 2 sweeps; name {choice}")
     for one in two:
         (found,) = stored.trials(bench.home, bench.uri, label(one))
         assert found.id == one.folder.planned()[0].id

@@ -219,7 +219,7 @@ def test_a_sweep_deleted_in_the_ui_can_be_sent_again(bench: Bench) -> None:
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    expected = "nothing recorded here yet; `gansweep run FILE` comes first"
+    expected = "nothing is recorded yet; `gansweep run FILE` comes first"
     assert problem(home, store.local_uri(home), "s") == f"{tmp_path}: {expected}"
     gone = f"sqlite:///{tmp_path}/gone.db"
     assert problem(home, gone, "s") == f"{gone}: {expected}"
@@ -311,7 +311,7 @@ def test_artifacts_that_are_not_there(bench: Bench, tmp_path: Path) -> None:
     for path in ("images/gone.png", "gone", "."):
         assert found.files.content(found.trials[0], path) is None
     gone = StoreReader(Home(tmp_path), f"sqlite:///{tmp_path}/gone.db", bench.folder.name)
-    with pytest.raises(UserError, match="nothing recorded here yet"):
+    with pytest.raises(UserError, match="nothing is recorded yet"):
         gone.content(found.trials[0], "a")
 
 
