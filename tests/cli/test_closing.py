@@ -40,9 +40,7 @@ def plan(home: Home, tmp_path: Path) -> Plan:
     return make_plan(load(file), home)
 
 
-@pytest.mark.parametrize(
-    ("earlier", "said"), [(2, "2 trials stopped in earlier runs"), (1, "1 trial stopped in earlier runs")]
-)
+@pytest.mark.parametrize(("earlier", "said"), [(2, "2 trials stopped"), (1, "1 trial stopped")])
 def test_only_what_ended_in_this_run_is_told_trial_by_trial(
     plan: Plan, capsys: pytest.CaptureFixture[str], earlier: int, said: str
 ) -> None:
@@ -55,7 +53,7 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
     assert _report(Ended(plan, board, Ending(plan.folder, None), "sqlite:///here"), say) == 0
     assert capsys.readouterr().err.splitlines() == [
         f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
-        f"{said}; `gansweep diagnose s` shows why",
+        f"{said} in earlier runs; `gansweep diagnose s` shows why",
         "all 4 trials are finished after 1 min 5 s; `gansweep ui` shows them",
     ]
 
