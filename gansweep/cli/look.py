@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, measured, reached, rerun_command_of, to_json, varied
+from gansweep.cli.text import COLOURS, measured, reached, rerun_command, to_json, varied
 from gansweep.records import lock, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_json
@@ -71,7 +71,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         "config": document["config"],
         "parameters": document["parameters"],
         "deaths": outcome.deaths(folder),
-        "command": rerun_command_of(sweep, document),
+        "command": rerun_command(sweep, document),
         "folder": str(folder.path),
         "samples": str(samples[-1]) if samples else None,
         "checkpoint": str(checkpoints[-1]) if checkpoints else None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
-from gansweep.cli.text import COLOURS, columns_of, measured, reached, rerun_command_of, to_json, varied, verdict_colour
+from gansweep.cli.text import COLOURS, columns_of, measured, reached, rerun_command, to_json, varied, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health import metrics as m
 from gansweep.health.verdict import FAILURES, title
@@ -137,7 +137,7 @@ def _ranked(
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
                 "data_fingerprint": document["data"]["fingerprint"],
-                "command": rerun_command_of(sweep, document),
+                "command": rerun_command(sweep, document),
             }
         )
     return ranked, left_out

@@ -112,7 +112,7 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def rerun_command_of(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
+def rerun_command(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
     """Return the command that trains one trial again by itself.
 
     The sweep's file is that of the current plan; for a trial of an earlier plan the command has all differing settings.
