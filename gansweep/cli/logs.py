@@ -12,7 +12,7 @@ from gansweep.cli import options
 from gansweep.errors import UserError
 from gansweep.records import lock
 
-LOOK_S, LOOK_AFAR_S = 0.5, 3.0
+LOOK_S, LOOK_REMOTE_S = 0.5, 3.0
 BEGIN_S = 60.0  # maximum time until a submitted sweep appears in the store
 
 
@@ -30,10 +30,10 @@ def logs(sweep: str, follow: bool, home_path: Path, tracking_uri: str | None) ->
         return
     from gansweep.tracking.remote import RemoteSweep
 
-    afar = RemoteSweep(home, tracking_uri, sweep)
+    remote = RemoteSweep(home, tracking_uri, sweep)
     if follow:
-        _wait_for_begin(afar.status, sweep)
-    _print(lambda: follow and afar.is_running(), afar.log, LOOK_AFAR_S)
+        _wait_for_begin(remote.status, sweep)
+    _print(lambda: follow and remote.is_running(), remote.log, LOOK_REMOTE_S)
 
 
 def _content(path: Path) -> str:
@@ -53,7 +53,7 @@ def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
         if not announced:
             click.echo(f"waiting for {sweep} to start", err=True)
             announced = True
-        time.sleep(LOOK_AFAR_S)
+        time.sleep(LOOK_REMOTE_S)
 
 
 def _print(is_followed: Callable[[], bool], read: Callable[[], str], pause_s: float) -> None:

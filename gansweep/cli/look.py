@@ -37,9 +37,9 @@ def status(sweep: str | None, home_path: Path, tracking_uri: str | None, all_pla
     if tracking_uri:
         from gansweep.tracking.remote import RemoteSweep
 
-        afar = RemoteSweep(home, tracking_uri, sweep)
-        trials, earlier = afar.trials(all_plans=all_plans)
-        running = afar.is_running()
+        remote = RemoteSweep(home, tracking_uri, sweep)
+        trials, earlier = remote.trials(all_plans=all_plans)
+        running = remote.is_running()
     else:
         folder = options.find_sweep(home, sweep)
         earlier, running = len(folder.earlier()), lock.is_held(folder.lock)

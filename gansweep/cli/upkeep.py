@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from gansweep.sweeps.provenance import Provenance
 
 STOP_S = 30.0
-STOP_AFAR_S = 180.0  # its driver checks every few seconds (30 after a failure of the server) and sends the last records
-LOOK_AFAR_S = 1.0
+STOP_REMOTE_S = (
+    180.0  # its driver checks every few seconds (30 after a failure of the server) and sends the last records
+)
+LOOK_REMOTE_S = 1.0
 
 
 @click.command()
@@ -49,7 +51,7 @@ def stop(sweep: str | None, trial: str | None, every: bool, home_path: Path, tra
     if tracking_uri:
         if trial:
             raise click.UsageError("--tracking-uri: only whole sweeps can be stopped remotely; omit TRIAL")
-        _stop_afar(home, tracking_uri, sweep)
+        _stop_remote(home, tracking_uri, sweep)
         return
     folder: SweepFolder | TrialFolder = options.find_sweep(home, sweep)
     name = sweep
@@ -77,18 +79,18 @@ def _end(home: Home, folders: Mapping[str, SweepFolder | TrialFolder]) -> None:
         click.echo(f"stopped {name}; `gansweep run` resumes it", err=True)
 
 
-def _stop_afar(home: Home, uri: str, sweep: str) -> None:
+def _stop_remote(home: Home, uri: str, sweep: str) -> None:
     from gansweep.tracking.remote import RemoteSweep
 
-    afar = RemoteSweep(home, uri, sweep)
-    if not afar.is_running():
+    remote = RemoteSweep(home, uri, sweep)
+    if not remote.is_running():
         raise UserError(f"{sweep} is not running")
-    afar.ask_to_stop()
-    deadline = time.monotonic() + STOP_AFAR_S
-    while afar.is_running():
+    remote.ask_to_stop()
+    deadline = time.monotonic() + STOP_REMOTE_S
+    while remote.is_running():
         if time.monotonic() > deadline:
-            raise UserError(f"{sweep}: asked to stop, but still running after {STOP_AFAR_S:.0f} s according to {uri}")
-        time.sleep(LOOK_AFAR_S)
+            raise UserError(f"{sweep}: asked to stop, but still running after {STOP_REMOTE_S:.0f} s according to {uri}")
+        time.sleep(LOOK_REMOTE_S)
     click.echo(f"stopped {sweep}; `gansweep submit` or `run` resumes it", err=True)
 
 

@@ -127,7 +127,7 @@ def correct(home: Home) -> str:
 
 
 def correct_database(database: Path, home: Home) -> str:
-    """Correct the locations in the database, or in a copy of it elsewhere."""
+    """Correct the locations in the database, or in a copy outside the home."""
     here = home.artifacts.absolute().as_uri()
     with closing(sqlite3.connect(database, timeout=WAIT_S, isolation_level=None)) as store:
         former = _former(store, home, here)
