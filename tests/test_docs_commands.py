@@ -13,11 +13,13 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 from documented import PAGES, ROOT, Command, blocks, command_of, commands, problem, scripts
 from scenes import train, warm_home
 
 from gansweep.cli.main import COMMANDS, cli
+from gansweep.losses import registry
 
 # Beginning of a command → why it does not run here, and the test that runs it.
 ELSEWHERE = {
@@ -139,7 +141,7 @@ def test_options_beside_a_command_of_the_readme_are_its_options() -> None:
         assert {*re.findall(r"`(--[\w-]+)", text)} <= _options(command_of(name)), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_options_in_text_exist(page: Path) -> None:
     known = {option for name in COMMANDS for option in _options(command_of(name))} | _options(cli)
     options = {*re.findall(r"`(--[\w-]+)[^`]*`", page.read_text())}
@@ -184,6 +186,16 @@ def test_a_python_example_runs(page: str, work: Scene) -> None:
     names: dict[str, object] = {}
     for block in blocks(ROOT / page, "python"):
         exec(block, names)
+
+
+def test_the_loss_of_the_page_on_networks_is_registered_and_penalises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "LOSSES", dict(registry.LOSSES))
+    (block,) = blocks(ROOT / "docs" / "networks.md", "python")
+    exec(block, {})
+    loss = registry.create("r1", {"gamma": 3.0})
+    images = torch.zeros(2, 1, 2, 2)
+    penalty = loss.penalty(lambda x: 2 * x.sum((1, 2, 3)), images, images, torch.Generator())
+    assert penalty.item() == 3 / 2 * 4 * 2**2  # γ/2 · pixels · gradient²
 
 
 def test_a_sweep_is_removed_at_the_end(work: Scene) -> None:
