@@ -192,14 +192,14 @@ def _collecting(
         yield None
         return
     from gansweep.sync.collector import Collector
-    from gansweep.sync.copies import of_sweep
+    from gansweep.sync.copies import sweep_prefix
     from gansweep.sync.lease import Lease
     from gansweep.sync.storage import StorageError
 
     collector = Collector(storage, folder, tell)
     holder = f"{socket.gethostname()}:{folder.path}"
     try:
-        with Lease(storage, f"{of_sweep(folder.name)}/driver", holder, on_loss=folder.stop.touch):
+        with Lease(storage, f"{sweep_prefix(folder.name)}/driver", holder, on_loss=folder.stop.touch):
             collector.bring()
             with collector:
                 yield collector

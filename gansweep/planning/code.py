@@ -1,7 +1,7 @@
-"""The code that trials run: the same files as the driver's, or files of equal content on another machine.
+"""Check that trials run the same code as the driver: the same files, or files of equal content on another machine.
 
-Python imports the first match on sys.path, so a stray `torch.py` or a second checkout can silently replace what was
-installed. The driver keeps its working directory off sys.path, and each trial checks the result before it opens.
+Python imports the first match on sys.path, so a stray `torch.py` or a second checkout can silently replace an installed
+package. The driver keeps its working directory off sys.path, and each trial checks its packages before it is opened.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 from gansweep.errors import UserError
 
 THIS = str(Path(__file__).parents[1] / "__init__.py")  # the gansweep that this process has imported
-# What a trial computes with: a difference in one of them changes numbers or pixels.
+# Packages that a trial computes with: a difference in one of them may change numbers or pixels.
 PACKAGES = ("gansweep", "numpy", "PIL", "safetensors", "scipy", "sklearn", "torch")
 
 
 def origins() -> dict[str, str]:
-    """Package → "FILE DIGEST" of what this process imports under that name; nothing is imported by asking.
+    """Return package → "FILE DIGEST" of the file that this process would import, without importing it.
 
     Packages that are not found are left out.
     """
@@ -31,7 +31,11 @@ def origins() -> dict[str, str]:
 
 
 def check(expected: Mapping[str, str]) -> None:
-    """Compare with the driver's `origins`. Raises UserError for the first package that differs in file and content."""
+    """Compare the packages of this process with the driver's `origins`.
+
+    Raises:
+        UserError: A package differs in file and content.
+    """
     for name, origin in expected.items():
         there, digest = origin.rsplit(" ", 1)
         here = _file(name)
@@ -43,7 +47,11 @@ def check(expected: Mapping[str, str]) -> None:
 
 
 def check_installed() -> None:
-    """Raises UserError if other processes of this Python import another gansweep than this one."""
+    """Check that other processes of this Python import this gansweep.
+
+    Raises:
+        UserError: They import another one.
+    """
     specs = (finder.find_spec("gansweep", None) for finder in sys.meta_path)
     installed = next((spec.origin for spec in specs if spec), None)
     if installed != THIS:
@@ -60,7 +68,10 @@ def _file(name: str) -> str | None:
 
 @cache
 def _digest(file: str) -> str:
-    """Digest of all modules of gansweep, and of another package's first file: builds for CPU and CUDA share that."""
+    """Return a digest of all modules of gansweep, or of the first file of another package.
+
+    Builds for CPU and CUDA share the first file.
+    """
     path = Path(file)
     files = sorted(path.parent.rglob("*.py")) if path.parent.name == "gansweep" else [path]
     content = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""The expected cost of pending trials: real steps are timed in as many processes as the sweep will use."""
+"""Expected cost of pending trials: real steps are timed in the number of processes that the sweep will use."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ START_S = 12.5  # start of Ray and of the trial processes, once per sweep (docs/
 
 
 def shape_of(planned: PlannedTrial) -> str:
-    """Return a key of everything that determines the duration of a step, such as sizes but not learning rates."""
+    """Return a key of the settings that determine the duration of a step, such as sizes but not learning rates."""
     config = grown(planned.training)
     updates = {name: {"updates": getattr(config, name).updates} for name in ("generator", "discriminator")}
     return json.dumps({**to_plain(config), **updates, "seed": 0}, sort_keys=True)
 
 
 def grown(config: TrainingConfig) -> TrainingConfig:
-    """Return the configuration with D as large as it will grow, which is what is timed and measured.
+    """Return the configuration with D at its final size, which is timed and measured.
 
-    It is an upper bound, and shared with runs whose D does not grow.
+    It is an upper bound of the cost, and shared with runs whose D does not grow.
     """
     return replace(config, networks=replace(config.networks, growth_at=None, growth_adds="block"))
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
-    """Return the seconds per step of each shape.
+    """Return shape → seconds per step.
 
-    They are measured while `slots` processes train trials of that shape at once, since processes share caches and
+    They are measured while `slots` processes train trials of the shape in parallel, since processes share caches and
     memory bandwidth.
     """
     shapes = {shape_of(p): p for p in plan.left}
@@ -53,7 +53,7 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
 
 
 def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
-    """Return the expected duration in seconds: the start, and the longest of `slots` queues filled in plan order."""
+    """Return the expected duration in seconds: that of the start and of the longest of `slots` queues in plan order."""
     queues = [0.0] * slots
     for planned in plan.left:
         left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)

@@ -25,7 +25,7 @@ def job_of(
     Args:
         plan: The plan that the trial belongs to.
         planned: The trial.
-        gpus: Share of a GPU, or a number of whole ones; 0 for the CPU.
+        gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
         pauses: Steps at which the trial waits for a decision.
         storage: URI of the sweep's storage.
     """
@@ -64,9 +64,9 @@ def jobs_of(
 
     Args:
         plan: The plan of the sweep.
-        shares: Shares of a GPU by the shape of a trial.
+        shares: Share of a GPU of each trial.
         storage: URI of the sweep's storage.
-        trials: Trials of the plan; the pending ones unless given.
+        trials: Trials of the plan; by default the pending ones.
     """
     found = plan.pending if trials is None else trials
     return [job_of(plan, one, shares.of(one), rungs_of(plan, one), storage).to_config() for one in found]

@@ -1,4 +1,4 @@
-"""The job of a trial process: what it is given, and how it opens the run."""
+"""Job of a trial's process: its input, and how it opens the run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
 
-# As JSON: for the whole sweep Tune keeps statistics of every number in a trial's configuration and results, a kilobyte
-# each, and six copies of the rest; of a text one.
+# Passed as JSON text. During a sweep, Tune keeps statistics of every number in a trial's configuration and results, one
+# kilobyte each, and six copies of other values, but only one copy of a text.
 TEXTS = ("training", "run", "code")
 
 
@@ -29,9 +29,14 @@ TEXTS = ("training", "run", "code")
 class Job:
     """One trial to train.
 
-    sweep: path of its folder. samples: number drawn at each evaluation. gpus: a share of one, or whole ones; 0 for the
-    CPU. code: the driver's schedule.code.origins. storage: URI of the sweep's storage, for machines that do not share
-    the folder.
+    Attributes:
+        id: Id of the trial.
+        sweep: Path of the sweep's folder.
+        samples: Number of samples per evaluation.
+        threads: Number of CPU threads.
+        gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
+        code: The driver's planning.code.origins().
+        storage: URI of the sweep's storage, for machines that do not share the folder.
     """
 
     id: str
@@ -47,12 +52,12 @@ class Job:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
-        """The reverse of to_config. Raises TypeError for missing or unknown fields."""
+        """Return the job from its plain data, the inverse of `to_config`. Raises TypeError for unknown fields."""
         texts = {name: json.loads(config[name]) for name in TEXTS}
         return from_plain(cls, {**config, **texts})
 
     def to_config(self) -> dict[str, Any]:
-        """Plain data, with as few numbers as can be: see TEXTS."""
+        """Return the job as plain data, with as few numbers as possible: see TEXTS."""
         plain = to_plain(self)
         return {**plain, **{name: json.dumps(plain[name]) for name in TEXTS}}
 
@@ -66,15 +71,15 @@ class Job:
 
     @property
     def device(self) -> torch.device:
-        """Raises UserError where the GPU is missing."""
+        """Device to train on. Raises UserError if there is no GPU, but the job needs one."""
         import torch
 
         if self.gpus and not torch.cuda.is_available():
-            raise UserError("a GPU was asked for, but torch sees none; is this torch built for CUDA?")
+            raise UserError("a GPU was requested, but torch finds none; install a torch that is built for CUDA")
         return torch.device("cuda" if self.gpus else "cpu")
 
     def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
-        """Return the run, as its last checkpoint left it.
+        """Return the run, restored from its last checkpoint.
 
         Args:
             folder: Folder to train in instead of the job's own.

@@ -1,4 +1,4 @@
-"""The share of a GPU that each trial gets, so that as many as fit run on one. Pure functions."""
+"""Share of a GPU of each trial, so that the maximum number that fits runs on one GPU. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,29 +9,37 @@ from dataclasses import dataclass
 from gansweep.planning.cost import shape_of
 from gansweep.planning.trial import PlannedTrial
 
-# Share of a GPU's free memory that stays free where trials share it. The peak is measured over a few steps of one
-# trial; later steps may add fragmentation, workspaces of cuDNN or D's copy for an evaluation, a few percent of a trial
-# each, and rounding of the shares (below) up to 0.01 % per trial. A trial that has a GPU to itself needs no margin.
+# Share of a GPU's free memory that is kept free if trials share the GPU. The peak is measured over a few steps of one
+# trial. Later, fragmentation, workspaces of cuDNN and the copy of D for an evaluation may each add a few percent per
+# trial, and the rounding of the shares (below) up to 0.01 %. A trial that does not share its GPU needs no margin.
 MARGIN = 0.1
 UNITS = 10_000  # Ray counts GPUs in ten-thousandths
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Number of GPUs, or share of one, per trial: by its shape, and for all other shapes."""
+    """Number of GPUs, or share of a GPU, per trial.
+
+    Attributes:
+        by_shape: Shape → share.
+        other: Share of trials of all other shapes.
+    """
 
     by_shape: Mapping[str, float]
     other: float
 
     @classmethod
     def equal(cls, gpus: float) -> Shares:
+        """Return the same share for all trials."""
         return cls({}, gpus)
 
     def of(self, planned: PlannedTrial) -> float:
+        """Return the share of a trial."""
         return self.by_shape.get(shape_of(planned), self.other) if self.by_shape else self.other
 
     @property
     def least(self) -> float:
+        """The smallest share."""
         return min(self.by_shape.values(), default=self.other)
 
 
@@ -46,14 +54,14 @@ def together(peak: int, free: int, *, margin: float = MARGIN) -> int:
 
 
 def share(peak: int, free: int, cores: float, cpus: int, trials: float) -> float:
-    """Return the share of a GPU that one trial gets; 0 where it does not fit.
+    """Return the share of a GPU for one trial; 0 if the trial does not fit.
 
     Args:
         peak: Memory of one trial in bytes.
         free: Free memory of the GPU in bytes.
         cores: Number of CPU cores per GPU.
         cpus: Number of CPU cores per trial.
-        trials: Number of waiting trials per GPU: fewer than fit are spread over all GPUs.
+        trials: Number of waiting trials per GPU. If it is less than the number that fits, trials are spread over GPUs.
     """
     fit = together(peak, free)
     if not fit:

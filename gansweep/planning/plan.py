@@ -1,4 +1,4 @@
-"""Plans: the trials of a sweep with their images, networks and previous outcomes. No Ray, no torch."""
+"""Plans: the trials of a sweep with their images, networks and previous outcomes. Does not load Ray or torch."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from gansweep.sweepfile.searches.method import AdaptiveSearch
 from gansweep.sweepfile.trials import Trial, configurations, count, search_id, trial_id
 from gansweep.words import counted
 
-SAMPLE_SHARE = 1.3  # a PNG of noise, with the gaps between its images, is larger than its pixels
+SAMPLE_SHARE = 1.3  # size of a PNG of noise relative to its pixels, including the gaps between images
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What an adaptive search suggested, and its trials: one for each replicate."""
+    """Varied values that an adaptive search has suggested, and their trials, one per replicate."""
 
     varied: Mapping[str, Any]
     trials: tuple[PlannedTrial, ...]
@@ -41,7 +41,15 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep, ready to run. suggested: so far, by number. to_come: stand-ins for trials not suggested yet."""
+    """A sweep that is ready to run.
+
+    Attributes:
+        sweep: The sweep.
+        folder: Folder of the sweep.
+        trials: Trials, each once.
+        suggested: Suggestions of an adaptive search so far, by number.
+        to_come: Stand-ins for trials that have not been suggested yet.
+    """
 
     sweep: Sweep
     folder: SweepFolder
@@ -51,11 +59,12 @@ class Plan:
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
+        """Trials that are not finished."""
         return tuple(p for p in self.trials if not p.finished)
 
     @property
     def left(self) -> tuple[PlannedTrial, ...]:
-        """Trials that remain to be trained: pending ones, and stand-ins for those not suggested yet."""
+        """Trials that remain to be trained: pending ones, and stand-ins for those that are not suggested yet."""
         return (*self.pending, *self.to_come)
 
     @property
@@ -70,11 +79,12 @@ class Plan:
 
     @property
     def ranking(self) -> Ranking:
+        """Ranking of trials by the sweep's objective."""
         return Ranking(self.sweep.objective.metric, self.sweep.objective.mode)
 
     @functools.cached_property
     def judge(self) -> Judge:
-        """What makes the verdicts on its trials."""
+        """Judge that makes the verdicts on the trials, with the sweep's thresholds."""
         return judge_of(self.sweep.thresholds.changed())
 
     @property
@@ -83,20 +93,20 @@ class Plan:
         return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
 
     def slots(self, fit: int) -> int:
-        """Return the number of trials side by side, of as many as fit."""
+        """Return the number of trials in parallel. fit: number that fits on the available resources."""
         search = self.sweep.method
         return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, AdaptiveSearch) else fit
 
     def evaluated_every(self, planned: PlannedTrial) -> int:
-        """Steps between a trial's values of the objective; 0 for none."""
+        """Return the number of steps between two values of the objective of a trial; 0 if there are none."""
         return planned.evaluation_cadence if self.ranking.metric in EVALUATION else self.sweep.cadence.metrics
 
     @property
     def disk_bytes(self) -> int:
-        """Upper bound on what the remaining trials will write.
+        """Upper bound on the bytes that the remaining trials will write.
 
-        Checkpoints (the newest ones, the best one, one being written) and samples; the last checkpoint and the samples
-        count twice, since MLflow keeps copies.
+        It includes checkpoints (the newest ones, the best one, one being written) and samples. The last checkpoint and
+        the samples count twice, since MLflow keeps copies.
         """
         cadence, keep = self.sweep.cadence, self.sweep.retention.checkpoints
         total = 0
@@ -111,7 +121,7 @@ class Plan:
 
 
 class Resolver:
-    """Turns configurations of a sweep into planned trials."""
+    """Conversion of the configurations of a sweep to planned trials."""
 
     def __init__(self, sweep: Sweep, home: Home) -> None:
         self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
@@ -119,9 +129,13 @@ class Resolver:
         self._sets: dict[str, ImageSet] = {}
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
-        """For each configuration one trial a replicate. values: the varied ones of an adaptive search.
+        """Return the trials of each configuration, one per replicate.
 
-        Raises UserError for data that is missing or does not fit.
+        Args:
+            values: Varied values of an adaptive search.
+
+        Raises:
+            UserError: The data set is missing or does not fit.
         """
         replicates = range(self._sweep.replicates)
         return [
@@ -131,7 +145,7 @@ class Resolver:
 
     @functools.cached_property
     def _trained_on(self) -> frozenset[str]:
-        """Fingerprints of the images that trials on record were trained on."""
+        """Fingerprints of the images that recorded trials were trained on."""
         documents = (read_json(trial.trial) for trial in self._folder.all_trials())
         return frozenset(document.get("data", {}).get("fingerprint", "") for document in documents)
 
@@ -150,9 +164,10 @@ class Resolver:
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
-    """Find the images, resolve every trial, look up what is finished.
+    """Return the plan of a sweep: its trials with their images and previous outcomes.
 
-    Raises UserError for data that is missing or does not fit.
+    Raises:
+        UserError: The data set is missing or does not fit.
     """
     resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.method
     if not isinstance(search, AdaptiveSearch):
@@ -161,13 +176,13 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     suggested = tuple(map(Suggestion, values, resolver.trials(values)))
     to_come = resolver.trials(search.stand_ins(len(values)))
     if to_come:
-        resolver.trials(search.extreme_values())  # raises where a suggestion might not fit
+        resolver.trials(search.extreme_values())  # raises if a suggestion might not fit
     trials = unique(s.trials for s in suggested)
     return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
 
 
 def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ...]:
-    """Return each trial once, in order: two configurations may be the same run."""
+    """Return each trial once, in order. Two configurations may be the same trial."""
     trials: dict[str, PlannedTrial] = {}
     for planned in itertools.chain.from_iterable(groups):
         trials.setdefault(planned.trial.id, planned)
@@ -175,7 +190,7 @@ def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ..
 
 
 def check_disk(plan: Plan, home: Home) -> None:
-    """Raise UserError where the plan needs more disk space than is free."""
+    """Raise UserError if the plan needs more disk space than is free."""
     place = home.path
     while not place.exists():
         place = place.parent
@@ -203,12 +218,12 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
     if config.model.conditioning != "none" and len(images.classes) < 2:
         raise UserError(
             f"model.conditioning: {config.model.conditioning}, but the images of {config.dataset.name} have fewer"
-            " than two classes to ask for; give more (dataset.classes, subfolders), or set model.conditioning: none"
+            " than two classes; give more (dataset.classes, subfolders), or set model.conditioning: none"
         )
     training, held_out = split_sizes(images.images, config.dataset.validation)
     if config.dataset.validation and not held_out:
         raise UserError(
-            f"dataset.validation: {config.dataset.validation:g} of {images.images:,} images holds out none;"
+            f"dataset.validation: {config.dataset.validation:g} of {images.images:,} images is less than one image;"
             f" give at least {_least_share(images.images)}, or 0"
         )
     if training < config.training.batch_size:
@@ -227,7 +242,7 @@ def _least_share(images: int) -> str:
 
 
 def _check_growth(config: TrialConfig, steps: int) -> None:
-    """Raise UserError where D would grow after the end; sweepfile/conflicts.py names the line if the file has it."""
+    """Raise UserError if D would grow after the end. sweepfile/conflicts.py reports the line if the file sets steps."""
     at = config.model.discriminator.growth.at
     if at is not None and at >= steps:
         raise UserError(f"model.discriminator.growth.at: {at}, but the run ends at step {steps}; grow before it")
@@ -270,7 +285,7 @@ def _planned(
 
 
 def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
-    """Return a trial as its folder describes it. Raises UserError where its images are gone."""
+    """Return a trial as recorded in its folder. Raises UserError if its images no longer exist."""
     folder = home.sweep(sweep)
     document = json.loads(folder.trial(trial_id).trial.read_text())
     config = document["config"]
@@ -282,7 +297,14 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
-    """Record the plan: the document of every trial, then their list. file: the sweep file as the command names it."""
+    """Record the plan: the document of every trial, then the list of trials.
+
+    Args:
+        plan: The plan.
+        command: The command that was called.
+        overrides: Values of its --set options.
+        file: Path of the sweep file as given to the command.
+    """
     _write_documents(plan, plan.trials)
     head = {"sweep": plan.sweep.name, "command": command, "file": file, "overrides": list(overrides)}
     _write_list(plan, head)

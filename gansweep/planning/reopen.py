@@ -1,4 +1,4 @@
-"""Trials opened outside their sweep, for notebooks and analysis."""
+"""Access to trials outside their sweep, for notebooks and analysis."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
-    """Return a trainer on the CPU as the trial's last checkpoint left it, and the trial's images.
+    """Return a trainer on the CPU, restored from the trial's last checkpoint, and the trial's images.
 
     The trial's folder is not changed.
 
     Raises:
-        UserError: The trial has no checkpoint, or its images are gone.
+        UserError: The trial has no checkpoint, or its images no longer exist.
         CheckpointError: The checkpoint is damaged.
     """
     import torch

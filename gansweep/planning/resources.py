@@ -1,4 +1,4 @@
-"""What this machine offers, and how many trials fit side by side."""
+"""Resources of this machine, and the number of trials that fit in parallel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gansweep.sweepfile.schema import Resources
 
 
 def gpus() -> int:
-    """NVIDIA GPUs that this process may use, asked of the driver's own tool so that torch is not loaded."""
+    """Return the number of NVIDIA GPUs that this process may use, from nvidia-smi so that torch is not loaded."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     tool = shutil.which("nvidia-smi")
     if tool is None or visible in ("", "-1"):
@@ -22,26 +22,33 @@ def gpus() -> int:
 
 
 def concurrency(resources: Resources, available_cores: int, available_gpus: float, share: float | None = None) -> int:
-    """Trials side by side. Raises UserError where not even one fits.
+    """Return the number of trials that fit in parallel.
 
-    share: GPUs of one trial, as `auto` came to; None before that is known: then as many as the cores allow.
+    Args:
+        resources: Resources of one trial.
+        available_cores: Number of CPU cores.
+        available_gpus: Number of GPUs.
+        share: GPUs of one trial as decided for `auto`; None before the decision: only cores limit the number then.
+
+    Raises:
+        UserError: Not even one trial fits.
     """
     if share is None:
         share = 0.0 if resources.gpus == "auto" else resources.gpus
     if not available_cores:
-        raise UserError("the Ray cluster has no cores that train: begin workers (`ray start --address HEAD:PORT`)")
+        raise UserError("the Ray cluster has no CPU cores; start workers (`ray start --address HEAD:PORT`)")
     if resources.cpus > available_cores:
         raise UserError(
-            f"resources.cpus: {resources.cpus} a trial, but there are {available_cores}; lower resources.cpus"
+            f"resources.cpus: {resources.cpus} per trial, but there are {available_cores}; lower resources.cpus"
         )
     if share > available_gpus:
         raise UserError(
-            f"resources.gpus: {share:g} a trial, but there are {available_gpus:g} here;"
+            f"resources.gpus: {share:g} per trial, but there are {available_gpus:g};"
             " set resources.gpus: 0 to train on the CPU"
         )
     fit = available_cores // resources.cpus
     if share:
-        # floor per GPU: a fraction never spans two
+        # rounded down per GPU: a trial with a fraction is on one GPU
         per_gpu = int(1 / share + 1e-9) if share <= 1 else 1
         fit = min(fit, int(available_gpus * per_gpu if share <= 1 else available_gpus // share))
     return min(fit, resources.max_concurrent or fit)

@@ -1,4 +1,4 @@
-"""A single configuration trained in this process, outside any sweep. No Ray; torch is imported in functions."""
+"""Training of a single configuration in this process, outside any sweep. Does not load Ray; functions load torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gansweep.words import counted
 if TYPE_CHECKING:
     from gansweep.gan.run import Run
 
-# Options that determine which tensors a checkpoint holds and what they mean: field of TrainingConfig → key of a file.
+# Options that determine the tensors of a checkpoint and their meaning: field of TrainingConfig → key of a sweep file.
 MUST_AGREE = {
     "networks.architecture": "model.architecture",
     "networks.conditioning": "model.conditioning",
@@ -45,14 +45,20 @@ MUST_AGREE = {
     "networks.growth_adds": "model.discriminator.growth.adds",
     "loss.name": "training.loss",
 }
-# Options that cannot be turned on where the checkpoint was trained without them: it has no state for them.
+# Options that cannot be turned on if the checkpoint was trained without them, since it has no state for them.
 WITH_STATE = {"ema": "training.ema", "loss.instance_noise": "training.instance_noise"}
 COLOURS = {1: "greyscale", 3: "RGB"}
 
 
 @dataclass(frozen=True)
 class Start:
-    """A sound checkpoint to continue from. settings: its TrainingConfig as plain data, {} where it predates that."""
+    """A checkpoint to continue from.
+
+    Attributes:
+        path: Path of the checkpoint.
+        step: Its step.
+        settings: Its TrainingConfig as plain data; {} for old checkpoints without one.
+    """
 
     path: Path
     step: int
@@ -61,7 +67,7 @@ class Start:
 
 @dataclass(frozen=True)
 class SingleJob(Job):
-    """A job outside any sweep. sweep: the folder of all single runs."""
+    """A job outside any sweep. `sweep` is the path of the folder of all single runs."""
 
     @property
     def folder(self) -> RunFolder:
@@ -81,16 +87,20 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     if several:
         raise UserError(
             f"search: {several}, and a single run has one configuration;"
-            " take the search out with --set search=null, and choose with --set KEY=VALUE"
+            " remove the search with --set search=null, and set values with --set KEY=VALUE"
         )
-    alone = sweep.model_copy(update={"replicates": 1})
-    ((planned,),) = Resolver(alone, home).trials()
+    single = sweep.model_copy(update={"replicates": 1})
+    ((planned,),) = Resolver(single, home).trials()
     # The outcome of this trial in a sweep is not that of this run.
-    return Plan(alone, home.sweep(sweep.name), (replace(planned, ended=None),))
+    return Plan(single, home.sweep(sweep.name), (replace(planned, ended=None),))
 
 
 def start_from(path: Path) -> Start:
-    """Raises UserError for what is no sound checkpoint of networks in training."""
+    """Return the start from a checkpoint.
+
+    Raises:
+        UserError: The file is not an intact checkpoint of a training.
+    """
     from gansweep.gan import checkpoint
 
     try:
@@ -98,15 +108,15 @@ def start_from(path: Path) -> Start:
     except CheckpointError as error:
         raise UserError(str(error)) from None
     if "step" not in meta or "position" not in meta:
-        raise UserError(f"{path}: holds no networks to train; name a checkpoint of a trial or of a single run")
+        raise UserError(f"{path}: contains no networks to train; name a checkpoint of a trial or of a single run")
     return Start(path, int(meta["step"]), meta.get("settings", {}))
 
 
 def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
-    """Return (option, value here, value in the checkpoint) of the options that differ and may do so.
+    """Return (option, value here, value in the checkpoint) of the options that differ and are allowed to differ.
 
     Raises:
-        UserError: An option differs that must not, or no step is left to train.
+        UserError: An option differs that must not differ, or no step is left to train.
     """
     (planned,) = plan.trials
     if start.step >= planned.trial.steps:
@@ -125,7 +135,7 @@ def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
 
 
 def _alike(here: int | None, there: int | None, step: int) -> bool:
-    """Whether D has the same blocks at this step, wherever it grows. None: it was never without the last one."""
+    """Whether D has the same blocks at a step for two values of growth.at. None: D has all blocks from the start."""
     return here is not None and there is not None and (step > here) == (step > there)
 
 
@@ -140,7 +150,7 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
         command: Given the path of the kept text, returns the command to record.
 
     Raises:
-        OSError: The folder cannot be written; nothing of it is left.
+        OSError: The folder cannot be written. It is removed.
     """
     (planned,) = plan.trials
     folder = home.new_run(plan.sweep.name)
@@ -160,7 +170,7 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
 
 
 def open_run(job: SingleJob, start: Start | None) -> Run:
-    """Open the run of a job; where that fails, its folder is removed.
+    """Open the run of a job. If this fails, its folder is removed.
 
     Raises:
         UserError: The checkpoint does not fit the options, or the GPU is missing.
@@ -181,7 +191,7 @@ def open_run(job: SingleJob, start: Start | None) -> Run:
 def _carry_records(start: Start, folder: RunFolder) -> None:
     """Copy the records up to the checkpoint, if it is still in its trial's folder and the images are the same.
 
-    Verdicts look back (at the first samples, or at the last improvement), and plots show the whole run.
+    Verdicts depend on earlier records (the first samples, the last improvement), and plots show the whole run.
     """
     before = TrialFolder(start.path.absolute().parent.parent)
     if start.path.absolute() != before.checkpoint(start.step):
@@ -200,7 +210,7 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            # Version 0.1.0 wrote a loss's options beside its name.
+            # Version 0.1.0 wrote the options of a loss next to its name.
             yield f"{prefix}{key}".replace("loss.options.", "loss."), value
 
 

@@ -1,4 +1,4 @@
-"""The source of images that a sweep file's `dataset` names, with places of this machine."""
+"""Source of images for the section `dataset` of a sweep file, with paths on this machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gansweep.errors import UserError
 from gansweep.gan.reader import Source
 from gansweep.sweepfile.dataset import Dataset, rgb
 
-VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # as os.path.expandvars has it
+VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # the syntax of os.path.expandvars
 
 
 def source_of(dataset: Dataset) -> Source:
-    """Raises UserError for a path with a variable that is not set."""
+    """Return the source of images. Raises UserError if a path contains a variable that is not set."""
     return Source(
         dataset.name,
         dataset.image_size,
@@ -30,8 +30,13 @@ def source_of(dataset: Dataset) -> Source:
 
 
 def _place(text: str | None, key: str) -> str | None:
-    """A folder's absolute path: relative to the working directory, with ~ and $VAR expanded unless a folder has that
-    very name. Raises UserError for a variable that is not set."""
+    """Return the absolute path of a folder.
+
+    Relative paths begin at the working directory. ~ and $VAR are expanded unless a folder has the literal name.
+
+    Raises:
+        UserError: A variable is not set.
+    """
     if text is None:
         return None
     path = Path(text)

@@ -1,4 +1,4 @@
-"""A trial in the driver: its images, configuration, networks and last outcome."""
+"""Trials in the driver: images, configuration, networks and last outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial with its images, its configuration, the layouts of its networks, and its last outcome, if it has one."""
+    """A trial that is ready to train.
+
+    Attributes:
+        trial: The trial.
+        images: Its images.
+        training: Its configuration.
+        generator: Design of G.
+        discriminator: Design of D at its final size.
+        ended: Last outcome, if there is one.
+        rules: Rules of the sweep that end trials.
+        thresholds: Thresholds of verdicts that are not at their defaults.
+    """
 
     trial: Trial
     images: ImageSet
@@ -36,7 +47,7 @@ class PlannedTrial:
 
     @property
     def finished(self) -> bool:
-        """Whether it has nothing left to do, as the sweep's rules and thresholds are now."""
+        """Whether the trial is complete under the current rules and thresholds of the sweep."""
         return self.ended is not None and self.ended.finished(self.trial.steps, self.rules, self.thresholds)
 
     @property
@@ -47,14 +58,15 @@ class PlannedTrial:
 
     @property
     def parameters(self) -> tuple[int, int]:
-        """Numbers of parameters of generator and discriminator."""
+        """Numbers of parameters of G and D."""
         return self.generator.parameters, self.discriminator.parameters
 
     @property
     def checkpoint_bytes(self) -> int:
-        """Upper bound on the size of a checkpoint.
+        """Upper bound on the size of a checkpoint in bytes.
 
-        Weights, Adam's two moments, running statistics, the noise of the sample grid, and 96 kB for the rest.
+        It consists of weights, Adam's two moments, running statistics, the noise of the sample grid, and 96 kB for the
+        rest.
         """
         buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.training.latent_dim
@@ -72,7 +84,7 @@ class PlannedTrial:
 
 
 def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
-    """Return the configuration of a trial on a prepared set of images, every inheritance resolved."""
+    """Return the configuration of a trial on prepared images, with inherited values resolved."""
     dataset, model, training = config.dataset, config.model, config.training
     given = {
         **values_for(TrainingConfig, dataset),

@@ -1,5 +1,4 @@
-"""The driver's side of a storage: brings what trials on other machines record into the home, from where it is
-published, and takes data and requests to them."""
+"""The driver's side of a storage: downloads records of trials on other machines, and uploads images and requests."""
 
 from __future__ import annotations
 
@@ -24,90 +23,98 @@ ID = re.compile("[0-9a-f]{12}")  # nothing else is taken from a storage: a name 
 
 
 class Collector:
-    """Of a sweep whose lock is held. Use: bring() before it is planned, then as a context manager while it runs.
+    """Synchronisation of a sweep's folder with its storage, for the driver that holds the sweep's lock.
 
-    A trial that was begun counts as running here: its lock is held for it. notify: takes sentences for the user.
+    Call `bring` before the sweep is planned, and use the collector as a context manager while the sweep runs. The
+    collector holds the local locks of running trials, so that they count as running.
+
+    Args:
+        storage: The storage.
+        folder: Folder of the sweep.
+        notify: Called with messages for the user.
     """
 
     def __init__(self, storage: Storage, folder: SweepFolder, notify: Callable[[str], None]) -> None:
         self.uri = storage.uri
         self._storage, self._folder = storage, folder
-        self._place = copies.of_sweep(folder.name)
-        self._shared: set[str] = set()  # files of sets that the storage has
-        self._running: dict[str, IO[str]] = {}
-        self._asked: set[str] = set()  # to end
+        self._prefix = copies.sweep_prefix(folder.name)
+        self._shared: set[str] = set()  # files of image sets that the storage has
+        self._running: dict[str, IO[str]] = {}  # trial → its local lock
+        self._asked: set[str] = set()  # trials that were asked to end
         self._turn = threading.Lock()
         self._task = PeriodicTask(self._round, PULL_S, notify, "trials continue and keep their records")
 
     def bring(self) -> None:
-        """The whole sweep, as it lies in the storage; what was trained here without one goes there.
+        """Download the whole sweep from the storage. Trials of a sweep that had no storage are uploaded.
 
-        Raises StorageError, and UserError where the sweep lies in another storage.
+        Raises:
+            StorageError: The storage is currently unavailable.
+            UserError: The sweep is in another storage.
         """
         check_belongs(self._folder, self.uri)
         self._take_identity()
         names: dict[str, dict[str, float]] = {}
-        for name, at in self._storage.names(f"{self._place}/trials").items():
+        for name, at in self._storage.names(f"{self._prefix}/trials").items():
             trial_id, _, file = name.partition("/")
             names.setdefault(trial_id, {})[file] = at
         for trial_id in filter(ID.fullmatch, names):
-            copies.pull(self._storage, self._prefix(trial_id), self._folder.trial(trial_id), names[trial_id])
+            copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id), names[trial_id])
         if not self._folder.storage.exists():
             for trial in self._folder.all_trials():
                 if trial.id not in names:
-                    copies.adopt(self._storage, self._prefix(trial.id), trial)
-        suggestions = self._storage.get(f"{self._place}/{self._folder.suggestions.name}")
+                    copies.adopt(self._storage, self._trial_prefix(trial.id), trial)
+        suggestions = self._storage.get(f"{self._prefix}/{self._folder.suggestions.name}")
         if suggestions is not None:
             write_atomically(self._folder.suggestions, suggestions)
         write_atomically(self._folder.storage, self.uri.encode(), durable=True)
 
     def _take_identity(self) -> None:
-        """All homes of a storage are one sweep: the storage's id holds, and is ours where it has none yet."""
-        name = f"{self._place}/{self._folder.identity.name}"
+        """Take the sweep's id from the storage, which all homes share, or upload ours if the storage has none."""
+        name = f"{self._prefix}/{self._folder.identity.name}"
         own = identity.to_storage(self._folder)
         self._storage.create(name, own)
         identity.take(self._folder, self._storage.get(name) or own)
 
     def put_on_record(self) -> None:
-        """What a driver in another home needs to go on: the sweep file, the plan, optuna's suggestions."""
+        """Upload the files that a driver in another home needs to continue: sweep file, plan, optuna's suggestions."""
         for path in (self._folder.source, self._folder.plan, self._folder.suggestions):
             if path.exists():
-                patiently(partial(self._storage.put, f"{self._place}/{path.name}", path.read_bytes()))
+                patiently(partial(self._storage.put, f"{self._prefix}/{path.name}", path.read_bytes()))
 
     def lend(self, images: ImageSet) -> None:
-        """To all machines."""
+        """Upload images for all machines, unless the storage has them."""
         if images.file not in self._shared:
             patiently(lambda: share(self._storage, images))
             self._shared.add(images.file)
 
     def begin(self, trial_id: str, images: ImageSet) -> None:
-        """Before its process has it."""
+        """Prepare a trial that is about to be handed to a process."""
         folder = self._folder.trial(trial_id)
         self.lend(images)
-        patiently(lambda: self._storage.delete(f"{self._prefix(trial_id)}/{copies.STOP}"))
+        patiently(lambda: self._storage.delete(f"{self._trial_prefix(trial_id)}/{copies.STOP}"))
         self._asked.discard(trial_id)
         with self._turn:
             self._running[trial_id] = lock.acquire(folder.lock, "it runs on a cluster")
 
     def bring_records(self, trial_id: str) -> None:
-        """What a running trial has reported."""
+        """Download the records of a running trial."""
         with self._turn:
             patiently(lambda: self._pull_records(trial_id))
 
     def ask_to_stop(self, trial_id: str) -> None:
-        """What its folder's `stop` says here, said there."""
+        """Upload the request in the trial's local file `stop`."""
         patiently(lambda: self._send_stop(trial_id))
 
     def end(self, trial_id: str) -> None:
-        """When its process has ended it, or has ended."""
+        """Download all files of a trial that has ended, or whose process has ended, and release its lock."""
         with self._turn:
-            patiently(lambda: copies.pull(self._storage, self._prefix(trial_id), self._folder.trial(trial_id)))
+            patiently(lambda: copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id)))
             held = self._running.pop(trial_id, None)
         if held:
             held.close()
 
     def end_all(self) -> None:
-        """When no more is trained: trials whose process died or never began count as running no longer."""
+        """End all trials when training is over, including those whose process died or never started."""
         for trial_id in list(self._running):
             self.end(trial_id)
 
@@ -123,31 +130,36 @@ class Collector:
             held.close()
 
     def _round(self) -> bool:
-        """What running trials have recorded comes here, requests to end go there."""
+        """Download the records of running trials, and upload requests to end."""
         for trial_id in list(self._running):
             folder = self._folder.trial(trial_id)
             with self._turn:
                 if trial_id not in self._running:
-                    continue  # it has ended meanwhile
+                    continue  # ended in the meantime
                 self._pull_records(trial_id)
             if trial_id not in self._asked and (self._folder.stop.exists() or folder.stop.exists()):
                 self._send_stop(trial_id)
         return True
 
     def _pull_records(self, trial_id: str) -> None:
-        copies.pull(self._storage, self._prefix(trial_id), self._folder.trial(trial_id), checkpoints=False)
+        copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id), checkpoints=False)
 
     def _send_stop(self, trial_id: str) -> None:
         stop = self._folder.trial(trial_id).stop
-        self._storage.put(f"{self._prefix(trial_id)}/{copies.STOP}", stop.read_bytes() if stop.exists() else b"")
+        self._storage.put(f"{self._trial_prefix(trial_id)}/{copies.STOP}", stop.read_bytes() if stop.exists() else b"")
         self._asked.add(trial_id)
 
-    def _prefix(self, trial_id: str) -> str:
-        return copies.of_trial(self._folder.name, trial_id)
+    def _trial_prefix(self, trial_id: str) -> str:
+        return copies.trial_prefix(self._folder.name, trial_id)
 
 
 def check_belongs(folder: SweepFolder, uri: str | None) -> None:
-    """Raises UserError where a sweep that lies in a storage is run without it, or with another."""
+    """Raise UserError if a sweep is in a storage and run without it, or with another one.
+
+    Args:
+        folder: Folder of the sweep.
+        uri: URI of the given storage, if any.
+    """
     there = folder.storage.read_text() if folder.storage.exists() else None
     if there is not None and there != uri:
-        raise UserError(f"{folder.name} lies in {there}; run it with --storage {there}")
+        raise UserError(f"{folder.name} is in the storage {there}; run it with --storage {there}")

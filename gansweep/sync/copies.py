@@ -27,14 +27,14 @@ SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner.json", "stop"
 
 
-def of_sweep(name: str) -> str:
+def sweep_prefix(name: str) -> str:
     """Return the prefix of a sweep's copy."""
     return f"sweeps/{name}"
 
 
-def of_trial(sweep: str, trial_id: str) -> str:
+def trial_prefix(sweep: str, trial_id: str) -> str:
     """Return the prefix of a trial's copy."""
-    return f"{of_sweep(sweep)}/trials/{trial_id}"
+    return f"{sweep_prefix(sweep)}/trials/{trial_id}"
 
 
 class Pushed:
@@ -87,7 +87,7 @@ class Pushed:
 
     def _check_owner(self) -> None:
         if self._storage.get(f"{self._prefix}/{OWNER}") != self._owner:
-            raise TakenOverError(f"{self._folder.id}: is now trained by another process")
+            raise TakenOverError(f"{self._folder.id}: another process has taken over this trial")
 
     def _push_journal(self) -> None:
         try:
@@ -100,8 +100,7 @@ class Pushed:
         while content:
             name, there = f"{self._prefix}/{_segment(self._journal)}", content
             if not self._storage.create(name, content):
-                # A push that failed may have succeeded after all: then the segment is ours, and a beginning of the
-                # content.
+                # A push that seemed to fail may have succeeded. Then the segment is a beginning of the content.
                 there = self._storage.get(name) or b""
                 if not there or not content.startswith(there):
                     raise TakenOverError(f"{self._folder.id}: another process has extended its journal")
@@ -138,8 +137,8 @@ def remove(storage: Storage, sweep: str) -> None:
     Raises:
         StorageError: The storage is currently unavailable.
     """
-    for name in storage.names(of_sweep(sweep)):
-        storage.delete(f"{of_sweep(sweep)}/{name}")
+    for name in storage.names(sweep_prefix(sweep)):
+        storage.delete(f"{sweep_prefix(sweep)}/{name}")
 
 
 def pull(
@@ -205,7 +204,7 @@ def _pull_journal(storage: Storage, prefix: str, folder: TrialFolder, names: Ite
         if offset != len(whole):
             raise StorageError(f"{folder.journal}: {len(whole)} bytes, but the next segment begins at {offset}")
         whole += storage.get(f"{prefix}/{_segment(offset)}") or b""
-    write_atomically(folder.journal, whole)  # only whole segments, at whatever moment the process is killed
+    write_atomically(folder.journal, whole)  # only whole segments, even if the process is killed
 
 
 def _segment(offset: int) -> str:

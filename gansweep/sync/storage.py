@@ -115,13 +115,13 @@ class FolderStorage:
         self.uri = str(self._path)
 
     def put(self, name: str, content: bytes) -> None:
-        with _said():
+        with _storage_errors():
             write_atomically(self._path / name, content, durable=True)
 
     def create(self, name: str, content: bytes) -> bool:
         path = self._path / name
         part = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-        with _said():
+        with _storage_errors():
             try:
                 write_atomically(part, content, durable=True)
                 os.link(part, path)  # fails if the file exists, on network file systems as well
@@ -133,13 +133,13 @@ class FolderStorage:
         return True
 
     def get(self, name: str) -> bytes | None:
-        with _said(), contextlib.suppress(FileNotFoundError):
+        with _storage_errors(), contextlib.suppress(FileNotFoundError):
             return (self._path / name).read_bytes()
         return None
 
     def names(self, prefix: str) -> dict[str, float]:
         folder, found = self._path / prefix, {}
-        with _said():
+        with _storage_errors():
             for path in folder.rglob("*"):
                 # files that are being written have a name with a dot, and may vanish
                 with contextlib.suppress(FileNotFoundError):
@@ -148,7 +148,7 @@ class FolderStorage:
         return found
 
     def delete(self, name: str) -> None:
-        with _said():
+        with _storage_errors():
             (self._path / name).unlink(missing_ok=True)
 
 
@@ -168,11 +168,11 @@ class ObjectStorage:
         self._root = PurePosixPath(root)
 
     def put(self, name: str, content: bytes) -> None:
-        with _said():
+        with _storage_errors():
             self._files.pipe_file(self._at(name), content)
 
     def create(self, name: str, content: bytes) -> bool:
-        with _said():
+        with _storage_errors():
             try:
                 self._files.pipe_file(self._at(name), content, mode="create")
             except FileExistsError:
@@ -180,14 +180,14 @@ class ObjectStorage:
         return True
 
     def get(self, name: str) -> bytes | None:
-        with _said(), contextlib.suppress(FileNotFoundError):
+        with _storage_errors(), contextlib.suppress(FileNotFoundError):
             content: bytes = self._files.cat_file(self._at(name))
             return content
         return None
 
     def names(self, prefix: str) -> dict[str, float]:
         place = PurePosixPath(self._at(prefix))
-        with _said():
+        with _storage_errors():
             found: dict[str, dict[str, Any]] = self._files.find(str(place), detail=True)
             return {
                 PurePosixPath(path).relative_to(place).as_posix(): info["LastModified"].timestamp()
@@ -195,7 +195,7 @@ class ObjectStorage:
             }
 
     def delete(self, name: str) -> None:
-        with _said(), contextlib.suppress(FileNotFoundError):
+        with _storage_errors(), contextlib.suppress(FileNotFoundError):
             self._files.rm_file(self._at(name))
 
     def _at(self, name: str) -> str:
@@ -203,7 +203,7 @@ class ObjectStorage:
 
 
 @contextlib.contextmanager
-def _said() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     """Convert every error of a file system or a client library to a StorageError with one line."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where a trial's process works: in the home folder itself, or in a folder of its own whose copy lies in a storage."""
+"""Folder that a trial's process works in: the home folder, or a temporary folder that is copied to a storage."""
 
 from __future__ import annotations
 
@@ -22,42 +22,58 @@ from gansweep.sync.periodic import PeriodicTask
 from gansweep.sync.storage import Storage, open_storage, patiently
 
 PUSH_S = 2.0
-FETCH_WAIT_S = 600.0  # for another process of this machine that fetches the same images
+FETCH_WAIT_S = 600.0  # maximum wait for another process of this machine that downloads the same images
 CACHE = "cache"
 
 
 class Workspace(Protocol):
-    """folder: to open the run in, once it is prepared. notices: sentences for the user."""
+    """Workspace of a trial's process.
+
+    Attributes:
+        folder: Folder to open the run in, after `prepare`.
+        notices: Messages for the user.
+    """
 
     folder: TrialFolder
     notices: list[str]
 
     def prepare(self) -> ImageSet:
-        """The images, where they lie here. Raises StorageError, and UserError where they cannot be had."""
+        """Prepare the folder, and return the images on this machine.
+
+        Raises:
+            StorageError: The storage is currently unavailable.
+            UserError: The images are not available.
+        """
 
     def report(self) -> None:
-        """Be sure that the driver can know of all that is recorded by now. Raises TakenOverError, StorageError."""
+        """Make all records available to the driver.
+
+        Raises:
+            TakenOverError: Another process trains the trial now.
+            StorageError: The storage is currently unavailable.
+        """
 
     def look(self) -> None:
-        """Be sure to know of a request that was made by now."""
+        """Download a request that the driver has made."""
 
     def request(self) -> str | None:
-        """The rule that ended the trial, "" where it should end for now, None where it goes on.
+        """Return the rule that ends the trial, "" if the trial is interrupted, or None if it continues.
 
-        Raises TakenOverError where another process trains it now.
+        Raises:
+            TakenOverError: Another process trains the trial now.
         """
 
     def close(self) -> None:
-        """Call when the run is closed: everything is where it belongs, or StorageError is raised."""
+        """Upload remaining records after the run is closed. Raises StorageError if this fails."""
 
 
 def workspace(job: Job) -> Workspace:
-    """Raises UserError where this machine cannot use the storage."""
+    """Return the workspace of a job. Raises UserError if this machine cannot use the storage."""
     return RemoteWorkspace(job, open_storage(job.storage)) if job.storage else LocalWorkspace(job)
 
 
 class LocalWorkspace:
-    """Every machine sees the home folder."""
+    """Workspace in the home folder, which all machines share."""
 
     def __init__(self, job: Job) -> None:
         self.folder, self._images = job.folder, job.images
@@ -79,8 +95,11 @@ class LocalWorkspace:
 
 
 class RemoteWorkspace:
-    """The folder is this process's own. A periodic task pushes what is new and fetches requests: training
-    does not wait for the storage, but at the beginning and the end."""
+    """Workspace in a temporary folder of this process.
+
+    A periodic task uploads new records and downloads requests, so training waits for the storage only at the beginning,
+    at rungs and at the end.
+    """
 
     def __init__(self, job: Job, storage: Storage) -> None:
         self._storage, self._job, self._stack = storage, job, ExitStack()
@@ -89,7 +108,7 @@ class RemoteWorkspace:
         self._turn = threading.Lock()
         self._task = PeriodicTask(self._exchange, PUSH_S, self.notices.append, "training continues, records are kept")
         self.folder = TrialFolder(self._stack.enter_context(scratch()) / job.id)
-        self._pushed = Pushed(storage, copies.of_trial(job.sweep_folder.name, job.id), self.folder)
+        self._pushed = Pushed(storage, copies.trial_prefix(job.sweep_folder.name, job.id), self.folder)
 
     def prepare(self) -> ImageSet:
         patiently(self._pushed.claim)
@@ -113,7 +132,7 @@ class RemoteWorkspace:
     def close(self) -> None:
         with self._stack:
             self._task.stop()
-            if self._task.started and not self._lost:  # else the trial was never its own, or is not any more
+            if self._task.started and not self._lost:  # otherwise this process does not own the trial
                 patiently(self._push)
 
     def _push(self) -> None:
@@ -130,9 +149,10 @@ class RemoteWorkspace:
 
 
 def fetch(storage: Storage, images: ImageSet) -> ImageSet:
-    """The set, where it lies on this machine: as the driver named it, or fetched once into a cache of this machine's.
+    """Return the images on this machine: at the driver's path, or downloaded once to a cache of this machine.
 
-    Raises UserError where the storage does not have it.
+    Raises:
+        UserError: The storage does not have the images.
     """
     if all(path.exists() for path in _arrays(Path(images.file))):
         return images
@@ -148,7 +168,7 @@ def fetch(storage: Storage, images: ImageSet) -> ImageSet:
 
 
 def share(storage: Storage, images: ImageSet) -> None:
-    """What `fetch` finds: for the driver."""
+    """Upload the images for `fetch`. Called by the driver."""
     there = storage.names(CACHE)
     for path in _arrays(Path(images.file)):
         if path.name not in there:
@@ -156,7 +176,11 @@ def share(storage: Storage, images: ImageSet) -> None:
 
 
 def share_reference(storage: Storage, images: ImageSet) -> list[str]:
-    """All machines judge by the same: by what the first of them made. Returns sentences for the user."""
+    """Make all machines use the same reference for evaluations, that of the first machine.
+
+    Returns:
+        Messages for the user.
+    """
     from gansweep.gan.reference import path_of, reference_of
 
     path = path_of(images)
@@ -172,7 +196,7 @@ def share_reference(storage: Storage, images: ImageSet) -> list[str]:
 
 
 def node_cache() -> Path:
-    """This user's, on this machine, between runs. Raises UserError where somebody else has made it."""
+    """Return this user's cache folder on this machine. Raises UserError if another user has created it."""
     folder = Path(tempfile.gettempdir(), f"gansweep-cache-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():

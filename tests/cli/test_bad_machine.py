@@ -28,14 +28,14 @@ from gansweep.records.layout import Home
 
 def test_more_gpus_than_there_are(call: Call, home: Home) -> None:
     done = in_subprocess("run", "s.yaml", "--set", "resources.gpus=99")
-    message = f"resources.gpus: 99 a trial, but there are {gpus()} here; set resources.gpus: 0 to train on the CPU\n"
+    message = f"resources.gpus: 99 per trial, but there are {gpus()}; set resources.gpus: 0 to train on the CPU\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
     assert_nothing_left(home)
 
 
 def test_more_cores_than_there_are(call: Call, home: Home) -> None:
     assert call("run", "s.yaml", "--set", "resources.cpus=9999") == (
-        f"resources.cpus: 9999 a trial, but there are {cores()}; lower resources.cpus\n"
+        f"resources.cpus: 9999 per trial, but there are {cores()}; lower resources.cpus\n"
     )
     assert_nothing_left(home)
 

@@ -329,7 +329,7 @@ def test_progress_is_shown_on_stderr_where_decoding_takes_long(
 def test_a_validation_share_that_holds_out_nothing_is_refused(call: Call, command: str) -> None:
     Path("s.yaml").write_text(GOOD)
     assert call(command, "s.yaml", "--set", "dataset.validation=0.0001") == (
-        "dataset.validation: 0.0001 of 1,797 images holds out none; give at least 0.00056, or 0\n"
+        "dataset.validation: 0.0001 of 1,797 images is less than one image; give at least 0.00056, or 0\n"
     )
     assert not Path("home/sweeps").exists()
     assert not Path("home/runs").exists()

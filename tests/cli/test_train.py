@@ -221,7 +221,7 @@ def test_files_that_are_no_checkpoints_are_refused(whole: tuple[RunFolder, Resul
         "pickle.pt": "not a checkpoint of gansweep",
         "disguised.safetensors": "damaged (",
         "cut.safetensors": "damaged (",
-        "classifier.safetensors": "holds no networks to train",
+        "classifier.safetensors": "contains no networks to train",
         "missing.safetensors": "cannot be read (No such file or directory)",
     }.items():
         err = call("train", "one.yaml", "--checkpoint", name)

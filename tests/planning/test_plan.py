@@ -382,7 +382,7 @@ def test_a_conditional_model_needs_classes(
     with pytest.raises(UserError) as caught:
         plan_of(greys(subfolder), f"model.conditioning={conditioning}")
     assert str(caught.value) == (
-        f"model.conditioning: {conditioning}, but the images of image_folder have fewer than two classes to ask for;"
+        f"model.conditioning: {conditioning}, but the images of image_folder have fewer than two classes;"
         " give more (dataset.classes, subfolders), or set model.conditioning: none"
     )
 

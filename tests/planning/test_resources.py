@@ -1,4 +1,4 @@
-"""How many trials fit side by side, and what the machine offers."""
+"""Number of trials that fit in parallel, and the resources of the machine."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_concurrency(cpus: int, gpus: float, most: int | None, available: tuple[
 @pytest.mark.parametrize(
     ("resources", "available", "message"),
     [
-        (Resources(cpus=9), (8, 0), "resources.cpus: 9 a trial, but there are 8; lower resources.cpus"),
-        (Resources(gpus=0.5), (8, 0), "resources.gpus: 0.5 a trial, but there are 0 here;"
+        (Resources(cpus=9), (8, 0), "resources.cpus: 9 per trial, but there are 8; lower resources.cpus"),
+        (Resources(gpus=0.5), (8, 0), "resources.gpus: 0.5 per trial, but there are 0;"
          " set resources.gpus: 0 to train on the CPU"),
-        (Resources(gpus=2), (8, 1), "resources.gpus: 2 a trial, but there are 1 here;"
+        (Resources(gpus=2), (8, 1), "resources.gpus: 2 per trial, but there are 1;"
          " set resources.gpus: 0 to train on the CPU"),
     ],
 )  # fmt: skip

@@ -113,7 +113,7 @@ def test_a_process_that_lost_its_trial_writes_nothing_more(storage: Storage, tmp
     claimed(storage, owner)
     train(zombie, 2, checkpoint=2)
     there = storage.names("")
-    with pytest.raises(TakenOverError, match="is now trained by another process"):
+    with pytest.raises(TakenOverError, match="another process has taken over this trial"):
         before.push()
     assert storage.names("") == there
 

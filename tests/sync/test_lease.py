@@ -1,4 +1,4 @@
-"""One driver at a time has a sweep that lies in a storage, wherever it runs."""
+"""At most one driver runs a sweep that is in a storage, on any machine."""
 
 from __future__ import annotations
 

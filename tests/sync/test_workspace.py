@@ -23,7 +23,7 @@ from gansweep.records import lock, outcome
 from gansweep.records.layout import Home, SweepFolder, TrialFolder
 from gansweep.sync import workspace
 from gansweep.sync.collector import Collector, check_belongs
-from gansweep.sync.copies import of_trial
+from gansweep.sync.copies import trial_prefix
 from gansweep.sync.storage import FolderStorage
 
 PlanOf = Callable[..., Plan]
@@ -31,7 +31,7 @@ SIZE = ("training.steps=12", "cadence.checkpoints=4", "cadence.metrics=2", "stop
 
 
 class Sweep:
-    """A sweep of one trial that lies in a storage, and its driver."""
+    """A sweep of one trial that is in a storage, and its driver."""
 
     def __init__(self, plan: Plan, storage: FolderStorage) -> None:
         self.plan, self.storage, self.said = plan, storage, list[str]()
@@ -151,7 +151,7 @@ def test_a_request_reaches_it_and_it_ends_where_it_is(sweep: Sweep, monkeypatch:
     assert ended is not None
     assert ended.rule == "asha"
     trial = sweep.begin()
-    assert sweep.storage.get(f"{of_trial(sweep.plan.folder.name, sweep.id)}/stop") is None, (
+    assert sweep.storage.get(f"{trial_prefix(sweep.plan.folder.name, sweep.id)}/stop") is None, (
         "an old request is withdrawn"
     )
 
@@ -208,7 +208,7 @@ def test_a_sweep_stays_in_its_storage(tmp_path: Path, home: Home) -> None:
     check_belongs(folder, "/a")
     Collector(FolderStorage(tmp_path / "a"), folder, print).bring()
     for uri in (None, "/b"):
-        with pytest.raises(UserError, match=f"^s lies in {tmp_path}/a; run it with --storage {tmp_path}/a$"):
+        with pytest.raises(UserError, match=f"^s is in the storage {tmp_path}/a; run it with --storage {tmp_path}/a$"):
             check_belongs(folder, uri)
 
 
