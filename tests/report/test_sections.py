@@ -201,7 +201,7 @@ def test_a_grid_needs_something_that_varies_and_a_few_trials() -> None:
     assert [block["file"] for block in found["blocks"]] == ["plane.svg"], "nothing to draw lines to"
 
 
-# Samples across training
+# Samples during training
 
 STEPS = range(0, 601, 100)
 
