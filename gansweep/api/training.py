@@ -149,7 +149,7 @@ def train(order: Order, presenter: Presenter) -> Ended:
         search = Search(plan, home)
         search.suggest()
         if collector:
-            collector.put_on_record()
+            collector.upload_plan()
         if plan.left:
             for images in plan.image_sets:  # converted and skipped images
                 for line in lines(images.notes):
@@ -200,7 +200,7 @@ def _collecting(
     holder = f"{socket.gethostname()}:{folder.path}"
     try:
         with Lease(storage, f"{sweep_prefix(folder.name)}/driver", holder, on_loss=folder.stop.touch):
-            collector.bring()
+            collector.download()
             with collector:
                 yield collector
     except StorageError as error:

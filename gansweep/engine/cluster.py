@@ -25,7 +25,7 @@ from gansweep.records import disk
 
 OBJECT_STORE_BYTES = 80 * 2**20  # no large objects pass through it; containers have a /dev/shm of 64 MB
 SHARED_MEMORY = Path("/dev/shm")
-KNOCK_S = 5
+CONNECT_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
 
@@ -44,9 +44,9 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.raiseExceptions = False  # if the disk is full: no traceback for every line that cannot be logged
     for name in ("ray.tune.execution.tune_controller", "ray.tune.tune"):
-        logging.getLogger(name).addFilter(_is_news)
+        logging.getLogger(name).addFilter(_is_unreported)
     if address:
-        _knock(address)
+        _check_listening(address)
         try:
             ray.init(address=address, runtime_env={"env_vars": WORKERS}, job_config=InstalledCode(), **quiet)
         except AuthenticationError:
@@ -118,11 +118,11 @@ def _starting(folder: Path) -> Iterator[None]:
         raise UserError(_full(error, folder) or sentence) from error
 
 
-def _is_news(record: logging.LogRecord) -> bool:
+def _is_unreported(record: logging.LogRecord) -> bool:
     """Whether a log record contains information that gansweep does not report itself.
 
     Tune logs a traceback when a trial's process dies (reported by engine/events.py) and when its own files cannot be
-    written (reported by engine/room.py).
+    written (reported by engine/disk_monitor.py).
     """
     error = record.exc_info[1] if record.exc_info else None
     return error is None or not (isinstance(error, RayActorError) or disk.lack(error))
@@ -147,7 +147,7 @@ def _first(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Check that a process listens at host:port; Ray itself would retry for minutes.
 
     Raises:
@@ -156,6 +156,6 @@ def _knock(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():
         try:
-            socket.create_connection((host, int(port)), KNOCK_S).close()
+            socket.create_connection((host, int(port)), CONNECT_S).close()
         except OSError as error:
             raise UserError(f"--address {address}: no Ray cluster answers ({error}); give HOST:PORT") from None

@@ -47,7 +47,7 @@ class Events:
     def stepped(self, trial_id: str, step: int) -> None:
         """Handle a reported step, after which the trial waits. Request its end if the scheduler decides so."""
         if self._collector and self._rungs.at_rung(trial_id, step):
-            self._collector.bring_records(trial_id)
+            self._collector.download_records(trial_id)
         if self._rungs.ends(trial_id, step):
             (rule,) = self._plan.sweep.scheduler.rules
             write_atomically(self._plan.folder.trial(trial_id).stop, rule.encode())
@@ -93,7 +93,7 @@ class Events:
             self._board.add(planned)
             self._rungs.add(planned)
         if new and self._collector:
-            self._collector.put_on_record()
+            self._collector.upload_plan()
         return jobs_of(self._plan, self._shares, self._storage, new)
 
     def _show(self, row: Row, crashed: Outcome) -> None:

@@ -27,7 +27,7 @@ class Listener(Protocol):
         """Handle a job whose process died. deaths: number of deaths so far."""
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
-        """Handle a job that is not retried any more, after its last death."""
+        """Handle a job that is no longer retried, after its last death."""
 
     def failed(self, job: dict[str, Any], failure: Failure) -> None:
         """Handle a job whose process raised an error."""

@@ -12,12 +12,12 @@ from ray.tune.error import TuneError
 
 from gansweep.engine.board import Board, View
 from gansweep.engine.cluster import SHARED_MEMORY, cluster
+from gansweep.engine.disk_monitor import DiskMonitor
 from gansweep.engine.ending import Ending
 from gansweep.engine.events import Events
 from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
 from gansweep.engine.ray_internals import no_keys_for_actors
-from gansweep.engine.room import Room
 from gansweep.engine.search import Search
 from gansweep.engine.shares import shares_of
 from gansweep.engine.trainable import GanTrial
@@ -71,10 +71,10 @@ def run(
 def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
     queue = TrialQueue(events.jobs(), events)
 
-    room = Room((folder, SHARED_MEMORY), search.plan.folder.path, view.notice)
+    monitor = DiskMonitor((folder, SHARED_MEMORY), search.plan.folder.path, view.notice)
 
     def on_pass() -> None:
-        room.look()
+        monitor.check()
         if ending.requested():
             queue.drain()
 

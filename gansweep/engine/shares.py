@@ -79,7 +79,7 @@ def _measured(plan: Plan, trials: Iterable[PlannedTrial], collector: Collector |
         job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
         jobs.append(replace(job, training=grown(planned.training)))
         if collector:
-            collector.lend(job.images)
+            collector.upload_images(job.images)
     try:
         return list(ray.get([remote.remote(job.to_config()) for job in jobs]))
     except ray.exceptions.RayError as error:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gansweep.errors import UserError
 from gansweep.tracking.proxies import through_proxy
 
-KNOCK_S = 5.0
+CONNECT_S = 5.0
 SWEEP, HOME = "gansweep.sweep", "gansweep.home"  # keys of a job's metadata
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
@@ -33,7 +33,7 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
     Raises:
         UserError: No cluster accepts the job, or a job of this sweep is still running.
     """
-    _knock(address)
+    _check_listening(address)
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray prefers an address in the environment over the argument
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
@@ -67,7 +67,7 @@ def port_of(url: str) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _knock(address: str) -> None:
+def _check_listening(address: str) -> None:
     """Check that a process listens at the address; Ray itself would retry for minutes.
 
     Raises:
@@ -81,7 +81,7 @@ def _knock(address: str) -> None:
     except ValueError:
         raise UserError(f"--address {address}: give the head's dashboard, as http://HEAD:8265") from None
     try:
-        socket.create_connection((parts.hostname, port), KNOCK_S).close()
+        socket.create_connection((parts.hostname, port), CONNECT_S).close()
     except OSError as error:
         raise UserError(
             f"--address {address}: no Ray dashboard answers ({error}); a head has one if ray[default] is installed"

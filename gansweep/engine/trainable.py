@@ -124,7 +124,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def _advance(self, run: Run, place: Workspace) -> Outcome | None:
         if self._at_rung():
-            place.look()  # the driver has made its decision
+            place.fetch_request()  # the driver has made its decision
         rule = place.request()
         if rule is not None:
             return run.suspend(rule or "stopped on request", rule)

@@ -217,10 +217,10 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _mismatch(key: str, here: Any, there: Any, path: Path) -> str:
     channels = key == "dataset.channels"
     colours = [f" ({COLOURS[count]})" if channels else "" for count in (here, there)]
-    mend = " to convert the images" if channels else ""
+    remedy = " to convert the images" if channels else ""
     return (
         f"{key}: {_words(here)}{colours[0]}, but {path} was trained with {_words(there)}{colours[1]};"
-        f" set {key}: {_words(there)}{mend}, or train without --checkpoint"
+        f" set {key}: {_words(there)}{remedy}, or train without --checkpoint"
     )
 
 

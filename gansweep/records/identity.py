@@ -48,13 +48,13 @@ class Place:
 
     @classmethod
     def of(cls, folder: SweepFolder) -> Place:
-        """The place of an existing folder."""
+        """Return the place of an existing folder."""
         path = folder.path.resolve()
         return cls(socket.gethostname(), str(path), path.stat().st_ino)
 
     @classmethod
     def from_json(cls, text: str) -> Place | None:
-        """The place in a tag that may have been edited; None if it is unreadable."""
+        """Return the place in a tag that may have been edited; None if it is unreadable."""
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             found = cls(**json.loads(text))
             if [*map(type, (found.host, found.path, found.inode))] == [str, str, int]:
@@ -62,7 +62,7 @@ class Place:
         return None
 
     def to_json(self) -> str:
-        """The content of a tag."""
+        """Return the content of a tag."""
         return json.dumps(asdict(self))
 
     def __str__(self) -> str:

@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether it crashed or a failure verdict holds, so that it is ranked nowhere."""
+        """Whether the trial crashed or has a failure verdict, so that it is not ranked."""
         return self.kind == "crashed" or any(verdict.is_failure for verdict in self.verdicts)
 
     def finished(self, steps: int, rules: Collection[str], thresholds: Thresholds) -> bool:

@@ -28,5 +28,5 @@ def check_writable(home: Home) -> None:
             probe.unlink(missing_ok=True)
     except OSError as error:
         copy = "copy it, or " if home.sweeps() else ""
-        mend = f"{copy}name another folder with --home or GANSWEEP_HOME"
-        raise UserError(f"{home.path}: cannot be written ({error.strerror}); {mend}") from None
+        remedy = f"{copy}name another folder with --home or GANSWEEP_HOME"
+        raise UserError(f"{home.path}: cannot be written ({error.strerror}); {remedy}") from None

@@ -60,8 +60,8 @@ def read(path: Path, what: str = SWEEP_FILE) -> str:
             raise UserError(f"{path}: larger than 1 MB; is this a {what}?")
         return content.decode("utf-8")
     except FileNotFoundError:
-        mend = f"; `gansweep init {path}` creates one" if what == SWEEP_FILE else ""
-        raise UserError(f"{path}: no such file{mend}") from None
+        remedy = f"; `gansweep init {path}` creates one" if what == SWEEP_FILE else ""
+        raise UserError(f"{path}: no such file{remedy}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; name a {what} in it") from None
     except UnicodeDecodeError as error:
@@ -98,7 +98,7 @@ def parse(text: str, name: str, what: str = SWEEP_FILE) -> Document:
 
 
 def dotted(path: Path_) -> str:
-    """('search', 'over', 'a.b', 2) → 'search.over.a.b[2]'."""
+    """Return the dotted form of a path: ('search', 'over', 'a.b', 2) → 'search.over.a.b[2]'."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
 
 

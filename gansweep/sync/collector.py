@@ -15,7 +15,7 @@ from gansweep.records import identity, lock
 from gansweep.records.layout import SweepFolder, write_atomically
 from gansweep.sync import copies
 from gansweep.sync.periodic import PeriodicTask
-from gansweep.sync.storage import Storage, patiently
+from gansweep.sync.storage import Storage, with_retries
 from gansweep.sync.workspace import share
 
 PULL_S = 2.0
@@ -25,7 +25,7 @@ ID = re.compile("[0-9a-f]{12}")  # nothing else is taken from a storage: a name 
 class Collector:
     """Synchronisation of a sweep's folder with its storage, for the driver that holds the sweep's lock.
 
-    Call `bring` before the sweep is planned, and use the collector as a context manager while the sweep runs. The
+    Call `download` before the sweep is planned, and use the collector as a context manager while the sweep runs. The
     collector holds the local locks of running trials, so that they count as running.
 
     Args:
@@ -44,7 +44,7 @@ class Collector:
         self._turn = threading.Lock()
         self._task = PeriodicTask(self._round, PULL_S, notify, "trials continue and keep their records")
 
-    def bring(self) -> None:
+    def download(self) -> None:
         """Download the whole sweep from the storage. Trials of a sweep that had no storage are uploaded.
 
         Raises:
@@ -75,40 +75,40 @@ class Collector:
         self._storage.create(name, own)
         identity.take(self._folder, self._storage.get(name) or own)
 
-    def put_on_record(self) -> None:
+    def upload_plan(self) -> None:
         """Upload the files that a driver in another home needs to continue: sweep file, plan, optuna's suggestions."""
         for path in (self._folder.source, self._folder.plan, self._folder.suggestions):
             if path.exists():
-                patiently(partial(self._storage.put, f"{self._prefix}/{path.name}", path.read_bytes()))
+                with_retries(partial(self._storage.put, f"{self._prefix}/{path.name}", path.read_bytes()))
 
-    def lend(self, images: ImageSet) -> None:
+    def upload_images(self, images: ImageSet) -> None:
         """Upload images for all machines, unless the storage has them."""
         if images.file not in self._shared:
-            patiently(lambda: share(self._storage, images))
+            with_retries(lambda: share(self._storage, images))
             self._shared.add(images.file)
 
     def begin(self, trial_id: str, images: ImageSet) -> None:
         """Prepare a trial that is about to be handed to a process."""
         folder = self._folder.trial(trial_id)
-        self.lend(images)
-        patiently(lambda: self._storage.delete(f"{self._trial_prefix(trial_id)}/{copies.STOP}"))
+        self.upload_images(images)
+        with_retries(lambda: self._storage.delete(f"{self._trial_prefix(trial_id)}/{copies.STOP}"))
         self._asked.discard(trial_id)
         with self._turn:
             self._running[trial_id] = lock.acquire(folder.lock, "it runs on a cluster")
 
-    def bring_records(self, trial_id: str) -> None:
+    def download_records(self, trial_id: str) -> None:
         """Download the records of a running trial."""
         with self._turn:
-            patiently(lambda: self._pull_records(trial_id))
+            with_retries(lambda: self._pull_records(trial_id))
 
     def ask_to_stop(self, trial_id: str) -> None:
         """Upload the request in the trial's local file `stop`."""
-        patiently(lambda: self._send_stop(trial_id))
+        with_retries(lambda: self._send_stop(trial_id))
 
     def end(self, trial_id: str) -> None:
         """Download all files of a trial that has ended, or whose process has ended, and release its lock."""
         with self._turn:
-            patiently(lambda: copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id)))
+            with_retries(lambda: copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id)))
             held = self._running.pop(trial_id, None)
         if held:
             held.close()

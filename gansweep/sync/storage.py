@@ -91,7 +91,7 @@ def check(storage: Storage) -> None:
         ) from None
 
 
-def patiently(call: Callable[[], T]) -> T:
+def with_retries(call: Callable[[], T]) -> T:
     """Call `call` until the storage answers, and return its result.
 
     Raises:

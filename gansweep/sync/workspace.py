@@ -19,7 +19,7 @@ from gansweep.records.scratch import scratch
 from gansweep.sync import copies
 from gansweep.sync.copies import Pushed
 from gansweep.sync.periodic import PeriodicTask
-from gansweep.sync.storage import Storage, open_storage, patiently
+from gansweep.sync.storage import Storage, open_storage, with_retries
 
 PUSH_S = 2.0
 FETCH_WAIT_S = 600.0  # maximum wait for another process of this machine that downloads the same images
@@ -53,7 +53,7 @@ class Workspace(Protocol):
             StorageError: The storage is currently unavailable.
         """
 
-    def look(self) -> None:
+    def fetch_request(self) -> None:
         """Download a request that the driver has made."""
 
     def request(self) -> str | None:
@@ -85,7 +85,7 @@ class LocalWorkspace:
 
     def report(self) -> None: ...
 
-    def look(self) -> None: ...
+    def fetch_request(self) -> None: ...
 
     def request(self) -> str | None:
         found = _request(self.folder)
@@ -111,18 +111,18 @@ class RemoteWorkspace:
         self._pushed = Pushed(storage, copies.trial_prefix(job.sweep_folder.name, job.id), self.folder)
 
     def prepare(self) -> ImageSet:
-        patiently(self._pushed.claim)
+        with_retries(self._pushed.claim)
         self._task.start()
-        images = patiently(lambda: fetch(self._storage, self._job.images))
+        images = with_retries(lambda: fetch(self._storage, self._job.images))
         if self._job.samples:
-            self.notices += patiently(lambda: share_reference(self._storage, images))
+            self.notices += with_retries(lambda: share_reference(self._storage, images))
         return images
 
     def report(self) -> None:
-        patiently(self._push)
+        with_retries(self._push)
 
-    def look(self) -> None:
-        patiently(self._pushed.fetch_stop)
+    def fetch_request(self) -> None:
+        with_retries(self._pushed.fetch_stop)
 
     def request(self) -> str | None:
         if self._lost:
@@ -133,7 +133,7 @@ class RemoteWorkspace:
         with self._stack:
             self._task.stop()
             if self._task.started and not self._lost:  # otherwise this process does not own the trial
-                patiently(self._push)
+                with_retries(self._push)
 
     def _push(self) -> None:
         with self._turn:

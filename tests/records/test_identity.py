@@ -50,7 +50,7 @@ def test_homes_of_one_storage_are_one_sweep(tmp_path: Path) -> None:
         folder = Home(tmp_path / who).sweep("s")
         folder.path.mkdir(parents=True, exist_ok=True)
         identity.ensure(folder)
-        Collector(storage, folder, print).bring()
+        Collector(storage, folder, print).download()
         found.add(identity.ensure(folder).sweep_id)
     assert len(found) == 1
 

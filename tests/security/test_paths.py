@@ -140,7 +140,7 @@ class HostileStorage(FolderStorage):
 def test_a_storage_writes_nothing_outside_the_sweep(tmp_path: Path, home: Home) -> None:
     folder = home.sweep("s")
     folder.path.mkdir(parents=True)
-    Collector(HostileStorage(tmp_path / "storage"), folder, print).bring()
+    Collector(HostileStorage(tmp_path / "storage"), folder, print).download()
     assert [path for path in tmp_path.rglob("*") if "escaped" in path.name] == []
     assert {path.name for path in folder.path.iterdir()} == {"identity.json", "storage"}
 

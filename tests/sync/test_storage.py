@@ -11,7 +11,7 @@ import pytest
 
 from gansweep.errors import UserError
 from gansweep.sync import storage as module
-from gansweep.sync.storage import FolderStorage, Storage, StorageError, check, open_storage, patiently
+from gansweep.sync.storage import FolderStorage, Storage, StorageError, check, open_storage, with_retries
 
 
 def test_what_was_put_is_there_under_its_name(storage: Storage) -> None:
@@ -106,11 +106,11 @@ def test_patience_lasts_until_it_answers_and_not_for_ever(monkeypatch: pytest.Mo
             raise answer
         return answer
 
-    assert patiently(call) == 3
+    assert with_retries(call) == 3
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
 
     def refuse() -> None:
         raise StorageError("away")
 
     with pytest.raises(StorageError):
-        patiently(refuse)
+        with_retries(refuse)

@@ -114,7 +114,7 @@ def test_at_a_rung_the_driver_has_all_that_it_decides_by(sweep: Sweep, monkeypat
     trial = sweep.begin()
     while trial.step()["step"] < 6:
         pass
-    sweep.collector.bring_records(sweep.id)
+    sweep.collector.download_records(sweep.id)
     assert [step for step, _ in histories(sweep.plan.folder)[sweep.id]][-1] == 6
 
 
@@ -143,7 +143,7 @@ def test_a_request_reaches_it_and_it_ends_where_it_is(sweep: Sweep, monkeypatch:
     sweep.folder.stop.write_text("asha")
     sweep.collector.ask_to_stop(sweep.id)
     assert trial._place is not None
-    trial._place.look()
+    trial._place.fetch_request()
     result = trial.step()
     assert (result["outcome"], result["reason"], result["done"]) == ("stopped", "asha", True)
     sweep.collector.end(sweep.id)
@@ -194,9 +194,9 @@ def test_what_was_trained_without_a_storage_moves_there(plan_of: PlanOf, tmp_pat
     while not trial.step()["done"]:
         pass
     storage = FolderStorage(tmp_path / "storage")
-    Collector(storage, plan.folder, print).bring()
+    Collector(storage, plan.folder, print).download()
     other = SweepFolder(tmp_path / "other" / plan.folder.name)
-    Collector(storage, other, print).bring()
+    Collector(storage, other, print).download()
     assert histories(other) == histories(plan.folder)
     assert_equal_weights(other, plan.folder)
     assert outcome.read(other.trial(config["id"])) == outcome.read(plan.folder.trial(config["id"]))
@@ -206,7 +206,7 @@ def test_a_sweep_stays_in_its_storage(tmp_path: Path, home: Home) -> None:
     folder = home.sweep("s")
     check_belongs(folder, None)
     check_belongs(folder, "/a")
-    Collector(FolderStorage(tmp_path / "a"), folder, print).bring()
+    Collector(FolderStorage(tmp_path / "a"), folder, print).download()
     for uri in (None, "/b"):
         with pytest.raises(UserError, match=f"^s is in the storage {tmp_path}/a; run it with --storage {tmp_path}/a$"):
             check_belongs(folder, uri)
@@ -216,5 +216,5 @@ def test_a_hostile_storage_writes_nowhere_else(tmp_path: Path, home: Home) -> No
     storage = FolderStorage(tmp_path / "storage")
     for name in ("sweeps/s/trials/..x/outcome.json", "sweeps/s/trials/0123456789AB/outcome.json", "sweeps/s/trials/a"):
         storage.put(name, b"{}")
-    Collector(storage, home.sweep("s"), print).bring()
+    Collector(storage, home.sweep("s"), print).download()
     assert sorted(p.name for p in home.sweep("s").path.rglob("*")) == ["identity.json", "storage"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gansweep.records import disk
 
-LOOK_S = 2.0  # between two checks
+CHECK_S = 2.0  # between two checks
 
 
-class Room:
+class DiskMonitor:
     """Monitor of the folders that Ray writes to, except those on the disk of the home, which trials report.
 
     Args:
@@ -25,11 +25,11 @@ class Room:
         self._places = [place for place in places if place.is_dir() and place.stat().st_dev != device]
         self._notify, self._due = notify, 0.0
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Report each folder whose disk has become full. May be called at any rate."""
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + LOOK_S
+        self._due = time.monotonic() + CHECK_S
         for place in [*self._places]:
             if sentence := disk.full(place):
                 self._places.remove(place)

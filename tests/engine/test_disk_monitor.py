@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gansweep.engine import cluster, room
-from gansweep.engine.room import Room
+from gansweep.engine import cluster, disk_monitor
+from gansweep.engine.disk_monitor import DiskMonitor
 
 
 def test_a_full_place_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,24 +21,27 @@ def test_a_full_place_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         found = ask(place)
         return SimpleNamespace(f_bavail=0, f_frsize=1, f_files=1, f_favail=1) if str(place) in full else found  # type: ignore[return-value]
 
-    monkeypatch.setattr(room, "LOOK_S", 0.0)
+    monkeypatch.setattr(disk_monitor, "CHECK_S", 0.0)
     monkeypatch.setattr(os, "statvfs", filled)
     other = Path("/dev/shm")
     assert other.stat().st_dev != tmp_path.stat().st_dev
-    watch = Room((tmp_path, other, tmp_path / "missing"), tmp_path, told.append)
-    watch.look()
+    watch = DiskMonitor((tmp_path, other, tmp_path / "missing"), tmp_path, told.append)
+    watch.check()
     assert told == []
     full |= {str(tmp_path), str(other)}
     for _ in range(3):
-        watch.look()
+        watch.check()
     assert told == ["/dev/shm: no space is left on /dev/shm; free some (for Ray's own files; training continues)"], (
         "trials name the disk of the home"
     )
 
 
 @pytest.mark.parametrize(
-    ("error", "is_news"), [(OSError(errno.ENOSPC, "No space left"), False), (ValueError("a bug"), True), (None, True)]
+    ("error", "is_unreported"),
+    [(OSError(errno.ENOSPC, "No space left"), False), (ValueError("a bug"), True), (None, True)],
 )
-def test_tracebacks_of_ray_tune_on_a_full_disk_are_left_out(error: Exception | None, is_news: bool) -> None:
+def test_tracebacks_of_ray_tune_on_a_full_disk_are_left_out(error: Exception | None, is_unreported: bool) -> None:
     told = (type(error), error, None) if error else None
-    assert cluster._is_news(logging.makeLogRecord({"msg": "snapshotting failed", "exc_info": told})) == is_news
+    assert (
+        cluster._is_unreported(logging.makeLogRecord({"msg": "snapshotting failed", "exc_info": told})) == is_unreported
+    )
