@@ -24,14 +24,19 @@ training: {steps: 4, batch_size: 16}
 cadence: {metrics: 2, samples: 4, checkpoints: 4}
 evaluation: {per_run: 0}
 """
-# Beginnings of the paths of the quick tier: what most changes break first, and what needs no store, server or training.
+# Prefixes of paths of the quick tier: tests that most changes break first, without store, server or long training.
+# Tests of a new loss, network, metric or detector go into the folders named here.
 QUICK = tuple(
     f"tests/{part}"
     for part in (
-        "sweepfile/",
         "health/",
+        "losses/",
+        "networks/",
         "records/",
-        *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "loss", "network", "optimizer")),
+        "sweepfile/",
+        "test_architecture.py",
+        "test_docs.py",
+        *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "optimizer")),
         *(f"report/test_{part}" for part in ("prose", "statistics", "words")),
         *(f"sync/test_{part}" for part in ("copies", "lease", "periodic", "storage")),
     )

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from documented import ROOT, blocks
 
+from gansweep.config import LossConfig
 from gansweep.gan.training import Trainer
 from gansweep.losses.registry import LOSSES
 
@@ -53,17 +55,24 @@ def test_the_tests_of_the_examples_pass(examples: dict[str, ModuleType]) -> None
         for name, value in vars(module).items()
         if name.startswith("test_")
     }
-    assert len(tests) == 2
+    assert len(tests) == 3
     for test in tests.values():
         test()
+
+
+def test_the_modules_of_the_examples_have_docstrings(examples: dict[str, ModuleType]) -> None:
+    modules = {path: module for path, module in examples.items() if path.startswith("gansweep/")}
+    assert len(modules) == 2
+    assert [path for path, module in modules.items() if not module.__doc__] == []
 
 
 def test_the_loss_trains(
     examples: dict[str, ModuleType], plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (planned,) = plan_of("model.discriminator.norm=layer").trials
     monkeypatch.setitem(LOSSES, "relativistic", examples["gansweep/losses/relativistic.py"].Relativistic)
-    (planned,) = plan_of("training.loss=relativistic").trials
-    trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))
+    config = replace(planned.training, loss=LossConfig("relativistic", {"r1_weight": 10.0}))
+    trainer = Trainer.on(planned.images, config, torch.device("cpu"))
     trainer.train_step()
     assert trainer.loss.name == "relativistic"
     assert np.isfinite(trainer.read()).all()

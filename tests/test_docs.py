@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from gansweep.cli.main import COMMANDS, cli
+from gansweep.losses.registry import LOSSES
+from gansweep.networks.registry import ARCHITECTURES
 from gansweep.sweepfile.loader import known_keys
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +64,19 @@ def test_every_key_of_a_sweep_file_stands_in_its_document() -> None:
     elsewhere = "thresholds."  # docs/verdicts.md has them: tests/health/test_verdict.py
     keys = [key for key in known_keys() if not key.startswith(elsewhere)]
     assert [key for key in keys if not set(key.split(".")) <= words] == []
+
+
+@pytest.mark.parametrize(("key", "registry"), [("model.architecture", ARCHITECTURES), ("training.loss", LOSSES)])
+def test_tables_list_every_registered_part(key: str, registry: Mapping[str, object]) -> None:
+    (row,) = re.findall(rf"^\| `{key}` \|(.*)", (ROOT / "docs" / "sweep-files.md").read_text(), flags=re.MULTILINE)
+    assert set(registry) - _in_code(row) == set()
+    table = (ROOT / "docs" / "networks.md").read_text().partition(f"| `{key}` |")[2].partition("\n\n")[0]
+    first_column = " ".join(re.findall(r"^\|([^|]*)", table, flags=re.MULTILINE))
+    assert _in_code(first_column) == set(registry)
+
+
+def _in_code(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:

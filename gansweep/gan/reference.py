@@ -7,8 +7,10 @@ trials. Half of the images train the embedding; samples are compared with the ot
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from gansweep.health.evidence import PAIRS, RealSide
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
 
-VERSION = 1  # increase if the embedding or the split changes; part of the file's name
+VERSION = 1  # part of the file's name; increase if the embedding, the split or the content of the file changes
 WAIT_S = 300.0  # maximum wait for another trial that computes it
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
 DRAWS = 10  # pairs of real samples, for the CFD that ratios are relative to
@@ -73,26 +75,26 @@ class Reference:
         pairs = [(self.features[d[:samples]], self.features[d[samples : 2 * samples]]) for d in draws]
         baseline = [quality.frechet_distance(Gaussian.of(a), Gaussian.of(b)) for a, b in pairs]
         return RealSide(
-            Gaussian.of(real),
-            real,
-            quality.neighbour_radii(real),
-            quality.neighbour_radii(real, 3),
-            Bins.of(self.features, min(BINS, len(self.features) // 10)),
-            quality.duplicate_distance(real),
-            float(np.mean(baseline)),
-            self.features,
-            self.labels,
-            self.histogram,
-            self.class_names,
-            self.spread,
-            self.ms_ssim,
+            gaussian=Gaussian.of(real),
+            features=real,
+            radii=quality.neighbour_radii(real),
+            radii_of_3=quality.neighbour_radii(real, 3),
+            bins=Bins.of(self.features, min(BINS, len(self.features) // 10)),
+            duplicate_distance=quality.duplicate_distance(real),
+            baseline=float(np.mean(baseline)),
+            unseen=self.features,
+            labels=self.labels,
+            histogram=self.histogram,
+            class_names=self.class_names,
+            spread=self.spread,
+            ms_ssim=self.ms_ssim,
         )
 
 
 def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
     """Return the reference of a data set, computed if it is missing, and notices for the user."""
     path = path_of(images)
-    with contextlib.suppress(CheckpointError):  # missing or damaged: it can be computed again
+    with contextlib.suppress(CheckpointError):  # missing, damaged or of another version: computed again
         return _load(path, images), []
     with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
         try:
@@ -154,9 +156,20 @@ def _notices(images: ImageSet, accuracy: float) -> list[str]:
 
 
 def _load(path: Path, images: ImageSet) -> Reference:
+    """Return the reference that a file holds.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or its content is that of another version.
+    """
     tensors, meta = checkpoint.load(path)
-    features: Tensor = tensors.pop("features")
-    counts: Tensor = tensors.pop("histogram")
+    try:
+        return _from_file(tensors, meta, images)
+    except (KeyError, RuntimeError) as error:  # lacks an array or a value; weights of another embedding
+        raise CheckpointError(f"{path}: of another version ({type(error).__name__}: {error})") from None
+
+
+def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: ImageSet) -> Reference:
+    features, counts = tensors.pop("features"), tensors.pop("histogram")
     classes = len(images.classes) if len(images.classes) > 1 else 0
     embedding = Embedding(Shape(images.channels, classes)).requires_grad_(False)
     embedding.load_state_dict(tensors)
@@ -164,12 +177,12 @@ def _load(path: Path, images: ImageSet) -> Reference:
     accuracy = meta["accuracy"]
     _, unseen = halves(images.images)
     return Reference(
-        embedding,
-        features.numpy(),
-        images.labels()[unseen[:MOST_UNSEEN]],
-        Histogram(counts.numpy()),
-        float("nan") if accuracy is None else accuracy,
-        tuple(meta["spread"]),
-        meta["ms_ssim"],
-        images.classes if classes else (),
+        embedding=embedding,
+        features=features.numpy(),
+        labels=images.labels()[unseen[:MOST_UNSEEN]],
+        histogram=Histogram(counts.numpy()),
+        accuracy=float("nan") if accuracy is None else accuracy,
+        spread=tuple(meta["spread"]),
+        ms_ssim=meta["ms_ssim"],
+        class_names=images.classes if classes else (),
     )

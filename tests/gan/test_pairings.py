@@ -93,7 +93,7 @@ PAIRS = list(itertools.product(ARCHITECTURES, LOSSES, ("none", "concat", "two_st
 
 @pytest.mark.parametrize(("architecture", "loss", "conditioning"), PAIRS)
 def test_every_pairing_trains(train: Train, architecture: str, loss: str, conditioning: str) -> None:
-    norm = "layer" if loss == "wasserstein_gp" and architecture in BATCH_NORM else "null"
+    norm = "layer" if LOSSES[loss].penalises == "images" and architecture in BATCH_NORM else "null"
     assert_trained(
         *train(
             f"model.architecture={architecture}", f"training.loss={loss}", f"model.conditioning={conditioning}",
@@ -129,5 +129,5 @@ def test_the_gradient_penalty_is_refused_where_d_has_batch_norm(tmp_path: Path, 
     if norm == "null" and architecture not in BATCH_NORM:
         assert load(tmp_path / "s.yaml", overrides)
         return
-    with pytest.raises(SweepFileError, match=r"model\.discriminator\.norm: the gradient penalty is taken for each"):
+    with pytest.raises(SweepFileError, match=r"model\.discriminator\.norm: the gradient penalty treats each image"):
         load(tmp_path / "s.yaml", overrides)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from gansweep.errors import CheckpointError
+from gansweep.gan import checkpoint
 from gansweep.gan import reference as module
 from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, Pixels, evaluation_samples, evaluation_split
 from gansweep.gan.evaluator import Evaluator
@@ -115,6 +116,30 @@ def test_a_damaged_one_is_made_again(small: ImageSet, monkeypatch: pytest.Monkey
     assert equal(again, first)
     forbid(monkeypatch)
     assert equal(reference_of(small)[0], first)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("lacking", ["features", "histogram", "body.0.bias", "accuracy", "spread", "ms_ssim"])
+def test_one_that_lacks_an_array_or_a_value_is_made_again(small: ImageSet, lacking: str) -> None:
+    """As a version that stored less wrote it."""
+    first, _ = reference_of(small)
+    file = file_of(small)
+    tensors, meta = checkpoint.load(file)
+    assert lacking in tensors | meta
+    less = [{name: value for name, value in part.items() if name != lacking} for part in (tensors, meta)]
+    checkpoint.save(file, *less)
+    assert equal(reference_of(small)[0], first)
+    assert lacking in set().union(*checkpoint.load(file))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_of_another_version_is_left_alone(small: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = reference_of(small)
+    content = (file := file_of(small)).read_bytes()
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    assert equal(reference_of(small)[0], first)
+    assert len([*file.parent.glob("*.safetensors")]) == 2
+    assert file.read_bytes() == content
 
 
 def at_once(images: ImageSet, count: int = 4) -> list[Reference]:

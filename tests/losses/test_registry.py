@@ -26,17 +26,17 @@ from gansweep.losses.registry import register
 
 @register
 @dataclass(frozen=True)
-class R1(NonSaturating):
-    name = "r1"
+class Outside(NonSaturating):
+    name = "outside"
     penalises = "images"
-    gamma: float = option(1.0, "weight of the R1 penalty", gt=0, le=100)
+    outside_weight: float = option(1.0, "weight of the R1 penalty", gt=0, le=100)
 
     def penalty(self, discriminator, real, fake, rng):
         import torch
 
         x = real.detach().requires_grad_()
         (gradients,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
-        return self.gamma / 2 * gradients.square().sum((1, 2, 3)).mean()
+        return self.outside_weight / 2 * gradients.square().sum((1, 2, 3)).mean()
 
 
 from gansweep.errors import SweepFileError
@@ -53,12 +53,12 @@ def load(training, model="discriminator: {norm: layer}, latent_dim: 8, feature_m
 
 
 load("steps: 1, loss: hinged")
-load("steps: 1, loss: r1, gamma: 101")
-load("steps: 1, gamma: 5")
-load("steps: 1, loss: r1", "latent_dim: 8")
-print([line.strip() for line in template().splitlines() if "gamma" in line])
-print("r1" in Sweep.model_json_schema()["$defs"]["Training"]["properties"]["loss"]["enum"])
-sweep = load("steps: 1, loss: r1, gamma: 5, batch_size: 4")
+load("steps: 1, loss: outside, outside_weight: 101")
+load("steps: 1, outside_weight: 5")
+load("steps: 1, loss: outside", "latent_dim: 8")
+print([line.strip() for line in template().splitlines() if "outside_weight" in line])
+print("outside" in Sweep.model_json_schema()["$defs"]["Training"]["properties"]["loss"]["enum"])
+sweep = load("steps: 1, loss: outside, outside_weight: 5, batch_size: 4")
 print("torch" in sys.modules)
 
 import torch
@@ -71,8 +71,8 @@ from gansweep.planning.plan import make_plan
 trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))
 print(trainer.loss, "penalty_rng" in trainer.state())
 losses = []
-for gamma in (1.0, 2.0, 3.0):
-    config = replace(planned.training, loss=LossConfig("r1", {"gamma": gamma}))
+for weight in (1.0, 2.0, 3.0):
+    config = replace(planned.training, loss=LossConfig("outside", {"outside_weight": weight}))
     other = Trainer.on(planned.images, config, torch.device("cpu"))
     other.train_step()
     losses.append(float(other.read()[0, 0]))
@@ -85,17 +85,17 @@ def test_a_loss_with_a_penalty_and_an_option_from_outside_is_checked_described_a
         [sys.executable, "-c", OUTSIDE, str(tmp_path / "home")], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
-    names = f"{', '.join(map(repr, LOSSES))} or 'r1'"
+    names = f"{', '.join(map(repr, LOSSES))} or 'outside'"
     assert done.stdout.splitlines() == [
         f"s.yaml:4:28: training.loss: must be {names}, got 'hinged'; did you mean hinge?",
-        "s.yaml:4:39: training.gamma: must be at most 100.0, got 101",
-        "s.yaml:4:29: training.gamma: goes with loss: r1, not non_saturating",
+        "s.yaml:4:53: training.outside_weight: must be at most 100.0, got 101",
+        "s.yaml:4:38: training.outside_weight: goes with loss: outside, not non_saturating",
         "s.yaml:3:8: model.discriminator.norm: the gradient penalty treats each image by itself, and batch norm"
         " mixes them; set model.discriminator.norm: layer, or none",
-        "['# gamma: 1                  # r1: weight of the R1 penalty']",
+        "['# outside_weight: 1         # outside: weight of the R1 penalty']",
         "True",
         "False",
-        "R1(label_smoothing=0.0, gamma=5.0) True",
+        "Outside(label_smoothing=0.0, outside_weight=5.0) True",
         "True 1.0",
     ]
 
