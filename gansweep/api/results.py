@@ -93,7 +93,7 @@ class SweepResult:
         return self.tables.trials
 
     def verdicts(self) -> pd.DataFrame:
-        """Return a table with one row per trial and verdict, with the evidence."""
+        """Return a table with one row per trial and verdict (mode collapse, for example), and the metrics behind it."""
         return self.tables.verdicts
 
     def best(self) -> TrialResult:

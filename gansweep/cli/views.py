@@ -62,7 +62,7 @@ class Diary:
         log.keep(self._file, text)
 
     def _end(self, row: Row) -> str:
-        """Return the outcome of a trial as text, with the reason of a crash only for its first trial."""
+        """Return the outcome of a trial as text. If several trials crashed for one reason, only the first states it."""
         first = self._crashes.setdefault(row.reason, row.id) if row.outcome == "crashed" else row.id
         return _ended(row) if first == row.id else f"crashed at step {row.step}, as {first} did"
 

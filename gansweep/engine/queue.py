@@ -36,7 +36,7 @@ class Listener(Protocol):
         """Handle a job that has ended in any way, and return the new jobs that result from it."""
 
     def crowded(self, job: dict[str, Any]) -> None:
-        """Handle a job that will be handed out again with a larger share, which it already contains."""
+        """Handle a job that ran out of GPU memory and will be tried again. `job` has its new, larger share of a GPU."""
 
 
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types

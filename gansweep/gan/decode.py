@@ -214,7 +214,7 @@ def _is_cut(picture: Image.Image) -> bool:
 
 
 def _kind(mode: str) -> str:
-    """Return the kind of a mode's pixels if they are deep, else ""."""
+    """Return the pixel type of a Pillow mode with more than 8 bits per channel, such as "16-bit grey", else ""."""
     return "16-bit grey" if mode.startswith("I;16") else DEEP.get(mode, "")
 
 

@@ -73,7 +73,7 @@ class Kept:
                 self._rows = {name: (stamp, row) for name, (stamp, row) in index["rows"].items()}
 
     def find(self, name: str, stamp: Any) -> Pixels | None:
-        """Return the image of an unchanged file; None if it is not kept."""
+        """Return the cached image of a file; None if it is not cached or the file's stamp (size and time) differs."""
         known, row = self._rows.get(name, (None, 0))
         return self._pixels[row] if known == list(stamp) and row < len(self._pixels) else None
 

@@ -275,10 +275,13 @@ class Histogram:
         return int(-(-12 * self.counts.sum() // self.counts[self.counts > 0].min()))
 
     def missing(self, real: Histogram) -> int:
-        """Return the number of classes with fewer than max(5, a tenth of the expected number) samples.
+        """Return the number of classes that are missing from the samples.
+
+        A class is missing if fewer than max(5, a tenth of the number expected from its share of the real images) of
+        the samples belong to it.
 
         Raises:
-            TooFewSamplesError: Fewer than `real.least_to_miss()` samples.
+            TooFewSamplesError: There are too few samples to call any class missing.
         """
         n = int(self.counts.sum())
         if n < real.least_to_miss():

@@ -17,7 +17,7 @@ DEEPEST = 4
 
 
 class Blocks(Protocol):
-    """A module that defines the plain chains of an architecture, from input to output.
+    """Python module of an architecture whose networks are sequences of blocks, listed from input to output.
 
     Attributes:
         SIZES: Supported sides of the images, in pixels.

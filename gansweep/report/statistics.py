@@ -27,7 +27,10 @@ NODES = 64  # nodes of each quadrature: 95 % critical values are exact to 1e-4
 
 @dataclass(frozen=True)
 class Interval:
-    """Estimate from n values. low and high are NaN if no interval can be given; all are NaN if n is 0."""
+    """Estimate from n values (a mean, ratio or share) with its confidence interval, from `low` to `high`.
+
+    The bounds are NaN if there are too few values, and so is the estimate if n is 0.
+    """
 
     estimate: float
     low: float

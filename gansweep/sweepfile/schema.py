@@ -44,7 +44,7 @@ class Retention(Section):
 
 
 class Evaluation(Section):
-    """Comparison of samples with real images, and of D's outputs for both: the evidence for verdicts."""
+    """Settings of evaluation: the comparison of samples with real images on which verdicts are based."""
 
     per_run: Annotated[
         int, Field(ge=0, le=1000, description="evaluations per run, in addition to the one at step 0; 0: none")

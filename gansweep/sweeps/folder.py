@@ -28,7 +28,7 @@ class FolderReader:
         self._folder = known[name]
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
-        """See SweepReader."""
+        """Read the sweep from its folder. The arguments are those of `SweepReader.read`."""
         folder = self._folder
         earlier, sent = folder.earlier(), read_json(folder.tracking)
         wanted = METRICS.__contains__ if verdicts_only else lambda _: True

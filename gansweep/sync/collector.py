@@ -69,7 +69,9 @@ class Collector:
         write_atomically(self._folder.storage, self.uri.encode(), durable=True)
 
     def _take_identity(self) -> None:
-        """Take the sweep's id from the storage, which all homes share, or upload ours if the storage has none."""
+        """Adopt the sweep's id from the storage, or upload the local one if the storage has none.
+
+        All home folders that use a storage share one id of the sweep."""
         name = f"{self._prefix}/{self._folder.identity.name}"
         own = identity.to_storage(self._folder)
         self._storage.create(name, own)

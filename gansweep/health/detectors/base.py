@@ -184,7 +184,7 @@ class Stalling(EvaluationDetector):
         return max(self.earliest * budget, min(self.takeoff, LATE * budget))
 
     def stalled(self, at: Evaluations) -> Signals:
-        """Return (n,) whether quality stands still."""
+        """Return, for each evaluation, whether the CFD ratio has stopped improving by then: (evaluations,) bool."""
         worse = at.rolling(CFD_RATIO, self.over, "min") > self.improvement * at.best_before(CFD_RATIO, self.over)
         standing: Signals = worse | (at[CFD_RATIO] < self.good)
         return standing
