@@ -298,7 +298,7 @@ def label(metric: str) -> str:
 
 
 def is_evaluation(name: str) -> bool:
-    """Return whether the metric of this name is recorded at evaluations: those of EVALUATION, and those of one class."""
+    """Return whether evaluations record the metric of this name: those of EVALUATION, and those of one class."""
     return name in EVALUATION or name.startswith(FAMILIES)
 
 
