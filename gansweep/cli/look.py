@@ -155,7 +155,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("checkpoint", found["checkpoint"] or ""),
         ("folder", found["folder"]),
         ("MLflow run", found["run_id"] or ""),
-        ("rerun command", found["command"]),
+        ("rerun", found["command"]),
     ]
     for name, text in rows:
         if text:

@@ -206,7 +206,7 @@ def _print_best(trial: Mapping[str, Any], metric: str) -> None:
         *reached(trial, metric),
         ("samples", trial["samples"]),
         ("checkpoint", trial["checkpoint"]),
-        ("rerun command", trial["command"]),
+        ("rerun", trial["command"]),
     ]
     for name, text in rows:
         if text:
