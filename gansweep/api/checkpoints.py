@@ -98,7 +98,14 @@ def classes_to_draw(found: Restored, path: Path, wanted: Sequence[str], option: 
 
 
 def columns_of(count: int, rows: Sequence[int]) -> int | None:
-    """Return the columns of a grid with one row per class; None for a near-square grid (at most one class)."""
+    """Return the number of columns of an image grid with one row per class.
+
+    None if there are fewer than two classes: the grid is then nearly square.
+
+    Args:
+        count: Number of images.
+        rows: Class of each row.
+    """
     return math.ceil(count / len(rows)) if len(rows) > 1 else None
 
 

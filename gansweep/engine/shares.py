@@ -72,7 +72,7 @@ def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
 
 
 def _measured(plan: Plan, trials: Iterable[PlannedTrial], collector: Collector | None) -> list[Need]:
-    """Measure each trial on a whole GPU, in a process that ends afterwards."""
+    """Return the GPU memory that each trial needs, measured with a whole GPU in a process that then ends."""
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
     jobs = []
     for planned in trials:

@@ -58,9 +58,10 @@ class Rows:
 
 
 class Kept:
-    """Rows that a failed attempt decoded, for reuse by the next one: `path` and a .json file next to it.
+    """Images that were decoded before reading a data set failed, for reuse by the next attempt.
 
-    A row is identified by name and stamp of its file, and is valid only for the same `layout` (plain data).
+    The array at `path` has one image per row. A .json file next to it lists them by name and stamp (size and time) of
+    the image file. Rows are reused only if `layout`, which describes how images are decoded, is the same.
     """
 
     def __init__(self, path: Path, layout: Any) -> None:

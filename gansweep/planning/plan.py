@@ -135,7 +135,7 @@ class Resolver:
             values: Varied values of an adaptive search.
 
         Raises:
-            UserError: The data set is missing or does not fit.
+            UserError: The data set is missing, or does not suit the settings (its size or labels).
         """
         replicates = range(self._sweep.replicates)
         return [
@@ -164,7 +164,7 @@ class Resolver:
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
-    """Return the plan of a sweep: its trials with their images and previous outcomes.
+    """Return the plan of a sweep: its trials, each with its data set and its outcome so far.
 
     Raises:
         UserError: The data set is missing or does not fit.

@@ -67,7 +67,7 @@ class Start:
 
 @dataclass(frozen=True)
 class SingleJob(Job):
-    """A job outside any sweep. `sweep` is the path of the folder of all single runs."""
+    """Job of a single run, which belongs to no sweep. `sweep` holds the path of the folder of all single runs."""
 
     @property
     def folder(self) -> RunFolder:

@@ -68,12 +68,12 @@ class Files:
 
 
 def cut_down(folder: TrialFolder, note: Published, run: Run, files: Collection[str] | None) -> list[str]:
-    """Remove from a note the records that the store lacks.
+    """Remove what the tracking store lacks from the note of what was sent, so that it is sent again.
 
     Args:
         folder: Folder of the trial.
-        note: The note.
-        run: The trial's run.
+        note: What was sent of the trial, as noted in its folder.
+        run: MLflow run of the trial.
         files: Paths of the run's artifacts; None if they are unknown.
 
     Returns:

@@ -24,7 +24,7 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class _Separation(Stalling):
-    """D separates samples from real images almost always, over the same window as quality."""
+    """D's AUC stays close to 1 over the evaluations in which the CFD ratio has stopped improving."""
 
     over: int = threshold(5, 2, 100)
     improvement: float = threshold(0.9, 0, 1)
