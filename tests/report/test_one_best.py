@@ -72,8 +72,9 @@ def test_tables_have_them_as_well(swept: Service, expected: dict[str, dict[str, 
 
 
 def test_people_read_the_same_best_trial_and_value(
-    swept: Service, expected: dict[str, dict[str, Any]], tmp_path: Path
+    swept: Service, expected: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # wide enough for steps/s; pytest-xdist sets 80 for its processes
     tables = read_sweep("three", home=swept.home.path)
     best = str(tables.trials.sort_values("rank")["trial"].iloc[0])
     reached = expected[best]
