@@ -19,8 +19,7 @@ from ray.tune.execution import class_cache
 
 from gansweep.errors import UserError
 
-TESTED = "2.52 to 2.60"
-DRIVER_PATH = "_py_driver_sys_path"
+TESTED = "2.52 to 2.60"  # versions of Ray
 
 
 class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
@@ -36,7 +35,7 @@ class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
         self._set_by_ray = False
         super().__init__()
         if not self._set_by_ray:
-            raise _missing(f"JobConfig.{DRIVER_PATH}", "trials would import files of the working directory")
+            raise _missing("JobConfig._py_driver_sys_path", "trials would import files of the working directory")
 
     @property
     def _py_driver_sys_path(self) -> list[str]:
