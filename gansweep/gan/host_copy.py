@@ -1,0 +1,38 @@
+"""Copies of tensors on the host that training does not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class HostCopy:
+    """Values that tensors have now, for reading later, while training changes the tensors.
+
+    On CUDA the values are copied to pinned memory by the current stream, and `read` waits for that copy alone. On the
+    CPU they are copied at once.
+
+    Args:
+        tensors: Tensors by name, on any device.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._values = {name: _start_copy(tensor.detach()) for name, tensor in tensors.items()}
+        self._copied: torch.cuda.Event | None = None
+        if any(tensor.is_cuda for tensor in tensors.values()):
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def read(self) -> dict[str, Tensor]:
+        """Return the values, on the CPU. Waits until they have been copied."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._values
+
+
+def _start_copy(tensor: Tensor) -> Tensor:
+    if not tensor.is_cuda:
+        return tensor.clone()
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
