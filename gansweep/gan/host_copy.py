@@ -22,7 +22,7 @@ class HostCopy:
         self._values = {name: _start_copy(tensor.detach()) for name, tensor in tensors.items()}
         self._copied: torch.cuda.Event | None = None
         if any(tensor.is_cuda for tensor in tensors.values()):
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def read(self) -> dict[str, Tensor]:

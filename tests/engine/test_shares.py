@@ -168,8 +168,6 @@ def test_a_gpu_that_is_too_small_for_one_leaves_the_need_open(plan_of: PlanOf, m
 
 @pytest.mark.gpu
 def test_a_real_gpu_is_measured_alike_twice_and_a_wider_trial_needs_more(plan_of: PlanOf) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     import ray
 
     plan = plan_of(AUTO, "search={method: grid, over: {model.feature_maps: [4, 128]}}")
