@@ -44,7 +44,7 @@ def measure(config: dict[str, Any]) -> Need:
 
     from gansweep.gan.gpu import is_out_of_memory, uuid
 
-    device = job.device
+    device = job.set_up_device()
     at = uuid(device)
     held, free = before[at]
     try:

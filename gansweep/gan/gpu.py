@@ -8,6 +8,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
+from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
@@ -17,12 +20,18 @@ if TYPE_CHECKING:
 
 # Messages of CUDA and its libraries outside PyTorch's allocator: while a context or a handle is created.
 WORDS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+READ_EVERY_S = 1.0  # NVML's utilization is itself a mean over up to a second
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means that GPU memory is exhausted. The CUDA context survives this."""
-    return _is_of_torch(error, "OutOfMemoryError") or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in WORDS)
+    """Whether GPU memory is exhausted according to the error or one that led to it. The CUDA context survives this.
+
+    If memory is exhausted while a CUDA graph is captured, the end of the capture raises another error.
+    """
+    return any(
+        _is_of_torch(one, "OutOfMemoryError")
+        or (isinstance(one, RuntimeError) and any(words in str(one) for words in WORDS))
+        for one in _chain(error)
     )
 
 
@@ -46,28 +55,47 @@ def uuid(device: torch.device) -> str:
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
-def readings(device: torch.device) -> dict[str, float]:
-    """Return GPU_MEMORY in bytes and GPU_UTILIZATION in percent; {} on a CPU, and without values that NVML does not
-    report.
+class Readings:
+    """Readings of this process's GPU, at most one every READ_EVERY_S."""
 
-    Memory is that of this process. If NVML does not list it (in containers, which have their own process ids), the
-    memory of PyTorch's allocator is returned, which lacks the CUDA context.
-    """
-    if device.type != "cuda":
-        return {}
-    import torch
+    def __init__(self) -> None:
+        self._last = -READ_EVERY_S
 
-    found = {GPU_MEMORY: float(torch.cuda.memory_reserved(device))}
-    try:
-        import pynvml
+    def __call__(self, device: torch.device) -> dict[str, float]:
+        """Return GPU_MEMORY in bytes and GPU_UTILIZATION in percent, without values that NVML does not report; {} on a
+        CPU, and if the last reading is too recent.
 
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid(device))
-        found |= _own_memory(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        found[GPU_UTILIZATION] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    except Exception:  # a driver may refuse any request (MIG, WSL, vGPU); a missing reading must not end a run
+        Memory is that of this process. If NVML does not list it (in containers, which have their own process ids), the
+        memory of PyTorch's allocator is returned, which lacks the CUDA context.
+        """
+        now = time.monotonic()
+        if device.type != "cuda" or now - self._last < READ_EVERY_S:
+            return {}
+        self._last = now
+        import torch
+
+        found = {GPU_MEMORY: float(torch.cuda.memory_reserved(device))}
+        try:
+            import pynvml
+
+            handle = nvml_handle(uuid(device))
+            found |= _own_memory(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            found[GPU_UTILIZATION] = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        except Exception:  # a driver may refuse any request (MIG, WSL, vGPU); a missing reading must not end a run
+            return found
         return found
-    return found
+
+
+readings = Readings()
+
+
+@cache
+def nvml_handle(uuid: str) -> Any:
+    """Return NVML's handle of a GPU. Raises the errors of pynvml."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml.nvmlDeviceGetHandleByUUID(uuid)
 
 
 def _own_memory(processes: list[Any]) -> dict[str, float]:
@@ -78,3 +106,10 @@ def _own_memory(processes: list[Any]) -> dict[str, float]:
 def _is_of_torch(error: BaseException, name: str) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, getattr(torch, name))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, its cause and context, and so on."""
+    yield error
+    for earlier in {error.__cause__, error.__context__} - {None}:
+        yield from _chain(earlier)

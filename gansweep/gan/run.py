@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from gansweep.config import RunConfig
-from gansweep.gan import checkpoint, restore
+from gansweep.gan import checkpoint, determinism, restore
 from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings
@@ -103,6 +103,7 @@ class Run:
             if time.perf_counter() >= deadline or self.step in self.config.pauses:
                 ended = self._ended()
                 break
+        self.notices += determinism.notices()
         return self._end(ended) if ended else None
 
     def suspend(self, reason: str, rule: str = "") -> Outcome:
@@ -215,7 +216,12 @@ class Run:
             return  # if a run has diverged, its last finite checkpoint is kept
         self._journal.sync()
         trainer = self._trainer
-        meta = {"step": self.step, "position": trainer.batches.position, **restore.description(trainer.config)}
+        meta = {
+            "step": self.step,
+            "position": trainer.batches.position,
+            "device": trainer.device.type,
+            **restore.description(trainer.config),
+        }
         checkpoint.save(self.folder.checkpoint(self.step), trainer.state(), meta)
         points = Ranking(self.config.objective, self.config.mode).points(self._records)
         checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))

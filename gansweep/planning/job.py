@@ -69,14 +69,21 @@ class Job:
     def folder(self) -> TrialFolder:
         return self.sweep_folder.trial(self.id)
 
-    @property
-    def device(self) -> torch.device:
-        """Device to train on. Raises UserError if there is no GPU, but the job needs one."""
+    def set_up_device(self) -> torch.device:
+        """Set up this process for the device to train on, and return the device.
+
+        Raises:
+            UserError: The job needs a GPU, but there is none.
+        """
         import torch
+
+        from gansweep.gan import determinism
 
         if self.gpus and not torch.cuda.is_available():
             raise UserError("a GPU was requested, but torch finds none; install a torch that is built for CUDA")
-        return torch.device("cuda" if self.gpus else "cpu")
+        device = torch.device("cuda" if self.gpus else "cpu")
+        determinism.set_up(device)
+        return device
 
     def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
         """Return the run, restored from its last checkpoint.
@@ -96,7 +103,7 @@ class Job:
 
         images = images or self.images
         torch.set_num_threads(self.threads)
-        make_trainer = partial(Trainer.on, images, self.training, self.device)
+        make_trainer = partial(Trainer.on, images, self.training, self.set_up_device())
         make_evaluator = partial(self._evaluator, images) if self.run.evaluations else None
         return Run(folder or self.folder, self.run, make_trainer, make_evaluator)
 

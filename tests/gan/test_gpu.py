@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from gansweep.gan.gpu import is_out_of_memory, readings, release
+from gansweep.gan.gpu import READ_EVERY_S, Readings, is_out_of_memory, nvml_handle, release
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
 
 CUDA = torch.device("cuda")
@@ -23,11 +24,23 @@ def refuse(*_: object) -> None:
     raise RuntimeError("Not Supported")
 
 
+def led_to(first: Exception, message: str) -> Exception:
+    """An error that was raised while another one was handled."""
+    try:
+        try:
+            raise first
+        finally:
+            raise RuntimeError(message)
+    except RuntimeError as error:
+        return error
+
+
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A false GPU, on which others and this process hold memory; keywords change functions of pynvml."""
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2 * GIB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12-34"))
+    nvml_handle.cache_clear()
 
     def install(processes: dict[int, int | None], **functions: Callable[..., Any]) -> None:
         module: Any = ModuleType("pynvml")
@@ -46,7 +59,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def test_the_memory_is_that_of_this_process_and_the_utilisation_that_of_the_gpu(nvml: Callable[..., None]) -> None:
     nvml({1: 70 * GIB, os.getpid(): 3 * GIB})
-    assert readings(CUDA) == {GPU_MEMORY: 3.0 * GIB, GPU_UTILIZATION: 87.0}
+    assert Readings()(CUDA) == {GPU_MEMORY: 3.0 * GIB, GPU_UTILIZATION: 87.0}
 
 
 @pytest.mark.parametrize("processes", [{}, {1: 3 * GIB}, {os.getpid(): None}])
@@ -54,7 +67,7 @@ def test_where_nvml_does_not_tell_the_allocator_is_asked(
     nvml: Callable[..., None], processes: dict[int, int | None]
 ) -> None:
     nvml(processes)
-    assert readings(CUDA) == {GPU_MEMORY: 2.0 * GIB, GPU_UTILIZATION: 87.0}
+    assert Readings()(CUDA) == {GPU_MEMORY: 2.0 * GIB, GPU_UTILIZATION: 87.0}
 
 
 @pytest.mark.parametrize(
@@ -68,18 +81,34 @@ def test_where_nvml_does_not_tell_the_allocator_is_asked(
 )
 def test_a_driver_that_refuses_fails_nothing(nvml: Callable[..., None], name: str, expected: dict[str, float]) -> None:
     nvml({os.getpid(): 3 * GIB}, **{name: refuse})
-    assert readings(CUDA) == expected
+    assert Readings()(CUDA) == expected
 
 
 def test_without_pynvml_there_is_the_allocator(nvml: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     nvml({})
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert readings(CUDA) == {GPU_MEMORY: 2.0 * GIB}
+    assert Readings()(CUDA) == {GPU_MEMORY: 2.0 * GIB}
+
+
+def test_nvml_is_read_at_most_once_a_second_and_asked_once_for_its_handle(
+    nvml: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, begun = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    nvml({os.getpid(): 3 * GIB}, nvmlInit=lambda: begun.append(now[0]))
+    readings = Readings()
+    found = []
+    for _ in range(9):
+        found.append(readings(CUDA))
+        now[0] += READ_EVERY_S / 4
+    whole = {GPU_MEMORY: 3.0 * GIB, GPU_UTILIZATION: 87.0}
+    assert found == [whole if i % 4 == 0 else {} for i in range(9)]
+    assert begun == [100.0]
 
 
 def test_on_the_cpu_nothing_is_read(nvml: Callable[..., None]) -> None:
     nvml({os.getpid(): 3 * GIB})
-    assert readings(torch.device("cpu")) == {}
+    assert Readings()(torch.device("cpu")) == {}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +122,9 @@ def test_on_the_cpu_nothing_is_read(nvml: Callable[..., None]) -> None:
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), False),
         (MemoryError(), False),
         (ValueError("CUDA error: out of memory"), False),
+        (led_to(torch.OutOfMemoryError("CUDA out of memory"), "operation failed in a previous capture"), True),
+        (led_to(led_to(RuntimeError("CUDA error: out of memory"), "a"), "b"), True),
+        (led_to(KeyError("noise"), "operation not permitted when stream is capturing"), False),
     ],
 )
 def test_what_is_out_of_memory(error: BaseException, expected: bool) -> None:
@@ -111,7 +143,7 @@ def test_release_touches_no_gpu_that_was_not_used(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.gpu
 def test_a_real_gpu_is_read_and_emptied() -> None:
     held = torch.zeros(2**28, device=CUDA)
-    found = readings(CUDA)
+    found = Readings()(CUDA)
     assert found[GPU_MEMORY] >= held.numel() * 4
     assert 0 <= found[GPU_UTILIZATION] <= 100
     del held
