@@ -125,7 +125,7 @@ class FalseGpu:
         patch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="12-34"))
         patch.setattr(torch.cuda, "max_memory_reserved", lambda device: 2 * GB)
         patch.setattr(torch.cuda, "memory_reserved", lambda device: int(1.5 * GB))
-        patch.setattr(Job, "device", torch.device("cpu"))
+        patch.setattr(Job, "set_up_device", lambda job: torch.device("cpu"))
         step, draw = Trainer.train_step, sampling.sample
 
         def train_step(trainer: Trainer) -> None:

@@ -123,7 +123,7 @@ def on_gpu(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     plan = plan_of("training.steps=6", "cadence.checkpoints=2")
 
     def begin(gpus: float, out_at: int | None, error: Exception = OUT) -> tuple[GanTrial, TrialFolder]:
-        monkeypatch.setattr(Job, "device", torch.device("cpu"))
+        monkeypatch.setattr(Job, "set_up_device", lambda job: torch.device("cpu"))
         original = ORIGINAL_STEP
 
         def train_step(trainer: Trainer) -> None:
