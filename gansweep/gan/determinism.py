@@ -28,7 +28,8 @@ def set_up(device: torch.device) -> None:
     os.environ.update(WORKSPACE)
     torch.backends.cudnn.benchmark = False  # it may choose other kernels in each process
     torch.backends.cudnn.deterministic = True
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel for every allocation
+    # Filling would take a kernel for every allocation.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set dynamically
     # The same as use_deterministic_algorithms(True, warn_only=True), which also loads torch._inductor: 2 s.
     torch.set_deterministic_debug_mode("warn")
     warnings.filterwarnings("always", WARNING)

@@ -111,5 +111,6 @@ def _is_of_torch(error: BaseException, name: str) -> bool:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, its cause and context, and so on."""
     yield error
-    for earlier in {error.__cause__, error.__context__} - {None}:
-        yield from _chain(earlier)
+    for earlier in {error.__cause__, error.__context__}:
+        if earlier:
+            yield from _chain(earlier)
