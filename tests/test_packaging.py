@@ -115,7 +115,8 @@ def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
     files = zipfile.ZipFile(wheel)
     info = next(name.split("/")[0] for name in files.namelist() if ".dist-info/" in name)
     metadata = files.read(f"{info}/METADATA").decode()
-    assert "Name: gansweep\n" in metadata
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"Name: gansweep\nVersion: {changelog.partition('## [')[2].partition(']')[0]}\n" in metadata
     assert "Requires-Python: >=3.11\n" in metadata
     needed = {line.split(": ")[1].split(">")[0] for line in metadata.splitlines() if line.startswith("Requires-Dist")}
     assert {"torch", "ray[tune]", "mlflow", "click", "pydantic"} <= needed
