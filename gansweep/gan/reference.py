@@ -23,11 +23,12 @@ from gansweep.gan.batches import generator
 from gansweep.gan.data import FEATURES, MOST_UNSEEN, ImageSet, evaluation_split
 from gansweep.gan.embedding import Embedding, Shape, principal_components, train_classifier
 from gansweep.health import quality
-from gansweep.health.evidence import PAIRS, RealSide
+from gansweep.health.evidence import Images, RealSide
+from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
 
-VERSION = 1  # part of the file's name; increase if the embedding, the split or the content of the file changes
+VERSION = 1  # part of the file's name; increase if the embedding or the split changes
 WAIT_S = 300.0  # maximum wait for another trial that computes it
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
 DRAWS = 10  # pairs of real samples, for the CFD that ratios are relative to
@@ -45,8 +46,7 @@ class Reference:
         labels: (unseen,) their labels.
         histogram: Labels of all images.
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
-        spread: quality.spread of unseen images.
-        ms_ssim: Mean over pairs of unseen images of one class.
+        statistics: Values of the `STATISTICS` of metrics, by name, for the unseen images.
         class_names: Empty if the images have one class.
     """
 
@@ -55,8 +55,7 @@ class Reference:
     labels: NDArray[np.int64]
     histogram: Histogram
     accuracy: float
-    spread: tuple[float, float]
-    ms_ssim: float
+    statistics: Mapping[str, Any]
     class_names: tuple[str, ...]
 
     @property
@@ -86,8 +85,7 @@ class Reference:
             labels=self.labels,
             histogram=self.histogram,
             class_names=self.class_names,
-            spread=self.spread,
-            ms_ssim=self.ms_ssim,
+            statistics=self.statistics,
         )
 
 
@@ -137,10 +135,9 @@ def _make(images: ImageSet, path: Path) -> list[str]:
         torch.set_num_threads(threads)
     accuracy = float((found == labels[held_out]).double().mean()) if classes else float("nan")
     tensors = {**embedding.state_dict(), "features": features, "histogram": torch.bincount(labels, minlength=classes)}
-    first, second = quality.pairs_within(labels[held_out].numpy(), PAIRS)
-    alike = float(quality.ms_ssim(real[first], real[second]).mean()) if len(first) else float("nan")
-    meta = {"accuracy": accuracy if classes else None, "spread": quality.spread(real), "ms_ssim": alike}
-    checkpoint.save(path, tensors, meta)
+    unseen_images = Images(real, features.numpy(), labels[held_out].numpy())
+    statistics = {one.name: one.compute(unseen_images) for one in STATISTICS}
+    checkpoint.save(path, tensors, {**statistics, "accuracy": accuracy if classes else None})
     return _notices(images, accuracy)
 
 
@@ -182,7 +179,11 @@ def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: Imag
         labels=images.labels()[unseen[:MOST_UNSEEN]],
         histogram=Histogram(counts.numpy()),
         accuracy=float("nan") if accuracy is None else accuracy,
-        spread=tuple(meta["spread"]),
-        ms_ssim=meta["ms_ssim"],
+        statistics={one.name: _plain(meta[one.name]) for one in STATISTICS},
         class_names=images.classes if classes else (),
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return a number as it is and a list of numbers, the form of a tuple in JSON, as a tuple."""
+    return tuple(value) if isinstance(value, list) else value

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gansweep.health import quality
-from gansweep.health.measure import Need
+from gansweep.health import pixels, quality
+from gansweep.health.measure import Need, over
 from gansweep.health.quality import Bins, Floats, Gaussian, Histogram
 
 PAIRS = 64  # pairs of images for MS-SSIM
@@ -38,8 +39,7 @@ class RealSide:
         labels: (M,) their classes.
         histogram: Classes of all images.
         class_names: Names of the classes; empty if the images have one class.
-        spread: `quality.spread` of unseen real images.
-        ms_ssim: Mean MS-SSIM over pairs of unseen real images of one class.
+        statistics: Name of a `Statistic` → its value for all unseen real images.
     """
 
     gaussian: Gaussian
@@ -53,25 +53,44 @@ class RealSide:
     labels: NDArray[np.int64]
     histogram: Histogram
     class_names: tuple[str, ...]
-    spread: tuple[float, float]
-    ms_ssim: float
+    statistics: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Generated images, and the real images that they are compared with.
+class Images:
+    """Real images or samples.
 
     Args:
         pixels: (N, C, H, W) uint8.
         features: (N, d) of the evaluator's embedding.
-        labels: (N,) classes assigned by the evaluator's classifier; zeros without classes.
-        requested: (N,) requested classes, None for an unconditional model.
-        real: The real images.
+        labels: (N,) classes; zeros without classes.
     """
 
     pixels: NDArray[np.uint8]
     features: Floats
     labels: NDArray[np.int64]
+
+    @cached_property
+    def spread(self) -> tuple[float, float]:
+        """Spread across images and within an image, in grey levels."""
+        return pixels.spread(self.pixels)
+
+    @cached_property
+    def ms_ssim(self) -> float:
+        """Mean MS-SSIM over pairs of one class; NaN without pairs."""
+        first, second = quality.pairs_within(self.labels, PAIRS)
+        return float(pixels.ms_ssim(self.pixels[first], self.pixels[second]).mean()) if len(first) else math.nan
+
+
+@dataclass(frozen=True)
+class Samples(Images):
+    """Generated images, and the real images that they are compared with. Their classes are those of the classifier.
+
+    Args:
+        requested: (N,) requested classes, None for an unconditional model.
+        real: The real images.
+    """
+
     requested: NDArray[np.int64] | None
     real: RealSide
 
@@ -97,18 +116,6 @@ class Samples:
     @property
     def near_duplicates(self) -> float:
         return quality.near_duplicates(self.features, self.real.duplicate_distance)
-
-    @cached_property
-    def spread(self) -> tuple[float, float]:
-        """Spread across samples and within a sample, divided by that of real images."""
-        across, within = quality.spread(self.pixels)
-        return over(across, self.real.spread[0]), over(within, self.real.spread[1])
-
-    @cached_property
-    def ms_ssim(self) -> float:
-        first, second = quality.pairs_within(self.labels, PAIRS)
-        alike = float(quality.ms_ssim(self.pixels[first], self.pixels[second]).mean()) if len(first) else math.nan
-        return over(alike, self.real.ms_ssim)
 
     @cached_property
     def histogram(self) -> Histogram:
@@ -222,8 +229,3 @@ def _plain_names(names: tuple[str, ...]) -> list[str]:
 def mean(values: NDArray[np.bool_]) -> float:
     """Return the mean, NaN for no values."""
     return float(values.mean()) if len(values) else math.nan
-
-
-def over(value: float, real: float) -> float:
-    """Return value / real, NaN if the value of real images is 0."""
-    return value / real if real else math.nan

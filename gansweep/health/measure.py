@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
-    from gansweep.health.evidence import RealSide
+    from gansweep.health.evidence import Images, RealSide
 
 Evidence = TypeVar("Evidence")
 Value = float | Mapping[str, float] | None
+OfReal = TypeVar("OfReal", bound=float | tuple[float, ...])
 
 
 class Need(Enum):
@@ -21,6 +23,26 @@ class Need(Enum):
     CONDITION = "samples that are asked for by class"
     PROBABILITIES = "a D that is no critic: the sign of its outputs says real or fake"
     HELD_OUT = "held-out real images"
+
+
+@dataclass(frozen=True)
+class Statistic(Generic[OfReal]):
+    """A statistic of the real images that samples are compared with.
+
+    It is computed once per data set, by the first trial, and stored. Another computation needs another name.
+
+    Args:
+        name: Key of the stored value.
+        compute: Returns the value, a number or a tuple of numbers, for unseen real images. Import NumPy inside the
+            function.
+    """
+
+    name: str
+    compute: Callable[[Images], OfReal]
+
+    def of(self, real: RealSide) -> OfReal:
+        """Return the stored value."""
+        return cast(OfReal, real.statistics[self.name])
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,7 @@ class Metric(Generic[Evidence]):
         better: Which values are better, None if neither direction is always better.
         least: Returns the number of samples below which it is not recorded.
         logarithmic: Whether it is averaged and drawn on a logarithmic scale.
+        statistic: Statistic of the real images that `compute` reads. Metrics may share one.
     """
 
     name: str
@@ -49,6 +72,7 @@ class Metric(Generic[Evidence]):
     better: Literal["lower", "higher"] | None = None
     least: Callable[[RealSide], int] | None = None
     logarithmic: bool = False
+    statistic: Statistic[Any] | None = None
 
     @property
     def is_family(self) -> bool:
@@ -63,3 +87,8 @@ class Metric(Generic[Evidence]):
         return (
             {f"{self.name}{key}": v for key, v in value.items()} if isinstance(value, Mapping) else {self.name: value}
         )
+
+
+def over(value: float, real: float) -> float:
+    """Return value / real, NaN if the value of real images is 0."""
+    return value / real if real else math.nan

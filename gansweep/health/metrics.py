@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gansweep.health.measure import Metric, Need
+from gansweep.health.measure import Metric, Need, Statistic, over
 
 if TYPE_CHECKING:
     from gansweep.health.evidence import Outputs, Samples
@@ -88,6 +88,9 @@ def _least_requested(s: Samples) -> float:
     return float(min(share for share in s.right.tolist() if share == share))
 
 
+_REAL_SPREAD = Statistic("spread", lambda real: real.spread)
+_REAL_MS_SSIM = Statistic("ms_ssim", lambda real: real.ms_ssim)
+
 # The metrics of evaluations, in the order of records. To add one, write it in a module of its own and name it here: the
 # evaluator, sweep files (search.objective), tables and reports read these lists.
 SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
@@ -140,19 +143,22 @@ SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
         SPREAD_ACROSS,
         "spread across z",
         "standard deviation of pixels over samples, divided by that of real images",
-        lambda s: s.spread[0],
+        lambda s: over(s.spread[0], _REAL_SPREAD.of(s.real)[0]),
+        statistic=_REAL_SPREAD,
     ),
     Metric(
         SPREAD_WITHIN,
         "spread within",
         "standard deviation of pixels within a sample, divided by that of real images",
-        lambda s: s.spread[1],
+        lambda s: over(s.spread[1], _REAL_SPREAD.of(s.real)[1]),
+        statistic=_REAL_SPREAD,
     ),
     Metric(
         MS_SSIM,
         "MS-SSIM",
         "mean structural similarity of two samples of a class, divided by that of real images; above 1: more alike",
-        lambda s: s.ms_ssim,
+        lambda s: over(s.ms_ssim, _REAL_MS_SSIM.of(s.real)),
+        statistic=_REAL_MS_SSIM,
     ),
     Metric(
         CLASSES,
@@ -274,6 +280,8 @@ DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (
 )
 _ALL: tuple[Metric[Any], ...] = (*SAMPLE_METRICS, *DISCRIMINATOR_METRICS)
 METRICS = {one.name: one for one in _ALL}
+# Statistics of the real images, each once: metrics may share one.
+STATISTICS = tuple(dict.fromkeys(one.statistic for one in SAMPLE_METRICS if one.statistic))
 
 QUALITY = tuple(one.name for one in SAMPLE_METRICS if not one.is_family)
 DISCRIMINATOR = tuple(one.name for one in DISCRIMINATOR_METRICS if not one.is_family)

@@ -18,7 +18,10 @@ from gansweep.gan import reference as module
 from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, Pixels, evaluation_samples, evaluation_split
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import Reference, halves, reference_of
-from gansweep.health import quality
+from gansweep.health import pixels, quality
+from gansweep.health.evidence import Samples
+from gansweep.health.measure import Metric, Statistic
+from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Gaussian, TooFewSamplesError
 
 MakeSet = Callable[..., ImageSet]
@@ -41,7 +44,7 @@ def equal(a: Reference, b: Reference) -> bool:
     return (
         np.array_equal(a.features, b.features)
         and np.array_equal(a.histogram.counts, b.histogram.counts)
-        and (a.spread, a.ms_ssim, a.classes) == (b.spread, b.ms_ssim, b.classes)
+        and (a.statistics, a.classes) == (b.statistics, b.classes)
         and (a.accuracy == b.accuracy or (math.isnan(a.accuracy) and math.isnan(b.accuracy)))
         and all(torch.equal(weights[name], others[name]) for name in weights | others)
     )
@@ -68,11 +71,12 @@ def test_statistics_are_those_of_unseen_images(digits: ImageSet, reference: Refe
     unseen = digits.load()[halves(digits.images)[1]]
     features, _ = reference.embedding.embed(torch.from_numpy(unseen))
     np.testing.assert_array_equal(reference.features, features.numpy())
-    assert reference.spread == pytest.approx(quality.spread(unseen))
+    assert reference.statistics["spread"] == pytest.approx(pixels.spread(unseen))
     assert reference.histogram.counts.tolist() == np.bincount(digits.labels()).tolist()
     labels = digits.labels()[halves(digits.images)[1]]
     pairs = quality.pairs_within(labels, 64)
-    assert reference.ms_ssim == pytest.approx(quality.ms_ssim(unseen[pairs[0]], unseen[pairs[1]]).mean())
+    alike = pixels.ms_ssim(unseen[pairs[0]], unseen[pairs[1]]).mean()
+    assert reference.statistics["ms_ssim"] == pytest.approx(alike)
 
 
 @pytest.mark.parametrize("images", [2, 3, 101, 1797])
@@ -130,6 +134,24 @@ def test_one_that_lacks_an_array_or_a_value_is_made_again(small: ImageSet, lacki
     checkpoint.save(file, *less)
     assert equal(reference_of(small)[0], first)
     assert lacking in set().union(*checkpoint.load(file))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_metric_brings_the_statistic_of_real_images_that_it_needs(
+    small: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One made without it is made again; the metric finds the value that its function gives for unseen images."""
+    reference_of(small)
+    brightness = Statistic("brightness", lambda images: float(images.pixels.mean()))
+    metric = Metric[Samples](
+        "brighter", "x", "x", lambda s: s.pixels.mean() - brightness.of(s.real), statistic=brightness
+    )
+    monkeypatch.setattr(module, "STATISTICS", (*STATISTICS, brightness))
+    evaluator = Evaluator(reference_of(small)[0], 40, 0, [metric])
+    unseen = small.load()[halves(small.images)[1]]
+    assert evaluator.quality(unseen[:40]) == {"brighter": unseen[:40].mean() - unseen.mean()}
+    forbid(monkeypatch)
+    assert {*reference_of(small)[0].statistics} == {"spread", "ms_ssim", "brightness"}
 
 
 @pytest.mark.usefixtures("quick")

@@ -36,6 +36,13 @@ def test_sets_of_names_follow_from_needs() -> None:
     assert m.needing(Need.CONDITION) == m.CONDITIONAL
 
 
+def test_statistics_of_real_images_have_names_of_their_own() -> None:
+    """The stored reference of a data set has them next to "accuracy"."""
+    names = [one.name for one in m.STATISTICS]
+    assert names == ["spread", "ms_ssim"]
+    assert len({*names, "accuracy"}) == len(names) + 1
+
+
 @pytest.mark.parametrize("name", m.METRICS)
 def test_every_metric_is_documented_and_explains_itself(name: str) -> None:
     documented = re.findall(r"`([\w/]+)`", DOCS.read_text())

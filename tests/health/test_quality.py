@@ -10,10 +10,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from prdc import compute_prdc
-from pytorch_msssim import ms_ssim as their_ms_ssim
 from scipy import linalg, stats
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
@@ -24,9 +23,6 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from gansweep.health.detectors.samples import ModeCollapse
 from gansweep.health.quality import (
     NEIGHBOURS,
-    SSIM_SCALES,
-    SSIM_SIGMA,
-    SSIM_WINDOW,
     Bins,
     Floats,
     Gaussian,
@@ -37,12 +33,10 @@ from gansweep.health.quality import (
     distances,
     duplicate_distance,
     frechet_distance,
-    ms_ssim,
     near_duplicates,
     neighbour_radii,
     pairs_within,
     precision_recall,
-    spread,
     within_classes,
 )
 
@@ -454,71 +448,7 @@ def test_auc_of_separated_equal_and_infinite_logits() -> None:
     assert auc(low, low) == auc(infinite, infinite) == 0.5
 
 
-# Spread
-
-
-@given(arrays(np.uint8, array_shapes(min_dims=4, max_dims=4, min_side=2, max_side=4)))
-def test_spread_equals_the_deviations_of_torch(images: NDArray[np.uint8]) -> None:
-    pixels = torch.from_numpy(images).double()
-    across, within = pixels.std(0, correction=1).mean(), pixels.std((1, 2, 3), correction=0).mean()
-    assert spread(images) == pytest.approx((float(across), float(within)), rel=1e-5, abs=1e-5)
-
-
-def test_spread_of_constant_and_noise_images() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), np.uint8)
-    uniform = pytest.approx(math.sqrt((256**2 - 1) / 12), rel=0.01)
-    assert spread(noise) == (uniform, uniform)
-    assert spread(np.repeat(noise[:1], 9, axis=0)) == (0, pytest.approx(noise[0].std()))
-    assert spread(np.full((1000, 1, 8, 8), 255, np.uint8)) == (0, 0)
-    levels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
-    assert spread(np.tile(levels, (1, 1, 8, 8))) == (pytest.approx(255 / math.sqrt(2)), 0)
-
-
-# MS-SSIM
-
-
-def similar(channels: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Four pairs: nearly equal, less so, unrelated, inverted."""
-    rng = np.random.default_rng(0)
-    a = rng.integers(0, 256, (4, channels, side, side), np.uint8)
-    b = np.clip(a + rng.normal(0, 40, a.shape), 0, 255).astype(np.uint8)
-    b[0] = a[0] // 2 + 60
-    b[2] = rng.permutation(b[2].ravel()).reshape(b[2].shape)
-    b[3] = 255 - a[3]
-    return a, b
-
-
-def test_ms_ssim_equals_that_of_pytorch_msssim() -> None:
-    a, b = similar(1, 100)
-    theirs = their_ms_ssim(
-        *(torch.from_numpy(x).double() for x in (a, b)),
-        size_average=False,
-        win_size=SSIM_WINDOW,
-        win_sigma=SSIM_SIGMA,
-        weights=[*SSIM_SCALES],
-    )
-    assert ms_ssim(a, b) == pytest.approx(theirs.numpy(), rel=1e-5, abs=1e-6)
-
-
-@pytest.mark.parametrize("side", [14, 15, 16, 64])
-def test_ms_ssim_of_equal_images_is_one(side: int) -> None:
-    a, b = similar(3, side)
-    assert ms_ssim(a, a) == pytest.approx(1)
-    assert ms_ssim(a, b) == pytest.approx(ms_ssim(b, a))
-    assert ms_ssim(a, b)[3] == 0
-    assert ms_ssim(a[1:2], b[1:2]) == pytest.approx(ms_ssim(a, b)[1:2])
-
-
-def test_ms_ssim_of_grey_images_is_the_same_in_colour() -> None:
-    a, b = similar(1, 32)
-    assert ms_ssim(*(np.repeat(x, 3, axis=1) for x in (a, b))) == pytest.approx(ms_ssim(a, b))
-
-
-@pytest.mark.parametrize(("a", "b"), [(0, 0), (0, 255), (100, 200)])
-def test_ms_ssim_of_constant_images_compares_their_levels_at_the_last_scale(a: int, b: int) -> None:
-    c = (0.01 * 255) ** 2
-    found = ms_ssim(*(np.full((1, 1, 16, 16), level, np.uint8) for level in (a, b)))
-    assert found == pytest.approx(math.sqrt((2 * a * b + c) / (a**2 + b**2 + c)))
+# Pairs
 
 
 @given(st.lists(st.integers(0, 3), max_size=30), st.integers(0, 20))
@@ -547,7 +477,6 @@ def test_pairs_are_of_neighbours_of_one_label(labels: list[int], count: int) -> 
         ("counting missing classes", 48, lambda n: histogram(n - 20, 20).missing(histogram(3, 1))),
         ("AUC", 1, lambda n: auc(np.zeros(n), np.zeros(3))),
         ("AUC", 1, lambda n: auc(np.zeros(3), np.zeros(n))),
-        ("the spread across samples", 2, lambda n: spread(np.zeros((n, 1, 2, 2), np.uint8))),
     ],
 )
 def test_too_few_samples_are_named(metric: str, least: int, call: Callable[[int], object]) -> None:
