@@ -13,8 +13,6 @@ from gansweep.sync.workspace import fetch
 if TYPE_CHECKING:
     import torch
 
-STEPS = 3  # the first step allocates gradients and moments; later ones allocate nothing new
-
 
 @dataclass(frozen=True)
 class Need:
@@ -61,16 +59,16 @@ def _work(job: Job, device: torch.device) -> None:
     """Run every operation of a run that allocates memory once."""
     import torch
 
+    from gansweep.gan.capture import EAGER_STEPS
     from gansweep.gan.sampling import sample
     from gansweep.gan.training import Trainer
 
     config = job.training
     images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
     trainer = Trainer.on(images, config, device)
-    for _ in range(STEPS):
+    for _ in range(EAGER_STEPS + 2):  # capture allocates the memory of its graph; later steps allocate nothing new
         trainer.train_step()
-    trainer.read()  # waits for the device
-    trainer.validation_losses()
+    trainer.measure().read()  # waits for the device
     z = torch.randn(max(job.samples, config.batch_size), config.latent_dim, device=device)
     asked = torch.zeros(len(z), dtype=torch.int64, device=device) if config.networks.classes else None
     sample(trainer.sampler, z, asked)

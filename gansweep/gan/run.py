@@ -61,7 +61,9 @@ class Run:
         try:
             self._journal = Journal(folder.journal)
             self._trainer = make_trainer()
-            found, self.notices = checkpoint.load_latest(folder)
+            self.notices = self._trainer.notices
+            found, notices = checkpoint.load_latest(folder)
+            self.notices += notices
             if found:
                 tensors, meta = found
                 self._trainer.load_state(tensors, meta["step"], meta["position"])
@@ -185,21 +187,23 @@ class Run:
 
     def _metrics(self) -> dict[str, float]:
         trainer = self._trainer
-        rows = trainer.read()
+        measured = trainer.measure().read()
+        rows = measured.rows
         with np.errstate(all="ignore"):
             means = rows.mean(axis=0, dtype=np.float64)
         values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
-        values |= trainer.validation_losses() | readings(trainer.device)
+        values |= measured.validation | readings(trainer.device)
         whole = self.step % self.config.metrics == 0
         # An incomplete last interval stays open, because a run with more steps will complete and record it.
-        rate = trainer.clear() if whole else float("nan")
-        if rate == rate:
-            values[STEPS_PER_S] = rate
+        if whole:
+            trainer.clear()
+            if measured.steps_per_s == measured.steps_per_s:
+                values[STEPS_PER_S] = measured.steps_per_s
         if not self._nonfinite:
             bad = ~np.isfinite(rows).all(axis=1)
             if bad.any():
                 values[NONFINITE_STEP] = float(self.step - len(rows) + 1 + int(np.argmax(bad)))
-            elif not trainer.weights_finite():
+            elif not measured.finite:
                 values[NONFINITE_STEP] = float(self.step)
             self._nonfinite = NONFINITE_STEP in values
         return values

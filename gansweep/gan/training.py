@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,26 +12,40 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gansweep.config import TrainingConfig
+from gansweep.gan import capture
 from gansweep.gan.batches import Batch, Batches, generator, stream_seed
+from gansweep.gan.clock import clock_of
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
+from gansweep.gan.host_copy import HostCopy
+from gansweep.gan.measurement import Measurement
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.networks.module import GanModule
 from gansweep.networks.registry import discriminator_design, generator_design
+
+RESIDENT_SHARE = 0.25  # of a trial's GPU memory; more is left to networks, activations and evaluation
 
 
 class Trainer:
     """Both networks, their optimizers, the random streams, and the metrics of the current interval.
 
     In a step, D is updated on real images and on fakes (of the same classes, for a conditional model), then G against
-    the updated D. The first update of G uses the fakes of D's last update, as the DCGAN tutorial does. A step never
-    waits for the device.
+    the updated D. The first update of G uses the fakes of D's last update, as the DCGAN tutorial does.
+
+    A step never waits for the device. All of it that is computed there depends on tensors alone (`_step`), so that it
+    can be captured; the host decides beforehand what changes from step to step (`_prepare`), and captures anew where
+    the computation itself changes (`_phase`).
+
+    Attributes:
+        notices: Sentences for the user, such as that the step cannot be captured.
 
     Args:
         config: Configuration of the training.
         pixels: (images, C, H, W) uint8.
         device: Device of the networks.
         labels: (images,) classes, for a conditional model.
+        resident: Whether the images are copied to the device, or stay on the host and are copied batch by batch.
+        record: Captures the step, see `gansweep.gan.capture`; None to run every step eagerly.
     """
 
     def __init__(
@@ -40,9 +54,13 @@ class Trainer:
         pixels: NDArray[np.uint8],
         device: torch.device,
         labels: NDArray[np.int64] | None = None,
+        *,
+        resident: bool = True,
+        record: capture.Recorder | None = None,
     ) -> None:
         s = self.config = config
         self.step, self.device = 0, device
+        self.notices: list[str] = []
         self.loss = s.loss.create()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
@@ -53,7 +71,10 @@ class Trainer:
         self._g, self._d = _parameters(self.generator), _parameters(self.discriminator)
         self.adam_g, self.adam_d = Adam.of(self._g, s.generator), Adam.of(self._d, s.discriminator)
         labels = labels if s.networks.classes else None
-        self.batches = Batches(pixels, s.batch_size, s.seed, device, s.augmentation, s.validation, labels)
+        self.batches = Batches(
+            pixels, s.batch_size, s.seed, device, s.augmentation, s.validation, labels,
+            most=s.discriminator.updates, resident=resident,
+        )  # fmt: skip
         self.noise_rng = generator(s.seed, "noise", device)
         self._rngs = {"noise_rng": self.noise_rng, "augmentation_rng": self.batches.augmentation_rng}
         others = {
@@ -63,13 +84,31 @@ class Trainer:
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
+        self._noise_deviation, self._ema_weight = (torch.zeros((), device=device) for _ in range(2))
+        self._row = torch.zeros(len(TRAINING), device=device)  # metrics of the last step
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
-        self._timed_steps, self._seconds = 0, 0.0
+        self._clock = clock_of(device)
+        self._record = record
+        self._run: Callable[[], None] = self._step
+        self._running: object = None  # phase that `_run` belongs to
 
     @classmethod
-    def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device) -> Trainer:
-        """Return a trainer on a prepared set of images, with their labels if the model is conditional."""
-        return cls(config, images.load(), device, images.labels() if config.networks.classes else None)
+    def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device, share: float = 1.0) -> Trainer:
+        """Return a trainer on a prepared set of images, with their labels if the model is conditional.
+
+        Steps on a GPU are captured. Images that would fill more than a quarter of the trial's share of its memory stay
+        on the host.
+
+        Args:
+            share: Share of the GPU that the trial may use, > 0.
+        """
+        pixels = images.load()
+        labels = images.labels() if config.networks.classes else None
+        if device.type != "cuda":
+            return cls(config, pixels, device, labels)
+        memory = torch.cuda.get_device_properties(device).total_memory * min(share, 1)
+        resident = pixels.nbytes <= RESIDENT_SHARE * memory
+        return cls(config, pixels, device, labels, resident=resident, record=capture.record_cuda_graph)
 
     @property
     def sampler(self) -> GanModule:
@@ -83,16 +122,64 @@ class Trainer:
 
     def train_step(self) -> None:
         """Train for one step. Metrics stay on the device."""
-        began = time.perf_counter()
+        with self._clock:
+            self._prepare()
+            self._run()
+            self._rows.append(self._row.clone())
+            self.step += 1
+
+    def _prepare(self) -> None:
+        """Set what differs from step to step."""
         s = self.config
         if self.step == s.networks.growth_at:
             self._grow()
-        for _ in range(s.discriminator.updates - 1):
-            real, labels = self.batches.next()
+        self.batches.load(s.discriminator.updates)
+        if deviation := s.loss.noise_at(self.step):
+            self._noise_deviation.fill_(deviation)
+        if s.ema:
+            # The first steps decay faster, so that the average of a short run does not consist mostly of the
+            # untrained G.
+            self._ema_weight.fill_(1 - min(s.ema, (1 + self.step) / (10 + self.step)))
+        if self._phase() != self._running:
+            self._running = self._phase()
+            self._run = self._captured() if self._record else self._step
+
+    def _phase(self) -> tuple[object, bool]:
+        """Return what the host decides about a step's computation: the step is captured anew where it changes."""
+        return self.discriminator, self._noisy()
+
+    def _noisy(self) -> bool:
+        return self.config.loss.noise_at(self.step) > 0
+
+    def _captured(self) -> capture.Captured:
+        assert self._record is not None
+        return capture.Captured(self._step, [*self._rngs.values()], self._record, self._rescue, self._refused)
+
+    def _rescue(self) -> Callable[[], None]:
+        """Return a function that restores the present state."""
+        state = {name: tensor.clone() for name, tensor in self.state().items()}
+        step, position = self.step, self.batches.position
+
+        def restore() -> None:
+            for name, rng in self._rngs.items():
+                capture.reset(rng, state[name])
+            self.load_state(state, step, position)
+
+        return restore
+
+    def _refused(self, reason: str) -> None:
+        self._record = None
+        self.notices.append(f"the step runs without a CUDA graph, which is slower on a GPU: {reason}")
+
+    def _step(self) -> None:
+        """Compute one step, from tensors into tensors."""
+        s = self.config
+        for i in range(s.discriminator.updates - 1):
+            real, labels = self.batches.get(i)
             with torch.no_grad():
                 fakes = self._make(labels)
             self._update_discriminator(real, fakes, labels)
-        real, labels = self.batches.next()
+        real, labels = self.batches.get(s.discriminator.updates - 1)
         fakes = self._make(labels)
         of_d = self._update_discriminator(real, fakes.detach(), labels)
         of_g = self._update_generator(fakes, labels, (real, labels))
@@ -101,10 +188,7 @@ class Trainer:
             of_g = self._update_generator(self._make(asked), asked, (real, labels))
         loss_d, d_real, d_fake, norm_d = of_d
         loss_g, norm_g = of_g
-        self._rows.append(torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g]))  # in TRAINING's order
-        self.step += 1
-        self._timed_steps += 1
-        self._seconds += time.perf_counter() - began
+        torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g], out=self._row)  # in TRAINING's order
 
     def noise(self) -> Tensor:
         """Return the next z, (batch_size, latent_dim)."""
@@ -129,25 +213,36 @@ class Trainer:
         rows = torch.arange(classes, device=self.device).repeat_interleave(A_CLASS)
         return self.fixed_noise[:A_CLASS].repeat(classes, 1), rows
 
+    def measure(self) -> Measurement:
+        """Return the metrics since the last `clear`, which are copied while training continues."""
+        finite = self._finite()
+        values = {"rows": self._interval(), "finite": finite, **self._validation_losses()}
+        return Measurement(HostCopy(values), self._clock.rate())
+
     def read(self) -> NDArray[np.float32]:
         """Return metrics, (steps since the last `clear`, len(metrics)). Waits for the device."""
-        rows = torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
-        values: NDArray[np.float32] = rows.cpu().numpy()
+        values: NDArray[np.float32] = self._interval().cpu().numpy()
         return values
 
-    def clear(self) -> float:
-        """Start a new interval and return the steps per second of the previous one (NaN if nothing was timed)."""
-        rate = self._timed_steps / self._seconds if self._seconds else float("nan")
-        self._rows, self._timed_steps, self._seconds = [], 0, 0.0
-        return rate
+    def clear(self) -> None:
+        """Start a new interval of metrics."""
+        self._rows, self._clock = [], clock_of(self.device)
 
     def weights_finite(self) -> bool:
         """Whether every parameter and running statistic is finite. Waits for the device."""
+        return bool(self._finite())
+
+    def _finite(self) -> Tensor:
+        """Return whether every parameter and running statistic is finite, on the device."""
         tensors = [t for n in (self.generator, self.discriminator) for t in [*n.parameters(), *n.buffers()]]
         floats = [t.detach() for t in tensors if t.is_floating_point()]
-        return bool(torch.stack(torch._foreach_norm(floats)).isfinite().all())
+        return torch.stack(torch._foreach_norm(floats)).isfinite().all()
 
-    def validation_losses(self) -> dict[str, float]:
+    def _interval(self) -> Tensor:
+        """Return the metrics since the last `clear`, on the device."""
+        return torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
+
+    def _validation_losses(self) -> dict[str, Tensor]:
         """Return both losses with held-out real images, batch statistics and fixed fakes; {} without a split.
 
         They are computed on copies, so that running statistics and random streams do not change.
@@ -163,13 +258,12 @@ class Trainer:
             real_outputs, fake_outputs = discriminator(real, labels).float(), discriminator(fakes, asked).float()
         loss = self.loss.for_validation()
         return {
-            VALIDATION_LOSS_D: float(loss.discriminator(real_outputs, fake_outputs)),
-            VALIDATION_LOSS_G: float(loss.generator(fake_outputs, lambda: real_outputs)),
+            VALIDATION_LOSS_D: loss.discriminator(real_outputs, fake_outputs),
+            VALIDATION_LOSS_G: loss.generator(fake_outputs, lambda: real_outputs),
         }
 
     def state(self) -> dict[str, Tensor]:
         """Return the state that the next step depends on, except `step` and `batches.position`, by name."""
-        rows = torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
         return {
             **{f"generator.{k}": v for k, v in self.generator.state_dict().items()},
             **{f"discriminator.{k}": v for k, v in self.discriminator.state_dict().items()},
@@ -178,7 +272,7 @@ class Trainer:
             **({f"average.{k}": v for k, v in self.average.state_dict().items()} if self.average else {}),
             **{name: rng.get_state() for name, rng in self._rngs.items()},
             "fixed_noise": self.fixed_noise,
-            "interval": rows,
+            "interval": self._interval(),
         }
 
     def load_state(self, state: dict[str, Tensor], step: int, position: int) -> None:
@@ -239,11 +333,10 @@ class Trainer:
 
     def _add_instance_noise(self, images: Tensor) -> Tensor:
         """Return the images with this step's instance noise (Sønderby et al. 2017), if there is any."""
-        deviation = self.config.loss.noise_at(self.step)
-        if not deviation:
+        if not self._noisy():
             return images
         rng = self._rngs["instance_noise_rng"]
-        return images + deviation * torch.randn(images.shape, generator=rng, device=self.device)
+        return images + self._noise_deviation * torch.randn(images.shape, generator=rng, device=self.device)
 
     def _update_discriminator(
         self, real: Tensor, fakes: Tensor, labels: Tensor | None
@@ -304,12 +397,8 @@ class Trainer:
 
     @torch.no_grad()
     def _update_ema(self, average: GanModule) -> None:
-        """Move the averaged weights (Yazıcı et al. 2019) towards G's, and copy the statistics of its batch norms.
-
-        The first steps decay faster, so that the average of a short run does not consist mostly of the untrained G.
-        """
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(_parameters(average), self._g, 1 - decay)
+        """Move the averaged weights (Yazıcı et al. 2019) towards G's, and copy the statistics of its batch norms."""
+        torch._foreach_lerp_(_parameters(average), self._g, [self._ema_weight] * len(self._g))
         for mine, theirs in zip(average.buffers(), self.generator.buffers(), strict=True):
             mine.copy_(theirs)
 

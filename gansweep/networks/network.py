@@ -40,6 +40,8 @@ class Network(GanModule):
 
     def forward(self, x: Tensor, labels: Tensor | None = None, groups: int = 1) -> Tensor:
         x = x[:, :, None, None] if x.dim() == 2 else x
+        if labels is not None and not self.layout.classes:
+            raise ValueError("an unconditional network takes no labels")
         apply = _Application(self, groups)
         inputs = [x] if labels is None else [x, _planes(labels, self.layout.classes, x)]
         if len(self.layout.streams) < len(inputs):
@@ -141,7 +143,7 @@ def _initialise(network: nn.Module) -> None:
 
 def _planes(labels: Tensor, classes: int, like: Tensor) -> Tensor:
     """Return planes, (N, classes, H, W): 1 for the class of the image, else 0."""
-    one_hot = F.one_hot(labels, classes).to(like.dtype)
+    one_hot = (labels[:, None] == torch.arange(classes, device=labels.device)).to(like.dtype)  # F.one_hot may wait
     return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
 

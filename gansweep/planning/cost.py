@@ -14,7 +14,6 @@ from gansweep.planning.plan import Plan
 from gansweep.planning.resources import gpus
 from gansweep.planning.trial import PlannedTrial
 
-WARM_UP_STEPS = 2
 TIMED_S = 1.5
 START_S = 12.5  # start of Ray and of the trial processes, once per sweep (docs/speed.json: many_trials.ten_s)
 
@@ -66,11 +65,12 @@ def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: boo
     """Return the seconds per step of a trial in this process."""
     import torch
 
+    from gansweep.gan.capture import EAGER_STEPS
     from gansweep.gan.training import Trainer
 
     torch.set_num_threads(threads)
     trainer = Trainer.on(images, config, torch.device("cuda" if gpu else "cpu"))
-    for _ in range(WARM_UP_STEPS):
+    for _ in range(EAGER_STEPS + 1 if gpu else 2):  # capture is not part of a step
         trainer.train_step()
     trainer.read()  # waits for the device
     began, steps = time.perf_counter(), 0

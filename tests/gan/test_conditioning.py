@@ -171,7 +171,7 @@ def test_a_checkpoint_knows_its_classes(tmp_path: Path, conditional: MakeTrainer
 @HOW
 def test_validation_losses_are_of_held_out_images_with_their_classes(conditional: MakeTrainer, how: str) -> None:
     trainer = conditional(how, validation=0.4)
-    losses = trainer.validation_losses()
+    losses = trainer.measure().read().validation
     assert losses.keys() == {"val_loss_d", "val_loss_g"}
     batch = trainer.batches.validation()
     assert batch is not None

@@ -71,13 +71,15 @@ def in_double(trainer: Trainer, patch: pytest.MonkeyPatch) -> Trainer:
     In float32 an activation within rounding of a ReLU's kink takes the other slope, and Adam's first steps make
     whole learning rates of it: two plain DCGANs whose weights differ by an ulp are 1e-2 apart after 50 steps.
     """
-    batch, noise, rates = trainer.batches.next, trainer.noise, trainer.config
+    batch, noise, rates = trainer.batches.get, trainer.noise, trainer.config
 
-    def in_double() -> Batch:
-        images, labels = batch()
+    def in_double(at: int) -> Batch:
+        images, labels = batch(at)
         return images.double(), labels
 
-    patch.setattr(trainer.batches, "next", in_double)
+    patch.setattr(trainer.batches, "get", in_double)
+    for name in ("_row", "_ema_weight", "_noise_deviation"):
+        patch.setattr(trainer, name, getattr(trainer, name).double())
     patch.setattr(trainer, "noise", lambda: noise().double())
     patch.setattr(Tensor, "float", Tensor.double)
     for name, network, of in (
@@ -454,13 +456,13 @@ def test_validation_losses_touch_nothing(make_trainer: MakeTrainer) -> None:
     trainer.train_step()
     untouched.train_step()
     before = torch.get_rng_state()
-    losses = trainer.validation_losses()
+    losses = trainer.measure().read().validation
     assert sorted(losses) == ["val_loss_d", "val_loss_g"]
     assert all(0 < loss < 10 for loss in losses.values())
-    assert trainer.validation_losses() == losses
+    assert trainer.measure().read().validation == losses
     assert torch.equal(torch.get_rng_state(), before)
     assert_same_state(trainer, untouched)
-    assert make_trainer().validation_losses() == {}
+    assert make_trainer().measure().read().validation == {}
 
 
 def test_more_updates_train_on_more_batches_and_noise(make_trainer: MakeTrainer) -> None:
@@ -475,13 +477,16 @@ def test_more_updates_train_on_more_batches_and_noise(make_trainer: MakeTrainer)
 
 def test_clear_begins_a_new_interval(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    rate = trainer.clear()
-    assert rate != rate
-    assert trainer.read().shape == (0, len(TRAINING))
+    before = trainer.measure().read()
+    assert before.rows.shape == (0, len(TRAINING))
+    assert before.steps_per_s != before.steps_per_s
     trainer.train_step()
+    measured = trainer.measure()
+    trainer.clear()
+    trainer.train_step()
+    assert measured.read().rows.shape == (1, len(TRAINING))
+    assert measured.read().steps_per_s > 0
     assert trainer.read().shape == (1, len(TRAINING))
-    assert trainer.clear() > 0
-    assert trainer.read().shape == (0, len(TRAINING))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

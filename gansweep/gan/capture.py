@@ -1,0 +1,118 @@
+"""Capture of a training step: the step's kernels, recorded once and launched together from then on.
+
+A step of a small GAN is some two hundred kernels that take less time to run than Python takes to launch them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from gansweep.gan.gpu import is_out_of_memory
+
+Step = Callable[[], None]
+Recorder = Callable[[Step, Sequence[torch.Generator]], Step]
+EAGER_STEPS = 3  # of each phase, before capture: libraries are loaded and choose their algorithms in the first ones
+CAPTURE_ERRORS = range(900, 909)  # cudaErrorStreamCapture…: the CUDA context survives them
+
+
+class Captured:
+    """A step that runs eagerly at first, then is recorded, and replayed from then on.
+
+    Capture changes neither what a step computes nor how random streams advance: the steps before it are steps of the
+    run. If the step cannot be captured, it stays eager.
+
+    Args:
+        step: Reads and writes tensors only. Whatever else it depends on keeps the value that it has at capture.
+        generators: Random streams of the step.
+        record: Records a step without running it, and returns a function that runs what was recorded.
+        rescue: Returns a function that restores the state before a failed capture.
+        refused: Called with the reason if the step cannot be captured.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        generators: Sequence[torch.Generator],
+        record: Recorder,
+        rescue: Callable[[], Callable[[], None]],
+        refused: Callable[[str], None],
+    ) -> None:
+        self._step, self._generators, self._record = step, generators, record
+        self._rescue, self._refused = rescue, refused
+        self._eager_left = EAGER_STEPS
+        self._run = self._warm_up
+
+    def __call__(self) -> None:
+        """Run the step once."""
+        self._run()
+
+    def _warm_up(self) -> None:
+        self._step()
+        self._eager_left -= 1
+        if not self._eager_left:
+            self._run = self._capture
+
+    def _capture(self) -> None:
+        restore = self._rescue()
+        try:
+            self._run = self._record(self._step, self._generators)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            restore()
+            self._refused(reason_of(error))
+            self._run = self._step
+        self._run()
+
+
+def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step:
+    """Record a step as one CUDA graph and return the function that launches it on the current stream.
+
+    Raises:
+        Exception: The step cannot be captured, for example because it waits for the device.
+    """
+    graph = torch.cuda.CUDAGraph()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    for generator in generators:
+        graph.register_generator_state(generator)
+    torch.cuda.synchronize()  # the other stream begins after all earlier work
+    with torch.cuda.stream(stream):
+        # Other threads, such as the one that writes records, may use CUDA meanwhile.
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            step()
+        finally:
+            graph.capture_end()
+    return graph.replay
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a failed capture leaves a process that can train eagerly: neither memory nor the CUDA context is lost."""
+    if is_out_of_memory(error):
+        return False
+    codes = [getattr(e, "error_code", None) for e in _chain(error) if isinstance(e, torch.AcceleratorError)]
+    return all(code in CAPTURE_ERRORS for code in codes)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of the error that began a chain of errors."""
+    *_, first = _chain(error)
+    return (str(first).splitlines() or [type(first).__name__])[0]
+
+
+def reset(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Set the state of a generator, also of one that a failed capture left in capture mode."""
+    if generator.device.type == "cuda":
+        generator.graphsafe_set_state(torch.Generator(generator.device))
+    generator.set_state(state)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error, the one during whose handling it was raised, and so on."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
