@@ -33,6 +33,17 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
     write_atomically(path, safetensors.torch.save(plain, metadata), durable=True)
 
 
+def weights_finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether every parameter and running statistic of G and D is finite.
+
+    Args:
+        tensors: State of a trainer.
+    """
+    weights = [t for name, t in tensors.items() if name.startswith(("generator.", "discriminator."))]
+    norms = torch._foreach_norm([t for t in weights if t.is_floating_point()])
+    return bool(torch.stack(norms).isfinite().all())
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors (on the CPU) and meta.
 

@@ -25,6 +25,11 @@ class HostCopy:
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
+    @property
+    def size(self) -> int:
+        """Size of the values in bytes."""
+        return sum(value.nbytes for value in self._values.values())
+
     def read(self) -> dict[str, Tensor]:
         """Return the values, on the CPU. Waits until they have been copied."""
         if self._copied is not None:

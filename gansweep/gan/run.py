@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +17,19 @@ from gansweep.gan import checkpoint, determinism, restore
 from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings
-from gansweep.gan.sampling import grid_png, sample
+from gansweep.gan.host_copy import HostCopy
+from gansweep.gan.sampling import grid_png, sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import judge_of
 from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation, typical_speed
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
+from gansweep.records.background_writer import BackgroundWriter
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import Ranking, best_step
+from gansweep.records.ranking import Point, Ranking, best_step
 
 LOCK_WAIT_S = 20.0  # the trials of a killed driver survive it by a second, longer on a loaded machine
 
@@ -57,9 +62,10 @@ class Run:
         self.folder, self.config = folder, config
         self._judge = judge_of(config.thresholds)
         self.latest: dict[str, float] = {}
-        self._lock = lock.acquire(folder.lock, wait_s=LOCK_WAIT_S)
-        try:
-            self._journal = Journal(folder.journal)
+        with ExitStack() as opened:
+            opened.enter_context(lock.acquire(folder.lock, wait_s=LOCK_WAIT_S))
+            self._journal = opened.enter_context(Journal(folder.journal))
+            self._writer = opened.enter_context(BackgroundWriter())
             self._trainer = make_trainer()
             self.notices = self._trainer.notices
             found, notices = checkpoint.load_latest(folder)
@@ -82,9 +88,8 @@ class Run:
             if self.step == 0:  # state before training; MLflow's slider starts there as well
                 self._record_samples()
                 self._record_values()
-        except BaseException:
-            self._lock.close()
-            raise
+                self._writer.drain()
+            self._opened = opened.pop_all()
 
     @property
     def step(self) -> int:
@@ -97,14 +102,28 @@ class Run:
         return typical_speed([r.values[STEPS_PER_S] for r in self._records if STEPS_PER_S in r.values])
 
     def advance(self, seconds: float) -> Outcome | None:
-        """Train for about this number of seconds, at least one step. Return the outcome if the run has ended."""
+        """Train for about this number of seconds, at least one step. Return the outcome if the run has ended.
+
+        Files are written in the background. All are complete if the run has ended or pauses.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
         deadline = time.perf_counter() + seconds
-        while not (ended := self._ended()):
-            self._trainer.train_step()
-            self._record()
-            if time.perf_counter() >= deadline or self.step in self.config.pauses:
-                ended = self._ended()
-                break
+        try:
+            while not (ended := self._ended()):
+                self._trainer.train_step()
+                self._record()
+                pausing = self.step in self.config.pauses
+                if pausing:
+                    self._writer.drain()
+                if pausing or time.perf_counter() >= deadline:
+                    ended = self._ended()
+                    break
+        except Exception:
+            with suppress(Exception):  # the first error counts
+                self._writer.drain()
+            raise
         self.notices += determinism.notices()
         return self._end(ended) if ended else None
 
@@ -114,9 +133,8 @@ class Run:
         return self._end(Outcome("stopped" if rule else "interrupted", self.step, reason, rule=rule))
 
     def close(self) -> None:
-        """Release the folder, so that the trial can be opened again."""
-        self._journal.close()
-        self._lock.close()
+        """Complete what is being written and release the folder, so that the trial can be opened again."""
+        self._opened.close()
 
     def _ended(self) -> Outcome | None:
         """Return the outcome if the run has ended.
@@ -158,13 +176,19 @@ class Run:
             values |= self._evaluation()
         if not values:
             return
-        record = Record(step, time.time(), values)
-        if self._journal.append(record):
+        if step > self._last_recorded:
+            record = Record(step, time.time(), values)
             self._records.append(record)
+            self._writer.put(partial(self._journal.append, record))
         self.latest |= values
         if evaluating or NONFINITE_STEP in values:
             self.verdicts = self._judge(self._history())
             self._flag()
+
+    @property
+    def _last_recorded(self) -> int:
+        """Last step with a record, possibly of a killed process that had trained further than its checkpoint."""
+        return self._records[-1].step if self._records else -1
 
     def _flag(self) -> None:
         new = [v for v in self.verdicts if v.kind in self.config.flag and v.kind not in self._reported]
@@ -180,7 +204,7 @@ class Run:
     def _evaluation(self) -> dict[str, float]:
         """Return the evaluation at this step, from the journal if a killed process has recorded it already."""
         assert self._evaluator is not None
-        if self.step <= self._journal.last_step:
+        if self.step <= self._last_recorded:
             found = next((r for r in self._records if r.step == self.step), None)
             return {k: v for k, v in found.values.items() if is_evaluation(k)} if found else {}
         return self._evaluator(self._trainer)
@@ -212,30 +236,45 @@ class Run:
         path = self.folder.sample(self.step)
         if not path.exists():
             z, labels = self._trainer.grid()
-            grid = grid_png(sample(self._trainer.sampler, z, labels), None if labels is None else A_CLASS)
-            write_atomically(path, grid, durable=True)
+            images = HostCopy({"images": sample_on_device(self._trainer.sampler, z, labels)})
+            self._writer.put(partial(_write_grid, path, images, None if labels is None else A_CLASS), images.size)
 
     def _checkpoint(self) -> None:
-        if self._saved_step == self.step or not self._trainer.weights_finite():
-            return  # if a run has diverged, its last finite checkpoint is kept
-        self._journal.sync()
+        if self._saved_step == self.step:
+            return
         trainer = self._trainer
+        state = HostCopy(trainer.state())
         meta = {
             "step": self.step,
             "position": trainer.batches.position,
             "device": trainer.device.type,
             **restore.description(trainer.config),
         }
-        checkpoint.save(self.folder.checkpoint(self.step), trainer.state(), meta)
         points = Ranking(self.config.objective, self.config.mode).points(self._records)
-        checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))
+        self._writer.put(partial(self._write_checkpoint, state, meta, points), state.size)
         self._saved_step = self.step
 
+    def _write_checkpoint(self, state: HostCopy, meta: Mapping[str, Any], points: Sequence[Point]) -> None:
+        """Write a checkpoint, then delete old ones. Called by the writer, after all records up to this step.
+
+        If the run has diverged, its last finite checkpoint is kept instead.
+        """
+        tensors = state.read()
+        if checkpoint.weights_finite(tensors):
+            self._journal.sync()
+            checkpoint.save(self.folder.checkpoint(meta["step"]), tensors, meta)
+            checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))
+
     def _end(self, ended: Outcome) -> Outcome:
+        self._writer.drain()
         self._journal.sync()
         ended = replace(ended, thresholds=self.config.thresholds)
         outcome.write(self.folder, ended)
         return ended
+
+
+def _write_grid(path: Path, images: HostCopy, columns: int | None) -> None:
+    write_atomically(path, grid_png(images.read()["images"].numpy(), columns), durable=True)
 
 
 def _sweep_up(folder: TrialFolder) -> None:

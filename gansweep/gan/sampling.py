@@ -31,6 +31,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDArray[np.uint8]:
+    """Return `sample_on_device` as an array. Waits for the device."""
+    pixels: NDArray[np.uint8] = sample_on_device(generator, z, labels).cpu().numpy()
+    return pixels
+
+
+def sample_on_device(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Tensor:
     """Return images (N, C, H, W) uint8 generated from z. NaN becomes 0. Uses no random stream.
 
     Args:
@@ -40,7 +46,7 @@ def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDA
     """
     with evaluating(generator):
         images = generator(z) if labels is None else generator(z, labels)
-    pixels: NDArray[np.uint8] = images.nan_to_num(-1.0).add(1).mul(127.5).round().clamp(0, 255).byte().cpu().numpy()
+    pixels: Tensor = images.nan_to_num(-1.0).add(1).mul(127.5).round().clamp(0, 255).byte()
     return pixels
 
 

@@ -69,6 +69,8 @@ def die_at(trial: GanTrial, pushed: int, step: int, monkeypatch: pytest.MonkeyPa
     while trial.step()["step"] < pushed:
         pass
     assert isinstance(trial._place, workspace.RemoteWorkspace)
+    assert trial._run is not None
+    trial._run._writer.drain()
     trial._place._pushed.push()
     while trial.step()["step"] < step:
         pass
