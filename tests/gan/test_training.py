@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from kinds import ABC, MORE_UPDATES, RECIPES, VARIANTS, assert_same_state
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan.batches import Batch, generator
 from gansweep.gan.data import ImageSet, Pixels
 from gansweep.gan.optimizer import Adam
@@ -155,30 +156,6 @@ def test_in_float32_the_losses_stay_beside_a_plain_dcgan(make_trainer: MakeTrain
 
 
 # Losses and options beside a step written plainly.
-
-ABC = ("a", "b", "c")
-MORE_UPDATES = {"generator": OptimizerConfig(2e-3, 0.5, 0.9, 2), "discriminator": OptimizerConfig(1e-3, 0.0, 0.999, 3)}
-RECIPES: dict[str, dict[str, Any]] = {
-    **{name: {"loss": LossConfig(name), "networks": NetworkConfig(norm="layer")} for name in LOSSES},
-    "label smoothing": {"loss": LossConfig(options={"label_smoothing": 0.2})},
-    "clipping": {"loss": LossConfig("wasserstein_clip", {"clip": 0.03}), **MORE_UPDATES},
-    "a small penalty": {
-        "loss": LossConfig("wasserstein_gp", {"gradient_penalty": 0.5}),
-        "networks": NetworkConfig("projected"),
-        **MORE_UPDATES,
-    },
-    "instance noise": {"loss": LossConfig(instance_noise=0.3), **MORE_UPDATES},
-    "falling noise": {"loss": LossConfig("hinge", instance_noise=0.3, instance_noise_until=3)},
-    "spectral norm": {"networks": NetworkConfig(spectral_norm=True), **MORE_UPDATES},
-    "average": {"ema": 0.7, **MORE_UPDATES},
-    "concat": {"networks": NetworkConfig(conditioning="concat", classes=ABC), **MORE_UPDATES},
-    "two streams": {"networks": NetworkConfig("dcgan_mnist28", "two_stream", ABC), "image_size": 28},
-    "a conditional critic": {
-        "loss": LossConfig("wasserstein_gp"),
-        "networks": NetworkConfig(conditioning="concat", classes=ABC, norm="none"),
-        **MORE_UPDATES,
-    },
-}
 
 
 @pytest.fixture
@@ -398,24 +375,6 @@ def test_an_average_changes_nothing_of_training(make_trainer: MakeTrainer) -> No
         plain.train_step()
     ours, theirs = averaged.state(), plain.state()
     assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
-
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "colour": {"channels": 3},
-    "validation": {"validation": 0.2},
-    "augmentation": {"augmentation": AugmentationConfig(flip=True, rotate=20, translate=0.1, scale=0.1)},
-    "more updates": MORE_UPDATES,
-    **RECIPES,
-}
-
-
-def assert_same_state(one: Trainer, other: Trainer) -> None:
-    assert (one.step, one.batches.position) == (other.step, other.batches.position)
-    expected = other.state()
-    assert one.state().keys() == expected.keys()
-    for name, tensor in one.state().items():
-        assert torch.equal(tensor, expected[name]), name
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
