@@ -63,7 +63,7 @@ class Embedding(nn.Module):
         parts = [self(chunk.to(torch.float32).div(127.5).sub(1)) for chunk in torch.split(pixels, CHUNK)]
         features = torch.cat([features for features, _ in parts])
         if not self.shape.classes:
-            return features, torch.zeros(len(features), dtype=torch.int64)
+            return features, torch.zeros(len(features), dtype=torch.int64, device=features.device)
         return features, torch.cat([logits for _, logits in parts]).argmax(1)
 
 

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gansweep.gan.batches import Batch, generator
+from gansweep.gan.comparison import Comparison, comparison, full_precision
+from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.reference import Reference
-from gansweep.gan.sampling import sample
+from gansweep.gan.sampling import sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.evidence import Outputs, Samples, by_class
 from gansweep.health.measure import Metric, Need
 from gansweep.health.metrics import DISCRIMINATOR_METRICS, SAMPLE_METRICS
+from gansweep.health.on_device import upload
 from gansweep.health.quality import TooFewSamplesError
 
 PROBE = 128  # real images, and samples, for which D is evaluated; more only if a batch is larger
@@ -35,8 +39,9 @@ class Evaluator:
     Attributes:
         notices: Sentences for the user, one for each metric that cannot be computed.
 
-    Each step has its own random stream. G is in eval mode. D is a copy in training mode, because its batch norm would
-    otherwise see other statistics than in training; real and fake images are in separate batches of the training size.
+    Everything is computed on the device of the trainer, and the host waits for it once. Each step has its own random
+    stream. G is in eval mode. D is a copy in training mode, because its batch norm would otherwise see other statistics
+    than in training; real and fake images are in separate batches of the training size.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Evaluator:
         self.notices: list[str] = []
         self._reference, self._samples, self._seed = reference, samples, seed
         self._real = reference.at(samples)
+        self._comparisons: dict[torch.device, Comparison] = {}
         self._sample_metrics = [*filter(self._possible, sample_metrics)]
         self._discriminator_metrics = discriminator_metrics
 
@@ -66,21 +72,24 @@ class Evaluator:
             "samples": self._samples,
         }
 
+    @full_precision()
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         """Return every metric whose needs are met, in the order of the registry."""
-        s = trainer.config
+        s, device = trainer.config, trainer.device
         batches = max(1, round(PROBE / s.batch_size))
         rng = generator(self._seed, f"evaluation {trainer.step}")
         count = max(self._samples, batches * s.batch_size)
-        z = torch.randn(count, s.latent_dim, generator=rng)
-        asked = self._classes(count, rng).to(trainer.device) if s.networks.classes else None
-        pixels = sample(trainer.sampler, z.to(trainer.device), asked)
+        z = upload(torch.randn(count, s.latent_dim, generator=rng), device)
+        requested = self._classes(count, rng) if s.networks.classes else None
+        asked = None if requested is None else upload(requested, device)
+        pixels = sample_on_device(trainer.sampler, z, asked)
         # D is evaluated on samples of the G that it is trained against: an average of G over time lags behind.
-        fresh = pixels if trainer.average is None else sample(trainer.generator, z.to(trainer.device), asked)
-        fakes = torch.from_numpy(fresh[: batches * s.batch_size]).to(trainer.device)
-        of_d = self._discriminator(trainer, fakes, None if asked is None else asked[: len(fakes)])
-        wanted = None if asked is None else asked[: self._samples].cpu().numpy()
-        return self.quality(pixels[: self._samples], wanted) | of_d
+        fresh = pixels if trainer.average is None else sample_on_device(trainer.generator, z, asked)
+        fakes = fresh[: batches * s.batch_size]
+        of_d = _outputs_of(trainer, fakes, None if asked is None else asked[: len(fakes)])
+        wanted = None if requested is None else requested[: self._samples].numpy()
+        of_samples = self._of_samples(pixels[: self._samples], wanted)
+        return of_samples | self._of_discriminator(trainer, of_d)
 
     def _classes(self, count: int, rng: torch.Generator) -> Tensor:
         """Return (count,) requested classes, in the proportions of the real images and in random order."""
@@ -88,16 +97,19 @@ class Evaluator:
         classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)
         return classes.clamp(max=len(ends) - 1)[torch.randperm(count, generator=rng)]
 
-    def quality(self, pixels: np.ndarray, requested: np.ndarray | None = None) -> dict[str, float]:
-        """Return the metrics of images.
+    def quality(self, pixels: NDArray[np.uint8], requested: NDArray[np.int64] | None = None) -> dict[str, float]:
+        """Return the metrics of images, computed on the CPU.
 
         Args:
             pixels: (N, C, H, W) uint8, as many as `samples`.
             requested: (N,) requested classes, for a conditional model.
         """
-        features, labels = self._reference.embedding.embed(torch.from_numpy(pixels))
-        samples = Samples(pixels, features.numpy(), labels.numpy(), requested, self._real)
-        return _record(self._sample_metrics, samples)
+        return self._of_samples(torch.from_numpy(pixels), requested)
+
+    def _of_samples(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> dict[str, float]:
+        if pixels.device not in self._comparisons:
+            self._comparisons[pixels.device] = comparison(self._reference.embedding, self._real, pixels.device)
+        return _record(self._sample_metrics, self._comparisons[pixels.device](pixels, requested))
 
     def _possible(self, metric: Metric[Samples]) -> bool:
         """Whether there are enough samples for a metric. If not, adds a notice."""
@@ -109,15 +121,13 @@ class Evaluator:
             self.notices.append(f"evaluation.samples: {error}; it is not recorded")
         return self._samples >= least
 
-    def _discriminator(self, trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> dict[str, float]:
-        """Return the metrics of D. fakes: (batches · batch_size, C, H, W) uint8 of classes `requested`."""
-        size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
-        training, held_out = trainer.batches.probe(len(fakes))
-        real, fake = _outputs(judge, training, size), _outputs(judge, (fakes, requested), size)
-        unseen = _outputs(judge, held_out, size) if held_out is not None else None
+    def _of_discriminator(self, trainer: Trainer, outputs: HostCopy) -> dict[str, float]:
+        found = outputs.read()
+        held_out = found["held_out"].numpy() if "held_out" in found else None
         with np.errstate(all="ignore"):  # outputs may be infinite
-            sure = None if trainer.loss.critic else trainer.loss.probability(torch.from_numpy(fake)).numpy()
-            return _record(self._discriminator_metrics, Outputs(real, fake, unseen, sure))
+            sure = None if trainer.loss.critic else trainer.loss.probability(found["fake"]).numpy()
+            evidence = Outputs(found["real"].numpy(), found["fake"].numpy(), held_out, sure)
+            return _record(self._discriminator_metrics, evidence)
 
 
 def _record(metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict[str, float]:
@@ -126,8 +136,19 @@ def _record(metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict
     return {name: value for one in metrics if one.needs <= given for name, value in one.record(evidence).items()}
 
 
+def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> HostCopy:
+    """Return D's outputs for training images, fakes and, if there are any, held-out images: `real`, `fake`, `held_out`.
+
+    fakes: (batches · batch_size, C, H, W) uint8 of classes `requested`.
+    """
+    size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
+    training, held_out = trainer.batches.probe(len(fakes))
+    found = {"real": _outputs(judge, training, size), "fake": _outputs(judge, (fakes, requested), size)}
+    return HostCopy(found if held_out is None else {**found, "held_out": _outputs(judge, held_out, size)})
+
+
 @torch.no_grad()
-def _outputs(discriminator: torch.nn.Module, batch: Batch, size: int) -> np.ndarray:
+def _outputs(discriminator: torch.nn.Module, batch: Batch, size: int) -> Tensor:
     """Return (N,) float64 outputs, normalised in batches of `size`; a smaller last batch is normalised separately."""
     pixels, labels = batch
     classes = [None] * -(-len(pixels) // size) if labels is None else torch.split(labels, size)
@@ -135,5 +156,4 @@ def _outputs(discriminator: torch.nn.Module, batch: Batch, size: int) -> np.ndar
         discriminator(chunk.to(torch.float32).div(127.5).sub(1), of).float()
         for chunk, of in zip(torch.split(pixels, size), classes, strict=True)
     ]
-    outputs: np.ndarray = torch.cat(parts).double().cpu().numpy()
-    return outputs
+    return torch.cat(parts).double()

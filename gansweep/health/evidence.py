@@ -86,6 +86,9 @@ class Images:
 class Samples(Images):
     """Generated images, and the real images that they are compared with. Their classes are those of the classifier.
 
+    Arrays are on the CPU. NumPy computes what metrics ask for; `health.on_device` has computed it for samples that are
+    generated on another device.
+
     Args:
         requested: (N,) requested classes, None for an unconditional model.
         real: The real images.
@@ -101,9 +104,13 @@ class Samples(Images):
         return labels if self.requested is None else {*labels, Need.CONDITION}
 
     @cached_property
+    def gaussian(self) -> Gaussian:
+        """Gaussian of the features."""
+        return Gaussian.of(self.features)
+
+    @property
     def cfd_ratio(self) -> float:
-        distance = quality.frechet_distance(Gaussian.of(self.features), self.real.gaussian)
-        return over(distance, self.real.baseline)
+        return over(quality.frechet_distance(self.gaussian, self.real.gaussian), self.real.baseline)
 
     @cached_property
     def density_coverage(self) -> tuple[float, float]:
@@ -113,9 +120,14 @@ class Samples(Images):
     def precision_recall(self) -> tuple[float, float]:
         return quality.precision_recall(self.real.features, self.real.radii_of_3, self.features)
 
-    @property
+    @cached_property
     def near_duplicates(self) -> float:
         return quality.near_duplicates(self.features, self.real.duplicate_distance)
+
+    @cached_property
+    def bin_counts(self) -> NDArray[np.int64]:
+        """(K,) number of samples in each of the real images' bins."""
+        return self.real.bins.count(self.features)
 
     @cached_property
     def histogram(self) -> Histogram:
@@ -133,13 +145,16 @@ class Samples(Images):
         return mean(self.labels == self.requested)
 
     @cached_property
-    def within_classes(self) -> tuple[Floats, Floats] | None:
-        """(classes,) density and coverage within each class; None if no class has enough samples."""
+    def density_coverage_within(self) -> tuple[Floats, Floats]:
+        """(classes,) density and coverage within each class, NaN for a class with too few samples."""
         assert self.requested is not None
         real = self.real
-        density, coverage = quality.within_classes(
-            real.unseen, real.labels, self.features, self.requested, len(real.class_names)
-        )
+        return quality.within_classes(real.unseen, real.labels, self.features, self.requested, len(real.class_names))
+
+    @property
+    def within_classes(self) -> tuple[Floats, Floats] | None:
+        """(classes,) density and coverage within each class; None if no class has enough samples."""
+        density, coverage = self.density_coverage_within
         return (density, coverage) if np.isfinite(coverage).any() else None
 
     @property

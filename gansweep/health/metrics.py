@@ -131,7 +131,7 @@ SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
         NDB,
         "NDB",
         "share of bins with another share of samples than of real images (Richardson & Weiss 2018); .05 by chance",
-        lambda s: s.real.bins.different(s.features),
+        lambda s: s.real.bins.different(s.bin_counts),
     ),
     Metric(
         NEAR_DUPLICATES,

@@ -1,6 +1,9 @@
-"""Functions of pixels: spread and structural similarity of images. NumPy only."""
+"""Functions of pixels: spread and structural similarity of images. NumPy, but for `similarity`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,42 +34,51 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
 
     Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14.
     """
-    x: Floats = a.astype(np.float64)
-    y: Floats = b.astype(np.float64)
-    result: Floats = np.ones(len(x))
+    found: Floats = similarity(a.astype(np.float64), b.astype(np.float64), ssim_window)
+    return found
+
+
+def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:
+    """Return `ms_ssim` of float64 images, for arrays of NumPy and tensors of torch.
+
+    Args:
+        x: (N, C, H, W), grey levels.
+        y: (N, C, H, W), grey levels.
+        window: `ssim_window`, as an array or a tensor.
+    """
+    result = 1.0
     for scale, exponent in enumerate(SSIM_SCALES):
-        luminance, contrast = _ssim_parts(x, y)
+        luminance, contrast = _ssim_parts(x, y, window)
         last = scale == len(SSIM_SCALES) - 1
-        factor = (luminance * contrast if last else contrast).mean(axis=(1, 2, 3))
-        result *= np.maximum(factor, 0) ** exponent
+        factor = (luminance * contrast if last else contrast).mean((1, 2, 3))
+        result = result * factor.clip(0) ** exponent
         x, y = _halved(x), _halved(y)
     return result
 
 
-def _ssim_parts(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def ssim_window(size: int) -> Floats:
+    """Return the matrix that filters a column of `size` pixels by the window, without padding."""
+    weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
+    weights /= weights.sum()
+    rows = np.zeros((size - SSIM_WINDOW + 1, size))
+    for i in range(len(rows)):
+        rows[i, i : i + SSIM_WINDOW] = weights
+    return rows
+
+
+def _ssim_parts(x: Any, y: Any, window: Callable[[int], Any]) -> tuple[Any, Any]:
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    mx, my = _blurred(x), _blurred(y)
-    vx, vy, cov = _blurred(x * x) - mx * mx, _blurred(y * y) - my * my, _blurred(x * y) - mx * my
+    columns, rows = window(x.shape[2]), window(x.shape[3]).T
+
+    def blurred(images: Any) -> Any:
+        return columns @ images @ rows
+
+    mx, my = blurred(x), blurred(y)
+    vx, vy, cov = blurred(x * x) - mx * mx, blurred(y * y) - my * my, blurred(x * y) - mx * my
     return (2 * mx * my + c1) / (mx * mx + my * my + c1), (2 * cov + c2) / (vx + vy + c2)
 
 
-def _blurred(x: Floats) -> Floats:
-    """Filter by the window, without padding."""
-    weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
-    weights /= weights.sum()
-
-    def band(size: int) -> Floats:
-        rows = np.zeros((size - SSIM_WINDOW + 1, size))
-        for i in range(len(rows)):
-            rows[i, i : i + SSIM_WINDOW] = weights
-        return rows
-
-    blurred: Floats = band(x.shape[2]) @ x @ band(x.shape[3]).T
-    return blurred
-
-
-def _halved(x: Floats) -> Floats:
+def _halved(x: Any) -> Any:
     n, c, h, w = x.shape
     x = x[:, :, : h // 2 * 2, : w // 2 * 2]
-    halved: Floats = x.reshape(n, c, h // 2, 2, w // 2, 2).mean(axis=(3, 5))
-    return halved
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))

@@ -6,6 +6,7 @@ neighbours count as far away, and NDB is undefined. Callers keep images finite.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -130,13 +131,27 @@ def within_classes(
         k: Number of neighbours.
     """
     found = np.full((2, classes), np.nan)
+    for label, there, made in matched_classes(real_labels, asked, classes, k):
+        found[:, label] = density_coverage(real[there], neighbour_radii(real[there], k), generated[made], k)
+    return found[0], found[1]
+
+
+def matched_classes(
+    real_labels: NDArray[np.integer], asked: NDArray[np.integer], classes: int, k: int = NEIGHBOURS
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield each class with more than k real images and k samples, and equally many indices of both: the first ones.
+
+    Args:
+        real_labels: (M,) classes of real images.
+        asked: (N,) the classes that were requested.
+        classes: Number of classes.
+        k: Number of neighbours.
+    """
     for label in range(classes):
-        there, made = real[real_labels == label], generated[asked == label]
+        there, made = np.flatnonzero(real_labels == label), np.flatnonzero(asked == label)
         count = min(len(there), len(made))
         if count > k:
-            there = there[:count]
-            found[:, label] = density_coverage(there, neighbour_radii(there, k), made[:count], k)
-    return found[0], found[1]
+            yield label, there[:count], made[:count]
 
 
 def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int = 3) -> tuple[float, float]:
@@ -191,18 +206,25 @@ class Bins:
         nearest = distances(real, centres).argmin(axis=1)
         return cls(centres, np.bincount(nearest, minlength=bins) / len(real), len(real))
 
-    def different(self, samples: Floats) -> float:
+    def count(self, samples: Floats) -> NDArray[np.int64]:
+        """Return (K,) the number of samples, (N, d), in each bin."""
+        return np.bincount(distances(samples, self.centres).argmin(axis=1), minlength=len(self.centres))
+
+    def different(self, counts: NDArray[np.int64]) -> float:
         """Return the share (0…1) of bins whose share of samples differs from that of real images.
 
         Two-proportion z-test at 5 %; this is NDB/K of Richardson & Weiss 2018, section 3.
 
+        Args:
+            counts: (K,) the number of samples in each bin.
+
         Raises:
             TooFewSamplesError: There are no samples.
         """
-        n, m = len(samples), self.real
+        n, m = int(counts.sum()), self.real
         if not n:
             raise TooFewSamplesError("NDB", 0, 1)
-        shares = np.bincount(distances(samples, self.centres).argmin(axis=1), minlength=len(self.centres)) / n
+        shares = counts / n
         pooled = (n * shares + m * self.shares) / (n + m)
         error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
         with np.errstate(invalid="ignore", divide="ignore"):
