@@ -37,7 +37,7 @@ def state() -> tuple[object, ...]:
         torch.backends.cudnn.benchmark,
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
         os.environ["CUBLAS_WORKSPACE_CONFIG"],
     )
 
