@@ -116,6 +116,8 @@ def train(order: Order, presenter: Presenter) -> Ended:
     from gansweep.engine.search import Search
     from gansweep.gan.cores import cores
     from gansweep.planning.code import check_installed
+    from gansweep.planning.devices import check_devices
+    from gansweep.planning.packing import Shares
     from gansweep.planning.plan import check_disk, make_plan, write_trials
     from gansweep.planning.resources import concurrency, gpus
     from gansweep.records.scratch import SHORT, place
@@ -131,7 +133,9 @@ def train(order: Order, presenter: Presenter) -> Ended:
     plan = make_plan(sweep, home)
     check_disk(plan, home)
     if plan.left and order.address is None:
-        concurrency(sweep.resources, cores(), gpus())
+        there = gpus()
+        concurrency(sweep.resources, cores(), there)
+        check_devices(plan, Shares.expected(sweep.resources, there))
         check_installed()
         check_loopback()
         place(SHORT)

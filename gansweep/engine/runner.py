@@ -21,6 +21,7 @@ from gansweep.engine.ray_internals import no_keys_for_actors
 from gansweep.engine.search import Search
 from gansweep.engine.shares import shares_of
 from gansweep.engine.trainable import GanTrial
+from gansweep.planning.devices import check_devices
 from gansweep.planning.resources import concurrency
 from gansweep.records.scratch import SHORT, scratch
 from gansweep.sync.collector import Collector
@@ -50,11 +51,12 @@ def run(
         The board, after all trials have ended or the end was requested.
 
     Raises:
-        UserError: A trial needs more resources than are available.
+        UserError: A trial needs more resources than are available, or began on another type of device.
     """
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address) as available:
         shares = shares_of(plan, search.bounds(), available, notify, collector)
+        check_devices(plan, shares)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)

@@ -15,6 +15,7 @@ from gansweep.planning.dispatch import job_of
 from gansweep.planning.packing import MARGIN, Shares, share
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
+from gansweep.records.devices import CPU
 from gansweep.sync.collector import Collector
 from gansweep.words import counted
 
@@ -47,7 +48,13 @@ def shares_of(
     if not gpus:
         notify("resources.gpus: auto: there is no GPU, so trials train on the CPU")
         return Shares.equal(0.0)
-    largest = _largest([*plan.pending, *bounds])
+    staying = sum(planned.began_on == CPU for planned in plan.pending)
+    if staying:
+        continue_ = "continues" if staying == 1 else "continue"
+        notify(f"resources.gpus: auto: {counted(staying, 'trial')} that began on the CPU {continue_} there")
+    largest = _largest([*(planned for planned in plan.pending if planned.began_on != CPU), *bounds])
+    if not largest:
+        return Shares.equal(0.0)
     notify(f"resources.gpus: auto: measuring the GPU memory of {counted(len(largest), 'shape')} of networks")
     needs = dict(zip(largest, _measured(plan, largest.values(), collector), strict=True))
     free = min(need.free for need in needs.values())
@@ -58,7 +65,7 @@ def shares_of(
         by_shape[shape] = share(peak, free, cores, resources.cpus, len(plan.left) / gpus)
         _check(by_shape[shape], largest[shape], need, free)
     notify(f"resources.gpus: auto: {_decided(needs, by_shape, free)}")
-    return Shares(by_shape, max(by_shape.values()))
+    return Shares(by_shape, max(by_shape.values()), cpu_stays=True)
 
 
 def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:

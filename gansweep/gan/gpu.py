@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
+from gansweep.records.devices import Device
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,17 @@ def release() -> None:
     if torch and torch.cuda.is_initialized():
         gc.collect()  # 0.15 s, which trials on a CPU are spared
         torch.cuda.empty_cache()
+
+
+def describe(device: torch.device) -> Device:
+    """Return what to record of the device that this process trains on."""
+    import torch
+
+    if device.type != "cuda":
+        return Device(device.type, torch=str(torch.__version__))
+    settings = {"convolutions": torch.backends.cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32}
+    tf32 = tuple(name for name, allowed in settings.items() if allowed)
+    return Device(device.type, torch.cuda.get_device_name(device), _driver(), str(torch.__version__), tf32)
 
 
 def uuid(device: torch.device) -> str:
@@ -96,6 +108,17 @@ def nvml_handle(uuid: str) -> Any:
 
     pynvml.nvmlInit()
     return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+
+
+def _driver() -> str:
+    """Return the version of the driver; "" if NVML does not report it."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except Exception:
+        return ""
 
 
 def _own_memory(processes: list[Any]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
+from gansweep.records import devices
 from gansweep.records.layout import SweepFolder, TrialFolder
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
+    from gansweep.gan.training import Trainer
 
 # Passed as JSON text. During a sweep, Tune keeps statistics of every number in a trial's configuration and results, one
 # kilobyte each, and six copies of other values, but only one copy of a text.
@@ -93,19 +95,25 @@ class Job:
             images: Images to train on instead of the job's own, such as a copy on this machine.
 
         Raises:
-            UserError: The GPU is missing.
+            UserError: The GPU is missing, or the trial began on another type of device.
             Locked, CheckpointError: See `gansweep.gan.run.Run`.
         """
         import torch
 
         from gansweep.gan.run import Run
+
+        folder, images = folder or self.folder, images or self.images
+        torch.set_num_threads(self.threads)
+        make_trainer = partial(self._trainer, folder, images, self.set_up_device())
+        make_evaluator = partial(self._evaluator, images) if self.run.evaluations else None
+        return Run(folder, self.run, make_trainer, make_evaluator)
+
+    def _trainer(self, folder: TrialFolder, images: ImageSet, device: torch.device) -> Trainer:
+        from gansweep.gan.gpu import describe
         from gansweep.gan.training import Trainer
 
-        images = images or self.images
-        torch.set_num_threads(self.threads)
-        make_trainer = partial(Trainer.on, images, self.training, self.set_up_device())
-        make_evaluator = partial(self._evaluator, images) if self.run.evaluations else None
-        return Run(folder or self.folder, self.run, make_trainer, make_evaluator)
+        devices.record(folder, describe(device))
+        return Trainer.on(images, self.training, device)
 
     def _evaluator(self, images: ImageSet) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from gansweep.planning.cost import shape_of
 from gansweep.planning.trial import PlannedTrial
+from gansweep.records.devices import CPU
+from gansweep.sweepfile.schema import Resources
 
 # Share of a GPU's free memory that is kept free if trials share the GPU. The peak is measured over a few steps of one
 # trial. Later, fragmentation, workspaces of cuDNN and the copy of D for an evaluation may each add a few percent per
@@ -23,18 +25,29 @@ class Shares:
     Attributes:
         by_shape: Shape → share.
         other: Share of trials of all other shapes.
+        cpu_stays: Whether trials that began on the CPU continue there.
     """
 
     by_shape: Mapping[str, float]
     other: float
+    cpu_stays: bool = False
 
     @classmethod
     def equal(cls, gpus: float) -> Shares:
         """Return the same share for all trials."""
         return cls({}, gpus)
 
+    @classmethod
+    def expected(cls, resources: Resources, available_gpus: float) -> Shares:
+        """Return shares that are zero for the same trials as those that `auto` will measure."""
+        if resources.gpus != "auto":
+            return cls.equal(resources.gpus)
+        return cls({}, float(available_gpus > 0), cpu_stays=True)
+
     def of(self, planned: PlannedTrial) -> float:
         """Return the share of a trial."""
+        if self.cpu_stays and planned.began_on == CPU:
+            return 0.0
         return self.by_shape.get(shape_of(planned), self.other) if self.by_shape else self.other
 
     @property

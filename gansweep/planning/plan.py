@@ -20,7 +20,7 @@ from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config
-from gansweep.records import outcome, suggestions
+from gansweep.records import devices, outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
 from gansweep.sweepfile.schema import Sweep, TrialConfig
@@ -279,6 +279,7 @@ def _planned(
         generator_design(training.latent_dim, training.generator_maps, size, channels, networks),
         discriminator_design(training.discriminator_maps, size, channels, networks),
         outcome.read(folder.trial(trial.id)),
+        devices.began_on(folder.trial(trial.id)),
         rules,
         thresholds,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
 from gansweep.planning.plan import recorded
+from gansweep.records import devices
 from gansweep.records.layout import Home
 
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
-    """Return a trainer on the CPU, restored from the trial's last checkpoint, and the trial's images.
+    """Return a trainer restored from the trial's last checkpoint, and the trial's images.
 
-    The trial's folder is not changed.
+    The trainer is on the type of device that the trial was trained on. The trial's folder is not changed.
 
     Raises:
-        UserError: The trial has no checkpoint, or its images no longer exist.
+        UserError: The trial has no checkpoint, its images no longer exist, or its GPU is missing.
         CheckpointError: The checkpoint is damaged.
     """
     import torch
@@ -31,8 +32,13 @@ def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
     checkpoints = folder.all_checkpoints()
     if not checkpoints:
         raise UserError(f"{folder.path}: has no checkpoint")
+    on = devices.of_checkpoint(checkpoints[-1]) or devices.CPU
+    if on == devices.GPU and not torch.cuda.is_available():
+        raise UserError(
+            f"{checkpoints[-1]}: was written on a GPU, but torch finds none; reopen it on a machine with one"
+        )
     planned = recorded(home, sweep, trial_id)
-    trainer = Trainer.on(planned.images, planned.training, torch.device("cpu"))
+    trainer = Trainer.on(planned.images, planned.training, torch.device(on))
     tensors, meta = checkpoint.load(checkpoints[-1])
     trainer.load_state(tensors, meta["step"], meta["position"])
     return trainer, planned.images

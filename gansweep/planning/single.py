@@ -15,7 +15,7 @@ from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import Plan, Resolver, trial_document
 from gansweep.planning.resources import gpus
-from gansweep.records import journal
+from gansweep.records import devices, journal
 from gansweep.records.layout import Home, RunFolder, TrialFolder, read_json, write_atomically, write_json
 from gansweep.sweepfile.schema import Sweep
 from gansweep.sweepfile.searches.method import AdaptiveSearch
@@ -58,11 +58,13 @@ class Start:
         path: Path of the checkpoint.
         step: Its step.
         settings: Its TrainingConfig as plain data; {} for old checkpoints without one.
+        device: Type of device that it was written on, as in records.devices; "" if the file does not tell.
     """
 
     path: Path
     step: int
     settings: Mapping[str, Any]
+    device: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     single = sweep.model_copy(update={"replicates": 1})
     ((planned,),) = Resolver(single, home).trials()
     # The outcome of this trial in a sweep is not that of this run.
-    return Plan(single, home.sweep(sweep.name), (replace(planned, ended=None),))
+    return Plan(single, home.sweep(sweep.name), (replace(planned, ended=None, began_on=""),))
 
 
 def start_from(path: Path) -> Start:
@@ -109,7 +111,7 @@ def start_from(path: Path) -> Start:
         raise UserError(str(error)) from None
     if "step" not in meta or "position" not in meta:
         raise UserError(f"{path}: contains no networks to train; name a checkpoint of a trial or of a single run")
-    return Start(path, int(meta["step"]), meta.get("settings", {}))
+    return Start(path, int(meta["step"]), meta.get("settings", {}), devices.of_checkpoint(path))
 
 
 def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
@@ -151,8 +153,10 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
 
     Raises:
         OSError: The folder cannot be written. It is removed.
+        UserError: The checkpoint was written on another type of device.
     """
     (planned,) = plan.trials
+    share = _gpus(plan, start)
     folder = home.new_run(plan.sweep.name)
     origin = {"checkpoint": str(start.path.absolute())} if start else {}
     try:
@@ -164,9 +168,21 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
     except OSError:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
-    asked = plan.sweep.resources.gpus
-    job = job_of(plan, planned, float(min(1, gpus())) if asked == "auto" else asked)
+    job = job_of(plan, planned, share)
     return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})
+
+
+def _gpus(plan: Plan, start: Start | None) -> float:
+    """Return the number of GPUs for a run. Raises UserError if it would continue on another type of device."""
+    asked, began = plan.sweep.resources.gpus, start.device if start else ""
+    found = (0.0 if began == devices.CPU else float(min(1, gpus()))) if asked == "auto" else asked
+    if start and began not in ("", now := devices.GPU if found else devices.CPU):
+        wanted = "a number above 0, on a machine with a GPU" if began == devices.GPU else "0"
+        raise UserError(
+            f"resources.gpus: {asked if asked == 'auto' else format(asked, 'g')}, which trains on {devices.NAMES[now]}, but {start.path} was written on"
+            f" {devices.NAMES[began]}; set resources.gpus: {wanted}, or train without --checkpoint"
+        )
+    return found
 
 
 def open_run(job: SingleJob, start: Start | None) -> Run:

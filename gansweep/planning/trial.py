@@ -32,6 +32,7 @@ class PlannedTrial:
         generator: Design of G.
         discriminator: Design of D at its final size.
         ended: Last outcome, if there is one.
+        began_on: Type of device that it began on, as in records.devices; "" if it has not begun.
         rules: Rules of the sweep that end trials.
         thresholds: Thresholds of verdicts that are not at their defaults.
     """
@@ -42,6 +43,7 @@ class PlannedTrial:
     generator: Design
     discriminator: Design
     ended: Outcome | None
+    began_on: str
     rules: tuple[str, ...]
     thresholds: Thresholds
 

@@ -21,6 +21,7 @@ home/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics, one record per line
       evaluator.json             the evaluator: accuracy of its classifier, classes, samples
+      devices.json               the devices that it was trained on, their driver and torch
       owner.json                 for a sweep in a storage: host and process that train the trial, or did last
       samples/00000600.png
       checkpoints/00000600.safetensors
@@ -78,6 +79,10 @@ class TrialFolder:
     @property
     def evaluator(self) -> Path:
         return self.path / "evaluator.json"
+
+    @property
+    def devices(self) -> Path:
+        return self.path / "devices.json"
 
     @property
     def owner(self) -> Path:

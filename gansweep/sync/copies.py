@@ -22,7 +22,9 @@ from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.sync.storage import Storage, StorageError
 
 # Other names are never downloaded: a name is used as a path.
-FILES = re.compile(r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(evaluator|owner|outcome)\.json|traceback\.txt")
+FILES = re.compile(
+    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(devices|evaluator|owner|outcome)\.json|traceback\.txt"
+)
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner.json", "stop"
 
@@ -120,7 +122,8 @@ class Pushed:
     def _files(self) -> dict[str, Path]:
         """Return all files except the journal, in the order in which they are uploaded."""
         folder = self._folder
-        paths = [*folder.all_samples(), *folder.all_checkpoints(), folder.evaluator, folder.traceback, folder.outcome]
+        plain = (folder.devices, folder.evaluator, folder.traceback, folder.outcome)
+        paths = (*folder.all_samples(), *folder.all_checkpoints(), *plain)
         return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
 
 

@@ -1,0 +1,114 @@
+"""Devices that a trial was trained on: the CPU, or GPUs.
+
+The state of a random stream cannot be transferred between the CPU and a GPU, so a trial continues on the type of device
+that it began on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gansweep.errors import UserError
+from gansweep.records.layout import TrialFolder, read_json, write_json
+
+CPU, GPU = "cpu", "cuda"  # types of devices, as torch names them
+NAMES = {CPU: "the CPU", GPU: "a GPU"}
+LABELS = {CPU: "CPU", GPU: "GPU"}
+MOST_NAMED = 3  # trials in one message
+STATE_BYTES = {5_056: CPU, 16: GPU}  # size of a random stream's state
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device, and the software that numbers depend on.
+
+    Attributes:
+        type: CPU or GPU.
+        name: Name of the card; "" for the CPU.
+        driver: Version of the GPU's driver; "" for the CPU, or if it is unknown.
+        torch: Version of torch.
+        tf32: Kinds of operations that round float32 to TF32.
+    """
+
+    type: str
+    name: str = ""
+    driver: str = ""
+    torch: str = ""
+    tf32: Sequence[str] = ()
+
+
+def record(folder: TrialFolder, device: Device) -> None:
+    """Add a device to those of a trial, unless the trial was on the same one before.
+
+    Raises:
+        UserError: The trial began on another type of device.
+    """
+    began = began_on(folder)
+    if began not in ("", device.type):
+        raise refusal([folder], began, device.type)
+    earlier = read(folder) if _has_begun(folder) else []
+    if device not in earlier[-1:]:
+        document = {"devices": [asdict(one) for one in (*earlier, device)]}
+        write_json(folder.devices, document, durable=True)
+
+
+def refusal(folders: Sequence[TrialFolder], began: str, now: str) -> UserError:
+    """Return the error for trials that would continue on another type of device than they began on.
+
+    Args:
+        folders: Folders of the trials, all of one sweep.
+        began: Type of device that they began on.
+        now: Type of device that they would be trained on.
+    """
+    (first, *others), names = folders, ", ".join(folder.id for folder in folders[:MOST_NAMED])
+    more = f" and {len(folders) - MOST_NAMED:,} more" if len(folders) > MOST_NAMED else ""
+    it, path = ("them", f"their folders in {first.path.parent}") if others else ("it", str(first.path))
+    where = " on a machine with a GPU" if began == GPU else ""
+    return UserError(
+        f"trial{'s' if others else ''} {names}{more}: began on {NAMES[began]}, but would continue on {NAMES[now]},"
+        f" whose numbers differ; continue {it} with --set resources.gpus=auto{where}, or delete {path} to train {it}"
+        " again from the start"
+    )
+
+
+def read(folder: TrialFolder) -> list[Device]:
+    """Return the devices of a trial in order of time; [] if none are recorded, as by version 0.1.0."""
+    return [Device(**{**one, "tf32": tuple(one["tf32"])}) for one in read_json(folder.devices).get("devices", [])]
+
+
+def began_on(folder: TrialFolder) -> str:
+    """Return the type of device that a trial began on; "" if the trial has not begun, or the type is unknown."""
+    if not _has_begun(folder):
+        return ""
+    types = (one.type for one in read(folder))
+    return next(types, "") or next(filter(None, map(of_checkpoint, reversed(folder.all_checkpoints()))), "")
+
+
+def label(folder: TrialFolder) -> str:
+    """Return the devices of a trial for users: CPU, or the names of the cards; "" if they are unknown."""
+    names = dict.fromkeys(one.name or LABELS[one.type] for one in read(folder))
+    return " + ".join(names) or LABELS.get(began_on(folder), "")
+
+
+def of_checkpoint(path: Path) -> str:
+    """Return the type of device that a checkpoint was written on; "" if the file does not tell.
+
+    Only its header is read. If the header does not name the device, as in version 0.1.0, the size of a random stream's
+    state does.
+    """
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError), path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(size, path.stat().st_size)))
+        named = json.loads(header["__metadata__"]["gansweep"]).get("device")
+        found = named or STATE_BYTES[header["noise_rng"]["shape"][0]]
+        return found if found in NAMES else ""
+    return ""
+
+
+def _has_begun(folder: TrialFolder) -> bool:
+    """Whether the trial has records that would be continued."""
+    return bool(folder.all_checkpoints()) or (folder.journal.exists() and folder.journal.stat().st_size > 0)
