@@ -177,9 +177,10 @@ def _gpus(plan: Plan, start: Start | None) -> float:
     asked, began = plan.sweep.resources.gpus, start.device if start else ""
     found = (0.0 if began == devices.CPU else float(min(1, gpus()))) if asked == "auto" else asked
     if start and began not in ("", now := devices.GPU if found else devices.CPU):
+        given = asked if asked == "auto" else f"{asked:g}"
         wanted = "a number above 0, on a machine with a GPU" if began == devices.GPU else "0"
         raise UserError(
-            f"resources.gpus: {asked if asked == 'auto' else format(asked, 'g')}, which trains on {devices.NAMES[now]}, but {start.path} was written on"
+            f"resources.gpus: {given}, which trains on {devices.NAMES[now]}, but {start.path} was written on"
             f" {devices.NAMES[began]}; set resources.gpus: {wanted}, or train without --checkpoint"
         )
     return found
