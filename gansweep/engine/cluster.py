@@ -7,17 +7,16 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 from ray.exceptions import AuthenticationError, RayActorError
 
 from gansweep.engine.ending import kill_descendants, shielding_children
 from gansweep.engine.environment import WORKERS
-from gansweep.engine.ray_internals import InstalledCode, loopback_only
+from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
 from gansweep.planning.resources import gpus
@@ -61,7 +60,7 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder), loopback_only(), _starting(folder):
+    with shielding_children(), _plain_interpreter(folder), loopback_only(), few_processes(), _starting(folder):
         ray.init(
             address="local",  # overrides RAY_ADDRESS
             num_cpus=int(here["CPU"]),
@@ -73,7 +72,6 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
             job_config=InstalledCode(),
             **quiet,
         )
-    _end_log_monitor()
     try:
         yield here
     except UserError:
@@ -126,14 +124,6 @@ def _is_unreported(record: logging.LogRecord) -> bool:
     """
     error = record.exc_info[1] if record.exc_info else None
     return error is None or not (isinstance(error, RayActorError) or disk.lack(error))
-
-
-def _end_log_monitor() -> None:
-    """Kill the process of Ray that forwards the output of trials to the driver. It is disabled, but keeps polling."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if any(word.endswith("log_monitor.py") for word in process.cmdline()):
-                process.kill()
 
 
 def _full(error: Exception, folder: Path) -> str | None:

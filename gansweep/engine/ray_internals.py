@@ -1,25 +1,30 @@
 """Replacements of private names of Ray for which Ray offers no public setting.
 
-The names may change with any release of Ray. A missing name raises an error: otherwise a safeguard would silently have
-no effect.
+The names may change with any release of Ray. A missing name of a safeguard raises an error: otherwise the safeguard
+would silently have no effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 import ray
 from ray._private import services
+from ray._private.node import Node
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
 from gansweep.errors import UserError
 
 TESTED = "2.52 to 2.60"  # versions of Ray
+# Methods that start processes which a sweep on one machine does not use: the dashboard's server, which the raylet would
+# wait for, the autoscaler, and the forwarding of trials' output to the driver.
+UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")
 
 
 class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
@@ -58,6 +63,18 @@ def loopback_only() -> Iterator[None]:
     with _replaced(
         services, "resolve_ip_for_localhost", lambda host: host, "Ray's ports would listen on all interfaces"
     ):
+        yield
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """Keep ray.init from starting the processes of UNUSED, which cost 2 s of a core in each sweep.
+
+    A version of Ray without one of the methods is no error: it starts that process.
+    """
+    with ExitStack() as stack:
+        for name in filter(partial(hasattr, Node), UNUSED):
+            stack.enter_context(patch.object(Node, name, lambda *_, **__: None))
         yield
 
 

@@ -6,6 +6,7 @@ MLflow is imported only here and only when needed (2 s).
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sqlite3
@@ -134,7 +135,7 @@ def reading_client(home: Home, uri: str) -> MlflowClient:
 
 
 def quiet() -> None:
-    """Configure MLflow before its import: no telemetry, no progress bars, no waiting."""
+    """Configure MLflow before its import: no telemetry, no progress bars, no tracebacks, no waiting."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -142,6 +143,8 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # It logs a traceback of each error of the database, which it raises as well: we report it in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted: bool = False) -> list[Any]:

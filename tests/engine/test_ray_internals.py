@@ -10,17 +10,26 @@ import psutil
 import pytest
 import ray
 from ray._private import services
+from ray._private.node import Node
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 
 from gansweep.engine.cluster import cluster
-from gansweep.engine.ray_internals import InstalledCode, loopback_only, no_keys_for_actors
+from gansweep.engine.ray_internals import UNUSED, InstalledCode, few_processes, loopback_only, no_keys_for_actors
 from gansweep.errors import UserError
 
 
 def test_the_node_keeps_its_loopback_address() -> None:
     with loopback_only():
         assert services.resolve_ip_for_localhost("127.0.0.1") == "127.0.0.1"
+
+
+def test_processes_that_no_sweep_uses_are_not_started() -> None:
+    """This version of Ray has these methods; one that has renamed them starts the processes."""
+    before = [getattr(Node, name) for name in UNUSED]
+    with few_processes():
+        assert [getattr(Node, name)(None) for name in UNUSED] == [None] * len(UNUSED)
+    assert [getattr(Node, name) for name in UNUSED] == before
 
 
 def test_no_variable_reaches_actors() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from gansweep.records.layout import Home
 from gansweep.tracking import store
@@ -61,3 +64,14 @@ def test_several_that_come_first_make_one(home: Home) -> None:
         clients = list(pool.map(lambda _: store.client(home, store.local_uri(home)), range(4)))
     clients[0].create_experiment("mine")
     assert all("mine" in {one.name for one in client.search_experiments()} for client in clients)
+
+
+def test_an_error_of_the_database_is_raised_and_not_logged(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    home.path.mkdir()
+    client = store.client(home, store.local_uri(home))
+    experiment = client.create_experiment("s")
+    with closing(sqlite3.connect(home.database)) as database:
+        database.execute("DROP TABLE experiment_tags")
+    with pytest.raises(MlflowException, match="experiment_tags"):
+        client.set_experiment_tag(experiment, "key", "value")
+    assert not [record for record in caplog.records if record.exc_info]
