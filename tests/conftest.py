@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gansweep.planning.plan import Plan
 
 INTEGRATION = "tests/integration/"
+SHARING = ("tests/api/", "tests/report/", "tests/security/")  # folders whose files share a sweep, and so a process
 TINY = """name: s
 dataset: {image_size: 16}
 model: {latent_dim: 8, feature_maps: 4}
@@ -54,13 +56,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `-n 2` one process has the integration tests, which wait for processes of their own most of the time, never
-    two of them at once; the other one has the rest, file by file."""
+    """With `-n 2`, one process takes files from the beginning of the list and the other one from its end, until they
+    meet, so that both finish at about the same time and seldom both wait for processes of their own."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduler(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return INTEGRATION if nodeid.startswith(INTEGRATION) else nodeid.partition("::")[0]
+            return next((folder for folder in SHARING if nodeid.startswith(folder)), nodeid.partition("::")[0])
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if self.nodes.index(node) % 2:
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
 
     config.option.loadscopereorder = False  # see pytest_collection_modifyitems
     return Scheduler(config, log)
@@ -68,12 +75,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the quick tier; with `-n 2` what takes longest begins first."""
+    """Mark the quick tier; with `-n 2` integration tests come last, files with many slow tests at the very end."""
     for item in items:
         if item.nodeid.startswith(QUICK) and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: not item.nodeid.startswith(INTEGRATION))
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: 1 + slow[item.path] if item.nodeid.startswith(INTEGRATION) else 0)
 
 
 @pytest.fixture(autouse=True)

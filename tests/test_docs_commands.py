@@ -184,8 +184,12 @@ def test_a_command_runs(command: Command, work: Scene) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/tables.md"])
 def test_a_python_example_runs(page: str, work: Scene) -> None:
     names: dict[str, object] = {}
-    for block in blocks(ROOT / page, "python"):
-        exec(block, names)
+    report, examples = work.folder / "report.pdf", blocks(ROOT / page, "python")
+    report.unlink(missing_ok=True)
+    for example in examples:
+        exec(example, names)
+    if any(f'report("{report.name}")' in example for example in examples):
+        assert report.read_bytes().startswith(b"%PDF")
 
 
 def test_the_loss_of_the_page_on_networks_is_registered_and_penalises(monkeypatch: pytest.MonkeyPatch) -> None:

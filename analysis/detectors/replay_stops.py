@@ -20,9 +20,9 @@ def replay(run):
     """Return when and why the run would have been stopped, and its verdicts at the end."""
     history, judge = run["history"], Judge()
     steps = history.evaluations()
-    kinds_at = {int(step): [v.kind for v in judge(history.until(step)) if v.kind in STOPPING] for step in steps}
-    step = next((step for step, kinds in kinds_at.items() if kinds), None)
-    end, planted = kinds_at[max(kinds_at)], run["settings"].get("step")
+    kinds_at = ((int(step), stopping(judge, history.until(step))) for step in steps)
+    step, kinds = next((found for found in kinds_at if found[1]), (None, []))
+    end, planted = stopping(judge, history.until(steps[-1])), run["settings"].get("step")
     labels = [run["truth"].get(kind, False) for kind in LABELS]
     return {
         "source": run["source"],
@@ -31,12 +31,17 @@ def replay(run):
         "rate": run["settings"].get("training.learning_rate"),
         "labelled": "failing" if True in labels else "grey" if None in labels else "healthy",
         "stopped_at": step,
-        "verdict_then": kinds_at[step][0] if step is not None else "",
+        "verdict_then": kinds[0] if kinds else "",
         "verdict_at_end": end[0] if end else "",
-        "kept": step is not None and kinds_at[step][0] in end,
+        "kept": bool(kinds) and kinds[0] in end,
         "saved": 1 - step / run["budget"] if step is not None else 0.0,
         "delay": np.ceil((step - planted) / np.diff(steps)[0]) if planted and step and step >= planted else None,
     }
+
+
+def stopping(judge, history):
+    """Return the kinds of verdicts that end a trial with this history."""
+    return [verdict.kind for verdict in judge(history) if verdict.kind in STOPPING]
 
 
 def planted(table):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -90,12 +91,18 @@ class History:
         """Return (len(steps),) a metric at steps, NaN where it was not recorded."""
         found = np.full(len(steps), np.nan)
         series = self[metric]
-        _, there, here = np.intersect1d(steps, series.steps, assume_unique=True, return_indices=True)
-        found[there] = series.values[here]
+        if len(series):
+            here = np.minimum(np.searchsorted(series.steps, steps), len(series) - 1)
+            there = series.steps[here] == steps
+            found[there] = series.values[here[there]]
         return found
 
     def evaluated(self) -> Evaluations:
-        """Return the values at evaluations."""
+        """Return the values at evaluations, collected once for all detectors."""
+        return self._evaluated
+
+    @cached_property
+    def _evaluated(self) -> Evaluations:
         return Evaluations(self)
 
 
@@ -114,13 +121,17 @@ class Evaluations:
         self.history, self.steps = history, history.evaluations()
         smaller = self.steps <= (-1 if history.growth is None else history.growth)
         self._forgotten = smaller & (not smaller.all())
+        self._values: dict[str, NDArray[np.float64]] = {}
 
     def __getitem__(self, metric: str) -> NDArray[np.float64]:
-        """Return (n,) a metric, NaN where it was not recorded: no detector fires on a NaN."""
-        values = self.history.at(self.steps, metric)
-        if metric in DISCRIMINATOR:
-            values[self._forgotten] = np.nan
-        return values
+        """Return (n,) a metric, read-only, NaN where it was not recorded: no detector fires on a NaN."""
+        if metric not in self._values:
+            values = self.history.at(self.steps, metric)
+            if metric in DISCRIMINATOR:
+                values[self._forgotten] = np.nan
+            values.setflags(write=False)
+            self._values[metric] = values
+        return self._values[metric]
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from scenes import train, warm_home
 from service import Service
 
 import gansweep
@@ -20,13 +19,6 @@ from gansweep.gan.sampling import grid_png
 from gansweep.records import journal
 from gansweep.records.layout import Home, write_json
 from gansweep.tracking import store
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    service = Service(tmp_path_factory.mktemp("api"), {})
-    train(warm_home(service.home.path), service.write(steps=30, seeds=2, evaluations=6, maps=8))
-    return service
 
 
 @pytest.fixture

@@ -107,6 +107,17 @@ def test_absent_tracking_server(call: Call, home: Home) -> None:
     assert not home.path.exists()
 
 
+def doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """`gansweep doctor` with an empty torch, which it imports in two seconds otherwise."""
+    (tmp_path / "no-torch").mkdir(exist_ok=True)
+    (tmp_path / "no-torch" / "torch.py").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path / "no-torch"), prepend=os.pathsep)
+        return in_subprocess("doctor", before=before)
+
+
 def test_a_home_without_any_file_locks(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / "sweeps").mkdir(parents=True)
@@ -116,14 +127,14 @@ def test_a_home_without_any_file_locks(call: Call, tmp_path: Path, monkeypatch: 
         assert_states(err, f"{home}: ", "no file locks", "(Function not implemented)")
         assert err.count("\n") == 1
     assert in_subprocess("status").stderr.startswith(f"no sweeps in {home}")
-    done = in_subprocess("doctor")
+    done = doctor(tmp_path, monkeypatch)
     assert done.returncode == 1
     assert "BAD  home" in done.stdout
     assert "no file locks" in done.stdout
     assert [path.name for path in home.iterdir()] == ["sweeps"]
 
 
-def test_loopback_down(call: Call, home: Home) -> None:
+def test_loopback_down(call: Call, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (tool("unshare"), "--net", "--map-root-user")
     if subprocess.run([*before, "true"], capture_output=True).returncode:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no network namespace can be made here")
@@ -134,7 +145,7 @@ def test_loopback_down(call: Call, home: Home) -> None:
     assert_states(done.stderr, "127.0.0.1: ", "(Network is unreachable)", "loopback", "ip link set lo up")
     assert done.stderr.count("\n") == 1
     assert_nothing_left(home)
-    assert "BAD  loopback" in in_subprocess("doctor", before=before).stdout
+    assert "BAD  loopback" in doctor(tmp_path, monkeypatch, before).stdout
 
 
 def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,9 +162,9 @@ def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, mon
         done = in_subprocess("run", f"{long}/s.yaml", before=before)
         assert (done.returncode, done.stdout) == (1, "")
         assert_states(done.stderr, "scratch", f"{long}: ", "24 bytes", "/tmp: Read-only file system", "TMPDIR")
-        assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
+        assert "BAD  scratch" in doctor(tmp_path, monkeypatch, before).stdout
         monkeypatch.setenv("TMPDIR", "/nonexistent")
-        assert "BAD  scratch" in in_subprocess("doctor", before=before).stdout
+        assert "BAD  scratch" in doctor(tmp_path, monkeypatch, before).stdout
 
 
 @pytest.mark.parametrize("arguments", [["status", "--home", "h"], ["run", "/s.yaml"], ["doctor"], ["status"]])

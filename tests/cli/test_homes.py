@@ -17,22 +17,30 @@ from pathlib import Path
 import old_homes
 import pytest
 from bad_calls import tool, without_root_rights
+from click.testing import CliRunner
 from facts import assert_states
 
+from gansweep.cli.main import cli
 from gansweep.records.layout import Home
 
-# One process for many commands: importing MLflow takes seconds. Prints [command, exit code, last line of stderr].
+# One process for many commands, since importing MLflow and torch takes seconds. For each home it prints a list of
+# [command, exit code, error]. Arguments: [[working directory, home], …] and the commands.
 CALLS = """
-import json, sys
+import json, os, sys
 from click.testing import CliRunner
 from gansweep.cli.main import cli
 from gansweep.errors import UserError
 
-for arguments in json.loads(sys.argv[1]):
-    result = CliRunner().invoke(cli, arguments)
-    error = result.exception if isinstance(result.exception, UserError) else None
-    crash = None if error or isinstance(result.exception, SystemExit) else result.exception
-    print(json.dumps([arguments[0], 1 if error else result.exit_code, str(error or crash or "")]))
+places, commands = map(json.loads, sys.argv[1:])
+for place, home in places:
+    os.chdir(place)
+    ends = []
+    for words in commands:
+        result = CliRunner().invoke(cli, [*words, "--home", home])
+        error = result.exception if isinstance(result.exception, UserError) else None
+        crash = None if error or isinstance(result.exception, SystemExit) else result.exception
+        ends.append([words[0], 1 if error else result.exit_code, str(error or crash or "")])
+    print(json.dumps(ends))
 """
 READING = [
     ["status"],
@@ -66,19 +74,17 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def home(place: Path) -> Iterator[Home]:
-    """A home recorded by version 0.1.0 in another place, with an image cache of today."""
+    """A home recorded by version 0.1.0 in another place."""
     home = old_homes.unpack(place)
-    shutil.copy(home.sweep("old").source, "old.yaml")
     yield home
     subprocess.run(["chmod", "-R", "u+w", str(home.path)], check=True)
 
 
-def calls(home: Home, commands: list[list[str]], before: tuple[str, ...] = ()) -> list[tuple[str, int, str]]:
-    """(command, exit code, error) of each command."""
-    given = json.dumps([[*command, "--home", str(home.path)] for command in commands])
-    done = subprocess.run([*before, sys.executable, "-c", CALLS, given], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+def called(home: Home, *arguments: str) -> str:
+    """stderr of a command in this process, which must succeed."""
+    result = CliRunner().invoke(cli, [*arguments, "--home", str(home.path)])
+    assert result.exit_code == 0, result.exception
+    return result.stderr
 
 
 def digests(home: Home) -> dict[str, str]:
@@ -94,47 +100,54 @@ def lock_up(home: Home) -> tuple[str, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("files", ["as they are", "without -shm", "read-only mount"])
-def test_a_home_that_may_only_be_read(home: Home, files: str) -> None:
-    if files == "without -shm":
-        (home.path / "mlflow.db-shm").unlink()
-    before = digests(home)
-    if files == "read-only mount":
-        mount = f'mount --bind {home.path} {home.path} && mount -o remount,ro,bind {home.path} && exec "$@"'
-        barred: tuple[str, ...] = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", mount, "sh")
-        if subprocess.run([*barred, "true"], capture_output=True).returncode:
-            (pytest.fail if os.environ.get("CI") else pytest.skip)("a folder cannot be mounted here")
-        why = "Read-only file system"
-    else:
-        barred, why = lock_up(home), "Permission denied"
-    found = calls(home, READING + WRITING, barred)
-    read, refused = found[: len(READING)], found[len(READING) :]
-    assert read == [(command[0], 0, "") for command in READING]
-    message = f"{home.path}: cannot be written ({why}); copy it, or name another folder with --home or GANSWEEP_HOME"
-    assert refused == [(command[0], 1, message) for command in WRITING]
-    assert digests(home) == before
-    assert Path("report.pdf").read_bytes().startswith(b"%PDF")
+def test_a_home_that_may_only_be_read(place: Path) -> None:
+    """Without write permission, with and without -shm, and on a read-only mount."""
+    homes = {why: old_homes.unpack(place / why) for why in ("locked", "without -shm", "mounted")}
+    (homes["without -shm"].path / "mlflow.db-shm").unlink()
+    barred = lock_up(homes["locked"]), lock_up(homes["without -shm"])
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    mounted = (tool("unshare"), "--mount", "--map-root-user", "sh", "-c", mount, str(homes["mounted"].path))
+    if subprocess.run([*mounted, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("a folder cannot be mounted here")
+    before = {why: digests(home) for why, home in homes.items()}
+    for why, home in homes.items():
+        shutil.copy(home.sweep("old").source, place / why / "old.yaml")
+    places = json.dumps([[str(place / why), str(home.path)] for why, home in homes.items()])
+    done = subprocess.run(
+        [*mounted, *barred[0], sys.executable, "-c", CALLS, places, json.dumps(READING + WRITING)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for (why, home), line in zip(homes.items(), done.stdout.splitlines(), strict=True):
+        ends = [tuple(end) for end in json.loads(line)]
+        reason = "Read-only file system" if why == "mounted" else "Permission denied"
+        message = (
+            f"{home.path}: cannot be written ({reason}); copy it, or name another folder with --home or GANSWEEP_HOME"
+        )
+        assert ends[: len(READING)] == [(command[0], 0, "") for command in READING], why
+        assert ends[len(READING) :] == [(command[0], 1, message) for command in WRITING], why
+        assert digests(home) == before[why]
+        assert (place / why / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_moved_home_is_read_and_its_images_are_there(home: Home) -> None:
     before = digests(home)
-    assert calls(home, [["export", "old", "--csv", "csv"]]) == [("export", 0, "")]
+    called(home, "export", "old", "--csv", "csv")
     assert digests(home) == before
     samples = Path("csv/samples.csv").read_text().splitlines()
     assert len(samples) == 4, "a row for each of three sample grids"
 
 
 def test_paths_are_corrected_once_and_that_is_said(home: Home) -> None:
-    command = [sys.executable, "-m", "gansweep.cli", "sync", "old", "--home", str(home.path)]
-    first, second = (subprocess.run(command, capture_output=True, text=True) for _ in range(2))
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    first, second = called(home, "sync", "old"), called(home, "sync", "old")
     said = re.compile(
         rf"^{home.path}: its store named artifacts in /tmp/gansweep-recorded-\w+/home/artifacts;"
         rf" it now names those in {home.artifacts}$",
         re.MULTILINE,
     )
-    assert said.search(first.stderr)
-    assert not said.search(second.stderr)
+    assert said.search(first)
+    assert not said.search(second)
     assert not list(Path("/tmp").glob("gansweep-recorded-*"))
 
 

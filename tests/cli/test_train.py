@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from facts import assert_states
 from limits import file_size_limit
 from PIL import Image
+from scenes import warm_home
 from service import Service, interrupt
 
 from gansweep.cli.main import cli
@@ -58,7 +59,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Result]:
     """A run of 60 steps, never interrupted."""
     root = tmp_path_factory.mktemp("whole")
     (root / "one.yaml").write_text(FILE)
-    return train(root / "one.yaml", home=Home(root / "home"))
+    return train(root / "one.yaml", home=warm_home(root / "home"))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def facts(folder: TrialFolder) -> dict[str, Any]:
 
 
 def told(service: Service, *arguments: object) -> dict[str, Any]:
-    out, _ = service.call(*arguments, "--json")
+    out, _ = service.ask(*arguments, "--json")
     found: dict[str, Any] = json.loads(out)
     return found
 
@@ -80,24 +80,24 @@ def test_people_read_the_same_best_trial_and_value(
     reached = expected[best]
     final = f"cfd_ratio {measured(reached['quality'])} at step {reached['quality_step']}"
     peak = f"cfd_ratio {measured(reached['best_value'])} at step {reached['best_step']}"
-    rows = dict(re.findall(r"^(\w+(?: \w+)*) {2,}(.*)$", swept.call("best", "three")[0], re.MULTILINE))
+    rows = dict(re.findall(r"^(\w+(?: \w+)*) {2,}(.*)$", swept.ask("best", "three")[0], re.MULTILINE))
     assert rows["best"].startswith(best)
     assert (rows["quality"], rows["best value"]) == (final, peak)
-    _, said = swept.call("run", swept.root / "three.yaml")
+    _, said = swept.ask("run", swept.root / "three.yaml")
     assert re.search(rf"best: {best}, .*: {final}$", said, re.MULTILINE)
 
-    out, _ = swept.call("diagnose", "three", "--json")
+    out, _ = swept.ask("diagnose", "three", "--json")
     (reason,) = (v["reason"] for t in json.loads(out)["trials"] if t["id"] == best for v in t["verdicts"][:1])
     assert reason.endswith(f"best CFD ratio {reached['best_value']:.3g} at step {reached['best_step']}")
 
-    _, said = swept.call("sample", f"three/{best}", "-o", tmp_path / "grid.png")
+    _, said = swept.ask("sample", f"three/{best}", "-o", tmp_path / "grid.png")
     (step,) = re.findall(r"after (\d+) steps", said)
     assert swept.folder("three").trial(best).checkpoint(int(step)).exists()
     for kind, value in (("quality", final), ("best_value", peak)):
         _, _, number = value.partition(" ")
         assert number in said, kind  # as the checkpoint's own, or as what it is not
 
-    seen, _ = swept.call("status", "three")
+    seen, _ = swept.ask("status", "three")
     (line,) = (line for line in seen.splitlines() if best[:8] in line)
     assert measured(reached["steps_per_s"]) in line.split()
     assert measured(reached["quality"]) in line.split()

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 def report(swept: Service) -> Path:
     """The report of sweep `three`, written by the command."""
     path = swept.root / "three.pdf"
-    out, err = swept.call("report", "three", "-o", path, "--verbose", "--log")
+    out, err = swept.ask("report", "three", "-o", path, "--verbose", "--log")
     assert out == ""
     assert [line.split("  ")[0] for line in err.splitlines()] == [
         "reading", "figures", "typesetting", "sending to MLflow", f"wrote {path}",
@@ -178,7 +178,7 @@ def test_the_parent_has_an_overview_since_the_sweep_ended(swept: Service) -> Non
 
 
 def test_several_sweeps_are_compared_by_name(swept: Service, tmp_path: Path) -> None:
-    swept.call("report", "three", "other", "-o", tmp_path / "both.pdf")
+    swept.ask("report", "three", "other", "-o", tmp_path / "both.pdf")
     text = text_of(tmp_path / "both.pdf")
     for fact in ("three trained 6 DCGANs", "other trained 4 DCGANs", COMPARED):
         assert fact in text
@@ -231,7 +231,7 @@ def test_a_running_sweep_has_a_report(swept: Service, tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_line(swept: Service, arguments: list[str], message: str) -> None:
     (swept.root / "a.pdf").mkdir(exist_ok=True)
-    _, err = swept.call("report", *arguments, code=1)
+    _, err = swept.ask("report", *arguments, code=1)
     assert err.strip() == message.format(home=swept.home.path)
     assert not (swept.root / "x.pdf").exists()
 

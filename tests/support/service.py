@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -12,9 +14,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 import torch
 
+from gansweep.cli.main import main
 from gansweep.gan import checkpoint
 from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
@@ -36,6 +41,17 @@ search:
 replicates: {seeds}
 resources: {{cpus: 1, gpus: 0}}
 """
+
+
+class _Captured(io.TextIOWrapper):
+    """A stream in memory, for text and bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, "utf-8", write_through=True)
+
+    def text(self) -> str:
+        return self._bytes.getvalue().decode()
 
 
 @dataclass(frozen=True)
@@ -84,8 +100,26 @@ class Service:
         assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
         return out, err
 
+    def ask(self, *arguments: object, code: int = 0) -> tuple[str, str]:
+        """(stdout, stderr) of the same call in this process, where MLflow and torch are imported already.
+
+        Not for commands that start Ray or whose process, signals or imports are the point.
+        """
+        out, err = _Captured(), _Captured()
+        with (
+            mock.patch.dict(os.environ, {"GANSWEEP_HOME": str(self.home.path), **self.environment}),
+            mock.patch.object(sys, "argv", ["gansweep", *map(str, arguments)]),
+            contextlib.chdir(self.root),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as caught,
+        ):
+            main()
+        assert caught.value.code == code, f"exit {caught.value.code}\n{out.text()}\n{err.text()}"
+        return out.text(), err.text()
+
     def status(self, sweep: str = "small") -> list[dict[str, Any]]:
-        out, _ = self.call("status", sweep, "--json")
+        out, _ = self.ask("status", sweep, "--json")
         trials: list[dict[str, Any]] = json.loads(out)["trials"]
         return trials
 
