@@ -100,7 +100,7 @@ class Trainer:
         on the host.
 
         Args:
-            share: Share of the GPU that the trial may use, > 0.
+            share: Share of the GPU that the trial may use, > 0. Ignored on the CPU.
         """
         pixels = images.load()
         labels = images.labels() if config.networks.classes else None

@@ -113,7 +113,7 @@ class Job:
         from gansweep.gan.training import Trainer
 
         devices.record(folder, describe(device))
-        return Trainer.on(images, self.training, device)
+        return Trainer.on(images, self.training, device, share=self.gpus)
 
     def _evaluator(self, images: ImageSet) -> Evaluator:
         from gansweep.gan.evaluator import Evaluator
