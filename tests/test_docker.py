@@ -339,9 +339,9 @@ def test_the_cluster_asks_for_its_token_and_ends_its_sweeps_before_itself(rays_f
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
         assert [status(jobs, who) for who in ({}, bearer("b1" * 32), bearer(token))] == [401, 403, 200]
         command, environment = ray_node("worker", variables, ports, tmp_path)
-        code, said = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
+        code, output = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
         assert code != 0
-        assert "AuthenticationError" in said
+        assert "AuthenticationError" in output
         (asked := tmp_path / "asked").mkdir()
         with started(command, environment, tmp_path) as worker:
             wait_until_healthy("worker", int(command[-1]), worker, tmp_path / "log")
@@ -372,7 +372,7 @@ def _end_a_head_while_a_sweep_runs(
 
 
 def called(command: list[str], environment: Mapping[str, str], folder: Path) -> tuple[int, str]:
-    """Its exit status and all that it said, into a file: processes that it leaves would keep a pipe open."""
+    """Its exit status and all that it printed, into a file: processes that it leaves would keep a pipe open."""
     log = folder / "log"
     with started(command, environment, folder) as process:
         try:

@@ -83,10 +83,10 @@ def test_a_finished_sweep_is_opened_from_any_thread(service: Service, capsys: py
 def test_problems_of_a_file_are_those_of_the_command(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text((service.root / "small.yaml").read_text().replace("batch_size: 16", "batch_size: -1"))
-    said = CliRunner().invoke(cli, ["validate", str(file)])
+    refused = CliRunner().invoke(cli, ["validate", str(file)])
     with pytest.raises(SweepFileError) as caught:
         gansweep.run_sweep(file, home=tmp_path / "home")
-    assert f"{caught.value}\n" == f"{said.exception}\n"
+    assert f"{caught.value}\n" == f"{refused.exception}\n"
     assert caught.value.problems == [str(caught.value)]
     with pytest.raises(UserError, match="no such file"):
         gansweep.run_sweep(tmp_path / "none.yaml", home=tmp_path / "home")

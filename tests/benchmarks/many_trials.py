@@ -86,16 +86,16 @@ def run(file: Path, home: Path, at: Collection[int]) -> tuple[list[Mark], float]
     command = [*COMMAND, "run", str(file), "--home", str(home)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    marks, ended, said = [], 0, ""
+    marks, ended, output = [], 0, ""
     for line in process.stderr:
         if END in line:
             ended += 1
             if ended in at:
                 marks.append(_mark(psutil.Process(process.pid), ended, began))
         else:
-            said += line if "running from" not in line else ""
+            output += line if "running from" not in line else ""
     if process.wait():
-        raise SystemExit(said)
+        raise SystemExit(output)
     print(f"{marks[-1].trials} trials: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return marks, time.perf_counter() - began
 

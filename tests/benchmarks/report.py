@@ -23,7 +23,7 @@ from synthetic import publish
 
 def report(trials: int, rounds: int) -> dict[str, object]:
     """Seconds of the whole command, where they go in the last round, pages and megabytes."""
-    seconds, said = [], ""
+    seconds, stderr = [], ""
     with tempfile.TemporaryDirectory() as scratch:
         home, pdf = publish(Path(scratch) / "home", trials), Path(scratch) / "report.pdf"
         command = [sys.executable, "-m", "gansweep.cli", "report", "synthetic", "-o", str(pdf), "--verbose"]
@@ -31,9 +31,9 @@ def report(trials: int, rounds: int) -> dict[str, object]:
             began = time.perf_counter()
             done = subprocess.run([*command, "--home", str(home.path)], check=True, capture_output=True, text=True)
             seconds.append(round(time.perf_counter() - began, 2))
-            said = done.stderr
+            stderr = done.stderr
         pages, size = len(pypdfium2.PdfDocument(pdf)), pdf.stat().st_size
-    parts = dict(line.rsplit(maxsplit=2)[:2] for line in said.splitlines() if line.endswith(" s"))
+    parts = dict(line.rsplit(maxsplit=2)[:2] for line in stderr.splitlines() if line.endswith(" s"))
     median = statistics.median(seconds)
     return {
         "trials": trials,

@@ -197,7 +197,7 @@ def test_torch_that_cannot_be_imported(call: Call, tmp_path: Path, monkeypatch: 
 
 
 def test_a_proxy_before_a_server(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of this machine is asked directly; of another one it is said that a proxy is in between."""
+    """One of this machine is asked directly; for another one the message states that a proxy is in between."""
     monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of the process's first request
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):

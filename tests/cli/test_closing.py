@@ -40,9 +40,9 @@ def plan(home: Home, tmp_path: Path) -> Plan:
     return make_plan(load(file), home)
 
 
-@pytest.mark.parametrize(("earlier", "said"), [(2, "2 trials stopped"), (1, "1 trial stopped")])
+@pytest.mark.parametrize(("earlier", "expected"), [(2, "2 trials stopped"), (1, "1 trial stopped")])
 def test_only_what_ended_in_this_run_is_told_trial_by_trial(
-    plan: Plan, capsys: pytest.CaptureFixture[str], earlier: int, said: str
+    plan: Plan, capsys: pytest.CaptureFixture[str], earlier: int, expected: str
 ) -> None:
     board = Board.of(plan, 1, time.monotonic() - 65)
     rows = list(board.rows.values())
@@ -53,12 +53,12 @@ def test_only_what_ended_in_this_run_is_told_trial_by_trial(
     assert _report(Ended(plan, board, Ending(plan.folder, None), "sqlite:///here"), say) == 0
     assert capsys.readouterr().err.splitlines() == [
         f"{rows[2].id}: stopped: mode collapse since step 3: nothing is left",
-        f"{said} in earlier runs; `gansweep diagnose s` shows why",
+        f"{expected} in earlier runs; `gansweep diagnose s` shows why",
         "all 4 trials are finished after 1 min 5 s; `gansweep ui` shows them",
     ]
 
 
-def test_what_is_said_is_wrapped_at_words_on_a_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_are_wrapped_at_words_on_a_terminal_alone(capsys: pytest.CaptureFixture[str]) -> None:
     text = "what was [bold] measured :smile: " * 9
     say(text)
     assert capsys.readouterr().err == text + "\n"

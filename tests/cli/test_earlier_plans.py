@@ -81,18 +81,18 @@ def ids(bench: Bench, command: str, *more: str) -> set[str]:
 @pytest.mark.parametrize("command", ["status", "best", "diagnose"])
 def test_the_current_plan_is_shown_and_earlier_trials_are_counted(widened: Bench, command: str) -> None:
     assert ids(widened, command) == {"new"}
-    said = call(widened, command, widened.folder.name)
-    assert_states(said.stderr, "4 trials of earlier plans", "--all-plans")
-    assert "feature_maps" not in said.stdout
+    result = call(widened, command, widened.folder.name)
+    assert_states(result.stderr, "4 trials of earlier plans", "--all-plans")
+    assert "feature_maps" not in result.stdout
 
 
 @pytest.mark.parametrize("command", ["status", "best", "diagnose"])
 def test_what_the_search_does_not_vary_is_a_column_where_it_differs(widened: Bench, command: str) -> None:
-    said = call(widened, command, widened.folder.name, "--all-plans", *(["--count", "9"] * (command == "best")))
-    heading, *_ = [line for line in said.stdout.splitlines() if line.strip()]
+    result = call(widened, command, widened.folder.name, "--all-plans", *(["--count", "9"] * (command == "best")))
+    heading, *_ = [line for line in result.stdout.splitlines() if line.strip()]
     assert "feature_maps" in heading
-    assert len(set(re.findall(r"\b(?:old|new)[01]\w+", said.stdout))) == 8
-    assert "earlier plans" not in said.stderr
+    assert len(set(re.findall(r"\b(?:old|new)[01]\w+", result.stdout))) == 8
+    assert "earlier plans" not in result.stderr
 
 
 def test_a_status_of_all_sweeps_counts_the_current_plans(widened: Bench) -> None:
@@ -101,11 +101,11 @@ def test_a_status_of_all_sweeps_counts_the_current_plans(widened: Bench) -> None
 
 
 def test_tables_are_of_the_current_plan(widened: Bench, tmp_path: Path) -> None:
-    said = call(widened, "export", "widened", "--csv", tmp_path)
+    result = call(widened, "export", "widened", "--csv", tmp_path)
     for name in ("trials", "histories", "evaluations", "verdicts"):
         with (tmp_path / f"{name}.csv").open() as file:
             assert {row["trial"][:3] for row in csv.DictReader(file)} == {"new"}, name
-    assert_states(said.stderr, "4 trials of earlier plans", "--all-plans")
+    assert_states(result.stderr, "4 trials of earlier plans", "--all-plans")
 
 
 def test_all_plans_have_tables_on_request(widened: Bench) -> None:
@@ -190,8 +190,8 @@ def test_a_failed_setting_gives_a_cell_its_value_only_where_all_failed(widened: 
 def test_a_report_is_of_the_current_plan(widened: Bench, tmp_path: Path) -> None:
     import pypdfium2
 
-    said = call(widened, "report", "widened", "-o", tmp_path / "r.pdf")
-    assert_states(said.stderr, "4 trials of earlier plans", "--all-plans")
+    result = call(widened, "report", "widened", "-o", tmp_path / "r.pdf")
+    assert_states(result.stderr, "4 trials of earlier plans", "--all-plans")
     page = " ".join(pypdfium2.PdfDocument(tmp_path / "r.pdf")[0].get_textpage().get_text_range().split())
     assert_states(page, "2 combinations", "learning rate (2e-4, 1e-3)", "2 seeds")
     assert "4 trials of earlier plans" in page

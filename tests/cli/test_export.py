@@ -49,8 +49,8 @@ def test_the_files_hold_the_tables(sweep: Bench, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, "")
     tables = read_sweep("exported", home=sweep.home.path)
     rows = {name: len(getattr(tables, name)) for name in TABLES}
-    said = [f"{folder}/{name}.csv: {rows[name]} row{'' if rows[name] == 1 else 's'}" for name in TABLES]
-    assert result.stderr.splitlines() == said
+    expected = [f"{folder}/{name}.csv: {rows[name]} row{'' if rows[name] == 1 else 's'}" for name in TABLES]
+    assert result.stderr.splitlines() == expected
     assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.csv" for name in TABLES)
     assert_equal(folder, tables)
 

@@ -71,10 +71,10 @@ def test_a_redirected_file_has_no_name_for_later(home: Home, tmp_path: Path, mon
 
 
 def test_train_keeps_what_it_read(home: Home, piped: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
+    messages: list[Any] = []
 
     def trained(*arguments: Any) -> tuple[Outcome, Any]:
-        said.extend(arguments)
+        messages.extend(arguments)
         return Outcome("completed", 10), SimpleNamespace(signal=None, failure=None)
 
     monkeypatch.setattr("gansweep.cli.train._train", trained)
@@ -82,7 +82,7 @@ def test_train_keeps_what_it_read(home: Home, piped: str, monkeypatch: pytest.Mo
     (folder,) = home.runs.iterdir()
     assert (folder / "sweep.yaml").read_bytes() == TEXT.encode()
     assert read_json(folder / "trial.json")["command"] == f"gansweep train {folder / 'sweep.yaml'}"
-    assert said[-1] == f"gansweep train {folder / 'sweep.yaml'}", "how it would go on"
+    assert messages[-1] == f"gansweep train {folder / 'sweep.yaml'}", "how it would go on"
 
 
 def test_submit_uploads_what_it_read(piped: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_a_hidden_folder_is_no_class(pictures: Path, fill: Fill) -> None:
     assert document == {**found, "image_size": 16, "channels": 3}
 
 
-def test_images_beside_subfolders_are_refused_until_it_is_said_which_are_meant(
+def test_images_beside_subfolders_are_refused_until_the_file_states_which_are_meant(
     call: Call, pictures: Path, fill: Fill
 ) -> None:
     fill(pictures, 30)
@@ -350,8 +350,8 @@ def test_run_says_once_what_was_done_to_the_images(
     (pictures / ".DS_Store").touch()
     monkeypatch.setattr("gansweep.api.training._recorded", lambda *_: 0)
     monkeypatch.setattr("gansweep.engine.ending.leave_at_once", sys.exit)
-    said = call("run", "s.yaml", code=0)
-    assert said.splitlines() == [
+    output = call("run", "s.yaml", code=0)
+    assert output.splitlines() == [
         "images converted: 20 images with transparency, composed on white (dataset.background)",
         "images skipped: 1 hidden or system entry: .DS_Store",
     ]

@@ -95,8 +95,8 @@ def test_a_trial_is_sampled_at_its_best_checkpoint(trial: TrialFolder, mode: str
     aim(trial, metric="cfd_ratio", mode=mode)
     kept = scores(trial)
     expected = (min if mode == "min" else max)(kept, key=lambda step: kept[step])
-    said = run("sample", trial.id[:6], "-o", "grid.png").stderr
-    assert_states(said, "grid.png: 64 images", expected, f"small/{trial.id}", "best", len(kept), "cfd_ratio")
+    message = run("sample", trial.id[:6], "-o", "grid.png").stderr
+    assert_states(message, "grid.png: 64 images", expected, f"small/{trial.id}", "best", len(kept), "cfd_ratio")
     named = run("sample", f"small/{trial.id}", "--step", expected, "-o", "named.png").stderr
     assert_states(named, "named.png: 64 images", expected, f"small/{trial.id}")
     assert "cfd_ratio" not in named
@@ -111,9 +111,9 @@ def test_a_trial_is_sampled_at_its_best_checkpoint(trial: TrialFolder, mode: str
 
 def test_a_trial_that_was_never_evaluated_is_sampled_at_its_last(trial: TrialFolder) -> None:
     aim(trial, metric="fid", mode="min")
-    said = run("sample", trial.id, "-o", "grid.png").stderr
+    message = run("sample", trial.id, "-o", "grid.png").stderr
     count = len(trial.all_checkpoints())
-    assert_states(said, STEPS, f"small/{trial.id}", "last", count)
+    assert_states(message, STEPS, f"small/{trial.id}", "last", count)
 
 
 def test_the_seed_alone_decides_which_images_come_and_the_count_how_many(trial: TrialFolder) -> None:
@@ -156,8 +156,8 @@ def test_a_folder_may_be_named_instead_of_a_trial(trial: TrialFolder, tmp_path: 
     run("sample", folder, "--step", STEPS, "-o", "folder.png", "--home", tmp_path / "none")
     run("sample", TrialFolder(folder).checkpoint(STEPS), "-o", "file.png")
     assert Path("folder.png").read_bytes() == Path("file.png").read_bytes()
-    said = run("animate", folder, "-o", "run.gif", "--home", tmp_path / "none").stderr
-    assert_states(said, "run.gif: 4 frames", "0", STEPS)
+    message = run("animate", folder, "-o", "run.gif", "--home", tmp_path / "none").stderr
+    assert_states(message, "run.gif: 4 frames", "0", STEPS)
     assert_states(run("sample", folder, "-o", "best.png").stderr, folder, "best", "cfd_ratio")
 
 
@@ -262,8 +262,8 @@ def test_every_frame_is_a_recorded_grid_with_its_step_below(
     trial: TrialFolder, ending: str, options: tuple[object, ...], factor: int, frame_ms: int
 ) -> None:
     grids = trial.all_samples()
-    said = run("animate", trial.id[:6], "-o", f"run.{ending}", *options).stderr
-    assert_states(said, f"run.{ending}: {len(grids)} frames", "0", STEPS)
+    message = run("animate", trial.id[:6], "-o", f"run.{ending}", *options).stderr
+    assert_states(message, f"run.{ending}: {len(grids)} frames", "0", STEPS)
     frames, durations, loops = frames_of(f"run.{ending}")
     assert (len(frames), loops) == (len(grids), 0)
     for frame, grid in zip(frames, grids, strict=True):
@@ -330,8 +330,8 @@ def conditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_conditional_generator_gives_a_row_a_class(conditional: Path, tmp_path: Path) -> None:
-    said = run("sample", conditional, "--count", 25, "-o", tmp_path / "all.png").stderr
-    assert_states(said, ": 30 images", "10")
+    message = run("sample", conditional, "--count", 25, "-o", tmp_path / "all.png").stderr
+    assert_states(message, ": 30 images", "10")
     rows = np.asarray(cells(tmp_path / "all.png")).reshape(10, 3, SIDE, SIDE)
     found = generator_of(conditional)
     for digit in range(10):
@@ -365,8 +365,8 @@ def test_a_checkpoint_file_alone_gives_a_walk_that_begins_at_its_samples(
     file = shutil.move(trial.checkpoint(STEPS), tmp_path / "alone.safetensors")
     shutil.rmtree(tmp_path / "home")
     walk = ("--seconds", 3, "--fps", 5, "--count", 10, "--seed", 4, "--scale", 2)
-    said = run("animate", file, "-o", f"walk.{ending}", *walk).stderr
-    assert_states(said, f"walk.{ending}: 15 frames", "latent", STEPS)
+    message = run("animate", file, "-o", f"walk.{ending}", *walk).stderr
+    assert_states(message, f"walk.{ending}: 15 frames", "latent", STEPS)
     frames, durations, loops = frames_of(f"walk.{ending}")
     assert (len(frames), loops) == (15, 0)
     run("sample", file, "--count", 10, "--seed", 4, "-o", "start.png")
@@ -379,8 +379,8 @@ def test_a_checkpoint_file_alone_gives_a_walk_that_begins_at_its_samples(
 
 
 def test_a_walk_has_defaults_and_a_row_a_class(conditional: Path, tmp_path: Path) -> None:
-    said = run("animate", conditional, "-o", tmp_path / "walk.webp", "--seconds", 1).stderr
-    assert ": 12 frames, " in said
+    message = run("animate", conditional, "-o", tmp_path / "walk.webp", "--seconds", 1).stderr
+    assert ": 12 frames, " in message
     run("sample", conditional, "--count", 36, "-o", tmp_path / "start.png")
     frames, _, _ = frames_of(str(tmp_path / "walk.webp"))
     assert_shows(frames[0], tmp_path / "start.png", 3)

@@ -55,7 +55,7 @@ def test_a_scheduler_of_nothing_hints_at_what_it_may_be() -> None:
 
 
 @pytest.mark.parametrize("name", ["émile", "größe", "名前"])
-def test_names_are_of_ascii_characters_and_that_is_said(name: str) -> None:
+def test_names_are_of_ascii_characters_and_others_are_refused(name: str) -> None:
     found = refusal(GOOD.replace("name: s", f"name: {name}"))
     assert "up to 64 of A–Z, a–z, 0–9, '.', '_' and '-'" in found
 
@@ -154,8 +154,8 @@ def test_the_rerun_command_states_nothing_twice() -> None:
     from gansweep.sweepfile.rerun import rerun_command
 
     given = ("search.trials=3", "search.seed=1", "stop=none", "training={steps: 5}", "seed=4", "name=other")
-    said = rerun_command("s.yaml", "s", "abc", 0, {"training.beta1": 0.5}, given)
-    assert said == (
+    command = rerun_command("s.yaml", "s", "abc", 0, {"training.beta1": 0.5}, given)
+    assert command == (
         "gansweep run s.yaml --set stop=none --set 'training={steps: 5}' --set name=s-abc --set search=null"
         " --set replicates=1 --set seed=0 --set training.beta1=0.5"
     )

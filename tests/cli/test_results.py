@@ -95,11 +95,10 @@ def test_failed_trials_are_never_best_and_unended_ones_wait(bench: Bench) -> Non
     assert found["objective"] == {"metric": "cfd_ratio", "mode": "min"}
     counts = {key: found[key] for key in ("ranked", "failed", "without_a_value", "not_ended")}
     assert counts == {"ranked": 3, "failed": 2, "without_a_value": 2, "not_ended": 3}
-    said = run("best", "s")
-    assert_states(said.stderr, "s: 3 ranked", "cfd_ratio", "2 failed", "2 without a value", "3 not")
-    assert [words[1] for line in said.stdout.splitlines() if (words := line.split())[:1] in (["1"], ["2"], ["3"])] == [
-        "good", "cut", "fair"
-    ]  # fmt: skip
+    result = run("best", "s")
+    assert_states(result.stderr, "s: 3 ranked", "cfd_ratio", "2 failed", "2 without a value", "3 not")
+    rows = [words for line in result.stdout.splitlines() if (words := line.split())[:1] in (["1"], ["2"], ["3"])]
+    assert [words[1] for words in rows] == ["good", "cut", "fair"]
 
 
 def test_the_objective_of_the_sweep_ranks(bench: Bench) -> None:
@@ -145,9 +144,9 @@ def test_no_best_trial_where_none_ended_well(bench: Bench) -> None:
     add(bench, "open", 1.0, None)
     found = best_of()
     assert (found["trials"], found["ranked"], found["failed"], found["not_ended"]) == ([], 0, 1, 1)
-    said = run("best", "s")
-    assert said.stdout == ""
-    assert_states(said.stderr, "s: no trial", "1 failed", "1 not")
+    result = run("best", "s")
+    assert result.stdout == ""
+    assert_states(result.stderr, "s: no trial", "1 failed", "1 not")
 
 
 def test_best_names_what_belongs_to_the_best(bench: Bench) -> None:
@@ -190,15 +189,15 @@ def test_compare_shows_what_differs_and_what_came_of_it(bench: Bench) -> None:
     assert (b["outcome"], b["verdicts"], b["reason"]) == ("stopped", ["mode_collapse"], "few images")
     assert (a["step"], a["steps_total"], a["wall_s"], a["steps_per_s"]) == (STEPS, STEPS, 1.0, None)
     assert (a["metrics"], b["metrics"]) == ({"cfd_ratio": 4.0, "loss_d": 0.5}, {"cfd_ratio": 9.0, "loss_d": 0.5})
-    said = run("compare", "aaa", "bbb")
-    rows = rows_of(said.stdout)
+    result = run("compare", "aaa", "bbb")
+    rows = rows_of(result.stdout)
     assert rows["training.learning_rate"] == ["1e-3", "2e-4"]
     assert rows["training.generator.beta1"] == ["–", "0.9"]
     assert not {"training.beta1", "seed"} & rows.keys()
     assert rows["cfd_ratio"] == ["4", "9"]
     assert rows["loss_d"] == ["0.5", "0.5"]
     assert rows["steps/s"] == ["–", "–"]
-    assert said.stderr == ""
+    assert result.stderr == ""
 
 
 def test_the_newest_value_counts_and_speed_is_the_median(bench: Bench) -> None:
@@ -219,9 +218,9 @@ def test_quality_is_not_compared_on_different_data(bench: Bench) -> None:
     assert found["same_data"] is False
     assert [t["data_fingerprint"] for t in found["trials"]] == ["f", "other"]
     assert all(t["metrics"].keys() == {"loss_d", "d_auc"} for t in found["trials"])
-    said = run("compare", "aaa", "bbb")
-    assert_states(said.stderr, "data differ")
-    assert not {"cfd_ratio", "coverage"} & rows_of(said.stdout).keys()
+    result = run("compare", "aaa", "bbb")
+    assert_states(result.stderr, "data differ")
+    assert not {"cfd_ratio", "coverage"} & rows_of(result.stdout).keys()
 
 
 def test_only_metrics_with_a_direction_have_a_better_value(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

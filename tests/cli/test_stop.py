@@ -43,8 +43,8 @@ def test_all_sweeps_that_run_are_ended_and_no_others(call: Call, home: Home) -> 
     with driven(home, "rests"):
         pass
     with driven(home, "one"), driven(home, "two"):
-        said = call("stop", "--all", code=0)
-    one, two = sorted(said.splitlines())
+        output = call("stop", "--all", code=0)
+    one, two = sorted(output.splitlines())
     assert_states(one, "stopped", "one", "`gansweep run`")
     assert_states(two, "stopped", "two", "`gansweep run`")
     assert not home.sweep("rests").stop.exists()

@@ -97,11 +97,11 @@ def test_a_run_has_a_folder_stamped_with_the_time_that_holds_everything(whole: t
     document = read_json(folder.trial)
     assert (document["steps"], document["config"]["training"]["learning_rate"]) == (STEPS, 2e-3)
     assert sorted(path.name for path in folder.plots.iterdir()) == ["losses.png", "quality.png", "samples.png"]
-    said = re.sub(r"^\d\d:\d\d:\d\d  ", "", result.stderr, flags=re.MULTILINE)
-    assert_states(said, "60 steps", f"{folder.path}\n", "completed", "60 steps")
-    assert f"{ended.verdicts[0].reason}\n" in said
+    messages = re.sub(r"^\d\d:\d\d:\d\d  ", "", result.stderr, flags=re.MULTILINE)
+    assert_states(messages, "60 steps", f"{folder.path}\n", "completed", "60 steps")
+    assert f"{ended.verdicts[0].reason}\n" in messages
     stamped = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  "
-    assert re.sub(stamped, "", folder.log.read_text(), flags=re.MULTILINE) == said
+    assert re.sub(stamped, "", folder.log.read_text(), flags=re.MULTILINE) == messages
 
 
 def test_going_on_from_a_checkpoint_gives_the_same_run(whole: tuple[RunFolder, Result], warm: Home) -> None:
@@ -288,7 +288,7 @@ def test_a_run_that_a_rule_stops_ends_well_and_says_why(warm: Home) -> None:
     assert "resume with" not in result.stderr
 
 
-def test_what_a_run_flags_is_said_even_at_its_last_step(warm: Home) -> None:
+def test_what_a_run_flags_is_reported_even_at_its_last_step(warm: Home) -> None:
     wild = ("--set", "training.learning_rate=1e20", "--set", "stop={on: [divergence], action: flag}")
     folder, result = train("one.yaml", *NO_EVALUATION, *wild, "--set", "training.steps=5", home=warm)
     ended = outcome.read(folder)

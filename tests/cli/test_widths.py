@@ -62,10 +62,10 @@ def test_it_fits(width: int, settings: int) -> None:
 
 def test_the_more_room_the_more_columns() -> None:
     headings = {width: lines(rows(), width)[1].split("  ") for width in (40, 80, 200)}
-    said = {width: [word.strip() for word in words if word.strip()] for width, words in headings.items()}
-    assert said[40] == ["trial", "step", "CFD", "outcome"]
-    assert said[80] == ["trial", "learning_rate", "beta1", "progress", "step", "CFD", "outcome"]
-    assert said[200][5:] == ["steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD", "outcome"]
+    columns = {width: [word.strip() for word in words if word.strip()] for width, words in headings.items()}
+    assert columns[40] == ["trial", "step", "CFD", "outcome"]
+    assert columns[80] == ["trial", "learning_rate", "beta1", "progress", "step", "CFD", "outcome"]
+    assert columns[200][5:] == ["steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD", "outcome"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

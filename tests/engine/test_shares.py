@@ -47,17 +47,17 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[PlannedTrial]:
 def decide(
     plan: Plan, available: dict[str, float], bounds: Iterable[PlannedTrial] = ()
 ) -> tuple[list[float], list[str]]:
-    """Each trial's share, and what was said."""
-    said: list[str] = []
-    found = shares.shares_of(plan, bounds, available, said.append)
-    return [found.of(planned) for planned in plan.trials], said
+    """Each trial's share, and the notices."""
+    notices: list[str] = []
+    found = shares.shares_of(plan, bounds, available, notices.append)
+    return [found.of(planned) for planned in plan.trials], notices
 
 
 def test_each_shape_is_measured_once_and_gets_a_share_of_its_own(plan_of: PlanOf, probed: list[PlannedTrial]) -> None:
-    found, said = decide(plan_of(AUTO, GRID), HERE)
+    found, notices = decide(plan_of(AUTO, GRID), HERE)
     assert found == [0.1666, 0.1666, 0.3333, 0.3333, 1.0, 1.0]  # six trials are waiting: seven would fit
     assert len(probed) == 3
-    assert said == [
+    assert notices == [
         "resources.gpus: auto: measuring the GPU memory of 3 shapes of networks",
         "resources.gpus: auto: trials on a GPU with 80.0 GB free, 10% of which stay so:"
         " 6 of 10.0 GB, 3 of 20.0 GB, 1 of 40.0 GB",
@@ -87,10 +87,12 @@ def test_a_suggestion_to_come_takes_what_the_largest_may_need(
     assert Search(plan_of(AUTO, GRID), home).bounds() == ()
 
 
-def test_without_a_gpu_trials_train_on_the_cpu_and_it_is_said_once(plan_of: PlanOf, probed: list[PlannedTrial]) -> None:
-    found, said = decide(plan_of(AUTO, GRID), {"CPU": 16.0})
+def test_without_a_gpu_trials_train_on_the_cpu_and_it_is_reported_once(
+    plan_of: PlanOf, probed: list[PlannedTrial]
+) -> None:
+    found, notices = decide(plan_of(AUTO, GRID), {"CPU": 16.0})
     assert found == [0.0] * 6
-    assert said == ["resources.gpus: auto: there is no GPU, so trials train on the CPU"]
+    assert notices == ["resources.gpus: auto: there is no GPU, so trials train on the CPU"]
     assert probed == []
 
 

@@ -159,7 +159,7 @@ def test_a_damaged_newest_falls_back_aloud_and_is_set_aside(folder: TrialFolder)
     assert notices[0].startswith(f"{folder.checkpoint(3)}: damaged (")
     assert notices[1:] == ["resuming from the previous checkpoint, step 2"]
     assert (folder.checkpoints / "00000003.damaged").exists()
-    assert checkpoint.load_latest(folder) == (found, [])  # said once
+    assert checkpoint.load_latest(folder) == (found, [])  # reported once
 
 
 def test_refuses_for_good_when_all_are_damaged(folder: TrialFolder) -> None:

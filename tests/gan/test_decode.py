@@ -136,7 +136,7 @@ def test_postscript_under_another_name_starts_no_program(root: Path, prepared: C
         prepared()
 
 
-def test_16_bits_a_colour_channel_are_said(root: Path, prepared: Callable[..., ImageSet]) -> None:
+def test_16_bits_a_colour_channel_are_reported(root: Path, prepared: Callable[..., ImageSet]) -> None:
     header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
     rows = b"".join(b"\0" + struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC) * 16 for _ in range(16))
 

@@ -142,7 +142,7 @@ def test_names_of_classes_are_such_that_stores_take_them(reference: Reference) -
     assert Evaluator(many, 40, 0).description()["real_shares"] == {}
 
 
-def test_without_labels_nothing_is_said_of_classes(
+def test_without_labels_nothing_is_recorded_of_classes(
     make_set: Callable[..., ImageSet], make_trainer: MakeTrainer, make_pixels: Callable[..., Pixels]
 ) -> None:
     reference, _ = reference_of(make_set(make_pixels(500), [0] * 500, ("all",)))

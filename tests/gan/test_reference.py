@@ -239,7 +239,7 @@ def test_images_of_one_class_are_judged_without_labels(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_poor_classifier_of_digits_is_said(make_set: MakeSet, make_pixels: Callable[..., Pixels]) -> None:
+def test_a_poor_classifier_of_digits_is_reported(make_set: MakeSet, make_pixels: Callable[..., Pixels]) -> None:
     labels = [i % 10 for i in range(150)]
     found, (notice,) = reference_of(make_set(make_pixels(150), labels, [str(i) for i in range(10)]))
     assert notice == (

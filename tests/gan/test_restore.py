@@ -67,8 +67,8 @@ def test_makes_the_same_images_as_the_trainer(
 
 
 def test_what_a_checkpoint_says_survives_json(trainer: Trainer) -> None:
-    said = description(replace(trainer.config, validation=0.25))
-    read = json.loads(json.dumps(said))
+    described = description(replace(trainer.config, validation=0.25))
+    read = json.loads(json.dumps(described))
     assert from_plain(TrainingConfig, read["settings"]) == replace(trainer.config, validation=0.25)
 
 

@@ -61,14 +61,14 @@ def opened(make_settings: Callable[..., TrainingConfig], make_pixels: Callable[.
 class Says:
     """An evaluator that says what it was told to, or what a function makes of the trainer; asked: at which steps."""
 
-    def __init__(self, said: Mapping[str, float] | Callable[[Trainer], Mapping[str, float]]) -> None:
+    def __init__(self, values: Mapping[str, float] | Callable[[Trainer], Mapping[str, float]]) -> None:
         self.notices: list[str] = []
         self.asked: list[int] = []
-        self._said = said
+        self._values = values
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
         self.asked.append(trainer.step)
-        return dict(self._said(trainer) if callable(self._said) else self._said)
+        return dict(self._values(trainer) if callable(self._values) else self._values)
 
     def description(self) -> dict[str, int]:
         return {"samples": 2}
@@ -251,7 +251,7 @@ def test_a_diverged_run_that_is_not_to_stop_trains_on(tmp_path: Path, opened: Op
     with opened(folder, config, generator=OptimizerConfig(1e20, 0.5, 0.999)) as run:
         ended = run.advance(60)
     assert (ended.kind, ended.step, ended.rule, ended.verdict) == ("completed", 6, "", "divergence")
-    assert [r.step for r in journal.read(folder.journal) if NONFINITE_STEP in r.values] == [2], "said once"
+    assert [r.step for r in journal.read(folder.journal) if NONFINITE_STEP in r.values] == [2], "recorded once"
 
 
 def test_a_second_process_is_refused(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -500,7 +500,7 @@ def test_verdicts_of_a_replay_know_nothing_of_what_lies_ahead(tmp_path: Path, op
         assert [v.kind for v in run.verdicts] == ["dead_generator"]
 
 
-def test_a_flagged_kind_is_said_once_and_stops_nothing(tmp_path: Path, opened: Open) -> None:
+def test_a_flagged_kind_is_reported_once_and_stops_nothing(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
     config = replace(JUDGED, stop_on=(), flag=("dead_generator",))
     with opened(folder, config, Says(BLANK)) as run:

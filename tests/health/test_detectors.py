@@ -103,7 +103,7 @@ OVERFITTING = DiscriminatorOverfitting(need=4, window=5, earliest=0, r_v=0.5, ga
 class Case:
     """The smallest history that fires, beginning with an evaluation that is no signal.
 
-    needed: metrics without which it must not. signal: index of the first signal. said: figures in its reason.
+    needed: metrics without which it must not. signal: index of the first signal. figures: those in its reason.
     """
 
     detector: EvaluationDetector
@@ -111,7 +111,7 @@ class Case:
     since: int
     signal: int
     needed: tuple[str, ...]
-    said: tuple[str, ...]
+    figures: tuple[str, ...]
     critic: bool = False
 
     def history(self, **changes: Any) -> History:
@@ -197,7 +197,7 @@ def test_fires_with_its_figures(case: Case) -> None:
     assert verdict is not None
     assert verdict.since_step == case.since
     assert verdict.reason.startswith(f"{case.detector.kind.name.replace('_', ' ')} since step {case.since}: ")
-    assert [words for words in case.said if words not in verdict.reason] == []
+    assert [words for words in case.figures if words not in verdict.reason] == []
     evidence = verdict.evidence
     assert (evidence["at_step"], evidence["evaluations"]) == (10 * (case.length - 1), case.detector.need)
     assert evidence["thresholds"] == {f.name: getattr(case.detector, f.name) for f in fields(case.detector)}
@@ -241,7 +241,7 @@ def test_what_the_burn_in_shows_does_not_count(case: Case) -> None:
 
 
 @each_case
-def test_nothing_is_said_before_the_earliest_share_of_the_budget(case: Case) -> None:
+def test_nothing_is_flagged_before_the_earliest_share_of_the_budget(case: Case) -> None:
     share = (case.length - 1) / 10  # its last evaluation
     assert replace(case.detector, earliest=share + 0.01)(case.history()) is None
     verdict = replace(case.detector, earliest=share)(case.history())
@@ -260,9 +260,9 @@ def test_a_g_that_may_still_take_off_is_waited_for(budget: int, begins: float) -
     columns = {DENSITY: [0.9] * 4, COVERAGE: [0.1] * 4, CFD_RATIO: [80.0] * 4}
     sure = replace(COLLAPSE, earliest=0.35, takeoff=1_000)
     late, early = ([round(begins) + 10 * n - shift for n in range(4)] for shift in (30, 31))
-    for steps, said in ((late, True), (early, False)):
+    for steps, flagged in ((late, True), (early, False)):
         points = [(step, {k: v[n] for k, v in columns.items()}) for n, step in enumerate(steps)]
-        assert (sure(History.of(points, budget)) is not None) is said
+        assert (sure(History.of(points, budget)) is not None) is flagged
 
 
 def test_at_its_end_a_collapsed_run_is_collapsed_although_it_improves() -> None:
@@ -518,11 +518,11 @@ def test_signs_that_are_counted_do_not_count_across_growth() -> None:
     overfitting = {R_V: [0.9] * 9, D_GAP: [0.9] * 9, D_AUC: [0.9] * 9}
     for detector, columns in ((BLIND, blind), (OVERFITTING, overfitting)):
         whole = grown(columns)
-        said = {step: verdict.since_step for step in range(0, 81, 10) if (verdict := detector(whole.until(step)))}
-        assert said == {40: 10, 80: 50}, detector.kind.name
+        onsets = {step: verdict.since_step for step in range(0, 81, 10) if (verdict := detector(whole.until(step)))}
+        assert onsets == {40: 10, 80: 50}, detector.kind.name
 
 
-def test_growth_hides_what_d_said_and_nothing_of_the_samples() -> None:
+def test_growth_hides_what_d_showed_and_nothing_of_the_samples() -> None:
     names = (*DISCRIMINATOR, *QUALITY)
     at = Evaluations(grown({name: [1.0] * 7 for name in names}))
     for name in names:

@@ -95,14 +95,14 @@ def kinds(verdicts: tuple[Verdict, ...]) -> list[str]:
     return [v.kind for v in verdicts]
 
 
-def test_every_kind_that_holds_is_said_by_precedence() -> None:
+def test_every_kind_that_holds_is_reported_by_precedence() -> None:
     everything = {**BLANK, **DROPPED, **OVERFIT, D_AUC: 0.5, NONFINITE_STEP: 15.0}
     assert kinds(QUICK(history(everything, everything))) == [
         "divergence", "dead_generator", "mode_dropping", "discriminator_overfitting",
     ]  # fmt: skip
 
 
-def test_nothing_is_said_while_nothing_holds() -> None:
+def test_nothing_is_reported_while_nothing_holds() -> None:
     assert Judge()(history()) == QUICK(history()) == ()
     assert QUICK(history({SPREAD_ACROSS: 1.0})) == ()
 
@@ -239,7 +239,7 @@ def test_judging_what_was_known_then_is_judging_as_it_goes(
     whole = History.of(found.items(), budget, critic, growth)
     so_far: list[tuple[int, Values]] = []
     for step, values in found.items():
-        so_far += [(step, values), (step, dict.fromkeys(values, 77.0))]  # said twice: the first holds
+        so_far += [(step, values), (step, dict.fromkeys(values, 77.0))]  # recorded twice: the first holds
         verdicts = QUICK(History.of(so_far, budget, critic, growth))
         assert verdicts == QUICK(whole.until(step))
         assert all(json.dumps(v.to_json(), allow_nan=False) for v in verdicts)
@@ -258,7 +258,7 @@ def test_no_signal_depends_on_what_comes_later(found: dict[int, Values], step: i
 
 
 @given(ROWS, st.integers(0, 60), st.integers(0, 60), st.booleans())
-def test_growth_is_as_if_d_had_said_nothing_before_it(
+def test_growth_is_as_if_d_had_no_records_before_it(
     found: dict[int, Values], step: int, growth: int, critic: bool
 ) -> None:
     """From the first evaluation of the grown D on, and not before."""

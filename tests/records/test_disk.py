@@ -1,4 +1,4 @@
-"""Errors that say that a place takes no more: what is said, and that nothing half-written is left."""
+"""Errors that say that a place takes no more: the message, and that nothing half-written is left."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_processes_that_race_agree(folder: SweepFolder) -> None:
 
 
 @pytest.mark.parametrize("sweep_id", ["", "x" * 32, "a' OR 'a", 7])
-def test_a_damaged_file_is_said_in_one_line(folder: SweepFolder, sweep_id: object) -> None:
+def test_a_damaged_file_is_reported_in_one_line(folder: SweepFolder, sweep_id: object) -> None:
     write_json(folder.identity, {"sweep_id": sweep_id, "place": {"host": "h", "path": "p", "inode": 1}})
     with pytest.raises(UserError, match=r"identity.json: damaged \(.*\); restore it from a copy"):
         identity.read(folder)

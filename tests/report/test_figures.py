@@ -113,10 +113,10 @@ def test_cells_are_geometric_means_of_their_trials() -> None:
     figure = grid.plane(over_two(values), [RATE, BETA1], "CFD ratio", log=True)
     expected = {(rates.index(r), betas.index(b)): f"{gmean(seeds):.3g}" for (r, b), seeds in values.items()}
     assert cells(figure) == expected
-    said = texts(svg(figure))
-    assert set(expected.values()) <= set(said)
+    shown = texts(svg(figure))
+    assert set(expected.values()) <= set(shown)
     for text in ("CFD ratio, geometric mean", "learning rate", "beta1", "1e-4", "1e-3", "0.2", "0.5", "0.9"):
-        assert text in said
+        assert text in shown
 
 
 def test_cells_are_plain_means_without_a_log_scale() -> None:
@@ -139,7 +139,7 @@ def test_cells_leave_out_what_is_not_finite_and_are_empty_without_anything() -> 
 
 
 def test_a_stripe_a_trial_in_the_colours_of_verdicts() -> None:
-    """By precedence; a crash first, whatever had been said of the trial."""
+    """By precedence; a crash first, whatever the verdicts on the trial were."""
     kinds = {0.5: ["healthy", "mode_collapse", "healthy", "divergence"], 0.9: ["undecided"]}
     rows = [trial({BETA1: beta}, 5.0, kind) for beta, named in kinds.items() for kind in named]
     rows.append(trial({BETA1: 0.9}, 5.0, "mode_collapse", outcome="crashed"))
@@ -148,8 +148,8 @@ def test_a_stripe_a_trial_in_the_colours_of_verdicts() -> None:
         (0, 0): hexes("divergence", "mode_collapse", "healthy", "healthy"),
         (1, 0): hexes("crashed", "undecided"),
     }
-    said = texts(svg(figure))
-    assert said[-5:] == ["crashed", "divergence", "mode collapse", "healthy", "undecided"]
+    shown = texts(svg(figure))
+    assert shown[-5:] == ["crashed", "divergence", "mode collapse", "healthy", "undecided"]
 
 
 def test_settings_of_text_and_truth_values_are_axes_as_well() -> None:
@@ -177,9 +177,9 @@ def test_drawn_settings_are_points_where_they_were_drawn() -> None:
         np.testing.assert_allclose(ax.collections[0].get_offsets(), trials[[RATE, BETA1]].to_numpy())
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     np.testing.assert_allclose(figure.axes[0].collections[0].get_array(), np.log(trials["quality"]))
-    said = texts(svg(figure))
-    assert {"1e-4", "1e-3", "0.01", "0.1"} <= set(said), "not 10^-4"
-    assert not any("$" in text for text in said)
+    shown = texts(svg(figure))
+    assert {"1e-4", "1e-3", "0.01", "0.1"} <= set(shown), "not 10^-4"
+    assert not any("$" in text for text in shown)
 
 
 @pytest.mark.parametrize("quality", [NAN, INF, 5.0, 0.0, -1.0])
@@ -222,9 +222,9 @@ def test_a_line_a_trial_in_its_colour() -> None:
 
 def test_bars_of_importance_hold_their_shares() -> None:
     shares = {"CFD ratio": {RATE: 0.75, BETA1: 0.25}, "mode_collapse": {BETA1: 1.0}}
-    said = texts(grid.importance(shares, [RATE, BETA1]))
+    shown = texts(grid.importance(shares, [RATE, BETA1]))
     for text, times in {"75%": 1, "25%": 1, "100%": 1, "0%": 1, "CFD ratio": 1, "mode collapse": 1}.items():
-        assert said.count(text) == times, text
+        assert shown.count(text) == times, text
 
 
 # Over steps
@@ -280,9 +280,9 @@ def test_panels_say_whose_they_are_and_where_a_failure_began(kind: str) -> None:
         curves.losses(series(trials), trials, named),
         curves.quality(series(trials), trials, named, "cfd_ratio", "CFD ratio"),
     ):
-        said = texts(picture)
-        assert {"<b> $x$ 0", "<b> $x$ 1", "training step"} <= set(said)
-        assert said.count("mode collapse") == (2 if kind == "mode_collapse" else 0)
+        shown = texts(picture)
+        assert {"<b> $x$ 0", "<b> $x$ 1", "training step"} <= set(shown)
+        assert shown.count("mode collapse") == (2 if kind == "mode_collapse" else 0)
 
 
 def test_the_name_of_a_failure_stands_between_the_title_and_the_axes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def drawn_by(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 @pytest.mark.parametrize(
-    ("loss", "least", "said"),
+    ("loss", "least", "shown"),
     [
         (None, 0.5, "loss (nats)"),
         ("saturating", -0.7, "loss (nats)"),
@@ -328,7 +328,7 @@ def drawn_by(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     ],
 )
 def test_losses_below_nothing_are_shown(
-    monkeypatch: pytest.MonkeyPatch, loss: str | None, least: float, said: str
+    monkeypatch: pytest.MonkeyPatch, loss: str | None, least: float, shown: str
 ) -> None:
     figures = drawn_by(monkeypatch)
     trials = frame([trial({LOSS: loss} if loss else {}, 5.0)], [])
@@ -337,17 +337,17 @@ def test_losses_below_nothing_are_shown(
     )
     (ax,) = figures[0].axes
     assert (ax.get_ylim()[0] <= min(least, 0), ax.get_ylim()[0] == 0) == (True, least > 0)
-    assert said in texts(picture)
+    assert shown in texts(picture)
 
 
 def test_a_line_marks_where_d_grew(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = drawn_by(monkeypatch)
     trials = frame([trial({GROWTH: at}) for at in (None, 300)], [])
-    said = texts(curves.losses(series(trials), trials, captions(trials)))
+    shown = texts(curves.losses(series(trials), trials, captions(trials)))
     lines = [
         [np.asarray(line.get_xdata())[0] for line in ax.lines if line.get_linestyle() == "--"] for ax in figures[0].axes
     ]
-    assert (lines, "D grew" in said) == ([[], [300]], True)
+    assert (lines, "D grew" in shown) == ([[], [300]], True)
     plain = frame([trial({})], [])
     assert "D grew" not in texts(curves.losses(series(plain), plain, captions(plain)))
 
@@ -389,21 +389,21 @@ def failing(**more: Any) -> pd.DataFrame:
 def test_evidence_names_its_classes_unless_they_are_many() -> None:
     shares = dict.fromkeys(MARKUP, 1 / len(MARKUP))
     trials = failing(real_shares=shares)
-    said = texts(curves.evidence(series(trials, shares=shares), trials, captions(trials), "cfd_ratio", "q"))
-    assert set(MARKUP) <= set(said)
-    assert "classes at the end" in said
+    shown = texts(curves.evidence(series(trials, shares=shares), trials, captions(trials), "cfd_ratio", "q"))
+    assert set(MARKUP) <= set(shown)
+    assert "classes at the end" in shown
     many = {f"class {number}": 1 / 40 for number in range(40)}
     trials = failing(real_shares=many)
-    said = texts(curves.evidence(series(trials, shares=many), trials, captions(trials), "cfd_ratio", "q"))
-    assert not set(many) & set(said)
-    assert "classes at the end" in said
+    shown = texts(curves.evidence(series(trials, shares=many), trials, captions(trials), "cfd_ratio", "q"))
+    assert not set(many) & set(shown)
+    assert "classes at the end" in shown
 
 
 def test_evidence_without_classes_has_no_panel_for_them() -> None:
     trials = failing()
-    said = texts(curves.evidence(series(trials), trials, captions(trials), "cfd_ratio", "q"))
-    assert "classes at the end" not in said
-    assert {"AUC", "σ(D)", "across z", "within", "caption 0", "q"} <= set(said)
+    shown = texts(curves.evidence(series(trials), trials, captions(trials), "cfd_ratio", "q"))
+    assert "classes at the end" not in shown
+    assert {"AUC", "σ(D)", "across z", "within", "caption 0", "q"} <= set(shown)
 
 
 def ticks(picture: bytes) -> list[str]:

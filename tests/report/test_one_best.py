@@ -83,19 +83,19 @@ def test_people_read_the_same_best_trial_and_value(
     rows = dict(re.findall(r"^(\w+(?: \w+)*) {2,}(.*)$", swept.ask("best", "three")[0], re.MULTILINE))
     assert rows["best"].startswith(best)
     assert (rows["quality"], rows["best value"]) == (final, peak)
-    _, said = swept.ask("run", swept.root / "three.yaml")
-    assert re.search(rf"best: {best}, .*: {final}$", said, re.MULTILINE)
+    _, output = swept.ask("run", swept.root / "three.yaml")
+    assert re.search(rf"best: {best}, .*: {final}$", output, re.MULTILINE)
 
     out, _ = swept.ask("diagnose", "three", "--json")
     (reason,) = (v["reason"] for t in json.loads(out)["trials"] if t["id"] == best for v in t["verdicts"][:1])
     assert reason.endswith(f"best CFD ratio {reached['best_value']:.3g} at step {reached['best_step']}")
 
-    _, said = swept.ask("sample", f"three/{best}", "-o", tmp_path / "grid.png")
-    (step,) = re.findall(r"after (\d+) steps", said)
+    _, output = swept.ask("sample", f"three/{best}", "-o", tmp_path / "grid.png")
+    (step,) = re.findall(r"after (\d+) steps", output)
     assert swept.folder("three").trial(best).checkpoint(int(step)).exists()
     for kind, value in (("quality", final), ("best_value", peak)):
         _, _, number = value.partition(" ")
-        assert number in said, kind  # as the checkpoint's own, or as what it is not
+        assert number in output, kind  # as the checkpoint's own, or as what it is not
 
     seen, _ = swept.ask("status", "three")
     (line,) = (line for line in seen.splitlines() if best[:8] in line)

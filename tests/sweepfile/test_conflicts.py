@@ -1,4 +1,4 @@
-"""What is wrong only together is said where it stands: at the key, at the case, or with the values of a grid."""
+"""What is wrong only together is reported where it stands: at the key, at the case, or with the values of a grid."""
 
 from __future__ import annotations
 

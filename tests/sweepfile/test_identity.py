@@ -105,7 +105,7 @@ def test_no_two_later_keys_are_taken_for_each_other() -> None:
 
 
 @pytest.mark.parametrize("key", LATER)
-def test_a_default_said_aloud_makes_no_other_trial(key: str) -> None:
+def test_a_stated_default_makes_no_other_trial(key: str) -> None:
     default: Any = TrialConfig(training=Training(steps=10))
     for name in key.split("."):
         default = getattr(default, name)

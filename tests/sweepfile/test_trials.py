@@ -85,7 +85,7 @@ def test_generator_and_discriminator_are_not_confused() -> None:
         ("training.steps", 99),
         ("dataset.path", "elsewhere"),
         ("dataset.data_dir", "elsewhere"),
-        # said aloud or inherited
+        # stated or inherited
         ("seed", 0),
         ("model.latent_dim", 100),
         ("model.generator.feature_maps", 64),
@@ -106,7 +106,7 @@ def test_epochs_are_no_part_of_the_id() -> None:
     assert trial_id(TrialConfig.model_validate({"training": {"epochs": 3}}), "da7a", 1) == identity()
 
 
-def test_the_same_network_settings_have_one_id_however_they_are_said() -> None:
+def test_the_same_network_settings_have_one_id_however_they_are_stated() -> None:
     shared = identity({"training.learning_rate": 1e-4, "model.feature_maps": 8})
     each = {f"training.{n}.learning_rate": 1e-4 for n in ("generator", "discriminator")}
     maps = {f"model.{n}.feature_maps": 8 for n in ("generator", "discriminator")}
@@ -345,7 +345,7 @@ def test_extreme_values_contain_every_end_and_every_choice() -> None:
         ({"training": {"steps": 99}}, True),
         ({"training": {"epochs": 2}}, True),
         ({"name": "t", "stop": "none", "scheduler": "asha", "resources": {"max_concurrent": 1}}, True),
-        ({"training": {"steps": 10, "beta2": 0.999}}, True),  # a default, said aloud
+        ({"training": {"steps": 10, "beta2": 0.999}}, True),  # a default, stated
         ({"training": {"steps": 10, "beta2": 0.99}}, False),
         ({"evaluation": {"samples": 100}}, False),
         ({"seed": 1}, False),

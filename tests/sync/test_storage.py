@@ -56,13 +56,13 @@ def test_half_written_files_are_no_objects(tmp_path: Path) -> None:
     assert set(storage.names("a")) == {"b"}
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"^--storage .*/file/x: cannot be used \(.*\); name a folder or bucket that"):
         check(open_storage(str(tmp_path / "file" / "x")))
 
 
-def test_a_store_that_is_away_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{probe.getsockname()[1]}")
@@ -73,7 +73,7 @@ def test_a_store_that_is_away_is_said_in_one_line(monkeypatch: pytest.MonkeyPatc
         check(open_storage("s3://lab/x"))
 
 
-def test_a_bucket_that_is_missing_is_said_in_one_line(storage: Storage) -> None:
+def test_a_bucket_that_is_missing_is_reported_in_one_line(storage: Storage) -> None:
     if storage.uri.startswith("s3://"):
         with pytest.raises(UserError, match=r"cannot be used \(The specified bucket does not exist\)"):
             check(open_storage("s3://no-such-bucket/x"))

@@ -34,8 +34,8 @@ class Sweep:
     """A sweep of one trial that is in a storage, and its driver."""
 
     def __init__(self, plan: Plan, storage: FolderStorage) -> None:
-        self.plan, self.storage, self.said = plan, storage, list[str]()
-        self.collector = Collector(storage, plan.folder, self.said.append)
+        self.plan, self.storage, self.notices = plan, storage, list[str]()
+        self.collector = Collector(storage, plan.folder, self.notices.append)
         write_trials(plan, "", ())
         (self.config,) = jobs_of(plan, storage=storage.uri)
         self.id: str = self.config["id"]

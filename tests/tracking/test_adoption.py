@@ -103,14 +103,14 @@ def test_old_records_are_read_before_anything_is_written(lab: Lab) -> None:
 
 
 def test_old_records_get_an_id_once(lab: Lab) -> None:
-    said: list[str] = []
-    lab.publish(lab.home, notify=said.append)
-    assert said[0] == "old: the records of version 0.1.0 now carry the sweep's own id"
+    notices: list[str] = []
+    lab.publish(lab.home, notify=notices.append)
+    assert notices[0] == "old: the records of version 0.1.0 now carry the sweep's own id"
     assert sorted(lab.runs(lab.home).values()) == sorted([COMPLETED, INTERRUPTED, "parent"])
     assert lab.parent in lab.runs(lab.home)
-    before, count = lab.rows(), len(said)
-    lab.publish(lab.home, notify=said.append)
-    assert len(said) == count
+    before, count = lab.rows(), len(notices)
+    lab.publish(lab.home, notify=notices.append)
+    assert len(notices) == count
     assert lab.rows() == before
     assert lab.trials(lab.home) == [COMPLETED, INTERRUPTED]
     assert not lab.doubled()
@@ -169,8 +169,8 @@ def test_a_copied_folder_does_not_take_the_records_of_an_original_without_an_id(
     uri = f"sqlite:///{original.database}"
     write_json(folder.tracking, {**read_json(folder.tracking), "uri": uri})
     shutil.copytree(folder.path, copy.sweep("old").path)
-    said = f"is a copy of {folder.path}, whose records it would change"
-    with pytest.raises(UserError, match=said):
+    message = f"is a copy of {folder.path}, whose records it would change"
+    with pytest.raises(UserError, match=message):
         publisher.delete(copy, copy.sweep("old"), uri)
     shutil.copytree(original.path, tmp_path / "whole")  # with a store of its own, which alone is changed
     whole = Home(tmp_path / "whole")

@@ -28,19 +28,19 @@ class Slow:
 
 
 def finished(publisher: Slow, *, hurry: bool = False) -> tuple[bool, float, list[str]]:
-    """Whether all was sent, after how many seconds, and what was said."""
-    said: list[str] = []
-    behind = Background(publisher, said.append)  # type: ignore[arg-type]
+    """Whether all was sent, after how many seconds, and the notices."""
+    notices: list[str] = []
+    behind = Background(publisher, notices.append)  # type: ignore[arg-type]
     behind.start()
     time.sleep(0.05)  # until its pass has begun
     began = time.monotonic()
-    return behind.finish(0.4, hurry=hurry), time.monotonic() - began, said
+    return behind.finish(0.4, hurry=hurry), time.monotonic() - began, notices
 
 
 def test_a_store_that_goes_on_taking_records_is_given_all_of_them() -> None:
     publisher = Slow(12)
-    sent, seconds, said = finished(publisher)
-    assert (sent, publisher.taken, publisher.passes, said) == (True, 12, 2, [])
+    sent, seconds, notices = finished(publisher)
+    assert (sent, publisher.taken, publisher.passes, notices) == (True, 12, 2, [])
     assert seconds > 1
 
 
@@ -50,7 +50,7 @@ def test_a_store_that_takes_nothing_any_more_is_left() -> None:
     assert 0.6 < seconds < 2
 
 
-def test_in_a_hurry_nobody_waits_longer_than_was_said() -> None:
+def test_in_a_hurry_nobody_waits_longer_than_was_announced() -> None:
     sent, seconds, _ = finished(Slow(12), hurry=True)
     assert not sent
     assert seconds < 0.9
@@ -58,8 +58,8 @@ def test_in_a_hurry_nobody_waits_longer_than_was_said() -> None:
 
 def test_a_long_wait_is_explained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "SILENCE_S", 0.2)
-    _, _, said = finished(Slow(12))
-    assert said == ["training has ended; sending the last records to the tracking store"]
+    _, _, notices = finished(Slow(12))
+    assert notices == ["training has ended; sending the last records to the tracking store"]
 
 
 class Troubled(Slow):
@@ -72,9 +72,9 @@ class Troubled(Slow):
 
 def test_a_trial_that_cannot_be_sent_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "RETRIES_S", 0.0)
-    sent, _, said = finished(Troubled(1))
+    sent, _, notices = finished(Troubled(1))
     assert not sent
-    assert said == [
+    assert notices == [
         "s: 1 trial could not be sent to sqlite:///m.db (abc: ValueError: no number); training continues, and all other"
         " trials are sent"
     ]
@@ -93,21 +93,21 @@ class Healing(Troubled):
 
 def test_one_trial_in_trouble_does_not_slow_down_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "PAUSE_S", 0.02)
-    publisher, said = Troubled(0), list[str]()
-    behind = Background(publisher, said.append)  # type: ignore[arg-type]
+    publisher, notices = Troubled(0), list[str]()
+    behind = Background(publisher, notices.append)  # type: ignore[arg-type]
     behind.start()
     time.sleep(1)
     assert publisher.passes > 15
     monkeypatch.setattr(background, "RETRIES_S", 0.0)
     behind.finish(0.4, hurry=False)
-    assert len(said) == 1
+    assert len(notices) == 1
 
 
 def test_the_end_of_a_trials_trouble_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "PAUSE_S", 0.02)
-    said: list[str] = []
-    behind = Background(Healing(0), said.append)  # type: ignore[arg-type]
+    notices: list[str] = []
+    behind = Background(Healing(0), notices.append)  # type: ignore[arg-type]
     behind.start()
     time.sleep(0.3)
     assert behind.finish(0.4, hurry=False)
-    assert said[1:] == ["the tracking store now accepts all trials"]
+    assert notices[1:] == ["the tracking store now accepts all trials"]

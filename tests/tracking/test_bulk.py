@@ -163,7 +163,7 @@ def test_a_file_is_read_as_it_was_at_one_moment(bench: Bench) -> None:
     assert [len(found[run.info.run_id]["loss_d"].steps) for run in runs] == [10, 10]
 
 
-def test_who_asks_is_said_as_mlflow_says_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_is_named_as_mlflow_says_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.trial("a", losses(1))
     bench.publish()
     seen = []

@@ -263,7 +263,7 @@ def test_what_an_older_version_sent_gets_its_copy(bench: Bench, server: str) -> 
     assert copied(bench, server) == {"a"}
 
 
-def test_who_asks_is_said_as_mlflow_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_is_named_as_mlflow_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     class Guard(BaseHTTPRequestHandler):

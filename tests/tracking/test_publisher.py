@@ -277,7 +277,7 @@ def test_every_end_has_its_note(bench: Bench, ended: Outcome, reason: str, note:
 
 
 @pytest.mark.parametrize("kind", ["stopped", "crashed", "completed"])
-def test_nothing_is_said_of_a_trial_that_goes_on(bench: Bench, kind: Any) -> None:
+def test_nothing_is_reported_of_a_trial_that_goes_on(bench: Bench, kind: Any) -> None:
     """The publisher of a sweep begins before its trials are opened again."""
     trial = bench.trial("a", losses(3), Outcome(kind, STEPS, COLLAPSE.reason, (COLLAPSE,)))
     driver = bench.publish(running=True)

@@ -160,8 +160,10 @@ def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
     bench.publish()
     found = {name: trial.history for name, trial in read(bench).items()}
     for name, (_, _, expected) in made.items():
-        said = {verdict.kind for verdict in Judge()(found[name])}
-        assert said & {"discriminator_dominance", "critic_stalled", "divergence"} == ({expected} if expected else set())
+        kinds = {verdict.kind for verdict in Judge()(found[name])}
+        assert kinds & {"discriminator_dominance", "critic_stalled", "divergence"} == (
+            {expected} if expected else set()
+        )
         assert verdicts(found[name]) == verdicts(journalled(trials[name]))
     assert [(found[name].critic, found[name].growth) for name in ("critic", "grown")] == [(True, None), (False, 16)]
     assert "critic_real is inf" in Judge()(found["diverged"])[0].reason

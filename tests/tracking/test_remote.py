@@ -1,4 +1,4 @@
-"""A sweep's folder → a real store → the same sweep from afar: how it stands, what it said, and a request to end."""
+"""A sweep's folder → a real store → the same sweep from afar: how it stands, its log, and a request to end."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_it_runs_until_its_driver_says_otherwise(bench: Bench) -> None:
     assert (afar(bench).status(), afar(bench).is_running()) == ("SCHEDULED", False)
 
 
-def test_what_was_said_is_sent_when_it_is_new(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_sent_when_it_is_new(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.trial("a", losses(3))
     sent: list[str] = []
     original = MlflowClient.log_artifact
@@ -113,7 +113,7 @@ def test_a_request_to_end_arrives_once_and_an_old_one_ends_nothing(bench: Bench)
 
 def test_a_round_with_nothing_new_is_one_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     trial = bench.trial("a", losses(3))
-    log.keep(bench.folder.log, "said")
+    log.keep(bench.folder.log, "printed")
     with lock.acquire(trial.lock):
         made = bench.publish(running=True)
         asked: list[str] = []
