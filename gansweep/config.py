@@ -253,7 +253,7 @@ class RunConfig:
         steps: Number of steps.
         metrics: Steps between two records of metrics.
         samples: Steps between two sample grids.
-        checkpoints: Steps between two checkpoints.
+        checkpoints: Steps between two checkpoints; 0 for checkpoints by time and at the best evaluations.
         keep: Number of checkpoints that are kept in addition to the best one.
         evaluations: Steps between two evaluations; 0 for no evaluations.
         stop_on: Kinds of verdicts that end the run.
@@ -262,6 +262,7 @@ class RunConfig:
         mode: Whether the smallest or the largest value of the objective is best.
         pauses: Steps at which `Run.advance` returns.
         thresholds: Thresholds of verdicts that are not at their defaults.
+        checkpoint_s: Seconds between two checkpoints, if `checkpoints` is 0.
     """
 
     steps: int
@@ -276,6 +277,7 @@ class RunConfig:
     mode: Literal["min", "max"] = "min"
     pauses: tuple[int, ...] = ()
     thresholds: Thresholds = field(default_factory=dict)
+    checkpoint_s: float = 0.0
 
 
 def values_for(config: type, section: Section) -> dict[str, Any]:

@@ -6,9 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gansweep.gan.host_copy import HostCopy
+
+
+def is_delayed(device: torch.device) -> bool:
+    """Whether metrics of steps on a device are read one interval later, because reading them at once would stop it."""
+    return device.type != "cpu"
 
 
 @dataclass(frozen=True)

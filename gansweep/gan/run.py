@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings
 from gansweep.gan.host_copy import HostCopy
+from gansweep.gan.measurement import Measurement, is_delayed
 from gansweep.gan.sampling import grid_png, sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
@@ -29,9 +31,28 @@ from gansweep.records.background_writer import BackgroundWriter
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
-from gansweep.records.ranking import Point, Ranking, best_step
+from gansweep.records.ranking import WORST, Point, Ranking, best_step
 
 LOCK_WAIT_S = 20.0  # the trials of a killed driver survive it by a second, longer on a loaded machine
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Metrics of an interval that may not have been copied to the host yet.
+
+    Attributes:
+        step: Last step of the interval.
+        time: Time of that step, in seconds since the epoch.
+        measurement: The metrics.
+        machine: Readings of the GPU.
+        whole: Whether the interval is complete.
+    """
+
+    step: int
+    time: float
+    measurement: Measurement
+    machine: Mapping[str, float]
+    whole: bool
 
 
 class Run:
@@ -60,7 +81,7 @@ class Run:
         make_evaluator: Callable[[], Evaluator] | None = None,
     ) -> None:
         self.folder, self.config = folder, config
-        self._judge = judge_of(config.thresholds)
+        self._judge, self._ranking = judge_of(config.thresholds), Ranking(config.objective, config.mode)
         self.latest: dict[str, float] = {}
         with ExitStack() as opened:
             opened.enter_context(lock.acquire(folder.lock, wait_s=LOCK_WAIT_S))
@@ -73,15 +94,17 @@ class Run:
             if found:
                 tensors, meta = found
                 self._trainer.load_state(tensors, meta["step"], meta["position"])
-            self._saved_step = self._trainer.step if found else None
+            self._saved_step, self._saved_at = self._trainer.step if found else None, time.monotonic()
             self._evaluator = make_evaluator() if make_evaluator else None
             if self._evaluator:
                 self.notices += self._evaluator.notices
                 write_json(folder.evaluator, self._evaluator.description(), durable=True)
             self._records = journal.read(folder.journal)
-            history = self._history()
-            self._nonfinite = len(history[NONFINITE_STEP]) > 0  # recorded once
-            self.verdicts = self._judge(history)
+            self._row: _Row | None = None  # is recorded later
+            self._judged = self._last_judged()
+            known = (r.values for r in self._records if r.step <= self.step)
+            self._nonfinite = any(NONFINITE_STEP in values for values in known)  # recorded once
+            self.verdicts = self._judge(self._history())
             self._reported = {v.kind for v in self.verdicts}
             _sweep_up(folder)
             folder.outcome.unlink(missing_ok=True)  # the run is no longer ended
@@ -161,29 +184,80 @@ class Run:
         last = step == due.steps or failure is not None
         if step % due.samples == 0 or last:
             self._record_samples()
-        if (step % due.checkpoints == 0 or last) and not (failure and failure.kind == "divergence"):
+        if (last or self._checkpoint_is_due()) and not (failure and failure.kind == "divergence"):
             self._checkpoint()
 
-    def _record_values(self) -> None:
-        """Record metrics and an evaluation if they are due, and update the verdicts."""
+    def _checkpoint_is_due(self) -> bool:
         due, step = self.config, self.step
-        last = step == due.steps
-        values: dict[str, float] = {}
-        if step and (step % due.metrics == 0 or last):
-            values |= self._metrics()
-        evaluating = self._evaluator is not None and (step % due.evaluations == 0 or last)
-        if evaluating:
-            values |= self._evaluation()
-        if not values:
+        if step in due.pauses:
+            return True
+        if due.checkpoints:
+            return step % due.checkpoints == 0
+        return time.monotonic() >= self._saved_at + due.checkpoint_s or self._is_best()
+
+    def _is_best(self) -> bool:
+        """Whether there is an evaluation at this step, and the objective is better than at any step before."""
+        if not self._evaluates():
+            return False
+        *before, last = [(-1, WORST), *self._ranking.points(r for r in self._records if r.step <= self.step)]
+        return last[0] == self.step and last[1] < min((score for _, score in before), default=WORST)
+
+    def _evaluates(self) -> bool:
+        """Whether an evaluation is due at this step."""
+        due, step = self.config, self.step
+        return self._evaluator is not None and (step % due.evaluations == 0 or step == due.steps)
+
+    def _record_values(self) -> None:
+        """Record metrics and an evaluation if they are due, and update the verdicts.
+
+        On a GPU, metrics without an evaluation are recorded and judged when the next record is due, not when their copy
+        arrives: the step at which a run is stopped depends on steps alone.
+        """
+        due, step = self.config, self.step
+        last, evaluates = step == due.steps, self._evaluates()
+        measures = step > 0 and (step % due.metrics == 0 or last)
+        if not (measures or evaluates):
             return
-        if step > self._last_recorded:
-            record = Record(step, time.time(), values)
+        self._record_row()
+        row = self._measure() if measures else None
+        if row and not evaluates and not last and is_delayed(self._trainer.device):
+            self._row = row
+            self._update_verdicts(step - 1)
+            return
+        values = self._values(row) if row else {}
+        if evaluates:
+            values |= self._evaluation()
+        self._append(Record(step, time.time(), values))
+        self._update_verdicts(step)
+
+    def _record_row(self) -> None:
+        """Record the last metrics if they have not been recorded yet. Waits until they have been copied."""
+        row, self._row = self._row, None
+        if row:
+            self._append(Record(row.step, row.time, self._values(row)))
+
+    def _append(self, record: Record) -> None:
+        """Add a record to the journal, unless it is empty or a killed process has written it already."""
+        if record.values and record.step > self._last_recorded:
             self._records.append(record)
             self._writer.put(partial(self._journal.append, record))
-        self.latest |= values
-        if evaluating or NONFINITE_STEP in values:
+        self.latest |= record.values
+
+    def _update_verdicts(self, step: int) -> None:
+        """Judge the records up to a step, if verdicts depend on the new ones."""
+        first, end = (bisect_right(self._records, at, key=lambda r: r.step) for at in (self._judged, step))
+        self._judged = step
+        new = (name for record in self._records[first:end] for name in record.values)
+        if any(name == NONFINITE_STEP or is_evaluation(name) for name in new):
             self.verdicts = self._judge(self._history())
             self._flag()
+
+    def _last_judged(self) -> int:
+        """Return the last step whose record had been judged when the checkpoint was written: see `_record_values`."""
+        last = next((record for record in reversed(self._records) if record.step <= self.step), None)
+        if last is None or last.step == self.config.steps or any(map(is_evaluation, last.values)):
+            return self.step
+        return last.step - 1 if is_delayed(self._trainer.device) else self.step
 
     @property
     def _last_recorded(self) -> int:
@@ -196,9 +270,9 @@ class Run:
         self._reported |= {v.kind for v in new}
 
     def _history(self) -> History:
-        """Return the history up to this step. Later records of a killed process are left out."""
+        """Return the history of the records that are judged. Later ones, of a killed process, are left out."""
         s = self._trainer.config
-        points = ((r.step, r.values) for r in self._records if r.step <= self.step)
+        points = ((r.step, r.values) for r in self._records if r.step <= self._judged)
         return History.of(points, self.config.steps, s.loss.critic, s.networks.growth_at)
 
     def _evaluation(self) -> dict[str, float]:
@@ -209,26 +283,30 @@ class Run:
             return {k: v for k, v in found.values.items() if is_evaluation(k)} if found else {}
         return self._evaluator(self._trainer)
 
-    def _metrics(self) -> dict[str, float]:
-        trainer = self._trainer
-        measured = trainer.measure().read()
+    def _measure(self) -> _Row:
+        """Start to copy the metrics of the interval that ends at this step."""
+        trainer, step = self._trainer, self.step
+        row = _Row(step, time.time(), trainer.measure(), readings(trainer.device), step % self.config.metrics == 0)
+        if row.whole:
+            trainer.clear()  # else the interval stays open, because a run with more steps will complete and record it
+        return row
+
+    def _values(self, row: _Row) -> dict[str, float]:
+        """Return the values of a row. Waits until they have been copied."""
+        measured = row.measurement.read()
         rows = measured.rows
         with np.errstate(all="ignore"):
             means = rows.mean(axis=0, dtype=np.float64)
-        values = {name: float(mean) for name, mean in zip(trainer.metrics, means, strict=True)}
-        values |= measured.validation | readings(trainer.device)
-        whole = self.step % self.config.metrics == 0
-        # An incomplete last interval stays open, because a run with more steps will complete and record it.
-        if whole:
-            trainer.clear()
-            if measured.steps_per_s == measured.steps_per_s:
-                values[STEPS_PER_S] = measured.steps_per_s
+        values = {name: float(mean) for name, mean in zip(self._trainer.metrics, means, strict=True)}
+        values |= {**measured.validation, **row.machine}
+        if row.whole and measured.steps_per_s == measured.steps_per_s:
+            values[STEPS_PER_S] = measured.steps_per_s
         if not self._nonfinite:
             bad = ~np.isfinite(rows).all(axis=1)
             if bad.any():
-                values[NONFINITE_STEP] = float(self.step - len(rows) + 1 + int(np.argmax(bad)))
+                values[NONFINITE_STEP] = float(row.step - len(rows) + 1 + int(np.argmax(bad)))
             elif not measured.finite:
-                values[NONFINITE_STEP] = float(self.step)
+                values[NONFINITE_STEP] = float(row.step)
             self._nonfinite = NONFINITE_STEP in values
         return values
 
@@ -242,6 +320,7 @@ class Run:
     def _checkpoint(self) -> None:
         if self._saved_step == self.step:
             return
+        self._record_row()
         trainer = self._trainer
         state = HostCopy(trainer.state())
         meta = {
@@ -250,9 +329,9 @@ class Run:
             "device": trainer.device.type,
             **restore.description(trainer.config),
         }
-        points = Ranking(self.config.objective, self.config.mode).points(self._records)
+        points = self._ranking.points(self._records)
         self._writer.put(partial(self._write_checkpoint, state, meta, points), state.size)
-        self._saved_step = self.step
+        self._saved_step, self._saved_at = self.step, time.monotonic()
 
     def _write_checkpoint(self, state: HostCopy, meta: Mapping[str, Any], points: Sequence[Point]) -> None:
         """Write a checkpoint, then delete old ones. Called by the writer, after all records up to this step.
@@ -266,6 +345,7 @@ class Run:
             checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))
 
     def _end(self, ended: Outcome) -> Outcome:
+        self._record_row()
         self._writer.drain()
         self._journal.sync()
         ended = replace(ended, thresholds=self.config.thresholds)

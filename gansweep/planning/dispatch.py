@@ -32,7 +32,7 @@ def job_of(
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     run = RunConfig(
         steps=planned.trial.steps,
-        **dict(sweep.cadence),
+        **vars(planned.cadence),
         keep=sweep.retention.checkpoints,
         evaluations=planned.evaluation_cadence,
         stop_on=sweep.stop.rules,

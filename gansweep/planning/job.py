@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
+from gansweep.planning import cadence
 from gansweep.records import devices
 from gansweep.records.layout import SweepFolder, TrialFolder
 
@@ -113,6 +114,7 @@ class Job:
         from gansweep.gan.training import Trainer
 
         devices.record(folder, describe(device))
+        cadence.record(folder, self.run)
         return Trainer.on(images, self.training, device, share=self.gpus)
 
     def _evaluator(self, images: ImageSet) -> Evaluator:

@@ -18,12 +18,13 @@ from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
+from gansweep.planning.cadence import cadence_of
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config
 from gansweep.records import devices, outcome, suggestions
 from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.records.ranking import Ranking
-from gansweep.sweepfile.schema import Sweep, TrialConfig
+from gansweep.sweepfile.schema import Cadence, Sweep, TrialConfig
 from gansweep.sweepfile.searches.method import AdaptiveSearch
 from gansweep.sweepfile.trials import Trial, configurations, count, search_id, trial_id
 from gansweep.words import counted
@@ -99,7 +100,7 @@ class Plan:
 
     def evaluated_every(self, planned: PlannedTrial) -> int:
         """Return the number of steps between two values of the objective of a trial; 0 if there are none."""
-        return planned.evaluation_cadence if self.ranking.metric in EVALUATION else self.sweep.cadence.metrics
+        return planned.evaluation_cadence if self.ranking.metric in EVALUATION else planned.cadence.metrics
 
     @property
     def disk_bytes(self) -> int:
@@ -108,11 +109,11 @@ class Plan:
         It includes checkpoints (the newest ones, the best one, one being written) and samples. The last checkpoint and
         the samples count twice, since MLflow keeps copies.
         """
-        cadence, keep = self.sweep.cadence, self.sweep.retention.checkpoints
+        most_kept = self.sweep.retention.checkpoints + 2
         total = 0
         for planned in self.left:
-            steps, images = planned.trial.steps, planned.images
-            checkpoints = min(keep + 2, -(-steps // cadence.checkpoints)) + 1
+            steps, images, cadence = planned.trial.steps, planned.images, planned.cadence
+            checkpoints = 1 + (min(most_kept, -(-steps // cadence.checkpoints)) if cadence.checkpoints else most_kept)
             grid = int(grid_size(planned.generator.classes) * images.channels * images.image_size**2 * SAMPLE_SHARE)
             samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
             journal = -(-steps // cadence.metrics) * 1_000
@@ -160,7 +161,7 @@ class Resolver:
         steps = _steps(config, images)
         _check_growth(config, steps)
         trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, steps)
-        return _planned(trial, images, self._folder, self._sweep.rules, self._thresholds)
+        return _planned(trial, images, self._folder, self._sweep.cadence, self._sweep.rules, self._thresholds)
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
@@ -268,7 +269,12 @@ def _steps(config: TrialConfig, images: ImageSet) -> int:
 
 
 def _planned(
-    trial: Trial, images: ImageSet, folder: SweepFolder, rules: tuple[str, ...], thresholds: Thresholds
+    trial: Trial,
+    images: ImageSet,
+    folder: SweepFolder,
+    cadence: Cadence,
+    rules: tuple[str, ...],
+    thresholds: Thresholds,
 ) -> PlannedTrial:
     training = training_config(trial.config, images)
     size, channels, networks = training.image_size, training.channels, training.networks
@@ -280,6 +286,7 @@ def _planned(
         discriminator_design(training.discriminator_maps, size, channels, networks),
         outcome.read(folder.trial(trial.id)),
         devices.began_on(folder.trial(trial.id)),
+        cadence_of(folder.trial(trial.id), cadence, trial.steps),
         rules,
         thresholds,
     )
@@ -294,7 +301,7 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
     resolved = TrialConfig.model_validate(config)
     fingerprint = document["data"]["fingerprint"]
     images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
-    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, (), {})
+    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, Cadence(), (), {})
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:

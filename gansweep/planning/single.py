@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.config import to_plain
 from gansweep.errors import CheckpointError, UserError
+from gansweep.planning.cadence import new_cadence
 from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import Plan, Resolver, trial_document
@@ -93,8 +94,9 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
         )
     single = sweep.model_copy(update={"replicates": 1})
     ((planned,),) = Resolver(single, home).trials()
-    # The outcome of this trial in a sweep is not that of this run.
-    return Plan(single, home.sweep(sweep.name), (replace(planned, ended=None, began_on=""),))
+    # What is recorded of this trial in a sweep does not belong to this run.
+    cadence = new_cadence(sweep.cadence, planned.trial.steps)
+    return Plan(single, home.sweep(sweep.name), (replace(planned, ended=None, began_on="", cadence=cadence),))
 
 
 def start_from(path: Path) -> Start:

@@ -14,6 +14,7 @@ from gansweep.config import (
 from gansweep.gan.data import ImageSet
 from gansweep.health.detectors.base import Thresholds
 from gansweep.networks.architecture import Design
+from gansweep.planning.cadence import TrialCadence
 from gansweep.records.outcome import Outcome
 from gansweep.sweepfile.schema import TrialConfig
 from gansweep.sweepfile.trials import Trial
@@ -33,6 +34,7 @@ class PlannedTrial:
         discriminator: Design of D at its final size.
         ended: Last outcome, if there is one.
         began_on: Type of device that it began on, as in records.devices; "" if it has not begun.
+        cadence: Intervals between its records.
         rules: Rules of the sweep that end trials.
         thresholds: Thresholds of verdicts that are not at their defaults.
     """
@@ -44,6 +46,7 @@ class PlannedTrial:
     discriminator: Design
     ended: Outcome | None
     began_on: str
+    cadence: TrialCadence
     rules: tuple[str, ...]
     thresholds: Thresholds
 

@@ -20,6 +20,7 @@ home/
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics, one record per line
+      cadence.json               intervals between its records, with which it began
       evaluator.json             the evaluator: accuracy of its classifier, classes, samples
       devices.json               the devices that it was trained on, their driver and torch
       owner.json                 for a sweep in a storage: host and process that train the trial, or did last
@@ -75,6 +76,10 @@ class TrialFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
+
+    @property
+    def cadence(self) -> Path:
+        return self.path / "cadence.json"
 
     @property
     def evaluator(self) -> Path:

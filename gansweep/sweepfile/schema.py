@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -24,15 +24,63 @@ if TYPE_CHECKING:
 else:
     VerdictKind = Literal[(*FAILURES, *INFORMATION)]
 STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # the default
+T = TypeVar("T", bound=Section)
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Cadence(Section):
-    """Intervals between records, in steps. The last step is always recorded."""
+class Samples(Section):
+    """Interval between sample grids."""
 
-    metrics: Positive = 10
-    samples: Positive = 100
-    checkpoints: Positive = 100
+    steps: Annotated[Positive | None, Field(description="steps between two sample grids")] = None
+    per_run: Annotated[Positive, Field(description="sample grids per run, in addition to the one at step 0")] = 25
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        return _check_one_way(self)
+
+
+class Checkpoints(Section):
+    """Interval between checkpoints."""
+
+    steps: Annotated[Positive | None, Field(description="steps between two checkpoints")] = None
+    seconds: Annotated[
+        float,
+        Field(gt=0, description="seconds between two checkpoints; further ones are written at the best evaluations"),
+    ] = 30.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        return _check_one_way(self)
+
+
+def _check_one_way(section: T) -> T:
+    """Return the section. Raises ValueError if the file gives the interval in two ways."""
+    if len(given := [name for name, value in section if value is not None and name in section.model_fields_set]) > 1:
+        raise ValueError(f"give either {' or '.join(given)}, not both")
+    return section
+
+
+def _steps(given: Any) -> Any:
+    """Return the section for a number, which counts steps."""
+    if isinstance(given, dict | Section):
+        return given
+    if not isinstance(given, int) or isinstance(given, bool):
+        what = "nothing" if given is None else f"{given!r}"
+        raise ValueError(f"must be a number of steps or a mapping, got {what}")
+    return {"steps": given}
+
+
+class Cadence(Section):
+    """Intervals between records. The last step is always recorded. A trial keeps the intervals that it began with."""
+
+    metrics: Annotated[
+        Positive | None,
+        Field(description="steps between two records of metrics; default: 10, or more in runs of over 10,000 steps"),
+    ] = None
+    samples: Annotated[Samples, BeforeValidator(_steps, json_schema_input_type=Samples | Positive)] = Samples()
+    checkpoints: Annotated[Checkpoints, BeforeValidator(_steps, json_schema_input_type=Checkpoints | Positive)] = (
+        Checkpoints()
+    )
 
 
 class Retention(Section):

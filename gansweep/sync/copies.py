@@ -23,7 +23,7 @@ from gansweep.sync.storage import Storage, StorageError
 
 # Other names are never downloaded: a name is used as a path.
 FILES = re.compile(
-    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(devices|evaluator|owner|outcome)\.json|traceback\.txt"
+    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(cadence|devices|evaluator|owner|outcome)\.json|traceback\.txt"
 )
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP = "owner.json", "stop"
@@ -73,6 +73,7 @@ class Pushed:
         """
         self._check_owner()
         files = self._files()  # before the journal is read, so that it holds the records before each checkpoint
+        self._push_cadence()
         self._push_journal()
         for name, path in files.items():
             with contextlib.suppress(FileNotFoundError):  # a checkpoint that was deleted in the meantime
@@ -90,6 +91,11 @@ class Pushed:
     def _check_owner(self) -> None:
         if self._storage.get(f"{self._prefix}/{OWNER}") != self._owner:
             raise TakenOverError(f"{self._folder.id}: another process has taken over this trial")
+
+    def _push_cadence(self) -> None:
+        """Upload the intervals before any record: a trial with records but no intervals is one of version 0.1.0."""
+        if self._folder.cadence.exists():
+            self._push_file(self._folder.cadence.name, self._folder.cadence)
 
     def _push_journal(self) -> None:
         try:
@@ -122,7 +128,7 @@ class Pushed:
     def _files(self) -> dict[str, Path]:
         """Return all files except the journal, in the order in which they are uploaded."""
         folder = self._folder
-        plain = (folder.devices, folder.evaluator, folder.traceback, folder.outcome)
+        plain = (folder.cadence, folder.devices, folder.evaluator, folder.traceback, folder.outcome)
         paths = (*folder.all_samples(), *folder.all_checkpoints(), *plain)
         return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
 

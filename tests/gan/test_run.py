@@ -566,3 +566,50 @@ def test_suspended_by_a_rule_it_is_stopped(tmp_path: Path, opened: Open) -> None
         assert run.suspend("asha", "asha") == Outcome("stopped", 2, "asha", rule="asha")
     assert kept_steps(folder) == [2]
     assert recorded(folder).rule == "asha"
+
+
+# Checkpoints by time.
+
+BY_TIME = RunConfig(14, 14, 14, 0, 9, evaluations=2, stop_on=(), checkpoint_s=1000.0)
+
+
+def test_checkpoints_by_time_and_at_the_best_evaluations(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("gansweep.gan.run.time.monotonic", lambda: clock[0])
+    folder = TrialFolder(tmp_path / "t")
+    with opened(folder, BY_TIME, Says(bowl)) as run:
+        train(run, 10)
+        assert run._saved_step == 6, "8 and 10 are worse"
+        clock[0] = 999.0
+        train(run, 1)
+        assert run._saved_step == 6
+        clock[0] = 1000.0
+        train(run, 2)
+        run.advance(60)
+    assert kept_steps(folder) == [2, 4, 6, 12, 14]
+
+
+def test_checkpoints_by_time_change_no_number(tmp_path: Path, opened: Open) -> None:
+    whole, often = TrialFolder(tmp_path / "whole"), TrialFolder(tmp_path / "often")
+    with opened(whole, replace(BY_TIME, checkpoints=14), Says(weights)) as run:
+        run.advance(60)
+    config = replace(BY_TIME, checkpoint_s=1e-9)
+    with opened(often, config, Says(weights)) as run:
+        train(run, 5)
+        run._opened.close()  # killed
+    assert kept_steps(often)[-1] == 5
+    with opened(often, config, Says(weights)) as run:
+        run.advance(60)
+    assert kept(often) == kept(whole)
+
+
+@pytest.mark.parametrize("checkpoints", [0, 100])
+def test_a_run_that_pauses_has_a_checkpoint_and_all_its_records(tmp_path: Path, opened: Open, checkpoints: int) -> None:
+    folder = TrialFolder(tmp_path / "t")
+    config = replace(BY_TIME, metrics=1, checkpoints=checkpoints, pauses=(5,))
+    with opened(folder, config, Says(dies)) as run:
+        run.advance(60)
+        assert kept_steps(folder)[-1] == 5
+        assert journal.read(folder.journal)[-1].step == 5

@@ -125,6 +125,21 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         (HEAD + "evaluation: {samples: 1}", "3:23: evaluation.samples: must be at least 2, got 1"),
         (HEAD + "evaluation: {samples: 10001}", "3:23: evaluation.samples: must be at most 10000, got 10001"),
         (HEAD + "evaluation: {sample: 5}", "3:14: evaluation.sample: unknown key; did you mean samples?"),
+        (HEAD + "cadence: {metrics: 0}", "3:20: cadence.metrics: must be at least 1, got 0"),
+        (HEAD + "cadence: {samples: 0}", "3:20: cadence.samples.steps: must be at least 1, got 0"),
+        (HEAD + "cadence: {samples: {per_run: 0}}", "3:30: cadence.samples.per_run: must be at least 1, got 0"),
+        (
+            HEAD + "cadence: {samples: often}",
+            "3:20: cadence.samples: must be a number of steps or a mapping, got 'often'",
+        ),
+        (
+            HEAD + "cadence: {checkpoints: {steps: 5, seconds: 30}}",
+            "3:24: cadence.checkpoints: give either steps or seconds, not both",
+        ),
+        (
+            HEAD + "cadence: {checkpoints: {seconds: 0}}",
+            "3:34: cadence.checkpoints.seconds: must be greater than 0.0, got 0",
+        ),
         (
             HEAD + "stop: never",
             "3:7: stop: must be a mapping or none, got 'never'" + NONE,
