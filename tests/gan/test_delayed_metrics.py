@@ -210,14 +210,14 @@ def test_everything_up_to_a_checkpoint_is_in_the_journal_before_it(
     assert there == [(4, [3], 2), (8, [3, 6, 8], 3)]
 
 
-def test_a_run_that_ends_at_once_has_its_outcome_after_its_records(
+def test_an_outcome_is_written_after_all_records_and_checkpoints(
     tmp_path: Path, opened: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = TrialFolder(tmp_path / "t")
     write, there = outcome.write, []
 
     def written(folder: TrialFolder, ended: Outcome) -> None:
-        there.append([r.step for r in journal.read(folder.journal)])
+        there.append(([r.step for r in journal.read(folder.journal)], len(folder.all_checkpoints())))
         write(folder, ended)
 
     monkeypatch.setattr(outcome, "write", written)
@@ -226,4 +226,4 @@ def test_a_run_that_ends_at_once_has_its_outcome_after_its_records(
         opened_run.advance(0)
     opened_run.suspend("asked")
     opened_run.close()
-    assert there == [[3]]
+    assert there == [([3], 1)]

@@ -252,6 +252,7 @@ def test_a_diverged_run_that_is_not_to_stop_trains_on(tmp_path: Path, opened: Op
         ended = run.advance(60)
     assert (ended.kind, ended.step, ended.rule, ended.verdict) == ("completed", 6, "", "divergence")
     assert [r.step for r in journal.read(folder.journal) if NONFINITE_STEP in r.values] == [2], "recorded once"
+    assert folder.all_checkpoints() == []
 
 
 def test_a_second_process_is_refused(tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
