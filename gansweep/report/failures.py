@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from gansweep.health.detectors.base import Detector
 from gansweep.health.judge import Judge
 from gansweep.health.verdict import FAILURES, KINDS, title
 from gansweep.report import choose, curves
@@ -32,6 +31,7 @@ def failures(study: Study) -> list[dict[str, Any]]:
     text = (
         "Verdicts are based on measurements of samples and of D's outputs. A trial can have several verdicts. It is"
         " listed under its primary verdict, the first one in the order of this section; the table counts it under each."
+        " Decided trials are those that failed or are healthy; undecided ones have too few evaluations."
     )
     found = [section("Failures", paragraphs(text), how_often(study), new_page=True)]
     found += [_kind(study, kind, choose.cases(study.trials, kind)) for kind in kinds]
@@ -42,7 +42,7 @@ def failures(study: Study) -> list[dict[str, Any]]:
 
 def how_often(study: Study) -> Block:
     """Return failure rates with Wilson intervals: in total, by kind (a trial counts for each of its verdicts) and by
-    setting. Undecided trials are left out."""
+    setting. Undecided trials are not counted."""
     decided = study.trials[study.trials["failed"] | (study.trials["verdict"] == "healthy")]
     rows = [_rate("any failure", decided["failed"])]
     for kind in FAILURES:
@@ -53,7 +53,7 @@ def how_often(study: Study) -> Block:
         if 1 < len(values) <= MOST_VALUES:
             rows += [_rate(f"{study.names[key]} {short(v)}", decided["failed"][decided[key] == v]) for v in values]
     return table(
-        [head("failure"), *(head(name, right=True) for name in ("failed", "trials", "share", "95\u00a0% interval"))],
+        [head("failure"), *(head(name, right=True) for name in ("failed", "decided", "share", "95\u00a0% interval"))],
         rows,
     )
 
@@ -107,15 +107,11 @@ def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
 
 def _thresholds(judges: Mapping[str, Judge], kind: str) -> str:
     """Return the thresholds of a kind in words, by sweep where sweeps differ."""
-    found = {sweep: _values(judge.detector(kind)) for sweep, judge in judges.items()}
+    found = {sweep: one.in_words() if (one := judge.detector(kind)) else "" for sweep, judge in judges.items()}
     if len(set(found.values())) > 1:
         return "Thresholds: " + " ".join(f"{sweep}: {values}." for sweep, values in found.items())
     values = next(iter(found.values()), "")
     return f"Thresholds: {values}." if values else "It has no thresholds."
-
-
-def _values(detector: Detector | None) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in detector.thresholds().items()) if detector else ""
 
 
 def _meaning(kind: str) -> str:

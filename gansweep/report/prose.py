@@ -131,9 +131,9 @@ def failures(trials: pd.DataFrame, settings: Sequence[str]) -> str:
     failed, decided = trials[trials["failed"]], trials[trials["failed"] | (trials["verdict"] == "healthy")]
     if decided.empty:
         return "Failures cannot be judged yet: too few evaluations."
+    undecided = len(trials) - len(decided)
+    rest = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
     if failed.empty:
-        undecided = len(trials) - len(decided)
-        rest = f"; {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
         return f"None of the trials failed{rest}." if len(trials) > 1 else "It did not fail."
     kinds = Counter(failed["verdict"].where(failed["outcome"] != "crashed", "crashed"))
     if len(trials) == 1:
@@ -143,7 +143,7 @@ def failures(trials: pd.DataFrame, settings: Sequence[str]) -> str:
     many = f"All {len(trials)} trials" if len(failed) == len(trials) else f"{len(failed)} of {len(trials)} trials"
     where = concentration(decided, settings)
     concentrated = f" Failures are concentrated at {listed(where)}." if where else ""
-    return f"{many} failed: {listed(parts)}.{concentrated}"
+    return f"{many} failed: {listed(parts)}{rest}.{concentrated}"
 
 
 def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gansweep.health.detectors.base import BURN_IN, EvaluationDetector, Finding
+from gansweep.health.detectors.base import BURN_IN, Detector, EvaluationDetector, Finding
 from gansweep.health.detectors.discriminator import (
     CriticStalled,
     DiscriminatorDominance,
@@ -21,6 +22,7 @@ from gansweep.health.detectors.discriminator import (
     DiscriminatorStrong,
 )
 from gansweep.health.detectors.divergence import Divergence
+from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.detectors.samples import (
     ConditionIgnored,
     DeadGenerator,
@@ -734,3 +736,17 @@ def test_one_missing_class_is_no_plural() -> None:
     detector = ModeDropping()
     assert detector.reason({**figures, CLASSES_MISSING: 1.0}).startswith("1 class is missing, ")
     assert detector.reason({**figures, CLASSES_MISSING: 2.0}).startswith("2 classes are missing, ")
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.kind.name)
+def test_thresholds_are_words_for_readers_of_reports(detector: Detector) -> None:
+    """None is shown by the name of its field, followed by the value."""
+    words = detector.in_words()
+    assert [name for name in detector.thresholds() if re.search(rf"(^|, ){name} [\d.]+(,|$)", words)] == []
+    assert all(f"{value:g}" in words.replace(",", "") for value in detector.thresholds().values())
+
+
+def test_a_changed_threshold_keeps_the_words_of_the_base_class() -> None:
+    assert ModeDropping(need=4, missing=2).in_words() == (
+        "signal in at least 4 evaluations, of the last 5, not before 0.7 of the steps, at least 2 classes missing"
+    )

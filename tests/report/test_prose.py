@@ -141,6 +141,12 @@ def test_failures_and_where_they_are_concentrated() -> None:
     assert "learning rate" not in few, "two trials are too few to say where"
 
 
+def test_undecided_trials_are_stated_next_to_failed_ones() -> None:
+    """The table of failures counts decided trials only."""
+    some = prose.failures(by_beta("undecided", "mode_collapse"), BOTH)
+    assert some == "4 of 8 trials failed: 4 with mode collapse; 4 are undecided."
+
+
 def test_nothing_failed_and_too_little_is_known() -> None:
     assert prose.failures(by_beta("healthy", "healthy"), BOTH) == "None of the trials failed."
     assert_states(prose.failures(by_beta("healthy", "undecided"), BOTH), "none", "failed", "4")

@@ -322,7 +322,10 @@ def test_a_verdict_is_shown_with_the_thresholds_of_its_own_sweep() -> None:
     trials = over(RATE, [1e-3], verdict="mode_dropping")
     name = trials["sweep"].iloc[0]
     text = text_of(failures(study(trials, [RATE], judges={name: judge_of({"mode_dropping": {"missing": 3}})})))
-    assert "Thresholds: need 3, window 5, earliest 0.7, missing 3." in text
+    assert (
+        "Thresholds: signal in at least 3 evaluations, of the last 5, not before 0.7 of the steps, at least 3 classes"
+        " missing." in text
+    )
 
 
 @pytest.mark.parametrize("kind", FAILURES)

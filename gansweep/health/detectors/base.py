@@ -34,9 +34,16 @@ TAKEOFF = 1_000  # steps by which a G that learns at all has taken off; before, 
 LATE = 0.7  # share of the budget after which it is too late to wait for that
 
 
-def threshold(default: float, low: float, high: float) -> Any:
-    """Return a dataclass field with a range, both ends included. An integer default makes it a whole number."""
-    return field(default=default, metadata={"range": (low, high)})
+def threshold(default: float, low: float, high: float, words: str = "") -> Any:
+    """Return a dataclass field that is a threshold.
+
+    Args:
+        default: An integer makes it a whole number.
+        low, high: Its range, both ends included.
+        words: What reports print, with a format for the value: "coverage below {:g}". If empty, the words of the field
+            of this name in a base class.
+    """
+    return field(default=default, metadata={"range": (low, high), "words": words})
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,15 @@ class Detector(ABC):
         """Return threshold → value."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
+    def in_words(self) -> str:
+        """Return the thresholds in words, empty without any."""
+        return ", ".join(self._words(name).format(value) for name, value in self.thresholds().items())
+
+    @classmethod
+    def _words(cls, name: str) -> str:
+        declared = (vars(base).get("__dataclass_fields__", {}).get(name) for base in cls.__mro__)
+        return next((one.metadata["words"] for one in declared if one and one.metadata["words"]), name + " {:g}")
+
 
 @dataclass(frozen=True)
 class EvaluationDetector(Detector):
@@ -87,9 +103,9 @@ class EvaluationDetector(Detector):
     `earliest`, a share of the budget.
     """
 
-    need: int = threshold(1, 1, 100)
-    window: int = threshold(1, 1, 100)
-    earliest: float = threshold(BURN_IN, 0, 1)
+    need: int = threshold(1, 1, 100, "signal in at least {:g} evaluations")
+    window: int = threshold(1, 1, 100, "of the last {:g}")
+    earliest: float = threshold(BURN_IN, 0, 1, "not before {:g} of the steps")
 
     def __post_init__(self) -> None:
         """Raises ValueError for a threshold out of its range."""
@@ -175,10 +191,10 @@ class Stalling(EvaluationDetector):
     """
 
     earliest: float = threshold(0.35, 0, 1)
-    takeoff: int = threshold(TAKEOFF, 0, 100_000)
-    over: int = threshold(5, 2, 100)
-    improvement: float = threshold(0.95, 0, 1)
-    good: float = threshold(4.0, 0, 1000)
+    takeoff: int = threshold(TAKEOFF, 0, 100_000, "nor before step {:,}")
+    over: int = threshold(5, 2, 100, "standstill over {:g} evaluations")
+    improvement: float = threshold(0.95, 0, 1, "CFD ratio above {:g} times the best before them")
+    good: float = threshold(4.0, 0, 1000, "or below {:g}")
 
     def begins(self, budget: int) -> float:
         return max(self.earliest * budget, min(self.takeoff, LATE * budget))

@@ -28,7 +28,7 @@ class _Separation(Stalling):
 
     over: int = threshold(5, 2, 100)
     improvement: float = threshold(0.9, 0, 1)
-    auc: float = threshold(0.99, 0.5, 1)
+    auc: float = threshold(0.99, 0.5, 1, "AUC of D above {:g}")
 
     def separated(self, at: Evaluations) -> Signals:
         above: Signals = at.rolling(m.D_AUC, self.over, "median") > self.auc
@@ -67,8 +67,8 @@ class DiscriminatorDominance(_Separation):
     )
     over: int = threshold(10, 2, 100)
     improvement: float = threshold(0.99, 0, 1)
-    sigma: float = threshold(0.1, 0, 1)
-    start: float = threshold(0.1, 0, 1)
+    sigma: float = threshold(0.1, 0, 1, "σ(D(G(z))) below {:g}")
+    start: float = threshold(0.1, 0, 1, "CFD ratio above {:g} times the first")
 
     def signals(self, at: Evaluations) -> Signals:
         weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
@@ -89,7 +89,7 @@ class DiscriminatorStrong(_Separation):
         "D shows the signs of dominance, but quality still improves",
         INFORMATION_COLOUR,
     )
-    sigma: float = threshold(0.1, 0, 1)
+    sigma: float = threshold(0.1, 0, 1, "σ(D(G(z))) below {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
@@ -136,9 +136,9 @@ class DiscriminatorFailure(EvaluationDetector):
     )
     need: int = threshold(4, 1, 100)
     window: int = threshold(5, 1, 100)
-    auc: float = threshold(0.05, 0, 0.5)
-    std: float = threshold(1e-3, 0, 1)
-    share: float = threshold(0.25, 0, 1)
+    auc: float = threshold(0.05, 0, 0.5, "AUC of D within {:g} of 0.5")
+    std: float = threshold(1e-3, 0, 1, "or deviation of D below {:g}")
+    share: float = threshold(0.25, 0, 1, "CFD ratio above {:g} times the first")
 
     def signals(self, at: Evaluations) -> Signals:
         constant = (at[m.D_STD] < self.std) & (not at.history.critic)
@@ -163,8 +163,8 @@ class DiscriminatorOverfitting(EvaluationDetector):
     )
     need: int = threshold(4, 1, 100)
     window: int = threshold(5, 1, 100)
-    r_v: float = threshold(0.5, 0, 1)
-    gap: float = threshold(0.1, 0, 1)
+    r_v: float = threshold(0.5, 0, 1, "r_v above {:g}")
+    gap: float = threshold(0.1, 0, 1, "accuracy gap of D above {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         return (at[m.R_V] > self.r_v) & (at[m.D_GAP] > self.gap)

@@ -30,7 +30,7 @@ class DeadGenerator(EvaluationDetector):
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
     earliest: float = threshold(0.2, 0, 1)
-    across: float = threshold(0.05, 0, 1)
+    across: float = threshold(0.05, 0, 1, "spread across z below {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         return at[m.SPREAD_ACROSS] < self.across
@@ -60,12 +60,12 @@ class ModeCollapse(Stalling):
     kind = Kind("mode_collapse", Standing.FAILURE, "G makes few different images", "#332288", stops=True)
     need: int = threshold(2, 1, 100)
     window: int = threshold(3, 1, 100)
-    density: float = threshold(0.7, 0, 10)
-    coverage: float = threshold(0.5, 0, 1)
-    classes: float = threshold(1.5, 1, 1000)
-    duplicates: float = threshold(0.5, 0, 1)
-    alike: float = threshold(0.5, 0, 10)
-    within: float = threshold(0.4, 0, 1)
+    density: float = threshold(0.7, 0, 10, "density above {:g}")
+    coverage: float = threshold(0.5, 0, 1, "coverage below {:g}")
+    classes: float = threshold(1.5, 1, 1000, "at most {:g} effective classes")
+    duplicates: float = threshold(0.5, 0, 1, "near duplicates above {:g}")
+    alike: float = threshold(0.5, 0, 10, "with an MS-SSIM above {:g}")
+    within: float = threshold(0.4, 0, 1, "coverage within the worst class below {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
@@ -102,7 +102,7 @@ class ModeDropping(EvaluationDetector):
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
-    missing: int = threshold(1, 1, 1000)
+    missing: int = threshold(1, 1, 1000, "at least {:g} classes missing")
 
     def signals(self, at: Evaluations) -> Signals:
         return at[m.CLASSES_MISSING] >= self.missing
@@ -140,8 +140,8 @@ class ConditionIgnored(EvaluationDetector):
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
-    times: float = threshold(1.5, 1, 100)
-    worst: float = threshold(0.6, 0, 1)
+    times: float = threshold(1.5, 1, 100, "share of the requested class times effective classes below {:g}")
+    worst: float = threshold(0.6, 0, 1, "share of the worst class below {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         by_chance = at[m.REQUESTED] * at[m.CLASSES] < self.times
@@ -171,7 +171,7 @@ class Imbalance(EvaluationDetector):
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
-    kl: float = threshold(0.2, 0, 100)
+    kl: float = threshold(0.2, 0, 100, "label KL above {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         uneven: Signals = (at[m.LABEL_KL] > self.kl) & (at[m.CLASSES_MISSING] == 0)
@@ -191,9 +191,9 @@ class NotLearning(Stalling):
     kind = Kind("not_learning", Standing.FAILURE, "samples vary, but stay far from the data", "#B08A1E", stops=True)
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
-    density: float = threshold(0.3, 0, 10)
-    share: float = threshold(0.5, 0, 1)
-    across: float = threshold(0.05, 0, 1)
+    density: float = threshold(0.3, 0, 10, "density at most {:g}")
+    share: float = threshold(0.5, 0, 1, "CFD ratio above {:g} times the first")
+    across: float = threshold(0.05, 0, 1, "spread across z at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         far = (at[m.DENSITY] <= self.density) & (at[m.CFD_RATIO] > self.share * at.first(m.CFD_RATIO))
@@ -220,11 +220,13 @@ class LateInstability(EvaluationDetector):
     kind = Kind("late_instability", Standing.FAILURE, "quality was good and stable, and broke", "#AA4499")
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
-    stable: int = threshold(5, 2, 100)
-    within: float = threshold(1.1, 1, 10)
-    factor: float = threshold(2.0, 1, 100)
-    deviations: float = threshold(6.0, 0, 100)
-    least: float = threshold(4.0, 0, 1000)  # below, a CFD ratio is as good as ideal, and its noise is large
+    stable: int = threshold(5, 2, 100, "stable over {:g} evaluations")
+    within: float = threshold(1.1, 1, 10, "within {:g} times the best CFD ratio")
+    factor: float = threshold(2.0, 1, 100, "CFD ratio above {:g} times the best")
+    deviations: float = threshold(6.0, 0, 100, "by more than {:g} deviations")
+    least: float = threshold(
+        4.0, 0, 1000, "and above {:g}"
+    )  # below, a CFD ratio is as good as ideal, and its noise is large
 
     def signals(self, at: Evaluations) -> Signals:
         import numpy as np
