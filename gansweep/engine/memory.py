@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from gansweep.sync.workspace import fetch
 
 if TYPE_CHECKING:
     import torch
+
+SETTLING_S, SETTLING_CHECKS = 0.5, 20  # on an H200, an ended process held its memory for seconds
+Memory = dict[str, tuple[int, int]]  # UUID → (used, free), in bytes
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def measure(config: dict[str, Any]) -> Need:
     Args:
         config: A planning.job.Job as plain data.
     """
-    job, before = Job.from_config(config), _memory()
+    job, before = Job.from_config(config), _settled_memory()
     code.check(job.code)
     import torch
 
@@ -51,8 +55,8 @@ def measure(config: dict[str, Any]) -> Need:
         if not is_out_of_memory(error):
             raise
         return Need(None, free)
-    given_back = torch.cuda.max_memory_reserved(device) - torch.cuda.memory_reserved(device)
-    return Need(_memory()[at][0] - held + given_back, free)
+    most, reserved = torch.cuda.max_memory_reserved(device), torch.cuda.memory_reserved(device)
+    return Need(max(_memory()[at][0] - held + most - reserved, most), free)
 
 
 def _work(job: Job, device: torch.device) -> None:
@@ -74,7 +78,19 @@ def _work(job: Job, device: torch.device) -> None:
     sample(trainer.sampler, z, asked)
 
 
-def _memory() -> dict[str, tuple[int, int]]:
+def _settled_memory() -> Memory:
+    """Return `_memory()` once it stays the same: that of an ended process is freed a moment after its end."""
+    before = _memory()
+    for _ in range(SETTLING_CHECKS):
+        time.sleep(SETTLING_S)
+        now = _memory()
+        if now == before:
+            break
+        before = now
+    return before
+
+
+def _memory() -> Memory:
     """Return (used, free) bytes of every GPU by UUID, from NVML: CUDA would create the context to be measured."""
     import pynvml
 

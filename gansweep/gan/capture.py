@@ -5,6 +5,7 @@ A step of a small GAN is some two hundred kernels that take less time to run tha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -74,11 +75,10 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
         Exception: The step cannot be captured, for example because it waits for the device.
     """
     graph = torch.cuda.CUDAGraph()
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     for generator in generators:
         graph.register_generator_state(generator)
     torch.cuda.synchronize()  # the other stream begins after all earlier work
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(_stream(torch.cuda.current_device())):
         # Other threads, such as the one that writes records, may use CUDA meanwhile.
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -86,6 +86,12 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
         finally:
             graph.capture_end()
     return graph.replay
+
+
+@functools.cache
+def _stream(device: int) -> torch.cuda.Stream:
+    """Return the stream on which all graphs of this process are recorded. cuBLAS keeps 64 MiB for every stream."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def is_refusal(error: BaseException) -> bool:

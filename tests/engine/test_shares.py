@@ -118,6 +118,7 @@ class FalseGpu:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.used, self.full, self.steps, self.sampled = 3.0, False, 0, 0
+        self.leaving = [0.0]  # memory of a process that has ended, at each reading until it is freed
         module: Any = ModuleType("pynvml")
         module.nvmlInit = lambda: None
         module.nvmlDeviceGetCount = lambda: 2
@@ -145,7 +146,8 @@ class FalseGpu:
         patch.setattr(sampling, "sample", sample)
 
     def memory(self) -> SimpleNamespace:
-        return SimpleNamespace(used=int(self.used * GB), free=int((80 - self.used) * GB))
+        used = self.used + (self.leaving.pop(0) if self.leaving else 0)
+        return SimpleNamespace(used=int(used * GB), free=int((80 - used) * GB))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,7 @@ def test_the_peak_is_what_the_trial_alone_has_taken_at_most(
     plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
 ) -> None:
     gpu = FalseGpu(monkeypatch)
+    gpu.leaving = [5.0, 2.0]
     plan = plan_of("evaluation={per_run: 5, samples: 100}", *settings)
     need = measure(job_of(plan, plan.trials[0], 1.0).to_config())
     assert need.peak == pytest.approx(2.4 * GB)
