@@ -85,10 +85,11 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
 def _summaries(folder: SweepFolder, all_plans: bool) -> list[dict[str, Any]]:
     """Return a summary of each trial."""
     trials, ranking = folder.planned() + (folder.earlier() if all_plans else []), ranking_of(folder)
-    varied = settings.varied([read_json(trial.trial) for trial in trials])
+    found = [outcome.summary(trial) for trial in trials]
+    varied = settings.varied([read_json(trial.trial) for trial in trials], [one["device"] or "" for one in found])
     return [
-        {**outcome.summary(trial), "varied": told, **figures_of(trial, ranking)}
-        for trial, told in zip(trials, varied, strict=True)
+        {**one, "varied": told, **figures_of(trial, ranking)}
+        for trial, one, told in zip(trials, found, varied, strict=True)
     ]
 
 

@@ -65,6 +65,8 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
     click.echo(f"{sweep}: {', '.join(summary)}", err=True)
     if len({trial["data_fingerprint"] for trial in ranked}) > 1:
         click.echo("their data differ: quality is not comparable between data sets", err=True)
+    if len(used := dict.fromkeys(trial["device"] for trial in ranked)) > 1:
+        click.echo(f"their devices differ ({', '.join(used)}): each mean over seeds is that of one device", err=True)
     options.report_left_out(len(earlier), all_plans)
 
 
@@ -97,6 +99,8 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
     show(_comparison(facts, differing, results, comparable), output())
     if not differing:
         click.echo("no setting differs", err=True)
+    if "device" in differing:
+        click.echo("their devices differ: numbers of the same configuration differ between devices", err=True)
     if not same_data:
         click.echo("their data differ: the quality of samples is not compared", err=True)
 
@@ -106,8 +110,9 @@ def _ranked(
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return the trials that ended without failing, best first, and reason → number of trials that are not ranked."""
     documents = {folder: read_json(folder.trial) for folder in folders}
-    varied = dict(zip(folders, settings.varied([*documents.values()]), strict=True))
     summaries = {folder: outcome.summary(folder) for folder in folders}
+    on = {folder: summary["device"] or "" for folder, summary in summaries.items()}
+    varied = dict(zip(folders, settings.varied([*documents.values()], [*on.values()]), strict=True))
     values = ranking.ended_well({folder: summary["outcome"] for folder, summary in summaries.items()})
     ended = {folder: one for folder, one in summaries.items() if one["outcome"] in ENDED}
     failed = sum(one["outcome"] == "crashed" or one["verdict"] in FAILURES for one in ended.values())
@@ -119,7 +124,7 @@ def _ranked(
     reached = {folder: figures_of(folder, ranking) for folder in ended}
     seeds: dict[str, list[TrialFolder]] = {}  # configuration → its trials
     for folder, document in documents.items():
-        seeds.setdefault(settings.configuration(settings.of_trial(document)), []).append(folder)
+        seeds.setdefault(settings.configuration(settings.of_trial(document, on[folder])), []).append(folder)
     over_seeds = {one: _over_seeds(some, reached, values, ranking) for some in seeds.values() for one in some}
     ranked = []
     for rank, folder in enumerate(values, 1):
@@ -137,6 +142,7 @@ def _ranked(
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
                 "data_fingerprint": document["data"]["fingerprint"],
+                "device": summary["device"],
                 "command": rerun_command(sweep, document),
             }
         )
@@ -227,7 +233,7 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
         "objective": {"metric": ranking.metric, "mode": ranking.mode},
         **figures_of(folder, ranking),
         "data_fingerprint": data,
-        "settings": {"seed": summary["seed"], **settings.of_trial(document)},
+        "settings": {"seed": summary["seed"], **settings.of_trial(document, summary["device"] or "")},
         "metrics": {name: value for record in records for name, value in record.values.items()},
     }
 

@@ -121,7 +121,7 @@ def rerun_command(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
     overrides, seed = read_json(sweep.plan).get("overrides", []), document["config"]["seed"]
     varied, planned = document["varied"], sweep.planned()
     if planned and document["id"] not in [trial.id for trial in planned]:
-        varied, _ = varied_of([document, read_json(planned[0].trial)])
+        varied, _ = varied_of([document, read_json(planned[0].trial)], ["", ""])  # a command cannot choose a device
     return rerun.rerun_command(str(sweep.source), sweep.name, document["id"], seed, varied, overrides)
 
 

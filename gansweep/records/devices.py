@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gansweep.errors import UserError
+from gansweep.health.metrics import GPU_MEMORY
+from gansweep.records import journal
 from gansweep.records.layout import TrialFolder, read_json, write_json
 
 CPU, GPU = "cpu", "cuda"  # types of devices, as torch names them
@@ -76,8 +78,16 @@ def refusal(folders: Sequence[TrialFolder], began: str, now: str) -> UserError:
 
 
 def read(folder: TrialFolder) -> list[Device]:
-    """Return the devices of a trial in order of time; [] if none are recorded, as by version 0.1.0."""
-    return [Device(**{**one, "tf32": tuple(one["tf32"])}) for one in read_json(folder.devices).get("devices", [])]
+    """Return the devices of a trial in order of time; [] if none are recorded, as by version 0.1.0.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    document = read_json(folder.devices)
+    try:
+        return [Device(**{**one, "tf32": tuple(one["tf32"])}) for one in document.get("devices", [])]
+    except (TypeError, LookupError):
+        raise UserError(f"{folder.devices}: damaged; delete it, since checkpoints name the type of device") from None
 
 
 def began_on(folder: TrialFolder) -> str:
@@ -89,9 +99,13 @@ def began_on(folder: TrialFolder) -> str:
 
 
 def label(folder: TrialFolder) -> str:
-    """Return the devices of a trial for users: CPU, or the names of the cards; "" if they are unknown."""
-    names = dict.fromkeys(one.name or LABELS[one.type] for one in read(folder))
-    return " + ".join(names) or LABELS.get(began_on(folder), "")
+    """Return the devices of a trial for users: CPU, the names of its cards, or GPU for an unknown card; "" for a trial
+    that has not begun.
+    """
+    if not _has_begun(folder):
+        return ""
+    names = dict.fromkeys(one.name or LABELS.get(one.type, one.type) for one in read(folder))
+    return " + ".join(names) or LABELS[began_on(folder) or (GPU if journal.column(folder.journal, GPU_MEMORY) else CPU)]
 
 
 def of_checkpoint(path: Path) -> str:

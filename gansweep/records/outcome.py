@@ -11,7 +11,7 @@ from typing import Any, Literal
 from gansweep.errors import CheckpointError, UserError
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.verdict import Verdict
-from gansweep.records import journal, lock
+from gansweep.records import devices, journal, lock
 from gansweep.records.disk import writing
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
 
@@ -130,6 +130,7 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
         "rule": recorded.rule if recorded and now == recorded.kind else "",
         "step": step,
         "steps_total": trial["steps"],
+        "device": devices.label(folder) or None,
         "run_id": read_json(folder.published).get("run_id"),
         "metrics": dict(last.values) if last else {},
     }

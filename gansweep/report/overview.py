@@ -12,7 +12,7 @@ from gansweep.report import choose, prose
 from gansweep.report.palette import colour
 from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted, distinct, listed, measured, short
-from gansweep.sweepfile.settings import DATA
+from gansweep.sweepfile.settings import DATA, DEVICE
 
 MOST_GRIDS = 4  # side by side
 
@@ -39,7 +39,8 @@ def differences(study: Study) -> dict[str, Any] | None:
         return None
     rows: list[list[Cell]] = []
     trials = study.trials.rename(columns={"steps": "training.steps"})
-    for key in [name for name in trials if "." in name and not name.startswith("parameters.")]:
+    settings = [name for name in trials if "." in name and not name.startswith("parameters.")]
+    for key in (*settings, DEVICE):
         values = trials.groupby("sweep", sort=False)[key].agg(_values)
         if values.nunique() > 1:
             rows.append([key, *({"text": value, "strong": True} for value in values)])
@@ -63,6 +64,7 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
     sentences = (
         prose.tried(sweep["sweep"], trials, settings),
         prose.ended(trials, int(sweep["planned"]), int((~trials["planned"]).sum())),
+        prose.devices(trials["device"], "Trials"),
         "Its data changed between plans, so quality is not compared."
         if DATA in settings
         else prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
@@ -81,7 +83,8 @@ def _between(study: Study) -> str:
         return ""
     first = ranked.iloc[0]
     name = study.in_words[first["sweep"], first["configuration"]]
-    return f"The best configuration of all sweeps is {name} ({study.called} {measured(first['estimate'])})."
+    best = f"The best configuration of all sweeps is {name} ({study.called} {measured(first['estimate'])})."
+    return " ".join(filter(None, (best, prose.devices(study.trials["device"], "Sweeps"))))
 
 
 def _best(study: Study) -> Block | None:

@@ -73,6 +73,22 @@ def earlier(count: int, *, shown: bool) -> str:
     return f"{counted(count, 'trial')} of earlier plans {'is' if count == 1 else 'are'} not shown."
 
 
+def devices(found: pd.Series, what: str) -> str:
+    """Return a sentence if trials were trained on different devices, else an empty text.
+
+    Args:
+        found: Device of each trial; "" if it is unknown.
+        what: Subject of the sentence, `Trials` or `Sweeps`.
+    """
+    used = distinct(found[found != ""])
+    if len(used) < 2:
+        return ""
+    return (
+        f"{what} were trained on different devices ({listed(used)}), whose numbers differ; each device counts"
+        " as another configuration."
+    )
+
+
 def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
     """Return the best configuration, its margin and its uncertainty.
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gansweep.health.verdict import CONCLUSIONS, Verdict
 from gansweep.records.ranking import WORST, Quality, Ranking, Value
+from gansweep.sweepfile.settings import DEVICE
 from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
 
 TIME = "datetime64[ms, UTC]"
@@ -40,6 +41,7 @@ COLUMNS = {
     "evaluator_accuracy": "float64",
     "parameters.generator": "Int64",
     "parameters.discriminator": "Int64",
+    "device": "str",
     "data_fingerprint": "str",
     "real_shares": "object",
 }
@@ -122,6 +124,7 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) ->
         "evaluator_accuracy": told.evaluator_accuracy,
         "parameters.generator": trial.parameters.get("generator", pd.NA),
         "parameters.discriminator": trial.parameters.get("discriminator", pd.NA),
+        "device": trial.settings.get(DEVICE, ""),
         "data_fingerprint": told.data_fingerprint,
         "real_shares": dict(told.real_shares),
     }

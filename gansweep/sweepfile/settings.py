@@ -9,7 +9,7 @@ from typing import Any
 
 from gansweep.records.layout import flat
 
-STEPS, DATA, VERSION = "steps", "data_fingerprint", "training_version"
+STEPS, DATA, VERSION, DEVICE = "steps", "data_fingerprint", "training_version", "device"
 # Settings that follow from others, and are shown only if the others do not explain them. A prefix ends in a dot.
 FOLLOWS = {
     STEPS: ("dataset.", DATA, "training.batch_size", "training.discriminator.updates"),
@@ -18,15 +18,18 @@ FOLLOWS = {
 Settings = Mapping[str, Any]
 
 
-def of_trial(document: Mapping[str, Any]) -> dict[str, Any]:
+def of_trial(document: Mapping[str, Any], device: str = "") -> dict[str, Any]:
     """Return all settings of a trial except its seed, without keys that are not set.
+
+    The device is one of them, because the same configuration has other numbers on another device.
 
     Args:
         document: Content of trial.json.
+        device: Devices of the trial, as given by records.devices.label; "" if it has not begun.
     """
     found = flat({key: value for key, value in document["config"].items() if key != "seed"})
     found |= {STEPS: document["steps"], DATA: document["data"]["fingerprint"]}
-    return found | ({VERSION: document[VERSION]} if VERSION in document else {})
+    return found | ({VERSION: document[VERSION]} if VERSION in document else {}) | ({DEVICE: device} if device else {})
 
 
 def configuration(settings: Settings) -> str:
@@ -41,20 +44,22 @@ def configuration(settings: Settings) -> str:
 def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the keys that distinguish trials: those that the search varies, then all others in which they differ.
 
-    If a trial's record lacks a key, as those of older versions may, the key's default is assumed.
+    If a trial's record lacks a key, as those of older versions may, the key's default is assumed. The device of a trial
+    that has not begun does not distinguish it.
     """
     first = dict.fromkeys(varied)
     others = sorted({key for one in settings for key in one}.difference(first))
     return (*first, *(key for key in others if _tells(settings, key)))
 
 
-def varied(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def varied(documents: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> list[dict[str, Any]]:
     """Return the settings that distinguish trials, for each trial.
 
     Args:
         documents: Contents of their trial.json files.
+        devices: Their devices, as in `of_trial`.
     """
-    settings = [of_trial(document) for document in documents]
+    settings = [of_trial(document, device) for document, device in zip(documents, devices, strict=True)]
     keys = telling(settings, (key for document in documents for key in document["varied"]))
     found = [{**own, **document["varied"]} for own, document in zip(settings, documents, strict=True)]
     return [{key: one.get(key) for key in keys} for one in found]
@@ -62,12 +67,14 @@ def varied(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def in_file(settings: Settings) -> dict[str, Any]:
     """Return settings under the keys of a sweep file, without those that a file cannot contain."""
-    found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION)}
+    found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION, DEVICE)}
     length = {"training.epochs": None, "training.steps": settings[STEPS]} if STEPS in settings else {}
     return {**found, **length}
 
 
 def _tells(settings: Sequence[Settings], key: str) -> bool:
+    if key == DEVICE:
+        settings = [one for one in settings if key in one]
     values = [_comparable(one[key] if key in one else _defaults().get(key)) for one in settings]
     if len(set(values)) < 2:
         return False

@@ -79,7 +79,7 @@ def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) ->
     return RecordedTrial(
         read_json(folder.published).get("run_id", ""),
         told,
-        _settings(document),
+        _settings(document, told.device),
         document["parameters"],
         points.of_records(journal.read(folder.journal), wanted),
         began_ms(folder),
@@ -88,8 +88,8 @@ def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) ->
     )
 
 
-def _settings(document: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(document: Mapping[str, Any], device: str) -> dict[str, Any]:
     """Return the settings of a trial in the form of the tracking store: lists as text, without TRAINING_VERSION."""
-    found = {**settings.of_trial(document), **document["varied"]}
+    found = {**settings.of_trial(document, device), **document["varied"]}
     found.pop(settings.VERSION, None)
     return {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in found.items()}

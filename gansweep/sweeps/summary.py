@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gansweep.records import devices
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 
@@ -24,6 +25,7 @@ class Summary:
         steps: number of steps to train; 0 if unknown.
         outcome: one of records.outcome.State.
         verdict, reason, rule: as in records.outcome.Outcome, empty if there is none.
+        device: as given by records.devices.label; empty if unknown.
         evaluator_accuracy: NaN if unknown.
         real_shares: class → its share among the real images.
     """
@@ -37,6 +39,7 @@ class Summary:
     reason: str = ""
     rule: str = ""
     data_fingerprint: str = ""
+    device: str = ""
     evaluator_accuracy: float = math.nan
     real_shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -61,6 +64,7 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
         "reason": ended.reason if ended else "",
         "rule": ended.rule if ended else "",
         "data_fingerprint": trial["data"]["fingerprint"],
+        "device": devices.label(folder),
         "evaluator": sys.intern(json.dumps(evaluator(folder))),  # text, the same for most trials
     }
 

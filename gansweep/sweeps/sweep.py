@@ -30,7 +30,8 @@ class RecordedTrial:
 
     Args:
         run_id: id of its run in the tracking store; "" if it was not sent.
-        settings: dotted key → value of every setting but the seed: a number, a truth value or text.
+        settings: dotted key → value of every setting but the seed: a number, a truth value or text. The device is one
+            of them.
         parameters: network → its number of parameters.
         metrics: name → values.
         began_ms: start time in milliseconds since the epoch.

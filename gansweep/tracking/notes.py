@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
-from gansweep.records import outcome
+from gansweep.records import devices, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import Ranking
@@ -46,6 +46,10 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.rule": ended.rule if ended else "",
         NOTE: _note(folder.id, ended)[:LONGEST_TEXT] if ended else "",
     }
+    if device := devices.label(folder):
+        found["gansweep.device"] = device
+    if used := devices.read(folder):
+        found |= {"gansweep.driver": used[-1].driver, "gansweep.torch": used[-1].torch}
     if host := read_json(folder.owner).get("host"):
         found["gansweep.host"] = host
     judge = summary.evaluator(folder)

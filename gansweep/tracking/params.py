@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from gansweep.sweepfile.settings import DATA, STEPS
+from gansweep.sweepfile.settings import DATA, DEVICE, STEPS
 from gansweep.sweeps.summary import Summary
 
 PARAMETERS = "parameters."  # + the name of a network: its number of parameters
@@ -20,7 +20,7 @@ def settings_of(params: Mapping[str, str], told: Summary) -> dict[str, Any]:
     found = {k: _value(text) for k, text in params.items() if k != "seed" and not k.startswith(PARAMETERS)}
     plain = {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in told.varied.items()}
     derived = {STEPS: told.steps, DATA: told.data_fingerprint}
-    return {**found, **plain, **derived}
+    return {**found, **plain, **derived, **({DEVICE: told.device} if told.device else {})}
 
 
 def parameters_of(params: Mapping[str, str]) -> dict[str, int]:

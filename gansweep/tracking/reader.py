@@ -15,8 +15,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gansweep.errors import UserError
-from gansweep.health.metrics import FAMILIES
+from gansweep.health.metrics import FAMILIES, GPU_MEMORY
+from gansweep.records.devices import CPU, GPU, LABELS
 from gansweep.records.layout import Home
+from gansweep.sweepfile.settings import DEVICE
 from gansweep.sweeps.folder import FolderReader
 from gansweep.sweeps.points import Wanted
 from gansweep.sweeps.provenance import Provenance
@@ -183,11 +185,12 @@ def _trials(
     found = []
     for run in runs:
         run_id, told = run.info.run_id, known[run.info.run_id]
+        inferred = {DEVICE: LABELS[GPU if GPU_MEMORY in metrics[run_id] else CPU]} if metrics[run_id] else {}
         found.append(
             RecordedTrial(
                 run_id,
                 told,
-                settings_of(run.data.params, told),
+                {**inferred, **settings_of(run.data.params, told)},  # version 0.1.0 did not record the device
                 parameters_of(run.data.params),
                 named(metrics[run_id], told.real_shares),
                 run.info.start_time,

@@ -127,6 +127,7 @@ def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
         "rule": trial.rule,
         "step": max((point.step for point in points), default=0),
         "steps_total": trial.steps,
+        "device": trial.device or None,
         "run_id": run.info.run_id if run else None,
         "metrics": reader.named({point.key: _value(point.value) for point in points}, trial.real_shares),
     }

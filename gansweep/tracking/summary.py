@@ -106,6 +106,7 @@ def _of_tags(run: Run) -> Entry:
         "reason": tags.get("gansweep.reason", "") if outcome != "completed" else "",
         "rule": tags.get("gansweep.rule", ""),
         "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
+        "device": tags.get("gansweep.device", ""),
         "evaluator": {
             "accuracy": _number(float, tags.get("gansweep.evaluator_accuracy"), None),
             "real_shares": _object(tags.get("gansweep.real_shares")),

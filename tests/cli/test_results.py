@@ -22,6 +22,7 @@ from gansweep.cli import results, tables
 from gansweep.cli.main import cli
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal
+from gansweep.records.devices import Device, record
 from gansweep.records.layout import Home, TrialFolder, read_json, write_json
 from gansweep.records.outcome import Outcome
 
@@ -130,6 +131,23 @@ def test_seeds_are_replicates_of_one_configuration(bench: Bench) -> None:
     }
     assert "2.52 (2 of 3)" in rows["a0"]
     assert "– (1 of 2)" in rows["b0"]
+
+
+def test_no_mean_over_seeds_combines_devices_and_this_is_reported(bench: Bench) -> None:
+    for seed, (value, device) in enumerate(((2.0, "cpu"), (8.0, "cpu"), (1.0, "H100"), (4.0, "H100"))):
+        folder = add(bench, f"t{seed}", value, config=config(seed))
+        name = "" if device == "cpu" else device
+        record(folder, Device(device if not name else "cuda", name))
+    found = {t["id"]: (t["device"], t["seeds"], t["seeds_mean"], t["varied"]["device"]) for t in best_of()["trials"]}
+    cpu, gpu = ("CPU", 2, pytest.approx(4.0), "CPU"), ("H100", 2, pytest.approx(2.0), "H100")
+    assert found == {"t0": cpu, "t1": cpu, "t2": gpu, "t3": gpu}
+    shown = run("best", "s")
+    assert_states(shown.stderr, "their devices differ", "H100", "CPU")
+    assert "device=" not in shown.stdout.split("rerun")[1], "the command trains on what there is"
+    assert compared("t0", "t2")["trials"][1]["settings"]["device"] == "H100"
+    assert_states(run("compare", "t0", "t2").stderr, "their devices differ")
+    assert "devices" not in run("compare", "t0", "t1").stderr
+    assert {t["id"]: t["device"] for t in json.loads(run("status", "s", "--json").stdout)["trials"]}["t3"] == "H100"
 
 
 def test_numbers_below_zero_have_an_arithmetic_mean(bench: Bench) -> None:

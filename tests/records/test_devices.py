@@ -76,6 +76,15 @@ def test_devices_are_recorded_in_order_and_a_repetition_is_not(folder: TrialFold
     assert label(folder) == "NVIDIA H100 80GB HBM3 + NVIDIA H200"
 
 
+@pytest.mark.parametrize(
+    "content", ['{"devices": 3}', '{"devices": [{}]}', '{"devices": [{"tf32": [], "a": 1}]}', "[]"]
+)
+def test_a_damaged_record_is_one_line_that_names_the_file(folder: TrialFolder, content: str) -> None:
+    begin(folder).devices.write_text(content)
+    with pytest.raises(UserError, match=rf"^{folder.devices}: damaged.*$"):
+        label(folder)
+
+
 def test_a_trial_without_records_may_begin_anywhere(folder: TrialFolder) -> None:
     record(folder, CARD)
     assert began_on(folder) == ""

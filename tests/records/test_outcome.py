@@ -144,6 +144,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
         "rule": "",
         "step": 0,
         "steps_total": 100,
+        "device": None,
         "run_id": None,
         "metrics": {},
     }
@@ -155,6 +156,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
     assert outcome.summary(folder) == {
         **pending,
         "outcome": "stopped",
+        "device": "CPU",
         "verdict": "divergence",
         "reason": VERDICT.reason,
         "rule": "divergence",

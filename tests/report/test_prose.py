@@ -40,6 +40,14 @@ def test_what_was_tried() -> None:
     assert_states(prose.tried("s", shorter, BOTH), "300", "600 steps")
 
 
+def test_different_devices_are_reported() -> None:
+    assert prose.devices(pd.Series(["CPU", "", "CPU"]), "Trials") == ""
+    assert prose.devices(pd.Series(["H100", "CPU", "H100"]), "Trials") == (
+        "Trials were trained on different devices (CPU and H100), whose numbers differ; each device counts as another"
+        " configuration."
+    )
+
+
 @pytest.mark.parametrize(
     ("outcomes", "planned", "facts"),
     [

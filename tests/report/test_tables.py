@@ -17,10 +17,11 @@ from bench import BEGAN, STEPS, Bench, append, empty_home, losses, sound
 from gansweep import Judge, UserError, read_sweep
 from gansweep.gan.sampling import grid_png
 from gansweep.health.history import History
-from gansweep.health.metrics import NONFINITE_STEP
+from gansweep.health.metrics import GPU_MEMORY, NONFINITE_STEP
 from gansweep.health.verdict import Verdict
 from gansweep.records import lock
-from gansweep.records.layout import Home, read_json, write_atomically, write_json
+from gansweep.records.devices import CPU, GPU, Device
+from gansweep.records.layout import Home, TrialFolder, read_json, write_atomically, write_json
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 from gansweep.report.tables import Tables
 from gansweep.sweeps.provenance import Provenance
@@ -85,6 +86,51 @@ def test_a_sweep_reads_the_same_from_its_folder_as_from_the_store(bench: Bench) 
     assert set(here.sweeps["tracking_uri"]) == {""}
 
 
+def on(trial: TrialFolder, *cards: str) -> None:
+    """Record the devices of a trial: the CPU, or cards by name."""
+    found = [Device(GPU, card, "580.1", "2.11") if card else Device(CPU, torch="2.11") for card in cards]
+    write_json(trial.devices, {"devices": [*map(asdict, found)]})
+
+
+def test_replicates_on_different_devices_are_different_configurations(bench: Bench) -> None:
+    """Whether they are read from the folder or from the store, and whether 0.1.0 or this version trained them."""
+    told: dict[str, tuple[str, ...] | None] = {
+        "a": ("",), "b": ("H100",), "c": ("H100", "H200"), "d": ("H100",),
+        "old": None, "old on a gpu": None, "new": None,
+    }  # fmt: skip
+    for seed, (name, cards) in enumerate(told.items()):
+        records = losses(2) if name != "new" else []
+        trial = bench.trial(name.replace(" ", "-"), records, config=config(seed), varied={})
+        if cards:
+            on(trial, *cards)
+        if name == "old on a gpu":
+            append(trial, [{GPU_MEMORY: 1e9}])
+    bench.publish()
+    expected = ["CPU", "H100", "H100 + H200", "H100", "CPU", "GPU", ""]
+    for source in ("folder", "store"):
+        tables = read_sweep(bench.folder.name, home=bench.home.path, source=source)
+        rows = {row["trial"]: row for row in tables.trials.to_dict("records")}
+        names = [name.replace(" ", "-") for name in told]
+        assert [rows[name]["device"] for name in names] == expected
+        same: dict[int, list[str]] = {}
+        for name in names:
+            same.setdefault(rows[name]["configuration"], []).append(name)
+        assert sorted(same.values()) == [["a", "old"], ["b", "d"], ["c"], ["new"], ["old-on-a-gpu"]]
+        assert tables.settings == ("device",)
+    sent = {name: run.data.tags for name, run in bench.runs().items()}
+    assert [sent["c"][f"gansweep.{key}"] for key in ("device", "driver", "torch")] == ["H100 + H200", "580.1", "2.11"]
+    assert (sent["a"]["gansweep.device"], sent["a"]["gansweep.torch"]) == ("CPU", "2.11")
+
+
+def test_one_device_is_no_setting_in_which_trials_differ(bench: Bench) -> None:
+    for seed, name in enumerate(("a", "b")):
+        on(bench.trial(name, losses(2), config=config(seed), varied={}), "H100")
+    bench.trial("pending", config=config(2), varied={})
+    bench.trial("begun", [], config=config(3), varied={})
+    bench.publish()
+    assert read(bench).settings == ()
+
+
 def test_a_sweep_without_a_store_is_read_from_its_folder(tmp_path: Path) -> None:
     home = Home(tmp_path)
     write_json(home.sweep("s").plan, {"trials": ["a"]})
@@ -128,8 +174,8 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
         "wall_s": 3.0,
         "started": pd.Timestamp(BEGAN + 1, unit="s", tz="UTC"),
         "steps_per_s": 8.5, "evaluator_accuracy": 0.9877, "parameters.generator": 5, "parameters.discriminator": 6,
-        "data_fingerprint": "f", "real_shares": {"10": 0.25, "9": 0.75}, "training.learning_rate": 0.1 + 0.2,
-        "training.training_note": 1,
+        "device": "CPU", "data_fingerprint": "f", "real_shares": {"10": 0.25, "9": 0.75},
+        "training.learning_rate": 0.1 + 0.2, "training.training_note": 1,
     }  # fmt: skip
     assert tables.settings == ("training.learning_rate",)
 

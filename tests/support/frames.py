@@ -26,7 +26,7 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
         "steps": 600, "quality": quality, "quality_step": more.get("step", 600),
         "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
         "steps_per_s": 20.0, "evaluator_accuracy": 0.99, "parameters.generator": 10, "parameters.discriminator": 10,
-        "data_fingerprint": "f", "real_shares": {}, **FIXED, **varied,
+        "device": "CPU", "data_fingerprint": "f", "real_shares": {}, **FIXED, **varied,
     }  # fmt: skip
     return row | more
 
