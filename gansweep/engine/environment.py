@@ -30,7 +30,7 @@ def set_up(*, joining: bool) -> None:
             "RAY_CHDIR_TO_TRIAL_DIR": "0",
             "RAY_task_events_report_interval_ms": "0",  # for Ray's dashboard, which is not started
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_prestart_worker_first_driver": "0",  # trials have an environment of their own: none would use them
+            "RAY_prestart_worker_first_driver": "0",  # one for each core, however few trials there are
             "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
             "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
             "TUNE_DISABLE_SIGINT_HANDLER": "1",  # engine/ending.py has ours

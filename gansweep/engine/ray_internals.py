@@ -82,12 +82,15 @@ def few_processes() -> Iterator[None]:
 def no_keys_for_actors() -> Iterator[None]:
     """Keep Ray Tune from passing the driver's S3 keys to its actors, in a form that Ray logs on every node.
 
-    Nodes have their own keys.
+    Nodes have their own keys. Nor do actors get a variable for a library that is not used: for any variable, Ray starts
+    each actor through another process, and half a second later.
 
     Raises:
         UserError: This version of Ray Tune does not have the list that is replaced.
     """
-    with _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", (), "Ray's logs would contain S3 keys"):
+    with _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", (), "Ray's logs would contain S3 keys"), ExitStack() as stack:
+        if hasattr(class_cache, "DEFAULT_ENV_VARS"):
+            stack.enter_context(patch.object(class_cache, "DEFAULT_ENV_VARS", {}))
         yield
 
 

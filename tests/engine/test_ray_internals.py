@@ -37,6 +37,7 @@ def test_no_variable_reaches_actors() -> None:
     assert "AWS_SECRET_ACCESS_KEY" in before
     with no_keys_for_actors():
         assert class_cache.ENV_VARS_TO_PROPAGATE == ()
+        assert class_cache.DEFAULT_ENV_VARS == {}
     assert class_cache.ENV_VARS_TO_PROPAGATE is before
 
 
