@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import resource
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from service import Service, assert_tracked_once
+from service import Service, assert_tracked_once, cpu_s
 
 from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records.journal import Journal, Record
@@ -20,7 +19,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.sweepfile.loader import load
 
 pytestmark = pytest.mark.slow
-TRIALS = 60
+TRIALS = 30
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +53,6 @@ def test_a_sweep_of_many_trials_is_scheduled_within_the_target_and_published_who
     per_trial = many_trials.each(*marks)
     # CPU seconds here and below, not those of the clock: other work on the machine does not count.
     assert 0 < per_trial["main_s"] < 0.1
-
-
-def cpu_s() -> float:
-    """CPU seconds of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def test_commands_answer_in_two_seconds_on_two_thousand_trials(many_trials: ModuleType, service: Service) -> None:

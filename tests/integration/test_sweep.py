@@ -4,41 +4,108 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
+import shlex
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
+from bench import empty_home
 from facts import assert_states
 from mlflow import MlflowClient
-from scenes import train
-from service import COMMAND, Service, assert_equal_weights, assert_tracked_once, final_weights, histories
+from ray_head import free_ports
+from scenes import train, warm_home
+from service import COMMAND, Service, assert_tracked_once, cpu_s, histories
+from tracking_server import TrackingServer
 
-from gansweep.records.layout import read_json
+from gansweep.gan import checkpoint
+from gansweep.records.layout import SweepFolder, read_json
 from gansweep.tracking import store
 
 pytestmark = pytest.mark.slow
 
+Histories = dict[str, list[tuple[int, dict[str, str]]]]
+ALONE = ("--set", "resources.max_concurrent=1")  # one process: half the imports
+
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Two learning rates × two seeds, run to the end, in a git checkout whose name is awkward on purpose. Somebody
-    else's cluster, which is named in the environment alone, is not asked."""
+    """Two learning rates × three seeds, run to the end in one process, one after the other.
+
+    In a git checkout whose name is awkward on purpose, by an interpreter whose path a shell would split. A cluster of
+    somebody else, which is named in the environment alone, is not asked.
+    """
     service = Service(tmp_path_factory.mktemp("a folder, näive"), {"RAY_ADDRESS": "127.0.0.1:1"})
-    file = service.write(seeds=2)
+    warm_home(service.home.path)
+    file = service.write(seeds=3)
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "a sweep"]):
+    for words in (["init", "-q"], ["add", "small.yaml"], [*who, "commit", "-qm", "a sweep"]):
         subprocess.run(["git", *words], cwd=service.root, check=True)
-    service.call("run", file)
+    environment = service.root / "it's a $folder" / "venv"
+    environment.parent.mkdir()
+    environment.symlink_to(sys.prefix)
+    interpreter = environment / "bin" / Path(sys.executable).name
+    done = subprocess.run(
+        [interpreter, *COMMAND[1:], "run", file, *ALONE],
+        env={**os.environ, **service.environment, "GANSWEEP_HOME": str(service.home.path)},
+        cwd=service.root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
     return service
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A finished sweep with four of five steps trained, some files damaged, and what `run` makes of it.
+
+    Attributes:
+        ids: The planned trials: sound, with one damaged checkpoint, with nothing but damaged ones, new and sound, new
+            and divergent.
+        damaged: The damaged checkpoint of the second.
+        before: Histories before the command.
+        planned: What `gansweep plan` printed before the command.
+        err: What the command said.
+    """
+
+    service: Service
+    ids: list[str]
+    damaged: Path
+    before: Histories
+    planned: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
+    service = Service(tmp_path_factory.mktemp("continued"), {})
+    warm_home(service.home.path)
+    train(service.home, service.write(steps=20, rates="[1e-4, 1e-3, 1e-2]"))
+    before = histories(service.folder())
+    _, torn, lost = service.folder().planned()
+    damaged = torn.all_checkpoints()[-1]
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    for path in lost.all_checkpoints():
+        path.write_bytes(path.read_bytes()[:1000])
+    rates = "[1e-4, 1e-3, 1e-2, 2e-4, 1e20]"
+    planned, _ = service.ask("plan", service.write(steps=20, rates=rates), "--no-timing")
+    _, err = service.call("run", service.write(steps=45, rates=rates), *ALONE, code=4)
+    return Continued(service, [trial.id for trial in service.folder().planned()], damaged, before, planned, err)
 
 
 def test_status_says_what_happened(swept: Service) -> None:
     trials = swept.status()
-    assert [t["varied"] for t in trials] == [{"training.learning_rate": r} for r in (1e-4, 1e-4, 1e-3, 1e-3)]
-    assert [t["seed"] for t in trials] == [0, 1, 0, 1]
+    assert [t["varied"] for t in trials] == [{"training.learning_rate": r} for r in [1e-4] * 3 + [1e-3] * 3]
+    assert [t["seed"] for t in trials] == [0, 1, 2, 0, 1, 2]
     for trial in trials:
         assert (trial["outcome"], trial["verdict"], trial["step"], trial["steps_total"]) == (
             "completed",
@@ -51,10 +118,6 @@ def test_status_says_what_happened(swept: Service) -> None:
 
 
 def test_everything_is_in_mlflow_once(swept: Service) -> None:
-    from mlflow import MlflowClient
-
-    from gansweep.tracking import store
-
     assert_tracked_once(swept)
     client = MlflowClient(store.local_uri(swept.home))
     experiment = client.get_experiment_by_name("small")
@@ -107,11 +170,11 @@ def test_samples_reach_the_browser_pixel_by_pixel(swept: Service) -> None:
 
 def test_a_second_run_trains_nothing_and_says_so(swept: Service) -> None:
     before = histories(swept.folder())
-    began = time.monotonic()
+    began = cpu_s()
     out, err = swept.call("run", swept.root / "small.yaml")
-    assert time.monotonic() - began < 15  # it imports MLflow and asks the store
+    assert cpu_s() - began < 8, "it imports MLflow and asks the store, and starts nothing"
     assert out == ""
-    assert_states(err, "small: nothing to train", "4 trials")
+    assert_states(err, "small: nothing to train", "6 trials")
     assert histories(swept.folder()) == before
     run = read_json(swept.folder().all_trials()[0].published)["run_id"]
     MlflowClient(store.local_uri(swept.home)).delete_run(run)
@@ -121,51 +184,77 @@ def test_a_second_run_trains_nothing_and_says_so(swept: Service) -> None:
 
 
 def test_sync_twice_changes_nothing(swept: Service) -> None:
-    swept.call("sync", "small")
+    swept.ask("sync", "small")
     for published in swept.folder().path.rglob("published.json"):
         state = json.loads(published.read_text())
         published.write_text(json.dumps({"uri": state["uri"]}))  # forgotten: all is sent again
-    _, err = swept.call("sync", "small")
+    _, err = swept.ask("sync", "small")
     assert_states(err, "small: ", store.local_uri(swept.home))
     assert_tracked_once(swept)
 
 
 def test_show_names_a_command_that_gives_the_same_numbers(swept: Service) -> None:
-    trial = swept.status()[3]
-    shown = json.loads(swept.call("show", trial["id"], "--json")[0])
+    """The last of six trials in one process has the numbers that it has alone, in another: nothing leaks."""
+    trial = swept.status()[-1]
+    shown = json.loads(swept.ask("show", trial["id"], "--json")[0])
     assert Path(shown["samples"]).exists()
-    words = shown["command"].replace("'", "").split(" ")
-    start = next(i for i, w in enumerate(words) if w == "--set")
-    swept.call("run", swept.folder().source, *words[start:])
-    alone = f"small-{trial['id']}"
-    assert list(final_weights(swept.folder(alone))) == [trial["id"]]
-    assert histories(swept.folder(alone))[trial["id"]] == histories(swept.folder())[trial["id"]]
+    *command, file = shlex.split(shown["command"])[:3]
+    assert command == ["gansweep", "run"]
+    alone = train(swept.home, Path(file), *overrides_in(shown["command"]))
+    assert alone.name == f"small-{trial['id']}"
+    assert [folder.id for folder in alone.all_trials()] == [trial["id"]]
+    assert_same(trial["id"], alone, swept.folder())
 
 
-def test_more_values_and_more_steps_train_only_what_is_missing(service: Service) -> None:
-    service.call("run", service.write(steps=20))
-    first = histories(service.folder())
-    _, err = service.call("run", service.write(steps=20, rates="[1e-4, 1e-3, 1e-2]"))
-    assert "1 of 3 trials to train" in err
-    _, err = service.call("run", service.write(steps=45, rates="[1e-4, 1e-3, 1e-2]"))
-    assert "3 of 3 trials to train" in err
-    assert all(t["step"] == 45 and t["outcome"] == "completed" for t in service.status())
-    for trial, records in histories(service.folder()).items():
-        assert records[: len(first.get(trial, []))] == first.get(trial, [])
-    whole = train(service.home, service.write("whole", steps=45, rates="[1e-4, 1e-3, 1e-2]"))
-    assert histories(whole) == histories(service.folder())
-    assert_equal_weights(whole, service.folder())
+def assert_same(trial: str, one: SweepFolder, other: SweepFolder) -> None:
+    """A trial of two sweeps has the same records and the same weights in both."""
+    assert histories(one)[trial] == histories(other)[trial]
+    weights, others = (checkpoint.load(folder.trial(trial).all_checkpoints()[-1])[0] for folder in (one, other))
+    assert weights.keys() == others.keys()
+    assert all((weights[name] == others[name]).all() for name in weights)
 
 
-def test_a_reused_process_leaks_nothing(service: Service) -> None:
-    """The last of ten trials in one process has the numbers that it has alone."""
-    rates = "[1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 6e-4, 7e-4, 8e-4, 9e-4, 1e-3]"
-    service.call("run", service.write("ten", rates=rates), "--set", "resources.max_concurrent=1")
-    train(service.home, service.write("one", rates="[1e-3]"))
-    (alone,) = histories(service.folder("one"))
-    assert histories(service.folder("ten"))[alone] == histories(service.folder("one"))[alone]
-    ten, one = final_weights(service.folder("ten"))[alone], final_weights(service.folder("one"))[alone]
-    assert all((ten[name] == one[name]).all() for name in one)
+def overrides_in(command: str) -> list[str]:
+    """The values of --set in a command line."""
+    words = shlex.split(command)
+    return [value for option, value in pairwise(words) if option == "--set"]
+
+
+def test_more_values_and_more_steps_train_only_what_is_missing(continued: Continued) -> None:
+    assert "to train  2 of 5 trials" in continued.planned, "more values"
+    assert "5 of 5 trials to train" in continued.err, "more steps"
+    service, ids = continued.service, continued.ids
+    for trial in (ids[0], ids[1]):
+        assert histories(service.folder())[trial][: len(continued.before[trial])] == continued.before[trial]
+    whole = train(service.home, service.write("whole", steps=45, rates="[1e-4, 1e-3, 2e-4]"))
+    for trial in (ids[0], ids[1], ids[3]):
+        assert_same(trial, whole, service.folder())
+
+
+def test_one_that_raises_is_crashed_and_the_others_go_on(continued: Continued) -> None:
+    victim = continued.service.folder().trial(continued.ids[2])
+    assert_states(
+        continued.err, f"{victim.id}: crashed: {victim.checkpoints}: ", f"delete {victim.path}", "1 trial crashed"
+    )
+    outcomes = [(t["outcome"], t["step"]) for t in continued.service.status()]
+    assert outcomes[:2] == [("completed", 45)] * 2
+    assert outcomes[2][0] == "crashed"
+    assert outcomes[3] == ("completed", 45)
+    assert "CheckpointError" in continued.service.ask("show", victim.id)[0]
+
+
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(continued: Continued) -> None:
+    assert_states(continued.err, f"{continued.damaged}: damaged", "step 10")
+
+
+def test_divergence_is_stopped_with_a_reason(continued: Continued) -> None:
+    service = continued.service
+    bad = service.status()[-1]
+    assert (bad["outcome"], bad["verdict"]) == ("stopped", "divergence")
+    assert f"{bad['id']}: stopped: divergence " in continued.err
+    assert bad["reason"].startswith("divergence ")
+    planned, _ = service.ask("plan", service.root / "small.yaml", "--no-timing")
+    assert "to train  1 of 5 trials" in planned, "the crashed one, not the stopped one"
 
 
 def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(service: Service) -> None:
@@ -174,52 +263,28 @@ def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(service: Se
     service.wait_for(service.training_began)
     _, err = service.call("run", file, code=1)
     assert_states(err, "small is", "running", f"process {process.pid}", "`gansweep stop small`")
-    _, err = service.call("clean", "small", "--yes", code=1)
+    _, err = service.ask("clean", "small", "--yes", code=1)
     assert_states(err, "small is running", "`gansweep stop small`")
+    started = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
+    assert not [one for one in started if re.search(r"/(monitor|dashboard|log_monitor)\.py ", one)]
     running = [t["id"] for t in service.status() if t["outcome"] == "running"]
-    service.call("stop", "small", running[0])
+    service.ask("stop", "small", running[0])
     service.wait_for(lambda: {t["id"]: t["outcome"] for t in service.status()}[running[0]] == "interrupted", 10)
     assert process.poll() is None, "one trial was stopped, not the sweep"
-    service.call("stop", "small")
+    service.ask("stop", "small")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert_states(err.splitlines()[-1], "stop", "of 2 trials")
     assert {t["outcome"] for t in service.status()} == {"interrupted"}
-    _, err = service.call("stop", "small", code=1)
+    _, err = service.ask("stop", "small", code=1)
     assert err == "small is not running\n"
 
 
 def test_a_time_budget_ends_in_good_order(service: Service) -> None:
     file = service.write(steps=100_000, seeds=2)
-    _, err = service.call("run", file, "--time-budget", "12s", "--set", "resources.max_concurrent=1")
+    _, err = service.call("run", file, "--time-budget", "8s", *ALONE)
     assert_states(err.splitlines()[-1], "time budget", "of 4 trials")
     assert [t["outcome"] for t in service.status()].count("pending") >= 3, "none that was queued is begun"
-
-
-def test_one_that_raises_is_crashed_and_the_others_go_on(service: Service) -> None:
-    file = service.write(rates="[1e-4, 2e-4, 1e-3]", steps=20)
-    train(service.home, file)
-    victim = service.folder().planned()[1]
-    for path in victim.all_checkpoints():
-        path.write_bytes(path.read_bytes()[:1000])  # every checkpoint is truncated
-    _out, err = service.call("run", file, "--set", "training.steps=30", code=4)
-    assert_states(err, f"{victim.id}: crashed: {victim.checkpoints}: ", f"delete {victim.path}", "1 trial crashed")
-    assert [t["outcome"] for t in service.status()] == ["completed", "crashed", "completed"]
-    assert "CheckpointError" in service.call("show", victim.id)[0]
-
-
-def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(service: Service) -> None:
-    file = service.write(rates="[1e-4]", steps=20)
-    train(service.home, file)
-    calm = train(service.home, service.write("calm", rates="[1e-4]", steps=30))
-    (trial,) = service.folder().planned()
-    newest = trial.all_checkpoints()[-1]
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(content)
-    _, err = service.call("run", file, "--set", "training.steps=30")
-    assert_states(err, f"{newest}: damaged", "step 10")
-    assert_equal_weights(service.folder(), calm)
 
 
 def test_a_process_that_always_dies_is_given_up(chaotic: Service) -> None:
@@ -227,7 +292,7 @@ def test_a_process_that_always_dies_is_given_up(chaotic: Service) -> None:
     file = chaotic.write(rates="[1e-4, 1e-3]", steps=30)
     order = Path(chaotic.environment["CHAOS_ORDER"])
     order.write_text("checkpoint")
-    process = chaotic.start("run", file, "--set", "resources.max_concurrent=1")
+    process = chaotic.start("run", file, *ALONE)
     deaths = Path(chaotic.environment["CHAOS_LOG"])
     died = 0
     while process.poll() is None and died < 4:
@@ -243,106 +308,45 @@ def test_a_process_that_always_dies_is_given_up(chaotic: Service) -> None:
     assert died == 4
 
 
-def test_divergence_is_stopped_with_a_reason(service: Service) -> None:
-    _out, err = service.call("run", service.write(rates="[1e-3, 1e20]"))
-    healthy, bad = service.status()
-    assert (healthy["outcome"], bad["outcome"], bad["verdict"]) == ("completed", "stopped", "divergence")
-    assert f"{bad['id']}: stopped: divergence " in err
-    assert bad["reason"].startswith("divergence ")
-    _, err = service.call("run", service.root / "small.yaml")
-    assert_states(err, "small: nothing to train", "2 trials")
-
-
-def test_an_interpreter_whose_path_a_shell_would_split(service: Service) -> None:
-    environment = service.root / "it's a $folder" / "venv"
-    environment.parent.mkdir()
-    environment.symlink_to(sys.prefix)
-    command = [environment / "bin" / Path(sys.executable).name, *COMMAND[1:], "run", service.write(steps=5)]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "GANSWEEP_HOME": str(service.home.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert {t["outcome"] for t in service.status()} == {"completed"}
-
-
 def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
     file = service.write(rates="[1e-4]", steps=5)
     train(service.home, file)
     service.call("clean", "small", code=130)  # no answer on stdin
     assert service.folder().path.exists()
-    service.call("clean", "small", "--yes")
+    service.ask("clean", "small", "--yes")
     assert not service.folder().path.exists()
-    service.call("run", file)  # the name is free again
+    train(service.home, file)  # the name is free again
     assert_tracked_once(service)
 
 
 def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(service: Service) -> None:
     """A real MLflow server, killed in the middle of a sweep and started again afterwards."""
-    import socket
-    import urllib.request
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-
-    def serve() -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ]
-        command += ["--backend-store-uri", f"sqlite:///{service.root}/server.db"]
-        command += ["--artifacts-destination", str(service.root / "server-artifacts")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        server = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-
-        def up() -> bool:
-            try:
-                with urllib.request.urlopen(f"{uri}/health", timeout=1):
-                    return True
-            except OSError:
-                return False
-
-        service.wait_for(up, 90)
-        return server
-
-    file = service.write(steps=400, rates="[1e-4, 1e-3]", maps=8)
-    _, err = service.call("run", file, "--tracking-uri", uri, code=1)
-    assert_states(err, f"--tracking-uri {uri}: ", "no MLflow server")
+    own = empty_home(service.root / "server")
+    (port,) = free_ports(1)
+    server = TrackingServer(store.local_uri(own), own.artifacts.as_uri(), "127.0.0.1", port, {})
+    file = service.write(steps=200)
+    _, err = service.call("run", file, "--tracking-uri", server.uri, code=1)
+    assert_states(err, f"--tracking-uri {server.uri}: ", "no MLflow server")
     assert not service.folder().path.exists(), "nothing half-made is left behind"
-    server = serve()
+    server.start()
     try:
-        process = service.start("run", file, "--tracking-uri", uri)
+        server.wait()
+        process = service.start("run", file, "--tracking-uri", server.uri, *ALONE)
         service.wait_for(service.training_began)
-        os.killpg(server.pid, signal.SIGKILL)
+        server.kill()
         _, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
-        assert_states(err, "tracking store", f"`gansweep sync small --tracking-uri {uri}`")
-        assert all(t["outcome"] == "completed" and t["step"] == 400 for t in service.status())
-        server = serve()
-        service.call("sync", "small")
-        from mlflow import MlflowClient
-
-        client = MlflowClient(uri)
+        assert_states(err, "tracking store", f"`gansweep sync small --tracking-uri {server.uri}`")
+        assert all(t["outcome"] == "completed" and t["step"] == 200 for t in service.status())
+        server.start()
+        server.wait()
+        service.ask("sync", "small")
+        client = MlflowClient(server.uri)
         runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
         assert len(runs) == 3
         for run in runs:
             if "gansweep.trial_id" in run.data.tags:
                 history = client.get_metric_history(run.info.run_id, "loss_d")
-                assert sorted(m.step for m in history) == list(range(5, 401, 5))
+                assert sorted(m.step for m in history) == list(range(5, 201, 5))
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        server.kill()

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -184,6 +185,12 @@ def assert_tracked_once(service: Service, sweep: str = "small") -> None:
             (name, m.step) for name in run.data.metrics for m in client.get_metric_history(run.info.run_id, name)
         )
         assert stored == expected, run.info.run_name
+
+
+def cpu_s() -> float:
+    """CPU seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def leftovers(group: int) -> list[str]:
