@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ from gansweep.config import (
     to_plain,
     values_for,
 )
+from gansweep.planning.single import MUST_AGREE
+from gansweep.sweepfile.schema import Sweep
 
 ADAM = OptimizerConfig(1e-3, 0.5, 0.999)
 CONFIG = TrainingConfig(
@@ -102,3 +104,12 @@ def test_a_network_inherits_the_options_of_the_training_that_it_does_not_set() -
     training = Training.model_validate({"steps": 1, "beta1": 0.1, "discriminator": {"beta1": 0.0, "updates": 5}})
     assert training.optimizer("generator") == OptimizerConfig(2e-4, 0.1, 0.999)
     assert training.optimizer("discriminator") == OptimizerConfig(2e-4, 0.0, 0.999, 5)
+
+
+def test_a_checkpoint_must_agree_in_every_option_of_the_networks() -> None:
+    """A new one changes the tensors of a checkpoint as well. Messages name keys that a sweep file has."""
+    assert {f"networks.{one.name}" for one in fields(NetworkConfig)} <= MUST_AGREE.keys()
+    for key in MUST_AGREE.values():
+        section: Any = Sweep
+        for name in key.split("."):
+            section = section.model_fields[name].annotation

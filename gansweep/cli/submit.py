@@ -43,12 +43,10 @@ def submit(
     It runs as a job on the head, as `gansweep run` does. The job's id is printed. `logs`, `status` and `stop` with
     --tracking-uri follow the sweep from any machine. A sweep that is submitted again resumes.
     """
-    from gansweep.engine.submission import port_of
     from gansweep.engine.submission import submit as hand_over
     from gansweep.sweepfile.document import read
     from gansweep.sweepfile.loader import sweep_of
     from gansweep.sync.storage import check_uri
-    from gansweep.tracking import store
 
     text = read(file)
     sweep = sweep_of(text, str(file), overrides, max_trials)
@@ -73,6 +71,14 @@ def submit(
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))
     else:
         click.echo(job)
+    _tell_what_follows(sweep.name, server, job, address)
+
+
+def _tell_what_follows(sweep: str, server: str, job: str, address: str) -> None:
+    """Print the commands that follow a submitted sweep from this machine."""
+    from gansweep.engine.submission import port_of
+    from gansweep.tracking import store
+
     from_here = server
     try:
         store.check(server)
@@ -83,10 +89,9 @@ def submit(
             f" server, such as http://127.0.0.1:{port_of(server)} through `ssh -L`",
             err=True,
         )
-    of_sweep = shlex.join([sweep.name, "--tracking-uri", from_here])
-    click.echo(f"submitted {sweep.name}; once it has started, follow it with:", err=True)
+    click.echo(f"submitted {sweep}; once it has started, follow it with:", err=True)
     for command in ("logs --follow", "status", "stop"):
-        click.echo(f"  gansweep {command} {of_sweep}", err=True)
+        click.echo(f"  gansweep {command} {shlex.join([sweep, '--tracking-uri', from_here])}", err=True)
     click.echo(f"if it does not start: {shlex.join(['ray', 'job', 'logs', job, '--address', address])}", err=True)
 
 
