@@ -3,8 +3,8 @@ CPU, and how much memory a trial needs is said by a table.
 
 CROWDING_LEAST: JSON, feature maps of G → the least share of a GPU with which a trial gets beyond step 15; the others
 run out of memory. CROWDING_PROBE: JSON, feature maps of G → bytes that are measured, of 80 GB. CROWDING_LOG: file that
-gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU. CROWDING_WAIT: a
-trial on a GPU trains when so many were opened, or PATIENCE_S are over.
+gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU. CROWDING_WAIT: file
+with a number; a trial on a GPU trains when so many were opened, or PATIENCE_S are over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chaos import Finder
 
-PATIENCE_S = 20  # a process takes half as long to begin on a loaded machine
+PATIENCE_S = 10  # a process takes half as long to begin
 FREE = 80 * 10**9
 share = 0.0  # of the trial that this process trains
 
@@ -41,8 +41,8 @@ def _job(module):
         share = self.gpus
         run = original(self, *arguments)
         _log("opened", self)
-        deadline = time.monotonic() + PATIENCE_S
-        while self.gpus and _opened() < int(os.environ["CROWDING_WAIT"]) and time.monotonic() < deadline:
+        deadline, enough = time.monotonic() + PATIENCE_S, int(Path(os.environ["CROWDING_WAIT"]).read_text())
+        while self.gpus and _opened() < enough and time.monotonic() < deadline:
             time.sleep(0.05)
         close = run.close
 
