@@ -21,8 +21,7 @@ import grpc
 import psutil
 import pytest
 import ray.core.generated
-from scenes import warm_home
-from service import Service
+from guarded import Guarded, token_of
 
 pytestmark = pytest.mark.slow
 
@@ -57,22 +56,9 @@ class Listener:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    service = Service(tmp_path_factory.mktemp("ports"), {})
-    warm_home(service.home.path)
-    return service
-
-
-@pytest.fixture(scope="module")
-def listeners(service: Service) -> Iterator[list[Listener]]:
-    """Listeners of a run whose trial trains until the last test."""
-    run = service.start("run", service.write(steps=1_000_000, rates="[1e-4]"))
-    try:
-        service.wait_for(service.training_began, 240)
-        yield list(_listeners(run.pid))
-    finally:
-        run.send_signal(signal.SIGINT)
-        run.communicate(timeout=30)
+def listeners(guarded: Guarded) -> list[Listener]:
+    """Listeners of a run whose trial trains."""
+    return list(_listeners(guarded.run.pid))
 
 
 def test_a_run_listens_on_loopback_alone(listeners: list[Listener]) -> None:
@@ -81,18 +67,20 @@ def test_a_run_listens_on_loopback_alone(listeners: list[Listener]) -> None:
     assert [found for found in listeners if not found.on_loopback] == []
 
 
-def test_the_token_is_long_and_of_this_run_alone(service: Service, listeners: list[Listener]) -> None:
-    (token,) = {found.token for found in listeners if found.token}
-    assert re.fullmatch("[0-9a-f]{64}", token)
-    other = service.start("run", service.write("other", steps=1_000_000, rates="[1e-4]"))
+def test_the_token_is_long_and_of_this_run_alone(guarded: Guarded, listeners: list[Listener]) -> None:
+    assert {found.token for found in listeners if found.token} == {guarded.token}
+    assert re.fullmatch("[0-9a-f]{64}", guarded.token)
+    service = guarded.service
+    other = service.start("run", service.write("other", steps=1_000_000, rates="[1e-4]"), "--home", service.root / "b")
     try:
-        service.wait_for(lambda: service.training_began("other"), 240)
-        (another,) = {found.token for found in _listeners(other.pid) if found.token}
+        service.wait_for(lambda: other.poll() is not None or token_of(other), 240)
+        another = token_of(other)
     finally:
         other.send_signal(signal.SIGINT)
-        other.communicate(timeout=30)
+        other.communicate(timeout=60)
+    assert another
     assert re.fullmatch("[0-9a-f]{64}", another)
-    assert token != another
+    assert another != guarded.token
 
 
 def test_no_command_line_shows_the_token(listeners: list[Listener]) -> None:
