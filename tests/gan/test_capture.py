@@ -145,6 +145,17 @@ def test_a_step_that_waits_for_the_device_stays_eager_and_is_reported_once(make:
     assert "_local_scalar_dense" in notice
 
 
+@pytest.mark.parametrize("name", ["more updates", "falling noise", "augmentation", "spectral norm"])
+def test_a_failed_capture_leaves_no_trace_in_the_state(make: Make, name: str) -> None:
+    def fails_late(step: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
+        step()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    refused = trained(make(recorder=fails_late, **KINDS[name]))
+    assert_same_state(refused, trained(make(**KINDS[name])))
+    assert len(refused.notices) == 1
+
+
 def test_memory_that_runs_out_during_capture_is_no_refusal(make: Make) -> None:
     def full(step: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
         try:
