@@ -143,12 +143,12 @@ def _counts(labels: Tensor, classes: int) -> Tensor:
 
 def _spread(pixels: Tensor) -> Tensor:
     """Return (across, within) of `health.pixels.spread`, from integers, so that equal images have no spread at all."""
-    flat = pixels.flatten(1).int()
+    flat = pixels.flatten(1)
+    squares = flat.int().square_()
 
     def deviation(dim: int, lost: int) -> Tensor:
-        n = flat.shape[dim]
-        total, squares = flat.sum(dim), (flat * flat).sum(dim)
-        return ((n * squares - total * total).double() / (n * (n - lost))).sqrt()
+        n, total = flat.shape[dim], flat.sum(dim)
+        return ((n * squares.sum(dim) - total * total).double() / (n * (n - lost))).sqrt()
 
     return torch.stack([deviation(0, 1).mean(), deviation(1, 0).mean()])
 

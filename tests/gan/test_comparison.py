@@ -95,6 +95,25 @@ def test_torch_and_numpy_evaluate_alike(
     assert found == pytest.approx(expected, rel=1e-6, nan_ok=True)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_images_of_one_class_are_evaluated_without_labels(
+    make_set: Callable[..., ImageSet], make_pixels: Callable[..., Pixels], device: str
+) -> None:
+    reference, _ = reference_of(make_set(make_pixels(500), [0] * 500, ("all",)))
+    pixels = torch.from_numpy(make_pixels(60) // 2)
+    judge = OnDevice(reference.embedding, reference.at(60), torch.device(device))
+    found, expected = (
+        {one.name: one.record(samples) for one in m.SAMPLE_METRICS if one.needs <= {*samples.given}}
+        for samples in (
+            judge(pixels.to(device), None),
+            OnCpu(reference.embedding, reference.at(60))(pixels, None),
+        )
+    )
+    assert [*found] == [*expected]
+    assert found[m.MS_SSIM] == pytest.approx(expected[m.MS_SSIM], rel=1e-6)
+    assert found[m.CFD_RATIO] == pytest.approx(expected[m.CFD_RATIO], rel=1e-4)
+
+
 @pytest.mark.usefixtures("by_torch")
 def test_metrics_of_users_are_given_arrays(trainer_on: Callable[..., Trainer], reference: Reference) -> None:
     given: list[Samples] = []
