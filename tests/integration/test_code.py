@@ -62,10 +62,10 @@ def test_an_error_before_a_trial_opens_is_a_crash_with_its_traceback(service: Se
     _, err = service.call("run", service.write(), code=4)
     assert "died" not in err
     error = f"ImportError: {BROKEN}"
-    said = [line for line in err.splitlines() if line.count(": ") > 1 and "rashed" in line and error in line]
-    assert len(said) == 2, "once while it runs, once in the summary"
+    reported = [line for line in err.splitlines() if line.count(": ") > 1 and "rashed" in line and error in line]
+    assert len(reported) == 2, "once while it runs, once in the summary"
     first, second = service.folder().planned()
-    assert said[1].startswith(f"{first.id} and 1 more: crashed: {error}")
+    assert reported[1].startswith(f"{first.id} and 1 more: crashed: {error}")
     for trial in (first, second):
         out, _ = service.call("show", trial.id)
         assert "\nTraceback" in out

@@ -193,7 +193,7 @@ def _sealed(path: Path, settings: dict[str, Any], tensors: dict[str, torch.Tenso
     ids=str,
 )
 def test_settings_that_lie(sizes: dict[str, Any], call: Call, tmp_path: Path) -> None:
-    """Sound by its checksum, and its settings ask for networks of any size: said at once, with no memory taken."""
+    """Sound by its checksum, and its settings ask for networks of any size: refused at once, with no memory taken."""
     file = tmp_path / "x.safetensors"
     settings = {"latent_dim": 8, "generator_maps": 4, "image_size": 16, "channels": 1, **sizes}
     _sealed(file, settings, {"generator.weights.0": torch.zeros(8, 8, 4, 4)})

@@ -87,11 +87,11 @@ class ModeCollapse(Stalling):
             m.NEAR_DUPLICATES: "{:.0%} are near duplicates",
             m.CLASSES: "{:.1f} effective classes are left",
         }
-        said = ", ".join(text.format(found[name]) for name, text in words.items() if name in found)
+        summary = ", ".join(text.format(found[name]) for name, text in words.items() if name in found)
         dense, covered = (found.get(k, math.nan) for k in (m.DENSITY_WITHIN_WORST, m.COVERAGE_WITHIN_WORST))
         if dense > self.density and covered < self.within:
-            return f"within the class asked for, at worst {covered:.0%} of its images are covered; in all, {said}"
-        return said
+            return f"within the class asked for, at worst {covered:.0%} of its images are covered; in all, {summary}"
+        return summary
 
 
 @dataclass(frozen=True)
