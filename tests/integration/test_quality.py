@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench import empty_home
 from numpy.typing import NDArray
-from service import Service
+from scenes import train
 from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
@@ -45,10 +46,10 @@ def samples(trial: TrialFolder) -> NDArray[np.uint8]:
 
 
 @pytest.mark.slow
-def test_a_classifier_finds_most_digits_in_the_samples(service: Service, checkout: Path) -> None:
-    settings = ["search=null", "training.learning_rate=1e-3", "training.beta1=0.5"]
-    service.call("run", checkout / "sweeps" / "lr_grid.yaml", *(x for s in settings for x in ("--set", s)))
-    (trial,) = service.folder("lr-grid").planned()
-    counts = np.bincount(classify(samples(trial), service.home.cache), minlength=10)
+def test_a_classifier_finds_most_digits_in_the_samples(tmp_path: Path, checkout: Path) -> None:
+    home = empty_home(tmp_path / "home")
+    settings = ["search=null", "training.learning_rate=1e-3", "training.beta1=0.5", "evaluation.per_run=0"]
+    (trial,) = train(home, checkout / "sweeps" / "lr_grid.yaml", *settings).planned()
+    counts = np.bincount(classify(samples(trial), home.cache), minlength=10)
     print(f"of {SAMPLES} samples, by class: {counts.tolist()}")
     assert (counts >= LEAST_SHARE * SAMPLES).sum() >= LEAST_CLASSES
