@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import chaos
 import lab as laboratory
 import pytest
 from machines import NoMachinesError
@@ -24,12 +25,7 @@ def service(tmp_path: Path) -> Service:
 def chaotic(tmp_path: Path) -> Service:
     """A service with such a home, whose processes load chaos.py."""
     warm_home(tmp_path / "home")
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").symlink_to(Path(__file__).parents[1] / "support" / "chaos.py")
-    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    names = {"CHAOS_STEPS": "steps", "CHAOS_ORDER": "order", "CHAOS_LOG": "deaths"}
-    return Service(tmp_path, {"PYTHONPATH": path, **{k: str(tmp_path / v) for k, v in names.items()}})
+    return Service(tmp_path, chaos.environment(tmp_path))
 
 
 @pytest.fixture(scope="session")

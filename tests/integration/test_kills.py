@@ -13,11 +13,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import mortal
 import psutil
 import pytest
 from facts import assert_states
 from scenes import train
 from service import Service, assert_equal_weights, assert_tracked_once, histories, leftovers
+
+from gansweep.records.layout import SweepFolder
 
 ROUNDS = int(os.environ.get("GANSWEEP_KILL_ROUNDS", "3"))
 CHECKPOINT_EVERY = 10  # service.SMALL
@@ -57,11 +60,30 @@ def test_kills_lose_and_double_nothing(chaotic: Service) -> None:
     assert all(chosen[moment] >= max(1, ROUNDS // 4) for moment in MOMENTS.values())
     assert sum(chosen.values()) == ROUNDS
     assert 0 < trained - calm_steps <= CHECKPOINT_EVERY * killed["trials"], "0: the kills hit nothing"
-    assert histories(chaotic.folder("small")) == histories(calm)
-    assert_equal_weights(chaotic.folder("small"), calm)
-    assert_tracked_once(chaotic)
-    assert not [p for p in chaotic.folder().path.rglob(".*") if p.is_file()], "half-written files are left"
-    assert all(t["outcome"] == "completed" for t in chaotic.status())
+    _assert_whole(chaotic, calm)
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_any_moment_of_its_work_loses_and_doubles_nothing(chaotic: Service) -> None:
+    """The driver and the process that trains are one here, without Ray, so that both die in that moment."""
+    settings: dict[str, Any] = {"steps": 45, "evaluations": 5, "stop": "none"}
+    calm, file = train(chaotic.home, chaotic.write("calm", **settings)), chaotic.write(**settings)
+    for moment in mortal.MOMENTS:
+        Path(chaotic.environment["CHAOS_ORDER"]).write_text(moment)
+        assert mortal.train_apart(chaotic.home, file, chaotic.environment) == -signal.SIGKILL, moment
+    assert mortal.train_apart(chaotic.home, file, chaotic.environment) == 0
+    trained = len(Path(chaotic.environment["CHAOS_STEPS"]).read_text().splitlines())
+    assert 0 < trained - 2 * settings["steps"] <= CHECKPOINT_EVERY * len(mortal.MOMENTS), "0: the kills hit nothing"
+    _assert_whole(chaotic, calm)
+
+
+def _assert_whole(service: Service, calm: SweepFolder) -> None:
+    """Assert that a killed sweep has left what a sweep in calm left."""
+    assert histories(service.folder("small")) == histories(calm)
+    assert_equal_weights(service.folder("small"), calm)
+    assert_tracked_once(service)
+    assert not [p for p in service.folder().path.rglob(".*") if p.is_file()], "half-written files are left"
+    assert all(t["outcome"] == "completed" for t in service.status())
 
 
 def _round(service: Service, file: Path, moment: str, rng: random.Random) -> Counter[str]:

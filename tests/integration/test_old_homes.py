@@ -3,7 +3,6 @@ which get an identity and paths of today once, whenever the process that does so
 
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
 import subprocess
@@ -17,6 +16,7 @@ import old_homes
 import pytest
 import torch
 from facts import assert_states
+from scenes import prepare_digits, train, warm_home
 from service import Service
 
 from gansweep.gan import checkpoint
@@ -75,6 +75,7 @@ def service(tmp_path: Path) -> Service:
 def old(service: Service) -> Home:
     """The home of the service, as version 0.1.0 left it elsewhere, with its sweep file in the working directory."""
     home = old_homes.unpack(service.root)
+    prepare_digits(home)
     shutil.copy(home.sweep("old").source, service.root / "old.yaml")
     return home
 
@@ -124,10 +125,10 @@ def test_a_home_of_0_1_0_goes_on_bit_for_bit_and_migrates_once(service: Service,
     assert "it now names" not in again
     service.call("report", "old", "-o", "report.pdf")
     assert (service.root / "report.pdf").read_bytes().startswith(b"%PDF")
-    for trial, rate in RATES.items():
-        undisturbed = ["--set", "search=null", "--set", f"training.learning_rate={rate}", "--home", "calm", "--json"]
-        calm = Path(json.loads(service.call("train", "old.yaml", *undisturbed)[0])["folder"])
-        ours, theirs = weights(old.sweep("old").trial(trial).path), weights(calm)
+    rates = f"search.over.training.learning_rate={[*RATES.values()]}"
+    calm = train(warm_home(service.root / "calm"), service.root / "old.yaml", rates)
+    for trial in RATES:
+        ours, theirs = (weights(folder.trial(trial).path) for folder in (old.sweep("old"), calm))
         assert ours.keys() == theirs.keys()
         for name, tensor in ours.items():
             if same_machine or trial == old_homes.PENDING:

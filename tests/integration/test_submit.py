@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench import empty_home
 from facts import assert_states
 from ray_head import TOKEN, free_ports, programs, ray_files, ray_head
+from scenes import prepare_digits
 from service import Service
 from tracking_server import tracking_server
 
@@ -36,7 +38,8 @@ def files() -> Iterator[Path]:
 
 @pytest.fixture
 def head(tmp_path: Path, cluster_home: Home, files: Path) -> Iterator[str]:
-    """The address of a real head's dashboard, protected by a token; one core."""
+    """The address of a real head's dashboard, protected by a token; one core. Digits are ready there."""
+    prepare_digits(cluster_home)
     dashboard, agent, grpc = free_ports(3)
     options = ["--num-cpus=1", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
     options += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"]
@@ -61,7 +64,7 @@ def test_a_sweep_is_left_to_a_cluster_followed_ended_and_continued(
     )
     assert_states(err.splitlines()[-1], f"--address {head}: ", "token")
 
-    with tracking_server(Home(tmp_path / "server")) as uri:
+    with tracking_server(empty_home(tmp_path / "server")) as uri:
 
         def status() -> list[dict[str, object]]:
             out, _ = elsewhere.call("status", "small", "--tracking-uri", uri, "--json")

@@ -116,6 +116,16 @@ def _trainable(module):
     module.GanTrial.setup = set_up
 
 
+def environment(root):
+    """Variables of processes that load this module as sitecustomize, whose files lie in `root`, a folder."""
+    site = root / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").symlink_to(__file__)
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    names = {"STEPS": "steps", "PACE": "pace", "ORDER": "order", "LOG": "deaths"}
+    return {"PYTHONPATH": path, **{f"CHAOS_{name}": str(root / file) for name, file in names.items()}}
+
+
 HOOKS = {
     "gansweep.gan.training": _training,
     "gansweep.gan.checkpoint": _checkpoint,

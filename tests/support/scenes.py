@@ -36,21 +36,29 @@ def _digits(side: int) -> TemporaryDirectory[str]:
     return folder
 
 
+def prepare_digits(home: Home, side: int = 16) -> None:
+    """Fill the cache of a home without one."""
+    shutil.copytree(_digits(side).name, home.cache)
+
+
 def warm_home(path: Path, side: int = 16) -> Home:
     """A home without sweeps whose store has its tables and whose digits are ready, as after a first run."""
     home = empty_home(path)
-    shutil.copytree(_digits(side).name, home.cache)
+    prepare_digits(home, side)
     return home
 
 
-def train(home: Home, file: Path, *overrides: str) -> SweepFolder:
-    """Train a sweep to its end in this process, one trial after the other, and publish it, as `gansweep run` does."""
+def train(home: Home, file: Path, *overrides: str, uri: str | None = None) -> SweepFolder:
+    """Train a sweep to its end in this process, one trial after the other, and publish it, as `gansweep run` does.
+
+    `uri`: of the store, the home's own by default.
+    """
+    uri = uri or store.local_uri(home)
     plan = make_plan(load(file, overrides), home)
     plan.folder.lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.acquire(plan.folder.lock):
         plan.folder.source.write_bytes(file.read_bytes())
         write_trials(plan, f"gansweep run {file}", overrides, str(file))
-        uri = store.local_uri(home)
         record_provenance(plan.folder, file.parent)
         publisher = Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder)))
         publisher.publish(running=True)  # the parent run begins before its trials
