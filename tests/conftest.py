@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from gansweep.planning.plan import Plan
 
 INTEGRATION = "tests/integration/"
-SHARING = ("tests/api/", "tests/report/", "tests/security/")  # folders whose files share a sweep, and so a process
+# Folders whose files share a sweep or a server, and so a process.
+SHARING = ("tests/api/", "tests/report/", "tests/security/", "tests/tracking/")
 TINY = """name: s
 dataset: {image_size: 16}
 model: {latent_dim: 8, feature_maps: 4}

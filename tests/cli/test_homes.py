@@ -139,15 +139,15 @@ def test_a_moved_home_is_read_and_its_images_are_there(home: Home) -> None:
     assert len(samples) == 4, "a row for each of three sample grids"
 
 
-def test_paths_are_corrected_once_and_that_is_said(home: Home) -> None:
+def test_paths_are_corrected_once_and_that_is_reported(home: Home) -> None:
     first, second = called(home, "sync", "old"), called(home, "sync", "old")
-    said = re.compile(
+    corrected = re.compile(
         rf"^{home.path}: its store named artifacts in /tmp/gansweep-recorded-\w+/home/artifacts;"
         rf" it now names those in {home.artifacts}$",
         re.MULTILINE,
     )
-    assert said.search(first)
-    assert not said.search(second)
+    assert corrected.search(first)
+    assert not corrected.search(second)
     assert not list(Path("/tmp").glob("gansweep-recorded-*"))
 
 
@@ -171,9 +171,9 @@ def test_the_ui_shows_images_of_a_moved_home(home: Home, access: str) -> None:
             assert answer.read() == sample.read_bytes()
     finally:
         server.terminate()  # SIGINT is ignored in the background of a shell
-        _, said = server.communicate(timeout=30)
+        _, err = server.communicate(timeout=30)
     if access == "only read":
-        assert_states(said, f"{home.path}: ", "read", "copy")
+        assert_states(err, f"{home.path}: ", "read", "copy")
         assert digests(home) == before
     else:
-        assert str(home.artifacts) in said
+        assert str(home.artifacts) in err

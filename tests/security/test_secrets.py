@@ -39,8 +39,8 @@ def ended(guarded: Guarded) -> Ended:
                 if path.is_file():
                     logs[str(path)] = path.read_bytes()
         time.sleep(0.5)
-    guarded.said += guarded.run.communicate()
-    assert guarded.run.returncode == 130, guarded.said
+    guarded.printed += guarded.run.communicate()
+    assert guarded.run.returncode == 130, guarded.printed
     return Ended(guarded, logs)
 
 
@@ -60,13 +60,13 @@ def test_the_password_was_needed_and_used(swept: Guarded) -> None:
         assert err.endswith("; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD\n")
     known = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     asked = Service(swept.service.root, {**SECRETS, **known})
-    swept.said += asked.ask("sync", "small")
-    swept.said += asked.ask("export", "small", "--csv", swept.service.root / "tables")
+    swept.printed += asked.ask("sync", "small")
+    swept.printed += asked.ask("export", "small", "--csv", swept.service.root / "tables")
     assert json.loads(swept.service.folder().tracking.read_text())["uri"] == swept.uri
 
 
 def test_messages_name_the_server_without_the_password(swept: Guarded) -> None:
-    assert any(swept.uri in text for text in swept.said)
+    assert any(swept.uri in text for text in swept.printed)
     wrong = swept.uri.replace("://", "://admin:storage-secret-0451@")
     assert REFUSED in swept.ask("diagnose", "small", "--tracking-uri", wrong, code=1)
     nobody = "http://admin:storage-secret-0451@127.0.0.1:1"
@@ -97,7 +97,7 @@ def test_nothing_that_was_written_or_said_holds_a_secret(ended: Ended) -> None:
     written = {str(path): path.read_bytes() for path in files if path != users} | ended.logs
     assert any(path.endswith("mlflow.db") for path in written)
     assert not [(path, secret) for path, content in written.items() for secret in swept.secrets() if secret in content]
-    assert not [(text, secret) for text in swept.said for secret in swept.secrets() if secret.decode() in text]
+    assert not [(text, secret) for text in swept.printed for secret in swept.secrets() if secret.decode() in text]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Guarded:
         uri: URI of the server, without the password.
         run: Process of `gansweep run`.
         token: Ray's token of that run.
-        said: All that commands printed.
+        printed: All that commands printed.
     """
 
     service: Service
@@ -36,7 +36,7 @@ class Guarded:
     uri: str
     run: subprocess.Popen[str]
     token: str
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def with_password(self) -> str:
@@ -45,7 +45,7 @@ class Guarded:
     def ask(self, *arguments: object, code: int = 0) -> str:
         """Call a command that trains nothing; keep and return what it prints."""
         text = "".join(self.service.ask(*arguments, code=code))
-        self.said.append(text)
+        self.printed.append(text)
         return text
 
     def secrets(self) -> list[bytes]:

@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -16,7 +16,6 @@ import stored
 from bench import STEPS, Bench, losses, sound
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from tracking_server import tracking_server
 
 from gansweep.errors import UserError
 from gansweep.gan.sampling import grid_png
@@ -31,12 +30,6 @@ from gansweep.tracking.publisher import Publisher
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 ODD = (1.0, NAN, INF, -INF, LARGEST, 3.4e38, -0.0, 5e-324)
 LONG = {"over": MOST_POINTS + 1, "full": MOST_POINTS, "third": 10_000, "fourth": 10_000, "fifth": 10_000}
-
-
-@pytest.fixture(scope="module")
-def server(shared_home: Home) -> Iterator[str]:
-    with tracking_server(shared_home) as uri:
-        yield uri
 
 
 @pytest.fixture(scope="module")

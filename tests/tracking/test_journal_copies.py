@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -16,11 +16,10 @@ import stored
 from bench import BEGAN, STEPS, Bench, append, losses, sound
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from tracking_server import tracking_server
 
 from gansweep.errors import UserError
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home, read_json, write_json
+from gansweep.records.layout import read_json, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.sweeps.points import Points
 from gansweep.tracking import artifacts, bulk, journal_copies
@@ -29,12 +28,6 @@ from gansweep.tracking.publisher import Publisher
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 ODD = (1.0, NAN, INF, -INF, LARGEST, -LARGEST, 3.4e38, 0.1 + 0.2, 7, -0.0, 5e-324)
 ENDED = Outcome("completed", STEPS, time=BEGAN + STEPS)
-
-
-@pytest.fixture(scope="module")
-def server(shared_home: Home) -> Iterator[str]:
-    with tracking_server(shared_home) as uri:
-        yield uri
 
 
 def publish(bench: Bench, uri: str) -> Publisher:

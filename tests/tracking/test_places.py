@@ -13,7 +13,7 @@ from pathlib import Path
 import old_homes
 import pytest
 import stored
-from bench import STEPS, Bench, losses
+from bench import STEPS, Bench, empty_home, losses
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from gansweep.records.layout import Home, read_json, write_json
@@ -40,10 +40,9 @@ places.correct(Home(Path(sys.argv[1])))
 
 
 @pytest.fixture
-def published(shared_home: Home, home: Home) -> Bench:
+def published(home: Home) -> Bench:
     """A home of its own with a sweep `s` of one trial, all of it in the home's own store."""
-    shutil.copytree(shared_home.path, home.path)
-    bench = Bench(home, "s")
+    bench = Bench(empty_home(home.path), "s")
     bench.trial("a", losses(3), Outcome("completed", STEPS))
     bench.publish()
     return bench
