@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -94,6 +95,18 @@ def test_without_a_gpu_trials_train_on_the_cpu_and_it_is_reported_once(
     assert found == [0.0] * 6
     assert notices == ["resources.gpus: auto: there is no GPU, so trials train on the CPU"]
     assert probed == []
+
+
+@pytest.mark.parametrize(("staying", "measured"), [(2, 2), (6, 0)])
+def test_trials_that_began_on_the_cpu_stay_there_and_are_not_measured(
+    plan_of: PlanOf, probed: list[PlannedTrial], staying: int, measured: int
+) -> None:
+    plan = plan_of(AUTO, GRID)
+    begun = (replace(planned, began_on="cpu") for planned in plan.trials[:staying])
+    found, notices = decide(replace(plan, trials=(*begun, *plan.trials[staying:])), HERE)
+    assert found == ([0.0, 0.0, 0.3333, 0.3333, 1.0, 1.0] if measured else [0.0] * 6)
+    assert len(probed) == measured
+    assert notices[0] == f"resources.gpus: auto: {staying} trials that began on the CPU continue there"
 
 
 def test_a_number_in_the_file_is_not_questioned(plan_of: PlanOf, probed: list[PlannedTrial]) -> None:

@@ -122,6 +122,21 @@ def test_replicates_on_different_devices_are_different_configurations(bench: Ben
     assert (sent["a"]["gansweep.device"], sent["a"]["gansweep.torch"]) == ("CPU", "2.11")
 
 
+def test_where_the_store_names_no_device_the_recorded_metrics_tell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As version 0.1.0 sent them."""
+    bench.trial("cpu", losses(2))
+    bench.trial("gpu", [{"loss_d": 1.0, GPU_MEMORY: 1e9}])
+    bench.trial("new", [])
+    with monkeypatch.context() as earlier:
+        earlier.setattr("gansweep.records.devices.label", lambda folder: "")
+        bench.publish()
+    assert {row["trial"]: row["device"] for row in read(bench).trials.to_dict("records")} == {
+        "cpu": "CPU", "gpu": "GPU", "new": ""
+    }  # fmt: skip
+
+
 def test_one_device_is_no_setting_in_which_trials_differ(bench: Bench) -> None:
     for seed, name in enumerate(("a", "b")):
         on(bench.trial(name, losses(2), config=config(seed), varied={}), "H100")
