@@ -14,6 +14,7 @@ import torch
 from kinds import ABC, MORE_UPDATES, VARIANTS, assert_same_state
 from recording import WaitError, record
 from torch import Tensor
+from waiting import no_waits
 
 from gansweep.config import LossConfig, NetworkConfig, TrainingConfig
 from gansweep.gan import determinism
@@ -172,10 +173,10 @@ def test_memory_that_runs_out_during_capture_is_no_refusal(make: Make) -> None:
 
 def test_a_lost_context_is_no_refusal_and_the_first_error_is_the_reason() -> None:
     lost, invalid = torch.AcceleratorError("CUDA error: an illegal memory access"), WaitError("waits\nfor the device")
-    lost.error_code = 700
+    lost.error_code = 700  # type: ignore[attr-defined]
     assert not is_refusal(lost)
     after = torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture")
-    after.error_code = 901
+    after.error_code = 901  # type: ignore[attr-defined]
     after.__context__ = invalid
     assert is_refusal(after)
     assert reason_of(after) == "waits"
@@ -239,6 +240,21 @@ def test_on_a_gpu_a_step_that_waits_for_the_device_stays_eager(make: Make, deter
 def test_on_a_gpu_images_on_the_host_give_the_same_batches(make: Make, deterministic: None, name: str) -> None:
     streamed = trained(make("cuda", record_cuda_graph, resident=False, **KINDS[name]), 200)
     assert_same_state(streamed, trained(make("cuda", record_cuda_graph, **KINDS[name]), 200))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("name", ["plain", "growth, noise, average and classes"])
+def test_neither_a_step_nor_a_measurement_waits_for_the_gpu(
+    make: Make, deterministic: None, name: str, resident: bool
+) -> None:
+    for recorder in (None, record_cuda_graph):
+        trainer = trained(make("cuda", recorder, resident, validation=0.4, **KINDS[name]), 20)
+        with no_waits():
+            measured = trained(trainer, 20).measure()
+            trainer.clear()
+            trained(trainer, 5)
+        assert measured.read().rows.shape == (40, 6)
 
 
 @pytest.mark.gpu

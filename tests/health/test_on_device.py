@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import no_waits
 
 from gansweep.health import on_device, pixels, quality
 from gansweep.health.evidence import Images, RealSide, Samples
@@ -169,8 +170,5 @@ def test_the_host_waits_for_no_measurement() -> None:
     on_gpu, requested = RealOnDevice(real, torch.device("cuda")), arrays[3]
     pixels, features, labels = (torch.from_numpy(part).cuda() for part in arrays[:3])
     on_gpu.measure(pixels, features, labels, requested)  # what is copied once per process is waited for
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waits():
         on_gpu.measure(pixels, features, labels, requested)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
