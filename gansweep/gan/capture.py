@@ -98,7 +98,8 @@ def is_refusal(error: BaseException) -> bool:
     """Whether a failed capture leaves a process that can train eagerly: neither memory nor the CUDA context is lost."""
     if is_out_of_memory(error):
         return False
-    codes = [getattr(e, "error_code", None) for e in _chain(error) if isinstance(e, torch.AcceleratorError)]
+    of_device = getattr(torch, "AcceleratorError", ())  # torch 2.6 has none
+    codes = [getattr(e, "error_code", None) for e in _chain(error) if isinstance(e, of_device)]
     return all(code in CAPTURE_ERRORS for code in codes)
 
 
