@@ -106,6 +106,8 @@ class Batches:
         if self.per_epoch == 0:
             raise ValueError(f"{len(self._training)} training images do not fill a batch of {batch_size}")
         self._images = (Resident if resident else Streamed)(torch.from_numpy(pixels), (most, batch_size), device)
+        held, its_labels = self._gather(self._validation[:batch_size])
+        self._held_out = (_scaled(held), its_labels) if len(held) >= 2 else None
         self._epoch, self._order = -1, self._training
         self._chosen = torch.empty((most, batch_size), dtype=torch.int64, device=device)
 
@@ -128,11 +130,7 @@ class Batches:
 
     def validation(self) -> Batch | None:
         """Return the first held-out batch, not augmented; None without a split or with fewer than two images."""
-        chosen = self._validation[: self._size]
-        if len(chosen) < 2:
-            return None
-        images, labels = self._gather(chosen)
-        return _scaled(images), labels
+        return self._held_out
 
     def probe(self, count: int) -> tuple[Batch, Batch | None]:
         """Return `count` fixed training images and held-out images (None without a split), uint8, not augmented."""

@@ -5,8 +5,10 @@ A step of a small GAN is some two hundred kernels that take less time to run tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -78,7 +80,7 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
     for generator in generators:
         graph.register_generator_state(generator)
     torch.cuda.synchronize()  # the other stream begins after all earlier work
-    with torch.cuda.stream(_stream(torch.cuda.current_device())):
+    with torch.cuda.stream(_stream(torch.cuda.current_device())), _no_collection():
         # Other threads, such as the one that writes records, may use CUDA meanwhile.
         graph.capture_begin(capture_error_mode="thread_local")
         try:
@@ -86,6 +88,19 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
         finally:
             graph.capture_end()
     return graph.replay
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect garbage before and not during a capture: one in which an older graph is destroyed fails."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @functools.cache

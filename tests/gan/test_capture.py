@@ -5,6 +5,7 @@ On the CPU, tests/support/recording.py stands in for CUDA graphs; the tests mark
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -222,6 +223,21 @@ def test_on_a_gpu_a_run_continues_from_eager_to_captured_and_back(make: Make, de
         rest = make("cuda", second, **KINDS[name])
         rest.load_state(state, half.step, half.batches.position)
         assert_same_state(trained(rest, 20), whole)
+
+
+@pytest.mark.gpu
+def test_graphs_that_nobody_uses_do_not_disturb_a_capture(make: Make, deterministic: None) -> None:
+    gc.disable()
+    try:
+        for _ in range(3):
+            trained(make("cuda", record_cuda_graph), 5)  # is left to the collector, with its graph
+        threshold = gc.get_threshold()
+        gc.set_threshold(1)
+        gc.enable()
+        assert trained(make("cuda", record_cuda_graph), 5).notices == []
+    finally:
+        gc.set_threshold(*threshold)
+        gc.enable()
 
 
 @pytest.mark.gpu
