@@ -69,8 +69,8 @@ def train_and_tell(open_run: Callable[[], Run], pipe: int) -> None:
     """Train to the end, in a process of its own. One byte is written to the pipe per step."""
     train_step = Trainer.train_step
 
-    def tell(trainer: Trainer) -> None:
-        train_step(trainer)
+    def tell(self: Trainer) -> None:
+        train_step(self)
         os.write(pipe, b".")
 
     Trainer.train_step = tell  # type: ignore[method-assign]
