@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tracked
-from lab import Lab, ended, wait_for
+from lab import CORES, Lab, ended, wait_for
 from mlflow.artifacts import download_artifacts
 from scenes import train, warm_home
 from service import assert_equal_weights, histories
@@ -32,7 +32,7 @@ cadence: {{metrics: 5, samples: 20, checkpoints: 10}}
 search: {{method: grid, over: {{training.learning_rate: {rates}}}}}
 replicates: {seeds}
 scheduler: {scheduler}
-resources: {{cpus: 1, gpus: 0}}
+resources: {{cpus: {cpus}, gpus: 0}}
 """
 
 
@@ -44,9 +44,10 @@ def write(
     seeds: int = 2,
     scheduler: str = "{method: fifo}",
 ) -> Path:
+    """A sweep file. A trial takes all cores of a machine, so that each machine trains one at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.yaml"
-    file.write_text(SWEEP.format(name=name, steps=steps, rates=rates, seeds=seeds, scheduler=scheduler))
+    file.write_text(SWEEP.format(name=name, steps=steps, rates=rates, seeds=seeds, scheduler=scheduler, cpus=CORES))
     return file
 
 
@@ -75,16 +76,23 @@ def assert_tracked(lab: Lab, folder: SweepFolder) -> None:
     assert Counter(point for point in found.elements() if point[1] != "steps_per_s") == expected
 
 
-@pytest.mark.parametrize("place", ["s3", "folder"])
+def assert_copied(folder: SweepFolder, storage: str) -> None:
+    """The storage has what a trial of another machine has recorded."""
+    for trial in folder.all_trials():
+        copies = set(open_storage(storage).names(f"sweeps/{folder.name}/trials/{trial.id}"))
+        last = trial.all_checkpoints()[-1].name
+        assert {"owner.json", "outcome.json", f"checkpoints/{last}", "journal/000000000000.jsonl"} <= copies
+
+
 def test_a_sweep_on_two_machines_ends_as_on_one(
-    lab: Lab, calm: SweepFolder, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, calm: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.pace(0.05)
-    home = lab.home(place)
-    storage = f"{lab.bucket}/storage" if place == "s3" else str(lab.common / "storage")
-    ended(home.run(write(home.home.path, place), storage))
-    folder = home.folder(place)
-    assert set(hosts(lab, place)) == {lab.head.name, lab.second.name}
+    home = lab.home("two")
+    storage = f"{lab.bucket}/storage"
+    ended(home.run(write(home.home.path, "two"), storage))
+    folder = home.folder("two")
+    assert set(hosts(lab, "two")) == {lab.head.name, lab.second.name}
     assert not lab.seen_by_second(home.home.path).exists()
     assert list(lab.seen_by_second(lab.tmp).glob("gansweep-cache-*/*.npy")), "the data came to the node that lacked it"
     assert histories(folder) == histories(calm)
@@ -93,20 +101,16 @@ def test_a_sweep_on_two_machines_ends_as_on_one(
     for name, value in lab.environment.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
+    assert_copied(folder, storage)
     artifacts = open_storage(f"{lab.bucket}/artifacts").names("")
-    for trial, run in tracked.runs(lab.client, place).items():
+    for trial, run in tracked.runs(lab.client, "two").items():
         if trial != "parent":
-            last = folder.trial(trial).all_checkpoints()[-1]
             name = "checkpoints/last.safetensors"
             copy = download_artifacts(
                 run_id=run.info.run_id, artifact_path=name, dst_path=str(tmp_path), tracking_uri=lab.tracking.uri
             )
-            assert Path(copy).read_bytes() == last.read_bytes()
+            assert Path(copy).read_bytes() == folder.trial(trial).all_checkpoints()[-1].read_bytes()
             assert f"{run.info.experiment_id}/{run.info.run_id}/artifacts/{name}" in artifacts
-            copies = open_storage(storage).names(f"sweeps/{place}/trials/{trial}")
-            assert {"owner.json", "outcome.json", f"checkpoints/{last.name}", "journal/000000000000.jsonl"} <= set(
-                copies
-            )
 
 
 def test_rungs_are_decided_for_both_machines(lab: Lab) -> None:
@@ -124,10 +128,12 @@ def test_rungs_are_decided_for_both_machines(lab: Lab) -> None:
 
 
 def test_stopped_in_good_order_it_goes_on_from_another_home(lab: Lab, calm: SweepFolder) -> None:
+    """The storage is a folder that the machines share."""
+    storage = str(lab.common / "storage")
     lab.pace(0.5)
     here = lab.home("here")
     file = write(lab.common, "moved")
-    process = here.run(file)
+    process = here.run(file, storage)
     wait_for(lambda: any(journal.latest(t.journal) for t in here.folder("moved").all_trials()), 120)
     began = time.monotonic()
     here.call("stop", "moved")
@@ -138,9 +144,10 @@ def test_stopped_in_good_order_it_goes_on_from_another_home(lab: Lab, calm: Swee
     shutil.rmtree(here.home.path)
     lab.pace(0)
     there = lab.home("there")
-    ended(there.run(file))
+    ended(there.run(file, storage))
     folder = there.folder("moved")
     assert lab.trained("moved") == 4 * 40, "no step was trained twice"
     assert histories(folder) == histories(calm)
     assert_equal_weights(folder, calm)
     assert_tracked(lab, folder)
+    assert_copied(folder, storage)

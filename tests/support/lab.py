@@ -22,6 +22,7 @@ from machines import Machine, network
 from mlflow import MlflowClient
 from object_store import BUCKET, ObjectStore, object_store
 from postgres import Postgres
+from scenes import prepare_digits
 from service import COMMAND
 from tracking_server import TrackingServer
 
@@ -140,8 +141,9 @@ class LabHome:
     home: Home
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """`gansweep …` on the head."""
-        self.home.path.mkdir(parents=True, exist_ok=True)
+        """`gansweep …` on the head, where the digits are ready."""
+        if not self.home.cache.exists():
+            prepare_digits(self.home)
         environment = {**self.lab.environment, "GANSWEEP_HOME": str(self.home.path)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": self.home.path}
         return self.lab.head.start([*COMMAND, *arguments], environment, **pipes)
