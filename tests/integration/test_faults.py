@@ -1,4 +1,4 @@
-"""Faults of docs/reliability.md, once each, over a real lab. Twenty repetitions of all six: tests/faults.py."""
+"""Faults of docs/reliability.md, all over one sweep in a real lab. Twenty repetitions of each: tests/faults.py."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from faults import Trial
 from lab import Lab
 
 pytestmark = pytest.mark.slow
-QUICK = ("node", "store", "database")  # the others take minutes on a loaded machine
+WAVES = (("store", "database"), ("node",))  # the others take minutes on a loaded machine
 
 
-@pytest.fixture(scope="module")
-def trial(lab: Lab) -> Trial:
-    return Trial(lab, seed=1)
-
-
-@pytest.mark.parametrize("fault", QUICK)
-def test_a_fault_loses_and_doubles_nothing(trial: Trial, fault: str) -> None:
-    (found,) = trial.repeat(fault, 1)
+def test_faults_lose_and_double_nothing(lab: Lab) -> None:
+    found, hits = Trial(lab, seed=11).endure(WAVES, step_s=1.0)
+    assert hits == dict.fromkeys(hits, True)
     assert (found.lost, found.doubled, found.weights) == (0, 0, 0)
     assert 0 <= found.twice <= 4 * 50

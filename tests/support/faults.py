@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -9,22 +10,27 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import tracked
 from lab import CORES, Lab, LabHome, ended, wait_for
+from mlflow import MlflowClient
+from scenes import train, warm_home
 from service import final_weights, histories
 
 from gansweep.records import outcome
 from gansweep.records.layout import SweepFolder, read_json
+from gansweep.tracking import store
 
 SWEEP = """
 name: {name}
 dataset: {{name: digits, image_size: 16}}
 model: {{latent_dim: 8, feature_maps: 4}}
-training: {{steps: 50, batch_size: 16}}
+training: {{steps: {steps}, batch_size: 16}}
 evaluation: {{per_run: 0}}
 stop: none
 cadence: {{metrics: 5, samples: 25, checkpoints: 10}}
@@ -32,7 +38,7 @@ search: {{method: grid, over: {{training.learning_rate: [1e-4, 1e-3]}}}}
 replicates: 2
 resources: {{cpus: 1, gpus: 0, max_concurrent: {parallel}}}
 """
-TRIALS = 4
+TRIALS, STEPS = 4, 50
 AWAY_S = 60  # of MLflow's server, in the fault that says so
 LONG_STEP_S = 2.0
 NO_RECORDS = "the tracking store does not accept records"
@@ -40,13 +46,14 @@ NO_RECORDS = "the tracking store does not accept records"
 
 @dataclass
 class Sweep:
-    """One that a fault hits. said: what its driver has written to stderr when it has ended."""
+    """One that a fault hits. said: what its driver has written to stderr when it has ended. killed: whether it was."""
 
     name: str
     home: LabHome
     file: Path
     process: subprocess.Popen[str]
     said: str = ""
+    killed: bool = False
 
     @property
     def folder(self) -> SweepFolder:
@@ -68,7 +75,7 @@ class Round:
             home = self.lab.home(name)
             home.home.path.mkdir()
             file = self.lab.common / f"{name}.yaml"
-            file.write_text(SWEEP.format(name=name, parallel=parallel))
+            file.write_text(SWEEP.format(name=name, steps=STEPS, parallel=parallel))
             self.sweeps.append(Sweep(name, home, file, home.run(file)))
 
     def wait(self, condition: Callable[[SweepFolder], bool], longest_s: float) -> None:
@@ -89,15 +96,18 @@ class Round:
 
 @dataclass(frozen=True)
 class Fault:
-    """strike: hits the sweeps of a round and sees them end; returns of each whether it was hit at all.
+    """strike: hits the sweeps of a round while they train; at the end of the block it is over, if it is ever to be.
 
-    group: sweeps in a round, which share the lab's cores. step_s: how long a step takes, at least.
+    hit: whether a sweep that has ended was hit at all. group: sweeps in a round, which share the lab's cores. step_s:
+    how long a step takes, at least. mend: when all sweeps have ended.
     """
 
     title: str
-    strike: Callable[[Round], list[bool]]
+    strike: Callable[[Round], AbstractContextManager[None]]
+    hit: Callable[[Sweep], bool]
     group: int
     step_s: float
+    mend: Callable[[Round], None] = lambda at: None
 
 
 @dataclass(frozen=True)
@@ -122,90 +132,126 @@ class Result:
     twice: int
 
 
-def node_lost(at: Round) -> list[bool]:
+@contextmanager
+def node_lost(at: Round) -> Iterator[None]:
     at.wait(lambda folder: _trains_at(folder, at.lab.second.name), 5)
     at.lab.lose_second()
-    at.finish()
-    at.lab.renew_second()
-    return [any(outcome.deaths(trial) for trial in sweep.folder.all_trials()) for sweep in at.sweeps]
+    yield
 
 
-def tracking_away(at: Round) -> list[bool]:
+@contextmanager
+def tracking_away(at: Round) -> Iterator[None]:
     at.wait(_trains, 5)
     at.lab.tracking.kill()
     at.lab.pace(LONG_STEP_S)  # training outlasts the outage, however slowly the server starts
+    yield
     time.sleep(AWAY_S)
-    at.lab.tracking.start()
-    at.lab.tracking.wait()
+    _tracking_again(at)
     at.lab.pace(0)
-    at.finish()
-    return [NO_RECORDS in sweep.said and "`gansweep sync" not in sweep.said for sweep in at.sweeps]
 
 
-def tracking_never_there(at: Round) -> list[bool]:
+@contextmanager
+def tracking_never_there(at: Round) -> Iterator[None]:
     at.wait(lambda folder: folder.plan.exists(), 1)  # it is asked for once, when the command begins
     at.lab.tracking.kill()
-    at.finish()
-    at.lab.tracking.start()
-    at.lab.tracking.wait()
-    for process in [s.home.start("sync", s.name, "--tracking-uri", at.lab.tracking.uri) for s in at.sweeps]:
-        ended(process)
-    uri = at.lab.tracking.uri
-    return [f"`gansweep sync {sweep.name} --tracking-uri {uri}` sends the rest" in sweep.said for sweep in at.sweeps]
+    yield
 
 
-def database_restarts(at: Round) -> list[bool]:
+@contextmanager
+def database_restarts(at: Round) -> Iterator[None]:
     at.wait(_trains, 8)
     at.lab.database.stop(crash=at.rng.random() < 0.5)
+    yield
     time.sleep(at.rng.uniform(6, 10))  # records are sent every five seconds
     at.lab.database.start()
-    at.finish()
-    return [NO_RECORDS in sweep.said for sweep in at.sweeps]
 
 
-def store_refuses(at: Round) -> list[bool]:
+@contextmanager
+def store_refuses(at: Round) -> Iterator[None]:
     at.wait(_trains, 5)
     at.lab.store.close()
+    yield
     time.sleep(at.rng.uniform(10, 20))
     at.lab.store.open()
-    at.finish()
-    return ["the storage does not answer" in sweep.said for sweep in at.sweeps]
 
 
-def driver_dies(at: Round) -> list[bool]:
+@contextmanager
+def driver_dies(at: Round) -> Iterator[None]:
     at.wait(_trains, 8)
-    hit = [sweep.process.poll() is None for sweep in at.sweeps]
     for sweep in at.sweeps:
+        sweep.killed = sweep.process.poll() is None
         os.killpg(sweep.process.pid, signal.SIGKILL)
     for sweep in at.sweeps:
         sweep.process.communicate()
         shutil.rmtree(sweep.home.home.path)
         sweep.home = at.lab.home(f"{sweep.name}-again")
         sweep.process = sweep.home.run(sweep.file)
-    at.finish()
-    return hit
+    yield
+
+
+def _tracking_again(at: Round) -> None:
+    at.lab.tracking.start()
+    at.lab.tracking.wait()
+
+
+def _send_the_rest(at: Round) -> None:
+    _tracking_again(at)
+    for process in [s.home.start("sync", s.name, "--tracking-uri", at.lab.tracking.uri) for s in at.sweeps]:
+        ended(process)
 
 
 FAULTS = {
-    "node": Fault("a node is lost: its raylet is killed", node_lost, 2, 0.2),
-    "driver": Fault("the driver's machine dies, with its home", driver_dies, 4, 0.1),
-    "store": Fault("the object store refuses for 10 to 20 s", store_refuses, 4, 0.15),
-    "database": Fault("PostgreSQL restarts after 6 to 10 s", database_restarts, 4, 0.1),
-    "tracking": Fault("the MLflow server is away for 60 s", tracking_away, 4, 0.4),
-    "unrecorded": Fault("the MLflow server is away for the whole sweep", tracking_never_there, 4, 0.05),
+    "node": Fault(
+        "a node is lost: its raylet is killed",
+        node_lost,
+        lambda sweep: any(outcome.deaths(trial) for trial in sweep.folder.all_trials()),
+        2,
+        0.2,
+        lambda at: at.lab.renew_second(),
+    ),
+    "driver": Fault("the driver's machine dies, with its home", driver_dies, lambda sweep: sweep.killed, 4, 0.1),
+    "store": Fault(
+        "the object store refuses for 10 to 20 s",
+        store_refuses,
+        lambda sweep: "the storage does not answer" in sweep.said,
+        4,
+        0.15,
+    ),
+    "database": Fault(
+        "PostgreSQL restarts after 6 to 10 s", database_restarts, lambda sweep: NO_RECORDS in sweep.said, 4, 0.1
+    ),
+    "tracking": Fault(
+        "the MLflow server is away for 60 s",
+        tracking_away,
+        lambda sweep: NO_RECORDS in sweep.said and "`gansweep sync" not in sweep.said,
+        4,
+        0.4,
+    ),
+    "unrecorded": Fault(
+        "the MLflow server is away for the whole sweep",
+        tracking_never_there,
+        lambda sweep: (
+            f"`gansweep sync {sweep.name} --tracking-uri {sweep.home.lab.tracking.uri}` sends the rest" in sweep.said
+        ),
+        4,
+        0.05,
+        _send_the_rest,
+    ),
 }
 
 
 class Trial:
-    """Brings faults over sweeps in a lab, and compares these with a calm one."""
+    """Brings faults over sweeps in a lab, and compares these with one that was trained in calm, without the lab."""
 
     def __init__(self, lab: Lab, seed: int) -> None:
         self._lab, self._seed = lab, seed
-        calm = self._round(random.Random(seed), FAULTS["unrecorded"], ["calm"])
-        calm.finish()
-        folder = calm.sweeps[0].folder
-        self._points, self._steps = tracked.points(lab.client, "calm"), lab.trained("calm")
-        self._histories, self._weights = histories(folder), final_weights(folder)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "calm.yaml"
+            file.write_text(SWEEP.format(name="calm", steps=STEPS, parallel=1))
+            home = warm_home(Path(folder) / "home")
+            calm = train(home, file)
+            self._points = tracked.points(MlflowClient(store.local_uri(home)), "calm")
+            self._histories, self._weights = histories(calm), final_weights(calm)
         assert len(self._weights) == TRIALS, "the calm sweep is not whole"
 
     def repeat(self, fault: str, repetitions: int, group: int | None = None) -> Iterator[Result]:
@@ -215,32 +261,49 @@ class Trial:
             assert number < 3 * repetitions, f"{fault}: comes too late, again and again"
             size = min(group or kind.group, repetitions - done)
             names = [f"{fault}-{number + n}" for n in range(size)]
-            found = self._round(random.Random(f"{self._seed} {fault} {number}"), kind, names)
-            hit = kind.strike(found)
-            number += size
-            for sweep, counts in zip(found.sweeps, hit, strict=True):
-                result = self._compare(fault, found, sweep)
-                if counts:
+            for result, hits in self._round(f"{fault} {number}", names, [[kind]], kind.step_s):
+                if all(hits):
                     done += 1
                     yield result
+            number += size
 
-    def _round(self, rng: random.Random, kind: Fault, names: Sequence[str]) -> Round:
-        self._lab.pace(kind.step_s)
-        made = Round(self._lab, rng)
-        made.begin(names)
-        return made
+    def endure(self, waves: Sequence[Sequence[str]], step_s: float) -> tuple[Result, dict[str, bool]]:
+        """Bring faults over one sweep, those of a wave at once, and return which of them hit it as well."""
+        kinds = [[FAULTS[fault] for fault in wave] for wave in waves]
+        names = [*itertools.chain(*waves)]
+        ((result, hits),) = self._round("all", ["-".join(names)], kinds, step_s)
+        return result, dict(zip(names, hits, strict=True))
 
-    def _compare(self, fault: str, at: Round, sweep: Sweep) -> Result:
+    def _round(
+        self, seed: str, names: Sequence[str], waves: Sequence[Sequence[Fault]], step_s: float
+    ) -> Iterator[tuple[Result, list[bool]]]:
+        """Yield the result of each sweep, and of each fault whether it hit the sweep."""
+        faults = [*itertools.chain(*waves)]
+        self._lab.pace(step_s)
+        at = Round(self._lab, random.Random(f"{self._seed} {seed}"))
+        at.begin(names)
+        for wave in waves:
+            with ExitStack() as stack:
+                for fault in wave:
+                    stack.enter_context(fault.strike(at))
+        self._lab.pace(0)
+        at.finish()
+        for fault in faults:
+            fault.mend(at)
+        for sweep in at.sweeps:
+            yield self._compare(faults, at, sweep), [fault.hit(sweep) for fault in faults]
+
+    def _compare(self, faults: Sequence[Fault], at: Round, sweep: Sweep) -> Result:
         assert histories(sweep.folder) == self._histories, sweep.name
         points = tracked.points(self._lab.client, sweep.name)
         return Result(
-            fault=FAULTS[fault].title,
+            fault="; ".join(fault.title for fault in faults),
             after_s=at.after_s,
             sweeps=len(at.sweeps),
             lost=(self._points - points).total(),
             doubled=(points - self._points).total(),
             weights=differing(final_weights(sweep.folder), self._weights),
-            twice=self._lab.trained(sweep.name) - self._steps,
+            twice=self._lab.trained(sweep.name) - TRIALS * STEPS,
         )
 
 
