@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import chaos
+import mortal
 import pytest
 from bench import empty_home
 from facts import assert_states
 from mlflow import MlflowClient
+from scenes import prepare_digits
 from service import Service
 from tracking_server import tracking_server
 
@@ -31,12 +33,13 @@ class Shared:
 
     def __init__(self, root: Path, store: Home, uri: str) -> None:
         self.store, self.uri, self.client = store, uri, MlflowClient(uri)
-        self.mine, self.theirs = (Service(root / who, {"GANSWEEP_TRACKING_URI": uri}) for who in ("mine", "theirs"))
-        for service in (self.mine, self.theirs):
-            service.root.mkdir()
+        self.mine, self.theirs = (self._service(root / who) for who in ("mine", "theirs"))
 
-    def start(self, service: Service, rates: str) -> subprocess.Popen[str]:
-        return service.start("run", service.write(steps=300, rates=rates, stop="none"))
+    def _service(self, root: Path) -> Service:
+        root.mkdir()
+        service = Service(root, {"GANSWEEP_TRACKING_URI": self.uri, **chaos.environment(root)})
+        prepare_digits(service.home)
+        return service
 
     def experiment(self, service: Service) -> str:
         return str(read_json(service.folder().tracking)["experiment_id"])
@@ -85,16 +88,26 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_homes_with_one_sweep_name_stay_apart(shared: Shared) -> None:
-    """One learning rate is common to both, so both have a trial with the same id."""
-    homes = [(shared.mine, "[1e-4, 1e-3]"), (shared.theirs, "[1e-3, 2e-3]")]
-    for service, process in [(service, shared.start(service, rates)) for service, rates in homes]:
-        service.wait_for(lambda service=service: shared.is_published(service), 240)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    for _, process in [(service, shared.start(service, rates)) for service, rates in homes]:
-        _, err = process.communicate(timeout=400)
-        assert process.returncode == 0, err
-    for service, _ in homes:
+    """One learning rate is common to both, so both have a trial with the same id. They do not train it with Ray."""
+    mine, theirs = shared.mine, shared.theirs
+    file = mine.write(steps=100, rates="[1e-4, 1e-3]", stop="none")
+    their_file = theirs.write(steps=100, rates="[1e-3, 2e-3]", stop="none")
+
+    pace, order = Path(mine.environment["CHAOS_PACE"]), Path(theirs.environment["CHAOS_ORDER"])
+    pace.write_text("0.1")  # the store has metrics before a trial ends
+    order.write_text("published")
+    process = mine.start("run", file)
+    assert mortal.train_apart(theirs.home, their_file, theirs.environment, shared.uri) == -signal.SIGKILL
+    mine.wait_for(lambda: shared.is_published(mine), 240)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    pace.unlink()
+    process = mine.start("run", file)
+    assert mortal.train_apart(theirs.home, their_file, theirs.environment, shared.uri) == 0
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    for service in (mine, theirs):
         shared.assert_tracked_once(service)
     afar = ("status", "small", "--tracking-uri", shared.uri)
     _, err = shared.mine.call(*afar, code=1)
