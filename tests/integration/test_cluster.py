@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -17,21 +16,21 @@ from gansweep.engine.environment import WORKERS
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def address(tmp_path: Path, service: Service) -> Iterator[str]:
-    """Address of a head with one core and a token that the service knows."""
-    service.environment.update(TOKEN)
-    with ray_head(tmp_path, TOKEN, "--num-cpus=1", "--include-dashboard=false") as address:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a head with one core and a token."""
+    with ray_head(tmp_path_factory.mktemp("head"), TOKEN, "--num-cpus=1", "--include-dashboard=false") as address:
         yield address
 
 
 def test_a_sweep_joins_a_cluster_and_leaves_it_running(service: Service, address: str) -> None:
+    service.environment.update(TOKEN)
     service.call("run", service.write(), "--address", address)
     assert [t["outcome"] for t in service.status()] == ["completed", "completed"]
     assert histories(service.folder()) == histories(train(service.home, service.write("alone")))
-    service.call("run", service.write(rates="[1e-4, 1e-3, 1e-2]"), "--address", address)  # it is still there
-    process = service.start("run", service.write(steps=100_000), "--address", address)
-    service.wait_for(lambda: any(t["outcome"] == "running" and t["step"] > 40 for t in service.status()))
+    process = service.start("run", service.write(steps=100_000), "--address", address)  # it is still there
+    service.wait_for(lambda: any(steps[-1][0] > 40 for steps in histories(service.folder()).values()), 120)
+    assert "running" in {t["outcome"] for t in service.status()}
     assert WORKERS.items() <= environment_of("GanTrial").items(), "the node's own has none of it"
     began = time.monotonic()
     process.terminate()
