@@ -89,8 +89,8 @@ class Trainer:
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._clock = clock_of(device)
         self._record = record
-        self._run: Callable[[], None] = self._step
-        self._running: object = None  # phase that `_run` belongs to
+        self._captured: capture.Captured | None = None
+        self._captured_phase: object = None
 
     @classmethod
     def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device, share: float = 1.0) -> Trainer:
@@ -124,7 +124,7 @@ class Trainer:
         """Train for one step. Metrics stay on the device."""
         with self._clock:
             self._prepare()
-            self._run()
+            (self._captured or self._step)()
             self._rows.append(self._row.clone())
             self.step += 1
 
@@ -140,9 +140,11 @@ class Trainer:
             # The first steps decay faster, so that the average of a short run does not consist mostly of the
             # untrained G.
             self._ema_weight.fill_(1 - min(s.ema, (1 + self.step) / (10 + self.step)))
-        if self._phase() != self._running:
-            self._running = self._phase()
-            self._run = self._captured() if self._record else self._step
+        if self._record and self._phase() != self._captured_phase:
+            self._captured_phase = self._phase()
+            self._captured = capture.Captured(
+                self._step, [*self._rngs.values()], self._record, self._rescue, self._refused
+            )
 
     def _phase(self) -> tuple[object, bool]:
         """Return what the host decides about a step's computation: the step is captured anew where it changes."""
@@ -150,10 +152,6 @@ class Trainer:
 
     def _noisy(self) -> bool:
         return self.config.loss.noise_at(self.step) > 0
-
-    def _captured(self) -> capture.Captured:
-        assert self._record is not None
-        return capture.Captured(self._step, [*self._rngs.values()], self._record, self._rescue, self._refused)
 
     def _rescue(self) -> Callable[[], None]:
         """Return a function that restores the present state."""
