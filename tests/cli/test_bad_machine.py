@@ -75,7 +75,7 @@ def test_disk_too_small_for_the_plan(call: Call, home: Home, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("size", "folder", "facts"),
     [
-        ("2m", "", ["103 MB", "2 MB", "retention.checkpoints"]),
+        ("2m", "", ["259 MB", "2 MB", "retention.checkpoints"]),
         ("100k", "cache", ["decoded images", "(No space left on device)"]),
     ],
 )
