@@ -9,8 +9,10 @@ passed to another process or written to a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import Field, create_model, model_validator
@@ -286,9 +288,15 @@ def values_for(config: type, section: Section) -> dict[str, Any]:
     Fields are named by the end of a key's path: `depth` of the section `generator` is the value of `generator_depth`,
     `at` of `discriminator.growth` that of `growth_at`. Keys without a field are left out.
     """
+    return {name: value(section) for name, value in _values(config, type(section))}
+
+
+@cache
+def _values(config: type, section: type[Section]) -> tuple[tuple[str, Callable[[Section], Any]], ...]:
+    """Return pairs of a field's name and a function that returns its value: see `values_for`."""
     names = {one.name for one in fields(config)}
-    ends = ((path[i:], value) for path, value in _keys(section) for i in range(len(path)))
-    return {name: value for end, value in ends if (name := "_".join(end)) in names}
+    ends = ((path[i:], attrgetter(".".join(path))) for path in _keys(section) for i in range(len(path)))
+    return tuple((name, value) for end, value in ends if (name := "_".join(end)) in names)
 
 
 def to_plain(value: Any) -> Any:
@@ -323,10 +331,10 @@ def from_plain(hint: type[T], data: Any) -> T:
     return cast(T, data)
 
 
-def _keys(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield path and value of every key, including those of nested sections."""
-    for name, value in section:
-        if isinstance(value, Section):
-            yield from _keys(value, (*path, name))
+def _keys(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every key of a section, including those of nested sections."""
+    for name, key in section.model_fields.items():
+        if isinstance(key.annotation, type) and issubclass(key.annotation, Section):
+            yield from _keys(key.annotation, (*path, name))
         else:
-            yield (*path, name), value
+            yield (*path, name)
