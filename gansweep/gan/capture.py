@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from gansweep.gan.gpu import is_out_of_memory
+from gansweep.gan.gpu import chain, is_out_of_memory
 
 Step = Callable[[], None]
 Recorder = Callable[[Step, Sequence[torch.Generator]], Step]
@@ -30,7 +30,7 @@ class Captured:
         step: Reads and writes tensors only. Whatever else it depends on keeps the value that it has at capture.
         generators: Random streams of the step.
         record: Records a step without running it, and returns a function that runs what was recorded.
-        rescue: Returns a function that restores the state before a failed capture.
+        snapshot: Returns a function that restores the present state, for use after a failed capture.
         refused: Called with the reason if the step cannot be captured.
     """
 
@@ -39,11 +39,11 @@ class Captured:
         step: Step,
         generators: Sequence[torch.Generator],
         record: Recorder,
-        rescue: Callable[[], Callable[[], None]],
+        snapshot: Callable[[], Callable[[], None]],
         refused: Callable[[str], None],
     ) -> None:
         self._step, self._generators, self._record = step, generators, record
-        self._rescue, self._refused = rescue, refused
+        self._snapshot, self._refused = snapshot, refused
         self._eager_left = EAGER_STEPS
         self._run = self._warm_up
 
@@ -58,7 +58,7 @@ class Captured:
             self._run = self._capture
 
     def _capture(self) -> None:
-        restore = self._rescue()
+        restore = self._snapshot()
         try:
             self._run = self._record(self._step, self._generators)
         except Exception as error:
@@ -114,13 +114,13 @@ def is_refusal(error: BaseException) -> bool:
     if is_out_of_memory(error):
         return False
     of_device = getattr(torch, "AcceleratorError", ())  # torch 2.6 has none
-    codes = [getattr(e, "error_code", None) for e in _chain(error) if isinstance(e, of_device)]
+    codes = [getattr(e, "error_code", None) for e in chain(error) if isinstance(e, of_device)]
     return all(code in CAPTURE_ERRORS for code in codes)
 
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of the error that began a chain of errors."""
-    *_, first = _chain(error)
+    *_, first = chain(error)
     return (str(first).splitlines() or [type(first).__name__])[0]
 
 
@@ -129,12 +129,3 @@ def reset(generator: torch.Generator, state: torch.Tensor) -> None:
     if generator.device.type == "cuda":
         generator.graphsafe_set_state(torch.Generator(generator.device))
     generator.set_state(state)
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """Return an error, the one during whose handling it was raised, and so on."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found

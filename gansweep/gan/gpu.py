@@ -9,7 +9,6 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         _is_of_torch(one, "OutOfMemoryError")
         or (isinstance(one, RuntimeError) and any(words in str(one) for words in WORDS))
-        for one in _chain(error)
+        for one in chain(error)
     )
 
 
@@ -131,9 +130,13 @@ def _is_of_torch(error: BaseException, name: str) -> bool:
     return torch is not None and isinstance(error, getattr(torch, name))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, its cause and context, and so on."""
-    yield error
-    for earlier in {error.__cause__, error.__context__}:
-        if earlier:
-            yield from _chain(earlier)
+def chain(error: BaseException) -> list[BaseException]:
+    """Return an error and those that led to it by `__cause__` and `__context__`, the first one last."""
+    found: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            left += [one.__context__, one.__cause__]
+    return found

@@ -143,7 +143,7 @@ class Trainer:
         if self._record and self._phase() != self._captured_phase:
             self._captured_phase = self._phase()
             self._captured = capture.Captured(
-                self._step, [*self._rngs.values()], self._record, self._rescue, self._refused
+                self._step, [*self._rngs.values()], self._record, self._snapshot, self._refused
             )
 
     def _phase(self) -> tuple[object, bool]:
@@ -153,7 +153,7 @@ class Trainer:
     def _noisy(self) -> bool:
         return self.config.loss.noise_at(self.step) > 0
 
-    def _rescue(self) -> Callable[[], None]:
+    def _snapshot(self) -> Callable[[], None]:
         """Return a function that restores the present state."""
         state = {name: tensor.clone() for name, tensor in self.state().items()}
         step, position = self.step, self.batches.position
