@@ -79,15 +79,29 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
+    pool = torch.cuda.graph_pool_handle()
     torch.cuda.synchronize()  # the other stream begins after all earlier work
     with torch.cuda.stream(_stream(torch.cuda.current_device())), _no_collection():
         # Other threads, such as the one that writes records, may use CUDA meanwhile.
-        graph.capture_begin(capture_error_mode="thread_local")
+        graph.capture_begin(pool, capture_error_mode="thread_local")
         try:
             step()
         finally:
-            graph.capture_end()
+            _end(graph, pool)
     return graph.replay
+
+
+def _end(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
+    """End a capture. If that fails, tell the allocator, which torch does only after a success: until then it would
+    keep all memory that is freed from then on.
+    """
+    try:
+        graph.capture_end()
+    except Exception:
+        device = torch.cuda.current_device()
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
+        raise
 
 
 @contextlib.contextmanager
