@@ -19,7 +19,7 @@ from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
 from gansweep.engine.ray_internals import no_keys_for_actors
 from gansweep.engine.search import Search
-from gansweep.engine.shares import shares_of
+from gansweep.engine.shares import Gpus, shares_of
 from gansweep.engine.trainable import GanTrial
 from gansweep.planning.devices import check_devices
 from gansweep.planning.resources import concurrency
@@ -55,7 +55,8 @@ def run(
     """
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address) as available:
-        shares = shares_of(plan, search.bounds(), available, notify, collector)
+        shared = Gpus(cache=None if address else search.home.cache)
+        shares = shares_of(plan, search.bounds(), available, notify, shared, collector)
         check_devices(plan, shares)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from gansweep.engine.memory import Need, measure
+from gansweep.engine.memory import Need, measure, settled_memory
 from gansweep.errors import UserError
+from gansweep.gan import gpu
 from gansweep.planning.cost import grown, shape_of
 from gansweep.planning.dispatch import job_of
-from gansweep.planning.packing import MARGIN, Shares, share
+from gansweep.planning.job import Job
+from gansweep.planning.measurements import Measurement, Measurements
+from gansweep.planning.packing import Rates, Shares, choose, covers, enough, rate_of, share, together, wanted
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.devices import CPU
@@ -20,6 +24,24 @@ from gansweep.sync.collector import Collector
 from gansweep.words import counted
 
 GB = 1e9
+MOST_NAMED = 6  # shapes whose numbers are reported
+AUTO = "resources.gpus: auto:"
+ACCELERATOR = "accelerator_type:"  # prefix of Ray's resources that name the kind of a node's GPUs
+Jobs = Mapping[str, Job]  # shape → job to measure
+Needs = Mapping[str, Sequence[Need]]  # shape → its need on each kind of GPU
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """GPUs that trials of a sweep share.
+
+    Attributes:
+        side_by_side: Whether processes on a GPU run side by side (NVIDIA's MPS), instead of taking turns.
+        cache: Cache folder for measurements on this machine's GPUs; None for those of a cluster.
+    """
+
+    side_by_side: bool = False
+    cache: Path | None = None
 
 
 def shares_of(
@@ -27,44 +49,50 @@ def shares_of(
     bounds: Iterable[PlannedTrial],
     available: Mapping[str, float],
     notify: Callable[[str], None],
+    gpus: Gpus,
     collector: Collector | None = None,
 ) -> Shares:
-    """Return the shares of all trials. Measured shares assume that all GPUs are like the smallest one.
+    """Return the shares of all trials.
+
+    All GPUs of a kind are assumed to be alike. With several kinds of GPUs in a cluster, shares are those of the kind on
+    which the fewest trials fit.
 
     Args:
         plan: The plan of the sweep.
         bounds: Trials that are at least as large as any later suggestion of the search.
         available: Ray's resources.
         notify: Called with messages for the user.
+        gpus: How the GPUs are shared.
         collector: Collector of the storage, if Ray's machines do not share the home folder.
 
     Raises:
-        UserError: A trial fits on no GPU, or its memory cannot be measured.
+        UserError: A trial fits on no GPU, its need cannot be measured, or no machine has as many GPUs as a trial needs.
     """
-    resources = plan.sweep.resources
+    resources, count = plan.sweep.resources, int(available.get("GPU", 0))
     if resources.gpus != "auto":
+        _check_machines(resources.gpus)
         return Shares.equal(resources.gpus)
-    gpus = int(available.get("GPU", 0))
-    if not gpus:
-        notify("resources.gpus: auto: there is no GPU, so trials train on the CPU")
+    if not count:
+        if "gpus" in resources.model_fields_set:
+            notify(f"{AUTO} there is no GPU, so trials train on the CPU")
         return Shares.equal(0.0)
     staying = sum(planned.began_on == CPU for planned in plan.pending)
     if staying:
         continue_ = "continues" if staying == 1 else "continue"
-        notify(f"resources.gpus: auto: {counted(staying, 'trial')} that began on the CPU {continue_} there")
+        notify(f"{AUTO} {counted(staying, 'trial')} that began on the CPU {continue_} there")
     largest = _largest([*(planned for planned in plan.pending if planned.began_on != CPU), *bounds])
     if not largest:
         return Shares.equal(0.0)
-    notify(f"resources.gpus: auto: measuring the GPU memory of {counted(len(largest), 'shape')} of networks")
-    needs = dict(zip(largest, _measured(plan, largest.values(), collector), strict=True))
-    free = min(need.free for need in needs.values())
-    by_shape = {}
-    for shape, need in needs.items():
-        cores = available.get("CPU", 0) / gpus
-        peak = free + 1 if need.peak is None else need.peak
-        by_shape[shape] = share(peak, free, cores, resources.cpus, len(plan.left) / gpus)
-        _check(by_shape[shape], largest[shape], need, free)
-    notify(f"resources.gpus: auto: {_decided(needs, by_shape, free)}")
+    most = wanted(available.get("CPU", 0) / count, resources.cpus, (len(plan.left) - staying) / count)
+    jobs = {shape: _job(plan, planned, collector) for shape, planned in largest.items()}
+    needs = _needs(jobs, most, notify, gpus)
+    free = min(need.free for each in needs.values() for need in each)
+    numbers = {shape: _number(each, free, most, gpus.side_by_side) for shape, each in needs.items()}
+    for shape, number in numbers.items():
+        _check(number, largest[shape], needs[shape], free)
+    for line in _decided(needs, numbers, gpus.side_by_side):
+        notify(f"{AUTO} {line}")
+    by_shape = {shape: share(number) for shape, number in numbers.items()}
     return Shares(by_shape, max(by_shape.values()), cpu_stays=True)
 
 
@@ -78,38 +106,128 @@ def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
     return found
 
 
-def _measured(plan: Plan, trials: Iterable[PlannedTrial], collector: Collector | None) -> list[Need]:
-    """Return the GPU memory that each trial needs, measured with a whole GPU in a process that then ends."""
+def _job(plan: Plan, planned: PlannedTrial, collector: Collector | None) -> Job:
+    """Return the job to measure for a trial. Its images are uploaded to the storage, if there is one."""
+    job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
+    if collector:
+        collector.upload_images(job.images)
+    return replace(job, training=grown(planned.training))
+
+
+def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> Needs:
+    """Return the needs of jobs, from the cache as far as possible."""
+    compared = most if gpus.side_by_side else 0
+    kinds = _kinds() if gpus.cache is None else [""]
+    cards = gpu.visible() if gpus.cache else {}
+    names = sorted(set(cards.values()))
+    if len(kinds) > 1:
+        notify(
+            f"{AUTO} GPUs differ ({', '.join(kinds)}): each kind is measured, and the smallest number applies to all"
+        )
+    if len(names) > 1:
+        notify(
+            f"{AUTO} GPUs differ ({', '.join(names)}): one of them is measured; set resources.gpus if others have less"
+        )
+    store = Measurements(gpus.cache, names[0], gpu.driver()) if gpus.cache and len(names) == 1 else None
+    found: dict[str, list[Need]] = {}
+    if store and (known := _known(store, jobs, compared)):
+        memory = settled_memory()
+        free = min((memory[uuid][1] for uuid in cards if uuid in memory), default=0)
+        found = {shape: [Need(one.peak, free, one.rates)] for shape, one in known.items()} if free else {}
+    missing = {shape: job for shape, job in jobs.items() if shape not in found}
+    if missing:
+        notify(f"{AUTO} measuring {counted(len(missing), 'shape')} of networks on a GPU")
+        measured = [_measured([*missing.values()], compared, kind) for kind in kinds]
+        found |= {shape: [*each] for shape, *each in zip(missing, *measured, strict=True)}
+    for shape, job in missing.items():
+        (need, *_) = found[shape]
+        if store and need.peak is not None:
+            store.write(job, shape, Measurement(need.peak, need.rates))
+    return found
+
+
+def _known(store: Measurements, jobs: Jobs, compared: int) -> dict[str, Measurement]:
+    """Return the stored measurements that suffice for a number of at most `compared` trials side by side."""
+    found = {shape: store.read(job, shape) for shape, job in jobs.items()}
+    return {shape: one for shape, one in found.items() if one and covers(one.rates, compared)}
+
+
+def _kinds() -> list[str]:
+    """Return the kinds of GPUs of the cluster as Ray names them; [""] if there are fewer than two."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    kinds = {name.removeprefix(ACCELERATOR) for node in nodes for name in node if name.startswith(ACCELERATOR)}
+    return sorted(kinds) if len(kinds) > 1 else [""]
+
+
+def _check_machines(asked: float) -> None:
+    """Raise UserError if no machine has as many GPUs as a trial needs: Ray would wait for one without end."""
+    if asked > 1 and asked > (most := max(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"])):
+        raise UserError(
+            f"resources.gpus: {asked:g} per trial, but no machine of the cluster has more than {most:g};"
+            " lower resources.gpus"
+        )
+
+
+def _measured(jobs: Sequence[Job], most: int, kind: str) -> list[Need]:
+    """Return the need of each job, measured with a whole GPU of a kind in a process that then ends."""
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
-    jobs = []
-    for planned in trials:
-        job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
-        jobs.append(replace(job, training=grown(planned.training)))
-        if collector:
-            collector.upload_images(job.images)
+    if kind:
+        remote = remote.options(accelerator_type=kind)
     try:
-        return list(ray.get([remote.remote(job.to_config()) for job in jobs]))
+        return list(ray.get([remote.remote(job.to_config(), most) for job in jobs]))
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", error)
+        if isinstance(cause, UserError):
+            raise cause from None
         what = f"{type(cause).__name__}: {cause}".partition("\n")[0]
         raise UserError(
-            f"resources.gpus: auto: the memory of a trial could not be measured ({what});"
-            " set a number, as in resources.gpus: 0.25"
+            f"{AUTO} a trial could not be measured ({what}); set a number, as in resources.gpus: 0.25, or"
+            " resources.gpus: 0 to train on the CPU"
         ) from None
 
 
-def _check(gpus: float, planned: PlannedTrial, need: Need, free: int) -> None:
-    if not gpus:
-        amount = f"more than {free / GB:.1f}" if need.peak is None else f"{need.peak / GB:.1f}"
+def _number(needs: Sequence[Need], free: int, most: int, side_by_side: bool) -> int:
+    """Return the number of trials per GPU; 0 if not even one fits."""
+    return min(
+        0 if need.peak is None else choose(need.rates if side_by_side else {}, min(together(need.peak, free), most))
+        for need in needs
+    )
+
+
+def _peak(needs: Sequence[Need]) -> int | None:
+    """Return the largest peak on any kind of GPU; None if a GPU has less memory."""
+    peaks = [need.peak for need in needs if need.peak is not None]
+    return max(peaks) if len(peaks) == len(needs) else None
+
+
+def _check(number: int, planned: PlannedTrial, needs: Sequence[Need], free: int) -> None:
+    if not number:
+        peak = _peak(needs)
+        amount = f"more than {free / GB:.1f}" if peak is None else f"{peak / GB:.1f}"
         raise UserError(
-            f"resources.gpus: auto: trial {planned.trial.id} needs {amount} GB of a GPU's memory, {free / GB:.1f} GB"
+            f"{AUTO} trial {planned.trial.id} needs {amount} GB of a GPU's memory, {free / GB:.1f} GB"
             " are free; lower training.batch_size or model.feature_maps, or set resources.gpus: 0 to train on the CPU"
         )
 
 
-def _decided(needs: Mapping[str, Need], by_shape: Mapping[str, float], free: int) -> str:
-    """Describe how many trials share a GPU, in the order of their memory."""
-    rows = sorted({(need.peak or 0, by_shape[shape]) for shape, need in needs.items()})
-    parts = [f"{int(1 / gpus + 1e-9)} of {peak / GB:.1f} GB" for peak, gpus in rows]
-    listed = ", ".join(parts) if len(parts) <= 6 else f"{parts[0]} to {parts[-1]}"
-    return f"trials on a GPU with {free / GB:.1f} GB free, {MARGIN:.0%} of which stay so: {listed}"
+def _decided(needs: Needs, numbers: Mapping[str, int], side_by_side: bool) -> list[str]:
+    """Return lines that describe how many trials share a GPU, in the order of their memory."""
+    rows = sorted({(_peak(each) or 0, numbers[shape]): each for shape, each in needs.items()}.items())
+    lines = []
+    for (peak, number), (need, *others) in rows[:MOST_NAMED]:
+        trials = f"{counted(number, 'trial')} per GPU ({peak / GB:.1f} GB each)"
+        if not side_by_side:
+            lines.append(trials + (", which take turns" if number > 1 else ""))
+        else:
+            lines.append(trials + ("" if others else _rates(need.rates, number)))
+    more = len(rows) - MOST_NAMED
+    return [*lines, f"and {counted(more, 'more shape')}"] if more > 0 else lines
+
+
+def _rates(rates: Rates, number: int) -> str:
+    """Describe the rate of a number of trials, and that of more of them if it is the reason for the number."""
+    if not rates:
+        return ""
+    rate, largest = rate_of(rates, number), max(rates)
+    more = f"; {largest} would make {rates[largest]:,.0f}" if number < largest and enough(rate, rates[largest]) else ""
+    return f": {rate:,.0f} steps/s together{more}"

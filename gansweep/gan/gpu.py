@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from gansweep.errors import UserError
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
 from gansweep.records.devices import Device
 
@@ -56,7 +60,7 @@ def describe(device: torch.device) -> Device:
         return Device(device.type, torch=str(torch.__version__))
     settings = {"convolutions": torch.backends.cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32}
     tf32 = tuple(name for name, allowed in settings.items() if allowed)
-    return Device(device.type, torch.cuda.get_device_name(device), _driver(), str(torch.__version__), tf32)
+    return Device(device.type, torch.cuda.get_device_name(device), driver(), str(torch.__version__), tf32)
 
 
 def uuid(device: torch.device) -> str:
@@ -64,6 +68,58 @@ def uuid(device: torch.device) -> str:
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def check(device: torch.device, precision: str) -> None:
+    """Check that trials can train on a GPU.
+
+    Args:
+        device: The GPU.
+        precision: Precision of training, as in TrainingConfig.
+
+    Raises:
+        UserError: The installed torch has no code for the card, or the card lacks the precision.
+    """
+    import torch
+
+    name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+    built = torch.cuda.get_arch_list()
+    card, cpu = (
+        f"{name} (compute capability {capability[0]}.{capability[1]})",
+        "set resources.gpus: 0 to train on the CPU",
+    )
+    if not runs_on(built, capability):
+        raise UserError(
+            f"resources.gpus: {card} is not supported by torch {torch.__version__}, which is built for"
+            f" {', '.join(built)}; install a torch that supports it, or {cpu}"
+        )
+    if precision == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError(f"training.precision: bfloat16, which {card} lacks; set training.precision: float32, or {cpu}")
+
+
+def runs_on(built: Sequence[str], capability: tuple[int, int]) -> bool:
+    """Whether code that torch is built with runs on a card; True if that is unknown.
+
+    Args:
+        built: Architectures, as returned by torch.cuda.get_arch_list().
+        capability: Compute capability of the card.
+    """
+    known = [found for one in built if (found := re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", one))]
+    return not known or any(
+        _runs(kind, (int(major), int(minor)), suffix, capability)
+        for kind, major, minor, suffix in (one.groups() for one in known)
+    )
+
+
+def _runs(kind: str, of: tuple[int, int], suffix: str, capability: tuple[int, int]) -> bool:
+    """Whether code of an architecture runs on a card.
+
+    Binary code (`sm_86`) runs on cards of the same major capability from its own on, with a suffix (`sm_90a`) only on
+    cards of exactly this capability; intermediate code (`compute_90`) runs on all later cards.
+    """
+    if suffix:
+        return of == capability
+    return of <= capability and (kind == "compute" or of[0] == capability[0])
 
 
 class Readings:
@@ -109,7 +165,27 @@ def nvml_handle(uuid: str) -> Any:
     return pynvml.nvmlDeviceGetHandleByUUID(uuid)
 
 
-def _driver() -> str:
+def visible() -> dict[str, str]:
+    """Return UUID → name of the GPUs that this process may use, from NVML; {} if the driver does not report them."""
+    with suppress(Exception):  # of pynvml, or of a driver that refuses a request
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        found = {str(pynvml.nvmlDeviceGetUUID(one)): str(pynvml.nvmlDeviceGetName(one)) for one in handles}
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if chosen is None:
+            return found
+        entries = [*filter(None, chosen.split(","))]
+        return {
+            uuid: name
+            for number, (uuid, name) in enumerate(found.items())
+            if str(number) in entries or any(uuid.startswith(entry) for entry in entries)
+        }
+    return {}
+
+
+def driver() -> str:
     """Return the version of the driver; "" if NVML does not report it."""
     try:
         import pynvml

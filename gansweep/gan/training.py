@@ -120,6 +120,11 @@ class Trainer:
         """Names of the columns of `read`."""
         return CRITIC_TRAINING if self.loss.critic else TRAINING
 
+    @property
+    def captures(self) -> bool:
+        """Whether steps are captured: not on the CPU, nor after a capture was refused."""
+        return self._record is not None
+
     def train_step(self) -> None:
         """Train for one step. Metrics stay on the device."""
         with self._clock:
@@ -127,6 +132,10 @@ class Trainer:
             (self._captured or self._step)()
             self._rows.append(self._row.clone())
             self.step += 1
+
+    def repeat_step(self) -> None:
+        """Compute a step with the batch of the last one, without counting it, for measurements of speed."""
+        (self._captured or self._step)()
 
     def _prepare(self) -> None:
         """Set what differs from step to step."""

@@ -76,16 +76,21 @@ class Job:
         """Set up this process for the device to train on, and return the device.
 
         Raises:
-            UserError: The job needs a GPU, but there is none.
+            UserError: The job needs a GPU, but torch finds none, or the GPU cannot be used.
         """
         import torch
 
-        from gansweep.gan import determinism
+        from gansweep.gan import determinism, gpu
 
         if self.gpus and not torch.cuda.is_available():
-            raise UserError("a GPU was requested, but torch finds none; install a torch that is built for CUDA")
+            raise UserError(
+                "resources.gpus: torch finds no GPU that it can use; install a torch that is built for this machine's"
+                " CUDA driver, or set resources.gpus: 0 to train on the CPU"
+            )
         device = torch.device("cuda" if self.gpus else "cpu")
         determinism.set_up(device)
+        if self.gpus:
+            gpu.check(device, self.training.precision)
         return device
 
     def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
@@ -106,7 +111,7 @@ class Job:
         folder, images = folder or self.folder, images or self.images
         torch.set_num_threads(self.threads)
         make_trainer = partial(self._trainer, folder, images, self.set_up_device())
-        make_evaluator = partial(self._evaluator, images) if self.run.evaluations else None
+        make_evaluator = partial(self.evaluator, images) if self.run.evaluations else None
         return Run(folder, self.run, make_trainer, make_evaluator)
 
     def _trainer(self, folder: TrialFolder, images: ImageSet, device: torch.device) -> Trainer:
@@ -117,7 +122,8 @@ class Job:
         cadence.record(folder, self.run)
         return Trainer.on(images, self.training, device, share=self.gpus)
 
-    def _evaluator(self, images: ImageSet) -> Evaluator:
+    def evaluator(self, images: ImageSet) -> Evaluator:
+        """Return the evaluator of the run, given its images on this machine."""
         from gansweep.gan.evaluator import Evaluator
         from gansweep.gan.reference import reference_of
 

@@ -1,9 +1,13 @@
-"""Share of a GPU of each trial, so that the maximum number that fits runs on one GPU. Pure functions."""
+"""Number of trials per GPU, and the share of a GPU that each of them reserves. Pure functions.
+
+The number is limited by memory, cores and waiting trials; within these limits, it is the smallest one that trains about
+as many steps per second as any.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gansweep.planning.cost import shape_of
@@ -12,10 +16,14 @@ from gansweep.records.devices import CPU
 from gansweep.sweepfile.schema import Resources
 
 # Share of a GPU's free memory that is kept free if trials share the GPU. The peak is measured over a few steps of one
-# trial. Later, fragmentation, workspaces of cuDNN and the copy of D for an evaluation may each add a few percent per
-# trial, and the rounding of the shares (below) up to 0.01 %. A trial that does not share its GPU needs no margin.
+# trial. Later, fragmentation, workspaces of cuDNN and copies for checkpoints may each add a few percent per trial, and
+# the rounding of the shares (below) up to 0.01 %. A trial that does not share its GPU needs no margin.
 MARGIN = 0.1
 UNITS = 10_000  # Ray counts GPUs in ten-thousandths
+GAIN = 0.05  # a smaller gain in steps per second is not worth more trials per GPU
+MOST_MEASURED = 32  # trials whose throughput is measured
+
+Rates = Mapping[int, float]  # number of trials per GPU → their steps per second together
 
 
 @dataclass(frozen=True)
@@ -66,18 +74,66 @@ def together(peak: int, free: int, *, margin: float = MARGIN) -> int:
     return max(1, int(free * (1 - margin) // peak))
 
 
-def share(peak: int, free: int, cores: float, cpus: int, trials: float) -> float:
-    """Return the share of a GPU for one trial; 0 if the trial does not fit.
+def wanted(cores: float, cpus: int, trials: float) -> int:
+    """Return the largest number of trials per GPU, as far as memory allows; at least 1.
 
     Args:
-        peak: Memory of one trial in bytes.
-        free: Free memory of the GPU in bytes.
         cores: Number of CPU cores per GPU.
         cpus: Number of CPU cores per trial.
         trials: Number of waiting trials per GPU. If it is less than the number that fits, trials are spread over GPUs.
     """
-    fit = together(peak, free)
-    if not fit:
-        return 0.0
-    most = max(1, min(fit, int(cores // cpus), math.ceil(trials)))
-    return UNITS // most / UNITS  # rounded down: rounded up, the last one would not fit
+    return max(1, min(int(cores // cpus), math.ceil(trials)))
+
+
+def measured_numbers(most: int) -> Iterator[int]:
+    """Yield the numbers of trials to measure: 1, 2, 4, …, and the largest one, at most MOST_MEASURED."""
+    last, number = min(most, MOST_MEASURED), 1
+    while number < last:
+        yield number
+        number *= 2
+    yield last
+
+
+def settled(rates: Rates) -> bool:
+    """Whether the last measured numbers of trials gained too little to measure more."""
+    *_, before, last = (0, 0, *sorted(rates))
+    return before > 0 and enough(rates[before], rates[last])
+
+
+def covers(rates: Rates, most: int) -> bool:
+    """Whether measured rates suffice to choose a number of at most `most`."""
+    return most < 2 or settled(rates) or max(rates, default=0) >= min(most, MOST_MEASURED)
+
+
+def choose(rates: Rates, most: int) -> int:
+    """Return the number of trials per GPU: the smallest one whose rate is within GAIN of the best rate.
+
+    Args:
+        rates: Measured rates; empty if they are unknown, or do not apply because trials take turns. Then `most` is
+            returned.
+        most: Largest number that memory, cores and waiting trials allow.
+    """
+    if not rates or not most:
+        return most
+    allowed = {number: rate_of(rates, number) for number in (*rates, most) if number <= most}
+    best = max(allowed.values())
+    return min(number for number, rate in allowed.items() if enough(rate, best))
+
+
+def enough(rate: float, best: float) -> bool:
+    """Whether a rate is so close to the best one that more trials per GPU are not worth it."""
+    return rate >= (1 - GAIN) * best
+
+
+def rate_of(rates: Rates, number: int) -> float:
+    """Return the rate of a number of trials: linear between measured numbers, constant beyond the largest one."""
+    below = max(one for one in rates if one <= number)
+    above = min((one for one in rates if one >= number), default=below)
+    if above == below:
+        return rates[below]
+    return rates[below] + (rates[above] - rates[below]) * (number - below) / (above - below)
+
+
+def share(number: int) -> float:
+    """Return the share of a GPU of each of a number of trials; 0 for none."""
+    return UNITS // number / UNITS if number else 0.0  # rounded down: rounded up, the last one would not fit

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from gansweep.gan.gpu import READ_EVERY_S, Readings, is_out_of_memory, nvml_handle, release
+from gansweep.errors import UserError
+from gansweep.gan.gpu import READ_EVERY_S, Readings, check, is_out_of_memory, nvml_handle, release, runs_on, visible
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
 
 CUDA = torch.device("cuda")
@@ -151,3 +152,98 @@ def test_a_real_gpu_is_read_and_emptied() -> None:
     del held
     release()
     assert torch.cuda.memory_reserved(CUDA) - before < 2**28
+
+
+BUILT = ["sm_75", "sm_80", "sm_86", "sm_90a", "sm_100", "compute_120"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((6, 1), False),
+        ((7, 0), False),
+        ((7, 5), True),
+        ((8, 0), True),
+        ((8, 9), True),  # code for 8.6
+        ((9, 0), True),
+        ((9, 1), False),  # the code for 9.0a runs on no other card
+        ((10, 3), True),
+        ((11, 0), False),
+        ((12, 0), True),
+        ((13, 0), True),  # compiled from the intermediate code
+    ],
+)
+def test_cards_that_torch_has_code_for(capability: tuple[int, int], expected: bool) -> None:
+    assert runs_on(BUILT, capability) is expected
+    assert runs_on([], capability), "torch does not tell"
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """(capability, bfloat16) → a card that torch reports."""
+
+    def install(capability: tuple[int, int], bfloat16: bool) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA T4")
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: bfloat16)
+
+    return install
+
+
+def test_a_card_too_old_for_torch_is_one_line(card: Callable[..., None]) -> None:
+    card((6, 1), False)
+    with pytest.raises(UserError) as refused:
+        check(CUDA, "float32")
+    assert str(refused.value) == (
+        f"resources.gpus: NVIDIA T4 (compute capability 6.1) is not supported by torch {torch.__version__}, which is"
+        " built for sm_75, sm_80; install a torch that supports it, or set resources.gpus: 0 to train on the CPU"
+    )
+
+
+def test_bfloat16_on_a_card_that_lacks_it_is_one_line(card: Callable[..., None]) -> None:
+    card((7, 5), False)
+    check(CUDA, "float32")
+    with pytest.raises(UserError) as refused:
+        check(CUDA, "bfloat16")
+    assert str(refused.value) == (
+        "training.precision: bfloat16, which NVIDIA T4 (compute capability 7.5) lacks; set training.precision: float32,"
+        " or set resources.gpus: 0 to train on the CPU"
+    )
+    card((8, 0), True)
+    check(CUDA, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (None, {"GPU-aa": "A", "GPU-bb": "B"}),
+        ("1", {"GPU-bb": "B"}),
+        ("GPU-a", {"GPU-aa": "A"}),
+        ("0,1,7", {"GPU-aa": "A", "GPU-bb": "B"}),
+        ("", {}),
+        ("MIG-x", {}),
+    ],
+)
+def test_cards_that_this_process_may_use(
+    nvml: Callable[..., None], monkeypatch: pytest.MonkeyPatch, chosen: str | None, expected: dict[str, str]
+) -> None:
+    functions: dict[str, Callable[..., Any]] = {
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda number: number,
+        "nvmlDeviceGetUUID": lambda number: ("GPU-aa", "GPU-bb")[number],
+        "nvmlDeviceGetName": lambda number: "AB"[number],
+    }
+    nvml({}, **functions)
+    if chosen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert visible() == expected
+    nvml({}, **{**functions, "nvmlDeviceGetName": refuse})
+    assert visible() == {}
+
+
+@pytest.mark.gpu
+def test_a_real_card_passes() -> None:
+    check(CUDA, "float32")

@@ -94,7 +94,7 @@ def test_out_of_memory_leads_to_fewer_neighbours_and_to_the_same_weights(
 ) -> None:
     service = crowded.service
     err = crowded.run(service.write(), "--set", OVER, "--set", "resources.gpus=auto", code=4)
-    assert_states(err, "measuring", "4 shapes", "4 of 17.0 GB, 2 of 30.0 GB")
+    assert_states(err, "measuring", "4 shapes", "4 trials per GPU (17.0 GB each)", "2 trials per GPU (30.0 GB each)")
     trials = {t["varied"]["model.feature_maps"]: t for t in service.status()}
     ladder = {2: [0.25], 4: [0.25], 8: [0.25, 0.5, 1.0], 16: [0.5, 1.0]}
     assert shares(crowded) == {trials[maps]["id"]: shares for maps, shares in ladder.items()}
@@ -128,5 +128,7 @@ def test_a_trial_that_fits_on_no_gpu_or_cannot_be_measured_is_one_line(crowded: 
     options_named = ("training.batch_size", "model.feature_maps", "resources.gpus: 0")
     assert_states(err.splitlines()[-1], "resources.gpus: auto: trial", "81.0 GB", "80.0 GB", *options_named)
     err = crowded.run(write("unknown", maps=64), *auto, code=1)
-    assert_states(err.splitlines()[-1], "resources.gpus: auto: ", "memory", "(KeyError: '64')", "resources.gpus: 0.25")
+    assert_states(
+        err.splitlines()[-1], "resources.gpus: auto: ", "measured", "(KeyError: '64')", "resources.gpus: 0.25"
+    )
     assert not crowded.log.exists(), "nothing was trained"

@@ -184,7 +184,10 @@ def test_an_error_is_an_outcome_with_its_traceback(plan: Plan, jobs: list[dict[s
     trial = GanTrial({**jobs[0], "gpus": 1.0})
     result = trial.step()
     folder = plan.folder.trial(jobs[0]["id"])
-    reason = "a GPU was requested, but torch finds none; install a torch that is built for CUDA"
+    reason = (
+        "resources.gpus: torch finds no GPU that it can use; install a torch that is built for this machine's CUDA"
+        " driver, or set resources.gpus: 0 to train on the CPU"
+    )
     assert (result["done"], result["outcome"], result["reason"]) == (True, "crashed", reason)
     assert outcome.read(folder) == Outcome("crashed", 0, reason, time=outcome.read(folder).time)  # type: ignore[union-attr]
     assert "Traceback" in folder.traceback.read_text()

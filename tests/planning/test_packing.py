@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gansweep.planning.cost import shape_of
-from gansweep.planning.packing import MARGIN, UNITS, Shares, share, together
+from gansweep.planning.packing import (
+    MARGIN,
+    UNITS,
+    Shares,
+    choose,
+    covers,
+    measured_numbers,
+    settled,
+    share,
+    together,
+    wanted,
+)
 from gansweep.planning.plan import Plan
 
 PlanOf = Callable[..., Plan]
@@ -39,22 +50,88 @@ def test_as_many_as_fit_with_the_margin(peak_gb: float, free_gb: float, expected
 
 
 @pytest.mark.parametrize(
-    ("peak_gb", "cores", "cpus", "trials", "expected"),
+    ("cores", "cpus", "trials", "expected"),
     [
-        (10, 16, 1, 100, 0.1428),  # memory: 7; rounded down, or the seventh would not fit
-        (10, 4, 1, 100, 0.25),  # cores: 4
-        (10, 4.5, 1, 100, 0.25),
-        (10, 16, 5, 100, 0.3333),
-        (10, 1, 2, 100, 1.0),  # fewer cores than a trial takes: what Ray says of that is its own matter
-        (10, 16, 1, 2, 0.5),  # trials: two on each GPU
-        (10, 16, 1, 1.5, 0.5),  # three on two GPUs
-        (10, 16, 1, 0.25, 1.0),  # more GPUs than trials: each has one for itself
-        (40, 16, 1, 100, 1.0),
-        (81, 16, 1, 100, 0.0),  # not even one
+        (16, 1, 100, 16),  # cores
+        (4.5, 1, 100, 4),
+        (16, 5, 100, 3),
+        (1, 2, 100, 1),  # fewer cores than a trial takes: what Ray says of that is its own matter
+        (16, 1, 2, 2),  # trials: two on each GPU
+        (16, 1, 1.5, 2),  # three on two GPUs
+        (16, 1, 0.25, 1),  # more GPUs than trials: each has one for itself
     ],
 )
-def test_the_share_of_a_trial(peak_gb: int, cores: float, cpus: int, trials: float, expected: float) -> None:
-    assert share(peak_gb * GB, 80 * GB, cores, cpus, trials) == expected
+def test_no_more_trials_per_gpu_than_cores_and_waiting_trials(
+    cores: float, cpus: int, trials: float, expected: int
+) -> None:
+    assert wanted(cores, cpus, trials) == expected
+
+
+# Steps per second of captured copies on streams of an H100.
+NARROW = {1: 1170.0, 2: 1785.0, 4: 2682.0, 8: 3799.0, 16: 3805.0}
+WIDE = {1: 447.0, 2: 535.0, 4: 538.0}
+
+
+@pytest.mark.parametrize(
+    ("rates", "peak_gb", "cores", "trials", "expected"),
+    [
+        (NARROW, 0.9, 64, 100, 8),  # 16 gain nothing
+        (WIDE, 1.7, 64, 100, 2),
+        (NARROW, 20, 64, 100, 3),  # memory: 3 make more than 2, though only 2 and 4 were measured
+        (NARROW, 0.9, 6, 100, 6),  # cores
+        (NARROW, 0.9, 64, 5, 5),  # waiting trials
+        (NARROW, 0.9, 64, 10, 8),
+        (WIDE, 50, 64, 100, 1),
+        (WIDE, 81, 64, 100, 0),  # not even one
+        (NARROW, 81, 64, 100, 0),
+        ({}, 10, 64, 100, 7),  # rates that are unknown, or do not apply: what memory allows
+        ({}, 10, 4, 100, 4),
+        ({}, 81, 4, 100, 0),
+        ({1: 100.0, 2: 150.0, 4: 200.0}, 1, 64, 100, 4),  # nothing is known beyond
+        ({1: 100.0, 2: 104.0}, 1, 64, 100, 1),  # not worth a second one
+        ({1: 100.0, 2: 106.0}, 1, 64, 100, 2),
+        ({1: 100.0, 2: 90.0}, 1, 64, 100, 1),  # worse together
+        ({1: 94.0, 2: 96.0, 4: 100.0, 8: 101.0}, 1, 64, 100, 2),  # within 5 % of the best, not of the next
+    ],
+)
+def test_the_number_of_trials_on_a_gpu(
+    rates: dict[int, float], peak_gb: float, cores: float, trials: float, expected: int
+) -> None:
+    most = min(together(int(peak_gb * GB), 80 * GB), wanted(cores, 1, trials))
+    assert choose(rates, most) == expected
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"),
+    [(1, [1]), (2, [1, 2]), (7, [1, 2, 4, 7]), (16, [1, 2, 4, 8, 16]), (500, [1, 2, 4, 8, 16, 32])],
+)
+def test_numbers_that_are_measured(most: int, expected: list[int]) -> None:
+    assert list(measured_numbers(most)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rates", "ended", "covered_up_to"),
+    [
+        ({}, False, 1),
+        ({1: 100.0}, False, 1),
+        ({1: 100.0, 2: 160.0}, False, 2),
+        ({1: 100.0, 2: 104.0}, True, 1000),
+        ({1: 100.0, 2: 90.0}, True, 1000),
+        (NARROW, True, 1000),
+        ({1: 100.0, 32: 3000.0}, False, 1000),  # more are not measured
+    ],
+)
+def test_measuring_ends_where_more_trials_gain_nothing(
+    rates: dict[int, float], ended: bool, covered_up_to: int
+) -> None:
+    assert settled(rates) is ended
+    assert covers(rates, covered_up_to)
+    assert covers(rates, covered_up_to + 1) is (covered_up_to == 1000)
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, 0.0), (1, 1.0), (2, 0.5), (3, 0.3333), (7, 0.1428)])
+def test_the_share_of_a_trial_is_rounded_down_or_the_last_one_would_not_fit(number: int, expected: float) -> None:
+    assert share(number) == expected
 
 
 PEAKS = st.integers(300 * 10**6, 200 * GB)  # a CUDA context alone takes this much
@@ -65,7 +142,7 @@ FREE = st.integers(1 * GB, 200 * GB)
 def test_trials_that_ray_lets_share_a_gpu_fit_on_it_whatever_their_shapes(
     peaks: list[int], free: int, data: st.DataObject
 ) -> None:
-    shares = {peak: found for peak in peaks if (found := share(peak, free, 1000, 1, 1000))}
+    shares = {peak: found for peak in peaks if (found := share(min(1000, together(peak, free))))}
     units = {peak: Fraction(round(found * UNITS), UNITS) for peak, found in shares.items()}
     room, held = Fraction(1), 0
     while fitting := [peak for peak in units if units[peak] <= room]:
@@ -78,7 +155,7 @@ def test_trials_that_ray_lets_share_a_gpu_fit_on_it_whatever_their_shapes(
 def test_no_gpu_is_left_emptier_than_it_must_be(peak: int, free: int) -> None:
     fit = together(peak, free)
     assert fit == 0 or (fit + 1) * peak > free * (1 - MARGIN)
-    found = share(peak, free, 10**6, 1, 10**6)
+    found = share(fit)
     assert (found > 0) == (peak <= free)
     if found:
         assert int(Fraction(UNITS, round(found * UNITS))) >= fit
