@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ray.exceptions import AuthenticationError, RayActorError
 
 from gansweep.engine.ending import kill_descendants, shielding_children
 from gansweep.engine.environment import WORKERS
+from gansweep.engine.mps import Sharing, sharing
 from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
@@ -28,13 +30,28 @@ CONNECT_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """Connection to Ray.
+
+    Attributes:
+        available: Ray's resources.
+        mps: How trials share a GPU, as far as the driver decides: nodes of a cluster that was joined have their own
+            daemons, or none.
+    """
+
+    available: dict[str, float]
+    mps: Sharing
+
+
 @contextmanager
-def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
-    """Join a Ray cluster, or start Ray on this machine, and yield the available resources.
+def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator[Cluster]:
+    """Join a Ray cluster, or start Ray on this machine.
 
     Args:
         folder: Folder for the files of this run; its path must be short.
         address: Address of the cluster to join; None starts Ray on this machine.
+        shared: Whether trials may share a GPU.
 
     Raises:
         UserError: No cluster answers at the address, or Ray does not start.
@@ -55,35 +72,36 @@ def cluster(folder: Path, address: str | None) -> Iterator[dict[str, float]]:
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"--address {address}: no Ray cluster answers ({_first(error)}); give HOST:PORT") from None
         try:
-            yield ray.cluster_resources()
+            yield Cluster(ray.cluster_resources(), Sharing())
         finally:
             ray.shutdown()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
-    with shielding_children(), _plain_interpreter(folder), loopback_only(), few_processes(), _starting(folder):
-        ray.init(
-            address="local",  # overrides RAY_ADDRESS
-            num_cpus=int(here["CPU"]),
-            num_gpus=int(here["GPU"]),
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",  # see loopback_only
-            object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=str(folder / "ray"),
-            job_config=InstalledCode(),
-            **quiet,
-        )
-    try:
-        yield here
-    except UserError:
-        raise
-    except Exception as error:
-        if sentence := _full(error, folder):
-            raise UserError(sentence) from error
-        raise
-    finally:
-        # All trials have ended; ray.shutdown would take another 5 s, and so would Ray's exit handler: the command
-        # exits through leave_at_once.
-        kill_descendants()
+    with sharing(folder, shared and here["GPU"] > 0) as settled:
+        with shielding_children(), _plain_interpreter(folder), loopback_only(), few_processes(), _starting(folder):
+            ray.init(
+                address="local",  # overrides RAY_ADDRESS
+                num_cpus=int(here["CPU"]),
+                num_gpus=int(here["GPU"]),
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",  # see loopback_only
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(folder / "ray"),
+                job_config=InstalledCode(),
+                **quiet,
+            )
+        try:
+            yield Cluster(here, settled())
+        except UserError:
+            raise
+        except Exception as error:
+            if sentence := _full(error, folder):
+                raise UserError(sentence) from error
+            raise
+        finally:
+            # All trials have ended; ray.shutdown would take another 5 s, and so would Ray's exit handler: the command
+            # exits through leave_at_once.
+            kill_descendants()
 
 
 @contextmanager

@@ -24,6 +24,8 @@ PATIENCE_S = 9.0  # from a signal until all processes are killed
 FAILED = 1  # exit code
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_spared: set[int] = set()  # see `sparing`
+
 
 class Ending:
     """Request to end the sweep, from any of its sources.
@@ -116,11 +118,22 @@ def shielding_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def sparing(pid: int) -> Iterator[None]:
+    """Within the block, let a child and its descendants live on when descendants are killed: it ends by itself."""
+    _spared.add(pid)
+    try:
+        yield
+    finally:
+        _spared.discard(pid)
+
+
 def kill_descendants() -> None:
-    """Send SIGKILL to all descendants of this process until none is alive, for at most a second."""
+    """Send SIGKILL to all descendants of this process until only spared ones are alive, for at most a second."""
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        alive = [p for p in psutil.Process().children(recursive=True) if _is_alive(p)]
+        spared = {process for pid in _spared for process in _family(pid)}
+        alive = [p for p in _family(os.getpid())[1:] if p not in spared and _is_alive(p)]
         if not alive:
             return
         for process in alive:
@@ -136,6 +149,15 @@ def leave_at_once(code: int) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """Return a process and its descendants; [] if it does not exist."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _is_alive(process: psutil.Process) -> bool:

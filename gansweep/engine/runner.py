@@ -19,7 +19,7 @@ from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
 from gansweep.engine.ray_internals import no_keys_for_actors
 from gansweep.engine.search import Search
-from gansweep.engine.shares import Gpus, shares_of
+from gansweep.engine.shares import Gpus, may_share, shares_of
 from gansweep.engine.trainable import GanTrial
 from gansweep.planning.devices import check_devices
 from gansweep.planning.resources import concurrency
@@ -54,7 +54,10 @@ def run(
         UserError: A trial needs more resources than are available, or began on another type of device.
     """
     plan = search.plan
-    with scratch(SHORT) as folder, cluster(folder, address) as available:
+    with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan)) as joined:
+        available = joined.available
+        if joined.mps.note and not joined.mps.active:
+            notify(f"resources.gpus: trials on one GPU take turns; NVIDIA's MPS cannot be used: {joined.mps.note}")
         shared = Gpus(cache=None if address else search.home.cache)
         shares = shares_of(plan, search.bounds(), available, notify, shared, collector)
         check_devices(plan, shares)

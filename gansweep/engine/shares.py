@@ -44,6 +44,12 @@ class Gpus:
     cache: Path | None = None
 
 
+def may_share(plan: Plan) -> bool:
+    """Whether the sweep may put several trials on one GPU."""
+    gpus = plan.sweep.resources.gpus
+    return (gpus == "auto" or 0 < gpus < 1) and len(plan.left) > 1
+
+
 def shares_of(
     plan: Plan,
     bounds: Iterable[PlannedTrial],

@@ -1,0 +1,141 @@
+"""NVIDIA's MPS (Multi-Process Service), under which processes that share a GPU run side by side instead of in turns.
+
+CUDA makes a process a client of MPS if a control daemon answers in the folder CUDA_MPS_PIPE_DIRECTORY, a variable that
+trials inherit. A run joins a daemon that is there, or starts its own. Either is tried by engine/mps_watcher.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gansweep.engine.ending import sparing
+
+CONTROL = "nvidia-cuda-mps-control"
+PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
+DEFAULT_PIPES = "/tmp/nvidia-mps"
+ANSWER_S = 2.0  # for the answer to a command
+END_S = 15.0  # longer than the watcher needs to end the daemon
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How trials share a GPU.
+
+    Attributes:
+        active: Whether they are clients of MPS; otherwise they take turns.
+        note: The daemon that serves them, or why none does; empty if no GPU is shared.
+    """
+
+    active: bool = False
+    note: str = ""
+
+
+@contextmanager
+def sharing(folder: Path, wanted: bool) -> Iterator[Callable[[], Sharing]]:
+    """Let processes that are started in the block become clients of MPS.
+
+    Args:
+        folder: Folder for the files of this run; its path must be short, for sockets.
+        wanted: Whether trials may share a GPU of this machine.
+
+    Yields:
+        A function that waits until clients are served, or are known not to be. Call it before a GPU is used.
+    """
+    named = os.environ.get(PIPES)
+    if not wanted:
+        yield Sharing
+    elif not shutil.which(CONTROL):
+        yield lambda: Sharing(note=f"{CONTROL} is not on the PATH")
+    elif servers(os.environ) is not None:
+        with _watched(folder, Path(named or DEFAULT_PIPES).absolute()) as settled:
+            yield settled
+    elif named:
+        yield lambda: Sharing(note=f"no control daemon answers in {PIPES}={named}")
+    else:
+        with _watched(folder) as settled:
+            yield settled
+
+
+def servers(environment: Mapping[str, str]) -> list[int] | None:
+    """Return the process ids of the servers of the control daemon; None if no daemon answers.
+
+    A daemon starts a server when a client connects.
+    """
+    try:
+        answer = subprocess.run(
+            [CONTROL], input="get_server_list\n", env=environment, capture_output=True, text=True, timeout=ANSWER_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = answer.stdout.split()
+    return None if answer.returncode or not all(map(str.isdigit, lines)) else [int(line) for line in lines]
+
+
+@contextmanager
+def _watched(folder: Path, joined: Path | None = None) -> Iterator[Callable[[], Sharing]]:
+    """Set the variables of clients, and start the watcher.
+
+    Clients connect through a path in the folder of this run. The watcher removes it if they are not served: by then
+    Ray's processes have inherited the variables.
+
+    Args:
+        folder: Folder for the files of this run.
+        joined: Pipe folder of the daemon to join; None starts one.
+    """
+    pipes, logs = folder / "mps", folder / "mps-logs"
+    try:
+        logs.mkdir(mode=0o700)
+        if joined:
+            pipes.symlink_to(joined)
+        else:
+            pipes.mkdir(mode=0o700)
+    except OSError as error:
+        note = f"{error.filename2 or error.filename}: {error.strerror}"
+        yield lambda: Sharing(note=note)
+        return
+    with _environment({PIPES: str(pipes), LOGS: str(logs)}), _watcher(logs / "watcher", joined) as watcher:
+        yield lambda: _settled(watcher, joined)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({name: value} if value is not None else {})
+
+
+@contextmanager
+def _watcher(log: Path, joined: Path | None) -> Iterator[subprocess.Popen[str]]:
+    """Run the watcher. Only this process holds the other end of its standard input, which ends with it."""
+    program = [sys.executable, "-P", "-W", "ignore", "-m", "gansweep.engine.mps_watcher", "join" if joined else "start"]
+    with log.open("w") as errors:
+        watcher = subprocess.Popen(
+            program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        )
+    with sparing(watcher.pid):
+        try:
+            yield watcher
+        finally:
+            for pipe in filter(None, (watcher.stdin, watcher.stdout)):
+                pipe.close()
+            with suppress(subprocess.TimeoutExpired):
+                watcher.wait(END_S)
+
+
+def _settled(watcher: subprocess.Popen[str], joined: Path | None) -> Sharing:
+    line = watcher.stdout.readline() if watcher.stdout else ""
+    if refused := line.strip() or (not line and "its watcher has ended"):
+        return Sharing(note=refused)
+    return Sharing(True, f"the control daemon in {joined}" if joined else "a control daemon of the run")
