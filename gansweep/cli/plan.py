@@ -49,9 +49,7 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
     if as_json:
         click.echo(to_json(document))
     else:
-        _print(made, document)
-        if unmeasured:
-            click.echo("GPUs      trials share a GPU if its memory suffices; `run` measures their use")
+        _print(made, document, unmeasured)
     check_disk(made, home)
 
 
@@ -108,7 +106,8 @@ def _trial(plan: Plan, planned: PlannedTrial, step_s: dict[str, float]) -> dict[
     }
 
 
-def _print(plan: Plan, document: dict[str, Any]) -> None:
+def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
+    """Print the plan. unmeasured: Whether `run` will decide how many trials share a GPU."""
     from gansweep.cli.tables import add_settings, output, plain_table, show
 
     trials, console = document["trials"], output()
@@ -148,9 +147,13 @@ def _print(plan: Plan, document: dict[str, Any]) -> None:
         by = plan.sweep.method.method
         click.echo(f"search    {len(plan.to_come)} trials will be suggested by {by} during the sweep")
     if cost["wall_s"] is not None:
-        about = "at most about" if plan.sweep.scheduler.rules else "about"
+        about = "at most about" if plan.sweep.scheduler.rules or unmeasured else "about"
         click.echo(f"time      {about} {duration(cost['wall_s'])}")
     click.echo(f"disk      up to {size(cost['disk_bytes'])}")
+    if unmeasured:
+        click.echo(
+            "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
+        )
 
 
 def _print_images(images: ImageSet) -> None:

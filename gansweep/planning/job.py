@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
-from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
 from gansweep.planning import cadence
 from gansweep.records import devices
@@ -78,20 +77,9 @@ class Job:
         Raises:
             UserError: The job needs a GPU, but torch finds none, or the GPU cannot be used.
         """
-        import torch
+        from gansweep.gan.device import set_up
 
-        from gansweep.gan import determinism, gpu
-
-        if self.gpus and not torch.cuda.is_available():
-            raise UserError(
-                "resources.gpus: torch finds no GPU that it can use; install a torch that is built for this machine's"
-                " CUDA driver, or set resources.gpus: 0 to train on the CPU"
-            )
-        device = torch.device("cuda" if self.gpus else "cpu")
-        determinism.set_up(device)
-        if self.gpus:
-            gpu.check(device, self.training.precision)
-        return device
+        return set_up(self.gpus, self.training.precision)
 
     def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
         """Return the run, restored from its last checkpoint.

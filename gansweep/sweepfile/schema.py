@@ -141,8 +141,8 @@ class Resources(Section):
     gpus: Annotated[
         Literal["auto"] | Annotated[float, Field(ge=0)],
         BeforeValidator(_auto_or_count, json_schema_input_type=Literal["auto"] | Annotated[float, Field(ge=0)]),
-        Field(description="GPUs of one trial; .25: four trials share a GPU; auto: as many as fit in its memory"),
-    ] = 0.0
+        Field(description="GPUs of one trial; .25: four trials share a GPU; 0: CPU; auto: as many as help, or the CPU"),
+    ] = "auto"
     max_concurrent: Annotated[int | None, Field(ge=1, description="default: as many as fit")] = None
 
     @model_validator(mode="after")

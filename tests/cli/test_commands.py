@@ -139,6 +139,21 @@ def test_a_plan_of_many_settings_cuts_nothing_off() -> None:
     assert "most have generator.separable=false" in lines
 
 
+def test_plan_says_whether_a_gpu_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "GPU" not in call("plan", "s.yaml", "--no-timing").stdout
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\necho "GPU 0: NVIDIA H200 (UUID: GPU-a)"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    lines = call("plan", "s.yaml", "--no-timing").stdout.splitlines()
+    assert lines[-1] == said
+    assert "to train  4 of 4 trials, 1 at a time" in lines
+    assert "GPU" not in call("plan", "s.yaml", "--no-timing", "--set", "resources.gpus=0").stdout
+
+
 def test_plan_as_json() -> None:
     document = plan_document()
     assert document["sweep"] == "s"

@@ -1,0 +1,30 @@
+"""The device that a process trains on."""
+
+from __future__ import annotations
+
+import torch
+
+from gansweep.errors import UserError
+from gansweep.gan import determinism, gpu
+
+
+def set_up(gpus: float, precision: str) -> torch.device:
+    """Set up this process for the device to train on, and return the device. Call it before CUDA is used.
+
+    Args:
+        gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
+        precision: Precision of training, as in TrainingConfig.
+
+    Raises:
+        UserError: torch finds no GPU, or the GPU cannot be used.
+    """
+    if gpus and not torch.cuda.is_available():
+        raise UserError(
+            "resources.gpus: torch finds no GPU that it can use; install a torch that is built for this machine's"
+            " CUDA driver, or set resources.gpus: 0 to train on the CPU"
+        )
+    device = torch.device("cuda" if gpus else "cpu")
+    determinism.set_up(device)
+    if gpus:
+        gpu.check(device, precision)
+    return device
