@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from gansweep.config import from_plain
 from gansweep.engine.board import Board, Row, View
 from gansweep.engine.failures import Failure
 from gansweep.engine.search import Search
+from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
 from gansweep.planning.dispatch import jobs_of
 from gansweep.planning.packing import Shares
 from gansweep.planning.rungs import Rungs
 from gansweep.records import outcome
-from gansweep.records.layout import write_atomically
+from gansweep.records.layout import TrialFolder, write_atomically
+from gansweep.records.lock import Locked
 from gansweep.records.outcome import Outcome
+from gansweep.records.withdrawal import withdraw
 from gansweep.sync.collector import Collector
 from gansweep.words import counted
 
@@ -67,10 +71,37 @@ class Events:
         if self._collector:
             self._collector.end(job["id"])
         folder = self._plan.folder.trial(job["id"])
-        if folder.stop.exists() and folder.stop.read_text():
-            folder.stop.unlink()  # decided again when the trial reaches the rung again
+        _forget_decision(folder)
         outcome.count_death(folder)
         self._view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
+
+    def struck(self, job: dict[str, Any], restarted: int) -> None:
+        """Report that trials restart because a trial on their GPU died."""
+        trials = f"{counted(restarted, 'other trial')} on its GPU {'restarts' if restarted == 1 else 'restart'}"
+        self._view.notice(f"{job['id']}: {trials} from older checkpoints, since MPS does not isolate trials")
+
+    def withdrawn(self, job: dict[str, Any], since: float) -> None:
+        """Withdraw what a trial recorded since a time.
+
+        Raises:
+            UserError: The trial's process does not end although it was killed.
+        """
+        folder = self._plan.folder.trial(job["id"])
+        _forget_decision(folder)
+        try:
+            withdraw(folder, since)
+        except Locked as held:
+            raise UserError(
+                f"{job['id']}: its process ({held}) does not end although it was killed, and its records since"
+                f" {time.strftime('%H:%M:%S', time.localtime(since))} may be wrong; end the process (the GPU may need a"
+                f" reset), then remove {folder.path} and run the sweep again"
+            ) from None
+
+    def isolated(self, job: dict[str, Any]) -> None:
+        """Report that a trial will be handed out again with a whole GPU."""
+        self._view.notice(
+            f"{job['id']}: died repeatedly together with other trials on its GPU; it continues on a GPU of its own"
+        )
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
         """Record the crash of a trial whose process died too often. `ended` is called next."""
@@ -103,3 +134,9 @@ class Events:
     @property
     def _storage(self) -> str | None:
         return self._collector.uri if self._collector else None
+
+
+def _forget_decision(folder: TrialFolder) -> None:
+    """Remove the scheduler's decision to end a trial: it is made again when the trial reaches the rung again."""
+    if folder.stop.exists() and folder.stop.read_text():
+        folder.stop.unlink()

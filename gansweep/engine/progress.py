@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 from ray.tune import Callback
 
 from gansweep.engine.board import Board, View
+from gansweep.engine.incidents import Place
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
@@ -19,6 +22,8 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         on_pass: Called several times a second.
         on_step: Called with the id and step of a trial before the trial continues.
         on_lack: Called with a message when a trial can no longer record anything.
+        on_place: Called with Tune's id of a trial, its process and the time, before the trial uses its GPU. None:
+            processes are not looked up, since trials are on other machines or do not affect each other.
     """
 
     def __init__(
@@ -28,8 +33,9 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         on_pass: Callable[[], None],
         on_step: Callable[[str, int], None],
         on_lack: Callable[[str], None],
+        on_place: Callable[[str, Place, float], None] | None = None,
     ) -> None:
-        self._board, self._view = board, view
+        self._board, self._view, self._on_place = board, view, on_place
         self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,6 +49,8 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row = self._board.rows[trial.config["id"]]
         row.outcome = "running"
         self._view.changed(row)
+        if self._on_place and (place := _place_of(trial)):
+            self._on_place(trial.trial_id, place, time.time())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -62,3 +70,12 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
             self._on_lack(result["lack"])
         self._view.changed(row)
         self._on_step(row.id, row.step)
+
+
+def _place_of(trial: Any) -> Place | None:
+    """Return the place of a trial whose process has started; None if the process has died."""
+    first = trial.last_result  # requested from the process before it trains
+    try:
+        return Place(psutil.Process(first["pid"]), first["gpu"])
+    except (KeyError, psutil.NoSuchProcess):
+        return None

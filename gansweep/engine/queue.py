@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 from ray import cloudpickle
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from gansweep.engine.failures import Failure, failure_of
+from gansweep.engine.incidents import Incident, Incidents, Place
 
 MAX_RETRIES = 3
 
@@ -38,6 +41,15 @@ class Listener(Protocol):
     def crowded(self, job: dict[str, Any]) -> None:
         """Handle a job that ran out of GPU memory and will be tried again. `job` has its new, larger share of a GPU."""
 
+    def struck(self, job: dict[str, Any], restarted: int) -> None:
+        """Handle a death on a GPU shared under MPS. restarted: number of other jobs that restart because of it."""
+
+    def withdrawn(self, job: dict[str, Any], since: float) -> None:
+        """Handle a job whose records since a time do not count. No process trains it any more."""
+
+    def isolated(self, job: dict[str, Any]) -> None:
+        """Handle a job that will be tried again on a GPU of its own, since others died with it repeatedly."""
+
 
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     """Search algorithm of Tune that hands out each job once, in order, and retries some.
@@ -46,6 +58,8 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
       actor is handed from one trial to the next.
     - A job that ran out of the memory of a shared GPU is retried with twice the share, up to a whole GPU.
     - A job that was taken back before its trial was opened waits again, without notice to the listener.
+    - After a death on a GPU shared under MPS, the other jobs on that GPU are retried as well: see engine/incidents.py.
+      This does not count as a death of theirs.
     """
 
     def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
@@ -53,7 +67,9 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self._failures: dict[str, Failure] = {}
         self._waiting = deque(jobs)
         self._running: dict[str, dict[str, Any]] = {}
+        self._over: dict[str, dict[str, Any]] = {}
         self._deaths: Counter[str] = Counter()
+        self._incidents = Incidents()
         self._events = events
         self.draining = False
 
@@ -64,6 +80,11 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     def drain(self) -> None:
         """Stop handing out jobs."""
         self.draining = True
+
+    def started(self, trial_id: str, place: Place, at: float) -> None:
+        """Note the process of a trial on a GPU that may be shared under MPS. `at`: see Incidents.started."""
+        if trial_id in self._running:
+            self._incidents.started(trial_id, self._running[trial_id]["id"], place, at)
 
     def raised(self, trial_id: str, failure: Failure) -> None:
         """Note the error of a trial's process. `on_trial_complete` is called next."""
@@ -78,12 +99,22 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         # Not finished while a trial runs: it may die and be retried.
         return None if self._running and not self.draining else str(Searcher.FINISHED)
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._incidents.heard(trial_id, result["timestamp"])
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._running.pop(trial_id, None)
         if job is None:
             return
+        if result and "timestamp" in result:
+            self._incidents.heard(trial_id, result["timestamp"])
+        since = self._incidents.ended(trial_id)
+        if since is not None:
+            self._failures.pop(trial_id, None)  # caused by the incident
+            self._withdraw(job, since)
+            return
         if not error and result and result.get("crowded"):
-            job = {**job, "gpus": min(1.0, 2 * job["gpus"])}
+            job = self._over[trial_id] = {**job, "gpus": min(1.0, 2 * job["gpus"])}
             self._events.crowded(job)
             self._waiting.append(job)
             return
@@ -91,6 +122,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             self._waiting.appendleft(job)
             return
         if not error:
+            self._over[trial_id] = job
             self._waiting.extend(self._events.ended(job))
             return
         if failure := self._failures.pop(trial_id, None):
@@ -100,10 +132,39 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self._deaths[job["id"]] += 1
         deaths = self._deaths[job["id"]]
         self._events.died(job, deaths)
+        if incident := self._incidents.died(trial_id):
+            job = self._answered(incident, job)
         if deaths > MAX_RETRIES:
             self._events.given_up(job, deaths)
             self._waiting.extend(self._events.ended(job))
         else:
+            self._waiting.append(job)
+
+    def _answered(self, incident: Incident, job: dict[str, Any]) -> dict[str, Any]:
+        """Kill the processes on the GPU of a job that died there, and return the job with its new share of a GPU.
+
+        The jobs of running trials are withdrawn when Ray reports their end.
+        """
+        for process in incident.processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._events.withdrawn(job, incident.since)
+        ended = [self._over.pop(trial_id) for trial_id in incident.ended if trial_id in self._over]
+        for one in ended:
+            self._withdraw(one, incident.since)
+        if restarted := len(incident.running) + len(ended):
+            self._events.struck(job, restarted)
+        if incident.alone and job["gpus"] < 1:
+            job = {**job, "gpus": 1.0}
+            self._events.isolated(job)
+        return job
+
+    def _withdraw(self, job: dict[str, Any], since: float) -> None:
+        """Withdraw the records of a job since a time, and let it wait, unless it does or has been handed out again."""
+        if any(job["id"] == running["id"] for running in self._running.values()):
+            return
+        self._events.withdrawn(job, since)
+        if all(job["id"] != waiting["id"] for waiting in self._waiting):
             self._waiting.append(job)
 
     def save(self, checkpoint_path: str) -> None:

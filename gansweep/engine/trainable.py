@@ -6,6 +6,7 @@ import is a crash of the trial like any other error.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -34,6 +35,11 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
         return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
+
+    def get_auto_filled_metrics(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """Return the metrics that Tune adds to each result, and reads before the first one, with this process's GPU."""
+        found: dict[str, Any] = super().get_auto_filled_metrics(*arguments, **named)
+        return {**found, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
 
     def setup(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
@@ -80,8 +86,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             except TakenOverError:
                 raise  # the results of this process no longer count
             except Exception as error:
-                if not self._failed(place, run.step, error) and gpu.is_context_lost(error):
-                    raise TryAgainError from error  # this process cannot train any more
+                self._failed(place, run.step, error)
 
     def cleanup(self) -> None:
         if self._run is not None and self._ended is None:
@@ -104,20 +109,24 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         except Exception as error:
             self._failed(place, 0, error)
 
-    def _failed(self, place: Workspace, step: int, error: Exception) -> bool:
-        """Record a failure, and return whether the cause was a lack of GPU memory.
+    def _failed(self, place: Workspace, step: int, error: Exception) -> None:
+        """Record a failure.
 
-        If the GPU is shared, the trial is not recorded as crashed: other trials may have used the memory.
+        If memory of a shared GPU is exhausted, the trial is not recorded as crashed: other trials may have used it.
+
+        Raises:
+            TryAgainError: The CUDA context is lost, so that this process cannot train any more.
         """
         self._lack = disk.lack(error)
         if self._lack:
             self._ended = Outcome("interrupted", step, self._lack)  # not recorded: it could not be written
-            return False
+            return
         lacking = gpu.is_out_of_memory(error)
         self._crowded = lacking and 0 < self._job.gpus < 1
         if not self._crowded:
             self._ended = crashed(place.folder, step, error, OUT_OF_MEMORY if lacking else "")
-        return lacking
+        if gpu.is_context_lost(error) and not lacking:
+            raise TryAgainError from error
 
     def _at_rung(self) -> bool:
         return self._run is not None and self._run.step in self._run.config.pauses

@@ -44,6 +44,18 @@ def is_context_lost(error: BaseException) -> bool:
     return _is_of_torch(error, "AcceleratorError")
 
 
+def synchronize() -> None:
+    """Wait until the GPU has completed the work of this process, if any.
+
+    Under NVIDIA's MPS, a process that ends in the middle of work may disturb the others on its GPU. If the CUDA context
+    is lost, there is nothing to wait for.
+    """
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        with suppress(RuntimeError):
+            torch.cuda.synchronize()
+
+
 def release() -> None:
     """Release unused GPU memory: other processes on the GPU cannot use memory that this one only caches."""
     torch = sys.modules.get("torch")

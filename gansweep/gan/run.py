@@ -17,14 +17,14 @@ from gansweep.config import RunConfig
 from gansweep.gan import checkpoint, determinism, restore
 from gansweep.gan.data import A_CLASS
 from gansweep.gan.evaluator import Evaluator
-from gansweep.gan.gpu import readings
+from gansweep.gan.gpu import readings, synchronize
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.measurement import Measurement, is_delayed
 from gansweep.gan.sampling import grid_png, sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import judge_of
-from gansweep.health.metrics import NONFINITE_STEP, STEPS_PER_S, is_evaluation, typical_speed
+from gansweep.health.metrics import MACHINE, NONFINITE_STEP, STEPS_PER_S, is_evaluation, typical_speed
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.background_writer import BackgroundWriter
@@ -100,6 +100,7 @@ class Run:
                 self.notices += self._evaluator.notices
                 write_json(folder.evaluator, self._evaluator.description(), durable=True)
             self._records = journal.read(folder.journal)
+            self._doubted = {record.step: record for record in journal.read(folder.doubted)}
             self._row: _Row | None = None  # is recorded later
             self._judged = self._last_judged()
             known = (r.values for r in self._records if r.step <= self.step)
@@ -156,7 +157,8 @@ class Run:
         return self._end(Outcome("stopped" if rule else "interrupted", self.step, reason, rule=rule))
 
     def close(self) -> None:
-        """Complete what is being written and release the folder, so that the trial can be opened again."""
+        """Complete what is computed and written, and release the folder, so that the trial can be opened again."""
+        synchronize()
         self._opened.close()
 
     def _ended(self) -> Outcome | None:
@@ -239,9 +241,15 @@ class Run:
     def _append(self, record: Record) -> None:
         """Add a record to the journal, unless it is empty or a killed process has written it already."""
         if record.values and record.step > self._last_recorded:
+            record = self._confirmed(record)
             self._records.append(record)
             self._writer.put(partial(self._journal.append, record))
         self.latest |= record.values
+
+    def _confirmed(self, record: Record) -> Record:
+        """Return the withdrawn record of the same step if only its time and properties of the machine differ."""
+        doubted = self._doubted.get(record.step)
+        return doubted if doubted and _reproducible(doubted) == _reproducible(record) else record
 
     def _update_verdicts(self, step: int) -> None:
         """Judge the records up to a step, if verdicts depend on the new ones."""
@@ -350,7 +358,14 @@ class Run:
         self._journal.sync()
         ended = replace(ended, thresholds=self.config.thresholds)
         outcome.write(self.folder, ended)
+        if ended.kind != "interrupted":
+            self.folder.doubted.unlink(missing_ok=True)
         return ended
+
+
+def _reproducible(record: Record) -> dict[str, str]:
+    """Return the values that are equal in each run of a trial, as text, so that NaN equals NaN."""
+    return {name: repr(value) for name, value in record.values.items() if name not in MACHINE}
 
 
 def _write_grid(path: Path, images: HostCopy, columns: int | None) -> None:

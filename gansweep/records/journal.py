@@ -56,8 +56,7 @@ class Journal:
         """
         if record.step <= self.last_step:
             return False
-        line = {"step": record.step, "time": record.time, "values": dict(record.values)}
-        end, rest = os.fstat(self._file.fileno()).st_size, json.dumps(line).encode() + b"\n"
+        end, rest = os.fstat(self._file.fileno()).st_size, line_of(record)
         with writing(self._path):
             try:
                 while rest:
@@ -107,6 +106,20 @@ def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
                 return
             offset += len(line)
             yield _record(line, path), offset
+
+
+def line_of(record: Record) -> bytes:
+    """Return a record as a line of a journal."""
+    return json.dumps({"step": record.step, "time": record.time, "values": dict(record.values)}).encode() + b"\n"
+
+
+def is_end_of_record(path: Path, offset: int) -> bool:
+    """Whether a byte offset is at the end of a record, at the start of the journal, or beyond its end."""
+    if offset == 0:
+        return True
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1) in (b"\n", b"")
 
 
 def column(path: Path, metric: str) -> list[tuple[int, float]]:

@@ -20,6 +20,7 @@ home/
     trials/ID/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics, one record per line
+      doubted.jsonl              withdrawn records, until the trial reaches their steps again
       cadence.json               intervals between its records, with which it began
       evaluator.json             the evaluator: accuracy of its classifier, classes, samples
       devices.json               the devices that it was trained on, their driver and torch
@@ -76,6 +77,10 @@ class TrialFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
+
+    @property
+    def doubted(self) -> Path:
+        return self.path / "doubted.jsonl"
 
     @property
     def cadence(self) -> Path:

@@ -120,6 +120,8 @@ class Sender:
         from mlflow.entities import Metric
 
         pending: list[Metric] = []
+        if not journal.is_end_of_record(folder.journal, note.offset):
+            note.offset = 0  # withdrawn records were replaced by others: see records/withdrawal.py
         offset = note.offset
         for record, end in journal.read_from(folder.journal, note.offset):
             if len(pending) + len(record.values) > BATCH:

@@ -49,6 +49,12 @@ class Log:
     def crowded(self, job: dict[str, Any]) -> None:
         self.shares.append((job["id"], job["gpus"]))
 
+    def struck(self, job: dict[str, Any], restarted: int) -> None: ...
+
+    def withdrawn(self, job: dict[str, Any], since: float) -> None: ...
+
+    def isolated(self, job: dict[str, Any]) -> None: ...
+
 
 @pytest.fixture
 def log() -> Log:
