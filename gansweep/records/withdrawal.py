@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gansweep.records import journal, lock
-from gansweep.records.journal import Journal
+from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder, write_atomically
 
 LOCK_WAIT_S = 20.0  # the trial's process has been killed, and may still be ending
@@ -38,7 +38,7 @@ def _withdraw_records(folder: TrialFolder, since: float) -> None:
     """Move the end of the journal. Records of an earlier withdrawal that have not been confirmed yet are kept."""
     Journal(folder.journal).close()  # drops a torn line
     kept = 0
-    tail = []
+    tail: list[Record] = []
     for record, end in journal.read_from(folder.journal, 0):
         if tail or record.time >= since:
             tail.append(record)
