@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from gansweep.gan.training import Trainer
 
 SETTLING_S, SETTLING_CHECKS = 0.5, 20  # on an H200, an ended process held its memory for seconds
+# Streams launch through queues of the device. By default there are 8, for clients of MPS fewer, and copies of a
+# trainer that share one would wait for each other, as processes do not.
+QUEUES = {"CUDA_DEVICE_MAX_CONNECTIONS": "32"}
 Memory = dict[str, tuple[int, int]]  # UUID → (used, free), in bytes
 
 
@@ -54,6 +58,7 @@ def measure(config: dict[str, Any], most: int) -> Need:
     """
     job, before = Job.from_config(config), settled_memory()
     code.check(job.code)
+    os.environ.update(QUEUES)  # read when CUDA starts
     import torch
 
     from gansweep.gan.gpu import is_out_of_memory, uuid

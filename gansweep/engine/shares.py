@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +90,8 @@ def shares_of(
     largest = _largest([*(planned for planned in plan.pending if planned.began_on != CPU), *bounds])
     if not largest:
         return Shares.equal(0.0)
-    most = wanted(available.get("CPU", 0) / count, resources.cpus, (len(plan.left) - staying) / count)
+    waiting = min(len(plan.left) - staying, resources.max_concurrent or math.inf)
+    most = wanted(available.get("CPU", 0) / count, resources.cpus, waiting / count)
     jobs = {shape: _job(plan, planned, collector) for shape, planned in largest.items()}
     needs = _needs(jobs, most, notify, gpus)
     free = min(need.free for each in needs.values() for need in each)

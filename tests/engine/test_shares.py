@@ -209,6 +209,10 @@ def test_more_gpus_than_the_trials_need_take_them_apart(plan_of: PlanOf, probed:
     assert decide(plan_of(AUTO, GRID), {"CPU": 64.0, "GPU": 4.0})[0] == [0.5, 0.5, 0.5, 0.5, 1.0, 1.0]
 
 
+def test_trials_that_may_not_run_at_once_take_larger_shares(plan_of: PlanOf, probed: list[Job]) -> None:
+    assert decide(plan_of(AUTO, *MANY, "resources.max_concurrent=2"), HERE)[0] == [0.5] * 30
+
+
 def test_of_trials_of_one_shape_the_one_with_most_images_is_measured(plan_of: PlanOf, probed: list[Job]) -> None:
     decide(plan_of(AUTO, "search={method: grid, over: {dataset.classes: [[0, 1], null, [2, 3]]}}"), HERE)
     assert [job.images.images for job in probed] == [1797]
