@@ -79,7 +79,9 @@ def _examine(home_path: Path) -> Iterator[Finding]:
             yield Finding(package, "missing", False, "install gansweep again: pip install -e .")
     quota = cpu_quota()
     yield Finding("cores", f"{cores()}" + (f" (CPU quota {quota:.3g})" if quota < math.inf else ""))
-    yield _gpus(gpus())
+    yield _gpus(listed := gpus())
+    if listed:
+        yield _mps()
     writable = _checked("home", str(home.path), lambda: check_writable(home))
     yield writable
     if writable.good:
@@ -118,6 +120,20 @@ def _imports(package: str) -> Finding:
         done.returncode == 0,
         f"cannot be imported ({lines[-1]}); install it again, for this machine's CPU or CUDA",
     )
+
+
+def _mps() -> Finding:
+    """Try NVIDIA's MPS. A sweep runs without it as well."""
+    from gansweep.engine.mps import sharing
+    from gansweep.records.scratch import SHORT, scratch
+
+    try:
+        with scratch(SHORT) as folder, sharing(folder, wanted=True) as settled:
+            found = settled()
+    except UserError:
+        return Finding("MPS", "not tried without a folder for scratch files")
+    refused = f"not usable, trials on one GPU take turns: {found.refused}"
+    return Finding("MPS", f"usable; control daemon: {found.daemon}" if found.active else refused)
 
 
 def _gpus(listed: int) -> Finding:

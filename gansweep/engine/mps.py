@@ -29,12 +29,17 @@ class Sharing:
     """How trials share a GPU.
 
     Attributes:
-        active: Whether they are clients of MPS; otherwise they take turns.
-        note: The daemon that serves them, or why none does; empty if no GPU is shared.
+        daemon: The control daemon that serves them; empty if they take turns.
+        refused: Why no daemon serves them; empty if one does, or if no GPU is shared.
     """
 
-    active: bool = False
-    note: str = ""
+    daemon: str = ""
+    refused: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether trials are clients of MPS."""
+        return bool(self.daemon)
 
 
 @contextmanager
@@ -49,15 +54,16 @@ def sharing(folder: Path, wanted: bool) -> Iterator[Callable[[], Sharing]]:
         A function that waits until clients are served, or are known not to be. Call it before a GPU is used.
     """
     named = os.environ.get(PIPES)
+    there = Path(named or DEFAULT_PIPES).absolute()
     if not wanted:
         yield Sharing
     elif not shutil.which(CONTROL):
-        yield lambda: Sharing(note=f"{CONTROL} is not on the PATH")
-    elif servers(os.environ) is not None:
-        with _watched(folder, Path(named or DEFAULT_PIPES).absolute()) as settled:
+        yield lambda: Sharing(refused=f"{CONTROL} is not on the PATH")
+    elif servers({**os.environ, PIPES: str(there)}) is not None:
+        with _watched(folder, there) as settled:
             yield settled
     elif named:
-        yield lambda: Sharing(note=f"no control daemon answers in {PIPES}={named}")
+        yield lambda: Sharing(refused=f"no control daemon answers in {PIPES}={named}")
     else:
         with _watched(folder) as settled:
             yield settled
@@ -97,8 +103,8 @@ def _watched(folder: Path, joined: Path | None = None) -> Iterator[Callable[[], 
         else:
             pipes.mkdir(mode=0o700)
     except OSError as error:
-        note = f"{error.filename2 or error.filename}: {error.strerror}"
-        yield lambda: Sharing(note=note)
+        refused = f"{error.filename2 or error.filename}: {error.strerror}"
+        yield lambda: Sharing(refused=refused)
         return
     with _environment({PIPES: str(pipes), LOGS: str(logs)}), _watcher(logs / "watcher", joined) as watcher:
         yield lambda: _settled(watcher, joined)
@@ -137,5 +143,5 @@ def _watcher(log: Path, joined: Path | None) -> Iterator[subprocess.Popen[str]]:
 def _settled(watcher: subprocess.Popen[str], joined: Path | None) -> Sharing:
     line = watcher.stdout.readline() if watcher.stdout else ""
     if refused := line.strip() or (not line and "its watcher has ended"):
-        return Sharing(note=refused)
-    return Sharing(True, f"the control daemon in {joined}" if joined else "a control daemon of the run")
+        return Sharing(refused=refused)
+    return Sharing(daemon=f"the one in {joined}" if joined else "the run's own")

@@ -56,9 +56,9 @@ def run(
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan)) as joined:
         available = joined.available
-        if joined.mps.note and not joined.mps.active:
-            notify(f"resources.gpus: trials on one GPU take turns; NVIDIA's MPS cannot be used: {joined.mps.note}")
-        shared = Gpus(joined.mps.active, None if address else search.home.cache)
+        if joined.mps.refused:
+            notify(f"resources.gpus: trials on one GPU take turns; NVIDIA's MPS cannot be used: {joined.mps.refused}")
+        shared = Gpus(joined.mps.active, cache=None if address else search.home.cache)
         shares = shares_of(plan, search.bounds(), available, notify, shared, collector)
         check_devices(plan, shares)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)

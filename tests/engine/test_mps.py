@@ -1,4 +1,4 @@
-"""MPS with a stand-in for NVIDIA's control program and another one for CUDA's driver; everything else is real."""
+"""MPS on a machine of stand-ins for NVIDIA's programs. The watcher, the probe and all signals are real."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
+from mps_machine import Machine, ended
 
-from gansweep.engine import mps
+from gansweep.cli import doctor
+from gansweep.cli.main import cli
+from gansweep.engine import mps, mps_watcher
 from gansweep.engine.mps import CONTROL, LOGS, PIPES, Sharing, sharing
 from gansweep.records.scratch import SHORT, scratch
 
-SUPPORT = Path(__file__).parents[1] / "support"
 DRIVER = """
 import json, os, subprocess, sys
 from pathlib import Path
@@ -27,9 +29,10 @@ from gansweep.engine.ending import kill_descendants, leave_at_once
 from gansweep.engine.mps import sharing
 
 with sharing(Path(sys.argv[1]), True) as settled:
-    trial = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=False)
-    found = settled()
-    print(json.dumps([found.active, found.note, trial.pid, dict(os.environ)]), flush=True)
+    trial = subprocess.Popen(
+        ["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=False, start_new_session=True
+    )
+    print(json.dumps([settled().active, trial.pid]), flush=True)
     try:
         match sys.stdin.readline().strip():
             case "fail":
@@ -41,43 +44,18 @@ with sharing(Path(sys.argv[1]), True) as settled:
 """
 
 
-class Machine:
-    """A folder of programs that comes first on the PATH, and what the stand-ins have recorded."""
-
-    def __init__(self, root: Path) -> None:
-        self.programs, self.records = root / "bin", root / "records"
-        self.programs.mkdir()
-        self.records.mkdir()
-        control = self.programs / CONTROL
-        control.write_text(f"#!{sys.executable} -SE\n{(SUPPORT / 'mps_control.py').read_text()}")
-        control.chmod(0o755)
-        (self.programs / "sitecustomize.py").symlink_to(SUPPORT / "mps_cuda.py")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The daemon's."""
-        found: dict[str, str] = json.loads((self.records / "daemon").read_text())
-        return found
-
-    @property
-    def commands(self) -> list[str]:
-        file = self.records / "commands"
-        return file.read_text().split() if file.exists() else []
-
-
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """One GPU of two may be used."""
     made = Machine(tmp_path)
     for name in (PIPES, LOGS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(mps, "DEFAULT_PIPES", str(tmp_path / "nvidia-mps"))
-    monkeypatch.setenv("PATH", os.pathsep.join([str(made.programs), os.environ["PATH"]]))
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(made.programs), *filter(None, [os.environ.get("PYTHONPATH")])])
-    )
-    monkeypatch.setenv("MPS_RECORDS", str(made.records))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    return made
+    for name, value in {**made.variables, "CUDA_VISIBLE_DEVICES": "1"}.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    for process in made.processes():
+        process.kill()
 
 
 @pytest.fixture
@@ -93,68 +71,58 @@ class Driver:
         command = [sys.executable, "-c", DRIVER, str(folder)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        self.active, self.note, trial, self.environment = json.loads(self.process.stdout.readline())
+        self.active, trial = json.loads(self.process.stdout.readline())
         self.trial = psutil.Process(trial)
-        processes = psutil.Process(self.process.pid).children(recursive=True)
-        self.others = [process for process in processes if process != self.trial]
 
-    def tell(self, line: str) -> int:
-        self.process.communicate(line)
-        return self.process.returncode
-
-
-def ended(processes: list[psutil.Process], patience_s: float = 10) -> bool:
-    """Whether the processes end; nobody may have waited for them yet."""
-    deadline = time.monotonic() + patience_s
-    while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    def end(self, how: str) -> None:
+        if number := getattr(signal, how, None):
+            self.process.send_signal(number)
+        self.process.communicate("" if number else f"{how}\n")
 
 
 def test_a_run_starts_a_daemon_of_its_own_which_sees_all_devices(machine: Machine, folder: Path) -> None:
     before = dict(os.environ)
     with sharing(folder, wanted=True) as settled:
-        assert settled() == Sharing(True, "a control daemon of the run")
+        assert settled() == Sharing(daemon="the run's own")
         pipes, logs = Path(os.environ[PIPES]), Path(os.environ[LOGS])
         for path in (pipes, logs):
             assert path.parent == folder
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
-        started = machine.environment
-        assert (started[PIPES], started[LOGS]) == (str(pipes), str(logs))
-        assert "CUDA_VISIBLE_DEVICES" not in started
-        assert not any("THREAD_PERCENTAGE" in name for name in {**started, **os.environ})
+        assert (machine.daemon[PIPES], machine.daemon[LOGS]) == (str(pipes), str(logs))
+        assert "CUDA_VISIBLE_DEVICES" not in machine.daemon
+        assert not any("THREAD_PERCENTAGE" in name for name in {**machine.daemon, **os.environ})
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
     assert dict(os.environ) == before
     assert machine.commands.count("client") == 1
     assert machine.commands[-1] == "quit"
-    assert not psutil.Process().children(recursive=True)
+    assert not machine.processes()
 
 
-@pytest.mark.parametrize("end", ["success", "fail", "leave", "SIGINT", "SIGKILL"])
-def test_the_daemon_and_its_server_end_with_the_run(machine: Machine, folder: Path, end: str) -> None:
+@pytest.mark.parametrize("how", ["success", "fail", "leave", "SIGINT", "SIGKILL"])
+def test_the_daemon_and_its_server_end_with_the_run(machine: Machine, folder: Path, how: str) -> None:
     driver = Driver(folder)
     assert driver.active
-    assert len(driver.others) == 3  # watcher, daemon, server
-    if number := getattr(signal, end, None):
-        driver.process.send_signal(number)
-    driver.tell("" if number else end)
-    assert ended(driver.others)
+    processes = machine.processes()
+    assert len(processes) == 3  # watcher, daemon, server
+    driver.end(how)
+    assert ended(processes)
     assert machine.commands[-1] == "quit"
-    if end == "SIGKILL":
+    if how == "SIGKILL":
+        assert driver.trial.is_running(), "the daemon ended before the trial, which has inherited what can be inherited"
         driver.trial.kill()
-    assert driver.trial.wait(5) is None
+    assert ended([driver.trial])
 
 
-def test_a_deaf_daemon_is_killed_with_its_server(
+def test_a_daemon_that_does_not_quit_is_killed_with_its_server(
     machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MPS_FAULT", "deaf")
     driver = Driver(folder)
-    driver.tell("")
-    assert ended(driver.others)
-    assert "quit" in machine.commands
+    assert driver.active
+    processes = machine.processes()
+    driver.end("success")
+    assert ended(processes, 0)
+    assert machine.commands[-1] == "quit"
 
 
 def test_without_sharing_nothing_is_started(machine: Machine, folder: Path) -> None:
@@ -162,3 +130,107 @@ def test_without_sharing_nothing_is_started(machine: Machine, folder: Path) -> N
         assert settled() == Sharing()
         assert PIPES not in os.environ
     assert not list(machine.records.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"MPS_FAULT": "exits"}, f"{CONTROL} exits with code 3 (The GPU is in use)"),
+        ({"MPS_FAULT": "alone"}, "a process that uses the GPU does not become a client of the daemon"),
+        ({"MPS_CUDA": "CUDA_ERROR_MPS_CONNECTION_FAILED"}, "cuInit: CUDA_ERROR_MPS_CONNECTION_FAILED"),
+    ],
+)
+def test_a_daemon_that_serves_no_client_is_ended_before_trials_start(
+    machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str], words: str
+) -> None:
+    for name, value in fault.items():
+        monkeypatch.setenv(name, value)
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(refused=words)
+        assert not Path(os.environ[PIPES]).exists(), "CUDA finds nothing to connect to"
+        assert not [process for process in machine.processes() if "mps_watcher" not in " ".join(process.cmdline())]
+
+
+def test_a_client_that_waits_is_no_client(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPS_CUDA", "hangs")
+    monkeypatch.setattr(mps_watcher, "PROBE_S", 0.5)
+    monkeypatch.setattr(mps_watcher, "ANSWER_S", 0.1)
+    read, write = os.pipe()
+    with os.fdopen(read) as driver, os.fdopen(write, "w"):
+        monkeypatch.setattr(sys, "stdin", driver)
+        assert "waits for longer than" in mps_watcher._unserved()
+    assert not machine.processes()
+
+
+def test_without_the_program_trials_take_turns(machine: Machine, folder: Path) -> None:
+    (machine.programs / CONTROL).unlink()
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(refused=f"{CONTROL} is not on the PATH")
+
+
+def test_a_folder_that_cannot_be_written(machine: Machine, folder: Path) -> None:
+    (folder / "mps").write_text("")
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(refused=f"{folder}/mps: File exists")
+    assert not machine.processes()
+
+
+@pytest.fixture
+def there(machine: Machine, tmp_path: Path) -> Path:
+    """Pipe folder of a daemon that an administrator has started."""
+    pipes = tmp_path / "nvidia-mps"
+    pipes.mkdir()
+    daemon = subprocess.Popen([CONTROL, "-f"], env={**os.environ, PIPES: str(pipes)})
+    while not (pipes / "control").exists():
+        assert daemon.poll() is None
+    return pipes
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_daemon_that_is_there_is_joined_and_left(
+    machine: Machine, folder: Path, there: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    if named:
+        monkeypatch.setattr(mps, "DEFAULT_PIPES", "/nonexistent")
+        monkeypatch.setenv(PIPES, str(there))
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(daemon=f"the one in {there}")
+        assert Path(os.environ[PIPES]).resolve() == there
+    assert os.environ.get(PIPES) == (str(there) if named else None)
+    assert "client" in machine.commands
+    assert "quit" not in machine.commands
+    assert mps.servers({**os.environ, PIPES: str(there)}), "it answers, and has kept its server"
+
+
+def test_clients_of_a_run_keep_away_from_a_daemon_that_does_not_serve_them(
+    machine: Machine, folder: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPS_CUDA", "CUDA_ERROR_MPS_SERVER_NOT_READY")
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(refused="cuInit: CUDA_ERROR_MPS_SERVER_NOT_READY")
+        assert not Path(os.environ[PIPES]).exists()
+    assert (there / "control").exists()
+
+
+def test_a_pipe_folder_without_a_daemon_turns_mps_off(
+    machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PIPES, "/nonexistent")
+    with sharing(folder, wanted=True) as settled:
+        assert settled() == Sharing(refused=f"no control daemon answers in {PIPES}=/nonexistent")
+        assert os.environ[PIPES] == "/nonexistent"
+    assert not machine.processes()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("", "usable"), ("exits", "not usable, trials on one GPU take turns: nvidia-cuda-mps-control")]
+)
+def test_doctor_tries_mps_and_leaves_nothing(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
+) -> None:
+    monkeypatch.setenv("MPS_FAULT", fault)
+    monkeypatch.setattr(doctor, "IMPORTED", ())
+    monkeypatch.setattr(doctor, "_gpus", lambda listed: doctor.Finding("GPUs", f"{listed}"))
+    shown = CliRunner().invoke(cli, ["doctor", "--home", str(tmp_path / "home")]).stdout
+    assert f"ok   MPS            {words}" in shown
+    assert not machine.processes()

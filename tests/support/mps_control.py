@@ -34,7 +34,7 @@ def daemon() -> None:
             log.write(f"{command}\n")
         if command == "client" and not server and FAULT != "alone":
             # In a session of its own, as a server that leaves its daemon
-            server.append(subprocess.Popen(["sleep", "600"], start_new_session=True))
+            server.append(subprocess.Popen(["sleep", "3600"], start_new_session=True))
         if command == "quit" and FAULT != "deaf":
             for one in server:
                 one.kill()

@@ -46,4 +46,8 @@ class Cuda:
         return 0
 
 
-ctypes.CDLL = lambda name, *rest, **more: Cuda() if name == "libcuda.so.1" else real(name, *rest, **more)
+def _load(name, *rest, **more):
+    return Cuda() if name == "libcuda.so.1" else real(name, *rest, **more)
+
+
+vars(ctypes)["CDLL"] = _load
