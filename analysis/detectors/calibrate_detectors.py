@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.detectors.lib.benchmark import RESULTS, baseline, runs
-from gansweep import Judge
+from analysis.detectors.lib.benchmark import RESULTS, baseline, judge_of, runs
 
 ROOT, BEGIN, END = RESULTS.parents[2], "<!-- accuracy -->", "<!-- end of accuracy -->"
 PAGE = ROOT / "docs" / "verdicts.md"
@@ -38,9 +37,10 @@ def accuracy(part):
     """Return one row per source and verdict. Planted cases were not used for tuning and are all judged."""
     rows = []
     for source, kinds in KINDS.items():
+        judge = judge_of(kinds)
         cases = [run for run in runs(source) if source != "natural" or run["part"] == part]
         for run in cases:
-            run["kinds"] = {verdict.kind for verdict in Judge()(run["history"])}
+            run["kinds"] = {verdict.kind for verdict in judge(run["history"])}
         mild = [run for run in cases if run["settings"].get("training.learning_rate", 0) <= 0.1]
         for kind in kinds:
             rows.append(row(source, "all", kind, cases))

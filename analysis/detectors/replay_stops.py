@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from analysis.detectors.lib.benchmark import RESULTS, runs
-from gansweep import Judge
+from analysis.detectors.lib.benchmark import RESULTS, judge_of, runs
 
 STOPPING = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")  # the default
 LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "divergence")  # kinds with labels
@@ -18,7 +17,7 @@ LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "diverge
 
 def replay(run):
     """Return when and why the run would have been stopped, and its verdicts at the end."""
-    history, judge = run["history"], Judge()
+    history, judge = run["history"], judge_of(STOPPING)
     steps = history.evaluations()
     kinds_at = ((int(step), stopping(judge, history.until(step))) for step in steps)
     step, kinds = next((found for found in kinds_at if found[1]), (None, []))
@@ -41,7 +40,7 @@ def replay(run):
 
 def stopping(judge, history):
     """Return the kinds of verdicts that end a trial with this history."""
-    return [verdict.kind for verdict in judge(history) if verdict.kind in STOPPING]
+    return [verdict.kind for verdict in judge(history)]
 
 
 def planted(table):

@@ -22,6 +22,6 @@ def bench(shared_home: Home, request: pytest.FixtureRequest) -> Bench:
 
 @pytest.fixture(scope="session")
 def server(shared_home: Home) -> Iterator[str]:
-    """URI of a tracking server of that store."""
-    with tracking_server(shared_home) as uri:
+    """URI of a tracking server of that store. Its two processes may meet in the same write."""
+    with tracking_server(shared_home, workers=2) as uri:
         yield uri

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import stored
 import writers
 from bench import STEPS, Bench, losses
 from mlflow import MlflowClient
-from tracking_server import tracking_server
 
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
+from gansweep.tracking import store
 
 RACERS = 4
 
@@ -37,12 +36,9 @@ def race(uri: str, name: str, place: Path) -> None:
     assert len(runs) == 3 * len(homes), "one parent run and two trials each"
 
 
-@pytest.mark.slow
-def test_on_one_sqlite_store(bench: Bench, tmp_path: Path) -> None:
-    race(bench.uri, f"{bench.folder.name}-raced", tmp_path)
+def test_on_one_sqlite_store(shared_home: Home, tmp_path: Path) -> None:
+    race(store.local_uri(shared_home), "raced-in-a-file", tmp_path)
 
 
-@pytest.mark.slow
-def test_on_one_server(shared_home: Home, tmp_path: Path) -> None:
-    with tracking_server(shared_home, workers=2) as uri:
-        race(uri, "raced-on-a-server", tmp_path)
+def test_on_one_server_of_two_processes(server: str, tmp_path: Path) -> None:
+    race(server, "raced-on-a-server", tmp_path)

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gansweep import History
+from gansweep import History, Judge
 
 RESULTS = Path(__file__).parents[1] / "results"
 POOR = 6.0  # pixel distance, a quarter of a blank image's: above it there is something to recover from
 LONG = 1500  # steps of the second round's runs
 TUNING = 64  # of 256: share of the second round's configurations used for tuning thresholds
+
+
+def judge_of(kinds):
+    """Return the judge of these kinds only."""
+    return Judge(tuple(detector for detector in Judge().detectors if detector.kind.name in kinds))
 
 
 def runs(source):

@@ -129,12 +129,12 @@ class EvaluationDetector(Detector):
         import numpy as np
 
         at = history.evaluated()
-        if not len(at):
+        if not len(at) or at.steps[-1] < self.begins(history.budget):
             return None
         with np.errstate(all="ignore"):
             signals = self.signals(at) & (at.steps >= BURN_IN * history.budget)
             since = _since(signals, self.need, self.window)
-            if since is None or at.steps[-1] < self.begins(history.budget) or not self.admits(at)[-1]:
+            if since is None or not self.admits(at)[-1]:
                 return None
             figures = self.figures(at)
         step = int(at.steps[self._onset(since)])
