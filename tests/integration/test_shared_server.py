@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import chaos
-import mortal
 import pytest
 from bench import empty_home
 from facts import assert_states
 from mlflow import MlflowClient
+from mortal import train_apart
 from scenes import prepare_digits
 from service import Service
 from tracking_server import tracking_server
@@ -43,11 +43,6 @@ class Shared:
 
     def experiment(self, service: Service) -> str:
         return str(read_json(service.folder().tracking)["experiment_id"])
-
-    def is_published(self, service: Service) -> bool:
-        """Whether the store has metrics of the sweep while it is trained."""
-        published = (read_json(trial.published).get("offset", 0) for trial in service.folder().all_trials())
-        return service.folder().tracking.exists() and any(published)
 
     def assert_tracked_once(self, service: Service) -> None:
         """One parent run, one run for each trial, and each (metric, step) of the journals once."""
@@ -85,37 +80,42 @@ def shared(tmp_path: Path) -> Iterator[Shared]:
         yield Shared(tmp_path, store, uri)
 
 
+def both(shared: Shared, files: dict[Path, Service]) -> list[int]:
+    """Train the sweeps of both homes at the same time, each in a process without Ray, and return their exit codes.
+
+    Args:
+        files: Sweep file → whose it is.
+    """
+    with ThreadPoolExecutor() as threads:
+        return [
+            *threads.map(lambda file: train_apart(files[file].home, file, files[file].environment, shared.uri), files)
+        ]
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_homes_with_one_sweep_name_stay_apart(shared: Shared) -> None:
-    """One learning rate is common to both, so both have a trial with the same id. They do not train it with Ray."""
+    """One learning rate is common to both, so both have a trial with the same id. Both are killed when records were
+    sent and not yet noted."""
     mine, theirs = shared.mine, shared.theirs
-    file = mine.write(steps=100, rates="[1e-4, 1e-3]", stop="none")
-    their_file = theirs.write(steps=100, rates="[1e-3, 2e-3]", stop="none")
-
-    pace, order = Path(mine.environment["CHAOS_PACE"]), Path(theirs.environment["CHAOS_ORDER"])
-    pace.write_text("0.1")  # the store has metrics before a trial ends
-    order.write_text("published")
-    process = mine.start("run", file)
-    assert mortal.train_apart(theirs.home, their_file, theirs.environment, shared.uri) == -signal.SIGKILL
-    mine.wait_for(lambda: shared.is_published(mine), 240)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-
-    pace.unlink()
-    process = mine.start("run", file)
-    assert mortal.train_apart(theirs.home, their_file, theirs.environment, shared.uri) == 0
-    _, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
+    files = {
+        mine.write(steps=40, rates="[1e-4, 1e-3]", stop="none"): mine,
+        theirs.write(steps=40, rates="[1e-3, 2e-3]", stop="none"): theirs,
+    }
+    for service in (mine, theirs):
+        Path(service.environment["CHAOS_ORDER"]).write_text("published")
+    assert both(shared, files) == [-signal.SIGKILL] * 2
+    assert both(shared, files) == [0, 0]
     for service in (mine, theirs):
         shared.assert_tracked_once(service)
+    (common,) = {t.id for t in mine.folder().planned()} & {t.id for t in theirs.folder().planned()}
+    assert mine.folder().trial(common).journal.exists()
     afar = ("status", "small", "--tracking-uri", shared.uri)
-    _, err = shared.mine.call(*afar, code=1)
+    _, err = mine.ask(*afar, code=1)
     assert_states(err, "'small'", "2 sweeps", "small-")
 
-    before = shared.everything_of(shared.mine)
-    shared.theirs.call("clean", "small", "--yes")
-    assert shared.everything_of(shared.mine) == before
-    shared.assert_tracked_once(shared.mine)
-    out, _ = shared.theirs.call(*afar)
+    before = shared.everything_of(mine)
+    theirs.ask("clean", "small", "--yes")
+    assert shared.everything_of(mine) == before
+    shared.assert_tracked_once(mine)
+    out, _ = theirs.ask(*afar)
     assert "2 trials: 2 completed" in out

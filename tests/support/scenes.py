@@ -67,6 +67,7 @@ def train(home: Home, file: Path, *overrides: str, uri: str | None = None) -> Sw
             while run.advance(60) is None:
                 pass
             run.close()
+            publisher.publish(running=True)
         publisher.publish(running=False)
     log_overview(home, uri, plan.sweep.name)
     return plan.folder
