@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 from gansweep.engine import shares
+from gansweep.engine.cluster import Cluster
 from gansweep.engine.memory import Need, measure
+from gansweep.engine.mps import Sharing
 from gansweep.engine.search import Search
 from gansweep.engine.shares import Gpus
 from gansweep.errors import UserError
@@ -166,6 +170,27 @@ def test_nothing_is_kept_of_cards_that_are_unknown_or_differ(
     assert not (home.cache / "gpu").exists()
     differ = "resources.gpus: auto: GPUs differ (NVIDIA H100, NVIDIA T4): one of them is measured;"
     assert notices[0].startswith(differ) is bool(cards)
+
+
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("address", [None, "1.2.3.4:6379"])
+def test_rates_apply_if_mps_serves_trials_and_are_kept_for_gpus_of_this_machine(
+    plan_of: PlanOf, home: Home, monkeypatch: pytest.MonkeyPatch, active: bool, address: str | None
+) -> None:
+    from gansweep.engine import runner
+
+    @contextmanager
+    def cluster(*_: object, **__: object) -> Iterator[Cluster]:
+        yield Cluster(HERE, Sharing(active, "as it is"))
+
+    def shares_of(plan: Plan, bounds: object, available: object, notify: object, gpus: Gpus, *_: object) -> None:
+        raise UserError(repr(gpus))
+
+    monkeypatch.setattr(runner, "cluster", cluster)
+    monkeypatch.setattr(runner, "shares_of", shares_of)
+    expected = Gpus(active, None if address else home.cache)
+    with pytest.raises(UserError, match=re.escape(repr(expected))):
+        runner.run(Search(plan_of(AUTO), home), None, Any, print, 0.0, address)  # type: ignore[arg-type]
 
 
 def node(alive: bool = True, **resources: float) -> dict[str, Any]:
