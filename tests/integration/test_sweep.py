@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -31,18 +33,34 @@ pytestmark = pytest.mark.slow
 
 Histories = dict[str, list[tuple[int, dict[str, str]]]]
 ALONE = ("--set", "resources.max_concurrent=1")  # one process: half the imports
+SHELL_S = 3
+LAST_WRITTEN = "artifacts/*/*/artifacts/overview.png"
+VERDICT = "dead_generator"  # 30 steps teach G nothing
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep of two learning rates × three seeds, run to its end by a command that replaced a shell.
+
+    Attributes:
+        took_s: Seconds from the start of the shell to the end of the command.
+    """
+
+    service: Service
+    took_s: float
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """Two learning rates × three seeds, run to the end in one process, one after the other.
+def closed_terminal(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """In one process, one trial after the other, in a terminal that is closed: as when a window is closed, tmux ends or
+    ssh is dropped, SIGHUP, then EIO for whatever is written.
 
     In a git checkout whose name is awkward on purpose, by an interpreter whose path a shell would split. A cluster of
     somebody else, which is named in the environment alone, is not asked.
     """
-    service = Service(tmp_path_factory.mktemp("a folder, näive"), {"RAY_ADDRESS": "127.0.0.1:1"})
+    service = Service(tmp_path_factory.mktemp("a folder, näive"), {})
     warm_home(service.home.path)
-    file = service.write(seeds=3)
+    file = service.write(seeds=3, evaluations=3)
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "small.yaml"], [*who, "commit", "-qm", "a sweep"]):
         subprocess.run(["git", *words], cwd=service.root, check=True)
@@ -50,16 +68,32 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Service:
     environment.parent.mkdir()
     environment.symlink_to(sys.prefix)
     interpreter = environment / "bin" / Path(sys.executable).name
-    done = subprocess.run(
-        [interpreter, *COMMAND[1:], "run", file, *ALONE],
-        env={**os.environ, **service.environment, "GANSWEEP_HOME": str(service.home.path)},
+    reader, terminal = pty.openpty()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        ["sh", "-c", f'sleep {SHELL_S}; exec "$@"', "sh", interpreter, *COMMAND[1:], "run", file, *ALONE],
+        env={**os.environ, "GANSWEEP_HOME": str(service.home.path), "RAY_ADDRESS": "127.0.0.1:1", "TERM": "xterm"},
         cwd=service.root,
-        capture_output=True,
-        text=True,
-        timeout=240,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr
-    return service
+    os.close(terminal)
+    shown = b""
+    while b"starting Ray" not in shown:
+        shown += os.read(reader, 4096)
+    os.close(reader)
+    while process.poll() is None and not [*service.home.path.glob(LAST_WRITTEN)]:
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.1)
+    assert process.wait(240) == 0, service.folder().log.read_text()
+    return Swept(service, time.monotonic() - began)
+
+
+@pytest.fixture(scope="module")
+def swept(closed_terminal: Swept) -> Service:
+    return closed_terminal.service
 
 
 @dataclass(frozen=True)
@@ -72,7 +106,7 @@ class Continued:
         damaged: The damaged checkpoint of the second.
         before: Histories before the command.
         planned: What `gansweep plan` printed before the command.
-        err: What the command said.
+        err: What the command printed to stderr.
     """
 
     service: Service
@@ -102,6 +136,17 @@ def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
     return Continued(service, [trial.id for trial in service.folder().planned()], damaged, before, planned, err)
 
 
+def test_a_closed_terminal_ends_the_view_and_not_the_sweep(closed_terminal: Swept) -> None:
+    """The shell's seconds do not count as the sweep's."""
+    service = closed_terminal.service
+    assert [*service.home.path.glob(LAST_WRITTEN)]
+    messages = service.folder().log.read_text()
+    assert messages.count("running from step 0") == 6
+    assert messages.count("completed at step 30") == 6
+    ((minutes, seconds),) = re.findall(r"all 6 trials are finished after (?:(\d+) min )?(?:(\d+) s)?", messages)
+    assert 0 < 60 * int(minutes or 0) + int(seconds or 0) < closed_terminal.took_s - SHELL_S + 1
+
+
 def test_status_says_what_happened(swept: Service) -> None:
     trials = swept.status()
     assert [t["varied"] for t in trials] == [{"training.learning_rate": r} for r in [1e-4] * 3 + [1e-3] * 3]
@@ -109,7 +154,7 @@ def test_status_says_what_happened(swept: Service) -> None:
     for trial in trials:
         assert (trial["outcome"], trial["verdict"], trial["step"], trial["steps_total"]) == (
             "completed",
-            "undecided",
+            VERDICT,
             30,
             30,
         )
@@ -130,6 +175,7 @@ def test_everything_is_in_mlflow_once(swept: Service) -> None:
         "plan.json",
         "sweep.yaml",
         "log.txt",
+        "overview.png",
         "trials.json",
     }
     assert parent.data.tags["gansweep.version.torch"]
@@ -141,7 +187,7 @@ def test_everything_is_in_mlflow_once(swept: Service) -> None:
         assert tags["mlflow.parentRunId"] == parent.info.run_id
         assert (tags["gansweep.outcome"], tags["gansweep.verdict"], tags["gansweep.sweep"]) == (
             "completed",
-            "undecided",  # it was never evaluated
+            VERDICT,
             "small",
         )
         assert (run.info.status, params["training.batch_size"], params["model.latent_dim"]) == ("FINISHED", "16", "8")
@@ -287,25 +333,24 @@ def test_a_time_budget_ends_in_good_order(service: Service) -> None:
     assert [t["outcome"] for t in service.status()].count("pending") >= 3, "none that was queued is begun"
 
 
-def test_a_process_that_always_dies_is_given_up(chaotic: Service) -> None:
-    """Three retries, then crashed; the others complete."""
-    file = chaotic.write(rates="[1e-4, 1e-3]", steps=30)
-    order = Path(chaotic.environment["CHAOS_ORDER"])
-    order.write_text("checkpoint")
-    process = chaotic.start("run", file, *ALONE)
-    deaths = Path(chaotic.environment["CHAOS_LOG"])
-    died = 0
-    while process.poll() is None and died < 4:
-        if deaths.exists() and len(deaths.read_text().splitlines()) > died:
-            died += 1
-            if died < 4:
-                order.write_text("checkpoint")
-        time.sleep(0.02)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode in (0, 4)
-    assert_states(err, "process died", "checkpoint")
+def test_a_fault_of_ours_after_ray_has_begun_exits_3_at_once(chaotic: Service) -> None:
+    """A trial's process dies, and its death cannot be counted: a folder lies in the place of the file."""
+    file = chaotic.write(rates="[1e-4]", steps=2000)
+    process = chaotic.start("run", file)
+    chaotic.wait_for(lambda: chaotic.folder().all_trials(), 240)
+    (trial,) = chaotic.folder().all_trials()
+    trial.deaths.mkdir()
+    Path(chaotic.environment["CHAOS_ORDER"]).write_text("journalled")
+    chaotic.wait_for(Path(chaotic.environment["CHAOS_LOG"]).exists, 240)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 3, err
+    assert time.monotonic() - began < 30
+    last = err.splitlines()[-1]
+    assert re.fullmatch(r"gansweep: internal error: IsADirectoryError: .*deaths'; the traceback is in .*\.log", last), (
+        err
+    )
     assert "Traceback" not in err
-    assert died == 4
 
 
 def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
@@ -325,7 +370,7 @@ def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(servic
     (port,) = free_ports(1)
     server = TrackingServer(store.local_uri(own), own.artifacts.as_uri(), "127.0.0.1", port, {})
     file = service.write(steps=200)
-    _, err = service.call("run", file, "--tracking-uri", server.uri, code=1)
+    _, err = service.ask("run", file, "--tracking-uri", server.uri, code=1)
     assert_states(err, f"--tracking-uri {server.uri}: ", "no MLflow server")
     assert not service.folder().path.exists(), "nothing half-made is left behind"
     server.start()
