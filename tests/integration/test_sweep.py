@@ -306,7 +306,7 @@ def test_divergence_is_stopped_with_a_reason(continued: Continued) -> None:
 def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(service: Service) -> None:
     file = service.write(steps=4000)
     process = service.start("run", file)
-    service.wait_for(service.training_began)
+    service.wait_for(service.training_began, 240)
     _, err = service.call("run", file, code=1)
     assert_states(err, "small is", "running", f"process {process.pid}", "`gansweep stop small`")
     _, err = service.ask("clean", "small", "--yes", code=1)
@@ -377,7 +377,7 @@ def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(servic
     try:
         server.wait()
         process = service.start("run", file, "--tracking-uri", server.uri, *ALONE)
-        service.wait_for(service.training_began)
+        service.wait_for(service.training_began, 240)
         server.kill()
         _, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
