@@ -17,7 +17,18 @@ from gansweep.planning.cost import grown, shape_of
 from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
 from gansweep.planning.measurements import Measurement, Measurements
-from gansweep.planning.packing import Rates, Shares, choose, covers, enough, rate_of, share, together, wanted
+from gansweep.planning.packing import (
+    Rates,
+    Shares,
+    choose,
+    covers,
+    enough,
+    measured_for,
+    rate_of,
+    share,
+    together,
+    wanted,
+)
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.devices import CPU
@@ -25,7 +36,6 @@ from gansweep.sync.collector import Collector
 from gansweep.words import counted
 
 GB = 1e9
-MOST_NAMED = 6  # shapes whose numbers are reported
 AUTO = "resources.gpus: auto:"
 ACCELERATOR = "accelerator_type:"  # prefix of Ray's resources that name the kind of a node's GPUs
 Jobs = Mapping[str, Job]  # shape → job to measure
@@ -87,12 +97,18 @@ def shares_of(
     if staying:
         continue_ = "continues" if staying == 1 else "continue"
         notify(f"{AUTO} {counted(staying, 'trial')} that began on the CPU {continue_} there")
-    largest = _largest([*(planned for planned in plan.pending if planned.began_on != CPU), *bounds])
-    if not largest:
+    bounds = [*bounds]
+    shapes = {shape_of(planned) for planned in (*plan.pending, *bounds) if planned.began_on != CPU}
+    if not shapes:
         return Shares.equal(0.0)
+    # Of all trials, also finished ones, so that a sweep that is continued finds the same shapes measured.
+    largest = _largest(planned for planned in (*plan.trials, *bounds) if planned.began_on != CPU)
+    measured_as = measured_for({shape: planned.step_operations for shape, planned in largest.items()})
+    jobs = {of: _job(plan, largest[of], collector) for of in sorted({measured_as[shape] for shape in shapes})}
+    if len(jobs) < len(shapes):
+        notify(f"{AUTO} {len(jobs)} of {len(shapes)} shapes of networks are measured, each for smaller ones as well")
     waiting = min(len(plan.left) - staying, resources.max_concurrent or math.inf)
     most = wanted(available.get("CPU", 0) / count, resources.cpus, waiting / count)
-    jobs = {shape: _job(plan, planned, collector) for shape, planned in largest.items()}
     needs = _needs(jobs, most, notify, gpus)
     free = min(need.free for each in needs.values() for need in each)
     numbers = {shape: _number(each, free, most, gpus.side_by_side) for shape, each in needs.items()}
@@ -100,7 +116,7 @@ def shares_of(
         _check(number, largest[shape], needs[shape], free)
     for line in _decided(needs, numbers, gpus.side_by_side):
         notify(f"{AUTO} {line}")
-    by_shape = {shape: share(number) for shape, number in numbers.items()}
+    by_shape = {shape: share(numbers[measured_as[shape]]) for shape in shapes}
     return Shares(by_shape, max(by_shape.values()), cpu_stays=True)
 
 
@@ -222,14 +238,13 @@ def _decided(needs: Needs, numbers: Mapping[str, int], side_by_side: bool) -> li
     """Return lines that describe how many trials share a GPU, in the order of their memory."""
     rows = sorted({(_peak(each) or 0, numbers[shape]): each for shape, each in needs.items()}.items())
     lines = []
-    for (peak, number), (need, *others) in rows[:MOST_NAMED]:
+    for (peak, number), (need, *others) in rows:
         trials = f"{counted(number, 'trial')} per GPU ({peak / GB:.1f} GB each)"
         if not side_by_side:
             lines.append(trials + (", which take turns" if number > 1 else ""))
         else:
             lines.append(trials + ("" if others else _rates(need.rates, number)))
-    more = len(rows) - MOST_NAMED
-    return [*lines, f"and {counted(more, 'more shape')}"] if more > 0 else lines
+    return lines
 
 
 def _rates(rates: Rates, number: int) -> str:

@@ -22,6 +22,7 @@ MARGIN = 0.1
 UNITS = 10_000  # Ray counts GPUs in ten-thousandths
 GAIN = 0.05  # a smaller gain in steps per second is not worth more trials per GPU
 MOST_MEASURED = 32  # trials whose throughput is measured
+MOST_SHAPES = 4  # shapes that are measured: each takes about ten seconds
 
 Rates = Mapping[int, float]  # number of trials per GPU → their steps per second together
 
@@ -132,6 +133,18 @@ def rate_of(rates: Rates, number: int) -> float:
     if above == below:
         return rates[below]
     return rates[below] + (rates[above] - rates[below]) * (number - below) / (above - below)
+
+
+def measured_for(sizes: Mapping[str, float]) -> dict[str, str]:
+    """Return shape → the shape whose measurement applies to it, the same or a larger one, of at most MOST_SHAPES.
+
+    Args:
+        sizes: Shape → size of its trials, in any unit.
+    """
+    ordered = sorted(sizes, key=lambda shape: (sizes[shape], shape))
+    shapes, groups = len(ordered), min(MOST_SHAPES, len(ordered))
+    last = [shapes * (group + 1) // groups - 1 for group in range(groups)]
+    return {shape: ordered[next(end for end in last if at <= end)] for at, shape in enumerate(ordered)}
 
 
 def share(number: int) -> float:

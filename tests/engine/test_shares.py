@@ -28,6 +28,7 @@ from gansweep.planning.job import Job
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.layout import Home
+from gansweep.records.outcome import Outcome
 
 PlanOf = Callable[..., Plan]
 GB = 10**9
@@ -106,11 +107,17 @@ def test_where_trials_run_side_by_side_there_are_as_many_as_help(
     assert notices[-1].endswith(" trials per GPU (5.0 GB each), which take turns")
 
 
-def test_many_shapes_are_not_all_listed(plan_of: PlanOf, probed: list[Job]) -> None:
-    grid = "search={method: grid, over: {model.feature_maps: [1, 2, 3, 4, 5, 6, 7, 8]}}"
-    _, notices = decide(plan_of(AUTO, grid), HERE)
-    assert len(notices) == 1 + 6 + 1
-    assert notices[-1] == "resources.gpus: auto: and 2 more shapes"
+def test_of_many_shapes_four_are_measured_the_largest_among_them(plan_of: PlanOf, probed: list[Job]) -> None:
+    plan = plan_of(AUTO, "search={method: grid, over: {model.feature_maps: [1, 2, 3, 4, 5, 6, 7, 8]}}")
+    found, notices = decide(plan, HERE)
+    assert sorted(job.training.generator_maps for job in probed) == [2, 4, 6, 8]
+    assert found == [0.1428, 0.1428, 0.3333, 0.3333, 0.5, 0.5, 1.0, 1.0]
+    assert len(notices) == 1 + 1 + 4
+    assert notices[0] == "resources.gpus: auto: 4 of 8 shapes of networks are measured, each for smaller ones as well"
+    ended = (replace(planned, ended=Outcome("completed", 4)) for planned in plan.trials[:3])
+    probed.clear()
+    decide(replace(plan, trials=(*ended, *plan.trials[3:])), HERE)
+    assert sorted(job.training.generator_maps for job in probed) == [4, 6, 8], "of those that are left, the same ones"
 
 
 def test_what_was_measured_before_is_not_measured_again(

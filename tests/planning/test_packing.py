@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from gansweep.planning.cost import shape_of
 from gansweep.planning.packing import (
     MARGIN,
+    MOST_SHAPES,
     UNITS,
     Shares,
     choose,
     covers,
+    measured_for,
     measured_numbers,
     settled,
     share,
@@ -127,6 +129,18 @@ def test_measuring_ends_where_more_trials_gain_nothing(
     assert settled(rates) is ended
     assert covers(rates, covered_up_to)
     assert covers(rates, covered_up_to + 1) is (covered_up_to == 1000)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [("a", "a"), ("abcd", "abcd"), ("abcde", "abcee"), ("abcdef", "accdff"), ("abcdefgh", "bbddffhh")],
+)
+def test_shapes_are_measured_as_the_same_or_a_larger_one(shapes: str, expected: str) -> None:
+    sizes = {shape: float(ord(shape)) for shape in reversed(shapes)}
+    found = measured_for(sizes)
+    assert "".join(found[shape] for shape in shapes) == expected
+    assert all(sizes[found[shape]] >= size for shape, size in sizes.items())
+    assert len({*found.values()}) == min(MOST_SHAPES, len(shapes))
 
 
 @pytest.mark.parametrize(("number", "expected"), [(0, 0.0), (1, 1.0), (2, 0.5), (3, 0.3333), (7, 0.1428)])
