@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.records.writable import check_writable
+from gansweep.stopwatch import Stopwatch
 from gansweep.words import counted
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gansweep.planning.plan import Plan
     from gansweep.sync.collector import Collector
     from gansweep.sync.storage import Storage
+    from gansweep.tracking.background import Background
 
 LAST_RECORDS_S = 60.0  # at the end of a sweep, while the tracking store accepts no records
 LAST_RECORDS_IN_A_HURRY_S = 4.0  # in total, after a signal or on a full disk
@@ -51,7 +52,7 @@ class Order:
         address: HOST:PORT of a Ray cluster to join.
         storage: URI of the storage of the sweep's files, if machines do not share the home.
         time_budget_s: Seconds after which the sweep is stopped gracefully.
-        began: time.monotonic() at the start of the command.
+        stopwatch: Stopwatch that began with the command.
     """
 
     text: str
@@ -64,7 +65,7 @@ class Order:
     address: str | None = None
     storage: str | None = None
     time_budget_s: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
 
 class Presenter(Protocol):
@@ -125,12 +126,15 @@ def train(order: Order, presenter: Presenter) -> Ended:
     from gansweep.sweeps.provenance import record_provenance
     from gansweep.tracking import store
 
-    home = order.home
+    home, stopwatch = order.home, order.stopwatch
+    stopwatch.lap("imports")
     sweep = sweep_of(order.text, order.file, tuple(order.overrides), order.max_trials)
     uri = order.uri or store.local_uri(home)
     store.check(uri)
     check_writable(home)
+    stopwatch.lap("sweep file")
     plan = make_plan(sweep, home)
+    stopwatch.lap("plan and images")
     check_disk(plan, home)
     if plan.left and order.address is None:
         there = gpus()
@@ -158,6 +162,7 @@ def train(order: Order, presenter: Presenter) -> Ended:
             for images in plan.image_sets:  # converted and skipped images
                 for line in lines(images.notes):
                     tell(f"images {line}")
+        stopwatch.lap("checks and documents")
         return _recorded(order, presenter, search, uri, collector, tell)
 
 
@@ -231,11 +236,10 @@ def _recorded(
     ending = Ending(plan.folder, order.time_budget_s)
     background = Background(Publisher(home, plan.folder, uri, tags(provenance_of(plan.folder)), tell), tell)
     with ending.catching_signals():
-        if plan.left:
-            background.start()
         try:  # messages precede the last records, since the log is one of them
             if plan.left:
-                board = _train(order, presenter, search, ending, uri, collector, tell)
+                with _references(order, plan, tell):
+                    board = _train(order, presenter, search, ending, background, uri, collector, tell)
                 found = Ended(search.plan, board, ending, uri)
             else:
                 found = Ended(plan, None, None, uri)
@@ -255,6 +259,13 @@ def _recorded(
             again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
             tell(f"the tracking store is not up to date; `{again}` sends the remaining records")
     return found
+
+
+def _references(order: Order, plan: Plan, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+    """Compute missing reference data while Ray starts. Machines of a cluster do that themselves."""
+    from gansweep.engine.references import computing, evaluated_on
+
+    return computing(evaluated_on(plan) if order.address is None else [], tell)
 
 
 def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
@@ -279,6 +290,7 @@ def _train(
     presenter: Presenter,
     search: Search,
     ending: Ending,
+    background: Background,
     uri: str,
     collector: Collector | None,
     tell: Callable[[str], None],
@@ -288,17 +300,20 @@ def _train(
     environment.set_up(joining=order.address is not None)
     from gansweep.engine import runner
 
+    order.stopwatch.lap("imports of Ray")
+
     plan = search.plan
     tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
     if plan.repeated:
         tell(f"{plan.repeated:,} left out as duplicates")
     presenter.starting()
+    background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
     return runner.run(
         search,
         lambda board: presenter.view(board, uri, plan.folder.log),
         ending,
         tell,
-        order.began,
+        order.stopwatch,
         order.address,
         collector,
     )

@@ -23,6 +23,7 @@ from gansweep.cli.run import Terminal
 from gansweep.errors import SweepFileError, UserError
 from gansweep.records import disk
 from gansweep.records.layout import Home
+from gansweep.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gansweep.engine.board import Row
@@ -89,7 +90,7 @@ def _train(call: Call, given: Mapping[str, Any]) -> str:
         given["address"],
         given["storage"],
         given["time_budget_s"],
-        call.began,
+        Stopwatch(call.began),
     )
     return train(order, Caller(call, home, given["home_was"])).plan.sweep.name
 

@@ -18,6 +18,7 @@ from gansweep.records import outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder
 from gansweep.report.words import counted, duration
+from gansweep.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gansweep.api.training import Ended
@@ -39,6 +40,7 @@ WRONG, CRASHED = 1, 4  # exit codes
 )
 @options.storage_option
 @options.time_budget_option
+@click.option("--verbose", is_flag=True, help="Print where the time until the first step goes.")
 @answers
 @click.make_pass_decorator(Call, ensure=True)
 def run(
@@ -51,6 +53,7 @@ def run(
     address: str | None,
     storage: str | None,
     time_budget: float | None,
+    verbose: bool,
     answer: str | None,
 ) -> int:
     """Train the unfinished trials of the sweep in FILE.
@@ -74,7 +77,7 @@ def run(
         address,
         storage,
         time_budget,
-        call.began,
+        Stopwatch(call.began, say if verbose else lambda _: None),
     )
     terminal = Terminal(call, home, answer)
     train(order, terminal)

@@ -11,6 +11,7 @@ from ray.tune import Callback
 
 from gansweep.engine.board import Board, View
 from gansweep.engine.incidents import Place
+from gansweep.stopwatch import Stopwatch
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
@@ -19,6 +20,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
     Args:
         board: The board.
         view: View to notify of changes.
+        stopwatch: Stopwatch of the command.
         on_pass: Called several times a second.
         on_step: Called with the id and step of a trial before the trial continues.
         on_lack: Called with a message when a trial can no longer record anything.
@@ -30,12 +32,13 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self,
         board: Board,
         view: View,
+        stopwatch: Stopwatch,
         on_pass: Callable[[], None],
         on_step: Callable[[str, int], None],
         on_lack: Callable[[str], None],
         on_place: Callable[[str, Place, float], None] | None = None,
     ) -> None:
-        self._board, self._view, self._on_place = board, view, on_place
+        self._board, self._view, self._stopwatch, self._on_place = board, view, stopwatch, on_place
         self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
 
     def __getstate__(self) -> dict[str, Any]:
@@ -46,6 +49,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._on_pass()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._stopwatch.lap_once("processes")
         row = self._board.rows[trial.config["id"]]
         row.outcome = "running"
         self._view.changed(row)
@@ -66,6 +70,8 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         row.metrics = dict(result["metrics"]) or row.metrics
         row.steps_per_s = result["speed"][0] or row.steps_per_s
         self._board.stepped()
+        self._stopwatch.lap_once("first step")
+        self._stopwatch.tell_of(f"process of {row.id}", result["laps"])
         if result["lack"]:
             self._on_lack(result["lack"])
         self._view.changed(row)

@@ -6,18 +6,23 @@ would silently have no effect.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import partial, wraps
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 import ray
-from ray._private import services
+from ray import cloudpickle
+from ray._private import ray_constants, services
 from ray._private.node import Node
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
+from ray.tune.experiment import trial
 
 from gansweep.errors import UserError
 
@@ -25,6 +30,17 @@ TESTED = "2.52 to 2.60"  # versions of Ray
 # Methods that start processes which a sweep on one machine does not use: the dashboard's server, which the raylet would
 # wait for, the autoscaler, and the forwarding of trials' output to the driver.
 UNUSED = ("start_api_server", "start_monitor", "start_log_monitor")
+# Options of the raylet: commands of its agents, which serve metrics and runtime environments.
+AGENTS = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
+PORTS = (
+    "DASHBOARD_AGENT_LISTEN_PORT_NAME",
+    "METRICS_AGENT_PORT_NAME",
+    "METRICS_EXPORT_PORT_NAME",
+    "RUNTIME_ENV_AGENT_PORT_NAME",
+)
+WITHOUT_AGENTS = ("2.60.",)  # versions of Ray whose raylet was seen to work without its agents
+IDLE = Path(__file__).with_name("idle.py")
+NO_PORT = -1  # Ray's own value for a service that is not in use
 
 
 class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
@@ -68,37 +84,69 @@ def loopback_only() -> Iterator[None]:
 
 @contextmanager
 def few_processes() -> Iterator[None]:
-    """Keep ray.init from starting the processes of UNUSED, which cost 2 s of a core in each sweep.
+    """Keep ray.init from starting the processes of UNUSED and AGENTS, which cost 4 s of a core in each sweep.
 
-    A version of Ray without one of the methods is no error: it starts that process.
+    A version of Ray without one of the methods, or not among WITHOUT_AGENTS, is no error: it starts the processes.
     """
     with ExitStack() as stack:
         for name in filter(partial(hasattr, Node), UNUSED):
             stack.enter_context(patch.object(Node, name, lambda *_, **__: None))
+        if ray.__version__.startswith(WITHOUT_AGENTS):
+            start = _with_idle_agents(services.start_ray_process)
+            stack.enter_context(patch.object(services, "start_ray_process", start))
         yield
 
 
-@contextmanager
-def no_keys_for_actors() -> Iterator[None]:
-    """Keep Ray Tune from passing the driver's S3 keys to its actors, in a form that Ray logs on every node.
+def _with_idle_agents(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Ray's function that starts a process, changed so that a raylet's agents are idle processes.
 
-    Nodes have their own keys. Nor do actors get a variable for a library that is not used: for any variable, Ray starts
-    each actor through another process, and half a second later.
+    The raylet ends if an agent ends, and waits for the files in which agents write their ports.
+    """
+
+    @wraps(start)
+    def started(command: list[str], process_type: str, *args: Any, **kwargs: Any) -> Any:
+        if process_type == ray_constants.PROCESS_TYPE_RAYLET:
+            options = dict(word.removeprefix("--").split("=", 1) for word in command if "=" in word)
+            library: Any = ray._raylet
+            for service in PORTS:
+                library.persist_port(options["session_dir"], options["node_id"], getattr(library, service), NO_PORT)
+            idling = subprocess.list2cmdline([sys.executable, "-I", "-S", str(IDLE)])
+            command = [next((name + idling for name in AGENTS if word.startswith(name)), word) for word in command]
+        return start(command, process_type, *args, **kwargs)
+
+    return started
+
+
+@contextmanager
+def actors_of(process: type) -> Iterator[None]:
+    """Have Ray Tune start the processes of trials from a class that is not a tune.Trainable.
+
+    Tune's own actors import Ray Tune, and get the driver's S3 keys in a form that Ray logs on every node. Nodes have
+    their own keys. Nor do actors get any other variable: Ray would start each through another process, and half a
+    second later.
+
+    Args:
+        process: The class, with the methods of engine.actor.Actor.
 
     Raises:
-        UserError: This version of Ray Tune does not have the list that is replaced.
+        UserError: This version of Ray Tune does not have the method that is replaced.
     """
-    with _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", (), "Ray's logs would contain S3 keys"), ExitStack() as stack:
-        if hasattr(class_cache, "DEFAULT_ENV_VARS"):
-            stack.enter_context(patch.object(class_cache, "DEFAULT_ENV_VARS", {}))
+    remote = ray.remote(process)
+    # Arguments that the class does not use, and whose modules a process would import to unpickle them.
+    kinds = (getattr(trial, name) for name in ("StorageContext", "_TrialInfo") if hasattr(trial, name))
+    unused = {kind: lambda _: (type(None), ()) for kind in kinds}
+    with (
+        _replaced(class_cache._ActorClassCache, "get", lambda *_: remote, "Ray's logs would contain S3 keys"),
+        patch.dict(cloudpickle.CloudPickler.dispatch_table.maps[0], unused),
+    ):
         yield
 
 
 @contextmanager
-def _replaced(module: ModuleType, name: str, value: Any, danger: str) -> Iterator[None]:
-    if not hasattr(module, name):
-        raise _missing(f"{module.__name__}.{name}", danger)
-    with patch.object(module, name, value):
+def _replaced(owner: ModuleType | type, name: str, value: Any, danger: str) -> Iterator[None]:
+    if not hasattr(owner, name):
+        raise _missing(f"{owner.__module__}.{name}" if isinstance(owner, type) else f"{owner.__name__}.{name}", danger)
+    with patch.object(owner, name, value):
         yield
 
 

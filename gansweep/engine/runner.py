@@ -17,14 +17,24 @@ from gansweep.engine.ending import Ending
 from gansweep.engine.events import Events
 from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
-from gansweep.engine.ray_internals import no_keys_for_actors
+from gansweep.engine.ray_internals import actors_of
 from gansweep.engine.search import Search
 from gansweep.engine.shares import Gpus, may_share, shares_of
 from gansweep.engine.trainable import GanTrial
 from gansweep.planning.devices import check_devices
 from gansweep.planning.resources import concurrency
 from gansweep.records.scratch import SHORT, scratch
+from gansweep.stopwatch import Stopwatch
 from gansweep.sync.collector import Collector
+
+
+class TrialOfTune(tune.Trainable):  # type: ignore[misc]  # Ray has no types
+    """What Tune knows of a trial. Its process is a GanTrial."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
+        return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
 
 
 def run(
@@ -32,7 +42,7 @@ def run(
     view_of: Any,
     ending: Ending,
     notify: Callable[[str], None],
-    began: float,
+    stopwatch: Stopwatch,
     address: str | None = None,
     collector: Collector | None = None,
 ) -> Board:
@@ -43,7 +53,7 @@ def run(
         view_of: Called with the board; returns a context manager that yields a View.
         ending: Request to end the sweep early.
         notify: Called with messages for the user before there is a view.
-        began: time.monotonic() when the command began.
+        stopwatch: Stopwatch that began with the command.
         address: Address of a Ray cluster to join; None starts Ray on this machine and ends it afterwards.
         collector: Collector of the storage, if the machines of the cluster do not share the home folder.
 
@@ -56,6 +66,7 @@ def run(
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan)) as joined:
         available = joined.available
+        stopwatch.lap("start of Ray")
         if joined.mps.refused:
             notify(f"resources.gpus: trials on one GPU take turns; NVIDIA's MPS cannot be used: {joined.mps.refused}")
         shared = Gpus(joined.mps.active, cache=None if address else search.home.cache)
@@ -65,16 +76,26 @@ def run(
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-        board = Board.of(plan, slots, began)
+        board = Board.of(plan, slots, stopwatch.began)
         # Called again, since Ray replaces our signal handlers when it joins a cluster.
         with ending.catching_signals(), view_of(board) as view:
-            _fit(search, Events(search, shares, board, view, collector), board, view, ending, folder)
+            events = Events(search, shares, board, view, collector)
+            stopwatch.lap("resources")
+            _fit(search, events, board, view, ending, folder, stopwatch)
         if collector:
             collector.end_all()
     return board
 
 
-def _fit(search: Search, events: Events, board: Board, view: View, ending: Ending, folder: Path) -> None:
+def _fit(
+    search: Search,
+    events: Events,
+    board: Board,
+    view: View,
+    ending: Ending,
+    folder: Path,
+    stopwatch: Stopwatch,
+) -> None:
     queue = TrialQueue(events.jobs(), events)
 
     monitor = DiskMonitor((folder, SHARED_MEMORY), search.plan.folder.path, view.notice)
@@ -91,7 +112,7 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
 
     on_pass()
     tuner = tune.Tuner(
-        GanTrial,
+        TrialOfTune,
         tune_config=tune.TuneConfig(
             search_alg=queue,
             scheduler=InOrder(queue),
@@ -104,12 +125,12 @@ def _fit(search: Search, events: Events, board: Board, view: View, ending: Endin
             name="tune",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[Progress(board, view, on_pass, events.stepped, on_lack)],
+            callbacks=[Progress(board, view, stopwatch, on_pass, events.stepped, on_lack)],
             failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    with no_keys_for_actors():
+    with actors_of(GanTrial):
         try:
             tuner.fit()
         except TuneError as error:

@@ -1,4 +1,4 @@
-"""Ray Tune trainable of a GAN run. It runs in a separate process, which trains one trial after another.
+"""Process of a trial, which trains one trial after another.
 
 The driver imports this module as well, without training. torch is imported when a run is opened, so that a failing
 import is a crash of the trial like any other error.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ray import tune
-
+from gansweep.engine.actor import Actor
 from gansweep.engine.failures import TryAgainError
 from gansweep.errors import TakenOverError
 from gansweep.gan import gpu
@@ -19,6 +18,7 @@ from gansweep.planning.job import Job
 from gansweep.records import disk
 from gansweep.records.lock import Locked
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome, crashed
+from gansweep.stopwatch import Stopwatch
 from gansweep.sync.storage import StorageError
 from gansweep.sync.workspace import Workspace, workspace
 
@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 SLICE_S = 0.9  # duration of a Tune step: the time after which a trial notices that it should end
 
 
-class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-    """Trainable whose exceptions become the outcome `crashed`, except TryAgainError: the queue retries the trial."""
-
-    @classmethod
-    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
-        return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
+class GanTrial(Actor):
+    """Process whose exceptions become the outcome `crashed`, except TryAgainError: the queue retries the trial."""
 
     def get_auto_filled_metrics(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         """Return the metrics that Tune adds to each result, and reads before the first one, with this process's GPU."""
@@ -42,6 +37,11 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         return {**found, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
 
     def setup(self, config: dict[str, Any]) -> None:
+        self._stopwatch: Stopwatch | None = Stopwatch.of_process()  # until a second trial begins in this process
+        self._stopwatch.lap("start")
+        self._prepare(config)
+
+    def _prepare(self, config: dict[str, Any]) -> None:
         self._run: Run | None = None
         self._ended: Outcome | None = None
         self._crowded = False  # a shared GPU is out of memory: the queue retries the trial with a larger share
@@ -52,7 +52,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._close()
-        self.setup(new_config)
+        self._stopwatch = None
+        self._prepare(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         try:
             images = place.prepare()
             code.check(self._job.code)
-            self._run = self._job.open(place.folder, images)
+            self._run = self._job.open(place.folder, images, self._stopwatch)
         except (Locked, StorageError, TakenOverError):
             raise  # see step
         except Exception as error:
@@ -138,6 +139,8 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         if rule is not None:
             return run.suspend(rule or "stopped on request", rule)
         ended = run.advance(SLICE_S)
+        if self._stopwatch:
+            self._stopwatch.lap_once("first steps")
         if ended is None and self._at_rung():
             place.report()  # the driver's decision depends on these records
         return ended
@@ -158,6 +161,7 @@ class GanTrial(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             "done": ended is not None or self._crowded or self._unbegun,
             "crowded": self._crowded,
             "lack": self._lack,
+            "laps": self._stopwatch.take() if self._stopwatch else [],
         }
         for source in (run, self._place):
             if source:

@@ -34,6 +34,7 @@ FEATURES = 32  # dimensions of gan/embedding.py
 FIXED_NOISE = 64  # images of a sample grid
 A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
+REFERENCE_VERSION = 1  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class ImageSet:
     image_size: int
     classes: tuple[str, ...]
     notes: tuple[Note, ...] = field(default=(), compare=False)
+
+    @property
+    def reference(self) -> Path:
+        """Path of the reference data of evaluations: see gan/reference.py."""
+        return Path(self.file).with_suffix(f".reference-{REFERENCE_VERSION}.safetensors")
 
     def load(self) -> Pixels:
         """Return the pixels, memory-mapped (copy on write: the file is never changed)."""

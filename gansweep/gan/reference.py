@@ -1,6 +1,6 @@
 """Reference data of all evaluations on a data set: an embedding, and statistics of real images in it.
 
-Computed once per set by the first trial, stored with the decoded images under the data's fingerprint, and shared by all
+Computed once per set, stored with the decoded images under the data's fingerprint, and shared by all
 trials. Half of the images train the embedding; samples are compared with the other half, which it has not seen.
 """
 
@@ -28,7 +28,6 @@ from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
 
-VERSION = 1  # part of the file's name; increase if the embedding or the split changes
 WAIT_S = 300.0  # maximum wait for another trial that computes it
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
 DRAWS = 10  # pairs of real samples, for the CFD that ratios are relative to
@@ -91,7 +90,7 @@ class Reference:
 
 def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
     """Return the reference of a data set, computed if it is missing, and notices for the user."""
-    path = path_of(images)
+    path = images.reference
     with contextlib.suppress(CheckpointError):  # missing, damaged or of another version: computed again
         return _load(path, images), []
     with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
@@ -100,11 +99,6 @@ def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
         except CheckpointError:
             notices = _make(images, path)
     return _load(path, images), notices
-
-
-def path_of(images: ImageSet) -> Path:
-    """Return the path of a data set's reference."""
-    return Path(images.file).with_suffix(f".reference-{VERSION}.safetensors")
 
 
 def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

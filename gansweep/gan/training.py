@@ -93,7 +93,14 @@ class Trainer:
         self._captured_phase: object = None
 
     @classmethod
-    def on(cls, images: ImageSet, config: TrainingConfig, device: torch.device, share: float = 1.0) -> Trainer:
+    def on(
+        cls,
+        images: ImageSet,
+        config: TrainingConfig,
+        device: torch.device,
+        share: float = 1.0,
+        record: capture.Recorder = capture.record_cuda_graph,
+    ) -> Trainer:
         """Return a trainer on a prepared set of images, with their labels if the model is conditional.
 
         Steps on a GPU are captured. Images that would fill more than a quarter of the trial's share of its memory stay
@@ -101,6 +108,7 @@ class Trainer:
 
         Args:
             share: Share of the GPU that the trial may use, > 0. Ignored on the CPU.
+            record: Function that captures a step. Ignored on the CPU.
         """
         pixels = images.load()
         labels = images.labels() if config.networks.classes else None
@@ -108,7 +116,7 @@ class Trainer:
             return cls(config, pixels, device, labels)
         memory = torch.cuda.get_device_properties(device).total_memory * min(share, 1)
         resident = pixels.nbytes <= RESIDENT_SHARE * memory
-        return cls(config, pixels, device, labels, resident=resident, record=capture.record_cuda_graph)
+        return cls(config, pixels, device, labels, resident=resident, record=record)
 
     @property
     def sampler(self) -> GanModule:

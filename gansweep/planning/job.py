@@ -14,6 +14,7 @@ from gansweep.gan.data import ImageSet
 from gansweep.planning import cadence
 from gansweep.records import devices
 from gansweep.records.layout import SweepFolder, TrialFolder
+from gansweep.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import torch
@@ -81,12 +82,18 @@ class Job:
 
         return set_up(self.gpus, self.training.precision)
 
-    def open(self, folder: TrialFolder | None = None, images: ImageSet | None = None) -> Run:
+    def open(
+        self,
+        folder: TrialFolder | None = None,
+        images: ImageSet | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> Run:
         """Return the run, restored from its last checkpoint.
 
         Args:
             folder: Folder to train in instead of the job's own.
             images: Images to train on instead of the job's own, such as a copy on this machine.
+            stopwatch: Measures the phases until the first step.
 
         Raises:
             UserError: The GPU is missing, or the trial began on another type of device.
@@ -96,19 +103,34 @@ class Job:
 
         from gansweep.gan.run import Run
 
+        stopwatch = stopwatch or Stopwatch()
+        stopwatch.lap("imports of torch")
         folder, images = folder or self.folder, images or self.images
         torch.set_num_threads(self.threads)
-        make_trainer = partial(self._trainer, folder, images, self.set_up_device())
-        make_evaluator = partial(self.evaluator, images) if self.run.evaluations else None
-        return Run(folder, self.run, make_trainer, make_evaluator)
+        device = self.set_up_device()
+        stopwatch.lap("device")
+        make_trainer = partial(self._trainer, folder, images, device, stopwatch)
+        make_evaluator = partial(self._evaluator, images, stopwatch) if self.run.evaluations else None
+        run = Run(folder, self.run, make_trainer, make_evaluator)
+        stopwatch.lap("first records")
+        return run
 
-    def _trainer(self, folder: TrialFolder, images: ImageSet, device: torch.device) -> Trainer:
+    def _trainer(self, folder: TrialFolder, images: ImageSet, device: torch.device, stopwatch: Stopwatch) -> Trainer:
+        from gansweep.gan.capture import record_cuda_graph
         from gansweep.gan.gpu import describe
         from gansweep.gan.training import Trainer
 
         devices.record(folder, describe(device))
         cadence.record(folder, self.run)
-        return Trainer.on(images, self.training, device, share=self.gpus)
+        record = stopwatch.timed("capture", record_cuda_graph)
+        trainer = Trainer.on(images, self.training, device, share=self.gpus, record=record)
+        stopwatch.lap("networks and images")
+        return trainer
+
+    def _evaluator(self, images: ImageSet, stopwatch: Stopwatch) -> Evaluator:
+        evaluator = self.evaluator(images)
+        stopwatch.lap("classifier and statistics of real images")
+        return evaluator
 
     def evaluator(self, images: ImageSet) -> Evaluator:
         """Return the evaluator of the run, given its images on this machine."""

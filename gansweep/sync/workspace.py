@@ -181,9 +181,9 @@ def share_reference(storage: Storage, images: ImageSet) -> list[str]:
     Returns:
         Messages for the user.
     """
-    from gansweep.gan.reference import path_of, reference_of
+    from gansweep.gan.reference import reference_of
 
-    path = path_of(images)
+    path = images.reference
     notices: list[str] = []
     name = f"{CACHE}/{path.name}"
     there = storage.get(name)

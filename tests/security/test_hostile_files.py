@@ -112,7 +112,7 @@ def test_the_reference_of_evaluations(
     payload: bytes, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = data.prepare(DIGITS, tmp_path)
-    reference.path_of(images).write_bytes(payload)
+    images.reference.write_bytes(payload)
     made: list[ImageSet] = []
     monkeypatch.setattr(reference, "_make", lambda images, _: made.append(images))
     with pytest.raises(CheckpointError, match="damaged"):  # it still is: nothing was made in its place

@@ -34,7 +34,6 @@ HARMLESS = [
     "/ray.rpc.NodeManagerService/GetSystemConfig",
     "/ray.rpc.ObjectManagerService/Pull",
     "/ray.rpc.CoreWorkerService/GetCoreWorkerStats",
-    "/ray.rpc.LogService/ListLogs",
 ]
 REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED}
 
@@ -63,7 +62,7 @@ def listeners(guarded: Guarded) -> list[Listener]:
 
 def test_a_run_listens_on_loopback_alone(listeners: list[Listener]) -> None:
     """Ray's ports do, and there are no others: not one is reached from another machine, with or without the token."""
-    assert len(listeners) > 6, listeners  # the driver, GCS, raylet, its object manager, an agent, the trial
+    assert len(listeners) >= 5, listeners  # the driver, GCS, raylet, its object manager, the trial
     assert [found for found in listeners if not found.on_loopback] == []
 
 
