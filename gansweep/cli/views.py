@@ -18,6 +18,7 @@ from rich.text import Text
 
 from gansweep.cli.tables import trial_table
 from gansweep.cli.text import measured, varied
+from gansweep.gan.gpu_load import LoadReader
 from gansweep.health.metrics import LOSS_D, LOSS_G
 from gansweep.records import log
 from gansweep.report.words import duration
@@ -100,6 +101,7 @@ class LiveView:
     def __init__(self, board: Board, link: str, diary: Diary, console: Console) -> None:
         self._board, self._link, self._diary, self._console = board, link, diary, console
         self._recent: list[str] = []
+        self._load = LoadReader()
         self._live = Live(console=console, refresh_per_second=2, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> Self:
@@ -127,7 +129,19 @@ class LiveView:
         parts: list[Table | Text] = [table]
         if hidden := len(board.rows) - len(rows):
             parts.append(Text(f"  and {hidden} more", style="bright_black"))
-        return Group(*parts, Text(f"  {board.sweep}  {_overall(board)}"), Text(f"  {self._link}", style="bright_black"))
+        parts.append(Text(f"  {board.sweep}  {_overall(board)}"))
+        if board.local_gpus:
+            parts.append(Text(f"  {self._of_gpus()}"))
+        return Group(*parts, Text(f"  {self._link}", style="bright_black"))
+
+    def _of_gpus(self) -> str:
+        """Return the speed of all trials together, and the load of the GPUs if it is known."""
+        texts = [f"{self._board.steps_per_s():,.0f} steps/s together"]
+        if load := self._load():
+            name = "GPU" if load.gpus == 1 else f"{load.gpus} GPUs"
+            memory = f"{load.used_bytes / 1e9:.1f} of {load.total_bytes / 1e9:.1f} GB"
+            texts.append(f"{name} {load.utilization:.0f} % busy, {memory}")
+        return ", ".join(texts)
 
     def _table(self, limit: int) -> tuple[list[Row], Table]:
         """Return the rows that fit on the screen, in the order of the plan, and their table.

@@ -47,6 +47,7 @@ class Board:
     Attributes:
         slots: Number of trials that train in parallel.
         began: time.monotonic() when the command began.
+        local_gpus: Whether trials train on GPUs of this machine.
         to_come: Approximate work of each trial that has not been suggested yet, in units of Row.weight.
         training_since: time.monotonic() at the first reported step of this command.
         work_before: Work done by then, in the same units.
@@ -56,15 +57,16 @@ class Board:
     rows: dict[str, Row]
     slots: int
     began: float
+    local_gpus: bool = False
     to_come: list[float] = field(default_factory=list)
     training_since: float | None = None
     work_before: float = 0.0
 
     @classmethod
-    def of(cls, plan: Plan, slots: int, began: float) -> Board:
+    def of(cls, plan: Plan, slots: int, began: float, *, local_gpus: bool = False) -> Board:
         """Return a board with the current state of the trial folders."""
         work = [float(p.step_operations * p.trial.steps) for p in plan.to_come]
-        board = cls(plan.sweep.name, {}, slots, began, work)
+        board = cls(plan.sweep.name, {}, slots, began, local_gpus, work)
         for planned in plan.trials:
             trial, row = planned.trial, _row(planned)
             last = journal.latest(plan.folder.trial(trial.id).journal)
@@ -90,6 +92,10 @@ class Board:
     def done(self) -> int:
         """Return the number of trials that have nothing left to do."""
         return sum(row.outcome not in ("pending", "running") for row in self.rows.values())
+
+    def steps_per_s(self) -> float:
+        """Return the speed of all running trials together."""
+        return sum(row.steps_per_s or 0.0 for row in self.rows.values() if row.outcome == "running")
 
     def elapsed_s(self) -> float:
         """Return the time since the command began, in seconds."""

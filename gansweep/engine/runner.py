@@ -76,7 +76,8 @@ def run(
         fit = concurrency(plan.sweep.resources, cpus, gpus, shares.least)
         slots = plan.slots(fit)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
-        board = Board.of(plan, slots, stopwatch.began)
+        local_gpus = address is None and any(map(shares.of, plan.left))
+        board = Board.of(plan, slots, stopwatch.began, local_gpus=local_gpus)
         # Called again, since Ray replaces our signal handlers when it joins a cluster.
         with ending.catching_signals(), view_of(board) as view:
             events = Events(search, shares, board, view, collector)

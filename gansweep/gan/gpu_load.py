@@ -1,0 +1,65 @@
+"""Load of this machine's GPUs, by NVML. Does not load torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from gansweep.gan.gpu import READ_EVERY_S
+
+
+@dataclass(frozen=True)
+class Load:
+    """Load of GPUs together.
+
+    Attributes:
+        gpus: Number of GPUs.
+        utilization: Mean percentage of the last moment in which a GPU was busy.
+        used_bytes: Memory in use.
+        total_bytes: Memory.
+    """
+
+    gpus: int
+    utilization: float
+    used_bytes: int
+    total_bytes: int
+
+
+class LoadReader:
+    """Reader of the load of the GPUs that this process may use."""
+
+    def __init__(self) -> None:
+        self._last = -READ_EVERY_S
+        self._load: Load | None = None
+
+    def __call__(self) -> Load | None:
+        """Return the load, read at most once every READ_EVERY_S; None if NVML does not report it."""
+        now = time.monotonic()
+        if now - self._last >= READ_EVERY_S:
+            self._last, self._load = now, _read()
+        return self._load
+
+
+def _read() -> Load | None:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = _handles(pynvml)
+        memory = [pynvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles]
+        busy = [pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles]
+        return Load(len(busy), sum(busy) / len(busy), sum(m.used for m in memory), sum(m.total for m in memory))
+    except Exception:  # a driver may refuse any request (MIG, WSL, vGPU), and a display must not end a sweep
+        return None
+
+
+def _handles(pynvml: Any) -> list[Any]:
+    """Return NVML's handles of the GPUs in CUDA_VISIBLE_DEVICES, of all if it is not set."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else map(str, range(pynvml.nvmlDeviceGetCount()))
+    return [
+        pynvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(name)
+        for name in names
+    ]
