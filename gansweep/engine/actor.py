@@ -64,9 +64,14 @@ class Actor:
         return get_node_ip_address(), os.getpid()
 
     def get_auto_filled_metrics(self, debug_metrics_only: bool = True) -> dict[str, Any]:
-        """Return where this process runs."""
+        """Return where and when this process answered."""
         address, pid = self.get_current_ip_pid()
-        return {"pid": pid, "hostname": socket.gethostname(), "node_ip": address}
+        return {
+            "pid": pid,
+            "hostname": socket.gethostname(),
+            "node_ip": address,
+            "timestamp": time.time(),
+        }
 
 
 def _own(config: dict[str, Any]) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import threading
 
 from gansweep.config import from_plain
 from gansweep.gan.data import ImageSet
-from gansweep.gan.reference import reference_of
 
 
 def main() -> None:
     """Compute what is missing."""
     sets = [from_plain(ImageSet, plain) for plain in json.loads(sys.stdin.readline())]
     threading.Thread(target=_end_with_caller, daemon=True).start()
+    from gansweep.gan.reference import reference_of  # loads torch, 2 s
+
     for images in sets:
         for text in reference_of(images)[1]:
             print(text, flush=True)

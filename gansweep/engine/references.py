@@ -40,13 +40,15 @@ def computing(sets: Sequence[ImageSet], notify: Callable[[str], None]) -> Iterat
         process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-    threading.Thread(target=_relay, args=(process, notify), daemon=True).start()
+    relay = threading.Thread(target=_relay, args=(process, notify), daemon=True)
+    relay.start()
     try:
         _send(process, missing)
         yield
     finally:
         process.kill()
         process.wait()
+        relay.join()
 
 
 def _send(process: subprocess.Popen[str], sets: Sequence[ImageSet]) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,7 @@ def test_results_have_what_tune_requires_of_them() -> None:
     assert (first["step"], first["done"], first["training_iteration"]) == (1, False, 1)
     assert (second["step"], second["done"], second["training_iteration"]) == (2, True, 2)
     assert first["pid"] == os.getpid()
+    assert first["timestamp"] == pytest.approx(time.time(), abs=5)
     assert 0 <= first["time_this_iter_s"] <= first["time_total_s"] <= second["time_total_s"]
     assert actor.reset({"id": "b", "__trial_info__": None}, storage=None) is True
     assert actor.seen == [{"id": "a"}, {"id": "b"}]

@@ -13,9 +13,17 @@ import pytest
 import torch
 
 from gansweep.errors import CheckpointError
-from gansweep.gan import checkpoint
+from gansweep.gan import checkpoint, data
 from gansweep.gan import reference as module
-from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, Pixels, evaluation_samples, evaluation_split
+from gansweep.gan.data import (
+    MOST_SEEN,
+    MOST_UNSEEN,
+    REFERENCE_VERSION,
+    ImageSet,
+    Pixels,
+    evaluation_samples,
+    evaluation_split,
+)
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.health import pixels, quality
@@ -99,7 +107,7 @@ def test_is_made_once_and_kept_beside_the_images(small: ImageSet, monkeypatch: p
     threads = torch.get_num_threads()
     first, _ = reference_of(small)
     assert torch.get_num_threads() == threads
-    assert file_of(small).name == f"0123.reference-{module.VERSION}.safetensors"
+    assert file_of(small).name == f"0123.reference-{REFERENCE_VERSION}.safetensors"
     forbid(monkeypatch)
     second, notices = reference_of(small)
     assert equal(first, second)
@@ -158,7 +166,7 @@ def test_a_metric_brings_the_statistic_of_real_images_that_it_needs(
 def test_a_file_of_another_version_is_left_alone(small: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = reference_of(small)
     content = (file := file_of(small)).read_bytes()
-    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    monkeypatch.setattr(data, "REFERENCE_VERSION", REFERENCE_VERSION + 1)
     assert equal(reference_of(small)[0], first)
     assert len([*file.parent.glob("*.safetensors")]) == 2
     assert file.read_bytes() == content

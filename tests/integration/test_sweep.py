@@ -132,7 +132,7 @@ def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
         path.write_bytes(path.read_bytes()[:1000])
     rates = "[1e-4, 1e-3, 1e-2, 2e-4, 1e20]"
     planned, _ = service.ask("plan", service.write(steps=20, rates=rates), "--no-timing")
-    _, err = service.call("run", service.write(steps=45, rates=rates), *ALONE, code=4)
+    _, err = service.call("run", service.write(steps=45, rates=rates), *ALONE, "--verbose", code=4)
     return Continued(service, [trial.id for trial in service.folder().planned()], damaged, before, planned, err)
 
 
@@ -395,3 +395,15 @@ def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(servic
                 assert sorted(m.step for m in history) == list(range(5, 201, 5))
     finally:
         server.kill()
+
+
+def test_verbose_prints_where_the_time_until_the_first_step_went(continued: Continued) -> None:
+    lines = [re.fullmatch(r" *(\d+\.\d) s  (.*)", line) for line in continued.err.splitlines()]
+    times, phases = zip(*(line.groups() for line in lines if line), strict=True)
+    assert [float(time) for time in times] == sorted(map(float, times))
+    *of_command, of_process = phases
+    names = "imports, sweep file, plan and images, checks and documents, imports of Ray, start of Ray, resources"
+    expected = [*names.split(", "), "processes", "first step"]
+    assert [re.sub(r" \d+\.\d s$", "", phase) for phase in of_command] == expected
+    parts = "start, imports of torch, device, networks and images, first records, first steps"
+    assert re.sub(r" \d+\.\d s", "", of_process).partition(": ")[2] == parts, "once, although it trained several"

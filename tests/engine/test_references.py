@@ -1,0 +1,65 @@
+"""Reference data that a process computes while Ray starts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from gansweep.config import to_plain
+from gansweep.engine import references
+from gansweep.engine.references import COMMAND, computing
+from gansweep.gan.data import ImageSet
+from gansweep.gan.reference import reference_of
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageSet:
+    """200 images of noise without classes."""
+    file = tmp_path / "0123456789abcdef.npy"
+    np.save(file, np.random.default_rng(0).integers(0, 256, (200, 1, 16, 16), np.uint8))
+    np.save(file.with_suffix(".labels.npy"), np.zeros(200, np.int64))
+    return ImageSet(str(file), file.stem, 200, 1, 16, ("all",))
+
+
+def test_a_process_computes_what_is_missing_and_its_notices_are_passed_on(images: ImageSet) -> None:
+    said: list[str] = []
+    with computing([images], said.append):
+        (process,) = psutil.Process().children()
+        process.wait(60)
+    assert images.reference.exists()
+    assert said == [
+        "the images have one class: they are evaluated without labels (no missing classes, no label entropy)"
+    ]
+    reference, notices = reference_of(images)
+    assert (len(reference.features), notices) == (100, []), "found, not computed again"
+    computed = images.reference.read_bytes()
+    images.reference.unlink()
+    reference_of(images)
+    assert images.reference.read_bytes() == computed, "the same as in the process of a trial"
+    with computing([images], said.append):
+        assert psutil.Process().children() == [], "nothing is missing"
+
+
+def test_the_process_ends_with_the_block(images: ImageSet) -> None:
+    with computing([images], print):
+        (process,) = psutil.Process().children()
+    assert not process.is_running()
+
+
+def test_the_process_ends_with_its_caller(images: ImageSet) -> None:
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, text=True) as process:
+        process.communicate(json.dumps([to_plain(images)]) + "\n")
+        assert process.wait(30) == 1
+    assert not images.reference.exists()
+
+
+def test_a_process_that_dies_is_no_error(images: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "COMMAND", ("false",))
+    with computing([images], print):
+        pass
+    assert not images.reference.exists()
