@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact
 
 from gansweep.health.metrics import label
 from gansweep.health.verdict import FAILURES, title
@@ -199,6 +198,8 @@ def _contrast(failed: np.ndarray, side: np.ndarray, words: str) -> tuple[float, 
     here, there = failed[side], failed[~side]
     if not len(here) or not len(there) or here.mean() <= there.mean():
         return None
+    from scipy.stats import fisher_exact
+
     table = [[here.sum(), len(here) - here.sum()], [there.sum(), len(there) - there.sum()]]
     p = float(fisher_exact(table).pvalue)
     return p, f"{words} ({here.sum()} of {len(here)} failed, {there.sum()} of {len(there)} elsewhere)"

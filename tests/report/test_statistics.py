@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -353,3 +355,8 @@ def test_at_the_margin_both_errors_are_at_most_one_in_twenty(deviations: tuple[f
     found = [within_margin(x, y).verdict for x, y in zip(a, b, strict=True)]
     for verdict in ("equivalent", "different"):
         assert found.count(verdict) / len(found) == pytest.approx(0.05, abs=0.012)
+
+
+def test_the_end_of_a_sweep_does_not_load_scipy() -> None:
+    code = "import sys, gansweep.report.make; print('scipy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
