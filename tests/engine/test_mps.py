@@ -69,14 +69,16 @@ class Driver:
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-c", DRIVER, str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
         assert self.process.stdout is not None
         self.active, trial = json.loads(self.process.stdout.readline())
         self.trial = psutil.Process(trial)
 
     def end(self, how: str) -> None:
         if number := getattr(signal, how, None):
-            self.process.send_signal(number)
+            os.killpg(self.process.pid, number)  # as a terminal does
         self.process.communicate("" if number else f"{how}\n")
 
 
@@ -113,10 +115,11 @@ def test_the_daemon_and_its_server_end_with_the_run(machine: Machine, folder: Pa
     assert ended([driver.trial])
 
 
-def test_a_daemon_that_does_not_quit_is_killed_with_its_server(
-    machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", ["deaf", "leaves"])
+def test_a_daemon_that_does_not_quit_in_order_is_killed_with_its_server(
+    machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    monkeypatch.setenv("MPS_FAULT", "deaf")
+    monkeypatch.setenv("MPS_FAULT", fault)
     driver = Driver(folder)
     assert driver.active
     processes = machine.processes()

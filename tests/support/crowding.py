@@ -3,8 +3,8 @@ CPU, and how much memory a trial needs is said by a table.
 
 CROWDING_LEAST: JSON, feature maps of G → the least share of a GPU with which a trial gets beyond step 15; the others
 run out of memory. CROWDING_PROBE: JSON, feature maps of G → bytes that are measured, of 80 GB. CROWDING_LOG: file that
-gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU. CROWDING_WAIT: file
-with a number; a trial on a GPU trains when so many were opened, or PATIENCE_S are over.
+gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU, its folder for MPS.
+CROWDING_WAIT: file with a number; a trial on a GPU trains when so many were opened, or PATIENCE_S are over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ share = 0.0  # of the trial that this process trains
 
 def _log(what, job):
     with Path(os.environ["CROWDING_LOG"]).open("a") as log:
-        log.write(json.dumps({"what": what, "at": time.time(), "id": job.id, "gpus": job.gpus}) + "\n")
+        pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY")
+        log.write(json.dumps({"what": what, "at": time.time(), "id": job.id, "gpus": job.gpus, "pipes": pipes}) + "\n")
 
 
 def _opened():

@@ -1,7 +1,8 @@
 """Stand-in for nvidia-cuda-mps-control, started by the name of the real one.
 
 MPS_RECORDS: folder; `daemon` receives the environment of the daemon as JSON, `commands` what the daemon was asked.
-MPS_FAULT: `exits` after a message, `deaf` to commands that end it and to SIGTERM, or `alone`: it starts no server.
+MPS_FAULT: `exits` after a message, `deaf` to commands that end it and to SIGTERM, `leaves` its server when it quits, or
+`alone`: it starts no server.
 """
 
 import json
@@ -36,7 +37,7 @@ def daemon() -> None:
             # In a session of its own, as a server that leaves its daemon
             server.append(subprocess.Popen(["sleep", "3600"], start_new_session=True))
         if command == "quit" and FAULT != "deaf":
-            for one in server:
+            for one in server if FAULT != "leaves" else []:
                 one.kill()
                 one.wait()
             Path(SOCKET).unlink()
