@@ -20,8 +20,8 @@ from gansweep.engine.ending import sparing
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 DEFAULT_PIPES = "/tmp/nvidia-mps"
-ANSWER_S = 2.0  # for the answer to a command
-END_S = 15.0  # longer than the watcher needs to end the daemon
+ANSWER_S = 5.0  # for the answer to a command
+END_S = 20.0  # longer than the watcher needs to end the daemon
 
 
 @dataclass(frozen=True)

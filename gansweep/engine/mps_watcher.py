@@ -21,9 +21,9 @@ from pathlib import Path
 from gansweep.engine.ending import SIGNALS, kill_descendants
 from gansweep.engine.mps import ANSWER_S, CONTROL, LOGS, PIPES, servers
 
-START_S = 5.0
+START_S = 10.0  # on a busy machine
 CHECK_S = 0.05  # between two questions whether the daemon has started
-PROBE_S = 20.0  # a busy machine; a daemon whose server belongs to another user lets clients wait
+PROBE_S = 20.0  # a daemon whose server belongs to another user lets clients wait
 QUIT_S, TERMINATE_S = 3.0, 1.0  # clients of a killed driver end after about a second
 PR_SET_CHILD_SUBREAPER = 36
 
