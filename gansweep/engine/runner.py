@@ -15,6 +15,7 @@ from gansweep.engine.cluster import SHARED_MEMORY, cluster
 from gansweep.engine.disk_monitor import DiskMonitor
 from gansweep.engine.ending import Ending
 from gansweep.engine.events import Events
+from gansweep.engine.mps import Sharing
 from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
 from gansweep.engine.ray_internals import actors_of
@@ -64,7 +65,7 @@ def run(
         UserError: A trial needs more resources than are available, or began on another type of device.
     """
     plan = search.plan
-    with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan)) as joined:
+    with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan) and not collector) as joined:
         available = joined.available
         stopwatch.lap("start of Ray")
         if joined.mps.refused:
@@ -82,7 +83,7 @@ def run(
         with ending.catching_signals(), view_of(board) as view:
             events = Events(search, shares, board, view, collector)
             stopwatch.lap("resources")
-            _fit(search, events, board, view, ending, folder, stopwatch)
+            _fit(search, events, board, view, ending, folder, stopwatch, joined.mps)
         if collector:
             collector.end_all()
     return board
@@ -96,6 +97,7 @@ def _fit(
     ending: Ending,
     folder: Path,
     stopwatch: Stopwatch,
+    mps: Sharing,
 ) -> None:
     queue = TrialQueue(events.jobs(), events)
 
@@ -126,7 +128,11 @@ def _fit(
             name="tune",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[Progress(board, view, stopwatch, on_pass, events.stepped, on_lack)],
+            callbacks=[
+                Progress(
+                    board, view, stopwatch, on_pass, events.stepped, on_lack, queue.started if mps.active else None
+                )
+            ],
             failure_config=tune.FailureConfig(max_failures=0),  # TrialQueue retries
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
