@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from limits import file_size_limit
 
+from gansweep.engine.failures import TryAgainError
 from gansweep.engine.trainable import GanTrial
 from gansweep.gan import checkpoint
 from gansweep.gan.run import Run
@@ -184,6 +186,31 @@ def test_out_of_memory_while_it_opens_is_the_same(
     assert not lock.is_held(folder.lock)
     trial, folder = on_gpu(1.0, None)
     assert trial.step()["rule"] == OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize("opening", [True, False])
+def test_a_lost_context_leads_to_another_process(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]], monkeypatch: pytest.MonkeyPatch, opening: bool
+) -> None:
+    def lost(self: Trainer, *_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    trial, folder = on_gpu(0.25, None)
+    monkeypatch.setattr(Trainer, "__init__" if opening else "train_step", lost)
+    with pytest.raises(TryAgainError):
+        trial.step()
+    trial.cleanup()
+    assert not lock.is_held(folder.lock)
+
+
+def test_a_result_names_the_gpu_of_its_process(
+    on_gpu: Callable[..., tuple[GanTrial, TrialFolder]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, _ = on_gpu(0.25, None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    first = trial.get_auto_filled_metrics(debug_metrics_only=True)
+    assert (first["gpu"], first["pid"]) == ("3", os.getpid())
+    assert trial.train()["gpu"] == "3"
 
 
 def test_another_error_on_a_shared_gpu_is_a_crash_like_any(

@@ -7,15 +7,21 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from gansweep.config import RunConfig
 from gansweep.errors import UserError
 from gansweep.gan.gpu import READ_EVERY_S, Readings, check, is_out_of_memory, nvml_handle, release, runs_on, visible
+from gansweep.gan.run import Run
+from gansweep.gan.training import Trainer
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
+from gansweep.records import lock
+from gansweep.records.layout import TrialFolder
 
 CUDA = torch.device("cuda")
 GIB = 2**30
@@ -247,3 +253,20 @@ def test_cards_that_this_process_may_use(
 @pytest.mark.gpu
 def test_a_real_card_passes() -> None:
     check(CUDA, "float32")
+
+
+def test_a_run_waits_for_its_gpu_before_its_folder_is_released(
+    tmp_path: Path, make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(TrialFolder(tmp_path), RunConfig(5, metrics=5, samples=5, checkpoints=5, keep=2), make_trainer)
+    held = []
+
+    def wait() -> None:
+        held.append(lock.is_held(run.folder.lock))
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    run.close()
+    assert held == [True]
+    assert not lock.is_held(run.folder.lock)
