@@ -96,20 +96,25 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
     return None, []
 
 
-def keep(folder: TrialFolder, newest: int, best: Callable[[Sequence[int]], int]) -> None:
+def keep(folder: TrialFolder, newest: int, best: Callable[[Sequence[int]], int], before: float | None = None) -> None:
     """Delete old checkpoints.
 
     Args:
         folder: Folder of the trial.
         newest: Number of newest checkpoints to keep, at least 1.
         best: Takes the steps of the checkpoints, ascending, and returns that of the best, which is kept as well.
+        before: Time in seconds since the epoch. The newest of the checkpoints that are older is kept as well, and the
+            oldest of the others, which takes its place in time.
     """
     paths = folder.all_checkpoints()
     if len(paths) <= newest:
         return
-    kept = folder.checkpoint(best([int(path.stem) for path in paths]))
+    kept = {folder.checkpoint(best([int(path.stem) for path in paths]))}
+    if before is not None:
+        count = sum(path.stat().st_mtime < before for path in paths)
+        kept.update(paths[max(0, count - 1) : count + 1])
     for path in paths[:-newest]:
-        if path != kept:
+        if path not in kept:
             path.unlink(missing_ok=True)
 
 

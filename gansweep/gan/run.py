@@ -34,6 +34,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import WORST, Point, Ranking, best_step
 
 LOCK_WAIT_S = 20.0  # the trials of a killed driver survive it by a second, longer on a loaded machine
+DOUBTED_S = 5.0  # a death on a shared GPU withdraws newer checkpoints (records/withdrawal.py), so an older one is kept
 
 
 @dataclass(frozen=True)
@@ -350,7 +351,8 @@ class Run:
         if checkpoint.weights_finite(tensors):
             self._journal.sync()
             checkpoint.save(self.folder.checkpoint(meta["step"]), tensors, meta)
-            checkpoint.keep(self.folder, self.config.keep, partial(best_step, points))
+            before = time.time() - DOUBTED_S if self._trainer.device.type == "cuda" else None
+            checkpoint.keep(self.folder, self.config.keep, partial(best_step, points), before)
 
     def _end(self, ended: Outcome) -> Outcome:
         self._record_row()

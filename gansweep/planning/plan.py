@@ -106,10 +106,10 @@ class Plan:
     def disk_bytes(self) -> int:
         """Upper bound on the bytes that the remaining trials will write.
 
-        It includes checkpoints (the newest ones, the best one, one being written) and samples. The last checkpoint and
-        the samples count twice, since MLflow keeps copies.
+        It includes checkpoints (the newest ones, the best one, on a GPU two older ones, one being written) and samples.
+        The last checkpoint and the samples count twice, since MLflow keeps copies.
         """
-        most_kept = self.sweep.retention.checkpoints + 2
+        most_kept = self.sweep.retention.checkpoints + 4
         total = 0
         for planned in self.left:
             steps, images, cadence = planned.trial.steps, planned.images, planned.cadence

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from pathlib import Path
 
@@ -194,3 +195,17 @@ INF = math.inf
 def test_keeps_the_newest_and_the_best(folder: TrialFolder, newest: int, scores: list[float], steps: list[int]) -> None:
     checkpoint.keep(folder, newest, partial(best_step, list(enumerate(scores, 1))))
     assert folder.all_checkpoints() == [folder.checkpoint(step) for step in steps]
+
+
+def test_one_that_is_older_than_five_seconds_is_always_kept(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path)
+    folder.checkpoints.mkdir()
+    for second in range(1, 40):
+        folder.checkpoint(second).touch()
+        os.utime(folder.checkpoint(second), (second, second))
+        checkpoint.keep(folder, 2, max, second - 5)
+        kept = [int(path.stem) for path in folder.all_checkpoints()]
+        assert kept[-2:] == [second - 1, second] if second > 1 else [1]
+        assert len(kept) <= 4
+        if second > 6:
+            assert any(second - 11 <= step < second - 5 for step in kept)

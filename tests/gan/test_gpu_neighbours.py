@@ -141,10 +141,14 @@ class Gpu:
             client.signs[GO] = 1
         return not self.clients
 
+    def __str__(self) -> str:
+        clients = {name: [*client.signs] for name, client in self.clients.items()}
+        return f"{dict(self.deaths)}, {clients}"
+
     def wait(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            assert time.monotonic() < deadline, f"waited in vain; {self.deaths}"
+            assert time.monotonic() < deadline, f"waited in vain: {self}"
             assert self.deaths["killed"] + self.deaths["failed"] <= KILLS + 1 + MOST_UNEXPECTED
             self.look()
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from facts import assert_states
+from ray_head import end_family
 from scenes import train, warm_home
 from service import Service, assert_equal_weights, assert_tracked_once, histories
 
@@ -20,6 +24,7 @@ pytestmark = pytest.mark.slow  # one sweep whose three processes are started thr
 
 SUPPORT = Path(__file__).parents[1] / "support"
 STEPS, STRUCK_AT = 400, 200
+PATIENCE_S = 200  # on a loaded machine
 
 
 @pytest.fixture
@@ -31,6 +36,19 @@ def service(tmp_path: Path) -> Service:
     (site / "chaos.py").symlink_to(SUPPORT / "chaos.py")
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     return Service(tmp_path, {"PYTHONPATH": path, "NEIGHBOURS": str(tmp_path), "OMP_NUM_THREADS": "1"})
+
+
+@pytest.fixture
+def begin(service: Service) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts gansweep, which ends with the test, however that ends."""
+    with ExitStack() as ends:
+
+        def begin(*arguments: object) -> subprocess.Popen[str]:
+            process = service.start(*arguments)
+            ends.callback(end_family, process)
+            return process
+
+        yield begin
 
 
 def opened(service: Service, *ids: str) -> list[dict[str, Any]]:
@@ -48,32 +66,34 @@ def pid_of(service: Service, trial: TrialFolder) -> int:
     return int(opened(service, trial.id)[-1]["pid"])
 
 
-def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(service: Service) -> None:
+def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
+    service: Service, begin: Callable[..., subprocess.Popen[str]]
+) -> None:
     file = service.write(steps=STEPS, rates="[1e-4, 3e-4, 1e-3]")
-    process = service.start(
+    process = begin(
         "run", file, "--set", "resources.gpus=0.25", "--set", "retention.checkpoints=99", "--set", "cadence.samples=100"
     )
-    service.wait_for(lambda: process.poll() is not None or len(opened(service)) == 3)
+    service.wait_for(lambda: process.poll() is not None or len(opened(service)) == 3, PATIENCE_S)
     assert process.poll() is None, process.communicate()
     victim, spoiled, hanging = service.folder().planned()
-    service.wait_for(lambda: min(map(newest, (victim, spoiled, hanging))) >= STRUCK_AT)
+    service.wait_for(lambda: min(map(newest, (victim, spoiled, hanging))) >= STRUCK_AT, PATIENCE_S)
 
     os.kill(pid_of(service, victim), signal.SIGSTOP)  # it sends no message any more
     os.kill(pid_of(service, hanging), signal.SIGSTOP)
     right = newest(spoiled)
     (service.root / "spoil").write_text(str(pid_of(service, spoiled)))
-    service.wait_for(lambda: not (service.root / "spoil").exists())
+    service.wait_for(lambda: not (service.root / "spoil").exists(), PATIENCE_S)
     wrong = newest(spoiled) + 10
-    service.wait_for(lambda: newest(spoiled) >= wrong)
+    service.wait_for(lambda: newest(spoiled) >= wrong, PATIENCE_S)
     os.kill(pid_of(service, victim), signal.SIGKILL)
-    service.wait_for(lambda: len(opened(service)) == 6)
+    service.wait_for(lambda: len(opened(service)) == 6, PATIENCE_S)
     for trial in (victim, spoiled, hanging):
         first, again = opened(service, trial.id)
         assert first["pid"] != again["pid"]
         assert first["step"] == 0 < again["step"] <= right, "from a checkpoint, which is older"
 
     os.kill(pid_of(service, victim), signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert [line["gpus"] for line in opened(service, victim.id)] == [0.25, 0.25, 1.0]
     ends = [outcome.read(trial) for trial in (spoiled, hanging)]

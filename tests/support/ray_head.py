@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psutil
 
@@ -70,7 +71,7 @@ def ray_head(folder: Path, environment: Mapping[str, str], *options: str, files:
         yield f"127.0.0.1:{port}"
 
 
-def end_family(leader: subprocess.Popen[bytes]) -> None:
+def end_family(leader: subprocess.Popen[Any]) -> None:
     """Kill a process, its group, of which it is the leader, and its children; it may have ended before them."""
     children = psutil.Process(leader.pid).children(recursive=True) if leader.poll() is None else []
     with suppress(ProcessLookupError):
