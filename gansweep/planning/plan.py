@@ -109,7 +109,8 @@ class Plan:
         It includes checkpoints (the newest ones, the best one, on a GPU two older ones, one being written) and samples.
         The last checkpoint and the samples count twice, since MLflow keeps copies.
         """
-        most_kept = self.sweep.retention.checkpoints + 4
+        older = 2 if self.sweep.resources.gpus else 0
+        most_kept = self.sweep.retention.checkpoints + 2 + older
         total = 0
         for planned in self.left:
             steps, images, cadence = planned.trial.steps, planned.images, planned.cadence

@@ -344,6 +344,8 @@ def test_the_best_checkpoint_and_one_in_writing_are_counted(plan_of: PlanOf) -> 
     least, most = (plan_of("training.steps=1000", cadence % every).disk_bytes for every in (1000, 10))
     # one in the trial's folder and MLflow's copy; the newest two, the best, one in writing, and MLflow's copy
     assert most - least == 3 * planned.checkpoint_bytes
+    on_gpu = plan_of("training.steps=1000", cadence % 10, "resources.gpus=0.5").disk_bytes
+    assert on_gpu - most == 2 * planned.checkpoint_bytes, "see checkpoint.keep"
 
 
 def test_a_conditional_grid_has_a_row_a_class(plan_of: PlanOf) -> None:

@@ -21,6 +21,7 @@ from gansweep.health.verdict import ORDER, Verdict
 from gansweep.records import lock, outcome
 from gansweep.records.layout import TrialFolder, read_json, write_json
 from gansweep.records.outcome import Outcome
+from gansweep.records.withdrawal import withdraw
 from gansweep.tracking import publisher
 from gansweep.tracking.publisher import Publisher
 from gansweep.tracking.sender import BATCH
@@ -100,6 +101,30 @@ def test_only_what_is_new_is_sent(bench: Bench, monkeypatch: pytest.MonkeyPatch)
         bench.publish(running=True)
     assert sizes == [20, 10]
     assert bench.stored(trial) == Counter((name, step) for name in ("loss_d", "loss_g") for step in range(1, 16))
+
+
+def test_withdrawn_records_that_prove_right_are_stored_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = bench.trial("a", losses(10))
+    made = bench.publish(running=True)
+    withdraw(trial, BEGAN + 6)
+    with batches(monkeypatch) as sizes:
+        for part in (losses(12)[5:7], losses(12)[7:]):
+            append(trial, part)
+            made.publish(running=True)
+    assert sizes == [4]
+    assert bench.stored(trial) == Counter((name, step) for name in ("loss_d", "loss_g") for step in range(1, 13))
+
+
+def test_those_that_prove_wrong_are_sent_anew(bench: Bench) -> None:
+    trial = bench.trial("a", losses(10))
+    made = bench.publish(running=True)
+    withdraw(trial, BEGAN + 6)
+    append(trial, [{"loss_d": 0.12, "loss_g": 1e-5}] * 9)
+    made.publish(running=True)
+    stored = bench.stored(trial)
+    assert [stored["loss_d", step] for step in range(1, 15)] == [1] * 5 + [2] * 5 + [1] * 4
+    Publisher(bench.home, bench.folder, bench.uri, {}).publish(running=True, verify=True)
+    assert bench.stored(trial) == Counter((name, step) for name in ("loss_d", "loss_g") for step in range(1, 15))
 
 
 def test_many_metrics_go_in_batches_that_split_no_record(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
