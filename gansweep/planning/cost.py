@@ -11,7 +11,7 @@ from dataclasses import replace
 from gansweep.config import TrainingConfig, to_plain
 from gansweep.gan.data import ImageSet
 from gansweep.planning.plan import Plan
-from gansweep.planning.resources import gpus
+from gansweep.planning.resources import uses_gpu
 from gansweep.planning.trial import PlannedTrial
 
 TIMED_S = 1.5
@@ -41,7 +41,7 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     """
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
-    gpu = gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0
+    gpu = uses_gpu(resources)
     with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
         result = {}
         for key, planned in shapes.items():

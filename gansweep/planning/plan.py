@@ -19,6 +19,7 @@ from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 from gansweep.planning.cadence import cadence_of
+from gansweep.planning.resources import uses_gpu
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config
 from gansweep.records import devices, outcome, suggestions
@@ -109,7 +110,7 @@ class Plan:
         It includes checkpoints (the newest ones, the best one, on a GPU two older ones, one being written) and samples.
         The last checkpoint and the samples count twice, since MLflow keeps copies.
         """
-        older = 2 if self.sweep.resources.gpus else 0
+        older = 2 if uses_gpu(self.sweep.resources) else 0
         most_kept = self.sweep.retention.checkpoints + 2 + older
         total = 0
         for planned in self.left:

@@ -21,6 +21,11 @@ def gpus() -> int:
     return min(count, len(visible.split(","))) if visible else count
 
 
+def uses_gpu(resources: Resources) -> bool:
+    """Whether trials with these resources would train on a GPU on this machine."""
+    return gpus() > 0 if resources.gpus == "auto" else resources.gpus > 0
+
+
 def concurrency(resources: Resources, available_cores: int, available_gpus: float, share: float | None = None) -> int:
     """Return the number of trials that fit in parallel.
 
