@@ -186,7 +186,7 @@ def test_ten_kills_and_a_fault_of_the_device_change_no_bit_of_any_trial(
     began, rng = time.monotonic(), random.Random(0)
     with TemporaryDirectory(prefix="gansweep-", dir="/tmp") as short, mps.sharing(Path(short), True) as settled:
         sharing = settled()
-        assert sharing.active, sharing.note
+        assert sharing.active, sharing.refused
         environment = {name: os.environ[name] for name in (mps.PIPES, mps.LOGS)}
         gpu = Gpu(lambda number: Client(config, folders[number].path, environment), folders)
         for death in range(KILLS + 1):

@@ -33,7 +33,7 @@ def _cores(module):
 def _cluster(module):
     @contextmanager
     def sharing(folder, wanted):
-        yield lambda: module.Sharing(wanted, "a stand-in")
+        yield lambda: module.Sharing(daemon="a stand-in" if wanted else "")
 
     module.sharing = sharing
 
