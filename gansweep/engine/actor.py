@@ -71,6 +71,7 @@ class Actor:
             "hostname": socket.gethostname(),
             "node_ip": address,
             "timestamp": time.time(),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
 
 

@@ -6,7 +6,6 @@ import is a crash of the trial like any other error.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from gansweep.engine.actor import Actor
@@ -30,11 +29,6 @@ SLICE_S = 0.9  # duration of a Tune step: the time after which a trial notices t
 
 class GanTrial(Actor):
     """Process whose exceptions become the outcome `crashed`, except TryAgainError: the queue retries the trial."""
-
-    def get_auto_filled_metrics(self, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """Return the metrics that Tune adds to each result, and reads before the first one, with this process's GPU."""
-        found: dict[str, Any] = super().get_auto_filled_metrics(*arguments, **named)
-        return {**found, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
 
     def setup(self, config: dict[str, Any]) -> None:
         self._stopwatch: Stopwatch | None = Stopwatch.of_process()  # until a second trial begins in this process
