@@ -29,6 +29,7 @@ from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.layout import Home
 from gansweep.records.outcome import Outcome
+from gansweep.stopwatch import Stopwatch
 
 PlanOf = Callable[..., Plan]
 GB = 10**9
@@ -188,7 +189,7 @@ def test_rates_apply_if_mps_serves_trials_and_are_kept_for_gpus_of_this_machine(
 
     @contextmanager
     def cluster(*_: object, **__: object) -> Iterator[Cluster]:
-        yield Cluster(HERE, Sharing(active, "as it is"))
+        yield Cluster(HERE, Sharing("a daemon" if active else ""))
 
     def shares_of(plan: Plan, bounds: object, available: object, notify: object, gpus: Gpus, *_: object) -> None:
         raise UserError(repr(gpus))
@@ -197,7 +198,7 @@ def test_rates_apply_if_mps_serves_trials_and_are_kept_for_gpus_of_this_machine(
     monkeypatch.setattr(runner, "shares_of", shares_of)
     expected = Gpus(active, None if address else home.cache)
     with pytest.raises(UserError, match=re.escape(repr(expected))):
-        runner.run(Search(plan_of(AUTO), home), None, Any, print, 0.0, address)  # type: ignore[arg-type]
+        runner.run(Search(plan_of(AUTO), home), None, Any, print, Stopwatch(), address)  # type: ignore[arg-type]
 
 
 def node(alive: bool = True, **resources: float) -> dict[str, Any]:
