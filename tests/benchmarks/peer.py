@@ -34,9 +34,11 @@ def learning_rates(trials: int) -> list[float]:
 def train(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = PlainDcgan(config["maps"], config["learning_rate"], config["beta1"])
+    device = "cuda" if config["gpus"] else "cpu"
+    model = PlainDcgan(config["maps"], config["learning_rate"], config["beta1"], device)
     steps, began = config["steps"], time.perf_counter()
-    for step, real in enumerate(batches(config["data"]), 1):
+    workers = 2 if config["gpus"] else 0  # without a GPU they would take the cores of training
+    for step, real in enumerate(batches(config["data"], device, workers), 1):
         metrics = {"step": step, **model.step(real)}
         if step == steps:
             break
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--maps", type=int, default=16)
+    parser.add_argument("--gpus", type=float, default=0, help="share of a GPU of each trial [%(default)s]")
     args = parser.parse_args()
     data, out = args.data.resolve(), args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -72,15 +75,16 @@ def main() -> None:
 
     ray.init()
     tuner = tune.Tuner(
-        tune.with_resources(train, {"cpu": 1}),
+        tune.with_resources(train, {"cpu": 1, "gpu": args.gpus}),
         param_space={
             "learning_rate": tune.grid_search(learning_rates(args.trials)),
             "beta1": tune.grid_search(list(BETAS1)),
             "maps": args.maps,
             "steps": args.steps,
             "data": str(data),
+            "gpus": args.gpus,
         },
-        tune_config=tune.TuneConfig(max_concurrent_trials=AT_ONCE),
+        tune_config=tune.TuneConfig(max_concurrent_trials=int(1 / args.gpus) if args.gpus else AT_ONCE),
         run_config=tune.RunConfig(
             name="peer",
             storage_path=str(out / "ray_results"),

@@ -59,8 +59,14 @@ def make_discriminator(maps: int) -> nn.Module:
     )
 
 
-def batches(data: str | Path) -> Iterator[Tensor]:
-    """Real images, epoch after epoch: (64, 1, 32, 32) in [-1, 1]. data: root of torchvision's MNIST."""
+def batches(data: str | Path, device: str = "cpu", workers: int = 0) -> Iterator[Tensor]:
+    """Real images on a device, epoch after epoch: (64, 1, 32, 32) in [-1, 1].
+
+    Args:
+        data: Root of torchvision's MNIST.
+        device: Device of the batches.
+        workers: Processes that load; the tutorial has 2.
+    """
     dataset = torchvision.datasets.MNIST(
         root=str(data),
         download=False,
@@ -68,34 +74,35 @@ def batches(data: str | Path) -> Iterator[Tensor]:
             [transforms.Resize(IMAGE_SIZE), transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
         ),
     )
-    loader = DataLoader(dataset, batch_size=BATCH_SIZE, shuffle=True, drop_last=True, num_workers=0)
+    loader = DataLoader(dataset, batch_size=BATCH_SIZE, shuffle=True, drop_last=True, num_workers=workers)
     while True:
         for images, _ in loader:
-            yield images
+            yield images.to(device)
 
 
 class PlainDcgan:
     """Both networks and the tutorial's step."""
 
-    def __init__(self, maps: int, learning_rate: float, beta1: float) -> None:
-        self.generator, self.discriminator = make_generator(maps), make_discriminator(maps)
+    def __init__(self, maps: int, learning_rate: float, beta1: float, device: str = "cpu") -> None:
+        self.device = device
+        self.generator, self.discriminator = make_generator(maps).to(device), make_discriminator(maps).to(device)
         self.generator.apply(initialise)
         self.discriminator.apply(initialise)
         self.criterion = nn.BCELoss()
-        self.fixed_noise = torch.randn(64, LATENT_DIM, 1, 1)
+        self.fixed_noise = torch.randn(64, LATENT_DIM, 1, 1, device=device)
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=learning_rate, betas=(beta1, 0.999))
         self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=learning_rate, betas=(beta1, 0.999))
 
     def step(self, real: Tensor) -> dict[str, float]:
         # D: maximise log(D(x)) + log(1 - D(G(z)))
         self.discriminator.zero_grad()
-        label = torch.full((real.size(0),), 1.0)
+        label = torch.full((real.size(0),), 1.0, device=self.device)
         output = self.discriminator(real).view(-1)
         loss_d_real = self.criterion(output, label)
         loss_d_real.backward()
         d_real = output.mean().item()
 
-        fake = self.generator(torch.randn(real.size(0), LATENT_DIM, 1, 1))
+        fake = self.generator(torch.randn(real.size(0), LATENT_DIM, 1, 1, device=self.device))
         label.fill_(0.0)
         output = self.discriminator(fake.detach()).view(-1)
         loss_d_fake = self.criterion(output, label)
