@@ -9,7 +9,7 @@ import os
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from gansweep.words import counted
 if TYPE_CHECKING:
     from gansweep.engine.board import Board, View
     from gansweep.engine.ending import Ending
+    from gansweep.engine.measuring import Measuring
     from gansweep.engine.search import Search
     from gansweep.planning.plan import Plan
     from gansweep.sync.collector import Collector
@@ -298,22 +299,32 @@ def _train(
     from gansweep.engine import environment
 
     environment.set_up(joining=order.address is not None)
-    from gansweep.engine import runner
-
-    order.stopwatch.lap("imports of Ray")
-
     plan = search.plan
-    tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
-    if plan.repeated:
-        tell(f"{plan.repeated:,} left out as duplicates")
-    presenter.starting()
-    background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
-    return runner.run(
-        search,
-        lambda board: presenter.view(board, uri, plan.folder.log),
-        ending,
-        tell,
-        order.stopwatch,
-        order.address,
-        collector,
-    )
+    with _measuring(order, search) as under_way:
+        from gansweep.engine import runner
+
+        order.stopwatch.lap("imports of Ray")
+        tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
+        if plan.repeated:
+            tell(f"{plan.repeated:,} left out as duplicates")
+        presenter.starting()
+        background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
+        return runner.run(
+            search,
+            lambda board: presenter.view(board, uri, plan.folder.log),
+            ending,
+            tell,
+            order.stopwatch,
+            order.address,
+            collector,
+            under_way,
+        )
+
+
+def _measuring(order: Order, search: Search) -> AbstractContextManager[Measuring]:
+    """Measure what trials need of this machine's GPU while Ray starts, unless the sweep file says it."""
+    from gansweep.engine.measuring import NOTHING, measuring
+
+    if order.address or search.plan.sweep.resources.gpus != "auto":
+        return nullcontext(NOTHING)
+    return measuring(search.plan, search.bounds(), order.home.cache)

@@ -15,6 +15,7 @@ from gansweep.engine.cluster import SHARED_MEMORY, cluster
 from gansweep.engine.disk_monitor import DiskMonitor
 from gansweep.engine.ending import Ending
 from gansweep.engine.events import Events
+from gansweep.engine.measuring import NOTHING, Measuring
 from gansweep.engine.mps import Sharing
 from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
@@ -46,6 +47,7 @@ def run(
     stopwatch: Stopwatch,
     address: str | None = None,
     collector: Collector | None = None,
+    under_way: Measuring = NOTHING,
 ) -> Board:
     """Train the pending trials and those that are suggested in the meantime.
 
@@ -57,6 +59,7 @@ def run(
         stopwatch: Stopwatch that began with the command.
         address: Address of a Ray cluster to join; None starts Ray on this machine and ends it afterwards.
         collector: Collector of the storage, if the machines of the cluster do not share the home folder.
+        under_way: Measurements of trials on this machine's GPU.
 
     Returns:
         The board, after all trials have ended or the end was requested.
@@ -70,7 +73,7 @@ def run(
         stopwatch.lap("start of Ray")
         if joined.mps.refused:
             notify(f"resources.gpus: trials on one GPU take turns; NVIDIA's MPS cannot be used: {joined.mps.refused}")
-        shared = Gpus(joined.mps.active, cache=None if address else search.home.cache)
+        shared = Gpus(joined.mps.active, None if address else search.home.cache, under_way)
         shares = shares_of(plan, search.bounds(), available, notify, shared, collector)
         check_devices(plan, shares)
         cpus, gpus = int(available.get("CPU", 0)), available.get("GPU", 0)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 
+from gansweep.engine.measuring import NOTHING, Measuring
 from gansweep.engine.memory import Need, measure, settled_memory
+from gansweep.engine.question import Jobs, question_of, staying
 from gansweep.errors import UserError
 from gansweep.gan import gpu
-from gansweep.planning.cost import grown, shape_of
-from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
 from gansweep.planning.measurements import Measurement, Measurements
 from gansweep.planning.packing import (
@@ -23,22 +22,18 @@ from gansweep.planning.packing import (
     choose,
     covers,
     enough,
-    measured_for,
     rate_of,
     share,
     together,
-    wanted,
 )
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
-from gansweep.records.devices import CPU
 from gansweep.sync.collector import Collector
 from gansweep.words import counted
 
 GB = 1e9
 AUTO = "resources.gpus: auto:"
 ACCELERATOR = "accelerator_type:"  # prefix of Ray's resources that name the kind of a node's GPUs
-Jobs = Mapping[str, Job]  # shape → job to measure
 Needs = Mapping[str, Sequence[Need]]  # shape → its need on each kind of GPU
 
 
@@ -49,10 +44,12 @@ class Gpus:
     Attributes:
         side_by_side: Whether processes on a GPU run side by side (NVIDIA's MPS), instead of taking turns.
         cache: Cache folder for measurements on this machine's GPUs; None for those of a cluster.
+        measuring: Measurements under way, which are added to the cache.
     """
 
     side_by_side: bool = False
     cache: Path | None = None
+    measuring: Measuring = field(default=NOTHING, repr=False)
 
 
 def may_share(plan: Plan) -> bool:
@@ -93,49 +90,25 @@ def shares_of(
         if "gpus" in resources.model_fields_set:
             notify(f"{AUTO} there is no GPU, so trials train on the CPU")
         return Shares.equal(0.0)
-    staying = sum(planned.began_on == CPU for planned in plan.pending)
-    if staying:
-        continue_ = "continues" if staying == 1 else "continue"
-        notify(f"{AUTO} {counted(staying, 'trial')} that began on the CPU {continue_} there")
-    bounds = [*bounds]
-    shapes = {shape_of(planned) for planned in (*plan.pending, *bounds) if planned.began_on != CPU}
-    if not shapes:
+    if stay := staying(plan):
+        continue_ = "continues" if stay == 1 else "continue"
+        notify(f"{AUTO} {counted(stay, 'trial')} that began on the CPU {continue_} there")
+    asked = question_of(plan, bounds, available.get("CPU", 0), count, collector)
+    if asked is None:
         return Shares.equal(0.0)
-    # Of all trials, also finished ones, so that a sweep that is continued finds the same shapes measured.
-    largest = _largest(planned for planned in (*plan.trials, *bounds) if planned.began_on != CPU)
-    measured_as = measured_for({shape: planned.step_operations for shape, planned in largest.items()})
-    jobs = {of: _job(plan, largest[of], collector) for of in sorted({measured_as[shape] for shape in shapes})}
-    if len(jobs) < len(shapes):
-        notify(f"{AUTO} {len(jobs)} of {len(shapes)} shapes of networks are measured, each for smaller ones as well")
-    waiting = min(len(plan.left) - staying, resources.max_concurrent or math.inf)
-    most = wanted(available.get("CPU", 0) / count, resources.cpus, waiting / count)
-    needs = _needs(jobs, most, notify, gpus)
+    if len(asked.jobs) < len(asked.measured_as):
+        whole = f"{len(asked.jobs)} of {len(asked.measured_as)} shapes of networks"
+        notify(f"{AUTO} {whole} are measured, each for smaller ones as well")
+    most = asked.most
+    needs = _needs(asked.jobs, most, notify, gpus)
     free = min(need.free for each in needs.values() for need in each)
     numbers = {shape: _number(each, free, most, gpus.side_by_side) for shape, each in needs.items()}
     for shape, number in numbers.items():
-        _check(number, largest[shape], needs[shape], free)
+        _check(number, asked.largest[shape], needs[shape], free)
     for line in _decided(needs, numbers, gpus.side_by_side):
         notify(f"{AUTO} {line}")
-    by_shape = {shape: share(numbers[measured_as[shape]]) for shape in shapes}
+    by_shape = {shape: share(numbers[of]) for shape, of in asked.measured_as.items()}
     return Shares(by_shape, max(by_shape.values()), cpu_stays=True)
-
-
-def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
-    """Return, for each shape, the trial with the most images: they are held on the GPU."""
-    found: dict[str, PlannedTrial] = {}
-    for planned in trials:
-        key = shape_of(planned)
-        if key not in found or planned.images.images > found[key].images.images:
-            found[key] = planned
-    return found
-
-
-def _job(plan: Plan, planned: PlannedTrial, collector: Collector | None) -> Job:
-    """Return the job to measure for a trial. Its images are uploaded to the storage, if there is one."""
-    job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
-    if collector:
-        collector.upload_images(job.images)
-    return replace(job, training=grown(planned.training))
 
 
 def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> Needs:
@@ -153,6 +126,9 @@ def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> 
             f"{AUTO} GPUs differ ({', '.join(names)}): one of them is measured; set resources.gpus if others have less"
         )
     store = Measurements(gpus.cache, names[0], gpu.driver()) if gpus.cache and len(names) == 1 else None
+    if gpus.measuring.count:
+        notify(_measured_now(gpus.measuring.count))
+        gpus.measuring.wait()
     found: dict[str, list[Need]] = {}
     if store and (known := _known(store, jobs, compared)):
         memory = settled_memory()
@@ -160,7 +136,7 @@ def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> 
         found = {shape: [Need(one.peak, free, one.rates)] for shape, one in known.items()} if free else {}
     missing = {shape: job for shape, job in jobs.items() if shape not in found}
     if missing:
-        notify(f"{AUTO} measuring {counted(len(missing), 'shape')} of networks on a GPU")
+        notify(_measured_now(len(missing)))
         measured = [_measured([*missing.values()], compared, kind) for kind in kinds]
         found |= {shape: [*each] for shape, *each in zip(missing, *measured, strict=True)}
     for shape, job in missing.items():
@@ -168,6 +144,10 @@ def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> 
         if store and need.peak is not None:
             store.write(job, shape, Measurement(need.peak, need.rates))
     return found
+
+
+def _measured_now(count: int) -> str:
+    return f"{AUTO} measuring {counted(count, 'shape')} of networks on a GPU"
 
 
 def _known(store: Measurements, jobs: Jobs, compared: int) -> dict[str, Measurement]:

@@ -197,6 +197,17 @@ def visible() -> dict[str, str]:
     return {}
 
 
+def admits_many() -> bool:
+    """Whether all GPUs that the driver reports admit several processes (their compute mode is the default one)."""
+    with suppress(Exception):  # of pynvml, or of a driver that refuses a request
+        import pynvml
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        return all(pynvml.nvmlDeviceGetComputeMode(one) == pynvml.NVML_COMPUTEMODE_DEFAULT for one in handles)
+    return False
+
+
 def driver() -> str:
     """Return the version of the driver; "" if NVML does not report it."""
     try:

@@ -1,0 +1,9 @@
+"""Process that measures a job on the GPU: `python -m gansweep.engine.measure_process`, with the order on stdin."""
+
+import json
+import sys
+
+from gansweep.engine.measuring import carry_out
+
+if __name__ == "__main__":
+    carry_out(json.loads(sys.stdin.read()))
