@@ -9,22 +9,27 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import ray
 import torch
+from ray.exceptions import RayTaskError
 
 from gansweep.engine import shares
 from gansweep.engine.cluster import Cluster
 from gansweep.engine.memory import Need, measure
 from gansweep.engine.mps import Sharing
+from gansweep.engine.runner import TrialOfTune
 from gansweep.engine.search import Search
 from gansweep.engine.shares import Gpus
 from gansweep.errors import UserError
 from gansweep.gan import throughput
 from gansweep.gan.capture import EAGER_STEPS
 from gansweep.gan.training import Trainer
-from gansweep.planning.dispatch import job_of
+from gansweep.planning.dispatch import job_of, jobs_of
 from gansweep.planning.job import Job
+from gansweep.planning.packing import Shares
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.layout import Home
@@ -286,6 +291,25 @@ def test_a_number_in_the_file_is_not_questioned(plan_of: PlanOf, probed: list[Jo
     assert probed == []
 
 
+def test_ray_is_asked_for_the_cores_and_the_share_of_a_trial(plan_of: PlanOf) -> None:
+    plan = plan_of("resources.cpus=3")
+    (job,) = jobs_of(plan, Shares.equal(0.5))
+    assert TrialOfTune.default_resource_request(job).required_resources == {"CPU": 3, "GPU": 0.5}
+
+
+def test_a_trial_that_cannot_be_measured_is_one_line(plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(AUTO)
+    error = RayTaskError("measure", "Traceback …", KeyError("64"))
+    monkeypatch.setattr(ray, "get", Mock(side_effect=error.as_instanceof_cause()))
+    monkeypatch.setattr(ray, "remote", Mock())
+    with pytest.raises(UserError) as caught:
+        shares._measured([job_of(plan, plan.trials[0], 1.0)], 0, "")
+    assert str(caught.value) == (
+        "resources.gpus: auto: a trial could not be measured (KeyError: '64'); set a number, as in"
+        " resources.gpus: 0.25, or resources.gpus: 0 to train on the CPU"
+    )
+
+
 @pytest.mark.parametrize(("maps", "amount"), [(17, "85.0"), (32, "more than 80.0")])
 def test_where_not_even_one_fits(plan_of: PlanOf, probed: list[Job], maps: int, amount: str) -> None:
     plan = plan_of(AUTO, f"model.feature_maps={maps}")
@@ -408,8 +432,6 @@ def test_measuring_ends_once_more_trainers_gain_nothing(plan_of: PlanOf, monkeyp
 
 @pytest.mark.gpu
 def test_a_real_gpu_is_measured_alike_twice_and_a_wider_trial_needs_more(plan_of: PlanOf) -> None:
-    import ray
-
     plan = plan_of(AUTO, EVALUATED, "search={method: grid, over: {model.feature_maps: [4, 128]}}")
     narrow, wide = (job_of(plan, planned, 1.0) for planned in plan.trials)
     ray.init(num_gpus=1, include_dashboard=False)

@@ -1,10 +1,10 @@
 """Loaded into every process of a sweep under test (as sitecustomize): GPUs are Ray's logical ones, trials train on the
-CPU, and how much memory a trial needs is said by a table.
+CPU, and a table gives the memory that a trial needs.
 
 CROWDING_LEAST: JSON, feature maps of G → the least share of a GPU with which a trial gets beyond step 15; the others
 run out of memory. CROWDING_PROBE: JSON, feature maps of G → bytes that are measured, of 80 GB. CROWDING_LOG: file that
 gets a line whenever a trial is opened or closed: which, when, the trial's id, its share of a GPU, its folder for MPS.
-CROWDING_WAIT: file with a number; a trial on a GPU trains when so many were opened, or PATIENCE_S are over.
+CROWDING_WAIT: file with a number; a trial on a GPU trains when this many were opened, or PATIENCE_S are over.
 """
 
 from __future__ import annotations
