@@ -46,7 +46,9 @@ QUICK = tuple(
     )
 )
 
-settings.register_profile("gansweep", deadline=None, database=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "gansweep", max_examples=50, deadline=None, database=None, derandomize=bool(os.environ.get("CI"))
+)
 settings.load_profile("gansweep")
 
 

@@ -225,8 +225,9 @@ def _own_memory(processes: list[Any]) -> dict[str, float]:
 
 
 def _is_of_torch(error: BaseException, name: str) -> bool:
+    """Whether an error is of a class of torch, which older versions may lack."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, getattr(torch, name))
+    return torch is not None and isinstance(error, getattr(torch, name, ()))
 
 
 def chain(error: BaseException) -> list[BaseException]:

@@ -168,13 +168,18 @@ def test_no_folder_for_scratch_files(call: Call, home: Home, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("arguments", [["status", "--home", "h"], ["run", "/s.yaml"], ["doctor"], ["status"]])
-def test_a_working_directory_that_was_deleted(call: Call, home: Home, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_working_directory_that_was_deleted(
+    call: Call, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     """Paths that are relative to it are refused; the rest works."""
     file = str(tmp_path / "s.yaml")
     gone = tmp_path / "gone"
     gone.mkdir()
     before = ("sh", "-c", f'cd {gone} && rmdir {gone} && exec "$@"', "sh")
-    done = in_subprocess(*(file if word == "/s.yaml" else word for word in arguments), before=before)
+    if arguments == ["doctor"]:
+        done = doctor(tmp_path, monkeypatch, before)
+    else:
+        done = in_subprocess(*(file if word == "/s.yaml" else word for word in arguments), before=before)
     if arguments in (["doctor"], ["status"]):
         assert done.returncode == 0, done.stdout + done.stderr
     else:

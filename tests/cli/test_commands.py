@@ -140,7 +140,7 @@ def test_a_plan_of_many_settings_cuts_nothing_off() -> None:
 
 
 def test_plan_says_whether_a_gpu_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
+    line = "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "GPU" not in call("plan", "s.yaml", "--no-timing").stdout
     tool = tmp_path / "nvidia-smi"
@@ -149,7 +149,7 @@ def test_plan_says_whether_a_gpu_is_used(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     lines = call("plan", "s.yaml", "--no-timing").stdout.splitlines()
-    assert lines[-1] == said
+    assert lines[-1] == line
     assert "to train  4 of 4 trials, 1 at a time" in lines
     assert "GPU" not in call("plan", "s.yaml", "--no-timing", "--set", "resources.gpus=0").stdout
 
@@ -218,13 +218,11 @@ def test_a_long_plan_is_cut_in_text_and_whole_in_json() -> None:
     assert len(plan_document("--set", "replicates=25")["trials"]) == 50
 
 
-@pytest.mark.slow
 def test_plan_times_real_steps() -> None:
-    command = [sys.executable, "-m", "gansweep.cli", "plan", "s.yaml", "--json"]
-    command += ["--set", "resources.max_concurrent=1", "--set", "training.steps=1000"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    document = json.loads(done.stdout)
+    options = ("--set", "resources.max_concurrent=1", "--set", "training.steps=1000")
+    result = call("plan", "s.yaml", "--json", *options)
+    assert result.stderr == ""
+    document = json.loads(result.stdout)
     (seconds,) = {trial["seconds_a_step"] for trial in document["trials"]}  # one shape, timed once
     assert 0 < seconds < 1
     assert document["cost"]["wall_s"] == pytest.approx(START_S + 4 * 1000 * seconds)
@@ -259,11 +257,12 @@ def test_status_and_show_of_what_never_ran(home: Home) -> None:
     assert re.search(r" {2,}gansweep run .*--set training\.beta1=0\.5$", text, re.MULTILINE)
 
 
-def test_doctor() -> None:
+def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cli, ["doctor", "--json"])
     found = {f["what"]: f for f in json.loads(result.stdout)}
     assert found.keys() >= {"python", "gansweep", "torch", "ray", "mlflow", "cores", "GPUs", "home", "disk", "port"}
     assert result.exit_code == (0 if all(f["good"] for f in found.values()) else 1)
+    monkeypatch.setattr("gansweep.cli.doctor.IMPORTED", ())  # torch was imported above
     broken = CliRunner().invoke(cli, ["doctor", "--home", "s.yaml/home"])
     assert broken.exit_code == 1
     lines = broken.stdout.splitlines()

@@ -30,6 +30,7 @@ from gansweep.gan.training import Trainer
 from gansweep.health.metrics import MACHINE
 from gansweep.records import journal, outcome
 from gansweep.records.layout import Home, RunFolder, read_json
+from gansweep.report.plots import draw as DRAW
 
 STEPS, MIDDLE = 60, 20
 FILE = """
@@ -69,6 +70,12 @@ def warm(whole: tuple[RunFolder, Result], home: Home, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shutil.copytree(whole[0].path.parents[1] / "cache", home.cache)
     return home
+
+
+@pytest.fixture(autouse=True)
+def _without_plots(whole: tuple[RunFolder, Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs in this process draw nothing, which takes longer than they do; `whole` has its plots."""
+    monkeypatch.setattr("gansweep.report.plots.draw", lambda *_: None)
 
 
 def numbers(folder: RunFolder) -> list[tuple[int, dict[str, float]]]:
@@ -325,7 +332,8 @@ def test_plots_that_cannot_be_drawn_do_not_fail_a_trained_run(warm: Home, monkey
     assert "plots could not be drawn (RuntimeError: no fonts)\n" in result.stderr
 
 
-def test_json_tells_what_came_of_it(warm: Home) -> None:
+def test_json_tells_what_came_of_it(warm: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gansweep.report.plots.draw", DRAW)
     arguments = ("train", "one.yaml", "--json", *NO_EVALUATION, "--set", "training.steps=10", "--home", str(warm.path))
     result = CliRunner().invoke(cli, arguments)
     found: dict[str, Any] = json.loads(result.stdout)

@@ -90,7 +90,7 @@ MANY = ("model.feature_maps=1", "replicates=30")
 
 
 @pytest.mark.parametrize(
-    ("cores", "said"),
+    ("cores", "reported"),
     [
         (64.0, "8 trials per GPU (5.0 GB each): 3,799 steps/s together; 14 would make 3,804"),
         (4.0, "4 trials per GPU (5.0 GB each): 2,682 steps/s together"),
@@ -98,16 +98,16 @@ MANY = ("model.feature_maps=1", "replicates=30")
     ],
 )
 def test_where_trials_run_side_by_side_there_are_as_many_as_help(
-    plan_of: PlanOf, probed: list[Job], monkeypatch: pytest.MonkeyPatch, cores: float, said: str
+    plan_of: PlanOf, probed: list[Job], monkeypatch: pytest.MonkeyPatch, cores: float, reported: str
 ) -> None:
     for number, rate in ((14, 3804.0), (6, 3240.0)):
         monkeypatch.setitem(RATES, number, rate)
     monkeypatch.delitem(RATES, 16)
     plan = plan_of(AUTO, *MANY)
     found, notices = decide(plan, {"CPU": cores, "GPU": 1.0}, gpus=SIDE_BY_SIDE)
-    number = int(said.split()[0])
+    number = int(reported.split()[0])
     assert found == [int(10_000 / number) / 10_000] * 30
-    assert notices[-1] == f"resources.gpus: auto: {said}"
+    assert notices[-1] == f"resources.gpus: auto: {reported}"
     turns, notices = decide(plan, {"CPU": cores, "GPU": 1.0})
     assert turns[0] == int(10_000 / min(14, cores)) / 10_000
     assert notices[-1].endswith(" trials per GPU (5.0 GB each), which take turns")

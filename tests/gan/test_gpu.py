@@ -16,7 +16,17 @@ import torch
 
 from gansweep.config import RunConfig
 from gansweep.errors import UserError
-from gansweep.gan.gpu import READ_EVERY_S, Readings, check, is_out_of_memory, nvml_handle, release, runs_on, visible
+from gansweep.gan.gpu import (
+    READ_EVERY_S,
+    Readings,
+    check,
+    is_context_lost,
+    is_out_of_memory,
+    nvml_handle,
+    release,
+    runs_on,
+    visible,
+)
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
 from gansweep.health.metrics import GPU_MEMORY, GPU_UTILIZATION
@@ -263,10 +273,16 @@ def test_a_run_waits_for_its_gpu_before_its_folder_is_released(
 
     def wait() -> None:
         held.append(lock.is_held(run.folder.lock))
-        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        raise RuntimeError("CUDA error: unspecified launch failure")  # AcceleratorError is one
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", wait)
     run.close()
     assert held == [True]
     assert not lock.is_held(run.folder.lock)
+
+
+def test_no_error_is_a_lost_context_for_a_torch_that_has_no_name_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch 2.6."""
+    monkeypatch.delattr(torch, "AcceleratorError", raising=False)
+    assert not is_context_lost(RuntimeError("CUDA error: an illegal memory access"))

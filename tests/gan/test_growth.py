@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -174,17 +175,25 @@ def test_until_it_grows_g_is_trained_as_against_the_smaller_d(grown_after: MakeT
 
 
 @EACH
-@pytest.mark.parametrize("at", range(1, AT + 3))
-def test_a_restored_trainer_goes_on_bit_for_bit(grown_after: MakeTrainer, changes: dict[str, Any], at: int) -> None:
-    whole, half, rest = grown_after(AT + 3, **changes), grown_after(at, **changes), grown_after(**changes)
-    rest.load_state(copied(half.state()), half.step, half.batches.position)
-    assert rest.discriminator.layout == half.discriminator.layout
-    for _ in range(AT + 3 - at):
-        rest.train_step()
-    expected = whole.state()
-    assert rest.state().keys() == expected.keys()
-    for name, tensor in rest.state().items():
-        assert torch.equal(tensor, expected[name]), name
+def test_a_trainer_restored_after_any_step_goes_on_bit_for_bit(
+    grown_after: MakeTrainer, changes: dict[str, Any]
+) -> None:
+    whole = grown_after(**changes)
+    states: dict[int, tuple[dict[str, Tensor], int, Any]] = {}
+    for _ in range(AT + 3):
+        whole.train_step()
+        states[whole.step] = copied(whole.state()), whole.batches.position, whole.discriminator.layout
+    expected = states[AT + 3][0]
+    for at in range(1, AT + 3):
+        rest = grown_after(**changes)
+        state, position, layout = states[at]
+        rest.load_state(state, at, position)
+        assert rest.discriminator.layout == layout
+        for _ in range(AT + 3 - at):
+            rest.train_step()
+        assert rest.state().keys() == expected.keys()
+        for name, tensor in rest.state().items():
+            assert torch.equal(tensor, expected[name]), (at, name)
 
 
 CONFIG = RunConfig(steps=7, metrics=2, samples=3, checkpoints=1, keep=2)
@@ -221,11 +230,11 @@ def kept(folder: TrialFolder) -> dict[str, Any]:
 
 
 RUN = ("a block", "a head with a bias", "depth 2", "spectral norm", "two streams")
+# Each variant with each number of steps between checkpoints, every second one asked to end and the others killed.
+INTERRUPTED = [(*pair, number % 2 == 0) for number, pair in enumerate(itertools.product(RUN, (1, 2, 3)))]
 
 
-@pytest.mark.parametrize("variant", RUN)
-@pytest.mark.parametrize("cadence", [1, 2, 3], ids="checkpoints every {}".format)
-@pytest.mark.parametrize("asked", [True, False], ids=["asked to end", "killed"])
+@pytest.mark.parametrize(("variant", "cadence", "asked"), INTERRUPTED)
 def test_an_interrupted_run_ends_bit_for_bit_as_one_that_was_not(
     tmp_path: Path, opened: Callable[..., Any], variant: str, cadence: int, asked: bool
 ) -> None:

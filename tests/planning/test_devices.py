@@ -119,9 +119,9 @@ def test_the_command_refuses_before_ray_starts(
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.chdir(folder.path.parents[4])
-    said = calling(monkeypatch, capsys)("run", "s.yaml", "--set", SEVERAL)
-    assert said.startswith(f"trial {folder.id}: began on a GPU, but would continue on the CPU, ")
-    assert said.count("\n") == 1
+    message = calling(monkeypatch, capsys)("run", "s.yaml", "--set", SEVERAL)
+    assert message.startswith(f"trial {folder.id}: began on a GPU, but would continue on the CPU, ")
+    assert message.count("\n") == 1
     assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 

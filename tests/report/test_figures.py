@@ -182,7 +182,7 @@ def test_drawn_settings_are_points_where_they_were_drawn() -> None:
     assert not any("$" in text for text in shown)
 
 
-@pytest.mark.parametrize("quality", [NAN, INF, 5.0, 0.0, -1.0])
+@pytest.mark.parametrize("quality", [NAN, INF, 0.0, -1.0])
 def test_points_of_any_quality(quality: float) -> None:
     trials = drawn().assign(quality=quality)
     for log in (True, False):
@@ -373,13 +373,18 @@ def test_outputs_of_critics_are_drawn_on_an_axis_of_their_own(monkeypatch: pytes
     assert not [ax for ax in figures[1].axes if ax.yaxis.get_ticks_position() == "right"]
 
 
-@pytest.mark.parametrize("quality", [NAN, INF, 0.0, -1.0, 5.0])
-def test_curves_of_any_quality(quality: float) -> None:
-    trials = frame([trial({BETA1: beta}, quality, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
-    for evaluated in (evaluations(trials), evaluations(trials).iloc[:0], evaluations(trials).assign(cfd_ratio=quality)):
-        found = Curves(histories(trials), evaluated)
-        assert curves.quality(found, trials, captions(trials), "cfd_ratio", "q")
-        assert curves.evidence(found, trials, captions(trials), "cfd_ratio", "q")
+@pytest.mark.parametrize("quality", [NAN, INF, 0.0, -1.0, None])
+def test_curves_of_any_quality(quality: float | None) -> None:
+    """At the end of one trial, in all evaluations of the other; None: no evaluations."""
+    at_end = 5.0 if quality is None else quality
+    trials = frame([trial({BETA1: beta}, at_end, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
+    evaluated = evaluations(trials)
+    evaluated.loc[evaluated["trial"] == trials["trial"][1], "cfd_ratio"] = quality
+    evaluated = evaluated.iloc[:0] if quality is None else evaluated
+    for shown in (trials, trials[1:]):
+        found = Curves(histories(shown), evaluated[evaluated["trial"].isin(shown["trial"])])
+        assert curves.quality(found, shown, captions(shown), "cfd_ratio", "q")
+        assert curves.evidence(found, shown, captions(shown), "cfd_ratio", "q")
 
 
 def failing(**more: Any) -> pd.DataFrame:

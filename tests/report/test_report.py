@@ -194,15 +194,6 @@ def nothing_of(tables: Tables) -> Study:
     return Study(tables, lambda *_: None)
 
 
-def test_missing_samples_are_reported_and_grey(swept: Service, tmp_path: Path) -> None:
-    missing = nothing_of(read_sweep("three", home=swept.home.path))
-    path = tmp_path / "missing.pdf"
-    path.write_bytes(typeset(missing))
-    assert_states(text_of(path), "samples of 6 trials", "missing", "grey")
-    grid = np.asarray(Image.open(io.BytesIO(next(v for k, v in missing.files.items() if k.startswith("grid")))))
-    assert len(np.unique(grid)) == 1
-
-
 def test_a_running_sweep_has_a_report(swept: Service, tmp_path: Path) -> None:
     """Trials without an end, without evaluations, and a sweep of which nothing has begun."""
     tables = read_sweep("three", home=swept.home.path)
@@ -236,7 +227,7 @@ def test_bad_input_is_one_line(swept: Service, arguments: list[str], message: st
     assert not (swept.root / "x.pdf").exists()
 
 
-def test_sweeps_of_other_images_are_not_compared(swept: Service, tmp_path: Path) -> None:
+def test_sweeps_of_other_images_are_not_compared_and_missing_samples_are_grey(swept: Service, tmp_path: Path) -> None:
     tables = read_sweep("three", "other", home=swept.home.path)
     other = tables.trials.assign(
         data_fingerprint=tables.trials["data_fingerprint"].where(tables.trials["sweep"] == "three", "g")
@@ -246,6 +237,9 @@ def test_sweeps_of_other_images_are_not_compared(swept: Service, tmp_path: Path)
     text = text_of(tmp_path / "apart.pdf")
     assert_states(text, "different images", "not compared")
     assert COMPARED not in text
+    assert_states(text, "samples of 10 trials", "missing", "grey")
+    grid = np.asarray(Image.open(io.BytesIO(next(v for k, v in apart.files.items() if k.startswith("grid")))))
+    assert len(np.unique(grid)) == 1
 
 
 def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> None:

@@ -21,19 +21,21 @@ import pytest
 from bench import Bench, empty_home, losses
 from facts import assert_states
 from frames import BETA1, RATE, evaluations, frame, histories, study, trial
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gansweep.gan.sampling import grid_png
 from gansweep.health.judge import judge_of
 from gansweep.health.metrics import METRICS
 from gansweep.health.verdict import FAILURES, KINDS, title
-from gansweep.report import sections
+from gansweep.report import curves, grid, sections
 from gansweep.report.appendix import appendix
 from gansweep.report.document import compose, typeset
 from gansweep.report.failures import failures, how_often
 from gansweep.report.overview import differences, overview
 from gansweep.report.palette import colour
 from gansweep.report.study import Study
+from gansweep.report.style import canvas
 from gansweep.report.tables import read_sweep
 from gansweep.report.terms import terms
 from gansweep.sweepfile.loader import load
@@ -41,6 +43,21 @@ from gansweep.sweepfile.schema import TrialConfig
 from gansweep.sweepfile.trials import configurations
 
 NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture(autouse=True)
+def _margins_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let figures have matplotlib's fixed margins: fitting them takes half of the time. test_figures fits them."""
+
+    def plain(width: float, height: float) -> Figure:
+        figure = canvas(width, height)
+        figure.set_layout_engine("none")
+        return figure
+
+    for module in (curves, grid):
+        monkeypatch.setattr(module, "canvas", plain)
+
+
 MARKUP = ("a#b", "$x$", "*s*", "_u_", "<b>", "a&b", '"q"', "back\\slash", "`r`", "@ref", "//c", "= h", "[1]", "~")
 
 

@@ -225,16 +225,16 @@ def sweeps(sizes: Sequence[int], means: Sequence[float], count: int) -> list[dic
 def test_all_intervals_hold_at_once_as_often_as_promised(sizes: tuple[int, ...], means: tuple[float, ...]) -> None:
     truth = np.array([mean - min(means[:i] + means[i + 1 :]) for i, mean in enumerate(means)])
     best = int(np.argmin(means))
-    found = [best_of(run, mode="min", log=False) for run in sweeps(sizes, means, 1000)]
-    assert np.mean([((f["low"] <= truth) & (truth <= f["high"])).all() for f in found]) >= 0.945
-    assert np.mean([f["may_be_best"][best] for f in found]) >= 0.945
+    found = [best_of(run, mode="min", log=False) for run in sweeps(sizes, means, 500)]
+    assert np.mean([((f["low"] <= truth) & (truth <= f["high"])).all() for f in found]) >= 0.94
+    assert np.mean([f["may_be_best"][best] for f in found]) >= 0.94
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
 def test_a_best_group_in_a_tie_of_all_is_kept_no_more_often_than_promised(sizes: tuple[int, ...]) -> None:
     """The least favourable case: there the promise is met exactly, whichever group it is."""
-    found = [best_of(run, mode="min", log=False)["may_be_best"].to_numpy(bool) for run in sweeps(sizes, [0] * 6, 1500)]
-    assert np.mean(found, axis=0) == pytest.approx([0.95] * 6, abs=0.018)
+    found = [best_of(run, mode="min", log=False)["may_be_best"].to_numpy(bool) for run in sweeps(sizes, [0] * 6, 750)]
+    assert np.mean(found, axis=0) == pytest.approx([0.95] * 6, abs=0.024)
 
 
 def test_much_better_groups_are_told_apart() -> None:

@@ -45,16 +45,16 @@ class _Recorder(TorchDispatchMode):
         if func in WAITS:
             raise WaitError(f"{func} waits for the device")
         kwargs = kwargs or {}
-        for tensor in _written(func, args, kwargs):
-            self._before.append((tensor, tensor.clone()))
+        self._before += [(_as_now(tensor), tensor.clone()) for tensor in _written(func, args, kwargs)]
+        given = _as_now(args), _as_now(kwargs)
         result = func(*args, **kwargs)
-        self._calls.append((func, args, kwargs, result))
+        self._calls.append((func, *given, _as_now(result)))
         return result
 
     @torch.no_grad()
     def undo(self) -> None:
         for tensor, before in reversed(self._before):
-            tensor.copy_(before.view(tensor.shape))  # squeeze_ has changed the shape alone
+            tensor.copy_(before)
         self._before.clear()
 
     @torch.no_grad()
@@ -63,7 +63,16 @@ class _Recorder(TorchDispatchMode):
             anew = func(*args, **kwargs)
             for recorded, tensor in zip(_tensors(result), _tensors(anew), strict=True):
                 if recorded.data_ptr() != tensor.data_ptr():  # else a view, or the tensor that was written
-                    recorded.copy_(tensor.view(recorded.shape))
+                    recorded.copy_(tensor)
+
+
+def _as_now(values: Any) -> Any:
+    """Return values whose tensors keep the shape that they have now, when squeeze_ or unsqueeze_ changes the others."""
+    if isinstance(values, Tensor):
+        return values.detach()
+    if isinstance(values, list | tuple):
+        return type(values)(map(_as_now, values))
+    return {name: _as_now(value) for name, value in values.items()} if isinstance(values, dict) else values
 
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from bench import empty_home
 
 from gansweep.gan.sampling import grid_png
 from gansweep.health import metrics as m
@@ -133,7 +134,7 @@ def history(made: Made) -> History:
 
 def publish(root: Path, count: int, name: str = "synthetic", of: Callable[[int], Iterator[Made]] = trials) -> Home:
     """A home whose store has a sweep of `count` trials, each with seven sample grids. `of`: yields the trials."""
-    home = Home(root)
+    home = empty_home(root)
     folder = home.sweep(name)
     folder.path.mkdir(parents=True)
     folder.source.write_text(f"name: {name}\ntraining: {{steps: {STEPS}}}\n")
