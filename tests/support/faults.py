@@ -46,13 +46,18 @@ NO_RECORDS = "the tracking store does not accept records"
 
 @dataclass
 class Sweep:
-    """One that a fault hits. said: what its driver has written to stderr when it has ended. killed: whether it was."""
+    """One that a fault hits.
+
+    Attributes:
+        messages: What its drivers have written to stderr, once they have ended.
+        killed: Whether its driver was killed.
+    """
 
     name: str
     home: LabHome
     file: Path
     process: subprocess.Popen[str]
-    said: str = ""
+    messages: str = ""
     killed: bool = False
 
     @property
@@ -86,7 +91,7 @@ class Round:
 
     def finish(self) -> None:
         for sweep in self.sweeps:
-            sweep.said += ended(sweep.process)[1]
+            sweep.messages += ended(sweep.process)[1]
 
     def _check_alive(self) -> bool:
         for sweep in self.sweeps:
@@ -161,8 +166,9 @@ def tracking_never_there(at: Round) -> Iterator[None]:
 def database_restarts(at: Round) -> Iterator[None]:
     at.wait(_trains, 8)
     at.lab.database.stop(crash=at.rng.random() < 0.5)
+    over = time.monotonic() + at.rng.uniform(6, 10)  # records are sent every five seconds
     yield
-    time.sleep(at.rng.uniform(6, 10))  # records are sent every five seconds
+    _sleep_until(over)
     at.lab.database.start()
 
 
@@ -170,8 +176,9 @@ def database_restarts(at: Round) -> Iterator[None]:
 def store_refuses(at: Round) -> Iterator[None]:
     at.wait(_trains, 5)
     at.lab.store.close()
+    over = time.monotonic() + at.rng.uniform(10, 20)
     yield
-    time.sleep(at.rng.uniform(10, 20))
+    _sleep_until(over)
     at.lab.store.open()
 
 
@@ -187,6 +194,10 @@ def driver_dies(at: Round) -> Iterator[None]:
         sweep.home = at.lab.home(f"{sweep.name}-again")
         sweep.process = sweep.home.run(sweep.file)
     yield
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
 
 
 def _tracking_again(at: Round) -> None:
@@ -213,17 +224,17 @@ FAULTS = {
     "store": Fault(
         "the object store refuses for 10 to 20 s",
         store_refuses,
-        lambda sweep: "the storage does not answer" in sweep.said,
+        lambda sweep: "the storage does not answer" in sweep.messages,
         4,
         0.15,
     ),
     "database": Fault(
-        "PostgreSQL restarts after 6 to 10 s", database_restarts, lambda sweep: NO_RECORDS in sweep.said, 4, 0.1
+        "PostgreSQL restarts after 6 to 10 s", database_restarts, lambda sweep: NO_RECORDS in sweep.messages, 4, 0.1
     ),
     "tracking": Fault(
         "the MLflow server is away for 60 s",
         tracking_away,
-        lambda sweep: NO_RECORDS in sweep.said and "`gansweep sync" not in sweep.said,
+        lambda sweep: NO_RECORDS in sweep.messages and "`gansweep sync" not in sweep.messages,
         4,
         0.4,
     ),
@@ -231,7 +242,8 @@ FAULTS = {
         "the MLflow server is away for the whole sweep",
         tracking_never_there,
         lambda sweep: (
-            f"`gansweep sync {sweep.name} --tracking-uri {sweep.home.lab.tracking.uri}` sends the rest" in sweep.said
+            f"`gansweep sync {sweep.name} --tracking-uri {sweep.home.lab.tracking.uri}` sends the rest"
+            in sweep.messages
         ),
         4,
         0.05,
