@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from contextlib import suppress
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pypdfium2
 import pytest
+from facts import assert_states
 from guarded import PASSWORD, SECRETS, Guarded
-from service import Service
+from service import Service, assert_checkpointed, leftovers
 
 from gansweep.tracking import store
 
@@ -23,30 +25,51 @@ REFUSED = "401"
 
 @dataclass
 class Ended:
-    """A sweep that was stopped, and Ray's files as they were before they were removed."""
+    """A sweep that was ended by SIGTERM to its process group.
+
+    Attributes:
+        took_s: Seconds from the signal to the end.
+        err: What the sweep printed to stderr.
+        logs: Ray's files as they were before they were removed.
+    """
 
     sweep: Guarded
+    took_s: float
+    err: str
     logs: dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def ended(guarded: Guarded) -> Ended:
     logs: dict[str, bytes] = {}
-    guarded.run.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    os.killpg(guarded.run.pid, signal.SIGTERM)
     while guarded.run.poll() is None:
         for path in Path("/tmp").glob(f"gsw-*/ray/session_*_{guarded.run.pid}/**/*"):
             with suppress(OSError):
                 if path.is_file():
                     logs[str(path)] = path.read_bytes()
         time.sleep(0.5)
-    guarded.printed += guarded.run.communicate()
-    assert guarded.run.returncode == 130, guarded.printed
-    return Ended(guarded, logs)
+    took_s = time.monotonic() - began
+    out, err = guarded.run.communicate()
+    guarded.printed += (out, err)
+    return Ended(guarded, took_s, err, logs)
 
 
 @pytest.fixture
 def swept(ended: Ended) -> Guarded:
     return ended.sweep
+
+
+def test_the_signal_ended_the_sweep_in_good_order(ended: Ended) -> None:
+    service, run = ended.sweep.service, ended.sweep.run
+    assert run.returncode == 128 + signal.SIGTERM, ended.err
+    assert ended.took_s < 10
+    assert_states(ended.err.splitlines()[-1], "of 1 trial", "same command")
+    assert leftovers(run.pid) == []
+    (trial,) = service.folder().all_trials()
+    assert [t["outcome"] for t in service.status()] == ["interrupted"]
+    assert_checkpointed(trial)
 
 
 def test_the_password_was_needed_and_used(swept: Guarded) -> None:
@@ -85,7 +108,7 @@ def test_the_report_holds_none(swept: Guarded) -> None:
     assert not [secret for secret in swept.secrets() if secret.decode() in text.replace("\r\n", "")]
 
 
-def test_nothing_that_was_written_or_said_holds_a_secret(ended: Ended) -> None:
+def test_nothing_that_was_written_or_printed_holds_a_secret(ended: Ended) -> None:
     """The home with its sweep file, plan and lock; the server's database and artifacts; Ray's logs; all output."""
     swept = ended.sweep
     swept.ask("status", "small", "--json")

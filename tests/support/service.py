@@ -24,7 +24,7 @@ from gansweep.cli.main import main
 from gansweep.gan import checkpoint
 from gansweep.health.metrics import MACHINE
 from gansweep.records import journal
-from gansweep.records.layout import Home, SweepFolder
+from gansweep.records.layout import Home, SweepFolder, TrialFolder
 
 COMMAND = [sys.executable, "-m", "gansweep"]
 SMALL = """
@@ -162,6 +162,13 @@ def assert_equal_weights(a: SweepFolder, b: SweepFolder) -> None:
             # nan-safe, bit by bit
             same = torch.equal(tensor.reshape(-1).view(torch.uint8), right[trial][name].reshape(-1).view(torch.uint8))
             assert same, (trial, name)
+
+
+def assert_checkpointed(trial: TrialFolder) -> None:
+    """Assert that an interrupted trial has a checkpoint of where it was, not of its last cadence."""
+    checkpoints = trial.all_checkpoints()
+    assert checkpoints
+    assert int(checkpoints[-1].stem) >= max([record.step for record in journal.read(trial.journal)], default=0)
 
 
 def assert_tracked_once(service: Service, sweep: str = "small") -> None:
