@@ -119,7 +119,7 @@ def _round(
     process: subprocess.Popen[str],
     moment: str,
     rng: random.Random,
-    ends: Iterator[Callable[[subprocess.Popen[str]], None]],
+    ends: Iterator[Callable[[Service, subprocess.Popen[str]], None]],
     tokens: list[str],
 ) -> Counter[str]:
     """Kill inside a chosen moment a trial's process, or both it and the driver. A driver that survives is ended at a
@@ -140,18 +140,21 @@ def _round(
         killed += {"trial processes": 1, "trials": 1}
         time.sleep(rng.uniform(0, 2))
     assert process.poll() is None, "the sweep ended before its last kill: give it more trials"
-    next(ends)(process)
+    next(ends)(service, process)
     return killed + Counter({"drivers": 1, "trials": SLOTS})
 
 
-def _kill(driver: subprocess.Popen[str]) -> None:
+def _kill(service: Service, driver: subprocess.Popen[str]) -> None:
     driver.kill()
 
 
-def _leave_at_once(driver: subprocess.Popen[str]) -> None:
+def _leave_at_once(service: Service, driver: subprocess.Popen[str]) -> None:
     """Send a second signal while trials end because of the first one."""
+    steps = Path(service.environment["CHAOS_STEPS"])
+    trained = steps.stat().st_size
+    service.wait_for(lambda: steps.stat().st_size > trained)  # a trial that died is at work again
     driver.send_signal(signal.SIGINT)
-    time.sleep(0.05)
+    service.wait_for(service.folder().stop.exists)
     began = time.monotonic()
     driver.send_signal(signal.SIGINT)
     driver.communicate(timeout=15)
