@@ -24,30 +24,34 @@ from gansweep.sync.storage import open_storage
 
 pytestmark = pytest.mark.slow
 
-STEPS = 40
-# A trial takes all cores of a machine, so that each machine trains one at a time. The best rate comes first: at the
-# rung, after half of the steps, whoever comes later is stopped.
-SWEEP = f"""
-name: {{name}}
-dataset: {{{{name: digits, image_size: 16}}}}
-model: {{{{latent_dim: 8, feature_maps: 4}}}}
-training: {{{{steps: {STEPS}, batch_size: 16}}}}
-evaluation: {{{{per_run: 2, samples: 128}}}}
+STEPS, RATES = 40, [1e-3, 1e-6, 1e-7]
+# A trial takes all cores of a machine, so that each machine trains one at a time. Only at the first rate does
+# D's loss fall: at the rung, after half of the steps, those of the others are stopped.
+SWEEP = """
+name: {name}
+dataset: {{name: digits, image_size: 16}}
+model: {{latent_dim: 8, feature_maps: 4}}
+training: {{steps: {steps}, batch_size: 16}}
+evaluation: {{per_run: 2, samples: 128}}
 stop: none
-cadence: {{{{metrics: 5, samples: 20, checkpoints: 10}}}}
-retention: {{{{checkpoints: {STEPS}}}}}
-search: {{{{method: grid, over: {{{{training.learning_rate: [1e-3, 1e-6, 1e-7]}}}}}}}}
+cadence: {{metrics: 5, samples: 20, checkpoints: 10}}
+retention: {{checkpoints: {steps}}}
+search:
+  method: grid
+  objective: {{metric: loss_d, mode: min}}
+  over: {{training.learning_rate: {rates}}}
 replicates: 2
-scheduler: {{{{method: asha, grace: 0.5, reduction: 4}}}}
-resources: {{{{cpus: {CORES}, gpus: 0}}}}
+scheduler: {{method: asha, grace: 0.5, reduction: 4}}
+resources: {{cpus: {cpus}, gpus: 0}}
 """
+RATE = "training.learning_rate"
 WAVES = (("store", "database"), ("node",))  # the others take minutes on a loaded machine
 
 
 def write(folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.yaml"
-    file.write_text(SWEEP.format(name=name))
+    file.write_text(SWEEP.format(name=name, steps=STEPS, rates=RATES, cpus=CORES))
     return file
 
 
@@ -121,6 +125,7 @@ def test_a_sweep_on_two_machines_is_stopped_and_goes_on_from_another_home(lab: L
     assert {tags["gansweep.host"] for tags in runs.values()} == {lab.head.name, lab.second.name}
     assert {(end.kind, end.step) for end in found.values()} == {("completed", STEPS), ("stopped", STEPS // 2)}
     stopped = {trial for trial, end in found.items() if end.kind == "stopped"}
+    assert stopped >= {trial["id"] for trial in there.status("moved") if trial["varied"] != {RATE: RATES[0]}}
     tags = [(runs[trial]["gansweep.outcome"], runs[trial]["gansweep.reason"]) for trial in stopped]
     assert {*tags} == {("stopped", "asha")}
     assert {runs[trial]["gansweep.host"] for trial in stopped} == {lab.head.name, lab.second.name}
