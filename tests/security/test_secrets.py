@@ -65,7 +65,7 @@ def test_the_signal_ended_the_sweep_in_good_order(ended: Ended) -> None:
     service, run = ended.sweep.service, ended.sweep.run
     assert run.returncode == 128 + signal.SIGTERM, ended.err
     assert ended.took_s < 10
-    assert_states(ended.err.splitlines()[-1], "of 1 trial", "same command")
+    assert_states(ended.err, "SIGTERM", "of 1 trial", "same command")
     assert leftovers(run.pid) == []
     (trial,) = service.folder().all_trials()
     assert [t["outcome"] for t in service.status()] == ["interrupted"]
