@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which(mps.CONTROL), reason=f"{mps.CONTROL} is not on the PATH"),
 ]
 
-TRIALS, STEPS, KILLS = 3, 8000, 10
+TRIALS, STEPS, KILLS = 3, 6000, 10
 FAULT = KILLS // 2  # number of the death that is a fault of the device
 AHEAD = 500  # steps that all trials train before the next death
 PATIENCE_S = 60
@@ -171,7 +171,7 @@ def test_ten_kills_and_a_fault_of_the_device_change_no_bit_of_any_trial(
 ) -> None:
     monkeypatch.setattr(incidents, "DOUBT_S", 0.1)  # messages come fifty times a second
     plan = plan_of(
-        f"training.steps={STEPS}", "cadence={metrics: 20, samples: 4000, checkpoints: 100}", "evaluation={per_run: 0}",
+        f"training.steps={STEPS}", "cadence={metrics: 20, samples: 3000, checkpoints: 100}", "evaluation={per_run: 0}",
         "training.batch_size=16", "stop=none", "retention.checkpoints=9",
     )  # fmt: skip
     config = job_of(plan, plan.trials[0], 1 / 4).to_config()
