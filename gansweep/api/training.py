@@ -263,10 +263,13 @@ def _recorded(
 
 
 def _references(order: Order, plan: Plan, tell: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Compute missing reference data while Ray starts. Machines of a cluster do that themselves."""
+    """Compute missing reference data while Ray starts.
+
+    Machines of a cluster do that themselves, and those of a storage use the data of the first one.
+    """
     from gansweep.engine.references import computing, evaluated_on
 
-    return computing(evaluated_on(plan) if order.address is None else [], tell)
+    return computing([] if order.address or order.storage else evaluated_on(plan), tell)
 
 
 def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
