@@ -101,8 +101,8 @@ class Machine:
         """Let processes that start in the block run side by side on the GPU, as in a sweep."""
         with scratch(SHORT) as folder, sharing(folder, self.device == "cuda") as settled:
             found = settled()
-            if found.note:
-                print(f"MPS: {found.note}", file=sys.stderr)
+            if found.refused:
+                print(f"MPS: {found.refused}", file=sys.stderr)
             yield
 
 

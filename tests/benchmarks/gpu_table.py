@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,13 @@ def _peer(found: dict[str, Any], figures: dict[str, Any]) -> Iterable[Row]:
     yield f"{found['trials']} trials × {found['steps']:,} steps, whole command", f"{found['gansweep_s']:.0f} s", theirs
 
 
-PARTS = {"tutorial": _tutorial, "step": _step, "sweeps": _sweeps, "main_job": _main_job, "peer": _peer}
+PARTS: dict[str, Callable[[Any, dict[str, Any]], Iterable[Row]]] = {
+    "tutorial": _tutorial,
+    "step": _step,
+    "sweeps": _sweeps,
+    "main_job": _main_job,
+    "peer": _peer,
+}
 
 
 def _shape(one: dict[str, Any]) -> str:

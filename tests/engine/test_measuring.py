@@ -123,7 +123,8 @@ def test_what_was_measured_ahead_is_not_measured_by_ray(
     monkeypatch.setattr("gansweep.engine.memory.measure", lambda config, most: Need(5 * GB, 80 * GB, {1: 9.0, 6: 30.0}))
     monkeypatch.setattr(shares, "settled_memory", lambda: {"GPU-a": (0, 80 * GB)})
     program(monkeypatch, "pass")
-    plan, notices = plan_of(GRID, "resources.gpus=auto"), []
+    plan = plan_of(GRID, "resources.gpus=auto")
+    notices: list[str] = []
     with measuring.measuring(plan, (), home.cache) as under_way:
         wait = under_way.wait
 
