@@ -24,12 +24,12 @@ from gansweep.losses import registry
 # Beginning of a command → why it does not run here, and the test that runs it.
 ELSEWHERE = {
     ("ui",): ("serves until it is stopped", "tests/browser/test_ui.py"),
-    ("submit",): ("needs a Ray cluster", "tests/integration/test_submit.py"),
-    ("logs", "lr-grid", "--follow", "--tracking-uri"): ("needs a server", "tests/integration/test_submit.py"),
-    ("logs", "my"): ("needs a server", "tests/integration/test_submit.py"),
-    ("status", "my"): ("needs a server", "tests/integration/test_submit.py"),
-    ("stop", "my"): ("needs a server", "tests/integration/test_submit.py"),
-    ("stop", "lr-grid", "--tracking-uri"): ("needs a server", "tests/integration/test_submit.py"),
+    ("submit",): ("needs a Ray cluster", "tests/integration/test_cluster.py"),
+    ("logs", "lr-grid", "--follow", "--tracking-uri"): ("needs a server", "tests/integration/test_cluster.py"),
+    ("logs", "my"): ("needs a server", "tests/integration/test_cluster.py"),
+    ("status", "my"): ("needs a server", "tests/integration/test_cluster.py"),
+    ("stop", "my"): ("needs a server", "tests/integration/test_cluster.py"),
+    ("stop", "lr-grid", "--tracking-uri"): ("needs a server", "tests/integration/test_cluster.py"),
     ("stop",): ("needs a running sweep", "tests/cli/test_stop.py"),
     ("run", "sweep.yaml", "--address"): ("needs a Ray cluster", "tests/integration/test_cluster.py"),
     ("run", "FILE", "--address"): ("needs a Ray cluster", "tests/integration/test_cluster.py"),

@@ -67,11 +67,11 @@ def test_an_error_before_a_trial_opens_is_a_crash_with_its_traceback(service: Se
     first, second = service.folder().planned()
     assert reported[1].startswith(f"{first.id} and 1 more: crashed: {error}")
     for trial in (first, second):
-        out, _ = service.call("show", trial.id)
+        out, _ = service.ask("show", trial.id)
         assert "\nTraceback" in out
         assert error in out.splitlines()[-1]
-        assert json.loads(service.call("show", trial.id, "--json")[0])["deaths"] == 0
-    _, err = service.call("diagnose", "small", code=1)
+        assert json.loads(service.ask("show", trial.id, "--json")[0])["deaths"] == 0
+    _, err = service.ask("diagnose", "small", code=1)
     assert err == (
         f"small: 2 of 2 trials crashed before an evaluation; `gansweep show {first.id}` shows the traceback\n"
     )
