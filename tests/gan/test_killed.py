@@ -26,8 +26,8 @@ from gansweep.records import journal
 from gansweep.records.journal import Journal
 from gansweep.records.layout import TrialFolder, write_atomically
 
-KILLS = 20
-STEPS = 180
+KILLS = 10
+STEPS = 90
 BY_STEPS = RunConfig(STEPS, metrics=3, samples=40, checkpoints=7, keep=2, evaluations=20)
 BY_TIME = RunConfig(STEPS, metrics=3, samples=40, checkpoints=0, keep=2, evaluations=20, checkpoint_s=0.05)
 
