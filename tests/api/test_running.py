@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from scenes import warm_home
+from scenes import train, warm_home
 from service import Service
 
 import gansweep
@@ -22,23 +22,24 @@ from gansweep.cli.main import cli
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import read_json
 
-# Trains to step 10, then on without an end.
+MINE = {
+    "name": "mine",
+    "dataset": {"name": "digits", "image_size": 16},
+    "model": {"latent_dim": 8, "feature_maps": 4},
+    "training": {"steps": 10, "batch_size": 16},
+    "evaluation": {"per_run": 0},
+    "cadence": {"metrics": 5, "samples": 1000, "checkpoints": 1000},
+}
+# Takes the sweep as it is, at step 10, then trains on without an end.
 SCRIPT = """
+import json
 import sys
 import gansweep
 
+mine = json.loads(sys.argv[2])
 for steps in (10, 1_000_000):
-    sweep = gansweep.run_sweep(
-        {
-            "name": "mine",
-            "dataset": {"name": "digits", "image_size": 16},
-            "model": {"latent_dim": 8, "feature_maps": 4},
-            "training": {"steps": steps, "batch_size": 16},
-            "evaluation": {"per_run": 0},
-            "cadence": {"metrics": 5, "samples": 1000, "checkpoints": 1000},
-        },
-        home=sys.argv[1],
-    )
+    mine["training"]["steps"] = steps
+    sweep = gansweep.run_sweep(mine, home=sys.argv[1])
     print(sweep, *sweep.trials["outcome"], next(iter(sweep)).sample(2).shape)
     print(*{"ray", "mlflow"} & {*sys.modules}, flush=True)
 """
@@ -147,13 +148,16 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.slow
-def test_a_script_trains_again_without_a_main_guard_and_its_death_ends_the_sweep_gracefully(
+def test_a_script_without_a_main_guard_trains_and_its_death_ends_the_sweep_gracefully(
     service: Service, tmp_path: Path
 ) -> None:
-    home, script = warm_home(tmp_path / "home"), tmp_path / "script.py"
+    """One that trains to the end and returns: tests/integration/test_old_homes.py."""
+    home, file, script = warm_home(tmp_path / "home"), tmp_path / "mine.yaml", tmp_path / "script.py"
+    file.write_text(json.dumps(MINE))
+    train(home, file)
     script.write_text(SCRIPT)
     (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")  # a file beside the script shadows nothing there
-    command = [sys.executable, "-P", str(script), str(home.path)]
+    command = [sys.executable, "-P", str(script), str(home.path), json.dumps(MINE)]
     caller = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert caller.stdout is not None
     first = [caller.stdout.readline(), caller.stdout.readline()]

@@ -19,6 +19,7 @@ from facts import assert_states
 from scenes import prepare_digits, train, warm_home
 from service import Service
 
+import gansweep
 from gansweep.gan import checkpoint
 from gansweep.records import journal
 from gansweep.records.layout import Home, read_json
@@ -111,19 +112,21 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_a_home_of_0_1_0_goes_on_bit_for_bit_and_migrates_once(service: Service, old: Home) -> None:
+def test_a_home_of_0_1_0_goes_on_bit_for_bit_and_migrates_once(
+    service: Service, old: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = rows(old, "SELECT run_uuid FROM runs ORDER BY 1")
     (recorded_on,) = rows(old, "SELECT value FROM tags WHERE key = 'gansweep.machine'")
     same_machine = recorded_on == (current(service.root).machine,)
-    _, said = service.call("run", "old.yaml")
-    assert_states(said, old.artifacts, "old: ", "0.1.0", "id")
-    assert [trial["outcome"] for trial in service.status("old")] == ["completed"] * 3
+    sweep = gansweep.run_sweep(service.root / "old.yaml", home=old.path)
+    assert_states(capsys.readouterr().err, old.artifacts, "old: ", "0.1.0", "id")
+    assert sweep.trials["outcome"].tolist() == ["completed"] * 3
     assert set(before) < set(rows(old, "SELECT run_uuid FROM runs")), "they go on"
     assert_recorded_once(old)
-    _, again = service.call("sync", "old")
+    _, again = service.ask("sync", "old")
     assert "0.1.0" not in again
     assert "it now names" not in again
-    service.call("report", "old", "-o", "report.pdf")
+    service.ask("report", "old", "-o", "report.pdf")
     assert (service.root / "report.pdf").read_bytes().startswith(b"%PDF")
     rates = f"search.over.training.learning_rate={[*RATES.values()]}"
     calm = train(warm_home(service.root / "calm"), service.root / "old.yaml", rates)
