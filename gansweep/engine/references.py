@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from gansweep.config import to_plain
 from gansweep.engine.ending import shielding_children
+from gansweep.engine.environment import WORKERS
 from gansweep.gan.data import ImageSet
 from gansweep.planning.plan import Plan
 
@@ -38,7 +40,12 @@ def computing(sets: Sequence[ImageSet], notify: Callable[[str], None]) -> Iterat
         return
     with shielding_children():
         process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **WORKERS, "OMP_NUM_THREADS": "1"},  # as in the process of a trial
         )
     relay = threading.Thread(target=_relay, args=(process, notify), daemon=True)
     relay.start()
