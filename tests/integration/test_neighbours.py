@@ -23,7 +23,7 @@ from gansweep.records.layout import TrialFolder
 pytestmark = pytest.mark.slow  # one sweep whose three processes are started three times
 
 SUPPORT = Path(__file__).parents[1] / "support"
-STEPS, STRUCK_AT = 400, 200
+STEPS, STRUCK_AT = 300, 150
 PATIENCE_S = 200  # on a loaded machine
 
 
