@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -67,7 +68,7 @@ class Size:
     wide_neighbours: tuple[int, ...] = (1, 4)
     seconds: float = 3.0
     trials: tuple[int, int] = (8, 20_000)
-    wide_trials: tuple[int, int] = (4, 5_000)
+    wide_trials: tuple[int, int] = (4, 4_000)
     peer_trials: tuple[int, int] = (8, 2_000)
     peer_s: float = 100.0
 
@@ -144,12 +145,12 @@ def tutorial(machine: Machine, size: Size) -> dict[str, Any]:
 def step(machine: Machine, size: Size) -> list[dict[str, Any]]:
     """Steps per second together of gansweep's step in several processes, by shape, precision and number."""
     rows = []
-    for shape, counts in ((size.narrow, size.neighbours), (size.wide, size.wide_neighbours)):
+    narrow = [(size.narrow, size.neighbours, "float32")]
+    for shape, counts, precision in narrow + [(size.wide, size.wide_neighbours, one) for one in PRECISIONS]:
         machine.images(shape[1])  # decoded once
-        for precision in PRECISIONS:
-            with machine.side_by_side(), loops(max(counts), captured_loop, machine, shape, precision) as started:
-                rates = {str(count): started.rate(count, size.seconds) for count in counts}
-            rows.append({"maps": shape[0], "side": shape[1], "precision": precision, "steps_per_s": rates})
+        with machine.side_by_side(), loops(max(counts), captured_loop, machine, shape, precision) as started:
+            rates = {str(count): started.rate(count, size.seconds) for count in counts}
+        rows.append({"maps": shape[0], "side": shape[1], "precision": precision, "steps_per_s": rates})
     return rows
 
 
@@ -221,10 +222,12 @@ def sweeps(machine: Machine, size: Size) -> list[dict[str, Any]]:
 
 
 def main_job(machine: Machine, size: Size) -> dict[str, Any]:
-    """Seconds of the main job, the whole command in a new home, and of the same command again in another new home."""
+    """Seconds of the main job, the whole command: in a new home, and again in a home that has its cache."""
     file = HERE.parents[1] / "sweeps" / "lr_grid.yaml"
-    found = [command(machine, file, f"main-{i}") for i in range(2)]
-    return {"command_s": [seconds for seconds, _ in found], "messages": found[-1][1].splitlines()}
+    first, messages = command(machine, file, "main")
+    shutil.copytree(machine.folder / "main" / "cache", machine.folder / "again" / "cache")
+    again, more = command(machine, file, "again")
+    return {"command_s": [first, again], "messages": messages.splitlines(), "messages_again": more.splitlines()}
 
 
 def peer(machine: Machine, size: Size) -> dict[str, Any]:
