@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import shlex
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from gansweep.sync.storage import Storage
     from gansweep.tracking.background import Background
 
+LOOK_S = 0.5
 LAST_RECORDS_S = 60.0  # at the end of a sweep, while the tracking store accepts no records
 LAST_RECORDS_IN_A_HURRY_S = 4.0  # in total, after a signal or on a full disk
 
@@ -312,9 +315,14 @@ def _train(
             tell(f"{plan.repeated:,} left out as duplicates")
         presenter.starting()
         background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
+
+        def view_of(board: Board) -> AbstractContextManager[View]:
+            threading.Thread(target=_load_overview, args=(board,), daemon=True).start()
+            return presenter.view(board, uri, plan.folder.log)
+
         return runner.run(
             search,
-            lambda board: presenter.view(board, uri, plan.folder.log),
+            view_of,
             ending,
             tell,
             order.stopwatch,
@@ -322,6 +330,19 @@ def _train(
             collector,
             under_way,
         )
+
+
+def _load_overview(board: Board) -> None:
+    """Import what draws the overview when the first trial has ended, so that it need not be done after the last one.
+
+    It takes 2 s. A sweep that is interrupted early is spared it.
+    """
+    while not board.done():
+        time.sleep(LOOK_S)
+    with suppress(Exception):  # reported when it is drawn
+        import seaborn  # noqa: F401
+
+        import gansweep.report.make  # noqa: F401
 
 
 def _measuring(order: Order, search: Search) -> AbstractContextManager[Measuring]:
