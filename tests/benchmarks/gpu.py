@@ -120,12 +120,12 @@ def tutorial_loop(number: int, machine: Machine, maps: int) -> Advance:
     return advance
 
 
-def captured_loop(number: int, machine: Machine, shape: tuple[int, int], precision: str) -> Advance:
+def step_loop(number: int, machine: Machine, shape: tuple[int, int], precision: str, kind: str) -> Advance:
     device, (maps, side) = torch.device(machine.device), shape
     determinism.set_up(device)
     adam = OptimizerConfig(LEARNING_RATE, BETA1, 0.999)
     config = TrainingConfig(100, maps, maps, side, 1, 64, adam, adam, seed=number, precision=precision)
-    recorder = record_cuda_graph if device.type == "cuda" else None
+    recorder = record_cuda_graph if device.type == "cuda" and kind == "captured" else None
     trainer = Trainer(config, machine.images(side).load(), device, record=recorder)
 
     def advance(steps: int) -> None:
@@ -143,14 +143,19 @@ def tutorial(machine: Machine, size: Size) -> dict[str, Any]:
 
 
 def step(machine: Machine, size: Size) -> list[dict[str, Any]]:
-    """Steps per second together of gansweep's step in several processes, by shape, precision and number."""
+    """Steps per second together of gansweep's step in several processes, by shape, precision, kind and number."""
     rows = []
-    narrow = [(size.narrow, size.neighbours, "float32")]
-    for shape, counts, precision in narrow + [(size.wide, size.wide_neighbours, one) for one in PRECISIONS]:
+    for shape, counts, precisions in (
+        (size.narrow, size.neighbours, PRECISIONS[:1]),
+        (size.wide, size.wide_neighbours, PRECISIONS),
+    ):
         machine.images(shape[1])  # decoded once
-        with machine.side_by_side(), loops(max(counts), captured_loop, machine, shape, precision) as started:
-            rates = {str(count): started.rate(count, size.seconds) for count in counts}
-        rows.append({"maps": shape[0], "side": shape[1], "precision": precision, "steps_per_s": rates})
+        of_shape = [(precision, "captured", counts) for precision in precisions]
+        for precision, kind, numbers in [("float32", "eager", (1,)), *of_shape]:
+            with machine.side_by_side(), loops(max(numbers), step_loop, machine, shape, precision, kind) as started:
+                rates = {str(count): started.rate(count, size.seconds) for count in numbers}
+            row = {"maps": shape[0], "side": shape[1], "precision": precision, "kind": kind, "steps_per_s": rates}
+            rows.append(row)
     return rows
 
 

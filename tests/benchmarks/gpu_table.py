@@ -34,7 +34,7 @@ def _step(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Row]
         rates = one["steps_per_s"]
         for count, rate in rates.items():
             more = "" if count == "1" else f"{rate / rates['1']:.2f} × one process"
-            yield f"captured step, {_shape(one)}, {_processes(count)}", f"{rate:,.0f} steps/s", more
+            yield f"{one['kind']} step, {_shape(one)}, {_processes(count)}", f"{rate:,.0f} steps/s", more
 
 
 def _sweeps(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Row]:
@@ -42,7 +42,8 @@ def _sweeps(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Ro
         more = ""
         if one is found[0] and (tutorial := figures.get("tutorial", {}).get(str(one["trials"]))):
             more = f"{one['steps_per_s'] / tutorial:.1f} × the tutorial's loop in {one['trials']} processes"
-        what = f"sweep of {one['trials']} trials × {one['steps']:,} steps, {_shape(one)}"
+        trials = "1 trial" if one["trials"] == 1 else f"{one['trials']} trials"
+        what = f"sweep of {trials} × {one['steps']:,} steps, {_shape(one)}"
         yield what, f"{one['steps_per_s']:,.0f} steps/s", more
 
 
