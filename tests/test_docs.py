@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,12 +88,23 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     ]
 
 
-def test_tables_of_speed_are_what_was_measured() -> None:
-    spec = importlib.util.spec_from_file_location("table", ROOT / "tests" / "benchmarks" / "table.py")
+def benchmark(name: str) -> Any:
+    """Module of a table of benchmarks."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_gpus_is_what_was_measured() -> None:
+    measured = json.loads((ROOT / "docs" / "gpu.json").read_text())
+    assert benchmark("gpu_table").table(measured) in (ROOT / "docs" / "gpu.md").read_text()
+
+
+def test_tables_of_speed_are_what_was_measured() -> None:
+    module = benchmark("table")
     measured = json.loads((ROOT / "docs" / "speed.json").read_text())
     assert module.table(measured) in (ROOT / "docs" / "benchmarks.md").read_text()
     of_scale = (ROOT / "docs" / "scale.md").read_text()
