@@ -1,4 +1,5 @@
-"""What people see: the MLflow UI that `gansweep ui` serves, in a real browser, on a real sweep of ten trials.
+"""What people see: the MLflow UI that `gansweep ui` serves, in a real browser, on a real sweep of ten trials whose home
+was moved since.
 
 GANSWEEP_SCREENSHOTS: folder for the screenshots.
 """
@@ -62,17 +63,19 @@ def chromium() -> str:
 def swept(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
     """Five learning rates × two beta1, trained to the end."""
     service = Service(tmp_path_factory.mktemp("ten"), {})
-    home = warm_home(service.home.path)
+    home = warm_home(service.root / "elsewhere")
     for name, text in (("ten", TEN), ("failing", FAILING)):
         (service.root / f"{name}.yaml").write_text(text)
         train(home, service.root / f"{name}.yaml")
+    home.path.rename(service.home.path)
     assert {trial["outcome"] for trial in service.status("ten")} == {"completed"}
     return service
 
 
 @pytest.fixture(scope="module")
 def link(swept: Service) -> Iterator[str]:
-    """To the sweep, as `gansweep ui` prints it. At the end Ctrl-C ends all that it began."""
+    """To the sweep, as `gansweep ui` prints it, which corrects the paths of artifacts. At the end Ctrl-C ends all that
+    it began."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,7 +86,9 @@ def link(swept: Service) -> Iterator[str]:
         assert links["ten"].partition("/#/")[0] == f"http://127.0.0.1:{port}", ui.communicate(timeout=10)
         yield links["ten"]
         ui.send_signal(signal.SIGINT)
-        assert ui.wait(20) == 130
+        _, err = ui.communicate(timeout=20)
+        assert ui.returncode == 130
+        assert str(swept.home.artifacts) in err
         assert leftovers(ui.pid) == []
     finally:
         ui.kill()
