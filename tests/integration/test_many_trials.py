@@ -19,7 +19,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.sweepfile.loader import load
 
 pytestmark = pytest.mark.slow
-TRIALS = 30
+TRIALS = 20
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def test_each_is_the_difference_of_two_marks_over_the_trials_between(many_trials
 def test_a_sweep_of_many_trials_is_scheduled_within_the_target_and_published_whole(
     many_trials: ModuleType, service: Service
 ) -> None:
-    marks, whole_s = many_trials.run(many_trials.sweep_file(service.root, TRIALS), service.home.path, [10, TRIALS])
-    assert [mark.trials for mark in marks] == [10, TRIALS]
+    marks, whole_s = many_trials.run(many_trials.sweep_file(service.root, TRIALS), service.home.path, [5, TRIALS])
+    assert [mark.trials for mark in marks] == [5, TRIALS]
     assert 0 < marks[0].at_s < marks[1].at_s < whole_s
     trials = service.status(many_trials.SWEEP)
     assert [(t["outcome"], t["step"]) for t in trials] == [("completed", 1)] * TRIALS
