@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,25 @@ from peer import BETAS1, learning_rates
 GRID = {"training.learning_rate": learning_rates(10), "training.beta1": list(BETAS1)}
 # Defaults of the cadence differ between versions; with this one all record the same.
 CADENCE = {"metrics": 10, "samples": 100, "checkpoints": 100}
-SWEEPS: dict[str, tuple[int, dict[str, list[Any]], dict[str, int]]] = {
-    "short": (100, GRID, {}),
-    "short, the same records": (100, GRID, CADENCE),
-    "long": (1000, {"training.learning_rate": [1e-4, LEARNING_RATE]}, {}),
+MAIN_JOB = Path(__file__).resolve().parents[2] / "sweeps" / "lr_grid.yaml"
+
+
+def written(steps: int, over: dict[str, list[Any]], cadence: dict[str, int] | None = None) -> Callable[..., Path]:
+    """Return a function that writes a sweep file into a folder, given MNIST's root, and returns its path."""
+
+    def write(folder: Path, data: Path) -> Path:
+        file = sweep_file(folder, "one", steps, 16, over, data)
+        file.write_text(json.dumps({**json.loads(file.read_text()), "cadence": cadence or {}}))
+        return file
+
+    return write
+
+
+SWEEPS: dict[str, Callable[[Path, Path], Path]] = {
+    "main job": lambda folder, data: MAIN_JOB,
+    "short": written(100, GRID),
+    "short, the same records": written(100, GRID, CADENCE),
+    "long": written(1000, {"training.learning_rate": [1e-4, LEARNING_RATE]}),
 }
 
 
@@ -48,16 +64,14 @@ def main() -> None:
     options = parser.parse_args()
     pythons, found = {"other": options.other, "this": sys.executable}, {}
     for name in options.only:
-        steps, over, cadence = SWEEPS[name]
         took: dict[str, list[float]] = {version: [] for version in pythons}
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as scratch:
-                file = sweep_file(Path(scratch), "one", steps, 16, over, find_mnist(options.data))
-                file.write_text(json.dumps({**json.loads(file.read_text()), "cadence": cadence}))
+                file = SWEEPS[name](Path(scratch), find_mnist(options.data))
                 for version, python in pythons.items():
                     took[version].append(seconds(python, file, Path(scratch) / version))
         ratio = statistics.median(a / b for a, b in zip(took["other"], took["this"], strict=True))
-        found[name] = {"steps": steps, **took, "other_over_this": ratio}
+        found[name] = {**took, "other_over_this": ratio}
         print(name, found[name], flush=True)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n")
