@@ -60,6 +60,7 @@ class Size:
         wide_trials: Those of the sweep of large networks.
         peer_trials: Those of the sweep that is compared with the peer's.
         peer_s: Seconds after which the peer's sweep is stopped.
+        main_job: Options of the main job.
     """
 
     neighbours: tuple[int, ...] = (1, 8, 16)
@@ -71,9 +72,10 @@ class Size:
     wide_trials: tuple[int, int] = (4, 4_000)
     peer_trials: tuple[int, int] = (8, 2_000)
     peer_s: float = 100.0
+    main_job: tuple[str, ...] = ()
 
 
-QUICK = Size((1, 2), (4, 32), (8, 16), (1, 2), 0.3, (2, 60), (2, 60), (2, 20), 60.0)
+QUICK = Size((1, 2), (4, 32), (8, 16), (1, 2), 0.3, (2, 60), (2, 60), (2, 20), 60.0, ("--set", "training.steps=30"))
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,10 @@ def sweep_file(machine: Machine, name: str, shape: tuple[int, int], trials: tupl
     return path
 
 
-def command(machine: Machine, file: Path, home: str) -> tuple[float, str]:
+def command(machine: Machine, file: Path, home: str, *more: str) -> tuple[float, str]:
     """Return the seconds of `gansweep run` of a file, in a home of that name, and where they went."""
     began = time.perf_counter()
-    options = ["--home", str(machine.folder / home), "--verbose"]
+    options = ["--home", str(machine.folder / home), "--verbose", *more]
     done = subprocess.run([*GANSWEEP, "run", str(file), *options], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
     if done.returncode:
@@ -229,9 +231,9 @@ def sweeps(machine: Machine, size: Size) -> list[dict[str, Any]]:
 def main_job(machine: Machine, size: Size) -> dict[str, Any]:
     """Seconds of the main job, the whole command: in a new home, and again in a home that has its cache."""
     file = HERE.parents[1] / "sweeps" / "lr_grid.yaml"
-    first, messages = command(machine, file, "main")
+    first, messages = command(machine, file, "main", *size.main_job)
     shutil.copytree(machine.folder / "main" / "cache", machine.folder / "again" / "cache")
-    again, more = command(machine, file, "again")
+    again, more = command(machine, file, "again", *size.main_job)
     return {"command_s": [first, again], "messages": messages.splitlines(), "messages_again": more.splitlines()}
 
 
