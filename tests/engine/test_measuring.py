@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import psutil
 import pytest
+from children import children_since
 
 from gansweep.engine import measuring, shares
 from gansweep.engine.memory import Need
@@ -109,9 +109,9 @@ def test_the_process_ends_with_the_block(
     plan_of: PlanOf, home: Home, card: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(monkeypatch, "import time; time.sleep(60)")
-    began = time.monotonic()
+    children, began = children_since(), time.monotonic()
     with measuring.measuring(plan_of(GRID), (), home.cache):
-        while not (found := psutil.Process().children()):
+        while not (found := children()):
             time.sleep(0.01)
     assert time.monotonic() - began < 20
     assert not any(process.is_running() for process in found)

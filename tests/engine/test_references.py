@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import torch
+from children import children_since
 
 from gansweep.config import to_plain
 from gansweep.engine import references
@@ -29,12 +29,13 @@ def images(tmp_path: Path) -> ImageSet:
 
 
 def test_a_process_computes_what_is_missing_and_its_notices_are_passed_on(images: ImageSet) -> None:
-    said: list[str] = []
-    with computing([images], said.append):
-        (process,) = psutil.Process().children()
+    notices_seen: list[str] = []
+    children = children_since()
+    with computing([images], notices_seen.append):
+        (process,) = children()
         process.wait(60)
     assert images.reference.exists()
-    assert said == [
+    assert notices_seen == [
         "the images have one class: they are evaluated without labels (no missing classes, no label entropy)"
     ]
     reference, notices = reference_of(images)
@@ -45,13 +46,15 @@ def test_a_process_computes_what_is_missing_and_its_notices_are_passed_on(images
     tensors, same_meta = checkpoint.load(images.reference)
     assert meta == same_meta
     assert all(torch.equal(tensors[name], computed[name]) for name in computed | tensors), "as in a trial's process"
-    with computing([images], said.append):
-        assert psutil.Process().children() == [], "nothing is missing"
+    children = children_since()
+    with computing([images], notices_seen.append):
+        assert children() == [], "nothing is missing"
 
 
 def test_the_process_ends_with_the_block(images: ImageSet) -> None:
+    children = children_since()
     with computing([images], print):
-        (process,) = psutil.Process().children()
+        (process,) = children()
     assert not process.is_running()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -28,7 +29,9 @@ class Machine:
         self.programs, self.records = root / "bin", root / "records"
         self.programs.mkdir()
         self.records.mkdir()
-        self._add(CONTROL, f"#!{sys.executable} -SE\n{(SUPPORT / 'mps_control.py').read_text()}")
+        # Through the shell: a line with #! takes no path with a space.
+        run = f"exec {shlex.quote(sys.executable)} -SE {shlex.quote(str(SUPPORT / 'mps_control.py'))}"
+        self._add(CONTROL, f'#!/bin/sh\n{run} "$@"\n')
         self._add("nvidia-smi", "#!/bin/sh\necho GPU 0: stand-in\n")
         loaded = ("mps_cuda", *modules)
         for module in loaded:
