@@ -92,10 +92,14 @@ def read(folder: TrialFolder) -> list[Device]:
 
 def began_on(folder: TrialFolder) -> str:
     """Return the type of device that a trial began on; "" if the trial has not begun, or the type is unknown."""
-    if not _has_begun(folder):
-        return ""
-    types = (one.type for one in read(folder))
-    return next(types, "") or next(filter(None, map(of_checkpoint, reversed(folder.all_checkpoints()))), "")
+    return _first_type(folder, read(folder)) if _has_begun(folder) else ""
+
+
+def _first_type(folder: TrialFolder, recorded: Sequence[Device]) -> str:
+    """Return the type of the first device of a trial that has begun; "" if it is unknown."""
+    if recorded:
+        return recorded[0].type
+    return next(filter(None, map(of_checkpoint, reversed(folder.all_checkpoints()))), "")
 
 
 def label(folder: TrialFolder) -> str:
@@ -104,8 +108,10 @@ def label(folder: TrialFolder) -> str:
     """
     if not _has_begun(folder):
         return ""
-    names = dict.fromkeys(one.name or LABELS.get(one.type, one.type) for one in read(folder))
-    return " + ".join(names) or LABELS[began_on(folder) or (GPU if journal.column(folder.journal, GPU_MEMORY) else CPU)]
+    recorded = read(folder)
+    if recorded:
+        return " + ".join(dict.fromkeys(one.name or LABELS.get(one.type, one.type) for one in recorded))
+    return LABELS[_first_type(folder, ()) or (GPU if journal.column(folder.journal, GPU_MEMORY) else CPU)]
 
 
 def of_checkpoint(path: Path) -> str:

@@ -13,6 +13,7 @@ import pytest
 from service import Service, assert_tracked_once, cpu_s
 
 from gansweep.planning.plan import make_plan, write_trials
+from gansweep.records.devices import CPU, Device
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import write_json
 from gansweep.records.outcome import Outcome
@@ -63,6 +64,7 @@ def test_commands_answer_in_two_seconds_on_two_thousand_trials(many_trials: Modu
         folder = plan.folder.trial(planned.trial.id)
         with Journal(folder.journal) as journal:
             journal.append(Record(1, 1.7e9, {"loss_d": 1.0, "loss_g": 0.5}))
+        write_json(folder.devices, {"devices": [asdict(Device(CPU, torch="2.14.1"))]})
         ended = Outcome("crashed" if planned is plan.trials[-1] else "completed", 1)
         write_json(folder.outcome, asdict(ended))
     table, every, planned_out = (
