@@ -317,7 +317,8 @@ def _train(
         background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
 
         def view_of(board: Board) -> AbstractContextManager[View]:
-            threading.Thread(target=_load_overview, args=(board,), daemon=True).start()
+            if any(planned.evaluation_cadence for planned in plan.left):
+                threading.Thread(target=_load_overview, args=(board,), daemon=True).start()
             return presenter.view(board, uri, plan.folder.log)
 
         return runner.run(
