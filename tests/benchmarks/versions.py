@@ -50,7 +50,10 @@ SWEEPS: dict[str, Callable[[Path, Path], Path]] = {
 def seconds(python: str, file: Path, home: Path) -> float:
     """Return the duration of `gansweep run` by the clock."""
     began = time.perf_counter()
-    subprocess.run([python, "-m", "gansweep", "run", str(file), "--home", str(home)], check=True, capture_output=True)
+    # -P: not the package of the working directory
+    subprocess.run(
+        [python, "-P", "-m", "gansweep", "run", str(file), "--home", str(home)], check=True, capture_output=True
+    )
     return time.perf_counter() - began
 
 
