@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gansweep.health.metrics import typical_speed
-from gansweep.planning.plan import Plan
-from gansweep.planning.trial import PlannedTrial
 from gansweep.records import journal
 from gansweep.records.figures import speeds_of
+
+if TYPE_CHECKING:  # `status` shows rows without a plan, whose import takes a quarter of a second
+    from gansweep.planning.plan import Plan
+    from gansweep.planning.trial import PlannedTrial
 
 BASIS_S = 5.0  # seconds of training before the remaining time is estimated
 

@@ -45,7 +45,7 @@ scheduler: {{method: asha, grace: 0.5, reduction: 4}}
 resources: {{cpus: {cpus}, gpus: 0}}
 """
 RATE = "training.learning_rate"
-WAVES = (("store", "database"), ("node",))  # the others take minutes on a loaded machine
+WAVES = (("store",), ("database",), ("node",))  # the others take minutes on a loaded machine
 
 
 def write(folder: Path, name: str) -> Path:
