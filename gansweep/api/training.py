@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import shlex
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from gansweep.api import ahead
 from gansweep.errors import UserError
 from gansweep.gan.notes import lines
 from gansweep.records import disk, lock, log
@@ -28,14 +27,12 @@ from gansweep.words import counted
 if TYPE_CHECKING:
     from gansweep.engine.board import Board, View
     from gansweep.engine.ending import Ending
-    from gansweep.engine.measuring import Measuring
     from gansweep.engine.search import Search
     from gansweep.planning.plan import Plan
     from gansweep.sync.collector import Collector
     from gansweep.sync.storage import Storage
     from gansweep.tracking.background import Background
 
-LOOK_S = 0.5
 LAST_RECORDS_S = 60.0  # at the end of a sweep, while the tracking store accepts no records
 LAST_RECORDS_IN_A_HURRY_S = 4.0  # in total, after a signal or on a full disk
 
@@ -242,7 +239,7 @@ def _recorded(
     with ending.catching_signals():
         try:  # messages precede the last records, since the log is one of them
             if plan.left:
-                with _references(order, plan, tell):
+                with ahead.references(order, plan, tell):
                     board = _train(order, presenter, search, ending, background, uri, collector, tell)
                 found = Ended(search.plan, board, ending, uri)
             else:
@@ -263,16 +260,6 @@ def _recorded(
             again = shlex.join(["gansweep", "sync", plan.sweep.name, *there])
             tell(f"the tracking store is not up to date; `{again}` sends the remaining records")
     return found
-
-
-def _references(order: Order, plan: Plan, tell: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Compute missing reference data while Ray starts.
-
-    Machines of a cluster do that themselves, and those of a storage use the data of the first one.
-    """
-    from gansweep.engine.references import computing, evaluated_on
-
-    return computing([] if order.address or order.storage else evaluated_on(plan), tell)
 
 
 def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
@@ -306,7 +293,7 @@ def _train(
 
     environment.set_up(joining=order.address is not None)
     plan = search.plan
-    with _measuring(order, search) as under_way:
+    with ahead.measurements(order, search) as under_way:
         from gansweep.engine import runner
 
         order.stopwatch.lap("imports of Ray")
@@ -317,8 +304,7 @@ def _train(
         background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
 
         def view_of(board: Board) -> AbstractContextManager[View]:
-            if any(planned.evaluation_cadence for planned in plan.left):
-                threading.Thread(target=_load_overview, args=(board,), daemon=True).start()
+            ahead.load_overview(board, plan)
             return presenter.view(board, uri, plan.folder.log)
 
         return runner.run(
@@ -331,25 +317,3 @@ def _train(
             collector,
             under_way,
         )
-
-
-def _load_overview(board: Board) -> None:
-    """Import what draws the overview when the first trial has ended, so that it need not be done after the last one.
-
-    It takes 2 s. A sweep that is interrupted early is spared it.
-    """
-    while not board.done():
-        time.sleep(LOOK_S)
-    with suppress(Exception):  # reported when it is drawn
-        import seaborn  # noqa: F401
-
-        import gansweep.report.make  # noqa: F401
-
-
-def _measuring(order: Order, search: Search) -> AbstractContextManager[Measuring]:
-    """Measure what trials need of this machine's GPU while Ray starts, unless the sweep file says it."""
-    from gansweep.engine.measuring import NOTHING, measuring
-
-    if order.address or search.plan.sweep.resources.gpus != "auto":
-        return nullcontext(NOTHING)
-    return measuring(search.plan, search.bounds(), order.home.cache)

@@ -44,7 +44,8 @@ class Row:
 
 @dataclass
 class Board:
-    """All rows of a sweep, in the order of the plan.
+    """All rows of a sweep, in the order of the plan. Other threads may read while the driver adds rows, so each reads a
+    copy of the list.
 
     Attributes:
         slots: Number of trials that train in parallel.
@@ -93,11 +94,11 @@ class Board:
 
     def done(self) -> int:
         """Return the number of trials that have nothing left to do."""
-        return sum(row.outcome not in ("pending", "running") for row in self.rows.values())
+        return sum(row.outcome not in ("pending", "running") for row in [*self.rows.values()])
 
     def steps_per_s(self) -> float:
         """Return the speed of all running trials together."""
-        return sum(row.steps_per_s or 0.0 for row in self.rows.values() if row.outcome == "running")
+        return sum(row.steps_per_s or 0.0 for row in [*self.rows.values()] if row.outcome == "running")
 
     def elapsed_s(self) -> float:
         """Return the time since the command began, in seconds."""
@@ -123,7 +124,7 @@ class Board:
 
     def _work(self) -> tuple[float, float]:
         """Return the work done and the work left, in units of Row.weight."""
-        rows = self.rows.values()
+        rows = [*self.rows.values()]
         work = sum(row.weight * row.step for row in rows)
         left = sum(row.weight * (row.steps - row.step) for row in rows if row.outcome in ("pending", "running"))
         return work, left + sum(self.to_come)

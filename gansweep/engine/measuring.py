@@ -1,4 +1,4 @@
-"""Measurement of trials on this machine's GPU while Ray starts, in a process of its own. Does not load Ray."""
+"""KnownNeed of trials on this machine's GPU while Ray starts, in a process of its own. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gansweep.engine.mps import CONTROL
 from gansweep.engine.question import question_of
 from gansweep.gan import gpu
 from gansweep.gan.cores import cores
-from gansweep.planning.measurements import Measurements
+from gansweep.planning.need_cache import NeedCache
 from gansweep.planning.packing import covers
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
@@ -26,7 +26,7 @@ COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "gansweep.engine.measure_
 
 
 class Measuring:
-    """Measurements under way.
+    """NeedCache under way.
 
     Attributes:
         count: Number of shapes of networks that are measured.
@@ -104,7 +104,7 @@ def _orders(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> list[dic
         return []
     most = question.most if shutil.which(CONTROL) else 0  # without MPS trials take turns
     card, driver = next(iter(cards.values())), gpu.driver()
-    store = Measurements(cache, card, driver)
+    store = NeedCache(cache, card, driver)
     return [
         {"job": job.to_config(), "shape": shape, "most": most, "cache": str(cache), "card": card, "driver": driver}
         for shape, job in question.jobs.items()
@@ -114,11 +114,11 @@ def _orders(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> list[dic
 
 def carry_out(order: Mapping[str, Any]) -> None:
     """Measure a job and store what was found, unless the GPU is too small for it."""
-    from gansweep.engine.memory import measure
+    from gansweep.engine.need import measure
     from gansweep.planning.job import Job
-    from gansweep.planning.measurements import Measurement
+    from gansweep.planning.need_cache import KnownNeed
 
     need = measure(order["job"], order["most"])
     if need.peak is not None:
-        store = Measurements(Path(order["cache"]), order["card"], order["driver"])
-        store.write(Job.from_config(order["job"]), order["shape"], Measurement(need.peak, need.rates))
+        store = NeedCache(Path(order["cache"]), order["card"], order["driver"])
+        store.write(Job.from_config(order["job"]), order["shape"], KnownNeed(need.peak, need.rates))

@@ -10,12 +10,12 @@ from typing import Any
 import ray
 
 from gansweep.engine.measuring import NOTHING, Measuring
-from gansweep.engine.memory import Need, measure, settled_memory
+from gansweep.engine.need import Need, measure, settled_memory
 from gansweep.engine.question import Jobs, question_of, staying
 from gansweep.errors import UserError
 from gansweep.gan import gpu
 from gansweep.planning.job import Job
-from gansweep.planning.measurements import Measurement, Measurements
+from gansweep.planning.need_cache import KnownNeed, NeedCache
 from gansweep.planning.packing import (
     Rates,
     Shares,
@@ -44,7 +44,7 @@ class Gpus:
     Attributes:
         side_by_side: Whether processes on a GPU run side by side (NVIDIA's MPS), instead of taking turns.
         cache: Cache folder for measurements on this machine's GPUs; None for those of a cluster.
-        measuring: Measurements under way, which are added to the cache.
+        measuring: NeedCache under way, which are added to the cache.
     """
 
     side_by_side: bool = False
@@ -125,7 +125,7 @@ def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> 
         notify(
             f"{AUTO} GPUs differ ({', '.join(names)}): one of them is measured; set resources.gpus if others have less"
         )
-    store = Measurements(gpus.cache, names[0], gpu.driver()) if gpus.cache and len(names) == 1 else None
+    store = NeedCache(gpus.cache, names[0], gpu.driver()) if gpus.cache and len(names) == 1 else None
     if gpus.measuring.count:
         notify(_measured_now(gpus.measuring.count))
         gpus.measuring.wait()
@@ -142,7 +142,7 @@ def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> 
     for shape, job in missing.items():
         (need, *_) = found[shape]
         if store and need.peak is not None:
-            store.write(job, shape, Measurement(need.peak, need.rates))
+            store.write(job, shape, KnownNeed(need.peak, need.rates))
     return found
 
 
@@ -150,7 +150,7 @@ def _measured_now(count: int) -> str:
     return f"{AUTO} measuring {counted(count, 'shape')} of networks on a GPU"
 
 
-def _known(store: Measurements, jobs: Jobs, compared: int) -> dict[str, Measurement]:
+def _known(store: NeedCache, jobs: Jobs, compared: int) -> dict[str, KnownNeed]:
     """Return the stored measurements that suffice for a number of at most `compared` trials side by side."""
     found = {shape: store.read(job, shape) for shape, job in jobs.items()}
     return {shape: one for shape, one in found.items() if one and covers(one.rates, compared)}

@@ -177,34 +177,40 @@ def nvml_handle(uuid: str) -> Any:
     return pynvml.nvmlDeviceGetHandleByUUID(uuid)
 
 
+def visible_handles() -> dict[str, Any]:
+    """Return UUID → NVML's handle of the GPUs that this process may use. Raises the errors of pynvml."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    found = {str(pynvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return found
+    entries = [*filter(None, chosen.split(","))]
+    return {
+        uuid: handle
+        for number, (uuid, handle) in enumerate(found.items())
+        if str(number) in entries or any(uuid.startswith(entry) for entry in entries)
+    }
+
+
 def visible() -> dict[str, str]:
     """Return UUID → name of the GPUs that this process may use, from NVML; {} if the driver does not report them."""
     with suppress(Exception):  # of pynvml, or of a driver that refuses a request
         import pynvml
 
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        found = {str(pynvml.nvmlDeviceGetUUID(one)): str(pynvml.nvmlDeviceGetName(one)) for one in handles}
-        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        if chosen is None:
-            return found
-        entries = [*filter(None, chosen.split(","))]
-        return {
-            uuid: name
-            for number, (uuid, name) in enumerate(found.items())
-            if str(number) in entries or any(uuid.startswith(entry) for entry in entries)
-        }
+        return {uuid: str(pynvml.nvmlDeviceGetName(handle)) for uuid, handle in visible_handles().items()}
     return {}
 
 
 def admits_many() -> bool:
-    """Whether all GPUs that the driver reports admit several processes (their compute mode is the default one)."""
+    """Whether all GPUs that this process may use admit several processes (their compute mode is the default one)."""
     with suppress(Exception):  # of pynvml, or of a driver that refuses a request
         import pynvml
 
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        return all(pynvml.nvmlDeviceGetComputeMode(one) == pynvml.NVML_COMPUTEMODE_DEFAULT for one in handles)
+        modes = map(pynvml.nvmlDeviceGetComputeMode, visible_handles().values())
+        return all(mode == pynvml.NVML_COMPUTEMODE_DEFAULT for mode in modes)
     return False
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from gansweep.gan.gpu import READ_EVERY_S
+from gansweep.gan.gpu import READ_EVERY_S, visible_handles
 
 
 @dataclass(frozen=True)
@@ -46,20 +44,9 @@ def _read() -> Load | None:
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        handles = _handles(pynvml)
+        handles = visible_handles().values()
         memory = [pynvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles]
         busy = [pynvml.nvmlDeviceGetUtilizationRates(handle).gpu for handle in handles]
         return Load(len(busy), sum(busy) / len(busy), sum(m.used for m in memory), sum(m.total for m in memory))
     except Exception:  # a driver may refuse any request (MIG, WSL, vGPU), and a display must not end a sweep
         return None
-
-
-def _handles(pynvml: Any) -> list[Any]:
-    """Return NVML's handles of the GPUs in CUDA_VISIBLE_DEVICES, of all if it is not set."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else map(str, range(pynvml.nvmlDeviceGetCount()))
-    return [
-        pynvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(name)
-        for name in names
-    ]

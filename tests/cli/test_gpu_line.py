@@ -27,7 +27,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     module.nvmlInit = lambda: None
     module.nvmlDeviceGetCount = lambda: 2
     module.nvmlDeviceGetHandleByIndex = lambda index: index
-    module.nvmlDeviceGetHandleByUUID = lambda uuid: int(uuid[-1])
+    module.nvmlDeviceGetUUID = lambda handle: f"GPU-{handle}"
     module.nvmlDeviceGetMemoryInfo = lambda gpu: SimpleNamespace(used=(10 + gpu) * GB, total=80 * GB)
 
     def utilization(gpu: int) -> SimpleNamespace:

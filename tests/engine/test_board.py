@@ -112,3 +112,20 @@ def test_trials_to_come_count_as_work_and_become_rows(plan_of: PlanOf) -> None:
     assert list(made.rows) == [plan.trials[0].trial.id, plan.trials[2].trial.id]
     assert (made.total, len(made.to_come)) == (3, 1)
     assert made.remaining_s() == pytest.approx(50.0, abs=0.5)
+
+
+def test_rows_may_be_added_while_another_thread_reads() -> None:
+    made = board(row("b", 50, "completed"))
+
+    class Adding(Row):
+        """One during whose reading the driver adds a row."""
+
+        def __getattribute__(self, name: str) -> object:
+            if name in ("outcome", "weight"):
+                made.rows[str(len(made.rows))] = row("new", 0, "pending")
+            return super().__getattribute__(name)
+
+    made.rows["a"] = Adding("a", {}, 0, 100, 1.0, step=50, outcome="running", steps_per_s=7.0)
+    assert made.done() == 1
+    assert made.steps_per_s() == 7.0
+    assert made.remaining_s() is not None

@@ -1,4 +1,4 @@
-"""Measurement of trials while Ray starts, by a process that is replaced, on GPUs that are pretended."""
+"""KnownNeed of trials while Ray starts, by a process that is replaced, on GPUs that are pretended."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from children import children_since
 
 from gansweep.engine import measuring, shares
-from gansweep.engine.memory import Need
+from gansweep.engine.need import Need
 from gansweep.engine.shares import Gpus
 from gansweep.gan import gpu
 from gansweep.planning.cost import shape_of
 from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
-from gansweep.planning.measurements import Measurement, Measurements
+from gansweep.planning.need_cache import KnownNeed, NeedCache
 from gansweep.planning.plan import Plan
 from gansweep.records.layout import Home
 
@@ -51,9 +51,9 @@ def test_each_shape_that_is_not_in_the_cache_is_measured(plan_of: PlanOf, home: 
     assert [Job.from_config(order["job"]).training.generator_maps for order in orders] == [2, 4]
     assert {order["most"] for order in orders} == {6}
     planned = plan.trials[0]
-    store, job, shape = Measurements(home.cache, "NVIDIA H100", "580.1"), job_of(plan, planned, 1.0), shape_of(planned)
+    store, job, shape = NeedCache(home.cache, "NVIDIA H100", "580.1"), job_of(plan, planned, 1.0), shape_of(planned)
     for rates, left in (({1: 1.0, 2: 1.9}, 2), ({1: 1.0, 6: 1.9}, 1)):
-        store.write(job, shape, Measurement(GB, rates))
+        store.write(job, shape, KnownNeed(GB, rates))
         assert len(measuring._orders(plan, (), home.cache)) == left
 
 
@@ -87,6 +87,7 @@ def test_a_gpu_in_another_compute_mode_admits_one_process(
     if modes is not None:
         module.nvmlDeviceGetCount = lambda: len(modes)
         module.nvmlDeviceGetHandleByIndex = lambda number: number
+        module.nvmlDeviceGetUUID = lambda handle: f"GPU-{handle}"
         module.nvmlDeviceGetComputeMode = lambda handle: modes[handle]
     monkeypatch.setitem(sys.modules, "pynvml", module)
     assert gpu.admits_many() is expected
@@ -120,7 +121,7 @@ def test_the_process_ends_with_the_block(
 def test_what_was_measured_ahead_is_not_measured_by_ray(
     plan_of: PlanOf, home: Home, card: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gansweep.engine.memory.measure", lambda config, most: Need(5 * GB, 80 * GB, {1: 9.0, 6: 30.0}))
+    monkeypatch.setattr("gansweep.engine.need.measure", lambda config, most: Need(5 * GB, 80 * GB, {1: 9.0, 6: 30.0}))
     monkeypatch.setattr(shares, "settled_memory", lambda: {"GPU-a": (0, 80 * GB)})
     program(monkeypatch, "pass")
     plan = plan_of(GRID, "resources.gpus=auto")

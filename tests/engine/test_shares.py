@@ -18,8 +18,8 @@ from ray.exceptions import RayTaskError
 
 from gansweep.engine import shares
 from gansweep.engine.cluster import Cluster
-from gansweep.engine.memory import Need, measure
 from gansweep.engine.mps import Sharing
+from gansweep.engine.need import Need, measure
 from gansweep.engine.runner import TrialOfTune
 from gansweep.engine.search import Search
 from gansweep.engine.shares import Gpus
@@ -343,7 +343,7 @@ class FalseGpu:
         patch.setattr(Job, "set_up_device", lambda job: torch.device("cpu"))
         patch.setattr(Job, "evaluator", lambda job, images: self.evaluate)
         patch.setattr(throughput, "TIMED_S", 0.02)
-        patch.setattr("gansweep.engine.memory.SETTLING_S", 0.001)
+        patch.setattr("gansweep.engine.need.SETTLING_S", 0.001)
         step, on = Trainer.train_step, Trainer.on
 
         def train_step(trainer: Trainer) -> None:
@@ -413,7 +413,7 @@ def test_throughput_is_measured_up_to_what_memory_and_cores_allow(
 ) -> None:
     gpu = FalseGpu(monkeypatch)
     gpu.full = full
-    monkeypatch.setattr("gansweep.engine.memory.settled", lambda rates: False)  # on one core more trainers gain nothing
+    monkeypatch.setattr("gansweep.engine.need.settled", lambda rates: False)  # on one core more trainers gain nothing
     plan = plan_of()
     rates = measure(job_of(plan, plan.trials[0], 1.0).to_config(), most).rates
     assert rates.keys() == measured

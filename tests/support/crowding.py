@@ -85,7 +85,7 @@ def _memory(module):
 HOOKS = {
     "gansweep.planning.job": _job,
     "gansweep.gan.training": _training,
-    "gansweep.engine.memory": _memory,
+    "gansweep.engine.need": _memory,
 }
 
 

@@ -1,4 +1,4 @@
-"""Measurements of trials on a GPU, kept in the home's cache so that later runs need not measure again."""
+"""Measured needs of trials on a GPU, kept in the home's cache so that later runs need not measure again."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FOLDER = "gpu"
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Measurement of a trial on a GPU.
+class KnownNeed:
+    """Measured need of a trial, as kept.
 
     Attributes:
         peak: Memory that one trial needs, in bytes.
@@ -33,8 +33,8 @@ class Measurement:
     rates: Rates
 
 
-class Measurements:
-    """Measurements on one kind of card, a readable JSON file for each shape of trial.
+class NeedCache:
+    """Needs on one kind of card, a readable JSON file for each shape of trial.
 
     Args:
         cache: Cache folder of the home.
@@ -51,7 +51,7 @@ class Measurements:
             "torch": importlib.metadata.version("torch"),
         }
 
-    def read(self, job: Job, shape: str) -> Measurement | None:
+    def read(self, job: Job, shape: str) -> KnownNeed | None:
         """Return the measurement of a job; None if there is none, or its file is damaged or of another version.
 
         Args:
@@ -64,10 +64,10 @@ class Measurements:
             if found and {name: found[name] for name in key} == key:
                 rates = {int(number): float(rate) for number, rate in found["steps_per_s"].items()}
                 if min([int(found["peak_bytes"]), *rates, *rates.values()]) > 0:
-                    return Measurement(int(found["peak_bytes"]), rates)
+                    return KnownNeed(int(found["peak_bytes"]), rates)
         return None
 
-    def write(self, job: Job, shape: str, measured: Measurement) -> None:
+    def write(self, job: Job, shape: str, measured: KnownNeed) -> None:
         """Store the measurement of a job, as read by `read`. A home that cannot be written stays without it."""
         key = self._key(job, shape)
         with suppress(UserError, OSError):
