@@ -38,6 +38,7 @@ QUICK = tuple(
         "networks/",
         "records/",
         "sweepfile/",
+        "usercode/",
         "test_architecture.py",
         "test_docs.py",
         *(f"gan/test_{part}" for part in ("batches", "conditioning", "growth", "optimizer")),

@@ -1,0 +1,118 @@
+"""Copies of a user's code, named by the hash of their content. Trials import them instead of the user's files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gansweep.errors import UserError
+from gansweep.usercode.loading import failure, load
+from gansweep.usercode.path import ImportPath
+
+DIGEST = re.compile(r"[0-9a-f]{16}")
+NAME = re.compile(r"(?:[^\W\d]\w*/)*[^\W\d]\w*\.py")  # of a file in a copy: it stays below the copy's folder
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that a trial imports from outside gansweep.
+
+    Attributes:
+        digest: Hash of its files, 16 hexadecimal digits; empty for a trial that imports nothing.
+        folder: Folder on this machine that holds the copy, under the name of its hash.
+    """
+
+    digest: str = ""
+    folder: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Folder of the copy. Raises UserError if the hash, which may come from an untrusted file, is not one."""
+        if not DIGEST.fullmatch(self.digest):
+            raise UserError(f"{self.folder}: {self.digest!r} is not the hash of a copy of code")
+        return Path(self.folder, self.digest)
+
+    def at(self, folder: Path | str) -> Code:
+        """Return the same code in another folder of copies."""
+        return replace(self, folder=str(folder)) if self.digest else self
+
+    def files(self) -> dict[str, bytes]:
+        """Return relative name → content of the copy's files.
+
+        Raises:
+            UserError: The copy is missing, or is not as it was written.
+        """
+        found = {p.relative_to(self.path).as_posix(): p.read_bytes() for p in self.path.rglob("*") if p.is_file()}
+        if digest_of(found) != self.digest:
+            what = "was changed" if found else "is missing"
+            raise UserError(f"{self.path}: the copy of a trial's code {what}; restore it from a copy of the folder")
+        return found
+
+    def copy_to(self, folder: Path) -> Code:
+        """Copy the code to another folder of copies, and return it there."""
+        return write(self.files(), folder) if self.digest else self
+
+    def load(self, path: ImportPath) -> Callable[..., Any]:
+        """Return the function or class that an import path names.
+
+        Raises:
+            UserError: The copy is missing or was changed, the module raises, or it has no such function or class.
+        """
+        self.files()
+        return load(self.path, path)
+
+    def failure(self, error: BaseException) -> str:
+        """Return place, type and text of an error of the code, in one line."""
+        return failure(self.path, error)
+
+
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """Return the hash of names and contents, which is the same on all machines."""
+    content = hashlib.sha256()
+    for name in sorted(files):
+        content.update(f"{name} {len(files[name])}\n".encode() + files[name])
+    return content.hexdigest()[:16]
+
+
+def write(files: Mapping[str, bytes], folder: Path) -> Code:
+    """Write a copy, completely or not at all, unless the folder holds it already.
+
+    Args:
+        files: Relative name → content.
+        folder: Folder of copies.
+
+    Raises:
+        UserError: A name would lie outside the copy, or an existing copy was changed.
+    """
+    if bad := next((name for name in files if not NAME.fullmatch(name)), None):
+        raise UserError(f"{folder}: {bad!r} is not the name of a Python file")
+    code = Code(digest_of(files), str(folder))
+    if not code.path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        try:
+            for name, content in files.items():
+                _write_file(temporary / name, content)
+            temporary.chmod(0o755)
+            with contextlib.suppress(OSError):  # another process has written it in the meantime
+                temporary.rename(code.path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    code.files()
+    return code
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
