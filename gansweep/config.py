@@ -21,6 +21,7 @@ from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO
 from gansweep.losses.loss import Loss
 from gansweep.losses.registry import LOSSES, Option, create, is_critic, options
+from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import NetworkConfig as NetworkConfig
 from gansweep.networks.architecture import Norm
 from gansweep.networks.registry import ARCHITECTURES
@@ -100,6 +101,18 @@ class NetworkTraining(Section):
     updates: Annotated[int, Field(ge=1, le=100, description="updates per step")] = 1
 
 
+class Regularization(Section):
+    """Gradient penalties on D, in addition to the loss."""
+
+    r1: Annotated[
+        float, Field(ge=0, description="weight γ of γ/2 · mean ‖∇D‖² on real images (Mescheder et al. 2018); 0: none")
+    ] = 0.0
+    r2: Annotated[float, Field(ge=0, description="the same on fakes; 0: none")] = 0.0
+    interval: Annotated[
+        int, Field(ge=1, le=1000, description="steps between two penalties, whose weight is multiplied by it")
+    ] = 1
+
+
 class CommonTraining(Section):
     """The keys of `training` that do not belong to a loss."""
 
@@ -112,6 +125,7 @@ class CommonTraining(Section):
     generator: NetworkTraining = NetworkTraining()
     discriminator: NetworkTraining = NetworkTraining()
     loss: Annotated[str, NameOf(LOSSES), Field(description="what D and G minimise")] = "non_saturating"
+    regularization: Annotated[Regularization, Since("0.2.0")] = Regularization()
     instance_noise: Annotated[
         float,
         Field(ge=0, le=1, description="standard deviation of the noise on all inputs of D, which are in [-1, 1]"),
@@ -244,6 +258,7 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    regularizer: Regularizer = field(default_factory=Regularizer)
     ema: float = 0.0
 
 

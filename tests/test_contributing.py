@@ -70,11 +70,11 @@ def test_the_loss_trains(
     examples: dict[str, ModuleType], plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (planned,) = plan_of("model.discriminator.norm=layer").trials
-    monkeypatch.setitem(LOSSES, "relativistic", examples["gansweep/losses/relativistic.py"].Relativistic)
-    config = replace(planned.training, loss=LossConfig("relativistic", {"r1_weight": 10.0}))
+    monkeypatch.setitem(LOSSES, "lipschitz", examples["gansweep/losses/lipschitz.py"].Lipschitz)
+    config = replace(planned.training, loss=LossConfig("lipschitz", {"slope_weight": 5.0}))
     trainer = Trainer.on(planned.images, config, torch.device("cpu"))
     trainer.train_step()
-    assert trainer.loss.name == "relativistic"
+    assert trainer.loss.name == "lipschitz"
     assert np.isfinite(trainer.read()).all()
 
 

@@ -196,10 +196,10 @@ def test_the_loss_of_the_page_on_networks_is_registered_and_penalises(monkeypatc
     monkeypatch.setattr(registry, "LOSSES", {})
     (block,) = blocks(ROOT / "docs" / "networks.md", "python")
     exec(block, {})
-    loss = registry.create("r1", {"gamma": 3.0})
+    loss = registry.create("dragan", {"roundness": 3.0})
     images = torch.zeros(2, 1, 2, 2)
     penalty = loss.penalty(lambda x: 2 * x.sum((1, 2, 3)), images, images, torch.Generator())
-    assert penalty.item() == 3 / 2 * 4 * 2**2  # γ/2 · pixels · gradient²
+    assert penalty.item() == pytest.approx(3 * (4 - 1) ** 2)  # four pixels, each with a gradient of 2
 
 
 def test_a_sweep_is_removed_at_the_end(work: Scene) -> None:

@@ -96,11 +96,10 @@ def _work(job: Job, images: ImageSet, device: torch.device) -> bool:
 
 def _trainer(job: Job, images: ImageSet, device: torch.device) -> Trainer:
     """Return a trainer after its capture, which allocates the memory of its graph; later steps allocate nothing new."""
-    from gansweep.gan.capture import EAGER_STEPS
     from gansweep.gan.training import Trainer
 
     trainer = Trainer.on(images, job.training, device)
-    for _ in range(EAGER_STEPS + 2):
+    for _ in range(trainer.capture_steps + 1):
         trainer.train_step()
     return trainer
 

@@ -34,7 +34,7 @@ class Trainer:
 
     A step never waits for the device. All of it that is computed there depends on tensors alone (`_step`), so that it
     can be captured; the host decides beforehand what changes from step to step (`_prepare`), and captures anew where
-    the computation itself changes (`_phase`).
+    the computation itself changes (`_phase`). With lazy regularisation two captured steps alternate.
 
     Attributes:
         notices: Sentences for the user, such as that the step cannot be captured.
@@ -89,8 +89,9 @@ class Trainer:
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._clock = clock_of(device)
         self._record = record
-        self._captured: capture.Captured | None = None
+        self._captured: dict[bool, capture.Captured] = {}  # of this phase: without penalties of the regularizer, with
         self._captured_phase: object = None
+        self._regularizes = False  # whether this step computes the penalties
 
     @classmethod
     def on(
@@ -133,17 +134,22 @@ class Trainer:
         """Whether steps are captured: not on the CPU, nor after a capture was refused."""
         return self._record is not None
 
+    @property
+    def capture_steps(self) -> int:
+        """Number of steps after which all that a step may compute has been captured."""
+        return (capture.EAGER_STEPS + 1) * self.config.regularizer.interval
+
     def train_step(self) -> None:
         """Train for one step. Metrics stay on the device."""
         with self._clock:
             self._prepare()
-            (self._captured or self._step)()
+            self._captured.get(self._regularizes, self._step)()
             self._rows.append(self._row.clone())
             self.step += 1
 
     def repeat_step(self) -> None:
-        """Compute a step with the batch of the last one, without counting it, for measurements of speed."""
-        (self._captured or self._step)()
+        """Compute a step like the last one, with its batch and without counting it."""
+        self._captured.get(self._regularizes, self._step)()
 
     def _prepare(self) -> None:
         """Set what differs from step to step."""
@@ -157,9 +163,11 @@ class Trainer:
             # The first steps decay faster, so that the average of a short run does not consist mostly of the
             # untrained G.
             self._ema_weight.fill_(1 - min(s.ema, (1 + self.step) / (10 + self.step)))
+        self._regularizes = s.regularizer.is_due(self.step)
         if self._record and self._phase() != self._captured_phase:
-            self._captured_phase = self._phase()
-            self._captured = capture.Captured(
+            self._captured_phase, self._captured = self._phase(), {}
+        if self._record and self._regularizes not in self._captured:
+            self._captured[self._regularizes] = capture.Captured(
                 self._step, [*self._rngs.values()], self._record, self._snapshot, self._refused
             )
 
@@ -183,7 +191,7 @@ class Trainer:
         return restore
 
     def _refused(self, reason: str) -> None:
-        self._record = None
+        self._record, self._captured = None, {}
         self.notices.append(f"the step runs without a CUDA graph, which is slower on a GPU: {reason}")
 
     def _step(self) -> None:
@@ -359,13 +367,15 @@ class Trainer:
         """Update D and return its loss, mean probability (of a critic: output) on real images and fakes, and gradient
         norm.
 
-        Both batches are convolved at once and normalised separately.
+        Both batches are convolved at once and normalised separately. The returned loss lacks the penalties of the
+        regularizer, which not every step computes.
 
         Args:
             real: (batch_size, C, H, W).
             fakes: (batch_size, C, H, W).
             labels: Classes of both batches, so that interpolations between them are of one class as well.
         """
+        s = self.config
         real, fakes = self._add_instance_noise(real), self._add_instance_noise(fakes.float())
         both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
@@ -375,7 +385,10 @@ class Trainer:
         if self.loss.penalises:
             rng = self._rngs["penalty_rng"]
             loss = loss + self.loss.penalty(lambda x: self.discriminator(x, labels), real, fakes, rng)
-        gradients = torch.autograd.grad(loss, self._d)
+        minimised = loss
+        if self._regularizes:
+            minimised = loss + s.regularizer.penalty(lambda x: self.discriminator(x, labels), real, fakes)
+        gradients = torch.autograd.grad(minimised, self._d)
         self.adam_d.step(gradients)
         self.loss.constrain(self._d)
         with torch.no_grad():

@@ -82,3 +82,17 @@ class Loss:
 
     def constrain(self, weights: list[Tensor]) -> None:
         """Change D's parameters in place after each of its updates. Does nothing by default."""
+
+
+def input_gradients(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return the gradients of D's outputs with respect to images, (N, C · H · W). Twice differentiable.
+
+    Args:
+        discriminator: Maps images to outputs, (N,); each output depends on one image only.
+        images: (N, C, H, W).
+    """
+    import torch
+
+    x = images.detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return gradients.flatten(1)

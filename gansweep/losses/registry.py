@@ -13,9 +13,10 @@ from typing import Any
 from gansweep.losses.cross_entropy import NonSaturating, Saturating
 from gansweep.losses.loss import Loss
 from gansweep.losses.margins import Hinge, LeastSquares
+from gansweep.losses.relativistic import Relativistic
 from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP
 
-BUILT_IN = (NonSaturating, Saturating, LeastSquares, Hinge, WassersteinClip, WassersteinGP)
+BUILT_IN = (NonSaturating, Saturating, LeastSquares, Hinge, WassersteinClip, WassersteinGP, Relativistic)
 LOSSES: dict[str, type[Loss]] = {}
 
 

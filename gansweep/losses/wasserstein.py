@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gansweep.losses.loss import Loss, option
+from gansweep.losses.loss import Loss, input_gradients, option
 
 if TYPE_CHECKING:
     import torch
@@ -68,10 +68,6 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fa
         real, fake: Images, (N, C, H, W).
         between: Position of x on each line, (N,) in [0, 1]: 0 is fake, 1 is real.
     """
-    import torch
-
     share = between.view(-1, 1, 1, 1)
-    x = (share * real + (1 - share) * fake).detach().requires_grad_()
-    (gradients,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
-    norms: Tensor = gradients.flatten(1).norm(dim=1)
+    norms: Tensor = input_gradients(discriminator, share * real + (1 - share) * fake).norm(dim=1)
     return (norms - 1).square().mean()

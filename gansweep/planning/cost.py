@@ -65,13 +65,12 @@ def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: boo
     """Return the seconds per step of a trial in this process. Raises UserError if the GPU cannot be used."""
     import torch
 
-    from gansweep.gan.capture import EAGER_STEPS
     from gansweep.gan.device import set_up
     from gansweep.gan.training import Trainer
 
     torch.set_num_threads(threads)
     trainer = Trainer.on(images, config, set_up(gpu, config.precision))
-    for _ in range(EAGER_STEPS + 1 if gpu else 2):  # capture is not part of a step
+    for _ in range(trainer.capture_steps if gpu else 2):  # capture is not part of a step
         trainer.train_step()
     trainer.read()  # waits for the device
     began, steps = time.perf_counter(), 0

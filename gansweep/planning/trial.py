@@ -13,6 +13,7 @@ from gansweep.config import (
 )
 from gansweep.gan.data import ImageSet
 from gansweep.health.detectors.base import Thresholds
+from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import Design
 from gansweep.planning.cadence import TrialCadence
 from gansweep.records.outcome import Outcome
@@ -104,6 +105,7 @@ def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
         "seed": config.seed,
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
         "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
+        "regularizer": Regularizer(**dict(training.regularization)),
         "networks": NetworkConfig(
             classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
         ),

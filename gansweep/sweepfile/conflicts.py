@@ -34,7 +34,7 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
 
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
     model, training = config.model, config.training
-    if LOSSES[training.loss].penalises == "images" and _has_batch_norm(model):
+    if _penalises_images(training) and _has_batch_norm(model):
         yield ("model", "discriminator", "norm"), MIXED
     at = model.discriminator.growth.at
     if at is not None and training.steps is not None and at >= training.steps:
@@ -44,6 +44,12 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
         )
     if model.conditioning == "two_stream":
         yield from _too_narrow(model)
+
+
+def _penalises_images(training: Training) -> bool:
+    """Whether D's loss has a penalty that depends on each image by itself."""
+    r1_r2 = training.regularization.r1 or training.regularization.r2
+    return bool(r1_r2) or LOSSES[training.loss].penalises == "images"
 
 
 def _has_batch_norm(model: Model) -> bool:
@@ -65,6 +71,10 @@ def _training(training: Training) -> Iterator[Conflict]:
         # Stating a default is not a conflict: the command that reruns one case states every key of all cases.
         if training.loss not in option.losses and getattr(training, key) != option.default:
             yield ("training", key), f"goes with loss: {' or '.join(option.losses)}, not {training.loss}"
+    penalties = training.regularization
+    if penalties.interval > 1 and not (penalties.r1 or penalties.r2):
+        path = ("training", "regularization", "interval")
+        yield path, "has no effect without a penalty; set training.regularization.r1 or r2"
     if training.instance_noise_until is not None and not training.instance_noise:
         yield ("training", "instance_noise_until"), "has no effect without noise; set training.instance_noise"
 

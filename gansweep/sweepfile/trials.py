@@ -155,8 +155,6 @@ def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any
     found = {}
     for key, plain in dumped.items():
         value, declared = getattr(section, key), type(section).model_fields[key]
-        if isinstance(value, Section):
-            found[key] = _without_later(value, plain)
-        elif value != declared.default or not any(isinstance(one, Since) for one in declared.metadata):
-            found[key] = plain
+        if value != declared.default or not any(isinstance(one, Since) for one in declared.metadata):
+            found[key] = _without_later(value, plain) if isinstance(value, Section) else plain
     return found

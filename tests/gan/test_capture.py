@@ -88,7 +88,7 @@ def test_replays_of_a_recorded_step_train_as_eager_steps_do(make: Make, changes:
 
 @pytest.mark.parametrize(
     ("name", "captures", "phases"),
-    [("plain", 1, 1), ("growth", 2, 2), ("noise that ends", 2, 2), ("falling noise", 1, 2)],
+    [("plain", 1, 1), ("growth", 2, 2), ("noise that ends", 2, 2), ("falling noise", 1, 2), ("lazy penalties", 2, 2)],
 )
 def test_a_step_is_captured_anew_where_its_computation_changes(
     make: Make, name: str, captures: int, phases: int
@@ -98,7 +98,9 @@ def test_a_step_is_captured_anew_where_its_computation_changes(
     assert (counted.captures, counted.replays) == (captures, STEPS - EAGER_STEPS * phases)
 
 
-@pytest.mark.parametrize(("name", "at"), [("more updates", 5), ("growth", 7), ("noise that ends", 2), ("average", 10)])
+@pytest.mark.parametrize(
+    ("name", "at"), [("more updates", 5), ("growth", 7), ("noise that ends", 2), ("average", 10), ("lazy penalties", 9)]
+)
 def test_a_run_continues_from_eager_to_captured_and_back(make: Make, name: str, at: int) -> None:
     whole = trained(make(**KINDS[name]))
     for first, second in ((record, None), (None, record), (record, record)):

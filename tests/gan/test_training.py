@@ -184,6 +184,9 @@ def plain_losses(name: str, real: Tensor, fake: Tensor, smoothing: float) -> tup
             of_g = F.mse_loss(fake, ones) / 2
         case "hinge":
             of_d, of_g = (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean(), -fake.mean()
+        case "relativistic":
+            of_d, of_g = bce(real - fake, ones), bce(fake - real, ones)
+            return of_d, of_g, real.mean(), fake.mean()
         case _:
             return fake.mean() - real.mean(), -fake.mean(), real.mean(), fake.mean()
     d_real, d_fake = ((x / 2 + 0.5).clamp(0, 1).mean() for x in (real, fake))
@@ -215,9 +218,9 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
             return images + deviation * torch.randn(images.shape, generator=noise) if deviation else images
 
         for _ in range(s.discriminator.updates):
-            real, asked = source.batches.next()
+            images, asked = source.batches.next()
             fakes = g(source.noise(), asked)
-            real, shown = seen(real), seen(fakes.detach())
+            real, shown = seen(images), seen(fakes.detach())
             both = torch.cat([asked, asked]) if asked is not None else None
             real_outputs, fake_outputs = d(torch.cat([real, shown]), both, groups=2).chunk(2)
             loss_d, _, d_real, d_fake = plain_losses(s.loss.name, real_outputs, fake_outputs, smoothing)
@@ -227,7 +230,14 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
                     partial(d, labels=asked), real, shown, between
                 )
             adam_d.zero_grad()
-            loss_d.backward()
+            penalised = loss_d
+            for weight, points in ((s.regularizer.r1, real), (s.regularizer.r2, shown)):
+                if weight and step % s.regularizer.interval == 0:
+                    points = points.detach().requires_grad_()
+                    (slopes,) = torch.autograd.grad(d(points, asked).sum(), points, create_graph=True)
+                    lengths = slopes.flatten(1).square().sum(1)
+                    penalised = penalised + s.regularizer.interval * weight / 2 * lengths.mean()
+            penalised.backward()
             adam_d.step()
             if isinstance(trainer.loss, WassersteinClip):
                 for p in d.parameters():
@@ -238,7 +248,9 @@ def plain_training(trainer: Trainer, source: Trainer, steps: int) -> tuple[Tenso
                 asked, z = source.labels(), source.noise()
                 fakes = g(z, asked)
             outputs = d(seen(fakes), asked)
-            loss_g = plain_losses(s.loss.name, outputs, outputs, 0)[1]
+            with torch.no_grad():
+                beside = d(seen(images), asked) if s.loss.name == "relativistic" else outputs
+            loss_g = plain_losses(s.loss.name, beside, outputs, 0)[1]
             adam_g.zero_grad()
             loss_g.backward()
             adam_g.step()
@@ -266,10 +278,10 @@ def test_a_step_is_what_it_would_be_written_plainly(
     assert trainer.metrics == (CRITIC_TRAINING if trainer.config.loss.critic else TRAINING)
 
 
-class Relativistic(Loss):
+class RelativisticAverage(Loss):
     """The relativistic average loss (Jolicoeur-Martineau 2019, eqs. 10 and 11, G's real term included)."""
 
-    name = "relativistic"
+    name = "relativistic_average"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
@@ -284,10 +296,10 @@ class Relativistic(Loss):
 def test_a_loss_of_g_may_compare_fakes_with_the_real_images_that_d_was_updated_on(
     make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(LOSSES, "relativistic", Relativistic)
-    config = LossConfig("relativistic")
+    monkeypatch.setitem(LOSSES, "relativistic_average", RelativisticAverage)
+    config = LossConfig("relativistic_average")
     trainer, source = (in_double(make_trainer(loss=config), monkeypatch) for _ in range(2))
-    loss, (real, asked), fakes = Relativistic(), source.batches.next(), source.generator(source.noise())
+    loss, (real, asked), fakes = RelativisticAverage(), source.batches.next(), source.generator(source.noise())
     s = source.config.discriminator
     adam = torch.optim.Adam(source.discriminator.parameters(), lr=s.learning_rate, betas=(s.beta1, s.beta2))
     of_d = loss.discriminator(*source.discriminator(torch.cat([real, fakes.detach()]), asked, groups=2).chunk(2))

@@ -9,6 +9,7 @@ import torch
 from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
 from gansweep.gan.training import Trainer
 from gansweep.losses.registry import LOSSES
+from gansweep.losses.regularizer import Regularizer
 
 ABC = ("a", "b", "c")
 MORE_UPDATES = {"generator": OptimizerConfig(2e-3, 0.5, 0.9, 2), "discriminator": OptimizerConfig(1e-3, 0.0, 0.999, 3)}
@@ -20,6 +21,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "loss": LossConfig("wasserstein_gp", {"gradient_penalty": 0.5}),
         "networks": NetworkConfig("projected"),
         **MORE_UPDATES,
+    },
+    "penalties": {"regularizer": Regularizer(2.0, 0.5), "networks": NetworkConfig(norm="none"), **MORE_UPDATES},
+    "lazy penalties": {
+        "regularizer": Regularizer(2.0, 0.0, interval=2),
+        "loss": LossConfig("relativistic", instance_noise=0.3),
+        "networks": NetworkConfig("projected"),
     },
     "instance noise": {"loss": LossConfig(instance_noise=0.3), **MORE_UPDATES},
     "falling noise": {"loss": LossConfig("hinge", instance_noise=0.3, instance_noise_until=3)},

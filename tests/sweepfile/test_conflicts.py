@@ -67,6 +67,19 @@ def refusal(text: str) -> list[str]:
             "3:38: model.discriminator.growth.at: the run ends at step 10; grow before it",
         ),
         (
+            "training: {steps: 10}\nsearch: {method: cases, cases: [{}, {training.regularization.r2: 1}]}",
+            f"3:37: search.cases[1]: model.discriminator.norm: {PENALTY}",
+        ),
+        (
+            "training: {steps: 10, regularization: {interval: 16}}",
+            "2:50: training.regularization.interval: has no effect without a penalty;"
+            " set training.regularization.r1 or r2",
+        ),
+        (
+            "training: {steps: 10, regularization: {r1: -1}}",
+            "2:44: training.regularization.r1: must be at least 0.0, got -1",
+        ),
+        (
             "training: {steps: 10, clip: 0.1}",
             "2:29: training.clip: goes with loss: wasserstein_clip, not non_saturating",
         ),
