@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PIXELS = 512  # approximate width of an enlarged grid; the factor is an integer
+MOST_PIXELS = 1_088  # a larger grid is reduced, by an integer as well
 MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # fractions of the grid's width: white margin, strip for the text, font size
 
 
@@ -23,12 +24,14 @@ def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> 
 
 
 def frame(grid: Image, text: str, scale: int | None) -> Image:
-    """Return a frame with a grid and text. `scale`: integer factor; None for a frame of about PIXELS."""
+    """Return a frame with a grid and text. `scale`: integer factor; None for PIXELS to MOST_PIXELS."""
     from PIL import Image, ImageDraw, ImageFont
 
     from gansweep.report.palette import INK
     from gansweep.report.style import fonts
 
+    if scale is None:
+        grid = grid.reduce(-(-max(grid.size) // MOST_PIXELS))
     factor = scale or max(1, round(PIXELS / max(grid.size)))
     width, height = grid.width * factor, grid.height * factor
     margin, strip = round(width * MARGIN), round(width * STRIP)

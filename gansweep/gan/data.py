@@ -33,6 +33,8 @@ LATER_KEYS = ("per_class", "background", "subfolders")  # fields of Source that 
 FEATURES = 32  # dimensions of gan/embedding.py
 FIXED_NOISE = 64  # images of a sample grid
 A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
+GRID_PIXELS = 2_080  # largest side of a grid of images of more than UNREDUCED pixels: 8 of 256 pixels and their gaps
+UNREDUCED = 64  # pixels; smaller images are recorded as they are in grids of any size
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
 REFERENCE_VERSION = 1  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
 
@@ -78,6 +80,14 @@ class ImageSet:
 def grid_size(classes: int) -> int:
     """Return the number of images in the sample grid of a model with `classes` classes (0: unconditional)."""
     return A_CLASS * classes or FIXED_NOISE
+
+
+def grid_side(image_size: int, classes: int) -> int:
+    """Return the side of an image in the sample grid, in pixels: that of the images, halved until the grid fits."""
+    side, rows = image_size, max(A_CLASS, classes)
+    while side > UNREDUCED and rows * side > GRID_PIXELS:
+        side //= 2
+    return side
 
 
 def split_sizes(images: int, validation: float) -> tuple[int, int]:

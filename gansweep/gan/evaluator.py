@@ -82,9 +82,9 @@ class Evaluator:
         z = upload(torch.randn(count, s.latent_dim, generator=rng), device)
         requested = self._classes(count, rng) if s.networks.classes else None
         asked = None if requested is None else upload(requested, device)
-        pixels = sample_on_device(trainer.sampler, z, asked)
+        pixels = sample_on_device(trainer.sampler, z, asked, s.image_size)
         # D is evaluated on samples of the G that it is trained against: an average of G over time lags behind.
-        fresh = pixels if trainer.average is None else sample_on_device(trainer.generator, z, asked)
+        fresh = pixels if trainer.average is None else sample_on_device(trainer.generator, z, asked, s.image_size)
         fakes = fresh[: batches * s.batch_size]
         of_d = _outputs_of(trainer, fakes, None if asked is None else asked[: len(fakes)])
         wanted = None if requested is None else requested[: self._samples].numpy()

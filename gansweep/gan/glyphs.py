@@ -29,7 +29,7 @@ FONTS = (
     "cmr10", "cmb10", "cmti10", "cmss10", "cmtt10",
 )  # fmt: skip
 VERSION = 1  # increase if the drawn images change
-SIDE = 64  # the largest size that a sweep file accepts; smaller images are shrunk from it
+SIDE = 64  # images of other sizes are scaled from it
 EM = 48  # font size in pixels: capitals are about 35 high
 MIDDLE = 0.26  # of an em above the baseline: half-way between the top of b and the foot of p
 SHEET = 2 * EM  # side of the picture of an untransformed letter; the widest is 1.1 em

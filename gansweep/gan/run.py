@@ -15,12 +15,12 @@ import numpy as np
 
 from gansweep.config import RunConfig
 from gansweep.gan import checkpoint, determinism, restore
-from gansweep.gan.data import A_CLASS
+from gansweep.gan.data import A_CLASS, grid_side
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings, synchronize
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.measurement import Measurement, is_delayed
-from gansweep.gan.sampling import grid_png, sample_on_device
+from gansweep.gan.sampling import grid_png, reduced, sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import judge_of
@@ -322,9 +322,10 @@ class Run:
     def _record_samples(self) -> None:
         path = self.folder.sample(self.step)
         if not path.exists():
-            z, labels = self._trainer.grid()
-            images = HostCopy({"images": sample_on_device(self._trainer.sampler, z, labels)})
-            self._writer.put(partial(_write_grid, path, images, None if labels is None else A_CLASS), images.size)
+            (z, labels), s = self._trainer.grid(), self._trainer.config
+            images = HostCopy({"images": sample_on_device(self._trainer.sampler, z, labels, s.image_size)})
+            side, columns = grid_side(s.image_size, len(s.networks.classes)), None if labels is None else A_CLASS
+            self._writer.put(partial(_write_grid, path, images, side, columns), images.size)
 
     def _checkpoint(self) -> None:
         if self._saved_step == self.step:
@@ -370,8 +371,8 @@ def _reproducible(record: Record) -> dict[str, str]:
     return {name: repr(value) for name, value in record.values.items() if name not in MACHINE}
 
 
-def _write_grid(path: Path, images: HostCopy, columns: int | None) -> None:
-    write_atomically(path, grid_png(images.read()["images"].numpy(), columns), durable=True)
+def _write_grid(path: Path, images: HostCopy, side: int, columns: int | None) -> None:
+    write_atomically(path, grid_png(reduced(images.read()["images"].numpy(), side), columns), durable=True)
 
 
 def _sweep_up(folder: TrialFolder) -> None:

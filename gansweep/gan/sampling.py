@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from gansweep.gan.batches import generator as stream
 
 GAP = 2  # pixels between the images of a grid, so that strokes do not run from one into the next
-CHUNK = 64  # images generated at a time by
+CHUNK = 64  # images generated at a time by `in_chunks`
+LARGE = 64  # pixels; only images with a larger side are generated in parts
+MOST_PIXELS = 2**22  # pixels of large images that are generated at a time: those of 1,000 images of side 64
 
 
 @contextmanager
@@ -36,16 +38,30 @@ def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDA
     return pixels
 
 
-def sample_on_device(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> Tensor:
+def sample_on_device(
+    generator: nn.Module, z: Tensor, labels: Tensor | None = None, image_size: int | None = None
+) -> Tensor:
     """Return images (N, C, H, W) uint8 generated from z. NaN becomes 0. Uses no random stream.
 
     Args:
         generator: The generator.
         z: (N, latent_dim).
         labels: (N,) int64, for a conditional generator.
+        image_size: Side of the images in pixels. Large ones are generated in parts that bound the memory; None
+            generates all at once.
     """
+    at_once = len(z) if image_size is None or image_size <= LARGE else max(1, MOST_PIXELS // image_size**2)
     with evaluating(generator):
-        images = generator(z) if labels is None else generator(z, labels)
+        if labels is None:
+            made = [_pixels(generator(part)) for part in torch.split(z, at_once)]
+        else:
+            both = zip(torch.split(z, at_once), torch.split(labels, at_once), strict=True)
+            made = [_pixels(generator(part, of)) for part, of in both]
+    return made[0] if len(made) == 1 else torch.cat(made)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8."""
     pixels: Tensor = images.nan_to_num(-1.0).add(1).mul(127.5).round().clamp(0, 255).byte()
     return pixels
 
@@ -94,6 +110,17 @@ def in_chunks(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> 
     starts = range(0, len(z), CHUNK)
     parts = [sample(generator, z[i : i + CHUNK], None if labels is None else labels[i : i + CHUNK]) for i in starts]
     return np.concatenate(parts)[: len(z) - more]
+
+
+def reduced(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return images (N, C, H, W) reduced to a side by a whole factor: each pixel is the mean of a square of pixels."""
+    factor = images.shape[2] // side
+    if factor < 2:
+        return images
+    n, channels, height, width = images.shape
+    squares = images.reshape(n, channels, height // factor, factor, width // factor, factor)
+    means: NDArray[np.float32] = squares.mean((3, 5), dtype=np.float32)
+    return np.rint(means).astype(np.uint8)
 
 
 def grid_png(images: NDArray[np.uint8], columns: int | None = None) -> bytes:

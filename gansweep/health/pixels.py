@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from gansweep.health.quality import Floats, TooFewSamplesError
 
-SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small: images have 16 to 64 pixels
+SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small, for the smallest images, of 16 pixels
 SSIM_SCALES = (0.5, 0.5)  # exponents of two scales
+MOST_VALUES = 2_000 * 3 * 64**2  # converted at a time, which bounds the memory for large images
 
 
 def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -25,8 +26,13 @@ def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
     """
     if len(images) < 2:
         raise TooFewSamplesError("the spread across samples", len(images), 2)
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    return float(flat.std(axis=0, ddof=1).mean()), float(flat.std(axis=1).mean())
+    flat = images.reshape(len(images), -1)
+    columns, rows = (max(1, MOST_VALUES // length) for length in flat.shape)
+    across = [
+        flat[:, at : at + columns].astype(np.float32).std(axis=0, ddof=1) for at in range(0, flat.shape[1], columns)
+    ]
+    within = [flat[at : at + rows].astype(np.float32).std(axis=1) for at in range(0, len(flat), rows)]
+    return float(np.concatenate(across).mean()), float(np.concatenate(within).mean())
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
@@ -34,8 +40,12 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
 
     Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14.
     """
-    found: Floats = similarity(a.astype(np.float64), b.astype(np.float64), ssim_window)
-    return found
+    pairs = max(1, MOST_VALUES // 16 // a[0].size)
+    found: list[Floats] = [
+        similarity(a[at : at + pairs].astype(np.float64), b[at : at + pairs].astype(np.float64), ssim_window)
+        for at in range(0, len(a), pairs)
+    ]
+    return np.concatenate(found)
 
 
 def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:

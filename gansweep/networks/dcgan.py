@@ -2,10 +2,12 @@
 
 The networks mirror each other. Image sides and their maps, for `feature_maps` = f:
 
-    16: 4 → 8 → 16             2f, f, image
-    28: 7 → 14 → 28            2f, f, image
-    32: 4 → 8 → 16 → 32        4f, 2f, f, image
-    64: 4 → 8 → 16 → 32 → 64   8f, 4f, 2f, f, image
+    16: 4 → 8 → 16               2f, f, image
+    28: 7 → 14 → 28              2f, f, image
+    32: 4 → 8 → 16 → 32          4f, 2f, f, image
+    64: 4 → 8 → 16 → 32 → 64     8f, 4f, 2f, f, image
+    128: 4 → 8 → … → 64 → 128    16f, 8f, 4f, 2f, f, image
+    256: 4 → 8 → … → 128 → 256   32f, 16f, 8f, 4f, 2f, f, image
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import itertools
 
 from gansweep.networks.block import Block
 
-BASE_AND_DOUBLINGS = {16: (4, 2), 28: (7, 2), 32: (4, 3), 64: (4, 4)}
+BASE_AND_DOUBLINGS = {16: (4, 2), 28: (7, 2), 32: (4, 3), 64: (4, 4), 128: (4, 5), 256: (4, 6)}
 SIZES = tuple(BASE_AND_DOUBLINGS)
 KERNEL = 4
 

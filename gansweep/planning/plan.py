@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet, evaluation_samples, grid_size, prepare, split_sizes
+from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side, grid_size, prepare, split_sizes
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
@@ -116,8 +116,11 @@ class Plan:
         for planned in self.left:
             steps, images, cadence = planned.trial.steps, planned.images, planned.cadence
             checkpoints = 1 + (min(most_kept, -(-steps // cadence.checkpoints)) if cadence.checkpoints else most_kept)
-            grid = int(grid_size(planned.generator.classes) * images.channels * images.image_size**2 * SAMPLE_SHARE)
-            samples = (1 + -(-steps // cadence.samples)) * grid * 6  # MLflow's copies are enlarged
+            classes = planned.generator.classes
+            side = grid_side(images.image_size, classes)
+            grid = int(grid_size(classes) * images.channels * side**2 * SAMPLE_SHARE)
+            copies = 6 if side <= UNREDUCED else 3  # MLflow has two copies; of small images, one is enlarged
+            samples = (1 + -(-steps // cadence.samples)) * grid * copies
             journal = -(-steps // cadence.metrics) * 1_000
             total += checkpoints * planned.checkpoint_bytes + samples + journal
         return total

@@ -10,6 +10,7 @@ import pandas as pd
 from gansweep.health.verdict import title
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
+from gansweep.report.pixels import printable
 from gansweep.report.study import Block, Cell, Study, head, kind, paragraphs, section, step_of, table, trial_cell
 from gansweep.report.words import counted, distinct, listed, measured, short
 from gansweep.sweepfile.settings import DATA, DEVICE
@@ -139,7 +140,9 @@ def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
         if trial["quality_step"] != trial["step"]:
             text += f" at step {trial['quality_step']:,}"
     return {
-        "file": study.add(f"grid-{trial['sweep']}-{trial['trial']}.png", study.last_grid(trial)),
+        "file": study.add(
+            f"grid-{trial['sweep']}-{trial['trial']}.png", printable(study.last_grid(trial), study.size(trial))
+        ),
         "alt": f"Samples of trial {trial['trial'][:8]}, {name}: {text}",
         "title": name,
         "colour": colour(kind(trial)),

@@ -1,4 +1,4 @@
-"""Crops and strips of recorded sample grids, without scaling."""
+"""Crops and strips of recorded sample grids. Only images that are too large for print are reduced."""
 
 from __future__ import annotations
 
@@ -8,22 +8,63 @@ from collections.abc import Sequence
 from PIL import Image
 
 GAP = 2  # pixels between images of a grid (gan/sampling.py)
+COLUMNS = 8  # images in a row of a recorded grid (gan/data.py)
 APART = 10  # pixels between steps of a strip
+PRINTED = 64  # largest side of an image in a report, in pixels: more cannot be seen in print
+
+
+def printed_side(size: int) -> int:
+    """Return the side of an image in a report: its own, divided by a whole number if it is too large for print."""
+    return size // -(-size // PRINTED)
 
 
 def cells(grid: bytes, size: int, columns: int, rows: int) -> Image.Image:
-    """Return the first images of a grid, at most columns × rows. size: side of an image in pixels."""
+    """Return the first images of a grid, at most columns × rows, each of its printed side.
+
+    Args:
+        grid: The grid, as PNG.
+        size: Side of the generated images in pixels. Those in the grid may be smaller.
+        columns: Number of columns.
+        rows: Number of rows.
+    """
     with Image.open(io.BytesIO(grid)) as whole:
         whole.load()
-    step = size + GAP
-    width, height = min(columns * step - GAP, whole.width), min(rows * step - GAP, whole.height)
-    return whole.crop((0, 0, width, height))
+    side = _recorded_side(size, whole.width)
+    step, small = side + GAP, printed_side(side)
+    if small == side:
+        width, height = min(columns * step - GAP, whole.width), min(rows * step - GAP, whole.height)
+        return whole.crop((0, 0, width, height))
+    sheet = Image.new(whole.mode, (columns * (small + GAP) - GAP, rows * (small + GAP) - GAP), "white")
+    for row in range(rows):
+        for column in range(columns):
+            x, y = column * step, row * step
+            image = whole.crop((x, y, x + side, y + side)).reduce(side // small)
+            sheet.paste(image, (column * (small + GAP), row * (small + GAP)))
+    return sheet
+
+
+def printable(grid: bytes, size: int) -> bytes:
+    """Return a grid as a report shows it: unchanged, unless its images, of side `size`, are too large for print."""
+    with Image.open(io.BytesIO(grid)) as whole:
+        side = _recorded_side(size, whole.width)
+        rows = (whole.height + GAP) // (side + GAP)
+    return grid if printed_side(side) == side else png(cells(grid, size, COLUMNS, rows))
+
+
+def _recorded_side(size: int, width: int) -> int:
+    """Return the side of the images in a grid of a width: large ones are halved until the grid fits (gan/data.py)."""
+    while size > PRINTED and COLUMNS * (size + GAP) - GAP > width:
+        size //= 2
+    return size
 
 
 def strip(grids: Sequence[bytes | None], places: int, size: int, columns: int, rows: int) -> bytes:
-    """Return the first images of each grid side by side, as PNG. Missing grids are grey, further `places` white."""
+    """Return the first images of each grid side by side, as PNG. Missing grids are grey, further `places` white.
+
+    size: side of the images in pixels.
+    """
     parts = [cells(grid, size, columns, rows) if grid else None for grid in grids]
-    step = size + GAP
+    step = printed_side(size) + GAP
     width, height = columns * step - GAP, rows * step - GAP
     mode = "RGB" if any(part and part.mode != "L" for part in parts) else "L"
     sheet = Image.new(mode, (places * (width + APART) - APART, height), "white")
@@ -42,7 +83,7 @@ def png(image: Image.Image) -> bytes:
 
 def placeholder(size: int) -> bytes:
     """Return a grey grid in place of a missing one."""
-    return png(Image.new("L", (8 * (size + GAP) - GAP,) * 2, 235))
+    return png(Image.new("L", (COLUMNS * (printed_side(size) + GAP) - GAP,) * 2, 235))
 
 
 def evenly(steps: Sequence[int], count: int) -> list[int]:

@@ -38,7 +38,7 @@ class Dataset(Section):
     """The real images."""
 
     name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "glyphs", "image_folder"] = "digits"
-    image_size: Annotated[Literal[16, 28, 32, 64], Field(description="side in pixels")] = 32
+    image_size: Annotated[Literal[16, 28, 32, 64, 128, 256], Field(description="side in pixels")] = 32
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None

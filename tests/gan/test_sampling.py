@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gansweep.gan.sampling import CHUNK, GAP, evaluating, grid_png, in_chunks, noise, sample, slerp, walk
+from gansweep.gan import sampling
+from gansweep.gan.data import GRID_PIXELS, grid_side
+from gansweep.gan.sampling import CHUNK, GAP, evaluating, grid_png, in_chunks, noise, reduced, sample, slerp, walk
 from gansweep.gan.training import Trainer
 
 
@@ -126,3 +128,45 @@ def test_a_grid_has_the_columns_that_it_was_asked_for(columns: int) -> None:
     sheet = np.asarray(Image.open(io.BytesIO(grid_png(images, columns))))
     assert sheet.shape == (-(-7 // columns) * (5 + GAP) - GAP, columns * (4 + GAP) - GAP)
     assert (sheet == 0).sum() == 7 * 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "side"),
+    [
+        (28, 0, 28),
+        (64, 62, 64),
+        (128, 0, 128),
+        (256, 0, 256),
+        (256, 8, 256),
+        (256, 10, 128),
+        (128, 62, 64),
+        (96, 40, 48),
+    ],
+)
+def test_images_of_a_large_grid_are_halved_until_it_fits(size: int, classes: int, side: int) -> None:
+    assert grid_side(size, classes) == side
+    assert side <= 64 or max(8, classes) * side <= GRID_PIXELS
+
+
+def test_reduced_images_are_means_of_squares() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 8, 8), np.uint8)
+    found = reduced(images, 2)
+    assert found.shape == (3, 3, 2, 2)
+    assert found[1, 2, 0, 1] == round(float(images[1, 2, :4, 4:].mean()))
+    assert reduced(images, 8) is images
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_large_images_are_generated_in_parts(conditional: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Counting(Labelled):
+        def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+            sizes.append(len(z))
+            return super().forward(z, torch.zeros(len(z)) if labels is None else labels)
+
+    monkeypatch.setattr(sampling, "MOST_PIXELS", 3 * 128**2)
+    z, labels = noise(5, 8, seed=0), torch.arange(8) if conditional else None
+    at_once, parts = (sampling.sample_on_device(Counting(), z, labels, size) for size in (64, 128))
+    assert sizes == [8, 3, 3, 2]
+    assert torch.equal(at_once, parts)

@@ -35,6 +35,15 @@ def test_spread_of_constant_and_noise_images() -> None:
     assert spread(np.tile(levels, (1, 1, 8, 8))) == (pytest.approx(255 / math.sqrt(2)), 0)
 
 
+def test_large_images_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = np.random.default_rng(0).integers(0, 256, (2, 7, 3, 16, 16), np.uint8)
+    whole = spread(a), ms_ssim(a, b)
+    monkeypatch.setattr("gansweep.health.pixels.MOST_VALUES", 3 * 16 * 16 * 16 * 2)  # two pairs at a time
+    np.testing.assert_array_equal(ms_ssim(a, b), whole[1])
+    monkeypatch.setattr("gansweep.health.pixels.MOST_VALUES", 3_000)  # three images, or 428 pixels of all
+    assert spread(a) == pytest.approx(whole[0], rel=1e-6)
+
+
 def test_the_spread_of_one_image_is_refused() -> None:
     with pytest.raises(TooFewSamplesError, match="the spread across samples needs at least 2 samples, got 1"):
         spread(np.zeros((1, 1, 2, 2), np.uint8))

@@ -17,7 +17,8 @@ from gansweep.networks.block import Block, Layout
 from gansweep.networks.chain import DEEPEST
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 
-SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64])
+SIZES = pytest.mark.parametrize("size", [16, 28, 32, 64, 128, 256])
+LARGE = 64  # pixels; networks of larger images are built in few compositions, as the blocks are the same
 CHANNELS = pytest.mark.parametrize("channels", [1, 3])
 ABC = ("a", "b", "c")
 COMPOSITIONS: dict[str, dict[str, Any]] = {
@@ -45,6 +46,7 @@ EVERYWHERE = pytest.mark.parametrize(
         for name, module in ARCHITECTURES.items()
         for size in module.image_sizes
         for what, changes in COMPOSITIONS.items()
+        if size <= LARGE or what in ("plain", "everything")
     ],
 )
 
@@ -95,6 +97,24 @@ def test_the_tutorials_networks_have_the_tutorials_size() -> None:
     """https://docs.pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html: 64 px, 64 maps, RGB."""
     assert generator_design(100, 64, 64, 3).parameters == 3_576_704
     assert discriminator_design(64, 64, 3).parameters == 2_765_568
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_larger_images_have_one_more_block_for_each_doubling(size: int) -> None:
+    """Sides and widths by the pattern of Radford et al.: the map of 4×4 has the most channels, each doubling half."""
+    sides = [4 * 2**i for i in range(size.bit_length() - 2)]
+    widths = [4 * (size // 2) // side for side in sides[:-1]]
+    g, d = generator_design(7, 4, size, 3).blocks, discriminator_design(4, size, 3).blocks
+    assert [b.output_side for b in g] == sides
+    assert [b.outputs for b in g] == [*widths, 3]
+    assert [b.outputs for b in d] == [*widths[::-1], 1]
+    flat = NetworkConfig("projected")
+    sides = [16 * 2**i for i in range(size.bit_length() - 4)]
+    widths = [4 * size // side for side in sides]
+    g, d = generator_design(7, 4, size, 3, flat).blocks, discriminator_design(4, size, 3, flat).blocks
+    assert [b.output_side for b in g] == [*sides, size]
+    assert [b.outputs for b in g] == [*widths, 3]
+    assert [b.outputs for b in d] == [*widths[:0:-1], 1]
 
 
 def test_the_studies_networks_have_the_studies_size() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,7 @@ from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, Training
 from gansweep.errors import UserError
 from gansweep.gan import checkpoint
 from gansweep.gan.restore import description
+from gansweep.gan.sampling import grid_png
 from gansweep.gan.training import Trainer
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.planning.cost import shape_of, wall_s
@@ -249,6 +251,15 @@ def test_disk_grows_with_what_is_kept(plan_of: PlanOf) -> None:
     assert few < kept < more
     (planned,) = plan_of().trials
     assert more - kept == 18 * planned.checkpoint_bytes
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_the_disk_holds_the_grids_of_large_images(plan_of: PlanOf, size: int) -> None:
+    """Of noise, which no format makes smaller: the grid, and MLflow's two copies of it."""
+    few, more = (plan_of(f"dataset.image_size={size}", "cadence.metrics=1000000", "retention.checkpoints=1",
+                         f"cadence.samples={{per_run: {n}}}").disk_bytes for n in (1, 2))  # fmt: skip
+    noise = np.random.default_rng(0).integers(0, 256, (64, 1, size, size), np.uint8)
+    assert 3 * len(grid_png(noise)) < more - few < (6 if size == 128 else 9) * len(grid_png(noise))
 
 
 def test_too_little_disk(plan_of: PlanOf, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gansweep.gan.sampling import GAP, grid_png
 from gansweep.report import pixels
-from gansweep.report.pixels import APART, evenly, placeholder, strip
+from gansweep.report.pixels import APART, PRINTED, evenly, placeholder, printable, strip
 
 SIZE, COLUMNS, ROWS = 16, 5, 2
 WIDTH, HEIGHT = COLUMNS * (SIZE + GAP) - GAP, ROWS * (SIZE + GAP) - GAP
@@ -96,6 +96,27 @@ def test_a_placeholder_is_as_large_as_a_grid() -> None:
     grey = array(placeholder(SIZE))
     assert grey.shape == array(grid_png(noise(64))).shape
     assert len(np.unique(grey)) == 1
+
+
+@pytest.mark.parametrize(("size", "recorded"), [(256, 128), (128, 128), (64, 64), (96, 48)])
+def test_images_too_large_for_print_are_reduced(size: int, recorded: int) -> None:
+    """As they are in grids whose images were halved when they were recorded (gan/data.py)."""
+    values = np.arange(64, dtype=np.uint8)[:, None, None, None]
+    grid = grid_png(np.broadcast_to(values, (64, 3, recorded, recorded)))
+    side = min(recorded, PRINTED)
+    for sheet, columns, rows in (
+        (array(printable(grid, size)), 8, 8),
+        (array(strip([grid, None], 2, size, COLUMNS, ROWS)), COLUMNS, ROWS),
+    ):
+        assert len(sheet) == rows * (side + GAP) - GAP
+        for row in range(rows):
+            for column in range(columns):
+                top, left = row * (side + GAP), column * (side + GAP)
+                assert (sheet[top : top + side, left : left + side] == 8 * row + column).all()
+                assert (
+                    sheet[top : top + side, left + side : left + side + GAP] == WHITE
+                ).all() or column == columns - 1
+    assert (printable(grid, size) == grid) == (recorded <= PRINTED)
 
 
 @pytest.mark.parametrize(
