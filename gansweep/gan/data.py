@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass, field, replace
@@ -22,14 +23,19 @@ from numpy.typing import NDArray
 from gansweep.errors import UserError
 from gansweep.gan import earlier
 from gansweep.gan.notes import Note
-from gansweep.gan.reader import Decoded, Reader, Source
-from gansweep.gan.sources import reader_of
+from gansweep.gan.reader import Decoded, Reader, Source, reader_of
 from gansweep.records import lock
 from gansweep.records.layout import write_atomically, write_json
 from gansweep.words import counted
 
 Pixels = NDArray[np.uint8]
-LATER_KEYS = ("per_class", "background", "subfolders")  # fields of Source that the first caches lacked
+LATER_KEYS = (
+    "per_class",
+    "background",
+    "subfolders",
+    "crop",
+    "options",
+)  # fields of Source that the first caches lacked
 FEATURES = 32  # dimensions of gan/embedding.py
 FIXED_NOISE = 64  # images of a sample grid
 A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
@@ -147,15 +153,20 @@ def prepare(source: Source, cache: Path, keep: Callable[[], Container[str]] = tu
 
 def _current(source: Source, cache: Path) -> ImageSet:
     reader = reader_of(source, cache)
-    index = cache / f"{source.name}-{_key(source, reader.format, reader.signature())}.json"
+    index = cache / f"{_prefix(source)}-{_key(source, reader.format, reader.signature())}.json"
     return _with_notes(_read(index) or _decode(reader, source, index), *reader.notes())
 
 
 def _earlier(source: Source, cache: Path, keep: Container[str]) -> ImageSet | None:
     """Return the folder as version 0.1.0 decoded it, if it is in the cache and among those to keep."""
     signature = earlier.signature(source)
-    found = _read(cache / f"{source.name}-{_key(source, earlier.FORMAT, signature)}.json") if signature else None
+    found = _read(cache / f"{_prefix(source)}-{_key(source, earlier.FORMAT, signature)}.json") if signature else None
     return found if found and found.fingerprint in keep else None
+
+
+def _prefix(source: Source) -> str:
+    """Return the beginning of the names of a source's files in the cache."""
+    return re.sub(r"[^\w-]+", "-", source.name)
 
 
 def _key(source: Source, form: int, signature: Any) -> str:
@@ -182,11 +193,11 @@ def _with_notes(image_set: ImageSet, *notes: Note) -> ImageSet:
 
 def _decode(reader: Reader, source: Source, index: Path) -> ImageSet:
     """Decode into a temporary file that is renamed when complete. Concurrent processes do not decode a set twice."""
-    work = index.parent / f".{source.name}-{_key(source, reader.format, None)}.npy"
+    work = index.parent / f".{_prefix(source)}-{_key(source, reader.format, None)}.npy"
     try:
         with _turn(work.with_suffix(".lock"), source):
             try:
-                return _read(index) or _store(reader.decode(source, work), reader.classes(), index)
+                return _read(index) or _store(reader.decode(source, work), index)
             finally:
                 work.unlink(missing_ok=True)
     except OSError as error:
@@ -203,8 +214,8 @@ def _turn(path: Path, source: Source) -> IO[str]:
         return lock.acquire(path, wait_s=math.inf)
 
 
-def _store(decoded: Decoded, classes: list[str], index: Path) -> ImageSet:
-    rows, labels = decoded.rows, np.asarray(decoded.labels, np.int64)
+def _store(decoded: Decoded, index: Path) -> ImageSet:
+    rows, labels, classes = decoded.rows, np.asarray(decoded.labels, np.int64), list(decoded.classes)
     digest = hashlib.sha256(repr((rows.shape, classes)).encode())
     for part in rows.parts():
         digest.update(part)

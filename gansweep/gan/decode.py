@@ -8,7 +8,8 @@
 
 4. Colours are converted to grey (ITU-R 601 luma) or RGB; embedded colour profiles are ignored.
 
-5. The central square is resampled bicubically (antialiased when shrinking).
+5. The central square, the whole picture (`crop: none`) or the picture within a square of background (`crop: fit`) is
+resampled bicubically (antialiased when shrinking).
 
 Ordinary 8-bit greyscale and RGB pictures give the same pixels as in version 0.1.0.
 """
@@ -22,11 +23,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from gansweep.gan.notes import Note
+from gansweep.words import counted
 
 Pixels = NDArray[np.uint8]
 
@@ -104,12 +108,15 @@ class Layout:
         channels: 1 or 3.
         background: RGB colour behind transparent pixels.
         ranges: Kind of deep pixels → range.
+        crop: `square`, the central square; `none`, the whole picture, stretched; `fit`, the whole picture with
+            background at two sides.
     """
 
     side: int
     channels: int
     background: tuple[int, int, int]
     ranges: Mapping[str, Range]
+    crop: str = "square"
 
 
 @functools.cache
@@ -135,12 +142,12 @@ def own_limit() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def look(file: Path) -> Look:
+def look(file: Path | IO[bytes]) -> Look:
     """Read a file's header, and its pixels if they are deep. Raises the errors in UNREADABLE."""
     with _opened(file) as picture:
         kind = _kind(picture.mode)
         found = Look(
-            colour=not kind and picture.mode not in GREY,
+            colour=has_colour(picture),
             deep=kind,
             transparent=not kind and _is_transparent(picture),
             animated=bool(getattr(picture, "is_animated", False)),
@@ -150,7 +157,7 @@ def look(file: Path) -> Look:
     return _measured(file, found) if kind else found
 
 
-def _measured(file: Path, found: Look) -> Look:
+def _measured(file: Path | IO[bytes], found: Look) -> Look:
     """Return the properties with the range of the pixels."""
     with _opened(file) as picture, _turn(picture):
         values = np.asarray(picture)
@@ -159,30 +166,67 @@ def _measured(file: Path, found: Look) -> Look:
     return replace(found, range=limits, holes=finite.size < values.size)
 
 
-def pixels(file: Path, layout: Layout) -> Pixels:
+def pixels(file: Path | IO[bytes], layout: Layout) -> Pixels:
     """Decode a file to (channels, side, side). Raises the errors in UNREADABLE."""
     with _opened(file) as picture, _turn(picture):
         if _is_reduced(picture):
             picture.draft(None, (layout.side, layout.side))
         picture.load()
-        ImageOps.exif_transpose(picture, in_place=True)
-        return resized(_flat(picture, layout), layout.side, layout.channels)
+        return shaped(picture, layout)
 
 
-def resized(picture: Image.Image, side: int, channels: int) -> Pixels:
-    """Return the central square of an 8-bit picture in grey or RGB, (channels, side, side)."""
-    picture = picture.convert("L" if channels == 1 else "RGB")
-    if picture.width != picture.height:
+def shaped(picture: Image.Image, layout: Layout) -> Pixels:
+    """Return an opened picture as (channels, side, side).
+
+    Raises:
+        ValueError: It has more than 8 bits per channel, and the layout has no range for them.
+    """
+    kind = _kind(picture.mode)
+    if kind and kind not in layout.ranges:
+        raise ValueError(f"has pixels of {kind}; convert it to 8 bits per channel")
+    ImageOps.exif_transpose(picture, in_place=True)
+    return _square(_flat(picture, layout), layout)
+
+
+def has_colour(picture: Image.Image) -> bool:
+    """Whether an opened picture has colour."""
+    return not _kind(picture.mode) and picture.mode not in GREY
+
+
+def greys_among_colours(channels: int | None, coloured: int, pictures: int) -> list[Note]:
+    """Return a note if grey pictures become RGB because others of the set have colour.
+
+    Args:
+        channels: Number of channels that the sweep file sets, if it does.
+        coloured: Number of pictures in colour.
+        pictures: Number of all pictures.
+    """
+    if channels is not None or not 0 < coloured < pictures:
+        return []
+    grey = counted(pictures - coloured, "grey image")
+    return [("converted", f"{grey} to RGB, as {coloured:,} of the set have colour")]
+
+
+def _square(picture: Image.Image, layout: Layout) -> Pixels:
+    """Return an opaque 8-bit picture in grey or RGB, (channels, side, side)."""
+    picture = picture.convert("L" if layout.channels == 1 else "RGB")
+    side = (layout.side, layout.side)
+    if layout.crop == "fit" and picture.width != picture.height:
+        edge = max(picture.size)
+        canvas = Image.new("RGB", (edge, edge), layout.background).convert(picture.mode)
+        canvas.paste(picture, ((edge - picture.width) // 2, (edge - picture.height) // 2))
+        picture = canvas
+    if layout.crop == "square" and picture.width != picture.height:
         edge = min(picture.size)
         left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
         picture = picture.crop((left, top, left + edge, top + edge))
-    if picture.size != (side, side):
-        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(picture, np.uint8).reshape(side, side, channels).transpose(2, 0, 1)
+    if picture.size != side:
+        picture = picture.resize(side, Image.Resampling.BICUBIC)
+    return np.asarray(picture, np.uint8).reshape(*side, layout.channels).transpose(2, 0, 1)
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
+def _opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
     with Image.open(file, formats=_formats()) as picture:
         megapixels = picture.width * picture.height / MEGAPIXEL
         if megapixels > LARGEST_MP and not _is_reduced(picture):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from gansweep.datasets import data_set
 from gansweep.errors import UserError
+from gansweep.gan.decode import Layout
 from gansweep.gan.notes import Note
 from gansweep.gan.rows import Rows
 
@@ -19,15 +22,17 @@ class Source:
     """Specification of a set of images.
 
     Attributes:
-        name: Name of the data set.
+        name: Name of the data set, as in gansweep/datasets.py.
         image_size: Side in pixels.
         channels: 1 or 3; None: as stored.
-        path: Path of an image folder.
+        path: Path of a folder or file.
         classes: Selected classes; None: all.
         data_dir: Folder of downloaded sets.
         per_class: Images per letter (glyphs).
-        background: RGB colour behind transparent pixels of an image folder; None: white.
+        background: RGB colour behind transparent pixels and around fitted images; None: white.
         subfolders: For an image folder `classes`, `ignore`, or None if the folder determines it.
+        crop: How an image becomes square: `none` or `fit`; None: the central square.
+        options: Options of the source; None: none.
     """
 
     name: str
@@ -39,6 +44,13 @@ class Source:
     per_class: int | None = None
     background: tuple[int, int, int] | None = None
     subfolders: str | None = None
+    crop: str | None = None
+    options: Mapping[str, Any] | None = None
+
+    @property
+    def argument(self) -> str:
+        """The part of the name after a colon."""
+        return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,14 @@ class Decoded:
 
     Attributes:
         rows: The written file.
-        labels: Index into the reader's classes of each image.
+        labels: Index into `classes` of each image.
+        classes: Names of the labels.
         notes: Conversions, for users.
     """
 
     rows: Rows
     labels: Sequence[int]
+    classes: Sequence[str]
     notes: tuple[Note, ...] = ()
 
 
@@ -64,9 +78,6 @@ class Reader(Protocol):
     def signature(self) -> Any:
         """Return plain data that is cheap to compute and changes when the files do."""
 
-    def classes(self) -> list[str]:
-        """Return the names of the labels."""
-
     def notes(self) -> tuple[Note, ...]:
         """Return notes that need no decoding."""
 
@@ -77,6 +88,26 @@ class Reader(Protocol):
             UserError: Files cannot be read.
             OSError: The images cannot be written, for example because the disk is full.
         """
+
+
+def reader_of(source: Source, cache: Path) -> Reader:
+    """Return the reader of a source.
+
+    Args:
+        source: The images.
+        cache: Folder for downloaded or drawn images.
+
+    Raises:
+        UserError: The source or a class is missing.
+    """
+    module = importlib.import_module(f"gansweep.gan.sources.{data_set(source.name).reader}")
+    reader: Reader = module.open_source(source, cache)
+    return reader
+
+
+def layout_of(source: Source) -> Layout:
+    """Return the format of the decoded images: greyscale until the pictures are known, unless `channels` is set."""
+    return Layout(source.image_size, source.channels or 1, source.background or WHITE, {}, source.crop or Layout.crop)
 
 
 def chosen(source: Source, known: Sequence[str], place: str) -> list[str]:

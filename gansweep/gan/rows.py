@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,25 +25,43 @@ READ_AT_ONCE = 1 << 22  # bytes per read
 
 
 class Rows:
-    """A new file for uint8 images of `shape` (images, channels, side, side). Use it as a context manager."""
+    """A new file for uint8 images of `shape` (images, channels, side, side). Use it as a context manager.
+
+    If the number of images is not known in advance, begin with 0 and use `append`.
+    """
 
     def __init__(self, path: Path, shape: tuple[int, int, int, int]) -> None:
         self.path, self.shape = path, shape
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        self._start, self._size = header.tell(), int(np.prod(shape[1:]))
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        self._write(header.getvalue(), 0)
+        self._start = len(self._header())
+        self._write(self._header(), 0)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._file)
+        try:
+            self._write(self._header(), 0)  # NumPy leaves room for any number of images: the length does not change
+        finally:
+            os.close(self._file)
 
     def __setitem__(self, row: int, image: Pixels) -> None:
         self._write(np.ascontiguousarray(image).data.cast("B"), self._start + row * self._size)
+
+    def append(self, image: Pixels) -> None:
+        """Add a row."""
+        count, channels, height, width = self.shape
+        self[count] = image
+        self.shape = (count + 1, channels, height, width)
+
+    def repeat_channel(self) -> None:
+        """Turn all rows from greyscale to RGB, in place, from the last to the first."""
+        count, _, height, width = self.shape
+        grey = self._size
+        self.shape = (count, 3, height, width)
+        for row in reversed(range(count)):
+            self._write(3 * os.pread(self._file, grey, self._start + row * grey), self._start + row * self._size)
 
     def parts(self) -> Iterator[bytes]:
         """Yield all pixels in order, even after the file is closed."""
@@ -50,6 +69,16 @@ class Rows:
             file.seek(self._start)
             while content := file.read(READ_AT_ONCE):
                 yield content
+
+    @property
+    def _size(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape[1:])
+
+    def _header(self) -> bytes:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": self.shape})
+        return header.getvalue()
 
     def _write(self, content: bytes | memoryview, at: int) -> None:
         while content:

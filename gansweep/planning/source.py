@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from gansweep.errors import UserError
+from gansweep.gan.decode import Layout
 from gansweep.gan.reader import Source
 from gansweep.sweepfile.dataset import Dataset, rgb
 
@@ -26,13 +27,15 @@ def source_of(dataset: Dataset) -> Source:
         dataset.per_class,
         rgb(dataset.background) if dataset.background else None,
         dataset.subfolders,
+        dataset.crop if dataset.crop != Layout.crop else None,
+        dataset.options,
     )
 
 
 def _place(text: str | None, key: str) -> str | None:
-    """Return the absolute path of a folder.
+    """Return the absolute path of a folder or file.
 
-    Relative paths begin at the working directory. ~ and $VAR are expanded unless a folder has the literal name.
+    Relative paths begin at the working directory. ~ and $VAR are expanded unless something has the literal name.
 
     Raises:
         UserError: A variable is not set.

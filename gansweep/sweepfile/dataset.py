@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from gansweep.config import Augment
-from gansweep.section import Section, Since
+from gansweep.datasets import DATA_SETS, OWN_KEYS, data_set, users_of
+from gansweep.section import Section, Since, one_of
 
 COLOURS = {"white": "255,255,255", "black": "0,0,0"}
 
@@ -34,16 +35,31 @@ def _as_colour(given: Any) -> Any:
     return ",".join(map(str, given)) if isinstance(given, list) else given
 
 
+def _known(name: str) -> str:
+    """Return the name of a data set. Raises ValueError if there is none of that name."""
+    data_set(name)
+    return name
+
+
+def _names_in_schema() -> dict[str, Any]:
+    """Return the JSON schema of names: the plain ones are listed, those with an argument are patterns."""
+    plain = [name for name, kind in DATA_SETS.items() if not kind.argument]
+    patterns = [{"type": "string", "pattern": f"^{name}:."} for name, kind in DATA_SETS.items() if kind.argument]
+    listed = {"type": "string", "enum": plain}
+    return {"anyOf": [listed, *patterns]} if patterns else listed
+
+
 class Dataset(Section):
     """The real images."""
 
-    name: Literal["digits", "mnist", "fashion_mnist", "cifar10", "glyphs", "image_folder"] = "digits"
+    name: Annotated[str, AfterValidator(_known), WithJsonSchema(_names_in_schema())] = "digits"
     image_size: Annotated[Literal[16, 28, 32, 64, 128, 256], Field(description="side in pixels")] = 32
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None
     path: Annotated[
-        str | None, Field(min_length=1, description="image_folder: the folder; ~ and $VAR are expanded")
+        str | None,
+        Field(min_length=1, description=f"{', '.join(users_of('path'))}: the folder or file; ~ and $VAR are expanded"),
     ] = None
     subfolders: Annotated[
         Literal["classes", "ignore"] | None,
@@ -53,9 +69,14 @@ class Dataset(Section):
     background: Annotated[
         str | None,
         Since("0.2.0"),
-        Field(description="image_folder: below transparent pixels: white (default), black, or R,G,B of 0 to 255"),
+        Field(description="below transparent pixels and around fitted images: white (default), black, or R,G,B"),
         BeforeValidator(_as_colour, json_schema_input_type=str | list[int] | None),
     ] = None
+    crop: Annotated[
+        Literal["square", "none", "fit"],
+        Since("0.2.0"),
+        Field(description="images that are not square: central square, stretched, or whole with background"),
+    ] = "square"
     classes: Annotated[
         list[str] | None,
         Field(min_length=1, description="only these classes; image_folder: names of subfolders"),
@@ -66,6 +87,11 @@ class Dataset(Section):
     )
     data_dir: Annotated[
         str | None, Field(min_length=1, description="folder of mnist, fashion_mnist or cifar10, or to download them to")
+    ] = None
+    options: Annotated[
+        dict[str, Any] | None,
+        Since("0.2.0"),
+        Field(description=f"{', '.join(users_of('options'))}: settings of the set (docs/sweep-files.md)"),
     ] = None
     augment: Augment = Augment()
     validation: Annotated[
@@ -81,16 +107,15 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _keys_fit_name(self) -> Self:
-        folder = self.name == "image_folder"
-        if folder and self.path is None:
-            raise ValueError("image_folder needs dataset.path, the folder of images")
-        if not folder and self.path is not None:
-            raise ValueError(f"dataset.path goes with name: image_folder, not {self.name}")
-        for key in ("subfolders", "background"):
-            if not folder and getattr(self, key) is not None:
-                raise ValueError(f"dataset.{key} goes with name: image_folder, not {self.name}")
+        kind = data_set(self.name)
+        if kind.path and self.path is None:
+            raise ValueError(f"{self.name} needs dataset.path, {kind.path}")
+        for key in OWN_KEYS:
+            if key in kind.keys or getattr(self, key) is None or (key == "background" and self.crop == "fit"):
+                continue
+            raise ValueError(f"dataset.{key} goes with name: {one_of(users_of(key))}, not {self.name}")
         if self.subfolders == "ignore" and self.classes is not None:
             raise ValueError("dataset.classes names subfolders, which dataset.subfolders: ignore excludes")
-        if self.name != "glyphs" and self.per_class is not None:
-            raise ValueError(f"dataset.per_class goes with name: glyphs, not {self.name}")
+        if kind.options is not None and (unknown := set(self.options or ()) - set(kind.options)):
+            raise ValueError(f"dataset.options.{min(unknown)}: unknown; {self.name} has {one_of(kind.options)}")
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
+from gansweep.datasets import forms
 from gansweep.losses.registry import LOSSES, options
 from gansweep.networks.registry import ARCHITECTURES
 
@@ -13,6 +14,7 @@ def template() -> str:
     text = resources.files("gansweep.sweepfile").joinpath("template.yaml").read_text(encoding="utf-8")
     lines = [f"{f'# {name}: {option.default:g}':<28}# {option.help}" for name, option in options().items()]
     for placeholder, filling in (
+        ("<data sets>", " | ".join(forms())),
         ("<architectures>", " | ".join(ARCHITECTURES)),
         ("<losses>", " | ".join(LOSSES)),
         ("# <loss options>", "\n  ".join(lines)),

@@ -21,7 +21,7 @@ from typing import Any
 
 from gansweep.engine.environment import WORKERS
 from gansweep.gan.data import ImageSet, prepare
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LEARNING_RATE, BETA1 = 2e-4, 0.5

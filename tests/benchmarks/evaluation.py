@@ -23,9 +23,9 @@ from gansweep.gan import determinism
 from gansweep.gan.comparison import comparison, full_precision
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.reader import Source
 from gansweep.gan.reference import Reference, reference_of
 from gansweep.gan.sampling import sample_on_device
-from gansweep.gan.sources import Source
 from gansweep.gan.training import Trainer
 from gansweep.health.metrics import SAMPLE_METRICS
 from gansweep.sweepfile.schema import Evaluation

@@ -128,7 +128,7 @@ def test_images_beside_subfolders_are_refused_until_the_file_states_which_are_me
         (["dataset.path=gone", "dataset.subfolders=all"], "--set dataset.subfolders: dataset.subfolders: must be"),
         (["dataset.subfolders=ignore", "dataset.classes=a"], "s.yaml:2:10: dataset: dataset.classes names subfolders"),
         (["dataset.path=null", "dataset.name=digits", "dataset.background=white"],
-         "s.yaml:2:10: dataset: dataset.background goes with name: image_folder, not digits"),
+         "s.yaml:2:10: dataset: dataset.background goes with name: image_folder"),
         (["dataset.background=pink"],
          "--set dataset.background: dataset.background: must be white, black or R,G,B of 0 to 255 each, got 'pink'"),
         (["dataset.background=[0, 0, 256]"], "--set dataset.background: dataset.background: must be white"),

@@ -15,8 +15,8 @@ from gansweep.config import OptimizerConfig, TrainingConfig
 from gansweep.gan import embedding
 from gansweep.gan.data import ImageSet, Pixels, prepare
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.reader import Source
 from gansweep.gan.reference import Reference, reference_of
-from gansweep.gan.sources import Source
 from gansweep.gan.training import Trainer
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, prepare, split_sizes
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 from gansweep.sweepfile.schema import Dataset
 
 MNIST = Path(__file__).parents[3] / "shared" / "data"
@@ -189,7 +189,7 @@ def test_downloaded_sets_have_classes_to_choose(
 
 def test_cifar10_has_classes_to_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [(picture(colour=(shade, 0, 0), size=(32, 32)), shade % 10) for shade in range(20)]
-    monkeypatch.setattr("gansweep.gan.sources._download", lambda *_: pictures)
+    monkeypatch.setattr("gansweep.gan.sources.downloaded._download", lambda *_: pictures)
     (tmp_path / "cifar-10-batches-py").mkdir()
     found = prepare(Source("cifar10", 32, classes=("truck", "cat"), data_dir=str(tmp_path)), tmp_path)
     assert found.classes == ("cat", "truck")

@@ -16,7 +16,7 @@ from PIL import Image
 from gansweep.errors import UserError
 from gansweep.gan import data
 from gansweep.gan.data import ImageSet, Pixels, prepare
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 
 
 def picture(mode: str = "RGB", colour: object = (200, 100, 50)) -> Image.Image:

@@ -108,6 +108,27 @@ def test_a_colour_key_is_transparent(root: Path, prepared: Callable[..., ImageSe
     assert values(prepared) == [[255] * 3, [7] * 3]
 
 
+def test_crop_decides_how_a_picture_becomes_square(root: Path, prepared: Callable[..., ImageSet]) -> None:
+    """A picture of 32×16: a third of it red, the rest grey."""
+    wide = np.full((16, 32, 3), 70, np.uint8)
+    wide[:, :8] = (255, 0, 0)
+    Image.fromarray(wide).save(root / "a.png")
+    Image.fromarray(wide.transpose(1, 0, 2).copy()).save(root / "b.png")
+    assert (prepared().load() == 70).all()
+    assert (prepared(crop="square").load() == 70).all()
+    stretched = prepared(crop="none").load()
+    small = [
+        np.asarray(Image.open(root / name).resize((16, 16), Image.Resampling.BICUBIC)) for name in ("a.png", "b.png")
+    ]
+    np.testing.assert_array_equal(stretched, np.array(small).transpose(0, 3, 1, 2))
+    fitted = prepared(crop="fit", background=(0, 0, 255)).load()
+    blue = [0, 0, 255]
+    assert [fitted[0, :, y, 8].tolist() for y in (0, 2, 8, 13, 15)] == [blue, blue, [70] * 3, blue, blue]
+    assert fitted[0, :, 8, 1].tolist() == [255, 0, 0]
+    assert fitted[1, :, 8, 1].tolist() == blue
+    assert prepared(crop="fit", channels=1).load()[0, 0, 0, 0] == 255  # white
+
+
 @pytest.mark.slow
 def test_scans_above_pillows_limit_are_used(root: Path, prepared: Callable[..., ImageSet]) -> None:
     Image.new("L", (13_400, 13_400), 77).save(root / "a.jpg", quality=50)  # 179.6 megapixels
@@ -165,7 +186,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(root: Path, tmp_path: Path) 
     for i in range(20):
         solid("L", i).save(root / f"{i}.png")
     code = (
-        "from pathlib import Path; from gansweep.gan.data import prepare; from gansweep.gan.sources import Source;"
+        "from pathlib import Path; from gansweep.gan.data import prepare; from gansweep.gan.reader import Source;"
         f"prepare(Source('image_folder', 16, path={str(root)!r}), Path({str(tmp_path / 'c')!r}))"
     )
     done = subprocess.run(

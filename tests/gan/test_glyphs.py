@@ -13,7 +13,7 @@ from gansweep.errors import UserError
 from gansweep.gan import glyphs
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.glyphs import FONTS, LETTERS, draw
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 
 TURN = len(FONTS)  # images after which every font has had its turn
 
@@ -198,7 +198,7 @@ def test_drawing_imports_neither_matplotlib_nor_torch(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from gansweep.gan.data import prepare
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 assert prepare(Source("glyphs", 32, classes=("u",), per_class=3), Path({str(tmp_path)!r})).images == 3
 print({{"matplotlib", "torch", "torchvision", "sklearn"}} & set(sys.modules))
 """

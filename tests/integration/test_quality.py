@@ -15,8 +15,8 @@ from sklearn.svm import SVC
 
 from gansweep.gan import checkpoint
 from gansweep.gan.data import prepare
+from gansweep.gan.reader import Source
 from gansweep.gan.sampling import sample
-from gansweep.gan.sources import Source
 from gansweep.networks.network import Network
 from gansweep.networks.registry import generator_design
 from gansweep.records.layout import TrialFolder

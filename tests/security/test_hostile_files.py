@@ -21,7 +21,7 @@ from bad_calls import Call
 from gansweep.errors import CheckpointError, UserError
 from gansweep.gan import checkpoint, data, reference
 from gansweep.gan.data import ImageSet
-from gansweep.gan.sources import Source
+from gansweep.gan.reader import Source
 from gansweep.records import journal, outcome, suggestions
 from gansweep.records.layout import TrialFolder, read_json
 

@@ -11,7 +11,7 @@ import pytest
 from bad_calls import GOOD, Call
 
 from gansweep.errors import UserError
-from gansweep.gan.sources import Source, reader_of
+from gansweep.gan.reader import Source, reader_of
 from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records.layout import Home, SweepFolder
 from gansweep.sweepfile.loader import load
@@ -167,5 +167,5 @@ def test_a_cifar_archive_of_somebody_else_is_not_unpickled(tmp_path: Path, victi
         (folder / name).write_bytes(pickle.dumps(Payload()))
     before = contents(victim)
     with pytest.raises(UserError, match="cifar10"):
-        list(reader_of(Source("cifar10", 8, data_dir=str(tmp_path / "data")), tmp_path / "cache").images())  # type: ignore[attr-defined]
+        list(reader_of(Source("cifar10", 8, data_dir=str(tmp_path / "data")), tmp_path / "cache").pictures())  # type: ignore[attr-defined]
     assert contents(victim) == before

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from bench import empty_home
 
 from gansweep.gan.data import prepare
+from gansweep.gan.reader import Source
 from gansweep.gan.reference import reference_of
-from gansweep.gan.sources import Source
 from gansweep.planning.dispatch import jobs_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import make_plan, write_trials

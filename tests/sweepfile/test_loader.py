@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gansweep.datasets import users_of
 from gansweep.errors import SweepFileError, UserError
 from gansweep.health.verdict import FAILURES, INFORMATION
+from gansweep.section import one_of
 from gansweep.sweepfile import loader
 from gansweep.sweepfile.schema import Sweep
 from gansweep.sweepfile.searches.cases import CasesSearch
@@ -94,7 +96,10 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "dataset: {name: image_folder}",
             "3:10: dataset: image_folder needs dataset.path, the folder of images",
         ),
-        (HEAD + "dataset: {path: x}", "3:10: dataset: dataset.path goes with name: image_folder, not digits"),
+        (
+            HEAD + "dataset: {path: x}",
+            f"3:10: dataset: dataset.path goes with name: {one_of(users_of('path'))}, not digits",
+        ),
         (HEAD + "dataset: {per_class: 9}", "3:10: dataset: dataset.per_class goes with name: glyphs, not digits"),
         (
             "name: s\ntraining:\n  steps: 10\n  learning_rate: 0",

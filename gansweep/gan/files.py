@@ -1,34 +1,37 @@
-"""Image folders as a source: selection of the image files, and decoding, of all files or none."""
+"""Files of pictures as a source: selection by class, and decoding, of all files or none."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from operator import or_
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from gansweep.errors import UserError
 from gansweep.gan import decode
 from gansweep.gan.decode import NOTHING, Layout, Look
 from gansweep.gan.notes import Note, named, shown
 from gansweep.gan.parallel import each
-from gansweep.gan.reader import WHITE, Decoded, Source, chosen
+from gansweep.gan.reader import WHITE, Decoded, Source, chosen, layout_of
 from gansweep.gan.rows import Kept, Rows
-from gansweep.gan.scan import Contents, File, PassedOver, other_files, scan
+from gansweep.gan.scan import Contents, File, PassedOver, other_files
 from gansweep.words import counted
 
 MOST_BROKEN = 5  # maximum number of files named in one message
+OPENED = re.compile(r" <[^>]*>")  # Pillow's description of a file that has no path
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The images of a folder in the order of classes and paths.
+class Files:
+    """The images of a folder or an archive in the order of classes and paths.
 
     Attributes:
-        root: The folder.
-        files: Its image files.
+        root: The folder or archive.
+        open: Returns the path of a file, or the file opened for reading, by its name.
+        files: The image files.
         labels: Index into `names` of each file.
         names: Classes; ("all",) if there are none.
         passed_over: Entries that are not used.
@@ -37,6 +40,7 @@ class Folder:
 
     format: ClassVar = 3
     root: Path
+    open: Callable[[str], Path | IO[bytes]]
     files: tuple[File, ...]
     labels: tuple[int, ...]
     names: tuple[str, ...]
@@ -46,9 +50,6 @@ class Folder:
     def signature(self) -> list[Any]:
         """Return name, size, times and inode of all files. `cp -p` and `touch` can set size and mtime to any value."""
         return [[file.name, *(file.stamp or ())] for file in self.files]
-
-    def classes(self) -> list[str]:
-        return list(self.names)
 
     def notes(self) -> tuple[Note, ...]:
         return (*self.left_out, *self.passed_over.notes())
@@ -60,7 +61,7 @@ class Folder:
             UserError: Files cannot be read; the message names all of them.
         """
         with decode.own_limit():
-            looks = each(partial(_attempt, decode.look), self._paths(), "looking at images")
+            looks = each(partial(self._attempt, decode.look), [file.name for file in self.files], "looking at images")
             sound = [found for found in looks if isinstance(found, Look)]
             layout = _layout(source, sound)
             kept = Kept(work.with_suffix(".kept.npy"), asdict(layout))
@@ -71,10 +72,15 @@ class Folder:
             kept.replace(rows, {f.name: (f.stamp, i) for i, f in enumerate(self.files) if not reasons[i]})
             raise UserError(self._broken(reasons))
         kept.remove()
-        return Decoded(rows, self.labels, tuple(_conversions(source, layout, sound)))
+        return Decoded(rows, self.labels, self.names, tuple(_conversions(source, layout, sound)))
 
-    def _paths(self) -> list[Path]:
-        return [self.root / file.name for file in self.files]
+    def _attempt(self, work: Callable[..., Any], name: str) -> Any:
+        """Return the result of `work` on a file, or the reason why the file cannot be read."""
+        try:
+            return work(self.open(name))
+        except decode.UNREADABLE as error:
+            reason = getattr(error, "strerror", None) or OPENED.sub("", str(error)) or type(error).__name__
+            return " ".join(reason.replace(f" {str(self.root / name)!r}", "").split())
 
     def _write(self, rows: Rows, layout: Layout, kept: Kept, looks: Sequence[Look | str], index: int) -> str:
         """Write one image. Returns the reason if its file cannot be read, else ""."""
@@ -83,7 +89,7 @@ class Folder:
             return look
         image = kept.find(file.name, file.stamp)
         if image is None:
-            decoded = _attempt(partial(decode.pixels, layout=layout), self.root / file.name)
+            decoded = self._attempt(partial(decode.pixels, layout=layout), file.name)
             if isinstance(decoded, str):
                 return decoded
             image = decoded
@@ -103,29 +109,28 @@ class Folder:
         )
 
 
-def open_folder(source: Source) -> Folder:
-    """List the images of a folder.
+def select(source: Source, root: Path, contents: Contents, open_: Callable[[str], Path | IO[bytes]]) -> Files:
+    """Select the images that the source asks for.
+
+    Args:
+        source: The source; its subfolders are classes unless it states otherwise.
+        root: The folder or archive.
+        contents: Its images.
+        open_: See `Files.open`.
 
     Raises:
-        UserError: The folder is missing, empty, ambiguous or cannot be read.
+        UserError: There are none, or it is not clear which are meant.
     """
-    assert source.path is not None
-    root = Path(source.path).absolute()
-    try:
-        if not root.is_dir():
-            raise UserError(f"dataset.path: {source.path}: does not exist; name another with --set dataset.path=FOLDER")
-        contents = scan(root)
-    except OSError as error:
-        raise UserError(f"dataset.path: {error.filename}: cannot be read ({error.strerror})") from None
     _refuse_ambiguous(source, contents)
     itself, subfolders = contents.itself, contents.subfolders
     if source.subfolders == "ignore" or not (subfolders or source.classes):
-        found = Folder(root, itself.files, (0,) * len(itself.files), ("all",), itself.passed_over, tuple(
+        found = Files(root, open_, itself.files, (0,) * len(itself.files), ("all",), itself.passed_over, tuple(
             _left_out([below for one in subfolders.values() for below in one.files], "in subfolders")))  # fmt: skip
     else:
-        names = chosen(source, list(subfolders), source.path)
-        found = Folder(
+        names = chosen(source, list(subfolders), str(source.path))
+        found = Files(
             root,
+            open_,
             tuple(file for name in names for file in subfolders[name].files),
             tuple(label for label, name in enumerate(names) for _ in subfolders[name].files),
             tuple(names),
@@ -156,31 +161,17 @@ def _left_out(files: Sequence[File], where: str) -> Iterable[Note]:
         yield "skipped", f"{counted(len(files), 'image')} {where} (dataset.subfolders, dataset.classes)"
 
 
-def _attempt(work: Callable[[Path], Any], path: Path) -> Any:
-    """Return the result of `work`, or the reason why the file cannot be read."""
-    try:
-        return work(path)
-    except decode.UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or str(error).replace(f" {str(path)!r}", "") or type(error).__name__
-        return " ".join(reason.split())
-
-
 def _layout(source: Source, looks: Sequence[Look]) -> Layout:
     """Return the common format: in colour if any picture has colour, deep pixels in one range for the set."""
     colour = any(look.colour for look in looks)
     kinds = {look.deep for look in looks if look.deep}
     ranges = {kind: reduce(or_, (look.range for look in looks if look.deep == kind), NOTHING) for kind in kinds}
-    return Layout(source.image_size, source.channels or (3 if colour else 1), source.background or WHITE, ranges)
+    return replace(layout_of(source), channels=source.channels or (3 if colour else 1), ranges=ranges)
 
 
 def _conversions(source: Source, layout: Layout, looks: Sequence[Look]) -> Iterable[Note]:
     """Yield notes on conversions that users should know about. Cropping and shrinking are not mentioned."""
-    coloured = sum(look.colour for look in looks)
-    if source.channels is None and 0 < coloured < len(looks):
-        yield (
-            "converted",
-            f"{counted(len(looks) - coloured, 'grey image')} to RGB, as {coloured:,} of the set have colour",
-        )
+    yield from decode.greys_among_colours(source.channels, sum(look.colour for look in looks), len(looks))
     for kind, limits in sorted(layout.ranges.items()):
         low, high = limits.ends()
         deep = [look for look in looks if look.deep == kind]

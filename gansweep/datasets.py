@@ -1,0 +1,67 @@
+"""Data sets that a sweep file can name: the keys that each uses, and the module that reads it.
+
+The schema, its messages and the readers use this registry. A reader is a module of gansweep/gan/sources with a function
+`open_source(source, cache)`, imported when a set is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+OWN_KEYS = ("path", "subfolders", "background", "per_class", "options")  # keys of `dataset` that only some sets use
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A kind of data set.
+
+    Attributes:
+        reader: Name of a module in gansweep/gan/sources.
+        keys: Those of OWN_KEYS that it uses.
+        path: Description of `dataset.path`, if the set needs it.
+        options: Keys of `dataset.options`; None: any.
+        argument: Placeholder of the part of the name after a colon; empty if the name has none.
+    """
+
+    reader: str
+    keys: tuple[str, ...] = ()
+    path: str = ""
+    options: tuple[str, ...] | None = ()
+    argument: str = ""
+
+
+DATA_SETS = {
+    "digits": DataSet("digits"),
+    "mnist": DataSet("downloaded"),
+    "fashion_mnist": DataSet("downloaded"),
+    "cifar10": DataSet("downloaded"),
+    "glyphs": DataSet("glyphs", ("per_class",)),
+    "image_folder": DataSet("folder", ("path", "subfolders", "background"), "the folder of images"),
+    "arrays": DataSet(
+        "arrays",
+        ("path", "background", "options"),
+        "a file of arrays (.npz, .npy or .pt)",
+        ("images", "labels", "layout", "range"),
+    ),
+}
+
+
+def data_set(name: str) -> DataSet:
+    """Return the kind of data set of a name. Raises ValueError if the name is unknown or incomplete."""
+    kind, colon, argument = name.partition(":")
+    found = DATA_SETS.get(kind)
+    if found is None or bool(found.argument) != bool(argument) or (colon and not argument):
+        raise ValueError(f"must be one of {', '.join(forms())}, got {name!r}")
+    return found
+
+
+def forms() -> Iterator[str]:
+    """Yield the forms of all names, with a placeholder where a name has an argument."""
+    for name, kind in DATA_SETS.items():
+        yield f"{name}:{kind.argument}" if kind.argument else name
+
+
+def users_of(key: str) -> list[str]:
+    """Return the names of the data sets that use a key."""
+    return [name for name, kind in DATA_SETS.items() if key in kind.keys]
