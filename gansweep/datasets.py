@@ -38,6 +38,7 @@ DATA_SETS = {
     "cifar10": DataSet("downloaded"),
     "glyphs": DataSet("glyphs", ("per_class",)),
     "image_folder": DataSet("folder", ("path", "subfolders", "background"), "the folder of images"),
+    "archive": DataSet("archive", ("path", "subfolders", "background"), "a .zip or .tar archive of images"),
     "arrays": DataSet(
         "arrays",
         ("path", "background", "options"),

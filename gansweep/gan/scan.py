@@ -153,7 +153,7 @@ def _entries(root: Path, folder: str, passed_over: PassedOver) -> tuple[list[Fil
             found = entry.stat()
         except OSError:  # a broken link, a link to itself, or a file that has just been removed
             found = None
-        if entry.name.startswith(".") or entry.name.lower() in JUNK:
+        if is_junk(entry.name):
             passed_over.junk.append(name)
         elif found and stat.S_ISDIR(found.st_mode):
             folders.append(name)
@@ -164,6 +164,11 @@ def _entries(root: Path, folder: str, passed_over: PassedOver) -> tuple[list[Fil
         else:
             files.append(File(name, _stamp(found) if found else None))
     return files, folders
+
+
+def is_junk(name: str) -> bool:
+    """Whether an entry of this name is hidden, or left behind by an operating system."""
+    return name.startswith(".") or name.lower() in JUNK
 
 
 def _sorted_entries(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -64,7 +64,7 @@ class Dataset(Section):
     subfolders: Annotated[
         Literal["classes", "ignore"] | None,
         Since("0.2.0"),
-        Field(description="image_folder: meaning of subfolders; needed if there are images next to them"),
+        Field(description="meaning of subfolders of images; needed if there are images next to them"),
     ] = None
     background: Annotated[
         str | None,
