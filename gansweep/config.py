@@ -15,7 +15,7 @@ from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO
@@ -30,6 +30,7 @@ from gansweep.section import NameOf, Positive, Section, Since
 T = TypeVar("T")
 FIRST_OPTIONS = ("clip", "gradient_penalty", "label_smoothing")  # options of losses that version 0.1.0 had
 NetworkName = Literal["generator", "discriminator"]
+Operator = Literal["color", "translation", "cutout"]  # gan/diffaugment.py
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
 FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="feature maps of the layer next to the image")]
@@ -113,6 +114,29 @@ class Regularization(Section):
     ] = 1
 
 
+class DiscriminatorAugment(Section):
+    """Differentiable changes to all inputs of D, real images and fakes alike (Zhao et al. 2020)."""
+
+    policy: list[Operator] = Field(
+        default_factory=list, description="DiffAugment's operators, in this order; default: none"
+    )
+    adaptive: Annotated[
+        bool, Field(description="apply each operator with a probability p that follows r_t (ADA: Karras et al. 2020)")
+    ] = False
+    target: Annotated[float, Field(gt=0, lt=1, description="ADA: p rises while r_t is above this value")] = 0.6
+    interval: Annotated[int, Field(ge=1, le=1000, description="ADA: updates of D between two changes of p")] = 4
+    ramp_images: Annotated[
+        int, Field(ge=1, description="ADA: real images shown to D during which p may rise from 0 to 1")
+    ] = 500_000
+
+    @field_validator("policy")
+    @classmethod
+    def _once_each(cls, policy: list[Operator]) -> list[Operator]:
+        if len({*policy}) < len(policy):
+            raise ValueError(f"name each operator once, got [{', '.join(policy)}]")
+        return policy
+
+
 class CommonTraining(Section):
     """The keys of `training` that do not belong to a loss."""
 
@@ -126,6 +150,7 @@ class CommonTraining(Section):
     discriminator: NetworkTraining = NetworkTraining()
     loss: Annotated[str, NameOf(LOSSES), Field(description="what D and G minimise")] = "non_saturating"
     regularization: Annotated[Regularization, Since("0.2.0")] = Regularization()
+    augment: Annotated[DiscriminatorAugment, Since("0.2.0")] = DiscriminatorAugment()
     instance_noise: Annotated[
         float,
         Field(ge=0, le=1, description="standard deviation of the noise on all inputs of D, which are in [-1, 1]"),
@@ -186,6 +211,17 @@ class AugmentationConfig:
     rotate: float = 0.0
     translate: float = 0.0
     scale: float = 0.0
+
+
+@dataclass(frozen=True)
+class DiffAugmentConfig:
+    """Changes to all inputs of D. See the section `DiscriminatorAugment`."""
+
+    policy: tuple[str, ...] = ()
+    adaptive: bool = False
+    target: float = 0.6
+    interval: int = 4
+    ramp_images: int = 500_000
 
 
 @dataclass(frozen=True)
@@ -259,6 +295,7 @@ class TrainingConfig:
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     regularizer: Regularizer = field(default_factory=Regularizer)
+    augment: DiffAugmentConfig = field(default_factory=DiffAugmentConfig)
     ema: float = 0.0
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHOWN = (
     *m.EVALUATION,
     *dict.fromkeys((*m.TRAINING, *m.CRITIC_TRAINING)),
+    m.ADA_P,
     m.VALIDATION_LOSS_D,
     m.VALIDATION_LOSS_G,
     m.NONFINITE_STEP,

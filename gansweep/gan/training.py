@@ -17,9 +17,10 @@ from gansweep.gan.batches import Batch, Batches, generator, stream_seed
 from gansweep.gan.clock import clock_of
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
 from gansweep.gan.host_copy import HostCopy
+from gansweep.gan.inputs import Inputs
 from gansweep.gan.measurement import Measurement
 from gansweep.gan.optimizer import Adam
-from gansweep.health.metrics import CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
+from gansweep.health.metrics import ADA_P, CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.networks.module import GanModule
 from gansweep.networks.registry import discriminator_design, generator_design
 
@@ -80,12 +81,13 @@ class Trainer:
         others = {
             "label_rng": bool(s.networks.classes),
             "penalty_rng": self.loss.penalises is not None,
-            "instance_noise_rng": s.loss.instance_noise > 0,
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
-        self._noise_deviation, self._ema_weight = (torch.zeros((), device=device) for _ in range(2))
-        self._row = torch.zeros(len(TRAINING), device=device)  # metrics of the last step
+        self.inputs = Inputs(s, device)
+        self._rngs |= self.inputs.rngs
+        self._ema_weight = torch.zeros((), device=device)
+        self._row = torch.zeros(len(self.metrics), device=device)  # metrics of the last step
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._clock = clock_of(device)
         self._record = record
@@ -127,7 +129,8 @@ class Trainer:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the columns of `read`."""
-        return CRITIC_TRAINING if self.loss.critic else TRAINING
+        adaptive = (ADA_P,) if self.inputs.adaptive else ()
+        return (*(CRITIC_TRAINING if self.loss.critic else TRAINING), *adaptive)
 
     @property
     def captures(self) -> bool:
@@ -157,8 +160,7 @@ class Trainer:
         if self.step == s.networks.growth_at:
             self._grow()
         self.batches.load(s.discriminator.updates)
-        if deviation := s.loss.noise_at(self.step):
-            self._noise_deviation.fill_(deviation)
+        self.inputs.prepare(self.step)
         if s.ema:
             # The first steps decay faster, so that the average of a short run does not consist mostly of the
             # untrained G.
@@ -173,10 +175,7 @@ class Trainer:
 
     def _phase(self) -> tuple[object, bool]:
         """Return what the host decides about a step's computation: the step is captured anew where it changes."""
-        return self.discriminator, self._noisy()
-
-    def _noisy(self) -> bool:
-        return self.config.loss.noise_at(self.step) > 0
+        return self.discriminator, self.inputs.is_noisy
 
     def _snapshot(self) -> Callable[[], None]:
         """Return a function that restores the present state."""
@@ -211,7 +210,8 @@ class Trainer:
             of_g = self._update_generator(self._make(asked), asked, (real, labels))
         loss_d, d_real, d_fake, norm_d = of_d
         loss_g, norm_g = of_g
-        torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g], out=self._row)  # in TRAINING's order
+        adaptive = [self.inputs.adaptive.p] if self.inputs.adaptive else []
+        torch.stack([loss_d, loss_g, d_real, d_fake, norm_d, norm_g, *adaptive], out=self._row)  # as in `metrics`
 
     def noise(self) -> Tensor:
         """Return the next z, (batch_size, latent_dim)."""
@@ -263,7 +263,7 @@ class Trainer:
 
     def _interval(self) -> Tensor:
         """Return the metrics since the last `clear`, on the device."""
-        return torch.stack(self._rows) if self._rows else torch.empty(0, len(TRAINING))
+        return torch.stack(self._rows) if self._rows else torch.empty(0, len(self.metrics))
 
     def _validation_losses(self) -> dict[str, Tensor]:
         """Return both losses with held-out real images, batch statistics and fixed fakes; {} without a split.
@@ -293,6 +293,7 @@ class Trainer:
             **{f"adam_g.{k}": v for k, v in self.adam_g.state().items()},
             **{f"adam_d.{k}": v for k, v in self.adam_d.state().items()},
             **({f"average.{k}": v for k, v in self.average.state_dict().items()} if self.average else {}),
+            **self.inputs.state(),
             **{name: rng.get_state() for name, rng in self._rngs.items()},
             "fixed_noise": self.fixed_noise,
             "interval": self._interval(),
@@ -313,6 +314,7 @@ class Trainer:
             self.average.load_state_dict(part("average"))
         self.adam_g.load_state(part("adam_g"))
         self.adam_d.load_state(part("adam_d"))
+        self.inputs.load_state(state)
         for name, rng in self._rngs.items():
             rng.set_state(state[name])
         self.fixed_noise.copy_(state["fixed_noise"])
@@ -354,13 +356,6 @@ class Trainer:
             fakes: Tensor = self.generator(self.noise(), labels)
         return fakes
 
-    def _add_instance_noise(self, images: Tensor) -> Tensor:
-        """Return the images with this step's instance noise (Sønderby et al. 2017), if there is any."""
-        if not self._noisy():
-            return images
-        rng = self._rngs["instance_noise_rng"]
-        return images + self._noise_deviation * torch.randn(images.shape, generator=rng, device=self.device)
-
     def _update_discriminator(
         self, real: Tensor, fakes: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -376,11 +371,12 @@ class Trainer:
             labels: Classes of both batches, so that interpolations between them are of one class as well.
         """
         s = self.config
-        real, fakes = self._add_instance_noise(real), self._add_instance_noise(fakes.float())
+        real, fakes = self.inputs(real), self.inputs(fakes.float())
         both = None if labels is None else torch.cat([labels, labels])
         with self._autocast():
             outputs = self.discriminator(torch.cat([real, fakes]), both, groups=2).float()
         of_real, of_fake = outputs.chunk(2)
+        self.inputs.observe(of_real)
         loss = self.loss.discriminator(of_real, of_fake)
         if self.loss.penalises:
             rng = self._rngs["penalty_rng"]
@@ -406,8 +402,9 @@ class Trainer:
             asked: Classes of the fakes, of a conditional model.
             real: D's last batch, for losses that compare fakes with real images.
         """
+        shown = self.inputs(fakes)
         with self._autocast():
-            outputs = self.discriminator(self._add_instance_noise(fakes), asked).float()
+            outputs = self.discriminator(shown, asked).float()
         loss = self.loss.generator(outputs, lambda: self._real_outputs(real))
         gradients = torch.autograd.grad(loss, self._g)
         self.adam_g.step(gradients)
@@ -419,8 +416,9 @@ class Trainer:
     def _real_outputs(self, real: Batch) -> Tensor:
         """Return D's outputs for a real batch, (batch_size,), normalised as in D's update."""
         images, labels = real
+        shown = self.inputs(images)
         with self._autocast():
-            outputs: Tensor = self.discriminator(self._add_instance_noise(images), labels).float()
+            outputs: Tensor = self.discriminator(shown, labels).float()
         return outputs
 
     @torch.no_grad()

@@ -23,6 +23,7 @@ TRAINING = (LOSS_D, LOSS_G, D_REAL, D_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
 CRITIC_REAL = "critic_real"  # mean D(x) on real images
 CRITIC_FAKE = "critic_fake"  # mean D(G(z)) on the fakes that D trained on
 CRITIC_TRAINING = (LOSS_D, LOSS_G, CRITIC_REAL, CRITIC_FAKE, GRADIENT_NORM_D, GRADIENT_NORM_G)
+ADA_P = "ada_p"  # probability of adaptive augmentation, only with it
 
 # Once a record, on held-out images (only with dataset.validation).
 VALIDATION_LOSS_D = "val_loss_d"

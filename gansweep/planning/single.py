@@ -47,7 +47,12 @@ MUST_AGREE = {
     "loss.name": "training.loss",
 }
 # Options that cannot be turned on if the checkpoint was trained without them, since it has no state for them.
-WITH_STATE = {"ema": "training.ema", "loss.instance_noise": "training.instance_noise"}
+WITH_STATE = {
+    "ema": "training.ema",
+    "loss.instance_noise": "training.instance_noise",
+    "augment.policy": "training.augment.policy",
+    "augment.adaptive": "training.augment.adaptive",
+}
 COLOURS = {1: "greyscale", 3: "RGB"}
 
 
@@ -131,7 +136,8 @@ def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
     here = dict(_leaves(to_plain(planned.training)))
     there = dict(_leaves(start.settings))
     differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
-    missing = {key: name for key, name in WITH_STATE.items() if key in differing and not differing[key][1]}
+    missing = {key: name for key, name in WITH_STATE.items() if here[key] and not there.get(key)}
+    differing |= {key: (here[key], there.get(key)) for key in missing}
     for key, name in (MUST_AGREE | missing).items():
         if key in differing and not (key == "networks.growth_at" and _alike(*differing[key], start.step)):
             raise UserError(_mismatch(name, *differing[key], start.path))

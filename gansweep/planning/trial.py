@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gansweep.config import (
     AugmentationConfig,
+    DiffAugmentConfig,
     LossConfig,
     NetworkConfig,
     TrainingConfig,
@@ -106,6 +107,7 @@ def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
         "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
         "regularizer": Regularizer(**dict(training.regularization)),
+        "augment": DiffAugmentConfig(**{**dict(training.augment), "policy": tuple(training.augment.policy)}),
         "networks": NetworkConfig(
             classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
         ),

@@ -75,8 +75,23 @@ def _training(training: Training) -> Iterator[Conflict]:
     if penalties.interval > 1 and not (penalties.r1 or penalties.r2):
         path = ("training", "regularization", "interval")
         yield path, "has no effect without a penalty; set training.regularization.r1 or r2"
+    yield from _augmentation(training)
     if training.instance_noise_until is not None and not training.instance_noise:
         yield ("training", "instance_noise_until"), "has no effect without noise; set training.instance_noise"
+
+
+def _augmentation(training: Training) -> Iterator[Conflict]:
+    augment, path = training.augment, ("training", "augment")
+    if augment.adaptive and not augment.policy:
+        yield (*path, "adaptive"), "has no effect without operators; set training.augment.policy"
+    if augment.adaptive and LOSSES[training.loss].critic:
+        yield (
+            (*path, "adaptive"),
+            f"follows the signs of D's outputs, which mean nothing with training.loss {training.loss}; choose another",
+        )
+    for key in ("target", "interval", "ramp_images"):
+        if not augment.adaptive and getattr(augment, key) != type(augment).model_fields[key].default:
+            yield (*path, key), "has no effect with a fixed probability; set training.augment.adaptive"
 
 
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:

@@ -188,6 +188,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(
         ("model.discriminator.norm=layer", "null", "model.discriminator.norm"),
         ("training.loss=hinge", "non_saturating", "training.loss"),
         ("training.ema=0.9", "0.0", "training.ema"),
+        ("training.augment.policy=[color]", "[]", "training.augment.policy"),
         ("training.steps=60", "60", "training.steps"),
         ("training.steps=50", "60", "training.steps"),
     ],

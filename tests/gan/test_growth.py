@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gansweep.config import LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
+from gansweep.config import DiffAugmentConfig, LossConfig, NetworkConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.gan import checkpoint
 from gansweep.gan.data import Pixels
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
 from gansweep.health.metrics import MACHINE
+from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.registry import discriminator_design
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
@@ -46,6 +47,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mnist28": {"networks": growing("dcgan_mnist28"), "image_size": 28},
     "two streams": {"networks": growing(conditioning="two_stream", classes=ABC)},
     "penalty": {"networks": growing(norm="none"), "loss": LossConfig("wasserstein_gp")},
+    "lazy penalties, adaptive augmentation": {
+        "networks": growing(norm="none"),
+        "regularizer": Regularizer(r1=1.0, interval=2),
+        "augment": DiffAugmentConfig(("translation", "color"), adaptive=True, ramp_images=100),
+    },
     "clipping, noise, more updates": {
         "networks": growing(),
         "loss": LossConfig("wasserstein_clip", {"clip": 0.05}, instance_noise=0.1),

@@ -124,6 +124,8 @@ def test_every_part_trains_with_all_options(train: Train, architecture: str, los
         "model.conditioning=two_stream", "model.generator={depth: 2, separable: true}", "training.ema=0.5",
         "model.discriminator={depth: 2, separable: true, norm: layer, spectral_norm: true, growth: {at: 2}}",
         "training.instance_noise=0.1", "training.instance_noise_until=2", "training.discriminator.updates=2",
+        "training.regularization={r1: 1, r2: 1, interval: 2}", "training.augment.policy=[cutout, translation, color]",
+        f"training.augment.adaptive={str(not LOSSES[loss].critic).lower()}",
     ]  # fmt: skip
     if loss in ("non_saturating", "saturating"):
         options.append("training.label_smoothing=0.1")

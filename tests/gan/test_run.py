@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gansweep.config import AugmentationConfig, OptimizerConfig, RunConfig, TrainingConfig
+from gansweep.config import AugmentationConfig, DiffAugmentConfig, OptimizerConfig, RunConfig, TrainingConfig
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint, run
 from gansweep.gan.data import Pixels
@@ -115,6 +115,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "validation and augmentation": {
         "validation": 0.3,
         "augmentation": AugmentationConfig(flip=True, rotate=20, translate=0.1, scale=0.1),
+        "augment": DiffAugmentConfig(("color", "translation", "cutout"), adaptive=True, interval=2, ramp_images=50),
     },
     "more updates": {
         "generator": OptimizerConfig(2e-3, 0.5, 0.999, 2),

@@ -79,8 +79,8 @@ def in_double(trainer: Trainer, patch: pytest.MonkeyPatch) -> Trainer:
         return images.double(), labels
 
     patch.setattr(trainer.batches, "get", in_double)
-    for name in ("_row", "_ema_weight", "_noise_deviation"):
-        patch.setattr(trainer, name, getattr(trainer, name).double())
+    for part, name in ((trainer, "_row"), (trainer, "_ema_weight"), (trainer.inputs, "_noise_deviation")):
+        patch.setattr(part, name, getattr(part, name).double())
     patch.setattr(trainer, "noise", lambda: noise().double())
     patch.setattr(Tensor, "float", Tensor.double)
     for name, network, of in (

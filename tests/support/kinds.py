@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from gansweep.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig
+from gansweep.config import AugmentationConfig, DiffAugmentConfig, LossConfig, NetworkConfig, OptimizerConfig
 from gansweep.gan.training import Trainer
 from gansweep.losses.registry import LOSSES
 from gansweep.losses.regularizer import Regularizer
@@ -44,6 +44,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "colour": {"channels": 3},
     "validation": {"validation": 0.2},
+    "diffaugment": {"augment": DiffAugmentConfig(("color", "translation", "cutout")), "channels": 3, **MORE_UPDATES},
+    "adaptive": {"augment": DiffAugmentConfig(("cutout", "color"), adaptive=True, target=0.1, ramp_images=60)},
     "augmentation": {"augmentation": AugmentationConfig(flip=True, rotate=20, translate=0.1, scale=0.1)},
     "more updates": MORE_UPDATES,
     **RECIPES,

@@ -80,6 +80,27 @@ def refusal(text: str) -> list[str]:
             "2:44: training.regularization.r1: must be at least 0.0, got -1",
         ),
         (
+            "training: {steps: 10, augment: {policy: [colour]}}",
+            "2:42: training.augment.policy[0]: must be 'color', 'translation' or 'cutout', got 'colour'",
+        ),
+        (
+            "training: {steps: 10, augment: {policy: [cutout, color, cutout]}}",
+            "2:41: training.augment.policy: name each operator once, got [cutout, color, cutout]",
+        ),
+        (
+            "training: {steps: 10, augment: {policy: [color], target: 0.7}}",
+            "2:58: training.augment.target: has no effect with a fixed probability; set training.augment.adaptive",
+        ),
+        (
+            "training: {steps: 10, augment: {adaptive: true}}",
+            "2:43: training.augment.adaptive: has no effect without operators; set training.augment.policy",
+        ),
+        (
+            "training: {steps: 10, loss: relativistic, augment: {policy: [color], adaptive: true}}",
+            "2:80: training.augment.adaptive: follows the signs of D's outputs, which mean nothing with training.loss"
+            " relativistic; choose another",
+        ),
+        (
             "training: {steps: 10, clip: 0.1}",
             "2:29: training.clip: goes with loss: wasserstein_clip, not non_saturating",
         ),
