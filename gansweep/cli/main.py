@@ -20,6 +20,7 @@ from gansweep.words import names_like
 COMMANDS = {
     "init": ("gansweep.cli.sweep_file", "Create a commented sweep file to start from."),
     "validate": ("gansweep.cli.sweep_file", "Check a sweep file without reading any data."),
+    "data": ("gansweep.cli.data", "Show the images that a sweep would train on."),
     "plan": ("gansweep.cli.plan", "List a sweep's trials, their state, and the cost of the unfinished ones."),
     "run": ("gansweep.cli.run", "Train the unfinished trials of a sweep."),
     "submit": ("gansweep.cli.submit", "Submit a sweep to a Ray cluster and return."),

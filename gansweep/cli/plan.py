@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gansweep.cli import options
+from gansweep.cli.image_lines import images_document, print_images
 from gansweep.cli.text import setting_columns, size, to_json
 from gansweep.records.writable import check_writable
 from gansweep.report.words import counted, duration
 
 if TYPE_CHECKING:
-    from gansweep.gan.data import ImageSet
     from gansweep.planning.plan import Plan
     from gansweep.planning.trial import PlannedTrial
 
 MOST_ROWS = 40
-MOST_CLASSES = 10
 
 
 @click.command()
@@ -63,26 +62,12 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         wall = cost.wall_s(plan, slots, step_s)
     return {
         "sweep": plan.sweep.name,
-        "data": [_images(image_set) for image_set in plan.image_sets],
+        "data": [images_document(image_set) for image_set in plan.image_sets],
         "trials": [_trial(plan, planned, step_s) for planned in plan.trials],
         "concurrent": slots,
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
         "repeated": plan.repeated,
-    }
-
-
-def _images(images: ImageSet) -> dict[str, Any]:
-    from gansweep.gan.notes import shown
-
-    kinds = ("used", "converted", "skipped")
-    return {
-        "fingerprint": images.fingerprint,
-        "images": images.images,
-        "channels": images.channels,
-        "image_size": images.image_size,
-        "classes": [shown(name) for name in images.classes],
-        **{kind: [text for of, text in images.notes if of == kind] for kind in kinds},
     }
 
 
@@ -139,7 +124,7 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
         click.echo(f"and {len(trials) - MOST_ROWS} more (all with --json)")
     cost = document["cost"]
     for images in plan.image_sets:
-        _print_images(images)
+        print_images(images)
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out as duplicates")
@@ -154,19 +139,6 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
         click.echo(
             "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
         )
-
-
-def _print_images(images: ImageSet) -> None:
-    from gansweep.gan.notes import lines, named
-
-    shape = f"{images.channels}×{images.image_size}×{images.image_size}"
-    click.echo(f"data      {counted(images.images, 'image')} of {shape}, fingerprint {images.fingerprint}")
-    if len(images.classes) > 1:
-        click.echo(
-            f"          {counted(len(images.classes), 'class', 'classes')}: {named(images.classes, MOST_CLASSES)}"
-        )
-    for line in lines(images.notes):
-        click.echo(f"          {line}")
 
 
 def _state(trial: dict[str, Any]) -> str:

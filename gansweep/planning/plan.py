@@ -19,6 +19,7 @@ from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
 from gansweep.planning.cadence import cadence_of
+from gansweep.planning.images import ImageSets
 from gansweep.planning.resources import uses_gpu
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config
@@ -130,9 +131,9 @@ class Resolver:
     """Conversion of the configurations of a sweep to planned trials."""
 
     def __init__(self, sweep: Sweep, home: Home) -> None:
-        self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
+        self._sweep, self._folder = sweep, home.sweep(sweep.name)
         self._thresholds = sweep.thresholds.changed()
-        self._sets: dict[str, ImageSet] = {}
+        self._sets = ImageSets(home.cache, self._folder)
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
         """Return the trials of each configuration, one per replicate.
@@ -149,19 +150,10 @@ class Resolver:
             for config, varied in configurations(self._sweep, values)
         ]
 
-    @functools.cached_property
-    def _trained_on(self) -> frozenset[str]:
-        """Fingerprints of the images that recorded trials were trained on."""
-        documents = (read_json(trial.trial) for trial in self._folder.all_trials())
-        return frozenset(document.get("data", {}).get("fingerprint", "") for document in documents)
-
     def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> PlannedTrial:
         config = TrialConfig.model_validate(settings)
-        key = config.dataset.model_dump_json(exclude={"augment", "validation"})
-        if key not in self._sets:
-            self._sets[key] = prepare(source_of(config.dataset), self._cache, lambda: self._trained_on)
-            _check_labels(self._sweep, self._sets[key])
-        images = self._sets[key]
+        images = self._sets.of(config.dataset)
+        _check_labels(self._sweep, images)
         _check_fit(config, images)
         steps = _steps(config, images)
         _check_growth(config, steps)

@@ -107,6 +107,7 @@ def test_a_fresh_start_loads_nothing_heavy(tmp_path: Path, command: tuple[str, .
         ("status",),
         ("status", "small"),
         ("status", "small", "--json"),
+        ("data", "FILE"),
         ("plan", "FILE", "--no-timing"),
         ("plan", "FILE", "--no-timing", "--set", "training.beta1=0.9"),
         ("validate", "FILE"),

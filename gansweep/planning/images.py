@@ -1,0 +1,52 @@
+"""Prepared image sets of a sweep."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from gansweep.gan.data import ImageSet, prepare
+from gansweep.planning.source import source_of
+from gansweep.records.layout import Home, SweepFolder, read_json
+from gansweep.sweepfile.dataset import Dataset
+from gansweep.sweepfile.schema import Sweep, TrialConfig
+from gansweep.sweepfile.searches.method import AdaptiveSearch
+from gansweep.sweepfile.trials import configurations
+
+
+class ImageSets:
+    """Image sets by the settings that determine them, each prepared once.
+
+    Args:
+        cache: Folder of the cache.
+        folder: Folder of the sweep. Images that its trials were trained on are kept if today's rules give others.
+    """
+
+    def __init__(self, cache: Path, folder: SweepFolder) -> None:
+        self._cache, self._folder = cache, folder
+        self._sets: dict[str, ImageSet] = {}
+
+    def of(self, dataset: Dataset) -> ImageSet:
+        """Return the images of a section `dataset`. Raises UserError if they are missing or cannot be read."""
+        key = dataset.model_dump_json(exclude={"augment", "validation"})
+        if key not in self._sets:
+            self._sets[key] = prepare(source_of(dataset), self._cache, lambda: self._trained_on)
+        return self._sets[key]
+
+    @functools.cached_property
+    def _trained_on(self) -> frozenset[str]:
+        """Fingerprints of the images that recorded trials were trained on."""
+        documents = (read_json(trial.trial) for trial in self._folder.all_trials())
+        return frozenset(document.get("data", {}).get("fingerprint", "") for document in documents)
+
+
+def image_sets(sweep: Sweep, home: Home) -> list[ImageSet]:
+    """Return all image sets of a sweep, each once, whether or not trials can be trained on them.
+
+    Raises:
+        UserError: Images are missing or cannot be read.
+    """
+    search, sets = sweep.method, ImageSets(home.cache, home.sweep(sweep.name))
+    values = search.stand_ins(0) if isinstance(search, AdaptiveSearch) else ()
+    found = [sets.of(TrialConfig.model_validate(config).dataset) for config, _ in configurations(sweep, values)]
+    return list({images.fingerprint: images for images in found}.values())
