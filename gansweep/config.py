@@ -10,9 +10,10 @@ passed to another process or written to a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from operator import attrgetter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import Field, create_model, field_validator, model_validator
@@ -25,7 +26,8 @@ from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import NetworkConfig as NetworkConfig
 from gansweep.networks.architecture import Norm
 from gansweep.networks.registry import ARCHITECTURES
-from gansweep.section import NameOf, Positive, Section, Since
+from gansweep.section import NameOf, PathOf, Positive, Section, Since
+from gansweep.usercode.code import Code
 
 T = TypeVar("T")
 FIRST_OPTIONS = ("clip", "gradient_penalty", "label_smoothing")  # options of losses that version 0.1.0 had
@@ -33,6 +35,17 @@ NetworkName = Literal["generator", "discriminator"]
 Operator = Literal["color", "translation", "cutout"]  # gan/diffaugment.py
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
+NetworkPath = Annotated[
+    str | None,
+    PathOf(),
+    Since("0.2.0"),
+    Field(description="import path of an own network, MODULE:NAME: a function or class that returns it"),
+]
+Options = Annotated[
+    dict[str, bool | int | float | str | None],
+    Since("0.2.0"),
+    Field(description="arguments of the own network, by name; each can be varied"),
+]
 FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="feature maps of the layer next to the image")]
 
 
@@ -63,6 +76,8 @@ class Network(Section):
         int, Field(ge=1, le=4, description="layers per resolution: one that changes the resolution, the others 3×3")
     ] = 1
     separable: Annotated[bool, Field(description="depthwise separable convolutions")] = False
+    network: NetworkPath = None
+    options: Options = Field(default_factory=dict)
 
 
 class DiscriminatorNetwork(Network):
@@ -78,10 +93,13 @@ class DiscriminatorNetwork(Network):
 class Model(Section):
     """The two networks."""
 
-    architecture: Annotated[str, NameOf(ARCHITECTURES)] = "dcgan"
+    architecture: Annotated[str, NameOf(ARCHITECTURES, own=True)] = "dcgan"
     conditioning: Annotated[
-        Literal["none", "concat", "two_stream"],
-        Field(description="input of the class to the networks: as extra channels, or through a separate layer"),
+        Literal["none", "concat", "two_stream", "own"],
+        Field(
+            description="input of the class to the networks: as extra channels, or through a separate layer;"
+            " own: own networks take the labels as their second argument"
+        ),
     ] = "none"
     latent_dim: Annotated[int, Field(ge=1, le=4096, description="length of z")] = 100
     feature_maps: FeatureMaps = 64
@@ -278,6 +296,7 @@ class TrainingConfig:
         channels: Channels of the images.
         validation: Share of the images that is held out.
         ema: Decay of the average of G's weights; 0 for no average.
+        code: Code of the user that the run imports.
     """
 
     latent_dim: int
@@ -297,6 +316,11 @@ class TrainingConfig:
     regularizer: Regularizer = field(default_factory=Regularizer)
     augment: DiffAugmentConfig = field(default_factory=DiffAugmentConfig)
     ema: float = 0.0
+    code: Code = field(default_factory=Code)
+
+    def at(self, folder: Path | str) -> TrainingConfig:
+        """Return the same configuration with the user's code in another folder of copies."""
+        return replace(self, code=self.code.at(folder))
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from gansweep.usercode.path import PATTERN, ImportPath, is_import_path
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -34,23 +36,65 @@ class Section(BaseModel):
 
 
 class NameOf:
-    """Annotation of a text that names a part of a registry. The registry is read when a file is validated."""
+    """Annotation of a text that names a part of a registry. The registry is read when a file is validated.
 
-    def __init__(self, registry: Mapping[str, Any]) -> None:
-        self._registry = registry
+    Args:
+        registry: Name → part.
+        own: Whether an import path may name a part of the user instead.
+    """
+
+    def __init__(self, registry: Mapping[str, Any], *, own: bool = False) -> None:
+        self._registry, self.own = registry, own
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._known)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"enum": list(self._registry), "type": "string"}
+        names = {"enum": list(self._registry), "type": "string"}
+        return {"anyOf": [names, _PATH_SCHEMA]} if self.own else names
 
     def _known(self, name: Any) -> str:
+        if self.own and is_import_path(name):
+            return str(ImportPath.parse(name))
         if not isinstance(name, str) or name not in self._registry:
-            raise ValueError(
-                f"must be {one_of(map(repr, self._registry))}, got {name!r}{nearest(name, self._registry)}"
-            )
+            own = "; a part of your own is given by its import path, as in mypkg.nets:Small" if self.own else ""
+            hint = nearest(name, self._registry) or own
+            raise ValueError(f"must be {one_of(map(repr, self._registry))}, got {name!r}{hint}")
         return name
+
+
+class PathOf:
+    """Annotation of a text that is an import path, or of None."""
+
+    own = True
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [_PATH_SCHEMA, {"type": "null"}]}
+
+    def _checked(self, text: Any) -> str | None:
+        if not isinstance(text, str | None):
+            raise ValueError(f"must be an import path such as mypkg.nets:G, got {text!r}")
+        return None if text is None else str(ImportPath.parse(text))
+
+
+_PATH_SCHEMA = {"pattern": f"^{PATTERN}$".replace(r"[^\W\d]", "[A-Za-z_]").replace("(?:", "("), "type": "string"}
+
+
+def import_paths(section: Section, prefix: str = "") -> Iterator[tuple[str, ImportPath]]:
+    """Yield dotted key and import path of every part of the user that a section names.
+
+    Such a key is annotated with `PathOf`, or with `NameOf` that allows import paths. Its value may be a list of them.
+    """
+    for name, key in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from import_paths(value, f"{prefix}{name}.")
+        elif any(getattr(one, "own", False) for one in key.metadata):
+            texts = value if isinstance(value, list) else [value]
+            yield from ((prefix + name, ImportPath.parse(text)) for text in texts if is_import_path(text))
 
 
 def by_method(registry: Mapping[str, type[Section]]) -> Any:

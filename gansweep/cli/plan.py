@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gansweep.planning.trial import PlannedTrial
 
 MOST_ROWS = 40
+MOST_ORPHANS = 4
 
 
 @click.command()
@@ -68,6 +69,7 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
         "repeated": plan.repeated,
+        "orphaned": plan.orphans,
     }
 
 
@@ -128,6 +130,11 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out as duplicates")
+    if plan.orphans:
+        trials_left = ", ".join(f"{old[:8]} (now {new[:8]})" for old, new in [*plan.orphans.items()][:MOST_ORPHANS])
+        rest = len(plan.orphans) - MOST_ORPHANS
+        more = f" and {rest} more (all with --json)" if rest > 0 else ""
+        click.echo(f"edited    trials of earlier code are left out: {trials_left}{more}")
     if plan.to_come:
         by = plan.sweep.method.method
         click.echo(f"search    {len(plan.to_come)} trials will be suggested by {by} during the sweep")

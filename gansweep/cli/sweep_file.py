@@ -48,12 +48,20 @@ def _name(file: Path) -> str:
 @options.file_argument
 @options.set_option
 @options.max_trials_option
-def validate(file: Path, overrides: tuple[str, ...], max_trials: int) -> None:
-    """Check FILE and report every problem with its line and column."""
+@click.option(
+    "--import/--no-import", "runs", default=True, show_default=True, help="Run networks of yours that FILE names."
+)
+def validate(file: Path, overrides: tuple[str, ...], max_trials: int, runs: bool) -> None:
+    """Check FILE and report every problem with its line and column.
+
+    Networks that FILE names by import path are run on tiny batches. With --no-import no code of theirs is run.
+    """
+    from gansweep.planning import own
     from gansweep.sweepfile.loader import load
     from gansweep.sweepfile.trials import count, repeated
 
     sweep = load(file, overrides, max_trials)
+    own.validate(sweep, runs=runs)
     again = repeated(sweep) * sweep.replicates
     trials = counted(count(sweep) - again, "trial")
     repeats = f" ({again:,} left out as duplicates)" if again else ""

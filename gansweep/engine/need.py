@@ -13,7 +13,7 @@ from gansweep.planning import code
 from gansweep.planning.job import Job
 from gansweep.planning.packing import Rates, measured_numbers, settled, together
 from gansweep.sync.storage import open_storage
-from gansweep.sync.workspace import fetch
+from gansweep.sync.workspace import fetched
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,8 @@ def measure(config: dict[str, Any], most: int) -> Need:
     from gansweep.gan.gpu import is_out_of_memory, uuid
 
     device = job.set_up_device()
-    images = fetch(open_storage(job.storage), job.images) if job.storage else job.images
+    job = fetched(open_storage(job.storage), job) if job.storage else job
+    images = job.images
     at = uuid(device)
     # Without a report of the driver, all used memory counts as the trial's.
     held, free = before[at] if at in before else (0, torch.cuda.mem_get_info(device)[1])

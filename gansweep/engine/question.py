@@ -79,5 +79,5 @@ def _job(plan: Plan, planned: PlannedTrial, collector: Collector | None) -> Job:
     """Return the job to measure for a trial. Its images are uploaded to the storage, if there is one."""
     job = job_of(plan, planned, 1.0, storage=collector.uri if collector else None)
     if collector:
-        collector.upload_images(job.images)
+        collector.upload(job.images)
     return replace(job, training=grown(planned.training))

@@ -24,6 +24,7 @@ from gansweep.engine.search import Search
 from gansweep.engine.shares import Gpus, may_share, shares_of
 from gansweep.engine.trainable import GanTrial
 from gansweep.planning.devices import check_devices
+from gansweep.planning.job import Job
 from gansweep.planning.resources import concurrency
 from gansweep.records.scratch import SHORT, scratch
 from gansweep.stopwatch import Stopwatch
@@ -36,7 +37,27 @@ class TrialOfTune(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
-        return tune.PlacementGroupFactory([{"CPU": config["threads"], "GPU": config["gpus"]}])
+        code = Job.from_config(config).training.code.digest
+        return Request([{"CPU": config["threads"], "GPU": config["gpus"]}], code)
+
+
+class Request(tune.PlacementGroupFactory):  # type: ignore[misc]  # Ray has no types
+    """Resources of a trial, and the code that its process imports: no process takes up another code.
+
+    Args:
+        bundles: The resources.
+        code: Hash of the user's code; empty for none.
+    """
+
+    def __init__(self, bundles: list[dict[str, float]], code: str) -> None:
+        super().__init__(bundles)
+        self._code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self._code == other._code and bool(super().__eq__(other))
+
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self._code))
 
 
 def run(

@@ -28,7 +28,7 @@ class Search:
 
     def __init__(self, plan: Plan, home: Home) -> None:
         self.plan, self.home = plan, home
-        self._resolver = Resolver(plan.sweep, home)
+        self._resolver = Resolver(plan.sweep, home, plan.codes)
         self._ended = {p.trial.id for p in plan.trials if p.finished}
         self._results: list[Result] = []  # known results, by number of the suggestion
 

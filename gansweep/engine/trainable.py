@@ -96,9 +96,9 @@ class GanTrial(Actor):
         """
         self._place = place = workspace(self._job)
         try:
-            images = place.prepare()
-            code.check(self._job.code)
-            self._run = self._job.open(place.folder, images, self._stopwatch)
+            job = place.prepare()
+            code.check(job.code)
+            self._run = job.open(place.folder, self._stopwatch)
         except (Locked, StorageError, TakenOverError):
             raise  # see step
         except Exception as error:

@@ -15,7 +15,10 @@ from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.networks.architecture import Design
 from gansweep.networks.module import GanModule
+from gansweep.networks.own import OwnDesign, named_network
 from gansweep.networks.registry import ARCHITECTURES, generator_design
+from gansweep.records.layout import SweepFolder
+from gansweep.usercode.code import Code
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Restored:
 
 def description(config: TrainingConfig) -> dict[str, Any]:
     """Return the part of a checkpoint's metadata that describes its networks."""
-    return {"settings": to_plain(config)}
+    return {"settings": to_plain(config.at(""))}
 
 
 def generator_of(path: Path) -> Restored:
@@ -55,15 +58,23 @@ def generator_of(path: Path) -> Restored:
     try:
         settings = meta.get("settings", {})  # the oldest checkpoints have none
         networks = from_plain(NetworkConfig, settings.get("networks", {}))
-        if (architecture := networks.architecture) not in ARCHITECTURES:
+        if not named_network(networks, "generator") and networks.architecture not in ARCHITECTURES:
             raise CheckpointError(
-                f"{path}: its generator is of the architecture {architecture!r}, unknown to this version"
+                f"{path}: its generator is of the architecture {networks.architecture!r}, unknown to this version"
             )
         sizes = _sizes(settings) if "settings" in meta else _sizes_of(state)
-        network = _built(generator_design(**sizes, config=networks), state)
+        code = Code(settings.get("code", {}).get("digest", "")).at(_copies(path))
+        network = _built(generator_design(**sizes, config=networks, code=code), state)
         return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
         raise CheckpointError(f"{path}: its settings do not describe the generator of its weights") from None
+
+
+def _copies(path: Path) -> Path:
+    """Return the folder of copies of code that belongs to a checkpoint: that of its sweep, or of its single run."""
+    above = path.absolute().parents
+    folders = [SweepFolder(above[min(levels, len(above) - 1)]).code for levels in (1, 3)]
+    return next((folder for folder in folders if folder.exists()), folders[-1])
 
 
 def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
@@ -91,6 +102,10 @@ def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
 def _built(design: Design, state: Mapping[str, Tensor]) -> GanModule:
     """Build the network with the given state. Raises various errors if they do not match."""
     with torch.random.fork_rng(devices=[]):
+        if isinstance(design, OwnDesign):
+            own = design.build()  # the user's function decides what it allocates
+            own.load_state_dict(state)
+            return own
         with torch.device("meta"):  # no memory is allocated before the check: sizes may be forged
             expected = {name: tensor.shape for name, tensor in design.build().state_dict().items()}
         if expected != {name: tensor.shape for name, tensor in state.items()}:

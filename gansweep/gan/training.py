@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from gansweep.gan.measurement import Measurement
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import ADA_P, CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.networks.module import GanModule
+from gansweep.networks.own_module import default_streams, undisturbed
 from gansweep.networks.registry import discriminator_design, generator_design
 
 RESIDENT_SHARE = 0.25  # of a trial's GPU memory; more is left to networks, activations and evaluation
@@ -65,7 +66,7 @@ class Trainer:
         self.loss = s.loss.create()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
-            design = generator_design(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks)
+            design = generator_design(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks, s.code)
             self.generator = design.build().to(device)
             self.discriminator = self._new_discriminator(grown=s.networks.growth_at is None)
         self.average = copy.deepcopy(self.generator) if s.ema else None
@@ -83,6 +84,9 @@ class Trainer:
             "penalty_rng": self.loss.penalises is not None,
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
+        if s.code.digest:  # which may draw from torch's default streams, as dropout does
+            torch.manual_seed(stream_seed(s.seed, "default"))
+            self._rngs |= default_streams(device)
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
         self.inputs = Inputs(s, device)
         self._rngs |= self.inputs.rngs
@@ -170,12 +174,19 @@ class Trainer:
             self._captured_phase, self._captured = self._phase(), {}
         if self._record and self._regularizes not in self._captured:
             self._captured[self._regularizes] = capture.Captured(
-                self._step, [*self._rngs.values()], self._record, self._snapshot, self._refused
+                self._step, [*self._device_streams()], self._record, self._snapshot, self._refused
             )
 
     def _phase(self) -> tuple[object, bool]:
         """Return what the host decides about a step's computation: the step is captured anew where it changes."""
         return self.discriminator, self.inputs.is_noisy
+
+    def _device_streams(self) -> Iterator[torch.Generator]:
+        return (rng for rng in self._rngs.values() if rng.device.type == self.device.type)
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
+        """Restore torch's default random streams after the block, if code of the user may draw from them."""
+        return undisturbed(self.device) if self.config.code.digest else contextlib.nullcontext()
 
     def _snapshot(self) -> Callable[[], None]:
         """Return a function that restores the present state."""
@@ -275,7 +286,7 @@ class Trainer:
             return {}
         real, labels = batch
         z, asked = self.grid()
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self._autocast(), self.undisturbed():
             fakes = copy.deepcopy(self.generator)(z, asked)
             discriminator = copy.deepcopy(self.discriminator)
             real_outputs, fake_outputs = discriminator(real, labels).float(), discriminator(fakes, asked).float()
@@ -328,7 +339,7 @@ class Trainer:
 
     def _new_discriminator(self, *, grown: bool) -> GanModule:
         s = self.config
-        design = discriminator_design(s.discriminator_maps, s.image_size, s.channels, s.networks, grown=grown)
+        design = discriminator_design(s.discriminator_maps, s.image_size, s.channels, s.networks, s.code, grown=grown)
         return design.build().to(self.device)
 
     def _grow(self) -> None:
@@ -430,7 +441,7 @@ class Trainer:
 
 
 def _parameters(network: nn.Module) -> list[Tensor]:
-    return list(network.parameters())
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def _norm(tensors: tuple[Tensor, ...]) -> Tensor:

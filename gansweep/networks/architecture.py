@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from gansweep.networks.module import GanModule
@@ -19,6 +20,10 @@ class NetworkConfig:
         classes: Names of the classes of a conditional model; empty for an unconditional one.
         norm: Normalisation of D's inner blocks; None for the architecture's default.
         growth_at: Step after which D grows; None for never.
+        generator_network: Import path of a user's G; None for that of the architecture.
+        generator_options: Arguments of a user's G.
+        discriminator_network: Import path of a user's D; None for that of the architecture.
+        discriminator_options: Arguments of a user's D.
     """
 
     architecture: str = "dcgan"
@@ -32,6 +37,10 @@ class NetworkConfig:
     spectral_norm: bool = False
     growth_at: int | None = None
     growth_adds: str = "block"
+    generator_network: str | None = None
+    generator_options: Mapping[str, Any] = field(default_factory=dict)
+    discriminator_network: str | None = None
+    discriminator_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Design(Protocol):
@@ -75,7 +84,7 @@ class Architecture(Protocol):
     """
 
     @property
-    def image_sizes(self) -> tuple[int, ...]: ...
+    def image_sizes(self) -> Sequence[int]: ...
 
     def generator(
         self, latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig

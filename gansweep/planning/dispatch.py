@@ -46,7 +46,7 @@ def job_of(
     return Job(
         id=planned.trial.id,
         sweep=str(plan.folder.path.absolute()),
-        training=planned.training,
+        training=planned.training.at(plan.folder.code.absolute()),
         run=run,
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,

@@ -85,14 +85,12 @@ class Job:
     def open(
         self,
         folder: TrialFolder | None = None,
-        images: ImageSet | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> Run:
         """Return the run, restored from its last checkpoint.
 
         Args:
             folder: Folder to train in instead of the job's own.
-            images: Images to train on instead of the job's own, such as a copy on this machine.
             stopwatch: Measures the phases until the first step.
 
         Raises:
@@ -105,7 +103,7 @@ class Job:
 
         stopwatch = stopwatch or Stopwatch()
         stopwatch.lap("imports of torch")
-        folder, images = folder or self.folder, images or self.images
+        folder, images = folder or self.folder, self.images
         torch.set_num_threads(self.threads)
         device = self.set_up_device()
         stopwatch.lap("device")

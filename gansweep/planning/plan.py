@@ -8,18 +8,20 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from gansweep.config import NetworkConfig, values_for
 from gansweep.errors import UserError
 from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side, grid_size, prepare, split_sizes
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
-from gansweep.networks.registry import ARCHITECTURES, discriminator_design, generator_design
+from gansweep.networks.registry import architecture_of, discriminator_design, generator_design
 from gansweep.planning.cadence import cadence_of
 from gansweep.planning.images import ImageSets
+from gansweep.planning.own import Codes, checked
 from gansweep.planning.resources import uses_gpu
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config
@@ -29,6 +31,7 @@ from gansweep.records.ranking import Ranking
 from gansweep.sweepfile.schema import Cadence, Sweep, TrialConfig
 from gansweep.sweepfile.searches.method import AdaptiveSearch
 from gansweep.sweepfile.trials import Trial, configurations, count, search_id, trial_id
+from gansweep.usercode.code import Code
 from gansweep.words import counted
 
 SAMPLE_SHARE = 1.3  # size of a PNG of noise relative to its pixels, including the gaps between images
@@ -52,6 +55,7 @@ class Plan:
         trials: Trials, each once.
         suggested: Suggestions of an adaptive search so far, by number.
         to_come: Stand-ins for trials that have not been suggested yet.
+        codes: The user's code as it was when the plan was made.
     """
 
     sweep: Sweep
@@ -59,6 +63,7 @@ class Plan:
     trials: tuple[PlannedTrial, ...]
     suggested: tuple[Suggestion, ...] = ()
     to_come: tuple[PlannedTrial, ...] = ()
+    codes: Codes = field(default_factory=Codes)
 
     @property
     def pending(self) -> tuple[PlannedTrial, ...]:
@@ -95,6 +100,14 @@ class Plan:
         """Image sets of the trials, each once."""
         return tuple({p.images.fingerprint: p.images for p in (*self.trials, *self.to_come)}.values())
 
+    @functools.cached_property
+    def orphans(self) -> dict[str, str]:
+        """Id → id of the same trial in this plan, for begun trials that an edit of the user's code has left out."""
+        by_settings = {_apart_from_code(trial_document(p, self.sweep)): p.trial.id for p in self.trials}
+        documents = (read_json(trial.trial) for trial in self.folder.begun() if trial.id not in by_settings.values())
+        found = ((one["id"], by_settings.get(_apart_from_code(one), "")) for one in documents if "code" in one)
+        return {old: new for old, new in found if new}
+
     def slots(self, fit: int) -> int:
         """Return the number of trials in parallel. fit: number that fits on the available resources."""
         search = self.sweep.method
@@ -128,10 +141,17 @@ class Plan:
 
 
 class Resolver:
-    """Conversion of the configurations of a sweep to planned trials."""
+    """Conversion of the configurations of a sweep to planned trials.
 
-    def __init__(self, sweep: Sweep, home: Home) -> None:
-        self._sweep, self._folder = sweep, home.sweep(sweep.name)
+    Args:
+        sweep: The sweep.
+        home: Home folder.
+        codes: The user's code as it was when the sweep was first planned; by default as it is now.
+    """
+
+    def __init__(self, sweep: Sweep, home: Home, codes: Codes | None = None) -> None:
+        self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
+        self.codes = Codes(sweep.folder, home.cache / "code") if codes is None else codes
         self._thresholds = sweep.thresholds.changed()
         self._sets = ImageSets(home.cache, self._folder)
 
@@ -142,13 +162,15 @@ class Resolver:
             values: Varied values of an adaptive search.
 
         Raises:
-            UserError: The data set is missing, or does not suit the settings (its size or labels).
+            UserError: The data set is missing, or does not suit the settings (its size or labels); or a network of the
+                user is missing or cannot be trained.
         """
         replicates = range(self._sweep.replicates)
-        return [
+        found = [
             tuple(self._resolve({**config, "seed": self._sweep.seed + number}, varied) for number in replicates)
             for config, varied in configurations(self._sweep, values)
         ]
+        return checked(found, self._cache)
 
     def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> PlannedTrial:
         config = TrialConfig.model_validate(settings)
@@ -157,8 +179,9 @@ class Resolver:
         _check_fit(config, images)
         steps = _steps(config, images)
         _check_growth(config, steps)
-        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION), config, varied, steps)
-        return _planned(trial, images, self._folder, self._sweep.cadence, self._sweep.rules, self._thresholds)
+        code = self.codes.of(config)
+        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION, code.digest), config, varied, steps)
+        return _planned(trial, images, code, self._folder, self._sweep.cadence, self._sweep.rules, self._thresholds)
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
@@ -169,14 +192,14 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     """
     resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.method
     if not isinstance(search, AdaptiveSearch):
-        return Plan(sweep, folder, unique(resolver.trials()))
+        return Plan(sweep, folder, unique(resolver.trials()), codes=resolver.codes)
     values = suggestions.read(folder.suggestions, search_id(sweep, TRAINING_VERSION))[: search.trials]
     suggested = tuple(map(Suggestion, values, resolver.trials(values)))
     to_come = resolver.trials(search.stand_ins(len(values)))
     if to_come:
         resolver.trials(search.extreme_values())  # raises if a suggestion might not fit
     trials = unique(s.trials for s in suggested)
-    return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)))
+    return Plan(sweep, folder, trials, suggested, tuple(itertools.chain.from_iterable(to_come)), resolver.codes)
 
 
 def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ...]:
@@ -185,6 +208,11 @@ def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ..
     for planned in itertools.chain.from_iterable(groups):
         trials.setdefault(planned.trial.id, planned)
     return tuple(trials.values())
+
+
+def _apart_from_code(document: Mapping[str, Any]) -> str:
+    """Return a text that is equal for trials that differ in their code alone."""
+    return json.dumps([document["config"], document["data"]["fingerprint"]], sort_keys=True)
 
 
 def check_disk(plan: Plan, home: Home) -> None:
@@ -208,7 +236,8 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f" ({'RGB' if images.channels == 3 else 'greyscale'});"
             f" set model.channels: {images.channels}, or dataset.channels: {wanted} to convert them"
         )
-    if images.image_size not in (sizes := ARCHITECTURES[config.model.architecture].image_sizes):
+    architecture = architecture_of(NetworkConfig(**values_for(NetworkConfig, config.model)))
+    if images.image_size not in (sizes := architecture.image_sizes):
         raise UserError(
             f"model.architecture: {config.model.architecture} makes images of {', '.join(map(str, sizes))} pixels,"
             f" not {images.image_size}; set dataset.image_size"
@@ -268,19 +297,20 @@ def _steps(config: TrialConfig, images: ImageSet) -> int:
 def _planned(
     trial: Trial,
     images: ImageSet,
+    code: Code,
     folder: SweepFolder,
     cadence: Cadence,
     rules: tuple[str, ...],
     thresholds: Thresholds,
 ) -> PlannedTrial:
-    training = training_config(trial.config, images)
+    training = training_config(trial.config, images, code)
     size, channels, networks = training.image_size, training.channels, training.networks
     return PlannedTrial(
         trial,
         images,
         training,
-        generator_design(training.latent_dim, training.generator_maps, size, channels, networks),
-        discriminator_design(training.discriminator_maps, size, channels, networks),
+        generator_design(training.latent_dim, training.generator_maps, size, channels, networks, code),
+        discriminator_design(training.discriminator_maps, size, channels, networks, code),
         outcome.read(folder.trial(trial.id)),
         devices.began_on(folder.trial(trial.id)),
         cadence_of(folder.trial(trial.id), cadence, trial.steps),
@@ -298,7 +328,9 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
     resolved = TrialConfig.model_validate(config)
     fingerprint = document["data"]["fingerprint"]
     images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
-    return _planned(Trial(trial_id, resolved, document["varied"], document["steps"]), images, folder, Cadence(), (), {})
+    trial = Trial(trial_id, resolved, document["varied"], document["steps"])
+    code = Code(document.get("code", "")).at(folder.code)
+    return _planned(trial, images, code, folder, Cadence(), (), {})
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
@@ -322,6 +354,8 @@ def write_more(plan: Plan, new: Iterable[PlannedTrial]) -> None:
 
 
 def _write_documents(plan: Plan, trials: Iterable[PlannedTrial]) -> None:
+    for code in plan.codes.known:
+        code.copy_to(plan.folder.code)
     for planned in trials:
         folder = plan.folder.trial(planned.trial.id)
         folder.stop.unlink(missing_ok=True)
@@ -347,4 +381,5 @@ def trial_document(planned: PlannedTrial, sweep: Sweep) -> dict[str, Any]:
         "data": {"fingerprint": planned.images.fingerprint, "images": planned.images.images},
         "parameters": dict(zip(("generator", "discriminator"), planned.parameters, strict=True)),
         "training_version": TRAINING_VERSION,
+        **({"code": digest} if (digest := planned.training.code.digest) else {}),
     }

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 # Options that determine the tensors of a checkpoint and their meaning: field of TrainingConfig → key of a sweep file.
 MUST_AGREE = {
     "networks.architecture": "model.architecture",
+    "networks.generator_network": "model.generator.network",
+    "networks.generator_options": "model.generator.options",
+    "networks.discriminator_network": "model.discriminator.network",
+    "networks.discriminator_options": "model.discriminator.options",
     "networks.conditioning": "model.conditioning",
     "networks.classes": "dataset.classes",
     "image_size": "dataset.image_size",
@@ -133,7 +137,7 @@ def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
             f"training.steps: {planned.trial.steps:,}, but {start.path} has been trained for {start.step:,};"
             " raise training.steps"
         )
-    here = dict(_leaves(to_plain(planned.training)))
+    here = dict(_leaves(to_plain(planned.training.at(""))))
     there = dict(_leaves(start.settings))
     differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
     missing = {key: name for key, name in WITH_STATE.items() if here[key] and not there.get(key)}
@@ -169,6 +173,7 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
     origin = {"checkpoint": str(start.path.absolute())} if start else {}
     try:
         write_atomically(folder.source, text.encode())
+        planned.training.code.copy_to(folder.code)
         write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command(folder.source), **origin})
         if start:
             write_atomically(folder.checkpoint(start.step), start.path.read_bytes())
@@ -177,7 +182,8 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     job = job_of(plan, planned, share)
-    return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent)})
+    training = job.training.at(folder.code.absolute())
+    return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent), "training": training})
 
 
 def _gpus(plan: Plan, start: Start | None) -> float:

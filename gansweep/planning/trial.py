@@ -20,6 +20,7 @@ from gansweep.planning.cadence import TrialCadence
 from gansweep.records.outcome import Outcome
 from gansweep.sweepfile.schema import TrialConfig
 from gansweep.sweepfile.trials import Trial
+from gansweep.usercode.code import Code
 
 FLOAT_BYTES = 4
 
@@ -90,8 +91,14 @@ class PlannedTrial:
         return training.batch_size * per_image
 
 
-def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
-    """Return the configuration of a trial on prepared images, with inherited values resolved."""
+def training_config(config: TrialConfig, images: ImageSet, code: Code) -> TrainingConfig:
+    """Return the configuration of a trial on prepared images, with inherited values resolved.
+
+    Args:
+        config: The configuration.
+        images: The images.
+        code: Code of the user that it imports.
+    """
     dataset, model, training = config.dataset, config.model, config.training
     given = {
         **values_for(TrainingConfig, dataset),
@@ -104,6 +111,7 @@ def training_config(config: TrialConfig, images: ImageSet) -> TrainingConfig:
         "generator": training.optimizer("generator"),
         "discriminator": training.optimizer("discriminator"),
         "seed": config.seed,
+        "code": code,
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
         "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
         "regularizer": Regularizer(**dict(training.regularization)),

@@ -8,6 +8,7 @@ home/
   logs/                          tracebacks of bugs in gansweep
   sweeps/NAME/
     sweep.yaml                   the file as it was last run
+    code/HASH/                   copies of users' code that its trials import
     identity.json                the sweep's id, and the folder that it was written for
     plan.json                    ids of its trials, in order, and the command that was called
     environment.json             machine, versions and commit of the last run
@@ -36,6 +37,7 @@ home/
     storage                      URI of the storage that the sweep is in, if any; this folder is then a copy
   runs/NAME-YYYYMMDD-HHMMSS/     a single run: the files of a trial's folder, and
     sweep.yaml                   the file as it was read
+    code/HASH/                   copy of the user's code
     log.txt                      the log of the training
     plots/losses.png
 """
@@ -158,6 +160,10 @@ class RunFolder(TrialFolder):
         return self.path / "log.txt"
 
     @property
+    def code(self) -> Path:
+        return self.path / "code"
+
+    @property
     def plots(self) -> Path:
         return self.path / "plots"
 
@@ -179,6 +185,10 @@ class SweepFolder:
     @property
     def plan(self) -> Path:
         return self.path / "plan.json"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
 
     @property
     def environment(self) -> Path:
@@ -233,8 +243,12 @@ class SweepFolder:
     def earlier(self) -> list[TrialFolder]:
         """Return the trials that have begun and belong to earlier plans only."""
         planned = {trial.id for trial in self.planned()}
-        others = (trial for trial in self.all_trials() if trial.id not in planned and trial.trial.exists())
-        return [trial for trial in others if trial.lock.exists() or trial.outcome.exists()]
+        return [trial for trial in self.begun() if trial.id not in planned]
+
+    def begun(self) -> list[TrialFolder]:
+        """Return the trials that have begun, of all plans."""
+        recorded = (trial for trial in self.all_trials() if trial.trial.exists())
+        return [trial for trial in recorded if trial.lock.exists() or trial.outcome.exists()]
 
     def all_trials(self) -> list[TrialFolder]:
         """Return every trial with a folder, including those of earlier plans."""

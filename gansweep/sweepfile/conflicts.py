@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gansweep.config import Model, NetworkConfig, Training
+from gansweep.config import Model, NetworkConfig, Training, values_for
 from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
 from gansweep.losses.registry import LOSSES, options
+from gansweep.networks.own import named_network
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design
+from gansweep.records.layout import flat
 from gansweep.sweepfile.schema import TrialConfig
 
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
@@ -34,7 +36,8 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
 
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
     model, training = config.model, config.training
-    if _penalises_images(training) and _has_batch_norm(model):
+    yield from _own_networks(model)
+    if penalises_images(training) and _has_batch_norm(model):
         yield ("model", "discriminator", "norm"), MIXED
     at = model.discriminator.growth.at
     if at is not None and training.steps is not None and at >= training.steps:
@@ -46,15 +49,33 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
         yield from _too_narrow(model)
 
 
-def _penalises_images(training: Training) -> bool:
+def penalises_images(training: Training) -> bool:
     """Whether D's loss has a penalty that depends on each image by itself."""
     r1_r2 = training.regularization.r1 or training.regularization.r2
     return bool(r1_r2) or LOSSES[training.loss].penalises == "images"
 
 
+def _own_networks(model: Model) -> Iterator[Conflict]:
+    """Yield settings of networks that have no effect on a user's network, or need one."""
+    config = NetworkConfig(**values_for(NetworkConfig, model))
+    own = {name: named_network(config, name) is not None for name in ("generator", "discriminator")}
+    for name, section in (("generator", model.generator), ("discriminator", model.discriminator)):
+        changed = flat(section.model_dump(exclude_defaults=True))
+        others = [key for key in changed if key not in ("network", "feature_maps") and not key.startswith("options.")]
+        if own[name]:
+            for key in others:
+                yield ("model", name, *key.split(".")), f"has no effect on an own network; give its {name} options"
+        elif section.options:
+            yield ("model", name, "options"), f"are arguments of an own network; set model.{name}.network"
+    if model.conditioning == "own" and not all(own.values()):
+        yield ("model", "conditioning"), "own goes with two own networks; choose concat or two_stream"
+
+
 def _has_batch_norm(model: Model) -> bool:
-    """Whether D has batch norm, which does not depend on its size."""
+    """Whether D has batch norm, which does not depend on its size; False for a user's D, which has not run yet."""
     network = NetworkConfig(model.architecture, norm=model.discriminator.norm)
+    if named_network(NetworkConfig(**values_for(NetworkConfig, model)), "discriminator"):
+        return False
     size = ARCHITECTURES[model.architecture].image_sizes[0]
     return discriminator_design(model.feature_maps, size, 1, network).has_batch_norm
 

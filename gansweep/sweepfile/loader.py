@@ -45,7 +45,15 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
 
 
 def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
-    """Like `load`, for the text of a file. `name` is the name of the file in messages."""
+    """Like `load`, for the text of a file.
+
+    Args:
+        text: The text.
+        name: Name of the file in messages. Import paths are looked up beside it, or in the working directory if it is
+            not a file.
+        overrides: Values of --set options, as `key=value`.
+        max_trials: Maximum number of trials.
+    """
     document = parse(text, name)
     for override in overrides:
         _override(document, override)
@@ -57,7 +65,7 @@ def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: 
     problems += _objective_problems(document, sweep)
     if problems:
         raise SweepFileError(sorted(problems, key=_line_order))
-    return sweep
+    return sweep.found_in(Path(name).parent if Path(name).is_file() else Path())
 
 
 def thresholds_of(text: str, name: str) -> Thresholds:
@@ -176,6 +184,12 @@ def _leaf_keys() -> list[str]:
     return [k for k in keys if not any(other.startswith(f"{k}.") for other in keys)]
 
 
+def _is_argument(key: str, leaves: list[str]) -> bool:
+    """Whether a key names an argument of a user's network, which has a name of the user's."""
+    section, _, name = key.rpartition(".")
+    return section in leaves and section.endswith(".options") and name.isidentifier()
+
+
 def _search_problems(document: Document) -> list[str]:
     """Return problems of the search: keys that cannot be varied, and single values that are invalid for their key."""
     search = document.data.get("search")
@@ -190,7 +204,7 @@ def _search_problems(document: Document) -> list[str]:
             what = "cannot be varied; to continue the trials, raise it and run again"
             problems.append(document.problem(path, what, key=True))
             continue
-        if key not in leaves:
+        if key not in leaves and not _is_argument(key, leaves):
             problems.append(document.problem(path, _unvariable(key, leaves), key=True))
             continue
         seen: dict[str, Path_] = {}
@@ -211,7 +225,7 @@ def _normal(base: dict[str, Any], key: str, value: Any) -> str:
     except ValidationError:
         return repr(value)
     for part in key.split("."):
-        found = getattr(found, part)
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
     return repr(found + 0.0 if isinstance(found, float) else found)  # -0.0 is 0.0
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from gansweep.config import Model, Training
 from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
@@ -179,6 +180,18 @@ class Sweep(Section):
     replicates: Annotated[int, Field(ge=1, le=10_000, description="seeds of each configuration")] = 1
     seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
     resources: Resources = Resources()
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """Folder in which import paths are looked up first: that of the sweep file."""
+        return self._folder
+
+    def found_in(self, folder: Path) -> Self:
+        """Return the same sweep, read from a file in a folder."""
+        found = self.model_copy()
+        found._folder = folder
+        return found
 
     @property
     def method(self) -> SearchMethod:

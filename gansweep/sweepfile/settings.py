@@ -9,7 +9,7 @@ from typing import Any
 
 from gansweep.records.layout import flat
 
-STEPS, DATA, VERSION, DEVICE = "steps", "data_fingerprint", "training_version", "device"
+STEPS, DATA, VERSION, DEVICE, CODE = "steps", "data_fingerprint", "training_version", "device", "code"
 # Settings that follow from others, and are shown only if the others do not explain them. A prefix ends in a dot.
 FOLLOWS = {
     STEPS: ("dataset.", DATA, "training.batch_size", "training.discriminator.updates"),
@@ -29,7 +29,8 @@ def of_trial(document: Mapping[str, Any], device: str = "") -> dict[str, Any]:
     """
     found = flat({key: value for key, value in document["config"].items() if key != "seed"})
     found |= {STEPS: document["steps"], DATA: document["data"]["fingerprint"]}
-    return found | ({VERSION: document[VERSION]} if VERSION in document else {}) | ({DEVICE: device} if device else {})
+    found |= {key: document[key] for key in (VERSION, CODE) if key in document}
+    return found | ({DEVICE: device} if device else {})
 
 
 def configuration(settings: Settings) -> str:
@@ -67,7 +68,7 @@ def varied(documents: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> li
 
 def in_file(settings: Settings) -> dict[str, Any]:
     """Return settings under the keys of a sweep file, without those that a file cannot contain."""
-    found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION, DEVICE)}
+    found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION, DEVICE, CODE)}
     length = {"training.epochs": None, "training.steps": settings[STEPS]} if STEPS in settings else {}
     return {**found, **length}
 

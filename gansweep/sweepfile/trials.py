@@ -74,11 +74,17 @@ def configurations(
         yield config, varied
 
 
-def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) -> str:
+def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int, code: str = "") -> str:
     """Return the content address of a run.
 
-    Inherited settings are resolved first, so that stating a default does not change the id. Paths are not included: the
-    fingerprint identifies the images.
+    Inherited settings are resolved first, so that stating a default does not change the id. Paths of files are not
+    included: the fingerprint identifies the images, and the hash the code.
+
+    Args:
+        config: The configuration.
+        data_fingerprint: Fingerprint of the images.
+        training_version: TRAINING_VERSION.
+        code: Hash of the code that the run imports; empty if it imports none.
     """
     model, training = config.model, config.training
     content = {
@@ -102,6 +108,7 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int) 
         "evaluation": config.evaluation.model_dump(),
         "seed": config.seed,
         "version": training_version,
+        **({"code": code} if code else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -155,6 +162,7 @@ def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any
     found = {}
     for key, plain in dumped.items():
         value, declared = getattr(section, key), type(section).model_fields[key]
-        if value != declared.default or not any(isinstance(one, Since) for one in declared.metadata):
+        default = declared.get_default(call_default_factory=True)
+        if value != default or not any(isinstance(one, Since) for one in declared.metadata):
             found[key] = _without_later(value, plain) if isinstance(value, Section) else plain
     return found

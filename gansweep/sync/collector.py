@@ -17,6 +17,7 @@ from gansweep.sync import copies
 from gansweep.sync.periodic import PeriodicTask
 from gansweep.sync.storage import Storage, with_retries
 from gansweep.sync.workspace import share
+from gansweep.usercode.code import Code
 
 PULL_S = 2.0
 ID = re.compile("[0-9a-f]{12}")  # nothing else is taken from a storage: a name is a path
@@ -38,7 +39,7 @@ class Collector:
         self.uri = storage.uri
         self._storage, self._folder = storage, folder
         self._prefix = copies.sweep_prefix(folder.name)
-        self._shared: set[str] = set()  # files of image sets that the storage has
+        self._shared: set[str] = set()  # files of image sets, and hashes of code, that the storage has
         self._running: dict[str, IO[str]] = {}  # trial → its local lock
         self._asked: set[str] = set()  # trials that were asked to end
         self._turn = threading.Lock()
@@ -63,6 +64,9 @@ class Collector:
             for trial in self._folder.all_trials():
                 if trial.id not in names:
                     copies.adopt(self._storage, self._trial_prefix(trial.id), trial)
+        for digest in {name.partition("/")[0] for name in self._storage.names(f"{self._prefix}/{copies.CODE}")}:
+            code = Code(digest, str(self._folder.code))
+            copies.fetch_code(self._storage, self._folder.name, code, lambda: self._folder.path)
         suggestions = self._storage.get(f"{self._prefix}/{self._folder.suggestions.name}")
         if suggestions is not None:
             write_atomically(self._folder.suggestions, suggestions)
@@ -83,8 +87,13 @@ class Collector:
             if path.exists():
                 with_retries(partial(self._storage.put, f"{self._prefix}/{path.name}", path.read_bytes()))
 
-    def upload_images(self, images: ImageSet) -> None:
-        """Upload images for all machines, unless the storage has them."""
+    def upload(self, images: ImageSet) -> None:
+        """Upload images, and the sweep's copies of users' code, for all machines, unless the storage has them."""
+        for path in self._folder.code.glob("*"):
+            if path.name not in self._shared:
+                code = Code(path.name, str(path.parent))
+                with_retries(partial(copies.share_code, self._storage, self._folder.name, code))
+                self._shared.add(path.name)
         if images.file not in self._shared:
             with_retries(lambda: share(self._storage, images))
             self._shared.add(images.file)
@@ -92,7 +101,7 @@ class Collector:
     def begin(self, trial_id: str, images: ImageSet) -> None:
         """Prepare a trial that is about to be handed to a process."""
         folder = self._folder.trial(trial_id)
-        self.upload_images(images)
+        self.upload(images)
         with_retries(lambda: self._storage.delete(f"{self._trial_prefix(trial_id)}/{copies.STOP}"))
         self._asked.discard(trial_id)
         with self._turn:

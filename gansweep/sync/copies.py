@@ -14,19 +14,20 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from gansweep.errors import TakenOverError
+from gansweep.errors import TakenOverError, UserError
 from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.sync.storage import Storage, StorageError
+from gansweep.usercode.code import Code, digest_of, write
 
 # Other names are never downloaded: a name is used as a path.
 FILES = re.compile(
     r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(cadence|devices|evaluator|owner|outcome)\.json|traceback\.txt"
 )
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
-OWNER, STOP = "owner.json", "stop"
+OWNER, STOP, CODE = "owner.json", "stop", "code"
 
 
 def sweep_prefix(name: str) -> str:
@@ -131,6 +132,36 @@ class Pushed:
         plain = (folder.cadence, folder.devices, folder.evaluator, folder.traceback, folder.outcome)
         paths = (*folder.all_samples(), *folder.all_checkpoints(), *plain)
         return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
+
+
+def share_code(storage: Storage, sweep: str, code: Code) -> None:
+    """Upload a user's code for `fetch_code`, unless the storage has it."""
+    prefix = f"{sweep_prefix(sweep)}/{CODE}/{code.digest}"
+    there = storage.names(prefix) if code.digest else {}
+    for name, content in (code.files() if code.digest else {}).items():
+        if name not in there:
+            storage.put(f"{prefix}/{name}", content)
+
+
+def fetch_code(storage: Storage, sweep: str, code: Code, cache: Callable[[], Path]) -> Code:
+    """Return a user's code on this machine: at its path, or downloaded to a folder of copies.
+
+    Args:
+        storage: The storage.
+        sweep: Name of the sweep.
+        code: The code, at its path on the driver's machine.
+        cache: Returns the folder to download to.
+
+    Raises:
+        UserError: The storage does not have the code, or has other files.
+    """
+    if not code.digest or code.path.exists():
+        return code
+    prefix = f"{sweep_prefix(sweep)}/{CODE}/{code.digest}"
+    files = {name: storage.get(f"{prefix}/{name}") or b"" for name in storage.names(prefix)}
+    if digest_of(files) != code.digest:
+        raise UserError(f"{storage.uri}/{prefix}: the code of the trial is missing or was changed; run the sweep again")
+    return write(files, cache() / CODE)
 
 
 def adopt(storage: Storage, prefix: str, folder: TrialFolder) -> None:

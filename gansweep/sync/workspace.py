@@ -17,7 +17,7 @@ from gansweep.records import lock
 from gansweep.records.layout import TrialFolder, write_atomically
 from gansweep.records.scratch import scratch
 from gansweep.sync import copies
-from gansweep.sync.copies import Pushed
+from gansweep.sync.copies import Pushed, fetch_code
 from gansweep.sync.periodic import PeriodicTask
 from gansweep.sync.storage import Storage, open_storage, with_retries
 
@@ -37,12 +37,12 @@ class Workspace(Protocol):
     folder: TrialFolder
     notices: list[str]
 
-    def prepare(self) -> ImageSet:
-        """Prepare the folder, and return the images on this machine.
+    def prepare(self) -> Job:
+        """Prepare the folder, and return the job with the images and the code on this machine.
 
         Raises:
             StorageError: The storage is currently unavailable.
-            UserError: The images are not available.
+            UserError: The images or the code are not available.
         """
 
     def report(self) -> None:
@@ -76,12 +76,12 @@ class LocalWorkspace:
     """Workspace in the home folder, which all machines share."""
 
     def __init__(self, job: Job) -> None:
-        self.folder, self._images = job.folder, job.images
+        self.folder, self._job = job.folder, job
         self.notices: list[str] = []
         self._sweep_stop = job.sweep_folder.stop
 
-    def prepare(self) -> ImageSet:
-        return self._images
+    def prepare(self) -> Job:
+        return self._job
 
     def report(self) -> None: ...
 
@@ -110,13 +110,13 @@ class RemoteWorkspace:
         self.folder = TrialFolder(self._stack.enter_context(scratch()) / job.id)
         self._pushed = Pushed(storage, copies.trial_prefix(job.sweep_folder.name, job.id), self.folder)
 
-    def prepare(self) -> ImageSet:
+    def prepare(self) -> Job:
         with_retries(self._pushed.claim)
         self._task.start()
-        images = with_retries(lambda: fetch(self._storage, self._job.images))
-        if self._job.samples:
-            self.notices += with_retries(lambda: share_reference(self._storage, images))
-        return images
+        job = with_retries(lambda: fetched(self._storage, self._job))
+        if job.samples:
+            self.notices += with_retries(lambda: share_reference(self._storage, job.images))
+        return job
 
     def report(self) -> None:
         with_retries(self._push)
@@ -146,6 +146,17 @@ class RemoteWorkspace:
         except TakenOverError as error:
             self._lost = error
         return self._lost is None
+
+
+def fetched(storage: Storage, job: Job) -> Job:
+    """Return a job with the images and the code on this machine, downloaded once if they are not at the driver's path.
+
+    Raises:
+        StorageError: The storage is currently unavailable.
+        UserError: The storage does not have them.
+    """
+    code = fetch_code(storage, job.sweep_folder.name, job.training.code, node_cache)
+    return replace(job, images=fetch(storage, job.images), training=replace(job.training, code=code))
 
 
 def fetch(storage: Storage, images: ImageSet) -> ImageSet:

@@ -1,0 +1,201 @@
+"""The user's code in a plan: copied before it runs, and its networks checked in a process of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from gansweep.config import NetworkConfig, from_plain, to_plain, values_for
+from gansweep.errors import UserError
+from gansweep.networks.architecture import Design
+from gansweep.networks.own import Facts, OwnDesign
+from gansweep.networks.registry import discriminator_design, generator_design
+from gansweep.planning.trial import PlannedTrial
+from gansweep.records.layout import read_json, write_json
+from gansweep.section import import_paths
+from gansweep.sweepfile.conflicts import penalises_images
+from gansweep.sweepfile.schema import Sweep, TrialConfig
+from gansweep.sweepfile.trials import configurations
+from gansweep.usercode.code import Code, write
+from gansweep.usercode.find import find
+
+COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "gansweep.planning.own_check_process")
+VERSION = 1  # of the checks: what another one has found is checked again
+LONGEST_S = 600.0
+CHANNELS = {"digits": 1, "mnist": 1, "fashion_mnist": 1, "glyphs": 1, "cifar10": 3}  # as the data sets are stored
+
+
+class Codes:
+    """The user's code as it was when it was first asked for: an edit during a sweep does not change its trials.
+
+    Args:
+        beside: Folder of the sweep file.
+        copies: Folder that the code is copied to.
+    """
+
+    def __init__(self, beside: Path = Path(), copies: Path = Path()) -> None:
+        self._beside, self._copies = beside, copies
+        self._known: dict[str, Code] = {}  # by the modules that import paths name
+
+    @property
+    def known(self) -> tuple[Code, ...]:
+        """The codes that were asked for."""
+        return tuple(self._known.values())
+
+    def of(self, config: TrialConfig) -> Code:
+        """Return the code that a configuration imports: empty if it names no import path.
+
+        Raises:
+            UserError: A module is missing, is not valid Python, or has the name of an installed one.
+        """
+        paths = {str(path): (path, key) for key, path in import_paths(config)}
+        if not paths:
+            return Code()
+        name = json.dumps(sorted({path.module for path, _ in paths.values()}))
+        if name not in self._known:
+            files: dict[str, bytes] = {}
+            for path, key in paths.values():
+                files |= find(path, self._beside, key)
+            self._known[name] = write(files, self._copies)
+        return self._known[name]
+
+
+def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
+    """Return trials whose own networks have been run on tiny batches, each network once.
+
+    Args:
+        groups: The trials.
+        cache: Cache folder of the home, which holds what was found before.
+
+    Raises:
+        UserError: A network cannot be trained: it raises, or its outputs are not those of a G or D.
+    """
+    trials = [planned for group in groups for planned in group]
+    own = {_key(design): design for planned in trials for design in _own(planned)}
+    if not own:
+        return [*groups]
+    facts = _facts(own, cache)
+    for planned in trials:
+        _check_penalty(planned, facts)
+
+    def known(design: Design) -> Design:
+        return replace(design, facts=facts[_key(design)]) if isinstance(design, OwnDesign) else design
+
+    return [
+        tuple(replace(one, generator=known(one.generator), discriminator=known(one.discriminator)) for one in group)
+        for group in groups
+    ]
+
+
+def validate(sweep: Sweep, *, runs: bool) -> None:
+    """Check a sweep's import paths before its images are known.
+
+    Networks are run where the sweep file determines the channels of the images; otherwise `checked` runs them.
+
+    Args:
+        sweep: The sweep.
+        runs: Whether code of the user may run. Without it, modules are found and read only.
+
+    Raises:
+        UserError: See `Codes.of` and `checked`.
+    """
+    own: dict[str, OwnDesign] = {}
+    with TemporaryDirectory() as folder:
+        codes = Codes(sweep.folder, Path(folder))
+        for settings, _ in configurations(sweep):
+            config = TrialConfig.model_validate(settings)
+            code = codes.of(config)
+            channels = config.model.channels or config.dataset.channels or CHANNELS.get(config.dataset.name)
+            if channels and code.digest:
+                designs = _designs(config, channels, code)
+                own |= {_key(one): one for one in designs if isinstance(one, OwnDesign)}
+        if own and runs:
+            _check([*own.values()])
+
+
+def _designs(config: TrialConfig, channels: int, code: Code) -> tuple[Design, Design]:
+    """Return the designs of G and D, for two classes if the model is conditional."""
+    model, size = config.model, config.dataset.image_size
+    classes = ("first", "second") if model.conditioning != "none" else ()
+    networks = NetworkConfig(classes=classes, **values_for(NetworkConfig, model))
+    g, d = (own.feature_maps or model.feature_maps for own in (model.generator, model.discriminator))
+    return (
+        generator_design(model.latent_dim, g, size, channels, networks, code),
+        discriminator_design(d, size, channels, networks, code),
+    )
+
+
+def _check_penalty(planned: PlannedTrial, facts: Mapping[str, Facts]) -> None:
+    """Raise UserError if a loss treats each image by itself and a user's D mixes them."""
+    design = planned.discriminator
+    if isinstance(design, OwnDesign) and facts[_key(design)].has_batch_norm:
+        training = planned.trial.config.training
+        if penalises_images(training):
+            raise UserError(
+                f"{design.key}: {design.path}: a penalty of D's loss ({training.loss}) treats each image by"
+                " itself, and batch norm mixes them; use another norm, or training without a penalty"
+            )
+
+
+def _own(planned: PlannedTrial) -> Iterator[OwnDesign]:
+    return (design for design in (planned.generator, planned.discriminator) if isinstance(design, OwnDesign))
+
+
+def _key(design: OwnDesign) -> str:
+    """Return the name of a network in the cache: the hash of everything that its check depends on."""
+    versions = [VERSION, importlib.metadata.version("torch")]
+    content = json.dumps([to_plain(replace(design, code=design.code.at(""))), versions], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _facts(own: Mapping[str, OwnDesign], cache: Path) -> dict[str, Facts]:
+    """Return key → facts, from the cache or else from a check."""
+    found = {key: facts for key in own if (facts := _cached(_file(cache, key)))}
+    new = {key: design for key, design in own.items() if key not in found}
+    if new:
+        for key, facts in zip(new, _check([*new.values()]), strict=True):
+            found[key] = facts
+            with suppress(UserError, OSError):  # a home that cannot be written stays without it
+                write_json(_file(cache, key), to_plain(facts))
+    return found
+
+
+def _cached(file: Path) -> Facts | None:
+    with suppress(UserError, OSError, TypeError):
+        return from_plain(Facts, read_json(file))
+    return None
+
+
+def _file(cache: Path, key: str) -> Path:
+    return cache / "networks" / f"{key}.json"
+
+
+def _check(designs: Sequence[OwnDesign]) -> list[Facts]:
+    """Run networks in a process of their own, which may import torch and which code of the user may end."""
+    question = json.dumps([to_plain(design) for design in designs])
+    try:
+        done = subprocess.run(COMMAND, input=question, capture_output=True, text=True, timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{_named(designs)}: did not end in {LONGEST_S:.0f} s; give it less to do") from None
+    answers: list[dict[str, Any]] = []
+    with suppress(ValueError):
+        answers = json.loads(done.stdout)
+    if problems := [answer["problem"] for answer in answers if "problem" in answer]:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    if len(answers) != len(designs):
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{_named(designs)}: ended the process that checks it (exit code {done.returncode}: {last})")
+    return [from_plain(Facts, answer) for answer in answers]
+
+
+def _named(designs: Sequence[OwnDesign]) -> str:
+    return f"{designs[0].key}: {', '.join(dict.fromkeys(str(design.path) for design in designs))}"
