@@ -193,7 +193,7 @@ def test_one_network_may_be_ours(design: Design) -> None:
     d = discriminator_design(4, 16, 1, config, code)
     assert isinstance(d, OwnDesign)
     assert (d.key, str(d.path), d.options) == ("model.discriminator.network", "unet:D", {"width": 2})
-    assert 256 not in architecture_of(config).image_sizes
+    assert 96 not in architecture_of(config).image_sizes
     assert 96 in architecture_of(NetworkConfig("projection:Pair")).image_sizes
 
 
