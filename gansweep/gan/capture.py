@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import torch
 
@@ -68,6 +68,59 @@ class Captured:
             self._refused(reason_of(error))
             self._run = self._step
         self._run()
+
+
+class Steps:
+    """The step of a trainer: eager, or captured once for each kind of step.
+
+    Args:
+        step, generators, snapshot, refused: As in `Captured`.
+        record: As in `Captured`; None to run every step eagerly.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        generators: Sequence[torch.Generator],
+        record: Recorder | None,
+        snapshot: Callable[[], Callable[[], None]],
+        refused: Callable[[str], None],
+    ) -> None:
+        self._step, self._generators, self._record = step, generators, record
+        self._snapshot, self._refused = snapshot, refused
+        self._phase: object = None
+        self._captured: dict[Hashable, Captured] = {}  # of this phase, by kind
+        self._chosen = step
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps are captured: not without a recorder, nor after a capture was refused."""
+        return self._record is not None
+
+    def choose(self, phase: object, kind: Hashable) -> None:
+        """Choose the step that calls compute from now on.
+
+        Args:
+            phase: What the computation depends on for many steps: all is captured anew where it changes.
+            kind: What it depends on from step to step: a captured step is kept for each kind.
+        """
+        if self._record is None:
+            return
+        if phase != self._phase:
+            self._phase, self._captured = phase, {}
+        if kind not in self._captured:
+            self._captured[kind] = Captured(
+                self._step, self._generators, self._record, self._snapshot, self._become_eager
+            )
+        self._chosen = self._captured[kind]
+
+    def __call__(self) -> None:
+        """Compute the chosen step once."""
+        self._chosen()
+
+    def _become_eager(self, reason: str) -> None:
+        self._record, self._captured, self._chosen = None, {}, self._step
+        self._refused(reason)
 
 
 def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step:

@@ -35,8 +35,8 @@ class Trainer:
     the updated D. The first update of G uses the fakes of D's last update, as the DCGAN tutorial does.
 
     A step never waits for the device. All of it that is computed there depends on tensors alone (`_step`), so that it
-    can be captured; the host decides beforehand what changes from step to step (`_prepare`), and captures anew where
-    the computation itself changes (`_phase`). With lazy regularisation two captured steps alternate.
+    can be captured; the host decides beforehand what changes from step to step (`_prepare`), and which of several
+    captured steps computes it.
 
     Attributes:
         notices: Sentences for the user, such as that the step cannot be captured.
@@ -94,10 +94,8 @@ class Trainer:
         self._row = torch.zeros(len(self.metrics), device=device)  # metrics of the last step
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._clock = clock_of(device)
-        self._record = record
-        self._captured: dict[bool, capture.Captured] = {}  # of this phase: without penalties of the regularizer, with
-        self._captured_phase: object = None
-        self._regularizes = False  # whether this step computes the penalties
+        self._regularizes = False  # whether this step computes the penalties of the regularizer
+        self._compute = capture.Steps(self._step, [*self._device_streams()], record, self._snapshot, self._refused)
 
     @classmethod
     def on(
@@ -139,7 +137,7 @@ class Trainer:
     @property
     def captures(self) -> bool:
         """Whether steps are captured: not on the CPU, nor after a capture was refused."""
-        return self._record is not None
+        return self._compute.captures
 
     @property
     def capture_steps(self) -> int:
@@ -150,13 +148,13 @@ class Trainer:
         """Train for one step. Metrics stay on the device."""
         with self._clock:
             self._prepare()
-            self._captured.get(self._regularizes, self._step)()
+            self._compute()
             self._rows.append(self._row.clone())
             self.step += 1
 
     def repeat_step(self) -> None:
         """Compute a step like the last one, with its batch and without counting it."""
-        self._captured.get(self._regularizes, self._step)()
+        self._compute()
 
     def _prepare(self) -> None:
         """Set what differs from step to step."""
@@ -170,16 +168,7 @@ class Trainer:
             # untrained G.
             self._ema_weight.fill_(1 - min(s.ema, (1 + self.step) / (10 + self.step)))
         self._regularizes = s.regularizer.is_due(self.step)
-        if self._record and self._phase() != self._captured_phase:
-            self._captured_phase, self._captured = self._phase(), {}
-        if self._record and self._regularizes not in self._captured:
-            self._captured[self._regularizes] = capture.Captured(
-                self._step, [*self._device_streams()], self._record, self._snapshot, self._refused
-            )
-
-    def _phase(self) -> tuple[object, bool]:
-        """Return what the host decides about a step's computation: the step is captured anew where it changes."""
-        return self.discriminator, self.inputs.is_noisy
+        self._compute.choose(phase=(self.discriminator, self.inputs.is_noisy), kind=self._regularizes)
 
     def _device_streams(self) -> Iterator[torch.Generator]:
         return (rng for rng in self._rngs.values() if rng.device.type == self.device.type)
@@ -201,7 +190,6 @@ class Trainer:
         return restore
 
     def _refused(self, reason: str) -> None:
-        self._record, self._captured = None, {}
         self.notices.append(f"the step runs without a CUDA graph, which is slower on a GPU: {reason}")
 
     def _step(self) -> None:

@@ -84,6 +84,15 @@ def test_each_operator_is_applied_with_its_probability() -> None:
     assert whole == pytest.approx([1, 0.6 * (0.6 + 0.4 / 9), 0], abs=0.03)
 
 
+def test_amounts_do_not_depend_on_the_probability() -> None:
+    """Of a grey image of one value, only the brightness changes."""
+    found = DiffAugment(["color"], generator(0, "test"))(torch.zeros(4000, 1, 2, 2), torch.tensor(0.5))[:, 0, 0, 0]
+    changed = found[found != 0]
+    assert len(changed) / 4000 == pytest.approx(0.5, abs=0.03)
+    assert float(changed.mean()) == pytest.approx(0, abs=0.02)
+    assert float(changed.std()) == pytest.approx(12**-0.5, abs=0.02)
+
+
 def test_the_policy_is_applied_in_its_order_from_its_own_stream() -> None:
     augment, rng = DiffAugment(["cutout", "color"], generator(3, "x")), generator(3, "x")
     expected = IMAGES

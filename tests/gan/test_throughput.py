@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from gansweep.config import TrainingConfig
+from gansweep.config import NetworkConfig, TrainingConfig
 from gansweep.gan import throughput
 from gansweep.gan.capture import EAGER_STEPS, Step, record_cuda_graph
 from gansweep.gan.data import Pixels
 from gansweep.gan.throughput import SideBySide
 from gansweep.gan.training import Trainer
+from gansweep.losses.regularizer import Regularizer
 
 CPU = torch.device("cpu")
 
@@ -62,23 +63,40 @@ def test_each_trainer_takes_its_turn(trainers: SideBySide, monkeypatch: pytest.M
     assert len({id(trainer) for trainer in steps}) == 3
 
 
-def test_a_captured_step_is_what_is_repeated(make_trainer: Callable[..., Trainer]) -> None:
+def test_a_captured_step_is_what_is_repeated(
+    make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]
+) -> None:
     replayed = []
 
     def record(step: Step, generators: Sequence[torch.Generator]) -> Step:
         return lambda: replayed.append(1)
 
-    trainer = make_trainer()
-    assert not trainer.captures
-    trainer._record = record
+    assert not Trainer(make_settings(), make_pixels(), CPU).captures
+    trainer = Trainer(make_settings(), make_pixels(), CPU, record=record)
     assert trainer.captures
-    for _ in range(EAGER_STEPS + 1):
+    for _ in range(trainer.capture_steps):
         trainer.train_step()
     before = len(replayed)
     trainer.repeat_step()
     assert len(replayed) == before + 1
-    trainer._refused("it waits for the device")
-    assert not trainer.captures
+
+
+def test_after_its_capture_steps_a_trainer_has_captured_all_kinds_of_steps(
+    make_settings: Callable[..., TrainingConfig], make_pixels: Callable[..., Pixels]
+) -> None:
+    captured = []
+
+    def record(step: Step, generators: Sequence[torch.Generator]) -> Step:
+        captured.append(1)
+        return lambda: None
+
+    for interval in (1, 2, 5):
+        config = make_settings(regularizer=Regularizer(r1=1.0, interval=interval), networks=NetworkConfig(norm="none"))
+        trainer = Trainer(config, make_pixels(), CPU, record=record)
+        captured.clear()
+        for _ in range(trainer.capture_steps):
+            trainer.train_step()
+        assert len(captured) == (1 if interval == 1 else 2)
 
 
 @pytest.mark.gpu
