@@ -45,6 +45,7 @@ DATA_SETS = {
         "a file of arrays (.npz, .npy or .pt)",
         ("images", "labels", "layout", "range"),
     ),
+    "torchvision": DataSet("torchvision", ("options",), options=None, argument="CLASS"),
 }
 
 

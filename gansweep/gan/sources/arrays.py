@@ -22,12 +22,10 @@ from gansweep.errors import UserError
 from gansweep.gan.notes import Note
 from gansweep.gan.pictures import UNLABELLED, Labelled, Pictures, stamp
 from gansweep.gan.reader import Source
-from gansweep.gan.stored import UNREADABLE, Array, Stored, open_arrays, reason
+from gansweep.gan.stored import UNREADABLE, Stored, open_arrays, reason
+from gansweep.gan.values import FLOATS, INTEGERS, Range, first_containing, to_bytes
 from gansweep.words import counted
 
-Range = tuple[float, float]
-ROUNDING = 1e-4  # share of the range by which values may exceed it
-FLOAT_RANGES: tuple[Range, ...] = ((0.0, 1.0), (-1.0, 1.0))  # the first that contains all values is used
 CHANNELS = (1, 3, 4)
 
 
@@ -64,7 +62,7 @@ class Arrays(Pictures):
             limits = self._range(images)
             at = 0
             for block in images.blocks():
-                for pixels in _to_bytes(np.moveaxis(block, 1, -1) if channels_first else block, limits):
+                for pixels in to_bytes(np.moveaxis(block, 1, -1) if channels_first else block, limits):
                     yield Image.fromarray(pixels.squeeze(-1) if pixels.shape[2:] == (1,) else pixels), labels[at]
                     at += 1
         except UNREADABLE as error:
@@ -131,14 +129,13 @@ class Arrays(Pictures):
         what = f"{images.dtype} of {low:.6g} … {high:.6g}"
         if not np.isfinite([low, high]).all():
             raise self._refusal("contains NaN or infinite values; replace them")
-        usual = FLOAT_RANGES if images.dtype.kind == "f" else ((0.0, 255.0),)
+        usual = FLOATS if images.dtype.kind == "f" else INTEGERS
         known = usual if self._given is None else (self._given,)
-        fitting = [one for one in known if _contains(one, low, high)]
-        if not fitting:
+        if (limits := first_containing(known, low, high)) is None:
             ranges = " or ".join(f"{a:g} … {b:g}" for a, b in known)
             raise self._refusal(f"contains {what}, outside {ranges}; state theirs as {_example('range')}")
-        self._notes.append(("converted", f"{what}: {fitting[0][0]:g} … {fitting[0][1]:g} become 0 … 255"))
-        return fitting[0]
+        self._notes.append(("converted", f"{what}: {limits[0]:g} … {limits[1]:g} become 0 … 255"))
+        return limits
 
     def _refusal(self, what: str) -> UserError:
         return UserError(f"dataset.path: {self._path}: {what}")
@@ -185,17 +182,3 @@ def _extent(images: Stored) -> Range:
     """Return the smallest and the largest value; NaN if any value is NaN."""
     ends = [(float(block.min()), float(block.max())) for block in images.blocks()]
     return float(np.min(ends)), float(np.max(ends))
-
-
-def _contains(limits: Range, low: float, high: float) -> bool:
-    room = ROUNDING * (limits[1] - limits[0])
-    return limits[0] - room <= low and high <= limits[1] + room
-
-
-def _to_bytes(block: Array, limits: Range) -> Array:
-    """Scale values linearly so that the limits become 0 and 255."""
-    low, high = limits
-    whole = np.iinfo(np.uint8)
-    if block.dtype == whole.dtype and (low, high) == (whole.min, whole.max):
-        return block
-    return np.rint((block.astype(np.float64).clip(low, high) - low) * (255 / (high - low))).astype(np.uint8)
