@@ -305,15 +305,16 @@ def _planned(
 ) -> PlannedTrial:
     training = training_config(trial.config, images, code)
     size, channels, networks = training.image_size, training.channels, training.networks
+    files = folder.trial(trial.id)
     return PlannedTrial(
         trial,
         images,
         training,
         generator_design(training.latent_dim, training.generator_maps, size, channels, networks, code),
         discriminator_design(training.discriminator_maps, size, channels, networks, code),
-        outcome.read(folder.trial(trial.id)),
-        devices.began_on(folder.trial(trial.id)),
-        cadence_of(folder.trial(trial.id), cadence, trial.steps),
+        outcome.read(files),
+        devices.began_on(files),
+        cadence_of(files, cadence, trial.steps),
         rules,
         thresholds,
     )

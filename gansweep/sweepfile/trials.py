@@ -7,7 +7,8 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from gansweep.config import NetworkName, NetworkTraining, Training, to_plain
 from gansweep.records.layout import flat
@@ -129,13 +130,22 @@ def repeated(sweep: Sweep) -> int:
 
 def _resolved(training: Training, network: NetworkName) -> dict[str, Any]:
     """Return the resolved options of one network; later options only if they are not at their defaults."""
-    options, defaults = (to_plain(one.optimizer(network)) for one in (training, Training(steps=1)))
+    options, defaults = to_plain(training.optimizer(network)), _defaults(network)
     return {k: v for k, v in options.items() if f"{network}.{k}" in FIRST_TRAINING_KEYS or v != defaults[k]}
 
 
-def _network_keys() -> list[str]:
+@cache
+def _defaults(network: NetworkName) -> dict[str, Any]:
+    """Return the options of one network in a sweep file that sets none."""
+    return cast(dict[str, Any], to_plain(Training(steps=1).optimizer(network)))
+
+
+@cache
+def _network_keys() -> tuple[str, ...]:
     """Return the dotted keys of `training` that `_resolved` handles."""
-    return [f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in NetworkTraining.model_fields]
+    return tuple(
+        f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in NetworkTraining.model_fields
+    )
 
 
 def _beyond(section: Section, known: Sequence[str]) -> dict[str, Any]:
