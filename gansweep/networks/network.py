@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gansweep.networks.block import Block, Layout
+from gansweep.networks.folding import fold, unfold
 from gansweep.networks.module import GanModule
 
 FEW_CHANNELS = 4  # maximum channels of an image
@@ -96,9 +97,9 @@ class _Application:
             x = self._normed(block, x, next(self._norms))
         match block.activation:
             case "relu":
-                return F.relu(x)
+                return F.relu(x, inplace=True)
             case "leaky_relu":
-                return F.leaky_relu(x, block.slope)
+                return F.leaky_relu(x, block.slope, inplace=True)
             case "tanh":
                 return torch.tanh(x)
             case _:
@@ -188,12 +189,9 @@ def _to_vector(x: Tensor, weight: Tensor, padding: int) -> Tensor:
 
 def _image_convolution(images: Tensor, weight: Tensor) -> Tensor:
     """Return conv2d(images, weight, stride=2, padding=1) for 4×4 kernels, by folding 2×2 blocks into channels."""
-    n, c, h, w = images.shape
-    blocks = F.pad(images, (1, 1, 1, 1)).view(n, c, h // 2 + 1, 2, w // 2 + 1, 2)
-    blocks = blocks.permute(0, 2, 4, 1, 3, 5).reshape(n, h // 2 + 1, w // 2 + 1, 4 * c).permute(0, 3, 1, 2)
-    outputs = weight.shape[0]
+    outputs, c = weight.shape[:2]
     folded = weight.view(outputs, c, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(outputs, 4 * c, 2, 2)
-    return F.conv2d(blocks, folded.contiguous(memory_format=torch.channels_last))
+    return F.conv2d(fold(F.pad(images, (1, 1, 1, 1))), folded.contiguous(memory_format=torch.channels_last))
 
 
 def _transposed_to_image(x: Tensor, weight: Tensor) -> Tensor:
@@ -203,10 +201,8 @@ def _transposed_to_image(x: Tensor, weight: Tensor) -> Tensor:
     convolution with padding 1 returns all four phases as channels of a (h + 1)×(w + 1) map. This map is unfolded into a
     (2h + 2)×(2w + 2) image, whose outermost pixels are dropped.
     """
-    n, _, h, w = x.shape
     inputs, c = weight.shape[:2]
     # weight[..., 2·t + p, 2·u + q]: tap t of phase p; the window runs backwards, hence the flip.
     taps = weight.view(inputs, c, 2, 2, 2, 2).flip(2, 4).permute(1, 3, 5, 0, 2, 4).reshape(4 * c, inputs, 2, 2)
     phases = F.conv2d(x, taps.contiguous(memory_format=torch.channels_last), padding=1)
-    image = phases.view(n, c, 2, 2, h + 1, w + 1).permute(0, 1, 4, 2, 5, 3).reshape(n, c, 2 * h + 2, 2 * w + 2)
-    return image[:, :, 1:-1, 1:-1]
+    return unfold(phases)[:, :, 1:-1, 1:-1]
