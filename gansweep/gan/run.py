@@ -290,7 +290,7 @@ class Run:
         if self.step <= self._last_recorded:
             found = next((r for r in self._records if r.step == self.step), None)
             return {k: v for k, v in found.values.items() if is_evaluation(k)} if found else {}
-        with self._trainer.undisturbed():
+        with self._trainer.default_streams():
             return self._evaluator(self._trainer)
 
     def _measure(self) -> _Row:
@@ -324,7 +324,7 @@ class Run:
         path = self.folder.sample(self.step)
         if not path.exists():
             (z, labels), s = self._trainer.grid(), self._trainer.config
-            with self._trainer.undisturbed():
+            with self._trainer.default_streams():
                 images = HostCopy({"images": sample_on_device(self._trainer.sampler, z, labels, s.image_size)})
             side, columns = grid_side(s.image_size, len(s.networks.classes)), None if labels is None else A_CLASS
             self._writer.put(partial(_write_grid, path, images, side, columns), images.size)

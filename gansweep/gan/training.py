@@ -16,13 +16,13 @@ from gansweep.gan import capture
 from gansweep.gan.batches import Batch, Batches, generator, stream_seed
 from gansweep.gan.clock import clock_of
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
+from gansweep.gan.default_streams import DefaultStreams
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.inputs import Inputs
 from gansweep.gan.measurement import Measurement
 from gansweep.gan.optimizer import Adam
 from gansweep.health.metrics import ADA_P, CRITIC_TRAINING, TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G
 from gansweep.networks.module import GanModule
-from gansweep.networks.own_module import default_streams, undisturbed
 from gansweep.networks.registry import discriminator_design, generator_design
 
 RESIDENT_SHARE = 0.25  # of a trial's GPU memory; more is left to networks, activations and evaluation
@@ -84,9 +84,8 @@ class Trainer:
             "penalty_rng": self.loss.penalises is not None,
         }
         self._rngs |= {name: generator(s.seed, name, device) for name, used in others.items() if used}
-        if s.code.digest:  # which may draw from torch's default streams, as dropout does
-            torch.manual_seed(stream_seed(s.seed, "default"))
-            self._rngs |= default_streams(device)
+        self._default = DefaultStreams(s.seed, device) if s.code.digest else None
+        self._rngs |= self._default.rngs if self._default else {}
         self.fixed_noise = torch.randn(FIXED_NOISE, s.latent_dim, generator=generator(s.seed, "fixed noise")).to(device)
         self.inputs = Inputs(s, device)
         self._rngs |= self.inputs.rngs
@@ -146,7 +145,7 @@ class Trainer:
 
     def train_step(self) -> None:
         """Train for one step. Metrics stay on the device."""
-        with self._clock:
+        with self._clock, self.default_streams(advancing=True):
             self._prepare()
             self._compute()
             self._rows.append(self._row.clone())
@@ -173,9 +172,13 @@ class Trainer:
     def _device_streams(self) -> Iterator[torch.Generator]:
         return (rng for rng in self._rngs.values() if rng.device.type == self.device.type)
 
-    def undisturbed(self) -> contextlib.AbstractContextManager[None]:
-        """Restore torch's default random streams after the block, if code of the user may draw from them."""
-        return undisturbed(self.device) if self.config.code.digest else contextlib.nullcontext()
+    def default_streams(self, *, advancing: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Let torch's default random streams have the run's own state in the block, if code of the user may use them.
+
+        Args:
+            advancing: Whether the state advances, as it does in steps; not in evaluations and samples.
+        """
+        return self._default.installed(advancing=advancing) if self._default else contextlib.nullcontext()
 
     def _snapshot(self) -> Callable[[], None]:
         """Return a function that restores the present state."""
@@ -184,6 +187,8 @@ class Trainer:
 
         def restore() -> None:
             for name, rng in self._rngs.items():
+                capture.reset(rng, state[name])
+            for name, rng in (self._default.defaults if self._default else {}).items():
                 capture.reset(rng, state[name])
             self.load_state(state, step, position)
 
@@ -274,7 +279,7 @@ class Trainer:
             return {}
         real, labels = batch
         z, asked = self.grid()
-        with torch.no_grad(), self._autocast(), self.undisturbed():
+        with torch.no_grad(), self._autocast(), self.default_streams():
             fakes = copy.deepcopy(self.generator)(z, asked)
             discriminator = copy.deepcopy(self.discriminator)
             real_outputs, fake_outputs = discriminator(real, labels).float(), discriminator(fakes, asked).float()

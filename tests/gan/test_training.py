@@ -30,6 +30,9 @@ from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP, gradient
 from gansweep.networks.network import Network
 from gansweep.networks.registry import discriminator_design
 from gansweep.records.layout import TrialFolder
+from gansweep.usercode.code import write
+from gansweep.usercode.find import find
+from gansweep.usercode.path import ImportPath
 
 CPU = torch.device("cpu")
 MakeTrainer = Callable[..., Trainer]
@@ -135,6 +138,32 @@ def test_first_50_steps_equal_a_plain_dcgan(digits: ImageSet, monkeypatch: pytes
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-4)
     for one, other in pairs:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_first_50_steps_of_the_tutorials_classes_equal_its_loop(
+    digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are imported by path, in the layout of the tutorial, with the adapter that the docs show."""
+    users = Path(__file__).parents[1] / "users"
+    code = write(find(ImportPath.parse("tutorial:G"), users, "model.generator.network"), tmp_path)
+    networks = NetworkConfig(generator_network="tutorial:G", discriminator_network="tutorial:D")
+    adam = OptimizerConfig(learning_rate=2e-4, beta1=0.5, beta2=0.999)
+    config = TrainingConfig(16, 4, 4, 16, 1, 12, generator=adam, discriminator=adam, networks=networks, code=code)
+    pixels = digits.load()[:, :, ::2, ::2]
+    trainer, source = (in_double(Trainer(config, pixels, CPU), monkeypatch) for _ in range(2))
+    g, d = (code.load(ImportPath.parse(f"tutorial:{name}"))().double() for name in "GD")
+    g.load_state_dict(trainer.generator.network.state_dict())
+    d.load_state_dict(trainer.discriminator.network.state_dict())
+    adams = [torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999)) for network in (g, d)]
+    step, losses = code.load(ImportPath.parse("tutorial:tutorial_step")), []
+    for _ in range(50):
+        trainer.train_step()
+        losses.append(step(g, d, *adams, source.batches.next()[0], source.noise()[:, :, None, None]))
+    torch.testing.assert_close(
+        torch.from_numpy(trainer.read()[:, :2]).double(), torch.tensor(losses).double(), rtol=0, atol=1e-4
+    )
+    for ours, plain in ((trainer.generator, g), (trainer.discriminator, d)):
+        torch.testing.assert_close(dict(ours.network.state_dict()), dict(plain.state_dict()), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
