@@ -3,7 +3,10 @@
     gansweep run sweeps/benchmark/parts_digits.yaml && python -m analysis.networks.parts_table HOME
     python -m analysis.networks.parts_table --from-records  # the table of docs/networks.md from the CSV
 
-CFD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G.
+CFD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G. Cases that
+HOME lacks keep their rows, so that new ones can be run by themselves, with the first case for comparison:
+
+    gansweep run sweeps/benchmark/parts_digits.yaml --set 'search.cases=[{}, {training.regularization.r1: 0.1}]'
 """
 
 import argparse
@@ -16,7 +19,8 @@ from gansweep import read_sweep
 ROOT = Path(__file__).parents[2]
 CSV, DOCUMENT = Path(__file__).with_name("results") / "parts.csv", ROOT / "docs" / "networks.md"
 BEGIN, END = "<!-- parts -->", "<!-- end of parts -->"
-SHORT = {"training.": "", "model.": "", "discriminator.": "D ", "generator.": "G ", "_": " "}
+SHORT = {"training.": "", "model.": "", "discriminator.": "D ", "generator.": "G ", "regularization.": "", "_": " "}
+SHORT |= {"augment.policy": "augment", "augment.": "", "[": "", "]": "", "'": ""}
 
 
 def collected(home):
@@ -36,7 +40,14 @@ def collected(home):
             "parameters_g": first["parameters.generator"],
             "parameters_d": first["parameters.discriminator"],
         })  # fmt: skip
-    return pd.DataFrame(rows).round(3)
+    found = pd.DataFrame(rows).round(3)
+    return found.assign(baseline_steps_per_s=found["steps_per_s"].iloc[0])
+
+
+def merged(known, new):
+    """Return the known rows with those of the same case replaced, and rows of further cases after them."""
+    rows = {row["case"]: row for part in (known, new) for row in part.to_dict("records")}
+    return pd.DataFrame(list(rows.values()))
 
 
 def name_of(trial, baseline, settings):
@@ -46,25 +57,28 @@ def name_of(trial, baseline, settings):
         value = trial[key]
         if pd.isna(value) or (not pd.isna(baseline[key]) and value == baseline[key]):
             continue
-        words = key
-        for old, new in SHORT.items():
-            words = words.replace(old, new)
-        changes.append(words if value is True else f"{words} {str(value).replace('_', ' ')}")
+        changes.append(shortened(key if value is True else f"{key} {value}"))
     return ", ".join(changes) or "baseline"
+
+
+def shortened(words):
+    for old, new in SHORT.items():
+        words = words.replace(old, new)
+    return words
 
 
 def table(rows):
     """Return the table as Markdown."""
     base = rows.iloc[0]
     lines = [
-        "| case | CFD ratio (worst) | over the baseline's | steps/s | of the baseline's | parameters G, D |",
-        "|---|---|---|---|---|---|",
+        "| case | CFD ratio (worst) | over the baseline's | speed over the baseline's | parameters G, D |",
+        "|---|---|---|---|---|",
     ]
     for _, row in rows.iterrows():
         worst = f" ({row['worst']:.1f})" if row["seeds"] > 1 else ""
         lines.append(
             f"| {row['case']} | {row['cfd_ratio']:.1f}{worst} | {row['cfd_ratio'] / base['cfd_ratio']:.2f}"
-            f" | {row['steps_per_s']:.0f} | {row['steps_per_s'] / base['steps_per_s']:.2f}"
+            f" | {row['steps_per_s'] / row['baseline_steps_per_s']:.2f}"
             f" | {row['parameters_g']:,}, {row['parameters_d']:,} |"
         )
     return "\n".join(lines)
@@ -86,5 +100,5 @@ if __name__ == "__main__":
     if (given.home is None) != given.from_records:
         parser.error("give a home folder, or --from-records")
     if given.home:
-        collected(given.home).to_csv(CSV, index=False)
+        merged(pd.read_csv(CSV), collected(given.home)).to_csv(CSV, index=False)
     DOCUMENT.write_text(written(pd.read_csv(CSV)))
