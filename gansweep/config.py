@@ -21,6 +21,7 @@ from pydantic import Field, create_model, field_validator, model_validator
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO
 from gansweep.losses.loss import Loss
+from gansweep.losses.own import OwnLoss
 from gansweep.losses.registry import LOSSES, Option, create, is_critic, options
 from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import NetworkConfig as NetworkConfig
@@ -28,9 +29,11 @@ from gansweep.networks.architecture import Norm
 from gansweep.networks.registry import ARCHITECTURES
 from gansweep.section import NameOf, PathOf, Positive, Section, Since
 from gansweep.usercode.code import Code
+from gansweep.usercode.path import ImportPath, is_import_path
 
 T = TypeVar("T")
 FIRST_OPTIONS = ("clip", "gradient_penalty", "label_smoothing")  # options of losses that version 0.1.0 had
+NO_CODE = Code()
 NetworkName = Literal["generator", "discriminator"]
 Operator = Literal["color", "translation", "cutout"]  # gan/diffaugment.py
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
@@ -166,7 +169,17 @@ class CommonTraining(Section):
     beta2: Beta = 0.999
     generator: NetworkTraining = NetworkTraining()
     discriminator: NetworkTraining = NetworkTraining()
-    loss: Annotated[str, NameOf(LOSSES), Field(description="what D and G minimise")] = "non_saturating"
+    loss: Annotated[str, NameOf(LOSSES, own=True), Field(description="what D and G minimise")] = "non_saturating"
+    loss_options: Annotated[
+        dict[str, bool | int | float | str | None],
+        Since("0.2.0"),
+        Field(description="arguments of an own loss, by name; each can be varied"),
+    ] = Field(default_factory=dict)
+    critic: Annotated[
+        bool,
+        Since("0.2.0"),
+        Field(description="an own loss makes D a critic: the sign of its outputs has no meaning"),
+    ] = False
     regularization: Annotated[Regularization, Since("0.2.0")] = Regularization()
     augment: Annotated[DiscriminatorAugment, Since("0.2.0")] = DiscriminatorAugment()
     instance_noise: Annotated[
@@ -196,9 +209,15 @@ class CommonTraining(Section):
         own = dict(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
 
-    def loss_options(self) -> dict[str, float]:
+    def options_of_loss(self) -> dict[str, Any]:
         """Return the options of the chosen loss."""
+        if self.loss not in LOSSES:
+            return self.loss_options
         return {one.name: getattr(self, one.name) for one in fields(LOSSES[self.loss])}
+
+    def is_critic(self) -> bool:
+        """Whether D is a critic under the chosen loss."""
+        return is_critic(self.loss, self.critic)
 
 
 def _key(option: Option) -> Any:
@@ -257,25 +276,42 @@ class LossConfig:
     """The loss and the instance noise.
 
     Attributes:
-        name: Name of the loss.
+        name: Name of the loss, or import path of a user's.
         options: Options of the loss that are not at their defaults.
         instance_noise: Standard deviation of the noise on the inputs of D.
         instance_noise_until: Step at which the noise has decreased to 0; None for constant noise.
+        own_critic: Whether a user's loss makes D a critic.
     """
 
     name: str = "non_saturating"
-    options: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     instance_noise: float = 0.0
     instance_noise_until: int | None = None
+    own_critic: bool = False
 
     @property
     def critic(self) -> bool:
         """Whether D is a critic, whose outputs are not probabilities."""
-        return is_critic(self.name)
+        return is_critic(self.name, self.own_critic)
 
-    def create(self) -> Loss:
-        """Return the loss. Raises KeyError or TypeError for an unknown name or option."""
-        return create(self.name, self.options)
+    def own(self, code: Code) -> OwnLoss | None:
+        """Return the user's loss; None if the loss is built in."""
+        if not is_import_path(self.name):
+            return None
+        return OwnLoss(ImportPath.parse(self.name), code, self.options, self.own_critic)
+
+    def create(self, code: Code = NO_CODE) -> Loss:
+        """Return the loss.
+
+        Args:
+            code: Code of the user that defines it.
+
+        Raises:
+            KeyError, TypeError: The name or an option is unknown.
+            UserError: The user's loss cannot be used.
+        """
+        own = self.own(code)
+        return own.create() if own else create(self.name, self.options)
 
     def noise_at(self, step: int) -> float:
         """Standard deviation of the instance noise at a step."""

@@ -63,7 +63,7 @@ class Trainer:
         s = self.config = config
         self.step, self.device = 0, device
         self.notices: list[str] = []
-        self.loss = s.loss.create()
+        self.loss = s.loss.create(s.code)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(s.seed, "weights"))
             design = generator_design(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks, s.code)

@@ -177,7 +177,10 @@ class Traits(NamedTuple):
 def traits(config: Mapping[str, Any]) -> Traits:
     """Return the traits in a trial's settings, nested or dotted, as text or not. Old settings may lack the keys."""
     grown = _setting(config, "model.discriminator.growth.at")
-    return Traits(is_critic(_setting(config, "training.loss")), None if grown is None else int(grown))
+    return Traits(
+        is_critic(_setting(config, "training.loss"), _setting(config, "training.critic")),
+        None if grown is None else int(grown),
+    )
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:

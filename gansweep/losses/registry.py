@@ -15,6 +15,7 @@ from gansweep.losses.loss import Loss
 from gansweep.losses.margins import Hinge, LeastSquares
 from gansweep.losses.relativistic import Relativistic
 from gansweep.losses.wasserstein import WassersteinClip, WassersteinGP
+from gansweep.usercode.path import is_import_path
 
 BUILT_IN = (NonSaturating, Saturating, LeastSquares, Hinge, WassersteinClip, WassersteinGP, Relativistic)
 LOSSES: dict[str, type[Loss]] = {}
@@ -68,9 +69,19 @@ def options() -> dict[str, Option]:
     return found
 
 
-def is_critic(name: str | None) -> bool:
-    """Whether D is a critic under a loss; False for an unknown name."""
-    return name in LOSSES and LOSSES[name].critic
+def is_critic(name: str | None, own: object = False) -> bool:
+    """Whether D is a critic under a loss; False for an unknown name.
+
+    Args:
+        name: Name of the loss, or import path.
+        own: `training.critic`, as recorded, which counts for a user's loss.
+    """
+    return str(own).lower() == "true" if is_import_path(name) else name in LOSSES and LOSSES[name].critic
+
+
+def penalises_images(name: str) -> bool:
+    """Whether a built-in loss has a penalty that depends on each image by itself. Users' losses are asked later."""
+    return name in LOSSES and LOSSES[name].penalises == "images"
 
 
 def unit(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The user's code in a plan: copied before it runs, and its networks checked in a process of their own."""
+"""The user's code in a plan: copied before it runs, and its networks and losses checked in a process of their own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from gansweep.config import NetworkConfig, from_plain, to_plain, values_for
+from gansweep.config import LossConfig, NetworkConfig, from_plain, to_plain, values_for
 from gansweep.errors import UserError
+from gansweep.losses.own import OwnLoss
 from gansweep.networks.architecture import Design
 from gansweep.networks.own import Facts, OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
@@ -70,15 +71,22 @@ class Codes:
 
 
 def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
-    """Return trials whose own networks have been run on tiny batches, each network once.
+    """Return trials whose own networks and losses have been run on tiny batches, each once.
 
     Args:
         groups: The trials.
         cache: Cache folder of the home, which holds what was found before.
 
     Raises:
-        UserError: A network cannot be trained: it raises, or its outputs are not those of a G or D.
+        UserError: A network or loss cannot be used: it raises, or its outputs are not those of a G, D or loss.
     """
+    found = _with_facts(groups, cache)
+    _check_losses([planned for group in found for planned in group], cache)
+    return found
+
+
+def _with_facts(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
+    """Return trials whose own networks have been run."""
     trials = [planned for group in groups for planned in group]
     own = {_key(design): design for planned in trials for design in _own(planned)}
     if not own:
@@ -109,17 +117,22 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
         UserError: See `Codes.of` and `checked`.
     """
     own: dict[str, OwnDesign] = {}
+    losses: dict[str, OwnLoss] = {}
     with TemporaryDirectory() as folder:
         codes = Codes(sweep.folder, Path(folder))
         for settings, _ in configurations(sweep):
             config = TrialConfig.model_validate(settings)
-            code = codes.of(config)
+            code, training = codes.of(config), config.training
             channels = config.model.channels or config.dataset.channels or CHANNELS.get(config.dataset.name)
             if channels and code.digest:
                 designs = _designs(config, channels, code)
                 own |= {_key(one): one for one in designs if isinstance(one, OwnDesign)}
+            if loss := LossConfig(training.loss, training.options_of_loss(), own_critic=training.critic).own(code):
+                losses[_key(loss)] = loss
         if own and runs:
             _check([*own.values()])
+        if losses and runs:
+            _ask([*losses.values()])
 
 
 def _designs(config: TrialConfig, channels: int, code: Code) -> tuple[Design, Design]:
@@ -146,14 +159,29 @@ def _check_penalty(planned: PlannedTrial, facts: Mapping[str, Facts]) -> None:
             )
 
 
+def _check_losses(trials: Sequence[PlannedTrial], cache: Path) -> None:
+    """Raise UserError if a trial's own loss cannot be used. Each loss is checked once."""
+    losses: dict[str, OwnLoss] = {}
+    for planned in trials:
+        if own := planned.training.loss.own(planned.training.code):
+            own = replace(own, mixes=planned.discriminator.has_batch_norm)
+            losses[_key(own)] = own
+    files = {key: cache / "losses" / f"{key}.json" for key in losses}
+    if new := [key for key, file in files.items() if not file.exists()]:
+        _ask([losses[key] for key in new])
+        for key in new:
+            with suppress(UserError, OSError):  # a home that cannot be written stays without it
+                write_json(files[key], {"loss": str(losses[key].path)})
+
+
 def _own(planned: PlannedTrial) -> Iterator[OwnDesign]:
     return (design for design in (planned.generator, planned.discriminator) if isinstance(design, OwnDesign))
 
 
-def _key(design: OwnDesign) -> str:
-    """Return the name of a network in the cache: the hash of everything that its check depends on."""
+def _key(part: OwnDesign | OwnLoss) -> str:
+    """Return the name of a part in the cache: the hash of everything that its check depends on."""
     versions = [VERSION, importlib.metadata.version("torch")]
-    content = json.dumps([to_plain(replace(design, code=design.code.at(""))), versions], sort_keys=True)
+    content = json.dumps([to_plain(replace(part, code=part.code.at(""))), versions], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -181,21 +209,26 @@ def _file(cache: Path, key: str) -> Path:
 
 def _check(designs: Sequence[OwnDesign]) -> list[Facts]:
     """Run networks in a process of their own, which may import torch and which code of the user may end."""
-    question = json.dumps([to_plain(design) for design in designs])
+    return [from_plain(Facts, answer) for answer in _ask(designs)]
+
+
+def _ask(parts: Sequence[OwnDesign | OwnLoss]) -> list[dict[str, Any]]:
+    """Return the answers of a process that checks parts of the user."""
+    question = json.dumps([(type(part).__name__, to_plain(part)) for part in parts])
     try:
         done = subprocess.run(COMMAND, input=question, capture_output=True, text=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
-        raise UserError(f"{_named(designs)}: did not end in {LONGEST_S:.0f} s; give it less to do") from None
+        raise UserError(f"{_named(parts)}: did not end in {LONGEST_S:.0f} s; give it less to do") from None
     answers: list[dict[str, Any]] = []
     with suppress(ValueError):
         answers = json.loads(done.stdout)
     if problems := [answer["problem"] for answer in answers if "problem" in answer]:
         raise UserError("\n".join(dict.fromkeys(problems)))
-    if len(answers) != len(designs):
+    if len(answers) != len(parts):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{_named(designs)}: ended the process that checks it (exit code {done.returncode}: {last})")
-    return [from_plain(Facts, answer) for answer in answers]
+        raise UserError(f"{_named(parts)}: ended the process that checks it (exit code {done.returncode}: {last})")
+    return answers
 
 
-def _named(designs: Sequence[OwnDesign]) -> str:
-    return f"{designs[0].key}: {', '.join(dict.fromkeys(str(design.path) for design in designs))}"
+def _named(parts: Sequence[OwnDesign | OwnLoss]) -> str:
+    return f"{parts[0].key}: {', '.join(dict.fromkeys(str(part.path) for part in parts))}"

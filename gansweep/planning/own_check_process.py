@@ -1,4 +1,4 @@
-"""Process that checks users' networks: designs from standard input, an answer for each to standard output, as JSON."""
+"""Process that checks networks and losses of users: reads questions and writes answers as JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,32 @@ from typing import Any
 
 from gansweep.config import from_plain, to_plain
 from gansweep.errors import UserError
+from gansweep.losses.own import OwnLoss
 from gansweep.networks.own import OwnDesign
 
 
-def _answer(plain: dict[str, Any]) -> dict[str, Any]:
+def _network(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts about a network."""
     from gansweep.networks.own_check import check
 
+    facts: dict[str, Any] = to_plain(check(from_plain(OwnDesign, plain)))
+    return facts
+
+
+def _loss(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return {} for a loss that can be used."""
+    from gansweep.losses.own_check import check
+
+    check(from_plain(OwnLoss, plain))
+    return {}
+
+
+KINDS = {OwnDesign.__name__: _network, OwnLoss.__name__: _loss}
+
+
+def _answer(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = to_plain(check(from_plain(OwnDesign, plain)))
-        return facts
+        return KINDS[kind](plain)
     except UserError as error:
         return {"problem": str(error)}
 
@@ -26,7 +43,7 @@ def main() -> None:
     """Answer the question on standard input. What code of the user prints goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    found = [_answer(plain) for plain in json.load(sys.stdin)]
+    found = [_answer(kind, plain) for kind, plain in json.load(sys.stdin)]
     answers.write(json.dumps(found))
     answers.flush()
     os._exit(0)  # not kept by threads of the user's code

@@ -113,7 +113,9 @@ def training_config(config: TrialConfig, images: ImageSet, code: Code) -> Traini
         "seed": config.seed,
         "code": code,
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
-        "loss": LossConfig(training.loss, training.loss_options(), **values_for(LossConfig, training)),
+        "loss": LossConfig(
+            training.loss, training.options_of_loss(), own_critic=training.critic, **values_for(LossConfig, training)
+        ),
         "regularizer": Regularizer(**dict(training.regularization)),
         "augment": DiffAugmentConfig(**{**dict(training.augment), "policy": tuple(training.augment.policy)}),
         "networks": NetworkConfig(

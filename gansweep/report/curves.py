@@ -91,7 +91,7 @@ def scale_of(trial: pd.Series) -> str:
 
 def is_critic(trial: pd.Series) -> bool:
     """Whether the trial's D is a critic, whose outputs are not probabilities."""
-    return registry.is_critic(trial.get("training.loss"))
+    return registry.is_critic(trial.get("training.loss"), trial.get("training.critic"))
 
 
 def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gansweep.config import Model, NetworkConfig, Training, values_for
 from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
+from gansweep.losses import registry
 from gansweep.losses.registry import LOSSES, options
 from gansweep.networks.own import named_network
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design
@@ -52,7 +53,7 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
 def penalises_images(training: Training) -> bool:
     """Whether D's loss has a penalty that depends on each image by itself."""
     r1_r2 = training.regularization.r1 or training.regularization.r2
-    return bool(r1_r2) or LOSSES[training.loss].penalises == "images"
+    return bool(r1_r2) or registry.penalises_images(training.loss)
 
 
 def _own_networks(model: Model) -> Iterator[Conflict]:
@@ -88,6 +89,10 @@ def _too_narrow(model: Model) -> Iterator[Conflict]:
 
 
 def _training(training: Training) -> Iterator[Conflict]:
+    if training.loss in LOSSES:
+        for key in ("loss_options", "critic"):
+            if getattr(training, key):
+                yield ("training", key), f"goes with an own loss, not {training.loss}; set training.loss: MODULE:NAME"
     for key, option in options().items():
         # Stating a default is not a conflict: the command that reruns one case states every key of all cases.
         if training.loss not in option.losses and getattr(training, key) != option.default:
@@ -105,7 +110,7 @@ def _augmentation(training: Training) -> Iterator[Conflict]:
     augment, path = training.augment, ("training", "augment")
     if augment.adaptive and not augment.policy:
         yield (*path, "adaptive"), "has no effect without operators; set training.augment.policy"
-    if augment.adaptive and LOSSES[training.loss].critic:
+    if augment.adaptive and training.is_critic():
         yield (
             (*path, "adaptive"),
             f"follows the signs of D's outputs, which mean nothing with training.loss {training.loss}; choose another",
@@ -117,7 +122,7 @@ def _augmentation(training: Training) -> Iterator[Conflict]:
 
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
     path, loss = ("search", "objective", "metric"), config.training.loss
-    critic = LOSSES[loss].critic
+    critic = config.training.is_critic()
     if critic and metric in PROBABILITIES:
         yield (
             path,

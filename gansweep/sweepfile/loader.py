@@ -187,7 +187,7 @@ def _leaf_keys() -> list[str]:
 def _is_argument(key: str, leaves: list[str]) -> bool:
     """Whether a key names an argument of a user's network, which has a name of the user's."""
     section, _, name = key.rpartition(".")
-    return section in leaves and section.endswith(".options") and name.isidentifier()
+    return section in leaves and section.endswith("options") and name.isidentifier()
 
 
 def _search_problems(document: Document) -> list[str]:

@@ -67,6 +67,8 @@ LATER: dict[str, tuple[Any, Any]] = {
     "training.clip": (0.02, 0.03),
     "training.gradient_penalty": (1.0, 2.0),
     "training.label_smoothing": (0.1, 0.2),
+    "training.loss_options": ({"margin": 1}, {"margin": 2}),
+    "training.critic": (True, True),
     "training.augment.policy": (["color"], ["cutout", "color"]),
     "training.augment.adaptive": (True, True),
     "training.augment.target": (0.5, 0.7),
