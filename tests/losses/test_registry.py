@@ -57,7 +57,7 @@ load("steps: 1, loss: outside, outside_weight: 101")
 load("steps: 1, outside_weight: 5")
 load("steps: 1, loss: outside", "latent_dim: 8")
 print([line.strip() for line in template().splitlines() if "outside_weight" in line])
-print("outside" in Sweep.model_json_schema()["$defs"]["Training"]["properties"]["loss"]["enum"])
+print("outside" in Sweep.model_json_schema()["$defs"]["Training"]["properties"]["loss"]["anyOf"][0]["enum"])
 sweep = load("steps: 1, loss: outside, outside_weight: 5, batch_size: 4")
 print("torch" in sys.modules)
 
