@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 OWN_KEYS = ("path", "subfolders", "background", "per_class", "options")  # keys of `dataset` that only some sets use
 
+FILES = ("path", "subfolders", "background", "options")
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -37,8 +39,8 @@ DATA_SETS = {
     "fashion_mnist": DataSet("downloaded"),
     "cifar10": DataSet("downloaded"),
     "glyphs": DataSet("glyphs", ("per_class",)),
-    "image_folder": DataSet("folder", ("path", "subfolders", "background"), "the folder of images"),
-    "archive": DataSet("archive", ("path", "subfolders", "background"), "a .zip or .tar archive of images"),
+    "image_folder": DataSet("folder", FILES, "the folder of images", ("unreadable",)),
+    "archive": DataSet("archive", FILES, "a .zip or .tar archive of images", ("unreadable",)),
     "arrays": DataSet(
         "arrays",
         ("path", "background", "options"),

@@ -24,6 +24,7 @@ from gansweep.errors import UserError
 from gansweep.gan import earlier
 from gansweep.gan.notes import Note
 from gansweep.gan.reader import Decoded, Reader, Source, reader_of
+from gansweep.gan.rows import open_rows
 from gansweep.records import lock
 from gansweep.records.layout import write_atomically, write_json
 from gansweep.words import counted
@@ -74,8 +75,7 @@ class ImageSet:
 
     def load(self) -> Pixels:
         """Return the pixels, memory-mapped (copy on write: the file is never changed)."""
-        pixels: Pixels = np.load(self.file, mmap_mode="c")
-        return pixels
+        return open_rows(Path(self.file))
 
     def labels(self) -> NDArray[np.int64]:
         """Return the index into `classes` of each image, (images,)."""

@@ -58,8 +58,9 @@ class Files:
         """Decode all files to `work`. On failure keep the decoded images for the next attempt.
 
         Raises:
-            UserError: Files cannot be read; the message names all of them.
+            UserError: Files cannot be read, and `options.unreadable` is not `skip`; the message names all of them.
         """
+        skip = _skips(source)
         with decode.own_limit():
             looks = each(partial(self._attempt, decode.look), [file.name for file in self.files], "looking at images")
             sound = [found for found in looks if isinstance(found, Look)]
@@ -68,11 +69,16 @@ class Files:
             with Rows(work, (len(self.files), layout.channels, layout.side, layout.side)) as rows:
                 write = partial(self._write, rows, layout, kept, looks)
                 reasons = each(write, range(len(self.files)), "decoding images")
-        if any(reasons):
-            kept.replace(rows, {f.name: (f.stamp, i) for i, f in enumerate(self.files) if not reasons[i]})
-            raise UserError(self._broken(reasons))
+                read = [index for index, reason in enumerate(reasons) if not reason]
+                if skip and read:
+                    rows.keep(read)
+        if len(read) < len(reasons) and not (skip and read):
+            kept.replace(rows, {self.files[i].name: (self.files[i].stamp, i) for i in read})
+            raise UserError(f"dataset.path: {self._broken(reasons)}")
         kept.remove()
-        return Decoded(rows, self.labels, self.names, tuple(_conversions(source, layout, sound)))
+        skipped = [("skipped", self._skipped(reasons))] if len(read) < len(reasons) else []
+        labels = [self.labels[index] for index in read]
+        return Decoded(rows, labels, self.names, (*skipped, *_conversions(source, layout, sound)))
 
     def _attempt(self, work: Callable[..., Any], name: str) -> Any:
         """Return the result of `work` on a file, or the reason why the file cannot be read."""
@@ -97,16 +103,17 @@ class Files:
         return ""
 
     def _broken(self, reasons: Sequence[str]) -> str:
+        mend = "or skip such files with --set dataset.options.unreadable=skip"
         broken = [(file.name, reason) for file, reason in zip(self.files, reasons, strict=True) if reason]
         if len(broken) == 1:
             ((name, reason),) = broken
-            return (
-                f"dataset.path: {shown(str(self.root / name))}: not a readable image ({reason}); replace or remove it"
-            )
-        names = named([f"{name} ({reason})" for name, reason in broken], MOST_BROKEN)
-        return (
-            f"dataset.path: {self.root}: {len(broken):,} files are not readable images: {names}; replace or remove them"
-        )
+            return f"{shown(str(self.root / name))}: not a readable image ({reason}); replace or remove it, {mend}"
+        return f"{self.root}: {self._skipped(reasons)}; replace or remove them, {mend}"
+
+    def _skipped(self, reasons: Sequence[str]) -> str:
+        broken = [f"{file.name} ({reason})" for file, reason in zip(self.files, reasons, strict=True) if reason]
+        what = counted(len(broken), "file is not a readable image", "files are not readable images")
+        return f"{what}: {named(broken, MOST_BROKEN)}"
 
 
 def select(source: Source, root: Path, contents: Contents, open_: Callable[[str], Path | IO[bytes]]) -> Files:
@@ -141,6 +148,14 @@ def select(source: Source, root: Path, contents: Contents, open_: Callable[[str]
         there = f"; it contains {other_files(found.passed_over.others)}" if found.passed_over.others else ""
         raise UserError(f"dataset.path: {source.path}: contains no images (PNG, JPEG, WebP, TIFF, …){there}")
     return found
+
+
+def _skips(source: Source) -> bool:
+    """Whether files that cannot be read are skipped."""
+    given = (source.options or {}).get("unreadable", "refuse")
+    if given not in ("refuse", "skip"):
+        raise UserError(f"dataset.options.unreadable: must be refuse or skip, got {given!r}")
+    return bool(given == "skip")
 
 
 def _refuse_ambiguous(source: Source, contents: Contents) -> None:

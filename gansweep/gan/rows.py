@@ -10,8 +10,10 @@ import contextlib
 import io
 import json
 import math
+import mmap
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +24,23 @@ from gansweep.records.layout import write_json
 
 Pixels = NDArray[np.uint8]
 READ_AT_ONCE = 1 << 22  # bytes per read
+NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which the module mmap lacks
+
+
+def open_rows(path: Path) -> Pixels:
+    """Return the images of a file, memory-mapped. They can be changed in memory, but never in the file.
+
+    No memory is reserved for changes, unlike by `np.load(path, mmap_mode="c")`: Linux refuses to reserve more than it
+    has, and a set may be larger.
+
+    Raises:
+        OSError: The file does not exist.
+        ValueError: It is damaged.
+    """
+    stored = np.load(path, mmap_mode="r")
+    with path.open("rb") as file:
+        whole = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(whole, stored.dtype, stored.size, stored.offset).reshape(stored.shape)
 
 
 class Rows:
@@ -54,6 +73,16 @@ class Rows:
         count, channels, height, width = self.shape
         self[count] = image
         self.shape = (count + 1, channels, height, width)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Keep only these rows, given in ascending order, in place."""
+        _, channels, height, width = self.shape
+        for new, old in enumerate(rows):
+            if new != old:
+                content = os.pread(self._file, self._size, self._start + old * self._size)
+                self._write(content, self._start + new * self._size)
+        self.shape = (len(rows), channels, height, width)
+        os.ftruncate(self._file, self._start + len(rows) * self._size)
 
     def repeat_channel(self) -> None:
         """Turn all rows from greyscale to RGB, in place, from the last to the first."""

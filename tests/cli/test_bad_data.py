@@ -17,6 +17,7 @@ from gansweep.gan.sources.downloaded import CLASSES
 from gansweep.records.layout import Home
 from gansweep.section import one_of
 
+SKIP = ", or skip such files with --set dataset.options.unreadable=skip"
 PATHS = one_of(users_of("path"))
 
 
@@ -125,7 +126,7 @@ def test_broken_pictures_are_named(call: Call, home: Home, pictures: Path) -> No
         begin, _, rest = call("run", "s.yaml").partition(f"{file}: not a readable image (")
         assert begin == "dataset.path: "
         reason, _, mend = rest.rpartition(")")
-        assert mend == "; replace or remove it\n"
+        assert mend == f"; replace or remove it{SKIP}\n"
         return reason
 
     file.write_bytes(b"no picture at all")
@@ -148,7 +149,7 @@ def test_pictures_without_permission(call: Call, home: Home, pictures: Path) -> 
     file = (pictures / "07.png").absolute()
     file.chmod(0)
     done = in_subprocess("run", "s.yaml", before=without_root_rights())
-    message = f"dataset.path: {file}: not a readable image (Permission denied); replace or remove it\n"
+    message = f"dataset.path: {file}: not a readable image (Permission denied); replace or remove it{SKIP}\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
     file.chmod(0o644)
     (pictures / "below").mkdir(0)

@@ -205,7 +205,8 @@ def test_all_broken_files_are_named_and_good_ones_are_decoded_once(
     assert call("run", "s.yaml") == (
         f"dataset.path: {pictures.absolute()}: 7 files are not readable images: 03.png (cannot identify image file),"
         " 07.png (image file is truncated), 09.png (cannot identify image file), 12.png (cannot identify image file),"
-        " 13.png (cannot identify image file) and 2 more; replace or remove them\n"
+        " 13.png (cannot identify image file) and 2 more; replace or remove them,"
+        " or skip such files with --set dataset.options.unreadable=skip\n"
     )
     for name in ("03", "09", "12", "13", "14"):
         (pictures / f"{name}.png").unlink()

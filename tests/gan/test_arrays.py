@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from gansweep.config import AugmentationConfig
 from gansweep.errors import UserError
 from gansweep.gan import stored
+from gansweep.gan.batches import Batches
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.reader import Source
 
@@ -222,3 +226,33 @@ def test_missing_files_and_other_suffixes(tmp_path: Path, prepared: Prepare) -> 
     (tmp_path / "a.mat").write_bytes(b"")
     with pytest.raises(UserError, match=r"^dataset.path: .*a.mat: must end in .npy, .npz, .pt, .pth$"):
         prepared(tmp_path / "a.mat")
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from gansweep.gan.data import prepare
+from gansweep.gan.reader import Source
+from gansweep.gan import stored
+stored.BLOCK = 1 << 20
+in_use = int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (in_use + (12 << 20), resource.RLIM_INFINITY))
+print(prepare(Source("arrays", 64, path=sys.argv[1]), Path(sys.argv[2])).fingerprint)
+"""
+
+
+def test_a_set_larger_than_memory_stays_on_disk(tmp_path: Path) -> None:
+    """25 MB of images are decoded by a process that may allocate half of that, and mapped without reserving memory."""
+    np.savez(tmp_path / "a.npz", images=noise(2048, 64, 64, 3))
+    source, cache = Source("arrays", 64, path=str(tmp_path / "a.npz")), tmp_path / "cache"
+    command = [sys.executable, "-c", LIMITED, str(source.path), str(cache)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = prepare(source, cache)
+    assert done.stdout.split() == [found.fingerprint]
+    pixels = found.load()
+    mapping = Path("/proc/self/smaps").read_text().partition(found.file)[2].partition("VmFlags:")[2].splitlines()[0]
+    assert "ac" not in mapping.split()  # accountable: reserved when it is mapped
+    limit = {"augmentation": AugmentationConfig(), "device": torch.device("cpu")}
+    mapped, copied = (Batches(one, 8, 0, **limit).next()[0] for one in (pixels, pixels.copy()))  # type: ignore[arg-type]
+    assert torch.equal(mapped, copied)
