@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.gan.batches import Batches
     from gansweep.gan.data import prepare
     from gansweep.gan.evaluator import Evaluator
+    from gansweep.gan.generator import Generator, load_generator
     from gansweep.gan.reader import Source
     from gansweep.gan.reference import halves as evaluation_halves
     from gansweep.gan.reference import reference_of
@@ -37,6 +38,7 @@ __all__ = [
     "CheckpointError",
     "Evaluator",
     "Gaussian",
+    "Generator",
     "Histogram",
     "History",
     "Home",
@@ -54,6 +56,7 @@ __all__ = [
     "__version__",
     "evaluation_halves",
     "frechet_distance",
+    "load_generator",
     "open_sweep",
     "prepare",
     "read_journal",
@@ -71,6 +74,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "CheckpointError": "gansweep.errors",
     "Evaluator": "gansweep.gan.evaluator",
     "Gaussian": "gansweep.health.quality",
+    "Generator": "gansweep.gan.generator",
     "Histogram": "gansweep.health.quality",
     "History": "gansweep.health.history",
     "Home": "gansweep.records.layout",
@@ -87,6 +91,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "Verdict": "gansweep.health.verdict",
     "evaluation_halves": "gansweep.gan.reference:halves",
     "frechet_distance": "gansweep.health.quality",
+    "load_generator": "gansweep.gan.generator",
     "open_sweep": "gansweep.api.results",
     "prepare": "gansweep.gan.data",
     "read_journal": "gansweep.records.journal:read",

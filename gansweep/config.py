@@ -10,11 +10,11 @@ passed to another process or written to a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, create_model, field_validator, model_validator
 
@@ -27,6 +27,8 @@ from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import NetworkConfig as NetworkConfig
 from gansweep.networks.architecture import Norm
 from gansweep.networks.registry import ARCHITECTURES
+from gansweep.plain import from_plain as from_plain
+from gansweep.plain import to_plain as to_plain
 from gansweep.section import NameOf, PathOf, Positive, Section, Since
 from gansweep.usercode.code import Code
 from gansweep.usercode.path import ImportPath, is_import_path
@@ -409,38 +411,6 @@ def _values(config: type, section: type[Section]) -> tuple[tuple[str, Callable[[
     names = {one.name for one in fields(config)}
     ends = ((path[i:], attrgetter(".".join(path))) for path in _keys(section) for i in range(len(path)))
     return tuple((name, value) for end, value in ends if (name := "_".join(end)) in names)
-
-
-def to_plain(value: Any) -> Any:
-    """Return a dataclass and its content as plain data for JSON."""
-    if is_dataclass(value):
-        return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    return [to_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def from_plain(hint: type[T], data: Any) -> T:
-    """Return a value of type `hint` from plain data: the inverse of `to_plain`, driven by type hints.
-
-    Missing fields have their defaults.
-
-    Raises:
-        TypeError: A field is unknown, or missing without a default; or the data for a dataclass or a tuple are of
-            another type.
-    """
-    if is_dataclass(hint):
-        if not isinstance(data, Mapping):
-            raise TypeError(f"{hint.__name__}: must be a mapping, got {data!r}")
-        hints = get_type_hints(hint)
-        return hint(**{name: from_plain(hints.get(name, object), item) for name, item in data.items()})
-    if get_origin(hint) is tuple:
-        if not isinstance(data, list | tuple):
-            raise TypeError(f"must be a list, got {data!r}")
-        first, *others = get_args(hint)
-        items = [first] * len(data) if others == [...] else [first, *others]
-        data = tuple(from_plain(item, one) for item, one in zip(items, data, strict=True))
-    return cast(T, data)
 
 
 def _keys(section: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -85,6 +85,6 @@ def test_paths_and_names_of_the_table_of_parts_exist() -> None:
     assert len(paths) > 15
     assert [path for path in paths if not any((root / path).exists() for root in (ROOT, ROOT / "gansweep"))] == []
     registries = re.findall(r"`([A-Z_]+)` in `([\w/]+)\.py`", rows)
-    assert len(registries) == 6
+    assert len(registries) == 7
     for name, path in registries:
         assert hasattr(importlib.import_module("gansweep." + path.replace("/", ".")), name)

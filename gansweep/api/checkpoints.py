@@ -68,11 +68,11 @@ def of_step(name: str, folder: TrialFolder, step: int) -> Path:
 
 
 def restore(path: Path) -> Restored:
-    """Return the generator in a checkpoint file. Raises UserError if the file is missing or damaged."""
-    from gansweep.gan.restore import generator_of
+    """Return the generator in a file or a saved folder. Raises UserError if it is missing or damaged."""
+    from gansweep.gan.formats.registry import read
 
     try:
-        return generator_of(path)
+        return read(path)
     except CheckpointError as error:
         raise UserError(str(error)) from None
 

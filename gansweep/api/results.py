@@ -213,6 +213,20 @@ class TrialResult:
         classes = classes_to_draw(found, path, [] if label is None else [label], "label")
         return draw(found, noise(found.latent_dim, columns_of(count, classes) or count, seed), classes)
 
+    def save(self, path: str | os.PathLike[str], *, step: int | None = None) -> None:
+        """Write the generator to a file or folder, as `gansweep save` does.
+
+        Args:
+            path: A .safetensors, .pt2 or .onnx file, or, without an ending, a folder with a model card.
+            step: Step of the checkpoint. Defaults to the best one kept.
+
+        Raises:
+            UserError: The checkpoint was not kept or is damaged, or the path cannot be written.
+        """
+        from gansweep.api.saving import save
+
+        save(self._checkpoint(step), Path(path), self._folder)
+
     def _checkpoint(self, step: int | None) -> Path:
         name = f"{self._sweep.name}/{self.id}"
         return best_kept(name, self._folder).path if step is None else of_step(name, self._folder, step)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gansweep.api.checkpoints import Chosen, best_kept, classes_to_draw, columns_of, draw, of_step, restore
+from gansweep.api.checkpoints import classes_to_draw, columns_of, draw, restore
 from gansweep.cli import options
 from gansweep.cli.animation import animation, frame
-from gansweep.cli.text import at_step, measured
+from gansweep.cli.subjects import SUBJECT, find_checkpoint, generator_file
 from gansweep.errors import UserError
 from gansweep.records.layout import Home
 from gansweep.words import counted
@@ -35,7 +35,7 @@ class_option = click.option(
 
 
 @click.command()
-@click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
+@click.argument("subject", metavar=SUBJECT)
 @click.option("--count", default=64, show_default=True, type=click.IntRange(1, 10_000), help="Number of images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Same seed, same images.")
 @class_option
@@ -45,13 +45,14 @@ class_option = click.option(
 def sample(
     subject: str, count: int, seed: int, wanted: tuple[str, ...], step: int | None, output: Path, home_path: Path
 ) -> None:
-    """Draw images from the generator of a trial or of a CHECKPOINT file (.safetensors), as a PNG grid.
+    """Draw images from the generator of a trial or of a FILE, as a PNG grid.
 
-    FOLDER is the folder of a trial or a single run. With the same seed the first images are equal for any --count. A
-    conditional generator draws one row per class, with the same noise in each column.
+    FILE is a checkpoint (.safetensors), or a file or folder that `gansweep save` has written. FOLDER is the folder of a
+    trial or a single run. With the same seed the first images are equal for any --count. A conditional generator draws
+    one row per class, with the same noise in each column.
     """
     options.check_output(output, (".png",))
-    path, which = _checkpoint(subject, options.home_of(home_path), step)
+    path, which, _ = find_checkpoint(subject, options.home_of(home_path), step)
     from gansweep.gan.sampling import grid_png, noise
 
     found = restore(path)
@@ -63,7 +64,7 @@ def sample(
 
 
 @click.command()
-@click.argument("subject", metavar="TRIAL|FOLDER|CHECKPOINT")
+@click.argument("subject", metavar=SUBJECT)
 @click.option(
     "--fps", type=click.IntRange(1, 30), help=f"Frames per second.  [default: {GRIDS_FPS}; for a walk {WALK_FPS}]"
 )
@@ -89,19 +90,20 @@ def animate(
 ) -> None:
     """Animate samples over training, or a walk through latent space, as a .webp or .gif file.
 
-    For a TRIAL, or the FOLDER of a trial or single run: samples from the same noise at every recorded step. For a
-    CHECKPOINT file (.safetensors): a closed walk that starts and ends at the images drawn by `sample`.
+    For a TRIAL, or the FOLDER of a trial or single run: samples from the same noise at every recorded step. For the
+    FILE of a generator, as in `sample`: a closed walk that starts and ends at the images that `sample` draws.
 
     Both formats are lossless for grey images; a GIF reduces colours to 256 per frame.
     """
     options.check_output(output, (".webp", ".gif"))
-    path = _file(subject)
+    home = options.home_of(home_path)
+    path = generator_file(subject, home)
     fps = fps or (GRIDS_FPS if path is None else WALK_FPS)
     if path is None:
         given = {"--seconds": seconds, "--count": count, "--seed": seed, "--class": wanted or None}
         if refused := [name for name, value in given.items() if value is not None]:
-            raise click.UsageError(f"{refused[0]} is for walks; name a CHECKPOINT file instead of {subject}")
-        grids = _grids(options.home_of(home_path), subject)
+            raise click.UsageError(f"{refused[0]} is for walks; name the FILE of a generator instead of {subject}")
+        grids = _grids(home, subject)
         frames, what = _recorded(grids, scale), f"steps {int(grids[0].stem):,} to {int(grids[-1].stem):,}"
         durations = [1000 // fps] * len(grids)
         durations[-1] += round(1000 * HOLD_S)
@@ -115,39 +117,6 @@ def animate(
         what = f"a walk through latent space after {counted(found.step, 'step')}"
     options.write_output(output, animation(output.suffix.lower(), frames, durations))
     click.echo(f"{output}: {counted(len(durations), 'frame')}, {what}", err=True)
-
-
-def _file(subject: str) -> Path | None:
-    """Return the path of a checkpoint file; None for a trial or a folder."""
-    if not Path(subject).suffix or options.is_folder(subject):
-        return None
-    return options.checkpoint_file(Path(subject))
-
-
-def _checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str]:
-    """Return a checkpoint and its description. The default is the best checkpoint of a trial."""
-    if path := _file(subject):
-        if step is not None:
-            raise click.UsageError(f"--step: selects a checkpoint of a trial, but {path} is a file; omit the option")
-        return path, subject
-    name, folder = options.find_folder(home, subject)
-    if step is not None:
-        return of_step(name, folder, step), name
-    chosen = best_kept(name, folder)
-    return chosen.path, ", ".join([name, *_why(chosen)])
-
-
-def _why(chosen: Chosen) -> list[str]:
-    """Describe the objective at a checkpoint, and why it differs from the trial's best or final value."""
-    at, reached, metric = chosen.at, chosen.reached, chosen.ranking.metric
-    if at is None or reached.final is None:
-        return [f"the last of {counted(chosen.kept, 'checkpoint')} kept"]
-    words = [f"best of {counted(chosen.kept, 'checkpoint')} kept", at_step(metric, at.value, at.step)]
-    if reached.best and reached.best != at:
-        words.append(f"its best, {measured(reached.best.value)} at step {reached.best.step:,}, was not kept")
-    if reached.final != at:
-        words.append(f"it is ranked by {measured(reached.final.value)} at step {reached.final.step:,}")
-    return words
 
 
 def _grids(home: Home, subject: str) -> list[Path]:

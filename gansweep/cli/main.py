@@ -6,6 +6,7 @@ import importlib
 import sys
 import time
 import traceback
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -37,6 +38,12 @@ COMMANDS = {
     "compare": ("gansweep.cli.results", "Compare trials: settings that differ, and results."),
     "sample": ("gansweep.cli.images", "Draw images from a trial's generator, or from a checkpoint."),
     "animate": ("gansweep.cli.images", "Animate a trial's samples over training, or a walk through latent space."),
+    "import": ("gansweep.cli.import_", "Import the weights of a generator that was trained elsewhere."),
+    "save": (
+        "gansweep.cli.save",
+        "Save a generator as safetensors, torch.export or ONNX, or in a folder with a model card.",
+    ),
+    "evaluate": ("gansweep.cli.save", "Print every metric of a generator against any data set."),
     "export": ("gansweep.cli.export", "Write a sweep's tables as CSV files."),
     "ui": ("gansweep.cli.ui", "Serve the MLflow UI for the local tracking store."),
     "stop": ("gansweep.cli.upkeep", "Stop a running sweep, or one of its trials, gracefully."),
@@ -56,7 +63,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), name)
         return command
 
     def resolve_command(

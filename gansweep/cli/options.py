@@ -158,8 +158,13 @@ def report_left_out(earlier: int, all_plans: bool) -> None:
 
 def is_folder(reference: str) -> bool:
     """Whether the reference is the path of a folder of a trial or single run."""
+    return is_there(Path(reference) / "trial.json")
+
+
+def is_there(file: Path) -> bool:
+    """Whether a file exists."""
     try:
-        return (Path(reference) / "trial.json").is_file()
+        return file.is_file()
     except OSError:  # too long for a path
         return False
 

@@ -80,7 +80,7 @@ class Evaluator:
         rng = generator(self._seed, f"evaluation {trainer.step}")
         count = max(self._samples, batches * s.batch_size)
         z = upload(torch.randn(count, s.latent_dim, generator=rng), device)
-        requested = self._classes(count, rng) if s.networks.classes else None
+        requested = self.classes(count, rng) if s.networks.classes else None
         asked = None if requested is None else upload(requested, device)
         pixels = sample_on_device(trainer.sampler, z, asked, s.image_size)
         # D is evaluated on samples of the G that it is trained against: an average of G over time lags behind.
@@ -91,7 +91,7 @@ class Evaluator:
         of_samples = self._of_samples(pixels[: self._samples], wanted)
         return of_samples | self._of_discriminator(trainer, of_d)
 
-    def _classes(self, count: int, rng: torch.Generator) -> Tensor:
+    def classes(self, count: int, rng: torch.Generator) -> Tensor:
         """Return (count,) requested classes, in the proportions of the real images and in random order."""
         ends = torch.from_numpy(self._reference.histogram.shares).cumsum(0)
         classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)

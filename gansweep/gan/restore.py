@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from gansweep.config import NetworkConfig, TrainingConfig, from_plain, to_plain
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
-from gansweep.networks.architecture import Design
+from gansweep.networks.architecture import Design, NetworkConfig
 from gansweep.networks.module import GanModule
 from gansweep.networks.own import OwnDesign, named_network
 from gansweep.networks.registry import ARCHITECTURES, generator_design
+from gansweep.plain import from_plain, to_plain
 from gansweep.records.layout import SweepFolder
 from gansweep.usercode.code import Code
+
+if TYPE_CHECKING:
+    from gansweep.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,30 @@ class Restored:
 
     Attributes:
         generator: The network.
-        latent_dim: Length of z.
         step: Number of trained steps.
-        classes: Names of the classes of a conditional generator; else empty.
+        settings: Settings of its training, a TrainingConfig as plain data. Old checkpoints have only the sizes.
+        code: The user's code that defines the network; empty for networks of gansweep, and for programs.
     """
 
     generator: GanModule
-    latent_dim: int
     step: int
-    classes: tuple[str, ...] = ()
+    settings: Mapping[str, Any]
+    code: Code = field(default_factory=Code)
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of z."""
+        return int(self.settings["latent_dim"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes of a conditional generator; else empty."""
+        return tuple(self.settings.get("networks", {}).get("classes", ()))
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Description of the generator in files that hold it."""
+        return {"step": self.step, "settings": self.settings}
 
 
 def description(config: TrainingConfig) -> dict[str, Any]:
@@ -62,18 +80,19 @@ def generator_of(path: Path) -> Restored:
             raise CheckpointError(
                 f"{path}: its generator is of the architecture {networks.architecture!r}, unknown to this version"
             )
-        sizes = _sizes(settings) if "settings" in meta else _sizes_of(state)
+        if "settings" not in meta:
+            settings = _settings_of(state)
         code = Code(settings.get("code", {}).get("digest", "")).at(_copies(path))
-        network = _built(generator_design(**sizes, config=networks, code=code), state)
-        return Restored(network, sizes["latent_dim"], int(meta["step"]), networks.classes)
+        network = _built(generator_design(**_sizes(settings), config=networks, code=code), state)
+        return Restored(network, int(meta["step"]), settings, code)
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError):
         raise CheckpointError(f"{path}: its settings do not describe the generator of its weights") from None
 
 
 def _copies(path: Path) -> Path:
-    """Return the folder of copies of code that belongs to a checkpoint: that of its sweep, or of its single run."""
+    """Return the folder of copies of code that belongs to a checkpoint: of its saved folder, single run or sweep."""
     above = path.absolute().parents
-    folders = [SweepFolder(above[min(levels, len(above) - 1)]).code for levels in (1, 3)]
+    folders = [SweepFolder(above[min(levels, len(above) - 1)]).code for levels in (0, 1, 3)]
     return next((folder for folder in folders if folder.exists()), folders[-1])
 
 
@@ -87,13 +106,13 @@ def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the sizes of a DCGAN from its weights, for old checkpoints without settings."""
+def _settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the sizes of a DCGAN from its weights, as settings, for old checkpoints without settings."""
     layers = sum(name.startswith("weights.") for name in state)
     first, last = state["weights.0"], state[f"weights.{layers - 1}"]
     return {
         "latent_dim": first.shape[0],
-        "feature_maps": last.shape[0],
+        "generator_maps": last.shape[0],
         "image_size": first.shape[2] * 2 ** (layers - 1),
         "channels": last.shape[1],
     }

@@ -390,7 +390,7 @@ def test_a_walk_has_defaults_and_a_row_a_class(conditional: Path, tmp_path: Path
 def test_options_of_a_walk_are_refused_where_grids_are_shown(trial: TrialFolder, call: Call, option: str) -> None:
     for subject in (trial.id, trial.path):
         err = call("animate", subject, "-o", "x.gif", option, 3, code=2)
-        assert_states(err, option, "CHECKPOINT", subject)
+        assert_states(err, option, "FILE", subject)
 
 
 @pytest.mark.parametrize(

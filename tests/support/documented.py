@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
-GANSWEEP = re.compile(rf"\bgansweep((?: (?:{'|'.join(COMMANDS)})\b| --)[^`]*)")
+GANSWEEP = re.compile(rf"(?<!from )\bgansweep((?: (?:{'|'.join(COMMANDS)})\b| --)[^`]*)")
 ABBREVIATED = re.compile(rf"(?:{'|'.join(COMMANDS)}) --.*")  # `stop --all`
 SCRIPT = re.compile(r"\bpython (-m analysis\.[\w.]+|tests/\S+\.py|-m pytest)([^`]*)")
 
