@@ -170,7 +170,9 @@ class Trainer:
         self._compute.choose(phase=(self.discriminator, self.inputs.is_noisy), kind=self._regularizes)
 
     def _device_streams(self) -> Iterator[torch.Generator]:
-        return (rng for rng in self._rngs.values() if rng.device.type == self.device.type)
+        """Yield the random streams that a step may draw from on its device."""
+        streams = self._rngs | (self._default.defaults if self._default else {})
+        yield from (rng for rng in streams.values() if rng.device.type == self.device.type)
 
     def default_streams(self, *, advancing: bool = False) -> contextlib.AbstractContextManager[None]:
         """Let torch's default random streams have the run's own state in the block, if code of the user may use them.

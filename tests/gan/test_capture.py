@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from gansweep.gan import determinism
 from gansweep.gan.capture import EAGER_STEPS, Recorder, is_refusal, reason_of, record_cuda_graph
 from gansweep.gan.training import Trainer
 from gansweep.losses.loss import Loss
+from gansweep.usercode.code import write
 
 STEPS = 12  # four epochs
 KINDS: dict[str, dict[str, Any]] = {
@@ -200,6 +202,62 @@ def test_images_on_the_host_give_the_batches_of_images_on_the_device(make: Make,
         assert one is not None
         assert other is not None
         assert torch.equal(one[0], other[0])
+
+
+OWN_D = """
+import torch
+from torch import nn
+class D(nn.Module):
+    def __init__(self, channels, image_size, waits):
+        super().__init__()
+        self.conv, self.norm = nn.utils.spectral_norm(nn.Conv2d(channels, 4, image_size)), nn.BatchNorm2d(4)
+        self.last, self.waits = nn.Sequential(nn.Dropout(), nn.Linear(4, 1)), waits
+    def forward(self, x):
+        x = self.norm(self.conv(x)).flatten(1)
+        return self.last(x * x.mean().item() if self.waits else x)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Settings of a D of the user with spectral norm, batch norm and dropout."""
+
+    def settings(*, waits: bool = False) -> dict[str, Any]:
+        code = write({"nets.py": OWN_D.encode()}, tmp_path)
+        networks = NetworkConfig(discriminator_network="nets:D", discriminator_options={"waits": waits})
+        return {"networks": networks, "code": code, **MORE_UPDATES}
+
+    return settings
+
+
+ON_EITHER = pytest.mark.parametrize(
+    ("device", "recorder"), [("cpu", record), pytest.param("cuda", record_cuda_graph, marks=pytest.mark.gpu)]
+)
+
+
+@ON_EITHER
+def test_a_network_of_the_user_is_captured(
+    make: Make, own: Callable[..., dict[str, Any]], device: str, recorder: Recorder
+) -> None:
+    """Its dropout draws from torch's default stream, from which others may draw in between."""
+    captured, eager = make(device, recorder, **own()), make(device, **own())
+    trained(captured)
+    for _ in range(STEPS):
+        trained(eager, 1)
+        torch.rand(3, device=device)
+    assert_same_state(captured, eager)
+    assert captured.notices == []
+    assert captured.captures
+
+
+@ON_EITHER
+def test_a_network_of_the_user_that_waits_stays_eager_with_a_reason(
+    make: Make, own: Callable[..., dict[str, Any]], device: str, recorder: Recorder
+) -> None:
+    refused = trained(make(device, recorder, **own(waits=True)))
+    assert_same_state(refused, trained(make(device, **own(waits=True))))
+    (notice,) = refused.notices
+    assert "CUDA graph" in notice
 
 
 # On a GPU.

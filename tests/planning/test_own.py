@@ -8,15 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from gansweep.cli.main import cli
 from gansweep.engine.runner import TrialOfTune
 from gansweep.engine.search import Search
 from gansweep.errors import SweepFileError, UserError
+from gansweep.gan.restore import generator_of
 from gansweep.networks.own import Facts, OwnDesign
 from gansweep.networks.own_check import check
-from gansweep.planning import own
+from gansweep.planning import own, single
 from gansweep.planning.dispatch import job_of, jobs_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import Plan, make_plan, recorded, write_trials
@@ -142,6 +144,34 @@ def test_trials_train_from_the_copy_and_not_from_an_edited_file(
     run.close()
     again = recorded(home, "s", planned.trial.id)
     assert again.training == planned.training.at(made.folder.code)
+    (*_, path) = made.folder.trial(planned.trial.id).all_checkpoints()
+    assert str(home.path).encode() not in path.read_bytes(), "a home can be moved"
+    assert generator_of(path).generator.eval()(torch.randn(2, 16)).shape == (2, 1, 16, 16)
+    shutil.rmtree(made.folder.code)
+    with pytest.raises(UserError, match=rf"^{made.folder.code / code}: the copy of a trial's code is missing; restore"):
+        generator_of(path)
+
+
+def test_a_single_run_has_its_own_copy(
+    tmp_path: Path, home: Home, plan: Callable[..., Plan], here: list[OwnDesign]
+) -> None:
+    sweep = load(tmp_path / "s.yaml")
+    job = single.begin(single.make_plan(sweep, home), home, None, TEXT, str)
+    edit(tmp_path / "tutorial.py")
+    assert job.training.code.path.parent == job.folder.code
+    assert job.training.code.files()
+    assert not home.sweep("s").path.exists()
+    run = job.open()
+    assert run.advance(60) is not None
+    run.close()
+    path = job.folder.all_checkpoints()[-1]
+    assert generator_of(path).latent_dim == 16
+    other = sweep_of(TEXT.replace("tutorial:D", "unet:D").replace("steps: 4", "steps: 9"), str(tmp_path / "s.yaml"))
+    with pytest.raises(UserError, match=r"^model\.discriminator\.network: unet:D, but .* was trained with tutorial:D"):
+        single.differences(single.make_plan(other, home), single.start_from(path))
+    more = load(tmp_path / "s.yaml", ("training.steps=9",))
+    differing = [key for key, *_ in single.differences(single.make_plan(more, home), single.start_from(path))]
+    assert differing == ["code.digest"], "an edited network may go on"
 
 
 def test_a_process_is_used_again_within_one_code_only(
