@@ -47,6 +47,12 @@ DATA_SETS = {
         "a file of arrays (.npz, .npy or .pt)",
         ("images", "labels", "layout", "range"),
     ),
+    "huggingface": DataSet(
+        "huggingface", ("options",), options=("split", "config", "revision", "image", "label"), argument="NAME"
+    ),
+    "huggingface_folder": DataSet(
+        "huggingface", ("path", "options"), "a folder that save_to_disk wrote", ("split", "image", "label")
+    ),
     "torchvision": DataSet("torchvision", ("options",), options=None, argument="CLASS"),
 }
 

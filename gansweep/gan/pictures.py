@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -97,3 +99,14 @@ def stamp(file: Path) -> list[int]:
     """Return size, times and inode of a file, which change when it does. Raises OSError if it does not exist."""
     found = file.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+
+
+def files_below(folder: Path) -> list[list[Any]]:
+    """Return relative name, size and time of all files below a folder, in order; [] if it does not exist."""
+    found = []
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with contextlib.suppress(OSError):  # a broken link
+                about = path.stat()
+                found.append([str(path.relative_to(folder)), about.st_size, about.st_mtime_ns])
+    return sorted(found)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 
 from gansweep.errors import UserError
 from gansweep.gan.items import Items, Opened
+from gansweep.gan.pictures import files_below
 from gansweep.gan.reader import Source
 from gansweep.gan.stored import reason
 from gansweep.section import nearest
@@ -33,9 +33,9 @@ class Torchvision(Items):
         self._root = root
 
     def signature(self) -> Any:
-        if not (files := self._files()):
+        if not (files := files_below(self._root)):
             self.open_items()  # downloads it, or refuses
-            files = self._files()
+            files = files_below(self._root)
         return files
 
     def open_items(self) -> Opened:
@@ -81,17 +81,6 @@ class Torchvision(Items):
         if needed:
             raise UserError(f"dataset.options: torchvision's {self.source.argument} needs {', '.join(needed)}")
         return options
-
-    def _files(self) -> list[list[Any]]:
-        """Return relative name, size and time of all files below the root."""
-        found = []
-        for folder, _, names in os.walk(self._root):
-            for name in names:
-                path = Path(folder, name)
-                with contextlib.suppress(OSError):
-                    about = path.stat()
-                    found.append([str(path.relative_to(self._root)), about.st_size, about.st_mtime_ns])
-        return sorted(found)
 
     def _missing(self, error: Exception, downloadable: bool) -> UserError:
         if isinstance(error, ModuleNotFoundError):
