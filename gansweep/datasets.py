@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gansweep.usercode.path import ImportPath, is_import_path
+
 OWN_KEYS = ("path", "subfolders", "background", "per_class", "options")  # keys of `dataset` that only some sets use
 
 FILES = ("path", "subfolders", "background", "options")
@@ -55,11 +57,20 @@ DATA_SETS = {
     ),
     "torchvision": DataSet("torchvision", ("options",), options=None, argument="CLASS"),
 }
+OWN = DataSet("imported", ("options",), options=None)
+
+
+def is_own(name: object) -> bool:
+    """Whether a name is the import path of a user's data set."""
+    return is_import_path(name) and str(name).partition(":")[0] not in DATA_SETS
 
 
 def data_set(name: str) -> DataSet:
     """Return the kind of data set of a name. Raises ValueError if the name is unknown or incomplete."""
     kind, colon, argument = name.partition(":")
+    if is_own(name):
+        ImportPath.parse(name)
+        return OWN
     found = DATA_SETS.get(kind)
     if found is None or bool(found.argument) != bool(argument) or (colon and not argument):
         raise ValueError(f"must be one of {', '.join(forms())}, got {name!r}")
@@ -70,6 +81,7 @@ def forms() -> Iterator[str]:
     """Yield the forms of all names, with a placeholder where a name has an argument."""
     for name, kind in DATA_SETS.items():
         yield f"{name}:{kind.argument}" if kind.argument else name
+    yield "MODULE:NAME"
 
 
 def users_of(key: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -53,6 +53,8 @@ class NameOf:
         names = {"enum": list(self._registry), "type": "string"}
         return {"anyOf": [names, _PATH_SCHEMA]} if self.own else names
 
+    names_own = staticmethod(is_import_path)
+
     def _known(self, name: Any) -> str:
         if self.own and is_import_path(name):
             return str(ImportPath.parse(name))
@@ -67,6 +69,7 @@ class PathOf:
     """Annotation of a text that is an import path, or of None."""
 
     own = True
+    names_own = staticmethod(is_import_path)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._checked)
@@ -83,18 +86,31 @@ class PathOf:
 _PATH_SCHEMA = {"pattern": f"^{PATTERN}$".replace(r"[^\W\d]", "[A-Za-z_]").replace("(?:", "("), "type": "string"}
 
 
+@dataclass(frozen=True)
+class OwnName:
+    """Annotation of a text that may be an import path.
+
+    Attributes:
+        names_own: Returns whether a text is one.
+    """
+
+    names_own: Callable[[object], bool]
+    own = True
+
+
 def import_paths(section: Section, prefix: str = "") -> Iterator[tuple[str, ImportPath]]:
     """Yield dotted key and import path of every part of the user that a section names.
 
-    Such a key is annotated with `PathOf`, or with `NameOf` that allows import paths. Its value may be a list of them.
+    Such a key is annotated with `PathOf`, `OwnName`, or `NameOf` that allows import paths. Its value may be a list of
+    them.
     """
     for name, key in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
             yield from import_paths(value, f"{prefix}{name}.")
-        elif any(getattr(one, "own", False) for one in key.metadata):
+        for own in (one for one in key.metadata if getattr(one, "own", False)):
             texts = value if isinstance(value, list) else [value]
-            yield from ((prefix + name, ImportPath.parse(text)) for text in texts if is_import_path(text))
+            yield from ((prefix + name, ImportPath.parse(text)) for text in texts if own.names_own(text))
 
 
 def by_method(registry: Mapping[str, type[Section]]) -> Any:

@@ -12,6 +12,7 @@ from gansweep.api.checkpoints import restore
 from gansweep.datasets import DATA_SETS
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, prepare
+from gansweep.planning.own import Codes
 from gansweep.planning.source import source_of
 from gansweep.records.layout import Home
 from gansweep.section import one_of
@@ -56,7 +57,9 @@ def evaluate(path: Path, data: str, home: Home, samples: int = 256, seed: int = 
         UserError: The generator or the data set cannot be read, or the data set is too small.
     """
     found = restore(path)
-    images = prepare(source_of(_dataset(data, found)), home.cache)
+    dataset = _dataset(data, found)
+    code = Codes(Path(data).parent, home.cache / "code").of(dataset, "dataset.")
+    images = prepare(source_of(dataset, code), home.cache)
     count = evaluation_samples(images.images, samples)
     from gansweep.gan.batches import generator
     from gansweep.gan.evaluator import Evaluator

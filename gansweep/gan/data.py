@@ -170,8 +170,12 @@ def _prefix(source: Source) -> str:
 
 
 def _key(source: Source, form: int, signature: Any) -> str:
-    """Return the cache key, 16 hex digits. Fields that the first caches lacked count only if they are set."""
-    given = {k: v for k, v in asdict(source).items() if k not in LATER_KEYS or v is not None}
+    """Return the cache key, 16 hex digits. Fields that the first caches lacked count only if they are set.
+
+    The place of the user's code does not count; its hash is the signature.
+    """
+    fields = {k: v for k, v in asdict(source).items() if k != "code"}
+    given = {k: v for k, v in fields.items() if k not in LATER_KEYS or v is not None}
     return hashlib.sha256(json.dumps([form, given, signature], default=str).encode()).hexdigest()[:16]
 
 

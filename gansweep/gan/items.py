@@ -119,6 +119,15 @@ class Items(Pictures):
         return UserError(f"dataset.name: {self.source.name}: {what}")
 
 
+def class_names(items: Any) -> list[str]:
+    """Return the names in the attribute `classes` of a data set, or their first synonyms; [] if they are not names."""
+    classes = getattr(items, "classes", ())
+    if not isinstance(classes, list | tuple):
+        return []
+    names = [one[0] if isinstance(one, list | tuple) and one else one for one in classes]
+    return names if all(isinstance(one, str) for one in names) and len(set(names)) == len(names) else []
+
+
 def _parts(item: Any) -> tuple[Any, Any]:
     """Return image and label of an item; None for an item without a label."""
     if isinstance(item, tuple | list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +13,7 @@ from gansweep.errors import UserError
 from gansweep.gan.decode import Layout
 from gansweep.gan.notes import Note
 from gansweep.gan.rows import Rows
+from gansweep.usercode.code import Code
 
 WHITE = (255, 255, 255)
 
@@ -33,6 +34,7 @@ class Source:
         subfolders: For an image folder `classes`, `ignore`, or None if the folder determines it.
         crop: How an image becomes square: `none` or `fit`; None: the central square.
         options: Options of the source; None: none.
+        code: Copy of the user's code that an import path names.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Source:
     subfolders: str | None = None
     crop: str | None = None
     options: Mapping[str, Any] | None = None
+    code: Code = field(default_factory=Code)
 
     @property
     def argument(self) -> str:

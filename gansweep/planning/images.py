@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 from gansweep.gan.data import ImageSet, prepare
+from gansweep.planning.own import Codes
 from gansweep.planning.source import source_of
 from gansweep.records.layout import Home, SweepFolder, read_json
 from gansweep.sweepfile.dataset import Dataset
@@ -19,18 +20,20 @@ class ImageSets:
 
     Args:
         cache: Folder of the cache.
+        codes: The user's code.
         folder: Folder of the sweep. Images that its trials were trained on are kept if today's rules give others.
     """
 
-    def __init__(self, cache: Path, folder: SweepFolder) -> None:
-        self._cache, self._folder = cache, folder
+    def __init__(self, cache: Path, codes: Codes, folder: SweepFolder) -> None:
+        self._cache, self._codes, self._folder = cache, codes, folder
         self._sets: dict[str, ImageSet] = {}
 
     def of(self, dataset: Dataset) -> ImageSet:
         """Return the images of a section `dataset`. Raises UserError if they are missing or cannot be read."""
         key = dataset.model_dump_json(exclude={"augment", "validation"})
         if key not in self._sets:
-            self._sets[key] = prepare(source_of(dataset), self._cache, lambda: self._trained_on)
+            source = source_of(dataset, self._codes.of(dataset, "dataset."))
+            self._sets[key] = prepare(source, self._cache, lambda: self._trained_on)
         return self._sets[key]
 
     @functools.cached_property
@@ -46,7 +49,7 @@ def image_sets(sweep: Sweep, home: Home) -> list[ImageSet]:
     Raises:
         UserError: Images are missing or cannot be read.
     """
-    search, sets = sweep.method, ImageSets(home.cache, home.sweep(sweep.name))
+    search, sets = sweep.method, ImageSets(home.cache, Codes(sweep.folder, home.cache / "code"), home.sweep(sweep.name))
     values = search.stand_ins(0) if isinstance(search, AdaptiveSearch) else ()
     found = [sets.of(TrialConfig.model_validate(config).dataset) for config, _ in configurations(sweep, values)]
     return list({images.fingerprint: images for images in found}.values())

@@ -22,7 +22,7 @@ from gansweep.networks.own import Facts, OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records.layout import read_json, write_json
-from gansweep.section import import_paths
+from gansweep.section import Section, import_paths
 from gansweep.sweepfile.conflicts import penalises_images
 from gansweep.sweepfile.schema import Sweep, TrialConfig
 from gansweep.sweepfile.trials import configurations
@@ -52,13 +52,17 @@ class Codes:
         """The codes that were asked for."""
         return tuple(self._known.values())
 
-    def of(self, config: TrialConfig) -> Code:
-        """Return the code that a configuration imports: empty if it names no import path.
+    def of(self, config: Section, prefix: str = "") -> Code:
+        """Return the code that a configuration, or a section of one, imports: empty if it names no import path.
+
+        Args:
+            config: The configuration or section.
+            prefix: Dotted key of the section, with a dot at its end.
 
         Raises:
             UserError: A module is missing, is not valid Python, or has the name of an installed one.
         """
-        paths = {str(path): (path, key) for key, path in import_paths(config)}
+        paths = {str(path): (path, key) for key, path in import_paths(config, prefix)}
         if not paths:
             return Code()
         name = json.dumps(sorted({path.module for path, _ in paths.values()}))

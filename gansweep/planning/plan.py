@@ -153,7 +153,7 @@ class Resolver:
         self._sweep, self._cache, self._folder = sweep, home.cache, home.sweep(sweep.name)
         self.codes = Codes(sweep.folder, home.cache / "code") if codes is None else codes
         self._thresholds = sweep.thresholds.changed()
-        self._sets = ImageSets(home.cache, self._folder)
+        self._sets = ImageSets(home.cache, self.codes, self._folder)
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
         """Return the trials of each configuration, one per replicate.
@@ -328,9 +328,9 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
     config["training"]["steps"] = document["steps"]
     resolved = TrialConfig.model_validate(config)
     fingerprint = document["data"]["fingerprint"]
-    images = prepare(source_of(resolved.dataset), home.cache, lambda: (fingerprint,))
-    trial = Trial(trial_id, resolved, document["varied"], document["steps"])
     code = Code(document.get("code", "")).at(folder.code)
+    images = prepare(source_of(resolved.dataset, code), home.cache, lambda: (fingerprint,))
+    trial = Trial(trial_id, resolved, document["varied"], document["steps"])
     return _planned(trial, images, code, folder, Cadence(), (), {})
 
 

@@ -11,12 +11,21 @@ from gansweep.errors import UserError
 from gansweep.gan.decode import Layout
 from gansweep.gan.reader import Source
 from gansweep.sweepfile.dataset import Dataset, rgb
+from gansweep.usercode.code import Code
 
 VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # the syntax of os.path.expandvars
 
 
-def source_of(dataset: Dataset) -> Source:
-    """Return the source of images. Raises UserError if a path contains a variable that is not set."""
+def source_of(dataset: Dataset, code: Code) -> Source:
+    """Return the source of images.
+
+    Args:
+        dataset: The section of the sweep file.
+        code: Copy of the code that its import path names; empty if it has none.
+
+    Raises:
+        UserError: A path contains a variable that is not set.
+    """
     return Source(
         dataset.name,
         dataset.image_size,
@@ -29,6 +38,7 @@ def source_of(dataset: Dataset) -> Source:
         dataset.subfolders,
         dataset.crop if dataset.crop != Layout.crop else None,
         dataset.options,
+        code,
     )
 
 

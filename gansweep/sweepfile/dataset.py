@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from gansweep.config import Augment
-from gansweep.datasets import DATA_SETS, OWN_KEYS, data_set, users_of
-from gansweep.section import Section, Since, one_of
+from gansweep.datasets import DATA_SETS, OWN_KEYS, data_set, is_own, users_of
+from gansweep.section import OwnName, Section, Since, one_of
 
 COLOURS = {"white": "255,255,255", "black": "0,0,0"}
 
@@ -44,15 +44,15 @@ def _known(name: str) -> str:
 def _names_in_schema() -> dict[str, Any]:
     """Return the JSON schema of names: the plain ones are listed, those with an argument are patterns."""
     plain = [name for name, kind in DATA_SETS.items() if not kind.argument]
-    patterns = [{"type": "string", "pattern": f"^{name}:."} for name, kind in DATA_SETS.items() if kind.argument]
-    listed = {"type": "string", "enum": plain}
-    return {"anyOf": [listed, *patterns]} if patterns else listed
+    named = [{"type": "string", "pattern": f"^{name}:."} for name, kind in DATA_SETS.items() if kind.argument]
+    own = {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}
+    return {"anyOf": [{"type": "string", "enum": plain}, *named, own]}
 
 
 class Dataset(Section):
     """The real images."""
 
-    name: Annotated[str, AfterValidator(_known), WithJsonSchema(_names_in_schema())] = "digits"
+    name: Annotated[str, AfterValidator(_known), WithJsonSchema(_names_in_schema()), OwnName(is_own)] = "digits"
     image_size: Annotated[Literal[16, 28, 32, 64, 128, 256], Field(description="side in pixels")] = 32
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gansweep.errors import UserError
-from gansweep.gan.items import Items, Opened
+from gansweep.gan.items import Items, Opened, class_names
 from gansweep.gan.pictures import files_below
 from gansweep.gan.reader import Source
 from gansweep.gan.stored import reason
@@ -49,7 +49,7 @@ class Torchvision(Items):
             try:
                 with contextlib.redirect_stdout(sys.stderr), _without_pickles(found.__name__):
                     opened = found(**arguments, **step)
-                return Opened(opened, _names(getattr(opened, "classes", ())))
+                return Opened(opened, class_names(opened))
             except (UserError, KeyboardInterrupt):
                 raise
             except Exception as error:  # whatever a data set raises
@@ -116,14 +116,6 @@ def _parameters(found: Any) -> dict[str, inspect.Parameter]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return parameters
-
-
-def _names(classes: Any) -> list[str]:
-    """Return the names of the classes, or of their first synonyms; [] if they are not all different texts."""
-    if not isinstance(classes, list | tuple):
-        return []
-    names = [one[0] if isinstance(one, list | tuple) and one else one for one in classes]
-    return names if all(isinstance(one, str) for one in names) and len(set(names)) == len(names) else []
 
 
 @contextlib.contextmanager
