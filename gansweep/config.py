@@ -16,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import CFD_RATIO
@@ -46,10 +46,12 @@ NetworkPath = Annotated[
     Since("0.2.0"),
     Field(description="import path of an own network, MODULE:NAME: a function or class that returns it"),
 ]
-Options = Annotated[
+Arguments = Annotated[  # null: not passed, which is what a case of a search has that does not name the argument
     dict[str, bool | int | float | str | None],
-    Since("0.2.0"),
-    Field(description="arguments of the own network, by name; each can be varied"),
+    AfterValidator(lambda given: {name: value for name, value in given.items() if value is not None}),
+]
+Options = Annotated[
+    Arguments, Since("0.2.0"), Field(description="arguments of the own network, by name; each can be varied")
 ]
 FeatureMaps = Annotated[int, Field(ge=1, le=1024, description="feature maps of the layer next to the image")]
 
@@ -173,7 +175,7 @@ class CommonTraining(Section):
     discriminator: NetworkTraining = NetworkTraining()
     loss: Annotated[str, NameOf(LOSSES, own=True), Field(description="what D and G minimise")] = "non_saturating"
     loss_options: Annotated[
-        dict[str, bool | int | float | str | None],
+        Arguments,
         Since("0.2.0"),
         Field(description="arguments of an own loss, by name; each can be varied"),
     ] = Field(default_factory=dict)

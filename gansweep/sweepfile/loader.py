@@ -26,6 +26,7 @@ MAX_TRIALS = 10_000
 THRESHOLDS_FILE = "thresholds file"
 VARIABLE = ("dataset", "model", "training")  # sections whose keys a search may vary
 BY_METHOD = ("search", "scheduler")  # sections whose keys depend on their key `method`
+ARGUMENTS = "options"  # end of the keys of mappings whose names are the user's
 LENGTHS = ("training.steps", "training.epochs")  # a larger number continues the trials
 
 
@@ -187,7 +188,7 @@ def _leaf_keys() -> list[str]:
 def _is_argument(key: str, leaves: list[str]) -> bool:
     """Whether a key names an argument of a user's network, which has a name of the user's."""
     section, _, name = key.rpartition(".")
-    return section in leaves and section.endswith("options") and name.isidentifier()
+    return section in leaves and section.endswith(ARGUMENTS) and name.isidentifier()
 
 
 def _search_problems(document: Document) -> list[str]:
@@ -204,7 +205,7 @@ def _search_problems(document: Document) -> list[str]:
             what = "cannot be varied; to continue the trials, raise it and run again"
             problems.append(document.problem(path, what, key=True))
             continue
-        if key not in leaves and not _is_argument(key, leaves):
+        if key.endswith(ARGUMENTS) or not (key in leaves or _is_argument(key, leaves)):
             problems.append(document.problem(path, _unvariable(key, leaves), key=True))
             continue
         seen: dict[str, Path_] = {}
@@ -225,7 +226,7 @@ def _normal(base: dict[str, Any], key: str, value: Any) -> str:
     except ValidationError:
         return repr(value)
     for part in key.split("."):
-        found = found[part] if isinstance(found, dict) else getattr(found, part)
+        found = found.get(part) if isinstance(found, dict) else getattr(found, part)
     return repr(found + 0.0 if isinstance(found, float) else found)  # -0.0 is 0.0
 
 
@@ -265,6 +266,8 @@ def _change_of(key: str, search: Mapping[str, Any]) -> str:
 
 
 def _unvariable(key: str, leaves: list[str]) -> str:
+    if key in leaves and key.endswith(ARGUMENTS):
+        return f"is a mapping; name one of the arguments, as in {key}.width"
     if inner := [leaf for leaf in leaves if leaf.startswith(f"{key}.") and leaf not in LENGTHS]:
         return f"is a section; name one of its keys, as in {inner[0]}"
     if key.rpartition(".")[2] in ("seed", "seeds"):

@@ -120,8 +120,21 @@ def test_an_option_of_a_network_is_an_axis(plan: Callable[..., Plan], here: list
     assert [planned.trial.varied for planned in made.trials] == [{"model.generator.options.width": w} for w in (2, 3)]
     with pytest.raises(SweepFileError, match=r"no such key"):
         plan(architecture, "search={method: grid, over: {model.generator.option.width: [2, 3]}}")
+    with pytest.raises(
+        SweepFileError, match=r"is a mapping; name one of the arguments, as in model\.generator\.options"
+    ):
+        plan(architecture, "search={method: grid, over: {model.generator.options: [{width: 2}]}}")
     with pytest.raises(SweepFileError, match=r"repeats"):
         plan(architecture, "search={method: grid, over: {model.generator.options.width: [2, 2]}}")
+
+
+def test_an_option_of_one_case_is_not_passed_in_the_others(plan: Callable[..., Plan], here: list[OwnDesign]) -> None:
+    own_case = "{model.generator.network: 'residual.nets:G', model.generator.options.width: 3}"
+    cases = f"[{own_case}, {{model.generator.network: 'tutorial:G'}}, {{model.generator.network: null}}]"
+    made = plan("model={latent_dim: 16}", f"search={{method: cases, cases: {cases}}}")
+    assert [dict(planned.training.networks.generator_options) for planned in made.trials] == [{"width": 3}, {}, {}]
+    (alone,) = plan("model={latent_dim: 16, generator: {network: 'tutorial:G'}}").trials
+    assert made.trials[1].trial.id == alone.trial.id
 
 
 def test_trials_train_from_the_copy_and_not_from_an_edited_file(

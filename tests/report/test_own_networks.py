@@ -30,9 +30,9 @@ SWEEP = """
 name: users
 dataset: {image_size: 16, validation: 0.1}
 model: {latent_dim: 16, feature_maps: 4}
-training: {steps: 6, batch_size: 16, ema: 0.9}
-evaluation: {per_run: 2, samples: 64}
-cadence: {metrics: 2, samples: 3, checkpoints: 2}
+training: {steps: 4, batch_size: 16, ema: 0.9}
+evaluation: {per_run: 1, samples: 64}
+cadence: {metrics: 2, samples: 4, checkpoints: 2}
 search:
   method: cases
   cases:
