@@ -124,17 +124,17 @@ def test_a_set_without_files(prepared: Prepare) -> None:
 
 def test_grey_pictures_among_coloured_ones(root: Path, prepared: Prepare) -> None:
     (root / "a").mkdir()
-    grey, colour = noise(16, 16), noise(16, 16, 3)
-    for name, pixels in (("0.png", grey), ("1.png", colour), ("2.png", grey)):
+    dark, light, colour = noise(16, 16) // 2, noise(16, 16), noise(16, 16, 3)
+    for name, pixels in (("0.png", dark), ("1.png", light), ("2.png", colour), ("3.png", dark)):
         Image.fromarray(pixels).save(root / "a" / name)
     loader = lambda path: Image.open(path)  # noqa: E731 (ImageFolder's own loader makes all pictures RGB)
     torchvision.datasets.ImageFolder(str(root), loader=loader)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torchvision.datasets.folder.default_loader, "__code__", loader.__code__)
         found = prepared("ImageFolder", 16)
-    rgb = [np.repeat(grey[..., None], 3, -1), colour, np.repeat(grey[..., None], 3, -1)]
+    rgb = [colour if one is colour else np.repeat(one[..., None], 3, -1) for one in (dark, light, colour, dark)]
     np.testing.assert_array_equal(found.load(), np.array(rgb).transpose(0, 3, 1, 2))
-    assert found.notes == (("converted", "2 grey images to RGB, as 1 of the set have colour"),)
+    assert found.notes == (("converted", "3 grey images to RGB, as 1 of the set have colour"),)
 
 
 class Environment:
