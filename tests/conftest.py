@@ -54,7 +54,10 @@ settings.load_profile("gansweep")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a quick tier that names a folder or file which was moved: it would shrink unnoticed."""
+    """Let processes share compiled files; refuse a quick tier that names what was moved: it would shrink unnoticed."""
+    # Tests start hundreds of processes: each would compile gansweep where the environment forbids compiled files.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if gone := [part for part in QUICK if not [*config.rootpath.glob(f"{part}*")]]:
         raise pytest.UsageError(f"tests/conftest.py: QUICK: there is no {', '.join(gone)}")
 

@@ -14,9 +14,12 @@ from ray.util import get_node_ip_address
 
 
 class Actor:
-    """Base class of processes that train one trial after another. Methods are called by Tune."""
+    """Base class of processes that train one trial after another. Methods are called by Tune.
 
-    def __init__(self, config: dict[str, Any], storage: None = None) -> None:
+    What Tune passes besides a configuration differs between its versions, and is not used.
+    """
+
+    def __init__(self, config: dict[str, Any], **_: object) -> None:
         self._began, self._iteration = time.monotonic(), 0
         self.setup(_own(config))
 
@@ -50,7 +53,7 @@ class Actor:
             **self.get_auto_filled_metrics(),
         }
 
-    def reset(self, new_config: dict[str, Any], storage: None = None) -> bool:
+    def reset(self, new_config: dict[str, Any], **_: object) -> bool:
         """Prepare another trial."""
         self._began, self._iteration = time.monotonic(), 0
         return self.reset_config(_own(new_config))

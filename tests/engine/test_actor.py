@@ -64,14 +64,14 @@ def test_its_methods_take_the_arguments_of_a_trainable(name: str) -> None:
 
 
 def test_results_have_what_tune_requires_of_them() -> None:
-    actor = Counter({"id": "a", "__trial_info__": None, "__stdout_file__": None}, storage=None)
+    actor = Counter({"id": "a", "__trial_info__": None, "__stdout_file__": None}, storage=None, logger_creator=None)
     first, second = actor.train(), actor.train()
     assert (first["step"], first["done"], first["training_iteration"]) == (1, False, 1)
     assert (second["step"], second["done"], second["training_iteration"]) == (2, True, 2)
     assert first["pid"] == os.getpid()
     assert first["timestamp"] == pytest.approx(time.time(), abs=5)
     assert 0 <= first["time_this_iter_s"] <= first["time_total_s"] <= second["time_total_s"]
-    assert actor.reset({"id": "b", "__trial_info__": None}, storage=None) is True
+    assert actor.reset({"id": "b", "__trial_info__": None}, storage=None, logger_creator=None) is True
     assert actor.seen == [{"id": "a"}, {"id": "b"}]
     assert actor.train()["training_iteration"] == 1
     actor.stop()
