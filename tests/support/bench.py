@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,8 @@ TABLES = ("experiments", "runs", "tags", "params", "metrics", "latest_metrics")
 def _leave_writes_to_the_system(connection: object, _: object) -> None:
     """Let stores of this process not wait for the disk at each of thousands of commits: no test turns the power off."""
     if isinstance(connection, sqlite3.Connection):
-        connection.execute("PRAGMA synchronous = OFF")
+        with suppress(sqlite3.DatabaseError):  # of a file that is no store
+            connection.execute("PRAGMA synchronous = OFF")
 
 
 @cache
