@@ -18,7 +18,7 @@ SWEEP, HOME = "gansweep.sweep", "gansweep.home"  # keys of a job's metadata
 OVER = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
-def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entrypoint: str) -> str:
+def submit(address: str, sweep: str, home: str, files: Mapping[str, bytes], entrypoint: str) -> str:
     """Submit a sweep and return the id of its job.
 
     The token is read from RAY_AUTH_MODE and RAY_AUTH_TOKEN.
@@ -27,7 +27,7 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
         address: Address of the head's dashboard.
         sweep: Name of the sweep.
         home: Home folder on the head; empty for its default. Sweeps of the same name in different homes are different.
-        files: Name → text of every file to upload.
+        files: Relative name → content of every file to upload.
         entrypoint: Shell command that is called in a folder with these files.
 
     Raises:
@@ -48,8 +48,9 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, str], entryp
             if job.status not in OVER:
                 raise UserError(f"{sweep} is already running as job {job.submission_id}; wait for it, or stop it first")
         with TemporaryDirectory(prefix="gansweep-") as folder:
-            for name, text in files.items():
-                Path(folder, name).write_text(text, encoding="utf-8")
+            for name, content in files.items():
+                Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, name).write_bytes(content)
             environment = {"working_dir": folder}
             return str(client.submit_job(entrypoint=entrypoint, runtime_env=environment, metadata=metadata))
     except AuthenticationError:

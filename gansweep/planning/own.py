@@ -108,6 +108,14 @@ def _with_facts(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list
     ]
 
 
+def modules_of(sweep: Sweep) -> dict[str, bytes]:
+    """Return relative name → content of every file that a sweep's trials import. Raises UserError as `Codes.of`."""
+    with TemporaryDirectory() as folder:
+        codes = Codes(sweep.folder, Path(folder))
+        found = [codes.of(TrialConfig.model_validate(settings)).files() for settings, _ in configurations(sweep)]
+    return {name: content for files in found for name, content in files.items()}
+
+
 def validate(sweep: Sweep, *, runs: bool) -> None:
     """Check a sweep's import paths before its images are known.
 

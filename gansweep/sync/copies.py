@@ -137,8 +137,8 @@ class Pushed:
 def share_code(storage: Storage, sweep: str, code: Code) -> None:
     """Upload a user's code for `fetch_code`, unless the storage has it."""
     prefix = f"{sweep_prefix(sweep)}/{CODE}/{code.digest}"
-    there = storage.names(prefix) if code.digest else {}
-    for name, content in (code.files() if code.digest else {}).items():
+    there = storage.names(prefix)
+    for name, content in code.files().items():
         if name not in there:
             storage.put(f"{prefix}/{name}", content)
 

@@ -45,11 +45,13 @@ class Code:
         return replace(self, folder=str(folder)) if self.digest else self
 
     def files(self) -> dict[str, bytes]:
-        """Return relative name → content of the copy's files.
+        """Return relative name → content of the copy's files; {} for a trial that imports nothing.
 
         Raises:
             UserError: The copy is missing, or is not as it was written.
         """
+        if not self.digest:
+            return {}
         found = {p.relative_to(self.path).as_posix(): p.read_bytes() for p in self.path.rglob("*") if p.is_file()}
         if digest_of(found) != self.digest:
             what = "was changed" if found else "is missing"

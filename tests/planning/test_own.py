@@ -198,6 +198,7 @@ def test_a_process_is_used_again_within_one_code_only(
     assert request(first) == request(other)
     assert hash(request(first)) == hash(request(other))
     assert len({request(job) for job in (first, edited, ours)}) == 3
+    assert request(edited) != request(first)
     assert request(edited).required_resources == request(first).required_resources
 
 
@@ -242,6 +243,19 @@ def test_settings_that_do_not_fit_own_networks_have_a_line(settings: str, proble
         sweep_of(f"name: s\n{settings}\ntraining: {{steps: 4}}\n", "s.yaml")
     assert problem.removeprefix("2:1: ") in raised.value.problems[0]
     assert raised.value.problems[0].startswith("s.yaml:2:")
+
+
+def test_a_submitted_sweep_takes_its_modules_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(USERS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "s.yaml").write_text(TEXT.replace("tutorial:D", "residual.nets:D"))
+    sent: list[dict[str, bytes]] = []
+    monkeypatch.setattr("gansweep.engine.submission.submit", lambda *given: sent.append(given[3]) or "raysubmit_1")
+    server = ("--tracking-uri", "http://127.0.0.1:1", "--address", "http://127.0.0.1:1")
+    done = CliRunner().invoke(cli, ["submit", str(tmp_path / "s.yaml"), *server])
+    assert done.output.startswith("raysubmit_1"), done.exception
+    modules = {"tutorial.py", "residual/__init__.py", "residual/nets.py", "residual/blocks.py"}
+    assert sent[0].keys() == {"s.yaml", *modules}
+    assert all(content == (tmp_path / name).read_bytes() for name, content in sent[0].items())
 
 
 def test_validate_runs_networks_unless_told_not_to(tmp_path: Path) -> None:
