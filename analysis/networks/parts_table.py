@@ -3,6 +3,9 @@
     gansweep run sweeps/benchmark/parts_digits.yaml && python -m analysis.networks.parts_table HOME
     python -m analysis.networks.parts_table --from-records  # the table of docs/networks.md from the CSV
 
+With --speeds FILE, speeds are those that tests/benchmarks/cpu_steps.py has written to it: steps per second of CPU time,
+which other work on the machine affects less.
+
 CFD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G. Cases that
 HOME lacks keep their rows, so that new ones can be run by themselves, with the first case for comparison:
 
@@ -10,6 +13,7 @@ HOME lacks keep their rows, so that new ones can be run by themselves, with the 
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +27,7 @@ SHORT = {"training.": "", "model.": "", "discriminator.": "D ", "generator.": "G
 SHORT |= {"augment.policy": "augment", "augment.": "", "[": "", "]": "", "'": ""}
 
 
-def collected(home):
+def collected(home, speeds=None):
     """Return one row per case, in the order of the sweep file."""
     read = read_sweep("parts-digits", home=home)
     trials = read.trials[read.trials["outcome"] == "completed"]
@@ -37,10 +41,14 @@ def collected(home):
             "worst": group["quality"].max(),
             "failed": int(group["failed"].sum()),
             "steps_per_s": group["steps_per_s"].median(),
+            "trial": first["trial"],
             "parameters_g": first["parameters.generator"],
             "parameters_d": first["parameters.discriminator"],
         })  # fmt: skip
     found = pd.DataFrame(rows).round(3)
+    trials = found.pop("trial")
+    if speeds:
+        found["steps_per_s"] = trials.map(json.loads(Path(speeds).read_text()))
     return found.assign(baseline_steps_per_s=found["steps_per_s"].iloc[0])
 
 
@@ -96,9 +104,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", nargs="?", help="the home folder with the sweep parts-digits")
     parser.add_argument("--from-records", action="store_true", help=f"take {CSV.name} as it is")
+    parser.add_argument("--speeds", metavar="FILE", help="JSON: trial, the first of each case, to steps per second")
     given = parser.parse_args()
     if (given.home is None) != given.from_records:
         parser.error("give a home folder, or --from-records")
     if given.home:
-        merged(pd.read_csv(CSV), collected(given.home)).to_csv(CSV, index=False)
+        merged(pd.read_csv(CSV), collected(given.home, given.speeds)).to_csv(CSV, index=False)
     DOCUMENT.write_text(written(pd.read_csv(CSV)))

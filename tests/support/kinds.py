@@ -22,7 +22,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "networks": NetworkConfig("projected"),
         **MORE_UPDATES,
     },
-    "penalties": {"regularizer": Regularizer(2.0, 0.5), "networks": NetworkConfig(norm="none"), **MORE_UPDATES},
+    "penalties": {"regularizer": Regularizer(2.0, 0.5), "networks": NetworkConfig(norm="none")},
     "lazy penalties": {
         "regularizer": Regularizer(2.0, 0.0, interval=2),
         "loss": LossConfig("relativistic", instance_noise=0.3),
