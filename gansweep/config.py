@@ -40,6 +40,7 @@ NetworkName = Literal["generator", "discriminator"]
 Operator = Literal["color", "translation", "cutout"]  # gan/diffaugment.py
 LearningRate = Annotated[float, Field(gt=0, description="Adam's step size")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="Adam's decay rate")]
+FROM = "weights that both networks start from: a file or folder, a name of imported weights, or SWEEP/TRIAL[@STEP]"
 NetworkPath = Annotated[
     str | None,
     PathOf(),
@@ -213,6 +214,12 @@ class CommonTraining(Section):
         own = dict(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
 
+    @property
+    def start(self) -> str | None:
+        """Text of the key `from`: the weights to start from."""
+        found: str | None = getattr(self, "from")
+        return found
+
     def options_of_loss(self) -> dict[str, Any]:
         """Return the options of the chosen loss."""
         if self.loss not in LOSSES:
@@ -241,7 +248,22 @@ else:
         __module__=__name__,
         __doc__="Training of both networks: its length, optimizers and loss.",
         **{name: _key(option) for name, option in options().items()},
+        # Not an attribute of the class above, because it is a keyword of Python: see `CommonTraining.start`.
+        **{"from": (Annotated[str | None, Since("0.2.0")], Field(None, min_length=1, description=FROM))},
     )
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Weights that a run starts from.
+
+    Attributes:
+        digest: Hash of the weights, 16 hexadecimal digits; empty for new weights.
+        path: The file on this machine. Not part of records.
+    """
+
+    digest: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -337,6 +359,7 @@ class TrainingConfig:
         validation: Share of the images that is held out.
         ema: Decay of the average of G's weights; 0 for no average.
         code: Code of the user that the run imports.
+        start: Weights that it starts from.
     """
 
     latent_dim: int
@@ -357,10 +380,15 @@ class TrainingConfig:
     augment: DiffAugmentConfig = field(default_factory=DiffAugmentConfig)
     ema: float = 0.0
     code: Code = field(default_factory=Code)
+    start: StartConfig = field(default_factory=StartConfig)
 
     def at(self, folder: Path | str) -> TrainingConfig:
         """Return the same configuration with the user's code in another folder of copies."""
         return replace(self, code=self.code.at(folder))
+
+    def starting_from(self, path: Path | str) -> TrainingConfig:
+        """Return the same configuration with the weights that it starts from in another file."""
+        return replace(self, start=replace(self.start, path=str(path))) if self.start.digest else self
 
 
 @dataclass(frozen=True)

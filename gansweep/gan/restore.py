@@ -58,7 +58,7 @@ class Restored:
 
 def description(config: TrainingConfig) -> dict[str, Any]:
     """Return the part of a checkpoint's metadata that describes its networks."""
-    return {"settings": to_plain(config.at(""))}
+    return {"settings": to_plain(config.at("").starting_from(""))}
 
 
 def generator_of(path: Path) -> Restored:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gansweep.config import TrainingConfig
-from gansweep.gan import capture
+from gansweep.gan import capture, start
 from gansweep.gan.batches import Batch, Batches, generator, stream_seed
 from gansweep.gan.clock import clock_of
 from gansweep.gan.data import A_CLASS, FIXED_NOISE, ImageSet
@@ -69,6 +69,7 @@ class Trainer:
             design = generator_design(s.latent_dim, s.generator_maps, s.image_size, s.channels, s.networks, s.code)
             self.generator = design.build().to(device)
             self.discriminator = self._new_discriminator(grown=s.networks.growth_at is None)
+        start.load(s.start, self.generator, self.discriminator)
         self.average = copy.deepcopy(self.generator) if s.ema else None
         self._g, self._d = _parameters(self.generator), _parameters(self.discriminator)
         self.adam_g, self.adam_d = Adam.of(self._g, s.generator), Adam.of(self._d, s.discriminator)

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
-from gansweep.config import TrainingConfig, to_plain
+from gansweep.config import StartConfig, TrainingConfig, to_plain
 from gansweep.gan.data import ImageSet
 from gansweep.planning.plan import Plan
 from gansweep.planning.resources import uses_gpu
@@ -26,11 +26,12 @@ def shape_of(planned: PlannedTrial) -> str:
 
 
 def grown(config: TrainingConfig) -> TrainingConfig:
-    """Return the configuration with D at its final size, which is timed and measured.
+    """Return the configuration with D at its final size and new weights, which is timed and measured.
 
     It is an upper bound of the cost, and shared with runs whose D does not grow.
     """
-    return replace(config, networks=replace(config.networks, growth_at=None, growth_adds="block"))
+    networks = replace(config.networks, growth_at=None, growth_adds="block")
+    return replace(config, networks=networks, start=StartConfig())
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gansweep.config import RunConfig
+from gansweep.errors import UserError
 from gansweep.gan.data import evaluation_samples
-from gansweep.planning import code
+from gansweep.planning import code, weights
 from gansweep.planning.job import Job
 from gansweep.planning.packing import ON_CPU, Shares
 from gansweep.planning.plan import Plan
@@ -29,6 +30,11 @@ def job_of(
         pauses: Steps at which the trial waits for a decision.
         storage: URI of the sweep's storage.
     """
+    if storage and planned.training.start.digest:
+        raise UserError(
+            "training.from: weights are not copied to a --storage; use a home that all machines share, or a copy of the"
+            " sweep without training.from"
+        )
     sweep, evaluation = plan.sweep, planned.trial.config.evaluation
     run = RunConfig(
         steps=planned.trial.steps,
@@ -46,7 +52,9 @@ def job_of(
     return Job(
         id=planned.trial.id,
         sweep=str(plan.folder.path.absolute()),
-        training=planned.training.at(plan.folder.code.absolute()),
+        training=planned.training.at(plan.folder.code.absolute()).starting_from(
+            weights.file_in(plan.folder.path.absolute(), planned.training.start.digest)
+        ),
         run=run,
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,

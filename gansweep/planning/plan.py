@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansweep.config import NetworkConfig, values_for
+from gansweep.config import NetworkConfig, StartConfig, values_for
 from gansweep.errors import UserError
 from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side, grid_size, prepare, split_sizes
 from gansweep.gan.version import TRAINING_VERSION
@@ -19,6 +19,7 @@ from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import EVALUATION, LABELLED
 from gansweep.networks.registry import architecture_of, discriminator_design, generator_design
+from gansweep.planning import weights
 from gansweep.planning.cadence import cadence_of
 from gansweep.planning.images import ImageSets
 from gansweep.planning.own import Codes, checked
@@ -154,6 +155,7 @@ class Resolver:
         self.codes = Codes(sweep.folder, home.cache / "code") if codes is None else codes
         self._thresholds = sweep.thresholds.changed()
         self._sets = ImageSets(home.cache, self.codes, self._folder)
+        self._starts = weights.Starts(home)
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
         """Return the trials of each configuration, one per replicate.
@@ -179,9 +181,19 @@ class Resolver:
         _check_fit(config, images)
         steps = _steps(config, images)
         _check_growth(config, steps)
-        code = self.codes.of(config)
-        trial = Trial(trial_id(config, images.fingerprint, TRAINING_VERSION, code.digest), config, varied, steps)
-        return _planned(trial, images, code, self._folder, self._sweep.cadence, self._sweep.rules, self._thresholds)
+        code, start = self.codes.of(config), self._start(config, images)
+        found = trial_id(config, images.fingerprint, TRAINING_VERSION, code.digest, start.digest)
+        trial = Trial(found, config, varied, steps)
+        sweep = self._sweep
+        return _planned(trial, images, code, start, self._folder, sweep.cadence, sweep.rules, self._thresholds)
+
+    def _start(self, config: TrialConfig, images: ImageSet) -> StartConfig:
+        """Return the weights that a trial starts from. Raises UserError if they do not exist or fit."""
+        if config.training.start is None:
+            return StartConfig()
+        found = self._starts.of(config.training.start)
+        found.check(training_config(config, images, Code()))
+        return found.config()
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
@@ -298,12 +310,13 @@ def _planned(
     trial: Trial,
     images: ImageSet,
     code: Code,
+    start: StartConfig,
     folder: SweepFolder,
     cadence: Cadence,
     rules: tuple[str, ...],
     thresholds: Thresholds,
 ) -> PlannedTrial:
-    training = training_config(trial.config, images, code)
+    training = training_config(trial.config, images, code, start)
     size, channels, networks = training.image_size, training.channels, training.networks
     files = folder.trial(trial.id)
     return PlannedTrial(
@@ -331,7 +344,9 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
     code = Code(document.get("code", "")).at(folder.code)
     images = prepare(source_of(resolved.dataset, code), home.cache, lambda: (fingerprint,))
     trial = Trial(trial_id, resolved, document["varied"], document["steps"])
-    return _planned(trial, images, code, folder, Cadence(), (), {})
+    digest = document.get("weights", "")
+    start = StartConfig(digest, str(weights.file_in(folder.path, digest))) if digest else StartConfig()
+    return _planned(trial, images, code, start, folder, Cadence(), (), {})
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
@@ -360,6 +375,7 @@ def _write_documents(plan: Plan, trials: Iterable[PlannedTrial]) -> None:
     for planned in trials:
         folder = plan.folder.trial(planned.trial.id)
         folder.stop.unlink(missing_ok=True)
+        weights.write(planned.training.start, plan.folder.path)
         write_json(folder.trial, trial_document(planned, plan.sweep))
 
 
@@ -383,4 +399,5 @@ def trial_document(planned: PlannedTrial, sweep: Sweep) -> dict[str, Any]:
         "parameters": dict(zip(("generator", "discriminator"), planned.parameters, strict=True)),
         "training_version": TRAINING_VERSION,
         **({"code": digest} if (digest := planned.training.code.digest) else {}),
+        **({"weights": digest} if (digest := planned.training.start.digest) else {}),
     }

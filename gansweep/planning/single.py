@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.config import to_plain
 from gansweep.errors import CheckpointError, UserError
+from gansweep.planning import weights
 from gansweep.planning.cadence import new_cadence
 from gansweep.planning.dispatch import job_of
 from gansweep.planning.job import Job
@@ -137,7 +138,7 @@ def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
             f"training.steps: {planned.trial.steps:,}, but {start.path} has been trained for {start.step:,};"
             " raise training.steps"
         )
-    here = dict(_leaves(to_plain(planned.training.at(""))))
+    here = dict(_leaves(to_plain(planned.training.at("").starting_from(""))))
     there = dict(_leaves(start.settings))
     differing = {key: (here[key], there[key]) for key in here if key in there and here[key] != there[key]}
     missing = {key: name for key, name in WITH_STATE.items() if here[key] and not there.get(key)}
@@ -174,6 +175,7 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
     try:
         write_atomically(folder.source, text.encode())
         planned.training.code.copy_to(folder.code)
+        weights.write(planned.training.start, folder.path)
         write_json(folder.trial, {**trial_document(planned, plan.sweep), "command": command(folder.source), **origin})
         if start:
             write_atomically(folder.checkpoint(start.step), start.path.read_bytes())
@@ -182,7 +184,8 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
     job = job_of(plan, planned, share)
-    training = job.training.at(folder.code.absolute())
+    start_file = weights.file_in(folder.path.absolute(), job.training.start.digest)
+    training = job.training.at(folder.code.absolute()).starting_from(start_file)
     return SingleJob(**{**vars(job), "id": folder.id, "sweep": str(folder.path.parent), "training": training})
 
 

@@ -9,6 +9,7 @@ from gansweep.config import (
     DiffAugmentConfig,
     LossConfig,
     NetworkConfig,
+    StartConfig,
     TrainingConfig,
     values_for,
 )
@@ -23,6 +24,7 @@ from gansweep.sweepfile.trials import Trial
 from gansweep.usercode.code import Code
 
 FLOAT_BYTES = 4
+NEW = StartConfig()  # new weights
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,14 @@ class PlannedTrial:
         return training.batch_size * per_image
 
 
-def training_config(config: TrialConfig, images: ImageSet, code: Code) -> TrainingConfig:
+def training_config(config: TrialConfig, images: ImageSet, code: Code, start: StartConfig = NEW) -> TrainingConfig:
     """Return the configuration of a trial on prepared images, with inherited values resolved.
 
     Args:
         config: The configuration.
         images: The images.
         code: Code of the user that it imports.
+        start: Weights that it starts from.
     """
     dataset, model, training = config.dataset, config.model, config.training
     given = {
@@ -112,6 +115,7 @@ def training_config(config: TrialConfig, images: ImageSet, code: Code) -> Traini
         "discriminator": training.optimizer("discriminator"),
         "seed": config.seed,
         "code": code,
+        "start": start,
         "augmentation": AugmentationConfig(**values_for(AugmentationConfig, dataset.augment)),
         "loss": LossConfig(
             training.loss, training.options_of_loss(), own_critic=training.critic, **values_for(LossConfig, training)

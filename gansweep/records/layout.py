@@ -9,6 +9,7 @@ home/
   sweeps/NAME/
     sweep.yaml                   the file as it was last run
     code/HASH/                   copies of users' code that its trials import
+    weights/HASH.safetensors     copies of weights that its trials start from
     identity.json                the sweep's id, and the folder that it was written for
     plan.json                    ids of its trials, in order, and the command that was called
     environment.json             machine, versions and commit of the last run

@@ -75,17 +75,20 @@ def configurations(
         yield config, varied
 
 
-def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int, code: str = "") -> str:
+def trial_id(
+    config: TrialConfig, data_fingerprint: str, training_version: int, code: str = "", weights: str = ""
+) -> str:
     """Return the content address of a run.
 
     Inherited settings are resolved first, so that stating a default does not change the id. Paths of files are not
-    included: the fingerprint identifies the images, and the hash the code.
+    included: the fingerprint identifies the images, and hashes the code and the weights.
 
     Args:
         config: The configuration.
         data_fingerprint: Fingerprint of the images.
         training_version: TRAINING_VERSION.
         code: Hash of the code that the run imports; empty if it imports none.
+        weights: Hash of the weights that the run starts from; empty if it starts from new ones.
     """
     model, training = config.model, config.training
     content = {
@@ -104,19 +107,20 @@ def trial_id(config: TrialConfig, data_fingerprint: str, training_version: int, 
             "precision": training.precision,
             "generator": _resolved(training, "generator"),
             "discriminator": _resolved(training, "discriminator"),
-            **_beyond(training, (*FIRST_TRAINING_KEYS, *_network_keys())),
+            **_beyond(training, (*FIRST_TRAINING_KEYS, *_network_keys(), "from")),
         },
         "evaluation": config.evaluation.model_dump(),
         "seed": config.seed,
         "version": training_version,
         **({"code": code} if code else {}),
+        **({"weights": weights} if weights else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def alike(config: TrialConfig) -> str:
     """Return a text that is equal for configurations that are the same trial when trained on the same images."""
-    return config.dataset.model_dump_json() + trial_id(config, "", 0)
+    return config.dataset.model_dump_json() + trial_id(config, "", 0, weights=config.training.start or "")
 
 
 def repeated(sweep: Sweep) -> int:

@@ -1,0 +1,162 @@
+"""Weights that trials start from: `training.from`. They are found, hashed and copied without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gansweep.config import NetworkConfig, StartConfig, TrainingConfig, from_plain
+from gansweep.errors import UserError
+from gansweep.gan.formats.registry import IN_FOLDER
+from gansweep.records.layout import Home, TrialFolder, write_atomically
+
+HEADER = "__metadata__"
+# Field of the settings in a file, which must be that of the trial → key of a sweep file.
+SIZES = {
+    "latent_dim": "model.latent_dim",
+    "generator_maps": "model.generator.feature_maps",
+    "image_size": "dataset.image_size",
+    "channels": "dataset.channels",
+}
+STRUCTURE = {
+    "architecture": "model.architecture",
+    "conditioning": "model.conditioning",
+    "classes": "dataset.classes",
+    "generator_depth": "model.generator.depth",
+    "generator_separable": "model.generator.separable",
+    "generator_network": "model.generator.network",
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of G, and of D if the file has them.
+
+    Attributes:
+        path: The file: a checkpoint, or one of `save` or `import`.
+    """
+
+    path: Path
+
+    @cached_property
+    def _file(self) -> tuple[dict[str, Any], bytes]:
+        """Header of the safetensors file and its data. Raises UserError if it is damaged."""
+        try:
+            content = self.path.read_bytes()
+            end = 8 + int.from_bytes(content[:8], "little")
+            header = json.loads(content[8:end])
+            header[HEADER] = json.loads(header[HEADER]["gansweep"])
+        except OSError as error:
+            raise UserError(f"training.from: {self.path}: cannot be read ({error.strerror})") from None
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"training.from: {self.path}: damaged, or not a checkpoint of gansweep") from None
+        return header, content[end:]
+
+    @cached_property
+    def content(self) -> bytes:
+        """A safetensors file of `generator.…` and `discriminator.…`; G is its average over time if there is one."""
+        header, data = self._file
+        names = {name: name for name in header if name.startswith(("generator.", "discriminator."))}
+        names |= {f"generator.{n.removeprefix('average.')}": n for n in header if n.startswith("average.")}
+        if not any(name.startswith("generator.") for name in names):
+            raise UserError(f"training.from: {self.path}: contains no generator; name a checkpoint of a trial")
+        described: dict[str, Any] = {}
+        parts: list[bytes] = []
+        at = 0
+        for name, source in sorted(names.items()):
+            begin, end = header[source]["data_offsets"]
+            described[name] = {**header[source], "data_offsets": [at, at + end - begin]}
+            parts.append(data[begin:end])
+            at += end - begin
+        head = json.dumps(described).encode()
+        head += b" " * (-len(head) % 8)
+        return b"".join([len(head).to_bytes(8, "little"), head, *parts])
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the weights, 16 hexadecimal digits: the same for all files that hold the same weights."""
+        return hashlib.sha256(self.content).hexdigest()[:16]
+
+    def config(self) -> StartConfig:
+        """Return what a run is told about its start."""
+        return StartConfig(self.digest, str(self.path.absolute()))
+
+    def check(self, training: TrainingConfig) -> None:
+        """Raise UserError if the weights are those of another generator than that of a trial."""
+        settings: Mapping[str, Any] = self._file[0][HEADER].get("settings", {})
+        found = {key: (settings[name], getattr(training, name)) for name, key in SIZES.items() if name in settings}
+        if "networks" in settings:
+            there = from_plain(NetworkConfig, settings["networks"])
+            found |= {key: (getattr(there, name), getattr(training.networks, name)) for name, key in STRUCTURE.items()}
+        for key, (recorded, asked) in found.items():
+            if recorded != asked:
+                raise UserError(
+                    f"training.from: {self.path} holds a generator of {key}: {_words(recorded)}, not {_words(asked)};"
+                    f" set {key}: {_words(recorded)}"
+                )
+
+
+class Starts:
+    """Weights by the text of `training.from`. Each file is read once.
+
+    Args:
+        home: Home folder of trials and imported weights.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._known: dict[Path, Weights] = {}
+
+    def of(self, text: str) -> Weights:
+        """Return the weights that a text names. Raises UserError if they do not exist."""
+        path = self._path(text)
+        return self._known.setdefault(path, Weights(path))
+
+    def _path(self, text: str) -> Path:
+        given = Path(text).expanduser()
+        for place in (given, self._home.runs / text):
+            if (place / IN_FOLDER).is_file():
+                return place / IN_FOLDER
+            if (place / "trial.json").is_file():
+                return _checkpoint(TrialFolder(place), text, None)
+            if place.is_file():
+                return place
+        reference, _, step = text.partition("@")
+        sweep, _, prefix = reference.rpartition("/")
+        trials = [one for one in self._home.sweep(sweep).all_trials() if prefix and one.id.startswith(prefix)]
+        if len(trials) == 1 and (not step or step.isdecimal()):
+            return _checkpoint(trials[0], text, int(step) if step else None)
+        raise UserError(
+            f"training.from: {text}: does not exist; name a .safetensors file, a folder of `gansweep save`, imported"
+            " weights, or SWEEP/TRIAL[@STEP]"
+        )
+
+
+def write(start: StartConfig, folder: Path) -> None:
+    """Copy weights to the folder of a sweep or run, under the name of their hash, unless they are there."""
+    if start.digest and not (path := file_in(folder, start.digest)).exists():
+        write_atomically(path, Weights(Path(start.path)).content, durable=True)
+
+
+def file_in(folder: Path, digest: str) -> Path:
+    """Return the path of weights in a folder of a sweep or run."""
+    return folder / "weights" / f"{digest}.safetensors"
+
+
+def _checkpoint(folder: TrialFolder, text: str, step: int | None) -> Path:
+    """Return the checkpoint of a step of a trial; by default the last one."""
+    kept = folder.all_checkpoints()
+    steps = [int(path.stem) for path in kept]
+    if not kept or step not in (None, *steps):
+        there = f"those of {', '.join(map(str, steps))} are" if kept else "none is"
+        raise UserError(f"training.from: {text}: no such checkpoint is kept; {there}")
+    return kept[-1] if step is None else folder.checkpoint(step)
+
+
+def _words(value: Any) -> str:
+    return f"[{', '.join(value)}]" if isinstance(value, tuple | list) else str(value)
