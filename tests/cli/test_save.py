@@ -16,6 +16,7 @@ from PIL import Image
 import gansweep
 from gansweep.cli.main import cli
 from gansweep.gan import checkpoint
+from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.restore import description
 from gansweep.gan.training import Trainer
 from gansweep.health.verdict import Verdict
@@ -108,6 +109,34 @@ def test_every_metric_is_printed(
     assert [line.split()[0] for line in lines] == [*found["metrics"]]
 
 
+def test_a_class_is_asked_for_by_its_place_among_the_generators_classes(
+    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A data set may have the same classes in another order."""
+    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 10)
+    tensors, meta = checkpoint.load(trial.checkpoint(STEP))
+    meta["settings"]["networks"]["classes"] = ["8", "3"]
+    checkpoint.save(Path("other.safetensors"), tensors, meta)
+    asked: list[list[int]] = []
+
+    def draws(generator: object, z: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+        asked.append(labels.tolist())
+        return np.zeros((len(z), 1, 16, 16), np.uint8)
+
+    def measures(self: Evaluator, pixels: np.ndarray, requested: np.ndarray) -> dict[str, float]:
+        asked.append(requested.tolist())
+        return {"cfd_ratio": 1.0}
+
+    monkeypatch.setattr("gansweep.gan.sampling.in_chunks", draws)
+    monkeypatch.setattr(Evaluator, "quality", measures)
+    Path("three.yaml").write_text(TINY.replace("image_size: 16", "image_size: 16, classes: [3, 8]"))
+    run("evaluate", "other.safetensors", "--data", "three.yaml", "--samples", 40)
+    drawn, requested = asked
+    assert drawn == [1 - label for label in requested]
+    assert set(drawn) == {0, 1}
+
+
+TINY = "name: s\ndataset: {image_size: 16}\ntraining: {steps: 4}\n"
 ENDINGS = ".safetensors, .pt2 or .onnx file"
 BAD = [
     ("save {} -o g.pth", f"g.pth: unknown ending; name a {ENDINGS}, or a folder (without an ending)"),

@@ -88,7 +88,10 @@ def test_weights_make_the_same_images_where_only_torch_and_safetensors_are_insta
     assert (done.stderr, done.stdout) == ("", f"{('a', 'b', 'c')} {means}\n")
 
 
-def test_a_program_makes_the_same_images_and_holds_no_pickle(found: Restored, tmp_path: Path) -> None:
+def test_a_program_makes_the_same_images_and_holds_no_pickle(
+    found: Restored, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "g.pt2"
     exported.write(found, path)
     assert_same(path, found, 1e-5)
