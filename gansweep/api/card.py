@@ -74,7 +74,8 @@ def _summary(found: Restored, origin: str) -> str:
     classes = (
         f" of {counted(len(found.classes), 'class', 'classes')} ({', '.join(found.classes)})" if found.classes else ""
     )
-    how = f"imported from {origin}" if origin else f"trained as a GAN for {counted(found.step, 'step')} with gansweep"
+    trained = f"trained as a GAN for {counted(found.step, 'step')} with gansweep" if found.step else "trained elsewhere"
+    how = f"imported from {origin}" if origin else trained
     return f"A generator of {COLOURS[channels]} images of {side}×{side} pixels{classes}, {how}."
 
 

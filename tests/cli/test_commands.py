@@ -302,7 +302,7 @@ def test_shell_completion() -> None:
     source = {**os.environ, "_GANSWEEP_COMPLETE": "bash_source"}
     done = subprocess.run([script], env=source, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert completions("s") == ["submit", "status", "show", "sample", "stop", "sync", "schema"]
+    assert completions("s") == ["submit", "status", "show", "sample", "save", "stop", "sync", "schema"]
     assert completions("run", "s.yaml", "--t") == ["--tracking-uri", "--time-budget"]
     if bash := shutil.which("bash"):
         program = f"source completion && complete -p gansweep && cd {Path.cwd()}"
