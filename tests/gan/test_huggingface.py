@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,9 +132,19 @@ def test_what_the_package_refuses_and_a_missing_package(
         prepared()
 
 
+@pytest.mark.filterwarnings("ignore")  # the package's own
 def test_the_package_itself(prepared: Prepare, folder: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="needs the extra hf")
+    pa = pytest.importorskip("pyarrow")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
-    content = {"image": [Image.fromarray(pixels) for pixels in PIXELS], "label": LABELS}
-    datasets.Dataset.from_dict(content, features=features).save_to_disk(str(folder))
+    images = [{"bytes": png(pixels), "path": None} for pixels in PIXELS]
+    table = pa.table({"image": pa.array(images, features["image"].pa_type), "label": pa.array(LABELS, pa.int64())})
+    memory, info = datasets.table.InMemoryTable(table), datasets.DatasetInfo(features=features)
+    datasets.Dataset(memory, info=info, fingerprint="0").save_to_disk(str(folder))
     assert_whole(prepared())
+
+
+def png(pixels: np.ndarray[Any, Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
