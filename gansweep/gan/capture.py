@@ -15,82 +15,76 @@ import torch
 from gansweep.gan.gpu import chain, is_out_of_memory
 
 Step = Callable[[], None]
+Snapshot = Callable[[], Callable[[], None]]
 Recorder = Callable[[Step, Sequence[torch.Generator]], Step]
 EAGER_STEPS = 3  # of each phase, before capture: libraries are loaded and choose their algorithms in the first ones
 CAPTURE_ERRORS = range(900, 909)  # cudaErrorStreamCapture…: the CUDA context survives them
+
+
+class RefusedError(Exception):
+    """A step cannot be captured; its message is the reason."""
 
 
 class Captured:
     """A step that runs eagerly at first, then is recorded, and replayed from then on.
 
     Capture changes neither what a step computes nor how random streams advance: the steps before it are steps of the
-    run. If the step cannot be captured, it stays eager.
+    run. The step is passed with each call and not kept, since its owner keeps this object: an owner that it referred to
+    would be freed, with its memory on the device, by the garbage collector only.
 
     Args:
-        step: Reads and writes tensors only. Whatever else it depends on keeps the value that it has at capture.
         generators: Random streams of the step.
         record: Records a step without running it, and returns a function that runs what was recorded.
-        snapshot: Returns a function that restores the present state, for use after a failed capture.
-        refused: Called with the reason if the step cannot be captured.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        generators: Sequence[torch.Generator],
-        record: Recorder,
-        snapshot: Callable[[], Callable[[], None]],
-        refused: Callable[[str], None],
-    ) -> None:
-        self._step, self._generators, self._record = step, generators, record
-        self._snapshot, self._refused = snapshot, refused
+    def __init__(self, generators: Sequence[torch.Generator], record: Recorder) -> None:
+        self._generators, self._record = generators, record
         self._eager_left = EAGER_STEPS
-        self._run = self._warm_up
+        self._replay: Step | None = None
 
-    def __call__(self) -> None:
-        """Run the step once."""
-        self._run()
+    def __call__(self, step: Step, snapshot: Snapshot) -> None:
+        """Run the step once.
 
-    def _warm_up(self) -> None:
-        self._step()
-        self._eager_left -= 1
-        if not self._eager_left:
-            self._run = self._capture
+        Args:
+            step: Reads and writes tensors only. Whatever else it depends on keeps the value that it has at capture.
+            snapshot: Returns a function that restores the present state, for use after a failed capture.
 
-    def _capture(self) -> None:
-        restore = self._snapshot()
+        Raises:
+            RefusedError: The step cannot be captured. It has not run.
+        """
+        if self._eager_left:
+            self._eager_left -= 1
+            step()
+            return
+        if self._replay is None:
+            self._replay = self._capture(step, snapshot)
+        self._replay()
+
+    def _capture(self, step: Step, snapshot: Snapshot) -> Step:
+        restore = snapshot()
         try:
-            self._run = self._record(self._step, self._generators)
+            return self._record(step, self._generators)
         except Exception as error:
             if not is_refusal(error):
                 raise
             restore()
-            self._refused(reason_of(error))
-            self._run = self._step
-        self._run()
+            raise RefusedError(reason_of(error)) from error
 
 
 class Steps:
-    """The step of a trainer: eager, or captured once for each kind of step.
+    """The steps of a trainer: eager, or captured once for each kind of step.
 
     Args:
-        step, generators, snapshot, refused: As in `Captured`.
+        generators: As in `Captured`.
         record: As in `Captured`; None to run every step eagerly.
+        notices: List to which a sentence is appended if a step cannot be captured. All steps are eager from then on.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        generators: Sequence[torch.Generator],
-        record: Recorder | None,
-        snapshot: Callable[[], Callable[[], None]],
-        refused: Callable[[str], None],
-    ) -> None:
-        self._step, self._generators, self._record = step, generators, record
-        self._snapshot, self._refused = snapshot, refused
+    def __init__(self, generators: Sequence[torch.Generator], record: Recorder | None, notices: list[str]) -> None:
+        self._generators, self._record, self._notices = generators, record, notices
         self._phase: object = None
         self._captured: dict[Hashable, Captured] = {}  # of this phase, by kind
-        self._chosen = step
+        self._chosen: Captured | None = None
 
     @property
     def captures(self) -> bool:
@@ -109,18 +103,20 @@ class Steps:
         if phase != self._phase:
             self._phase, self._captured = phase, {}
         if kind not in self._captured:
-            self._captured[kind] = Captured(
-                self._step, self._generators, self._record, self._snapshot, self._become_eager
-            )
+            self._captured[kind] = Captured(self._generators, self._record)
         self._chosen = self._captured[kind]
 
-    def __call__(self) -> None:
-        """Compute the chosen step once."""
-        self._chosen()
-
-    def _become_eager(self, reason: str) -> None:
-        self._record, self._captured, self._chosen = None, {}, self._step
-        self._refused(reason)
+    def __call__(self, step: Step, snapshot: Snapshot) -> None:
+        """Compute the chosen step once. The arguments are those of `Captured`."""
+        if self._chosen is None:
+            step()
+            return
+        try:
+            self._chosen(step, snapshot)
+        except RefusedError as error:
+            self._record, self._captured, self._chosen = None, {}, None
+            self._notices.append(f"the step runs without a CUDA graph, which is slower on a GPU: {error}")
+            step()
 
 
 def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step:

@@ -95,7 +95,7 @@ class Trainer:
         self._rows: list[Tensor] = []  # one per step since the last `clear`, on the device
         self._clock = clock_of(device)
         self._regularizes = False  # whether this step computes the penalties of the regularizer
-        self._compute = capture.Steps(self._step, [*self._device_streams()], record, self._snapshot, self._refused)
+        self._compute = capture.Steps([*self._device_streams()], record, self.notices)
 
     @classmethod
     def on(
@@ -148,13 +148,13 @@ class Trainer:
         """Train for one step. Metrics stay on the device."""
         with self._clock, self.default_streams(advancing=True):
             self._prepare()
-            self._compute()
+            self._compute(self._step, self._snapshot)
             self._rows.append(self._row.clone())
             self.step += 1
 
     def repeat_step(self) -> None:
         """Compute a step like the last one, with its batch and without counting it."""
-        self._compute()
+        self._compute(self._step, self._snapshot)
 
     def _prepare(self) -> None:
         """Set what differs from step to step."""
@@ -196,9 +196,6 @@ class Trainer:
             self.load_state(state, step, position)
 
         return restore
-
-    def _refused(self, reason: str) -> None:
-        self.notices.append(f"the step runs without a CUDA graph, which is slower on a GPU: {reason}")
 
     def _step(self) -> None:
         """Compute one step, from tensors into tensors."""
