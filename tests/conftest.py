@@ -93,9 +93,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector look at what tests make, not at a million objects of imported modules."""
-    gc.collect()
-    gc.freeze()
+    """Let the garbage collector seldom look at a million objects of imported modules.
+
+    They are not frozen: Hypothesis looks for referrers of random streams, and those of frozen objects are not found.
+    """
     gc.set_threshold(20_000, 20, 20)
 
 

@@ -112,8 +112,6 @@ def test_a_program_makes_the_same_images_and_holds_no_pickle(
 
 
 def test_an_onnx_graph_makes_the_same_images(found: Restored, tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     path = tmp_path / "g.onnx"
     onnx.write(found, path)
     assert_same(path, found, 1e-4)
@@ -165,7 +163,6 @@ def test_a_generator_that_cannot_be_exported_is_refused_in_one_line(
     with pytest.raises(UserError, match=r"g\.x: .*cannot.* export.*; save it as .*\.safetensors") as refused:
         exported.write(Restored(Unexportable(), 7, found.settings), path)  # type: ignore[arg-type]
     assert "\n" not in str(refused.value)
-    pytest.importorskip("onnxscript")
     monkeypatch.setattr(torch.onnx, "export", refuses)
     with pytest.raises(UserError, match=r"g\.x: .*cannot be exported to ONNX \(RuntimeError: no such operator"):
         onnx.write(found, path)

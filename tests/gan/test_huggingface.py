@@ -134,8 +134,9 @@ def test_what_the_package_refuses_and_a_missing_package(
 
 @pytest.mark.filterwarnings("ignore")  # the package's own
 def test_the_package_itself(prepared: Prepare, folder: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the extra hf")
-    pa = pytest.importorskip("pyarrow")
+    import datasets
+    import pyarrow as pa
+
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
     images = [{"bytes": png(pixels), "path": None} for pixels in PIXELS]
     table = pa.table({"image": pa.array(images, features["image"].pa_type), "label": pa.array(LABELS, pa.int64())})

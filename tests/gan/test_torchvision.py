@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
+import torchvision
 from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.reader import Source
 
-torchvision = pytest.importorskip("torchvision")
 Prepare = Callable[..., ImageSet]
 RNG = np.random.default_rng(0)
 
