@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -51,7 +60,7 @@ class NameOf:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         names = {"enum": list(self._registry), "type": "string"}
-        return {"anyOf": [names, _PATH_SCHEMA]} if self.own else names
+        return {"anyOf": [names, PATH_SCHEMA]} if self.own else names
 
     names_own = staticmethod(is_import_path)
 
@@ -75,7 +84,7 @@ class PathOf:
         return core_schema.no_info_plain_validator_function(self._checked)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [_PATH_SCHEMA, {"type": "null"}]}
+        return {"anyOf": [PATH_SCHEMA, {"type": "null"}]}
 
     def _checked(self, text: Any) -> str | None:
         if not isinstance(text, str | None):
@@ -83,7 +92,8 @@ class PathOf:
         return None if text is None else str(ImportPath.parse(text))
 
 
-_PATH_SCHEMA = {"pattern": f"^{PATTERN}$".replace(r"[^\W\d]", "[A-Za-z_]").replace("(?:", "("), "type": "string"}
+PATH_SCHEMA = {"pattern": f"^{PATTERN}$".replace(r"[^\W\d]", "[A-Za-z_]").replace("(?:", "("), "type": "string"}
+PathText = Annotated[str, AfterValidator(lambda text: str(ImportPath.parse(text))), WithJsonSchema(PATH_SCHEMA)]
 
 
 @dataclass(frozen=True)

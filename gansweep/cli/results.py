@@ -88,8 +88,9 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
     differing = _differing([fact.pop("settings") for fact in facts])
     metrics = [fact.pop("metrics") for fact in facts]
     same_data = len({fact["data_fingerprint"] for fact in facts}) == 1
-    names = [name for name in SHOWN if any(name in values for values in metrics)]
-    results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in m.QUALITY}
+    own = m.own_metrics(name for values in metrics for name in values)
+    names = [name for name in (*own, *SHOWN) if any(name in values for values in metrics)]
+    results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in (*own, *m.QUALITY)}
     if as_json:
         shown = [{**fact, "settings": _nth(differing, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
         click.echo(to_json({"same_data": same_data, "trials": shown}))

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gansweep.errors import UserError
 from gansweep.gan.batches import Batch, generator
 from gansweep.gan.comparison import Comparison, comparison, full_precision
 from gansweep.gan.host_copy import HostCopy
@@ -37,7 +38,7 @@ class Evaluator:
         sample_metrics, discriminator_metrics: Metrics to compute.
 
     Attributes:
-        notices: Sentences for the user, one for each metric that cannot be computed.
+        notices: Sentences for the user, one for each metric that cannot be computed. Evaluations may add to it.
 
     Everything is computed on the device of the trainer, and the host waits for it once. Each step has its own random
     stream. G is in eval mode. D is a copy in training mode, because its batch norm would otherwise see other statistics
@@ -53,6 +54,7 @@ class Evaluator:
         discriminator_metrics: Sequence[Metric[Outputs]] = DISCRIMINATOR_METRICS,
     ) -> None:
         self.notices: list[str] = []
+        self._failed: set[str] = set()  # metrics of the user
         self._reference, self._samples, self._seed = reference, samples, seed
         self._real = reference.at(samples)
         self._comparisons: dict[torch.device, Comparison] = {}
@@ -109,7 +111,7 @@ class Evaluator:
     def _of_samples(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> dict[str, float]:
         if pixels.device not in self._comparisons:
             self._comparisons[pixels.device] = comparison(self._reference.embedding, self._real, pixels.device)
-        return _record(self._sample_metrics, self._comparisons[pixels.device](pixels, requested))
+        return self._record(self._sample_metrics, self._comparisons[pixels.device](pixels, requested))
 
     def _possible(self, metric: Metric[Samples]) -> bool:
         """Whether there are enough samples for a metric. If not, adds a notice."""
@@ -127,13 +129,21 @@ class Evaluator:
         with np.errstate(all="ignore"):  # outputs may be infinite
             sure = None if trainer.loss.critic else trainer.loss.probability(found["fake"]).numpy()
             evidence = Outputs(found["real"].numpy(), found["fake"].numpy(), held_out, sure)
-            return _record(self._discriminator_metrics, evidence)
+            return self._record(self._discriminator_metrics, evidence)
 
-
-def _record(metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict[str, float]:
-    """Return name → value of the metrics whose needs are met."""
-    given = {*evidence.given}
-    return {name: value for one in metrics if one.needs <= given for name, value in one.record(evidence).items()}
+    def _record(self, metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict[str, float]:
+        """Return name → value of the metrics whose needs are met; NaN for one of the user that fails."""
+        given = {*evidence.given}
+        found: dict[str, float] = {}
+        for one in (one for one in metrics if one.needs <= given):
+            try:
+                found |= one.record(evidence)
+            except UserError as error:
+                found[one.name] = math.nan
+                if one.name not in self._failed:
+                    self.notices.append(f"{error}; nan is recorded")
+                self._failed.add(one.name)
+        return found
 
 
 def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> HostCopy:

@@ -108,6 +108,12 @@ def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return order[:seen], order[seen:]
 
 
+def unseen_images(images: ImageSet, count: int) -> NDArray[np.uint8]:
+    """Return (count, C, H, W) uint8 real images that samples are compared with, which the embedding has not seen."""
+    _, unseen = halves(images.images)
+    return images.load()[unseen[:count]]
+
+
 def _make(images: ImageSet, path: Path) -> list[str]:
     classes = len(images.classes) if len(images.classes) > 1 else 0
     shape, pixels = Shape(images.channels, classes), images.load()

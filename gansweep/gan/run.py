@@ -99,6 +99,7 @@ class Run:
             self._evaluator = make_evaluator() if make_evaluator else None
             if self._evaluator:
                 self.notices += self._evaluator.notices
+                self._evaluator.notices = self.notices
                 write_json(folder.evaluator, self._evaluator.description(), durable=True)
             self._records = journal.read(folder.journal)
             self._doubted = {record.step: record for record in journal.read(folder.doubted)}

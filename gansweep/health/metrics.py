@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gansweep.health.measure import Metric, Need, Statistic, over
+from gansweep.usercode.path import is_import_path
 
 if TYPE_CHECKING:
     from gansweep.health.evidence import Outputs, Samples
@@ -302,13 +303,20 @@ HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, *needing(Need.HELD_OUT))
 
 
 def label(metric: str) -> str:
-    """Return what reports call a metric."""
-    return METRICS[metric].label if metric in METRICS else metric.replace("_", " ")
+    """Return what reports call a metric: that of a user has its import path as its name."""
+    if metric in METRICS:
+        return METRICS[metric].label
+    return metric if is_import_path(metric) else metric.replace("_", " ")
 
 
 def is_evaluation(name: str) -> bool:
-    """Return whether evaluations record the metric of this name: those of EVALUATION, and those of one class."""
-    return name in EVALUATION or name.startswith(FAMILIES)
+    """Return whether evaluations record the metric of this name: of EVALUATION, of one class, or of a user."""
+    return name in EVALUATION or name.startswith(FAMILIES) or is_import_path(name)
+
+
+def own_metrics(names: Iterable[str]) -> list[str]:
+    """Return the metrics of users among names of recorded metrics, each once."""
+    return [name for name in dict.fromkeys(names) if is_import_path(name) and not name.startswith(FAMILIES)]
 
 
 def typical_speed(recorded: Sequence[float]) -> float | None:

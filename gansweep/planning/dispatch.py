@@ -58,6 +58,7 @@ def job_of(
         run=run,
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
+        metrics=tuple(evaluation.metrics),
         threads=sweep.resources.cpus,
         gpus=gpus,
         code=code.origins(),

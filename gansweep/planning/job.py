@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.gan.data import ImageSet
+from gansweep.health.metrics import SAMPLE_METRICS
+from gansweep.health.own import own_metrics
 from gansweep.planning import cadence
 from gansweep.records import devices
 from gansweep.records.layout import SweepFolder, TrialFolder
@@ -36,6 +38,7 @@ class Job:
         id: Id of the trial.
         sweep: Path of the sweep's folder.
         samples: Number of samples per evaluation.
+        metrics: Import paths of metrics of the user that evaluations compute.
         threads: Number of CPU threads.
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
         code: The driver's planning.code.origins().
@@ -52,6 +55,7 @@ class Job:
     gpus: float
     code: Mapping[str, str]
     storage: str | None = None
+    metrics: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
@@ -133,9 +137,12 @@ class Job:
     def evaluator(self, images: ImageSet) -> Evaluator:
         """Return the evaluator of the run, given its images on this machine."""
         from gansweep.gan.evaluator import Evaluator
-        from gansweep.gan.reference import reference_of
+        from gansweep.gan.reference import reference_of, unseen_images
 
         reference, notices = reference_of(images)
-        evaluator = Evaluator(reference, self.samples, self.training.seed)
+        own = own_metrics(self.metrics, self.training.code, images.channels, images.image_size)
+        real = unseen_images(images, self.samples) if own else None
+        metrics = (*SAMPLE_METRICS, *(one.metric(real) for one in own if real is not None))
+        evaluator = Evaluator(reference, self.samples, self.training.seed, metrics)
         evaluator.notices[:0] = notices
         return evaluator

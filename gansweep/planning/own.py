@@ -1,4 +1,4 @@
-"""The user's code in a plan: copied before it runs, and its networks and losses checked in a process of their own."""
+"""The user's code in a plan: copied before it runs, and networks, losses and metrics checked in another process."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from gansweep.config import LossConfig, NetworkConfig, from_plain, to_plain, values_for
 from gansweep.errors import UserError
+from gansweep.health.own import OwnMetric, own_metrics
 from gansweep.losses.own import OwnLoss
 from gansweep.networks.architecture import Design
 from gansweep.networks.own import Facts, OwnDesign
@@ -33,6 +34,8 @@ COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "gansweep.planning.own_ch
 VERSION = 1  # of the checks: what another one has found is checked again
 LONGEST_S = 600.0
 CHANNELS = {"digits": 1, "mnist": 1, "fashion_mnist": 1, "glyphs": 1, "cifar10": 3}  # as the data sets are stored
+
+Part = OwnDesign | OwnLoss | OwnMetric
 
 
 class Codes:
@@ -75,17 +78,20 @@ class Codes:
 
 
 def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
-    """Return trials whose own networks and losses have been run on tiny batches, each once.
+    """Return trials whose own networks, losses and metrics have been run on tiny batches, each once.
 
     Args:
         groups: The trials.
         cache: Cache folder of the home, which holds what was found before.
 
     Raises:
-        UserError: A network or loss cannot be used: it raises, or its outputs are not those of a G, D or loss.
+        UserError: A network, loss or metric cannot be used: it raises, or its outputs are not those of a G, D, loss or
+            metric.
     """
     found = _with_facts(groups, cache)
-    _check_losses([planned for group in found for planned in group], cache)
+    trials = [planned for group in found for planned in group]
+    _check_once(_losses(trials), cache / "losses")
+    _check_once([metric for planned in trials for metric in planned.own_metrics], cache / "metrics")
     return found
 
 
@@ -119,7 +125,8 @@ def modules_of(sweep: Sweep) -> dict[str, bytes]:
 def validate(sweep: Sweep, *, runs: bool) -> None:
     """Check a sweep's import paths before its images are known.
 
-    Networks are run where the sweep file determines the channels of the images; otherwise `checked` runs them.
+    Networks and metrics are run where the sweep file determines the channels of the images; otherwise `checked` runs
+    them.
 
     Args:
         sweep: The sweep.
@@ -129,7 +136,7 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
         UserError: See `Codes.of` and `checked`.
     """
     own: dict[str, OwnDesign] = {}
-    losses: dict[str, OwnLoss] = {}
+    others: dict[str, OwnLoss | OwnMetric] = {}
     with TemporaryDirectory() as folder:
         codes = Codes(sweep.folder, Path(folder))
         for settings, _ in configurations(sweep):
@@ -140,11 +147,14 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
                 designs = _designs(config, channels, code)
                 own |= {_key(one): one for one in designs if isinstance(one, OwnDesign)}
             if loss := LossConfig(training.loss, training.options_of_loss(), own_critic=training.critic).own(code):
-                losses[_key(loss)] = loss
+                others[_key(loss)] = loss
+            if channels:
+                metrics = own_metrics(config.evaluation.metrics, code, channels, config.dataset.image_size)
+                others |= {_key(metric): metric for metric in metrics}
         if own and runs:
             _check([*own.values()])
-        if losses and runs:
-            _ask([*losses.values()])
+        if others and runs:
+            _ask([*others.values()])
 
 
 def _designs(config: TrialConfig, channels: int, code: Code) -> tuple[Design, Design]:
@@ -171,26 +181,27 @@ def _check_penalty(planned: PlannedTrial, facts: Mapping[str, Facts]) -> None:
             )
 
 
-def _check_losses(trials: Sequence[PlannedTrial], cache: Path) -> None:
-    """Raise UserError if a trial's own loss cannot be used. Each loss is checked once."""
-    losses: dict[str, OwnLoss] = {}
-    for planned in trials:
-        if own := planned.training.loss.own(planned.training.code):
-            own = replace(own, mixes=planned.discriminator.has_batch_norm)
-            losses[_key(own)] = own
-    files = {key: cache / "losses" / f"{key}.json" for key in losses}
-    if new := [key for key, file in files.items() if not file.exists()]:
-        _ask([losses[key] for key in new])
-        for key in new:
+def _losses(trials: Sequence[PlannedTrial]) -> list[OwnLoss]:
+    """Return the user's loss of each trial that has one."""
+    found = ((planned, planned.training.loss.own(planned.training.code)) for planned in trials)
+    return [replace(own, mixes=planned.discriminator.has_batch_norm) for planned, own in found if own]
+
+
+def _check_once(parts: Sequence[OwnLoss | OwnMetric], folder: Path) -> None:
+    """Raise UserError if a part cannot be used. Each is checked once: `folder` holds a file for those that can."""
+    files = {_key(part): (part, folder / f"{_key(part)}.json") for part in parts}
+    if new := [(part, file) for part, file in files.values() if not file.exists()]:
+        _ask([part for part, _ in new])
+        for part, file in new:
             with suppress(UserError, OSError):  # a home that cannot be written stays without it
-                write_json(files[key], {"loss": str(losses[key].path)})
+                write_json(file, {"part": str(part.path)})
 
 
 def _own(planned: PlannedTrial) -> Iterator[OwnDesign]:
     return (design for design in (planned.generator, planned.discriminator) if isinstance(design, OwnDesign))
 
 
-def _key(part: OwnDesign | OwnLoss) -> str:
+def _key(part: Part) -> str:
     """Return the name of a part in the cache: the hash of everything that its check depends on."""
     versions = [VERSION, importlib.metadata.version("torch")]
     content = json.dumps([to_plain(replace(part, code=part.code.at(""))), versions], sort_keys=True)
@@ -224,7 +235,7 @@ def _check(designs: Sequence[OwnDesign]) -> list[Facts]:
     return [from_plain(Facts, answer) for answer in _ask(designs)]
 
 
-def _ask(parts: Sequence[OwnDesign | OwnLoss]) -> list[dict[str, Any]]:
+def _ask(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Return the answers of a process that checks parts of the user."""
     question = json.dumps([(type(part).__name__, to_plain(part)) for part in parts])
     try:
@@ -242,5 +253,5 @@ def _ask(parts: Sequence[OwnDesign | OwnLoss]) -> list[dict[str, Any]]:
     return answers
 
 
-def _named(parts: Sequence[OwnDesign | OwnLoss]) -> str:
+def _named(parts: Sequence[Part]) -> str:
     return f"{parts[0].key}: {', '.join(dict.fromkeys(str(part.path) for part in parts))}"

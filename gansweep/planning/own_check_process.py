@@ -1,4 +1,4 @@
-"""Process that checks networks and losses of users: reads questions and writes answers as JSON."""
+"""Process that checks networks, losses and metrics of users: reads questions and writes answers as JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from gansweep.config import from_plain, to_plain
 from gansweep.errors import UserError
+from gansweep.health.own import OwnMetric
 from gansweep.losses.own import OwnLoss
 from gansweep.networks.own import OwnDesign
 
@@ -29,7 +30,13 @@ def _loss(plain: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-KINDS = {OwnDesign.__name__: _network, OwnLoss.__name__: _loss}
+def _metric(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return {} for a metric that can be used."""
+    from_plain(OwnMetric, plain).check()
+    return {}
+
+
+KINDS = {OwnDesign.__name__: _network, OwnLoss.__name__: _loss, OwnMetric.__name__: _metric}
 
 
 def _answer(kind: str, plain: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
-from gansweep.health.metrics import EVALUATION, LABELLED
+from gansweep.health.metrics import LABELLED, is_evaluation
 from gansweep.networks.registry import architecture_of, discriminator_design, generator_design
 from gansweep.planning import weights
 from gansweep.planning.cadence import cadence_of
@@ -116,7 +116,7 @@ class Plan:
 
     def evaluated_every(self, planned: PlannedTrial) -> int:
         """Return the number of steps between two values of the objective of a trial; 0 if there are none."""
-        return planned.evaluation_cadence if self.ranking.metric in EVALUATION else planned.cadence.metrics
+        return planned.evaluation_cadence if is_evaluation(self.ranking.metric) else planned.cadence.metrics
 
     @property
     def disk_bytes(self) -> int:

@@ -15,6 +15,7 @@ from gansweep.config import (
 )
 from gansweep.gan.data import ImageSet
 from gansweep.health.detectors.base import Thresholds
+from gansweep.health.own import OwnMetric, own_metrics
 from gansweep.losses.regularizer import Regularizer
 from gansweep.networks.architecture import Design
 from gansweep.planning.cadence import TrialCadence
@@ -65,6 +66,12 @@ class PlannedTrial:
         """Number of steps between two evaluations; 0 for no evaluations."""
         per_run = self.trial.config.evaluation.per_run
         return max(1, round(self.trial.steps / per_run)) if per_run else 0
+
+    @property
+    def own_metrics(self) -> tuple[OwnMetric, ...]:
+        """Metrics of the user that its evaluations compute."""
+        training = self.training
+        return own_metrics(self.trial.config.evaluation.metrics, training.code, training.channels, training.image_size)
 
     @property
     def parameters(self) -> tuple[int, int]:

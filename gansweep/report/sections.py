@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gansweep.health.metrics import LOSS_D
+from gansweep.health.metrics import LOSS_D, label, own_metrics
 from gansweep.health.verdict import title
 from gansweep.report import choose, curves, grid
 from gansweep.report.importance import importances
@@ -101,10 +101,12 @@ def over_steps(study: Study) -> dict[str, Any] | None:
         scaled = f" ({scale}; not comparable with other losses)" if several else ""
         caption = f"Losses of D and G{scaled}. A vertical line marks the onset of a failure."
         blocks.append(study.picture(f"losses-{number}", picture, alt, caption))
-    for number, part in enumerate(_parts(chosen)):
-        picture = curves.quality(study.series, part, study.captions, study.metric, study.called)
-        alt = f"{study.called} over steps, one panel for each of {counted(len(part), 'trial')}."
-        caption = f"{study.called} over steps, coloured by verdict. The other trials are shown in grey."
+    shown = dict.fromkeys((study.metric, *own_metrics(study.tables.evaluations)))
+    for number, (metric, part) in enumerate((metric, part) for metric in shown for part in _parts(chosen)):
+        called = label(metric)
+        picture = curves.quality(study.series, part, study.captions, metric, called)
+        alt = f"{called} over steps, one panel for each of {counted(len(part), 'trial')}."
+        caption = f"{called} over steps, coloured by verdict. The other trials are shown in grey."
         blocks.append(study.picture(f"quality-{number}", picture, alt, caption))
     return section("Losses and quality over steps", *blocks)
 

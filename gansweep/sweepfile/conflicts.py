@@ -14,7 +14,8 @@ from gansweep.losses.registry import LOSSES, options
 from gansweep.networks.own import named_network
 from gansweep.networks.registry import ARCHITECTURES, discriminator_design
 from gansweep.records.layout import flat
-from gansweep.sweepfile.schema import TrialConfig
+from gansweep.sweepfile.schema import Evaluation, TrialConfig
+from gansweep.usercode.path import is_import_path
 
 Conflict = tuple[tuple[str, ...], str]  # the key to change, and what is wrong
 
@@ -32,7 +33,8 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
         config: The configuration.
         metric: Metric of the objective; None unless anything depends on the objective.
     """
-    return [*_networks(config), *_training(config.training), *([] if metric is None else _objective(config, metric))]
+    objective = [] if metric is None else _objective(config, metric)
+    return [*_networks(config), *_training(config.training), *_evaluation(config.evaluation), *objective]
 
 
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
@@ -120,8 +122,15 @@ def _augmentation(training: Training) -> Iterator[Conflict]:
             yield (*path, key), "has no effect with a fixed probability; set training.augment.adaptive"
 
 
+def _evaluation(evaluation: Evaluation) -> Iterator[Conflict]:
+    if evaluation.metrics and not evaluation.per_run:
+        yield ("evaluation", "metrics"), "has no effect without evaluations; set evaluation.per_run"
+
+
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
     path, loss = ("search", "objective", "metric"), config.training.loss
+    if is_import_path(metric) and metric not in config.evaluation.metrics:
+        yield path, f"no run records {metric}; name it in evaluation.metrics as well"
     critic = config.training.is_critic()
     if critic and metric in PROBABILITIES:
         yield (

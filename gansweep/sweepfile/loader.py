@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gansweep.errors import SweepFileError, UserError
-from gansweep.health.metrics import EVALUATION, HELD_OUT
+from gansweep.health.metrics import HELD_OUT, is_evaluation
 from gansweep.sweepfile.conflicts import conflicts
 from gansweep.sweepfile.document import Document, Path_, dotted, parse, read
 from gansweep.sweepfile.messages import hint, message_of
@@ -340,7 +340,7 @@ def _objective_problems(document: Document, sweep: Sweep) -> list[str]:
     if sweep.search is None or not sweep.needs_objective:
         return []
     metric, path = sweep.objective.metric, ("search", "objective", "metric")
-    if metric in EVALUATION and not sweep.evaluation.per_run:
+    if is_evaluation(metric) and not sweep.evaluation.per_run:
         return [document.problem(path, f"no run records {metric} while evaluation.per_run is 0")]
     if metric in HELD_OUT and not sweep.dataset.validation and "dataset.validation" not in sweep.search.varied_keys():
         return [document.problem(path, f"no run records {metric} without held-out images: set dataset.validation")]

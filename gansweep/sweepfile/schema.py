@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 
 from gansweep.config import Model, Training
 from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
-from gansweep.section import Positive, Section
+from gansweep.section import OwnName, PathText, Positive, Section, Since
 from gansweep.sweepfile.dataset import Dataset
 from gansweep.sweepfile.schedulers import Fifo, Scheduler
 from gansweep.sweepfile.searches.method import SearchMethod
@@ -19,12 +19,14 @@ from gansweep.sweepfile.searches.objective import Objective
 from gansweep.sweepfile.searches.registry import Search
 from gansweep.sweepfile.searches.single import NoSearch
 from gansweep.sweepfile.thresholds import Thresholds
+from gansweep.usercode.path import is_import_path
 
 if TYPE_CHECKING:
     VerdictKind = str
 else:
     VerdictKind = Literal[(*FAILURES, *INFORMATION)]
 STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # the default
+NO_METRICS: list[PathText] = []
 T = TypeVar("T", bound=Section)
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -99,6 +101,19 @@ class Evaluation(Section):
         int, Field(ge=0, le=1000, description="evaluations per run, in addition to the one at step 0; 0: none")
     ] = 25
     samples: Annotated[int, Field(ge=2, le=10_000, description="samples per evaluation")] = 256
+    metrics: Annotated[
+        list[PathText],
+        OwnName(is_import_path),
+        Since("0.2.0"),
+        Field(description="import paths of own metrics, MODULE:NAME: functions of real images and samples"),
+    ] = NO_METRICS
+
+    @field_validator("metrics")
+    @classmethod
+    def _once(cls, metrics: list[str]) -> list[str]:
+        if repeated := [name for name in metrics if metrics.count(name) > 1]:
+            raise ValueError(f"names {repeated[0]} twice; name each metric once")
+        return metrics
 
 
 class Stop(Section):

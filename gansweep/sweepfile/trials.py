@@ -109,7 +109,7 @@ def trial_id(
             "discriminator": _resolved(training, "discriminator"),
             **_beyond(training, (*FIRST_TRAINING_KEYS, *_network_keys(), "from")),
         },
-        "evaluation": config.evaluation.model_dump(),
+        "evaluation": _without_later(config.evaluation, config.evaluation.model_dump()),
         "seed": config.seed,
         "version": training_version,
         **({"code": code} if code else {}),

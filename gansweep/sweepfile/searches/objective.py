@@ -14,7 +14,8 @@ from gansweep.health.metrics import (
     VALIDATION_LOSS_D,
     VALIDATION_LOSS_G,
 )
-from gansweep.section import Section, nearest
+from gansweep.section import PATH_SCHEMA, Section, nearest
+from gansweep.usercode.path import ImportPath, is_import_path
 
 METRICS = tuple(dict.fromkeys((*EVALUATION, *TRAINING, *CRITIC_TRAINING, VALIDATION_LOSS_D, VALIDATION_LOSS_G)))
 
@@ -22,9 +23,13 @@ METRICS = tuple(dict.fromkeys((*EVALUATION, *TRAINING, *CRITIC_TRAINING, VALIDAT
 class Objective(Section):
     """Ranking of trials without a failure verdict, by a metric at the last evaluation."""
 
-    metric: Annotated[str, Field(description="a recorded metric", json_schema_extra={"enum": list(METRICS)})] = (
-        CFD_RATIO
-    )
+    metric: Annotated[
+        str,
+        Field(
+            description="a recorded metric; one of evaluation.metrics by its import path",
+            json_schema_extra={"anyOf": [{"enum": list(METRICS)}, PATH_SCHEMA]},
+        ),
+    ] = CFD_RATIO
     mode: Annotated[
         Literal["min", "max"], Field(description="the best value; required for other metrics than cfd_ratio")
     ] = "min"
@@ -32,6 +37,8 @@ class Objective(Section):
     @field_validator("metric")
     @classmethod
     def _known(cls, metric: str) -> str:
+        if is_import_path(metric):
+            return str(ImportPath.parse(metric))
         if metric not in METRICS:
             hint = nearest(metric, METRICS, cutoff=0.5) or f"; there are {', '.join(METRICS)}"
             raise ValueError(f"no run records {metric!r}{hint}")
