@@ -74,7 +74,9 @@ class OwnMetric:
         except Exception as error:  # the code is somebody else's
             raise self._error(f"fails: {self.code.failure(error)}") from None
         if found.shape or found.dtype.kind not in "iuf":
-            raise self._error(f"returns {found.tolist()!r:.40}, expected a number; return float(…), or NaN for no value")
+            raise self._error(
+                f"returns {found.tolist()!r:.40}, expected a number; return float(…), or NaN for no value"
+            )
         return float(found)
 
     def _load(self) -> Callable[..., Any]:

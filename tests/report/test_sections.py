@@ -309,6 +309,16 @@ def test_losses_of_another_scale_have_a_figure_of_their_own() -> None:
     assert "Losses of D and G." in text_of(sections.over_steps(alone)), "no scale to tell from another"
 
 
+def test_metrics_of_users_have_a_figure_of_their_own() -> None:
+    trials = over(RATE, [1e-4, 1e-3])
+    own = evaluations(trials).assign(**{"sharp:sharpness": -1.0, "sharp:absent": NAN})
+    made = study(trials, [RATE], recorded={"evaluations": own})
+    assert_states(text_of(sections.over_steps(made)), "CFD ratio over steps", "sharp:sharpness over steps")
+    assert b"sharp:sharpness" in made.files["quality-1.svg"]
+    ranked = study(trials, [RATE], objective="sharp:sharpness", recorded={"evaluations": own})
+    assert text_of(sections.over_steps(ranked)).count("sharp:sharpness over steps, coloured") == 1
+
+
 def test_steps_that_stopping_saved() -> None:
     ends = [("completed", 600), ("stopped", 150), ("stopped", 300), ("crashed", 100), ("running", 200)]
     made = [trial({RATE: n}, outcome=outcome, step=at) for n, (outcome, at) in enumerate(ends)]
