@@ -81,15 +81,16 @@ def test_what_is_there_is_replaced(sweep: Bench, tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_written(call_here: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gansweep.report.tables.read_sweep", lambda *_, **__: pytest.fail("went on to read"))
+    monkeypatch.setattr("gansweep.tracking.reader.reader_of", lambda *_, **__: pytest.fail("went on to read"))
     for folder, problem in (
         ("s.yaml", "Not a directory"),
         ("s.yaml/deeper", "Not a directory"),
         ("/proc/gansweep", "No such file or directory"),
     ):
-        assert call_here("export", "exported", "--csv", folder) == (
-            f"--csv {folder}: cannot be written ({problem}); name another folder\n"
-        )
+        for option in ("--csv", "--tensorboard"):
+            assert call_here("export", "exported", option, folder) == (
+                f"{option} {folder}: cannot be written ({problem}); name another folder\n"
+            )
     Path("locked").mkdir(0o500)
     done = in_subprocess("export", "exported", "--csv", "locked/csv", before=without_root_rights())
     message = "--csv locked/csv: cannot be written (Permission denied); name another folder\n"
@@ -113,7 +114,7 @@ def test_what_is_not_there(call_here: Call, sweep: Bench, tmp_path: Path) -> Non
     )
     assert not Path("csv").exists()
     assert "Missing argument 'SWEEP...'" in call_here("export", "--csv", "csv", code=2)
-    assert "Missing option '--csv'" in call_here("export", "exported", code=2)
+    assert "Missing option '--csv' or '--tensorboard'" in call_here("export", "exported", code=2)
 
 
 def test_a_sweep_of_which_nothing_began(call_here: Call, shared_home: Home, tmp_path: Path) -> None:
