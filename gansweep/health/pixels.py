@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gansweep.health.quality import Floats, TooFewSamplesError
 
-SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small, for the smallest images, of 16 pixels
+SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small, for images of 16 pixels
 SSIM_SCALES = (0.5, 0.5)  # exponents of two scales
 MOST_VALUES = 2_000 * 3 * 64**2  # converted at a time, which bounds the memory for large images
 
@@ -38,7 +38,8 @@ def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
     """Return (N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal images.
 
-    Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). H, W ≥ 14.
+    Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). Below 14 pixels the
+    window is smaller.
     """
     pairs = max(1, MOST_VALUES // 16 // a[0].size)
     found: list[Floats] = [
@@ -68,11 +69,12 @@ def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:
 
 def ssim_window(size: int) -> Floats:
     """Return the matrix that filters a column of `size` pixels by the window, without padding."""
-    weights = np.exp(-((np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2) / (2 * SSIM_SIGMA**2))
+    width = min(SSIM_WINDOW, size - 1 + size % 2)  # odd
+    weights = np.exp(-((np.arange(width) - width // 2) ** 2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()
-    rows = np.zeros((size - SSIM_WINDOW + 1, size))
+    rows = np.zeros((size - width + 1, size))
     for i in range(len(rows)):
-        rows[i, i : i + SSIM_WINDOW] = weights
+        rows[i, i : i + width] = weights
     return rows
 
 

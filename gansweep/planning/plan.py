@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansweep.config import NetworkConfig, StartConfig, values_for
+from gansweep.config import StartConfig
 from gansweep.errors import UserError
 from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side, grid_size, prepare, split_sizes
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import LABELLED, is_evaluation
-from gansweep.networks.registry import architecture_of, discriminator_design, generator_design
+from gansweep.networks.own import OwnDesign
+from gansweep.networks.registry import discriminator_design, generator_design
 from gansweep.planning import weights
 from gansweep.planning.cadence import cadence_of
 from gansweep.planning.images import ImageSets
@@ -172,7 +173,10 @@ class Resolver:
             tuple(self._resolve({**config, "seed": self._sweep.seed + number}, varied) for number in replicates)
             for config, varied in configurations(self._sweep, values)
         ]
-        return checked(found, self._cache)
+        planned = checked(found, self._cache)
+        for one in itertools.chain.from_iterable(planned):
+            self._check_start(one)
+        return planned
 
     def _resolve(self, settings: Mapping[str, Any], varied: Mapping[str, Any]) -> PlannedTrial:
         config = TrialConfig.model_validate(settings)
@@ -194,6 +198,13 @@ class Resolver:
         found = self._starts.of(config.training.start)
         found.check(training_config(config, images, Code()))
         return found.config()
+
+    def _check_start(self, planned: PlannedTrial) -> None:
+        """Raise UserError if the weights that a trial starts from do not fit its own networks."""
+        start = planned.trial.config.training.start
+        for network, design in (("generator", planned.generator), ("discriminator", planned.discriminator)):
+            if start is not None and isinstance(design, OwnDesign):
+                self._starts.of(start).check_own(network, design)
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
@@ -247,12 +258,6 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
             f"model.channels: {wanted}, but the images of {config.dataset.name} have {images.channels}"
             f" ({'RGB' if images.channels == 3 else 'greyscale'});"
             f" set model.channels: {images.channels}, or dataset.channels: {wanted} to convert them"
-        )
-    architecture = architecture_of(NetworkConfig(**values_for(NetworkConfig, config.model)))
-    if images.image_size not in (sizes := architecture.image_sizes):
-        raise UserError(
-            f"model.architecture: {config.model.architecture} makes images of {', '.join(map(str, sizes))} pixels,"
-            f" not {images.image_size}; set dataset.image_size"
         )
     if config.model.conditioning != "none" and len(images.classes) < 2:
         raise UserError(

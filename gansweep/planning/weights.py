@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 from gansweep.config import NetworkConfig, StartConfig, TrainingConfig, from_plain
 from gansweep.errors import UserError
 from gansweep.gan.formats.registry import IN_FOLDER
+from gansweep.networks.own import OwnDesign
 from gansweep.records.layout import Home, TrialFolder, write_atomically
 
 HEADER = "__metadata__"
@@ -31,6 +33,7 @@ STRUCTURE = {
     "generator_separable": "model.generator.separable",
     "generator_network": "model.generator.network",
 }
+OF_D = {"discriminator_network": "model.discriminator.network"}  # the same, if the file has weights of D
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,39 @@ class Weights:
         return StartConfig(self.digest, str(self.path.absolute()))
 
     def check(self, training: TrainingConfig) -> None:
-        """Raise UserError if the weights are those of another generator than that of a trial."""
+        """Raise UserError if the weights are those of other networks than a trial's, as far as settings tell."""
         settings: Mapping[str, Any] = self._file[0][HEADER].get("settings", {})
         found = {key: (settings[name], getattr(training, name)) for name, key in SIZES.items() if name in settings}
         if "networks" in settings:
             there = from_plain(NetworkConfig, settings["networks"])
-            found |= {key: (getattr(there, name), getattr(training.networks, name)) for name, key in STRUCTURE.items()}
+            structure = STRUCTURE | (OF_D if self._values("discriminator") else {})
+            found |= {key: (getattr(there, name), getattr(training.networks, name)) for name, key in structure.items()}
         for key, (recorded, asked) in found.items():
             if recorded != asked:
+                network = "discriminator" if key in OF_D.values() else "generator"
                 raise UserError(
-                    f"training.from: {self.path} holds a generator of {key}: {_words(recorded)}, not {_words(asked)};"
+                    f"training.from: {self.path} holds a {network} of {key}: {_words(recorded)}, not {_words(asked)};"
                     f" set {key}: {_words(recorded)}"
                 )
+
+    def check_own(self, network: str, design: OwnDesign) -> None:
+        """Raise UserError if the weights are not as many as those of a user's network that has run.
+
+        Args:
+            network: "generator" or "discriminator".
+            design: The network of the trial.
+        """
+        stored, expected = self._values(network), design.parameters + design.buffers
+        if stored not in (0, expected):
+            raise UserError(
+                f"training.from: {self.path} holds a {network} of {stored:,} values, and {design.path} has"
+                f" {expected:,}; set model.{network}.options as there, or name other weights"
+            )
+
+    def _values(self, network: str) -> int:
+        """Return the number of values in the state dict of a network; 0 without one."""
+        header, _ = self._file
+        return sum(math.prod(one["shape"]) for name, one in header.items() if name.startswith(f"{network}."))
 
 
 class Starts:
@@ -159,4 +183,6 @@ def _checkpoint(folder: TrialFolder, text: str, step: int | None) -> Path:
 
 
 def _words(value: Any) -> str:
+    if value is None:
+        return "null"
     return f"[{', '.join(value)}]" if isinstance(value, tuple | list) else str(value)

@@ -12,7 +12,7 @@ from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAK
 from gansweep.losses import registry
 from gansweep.losses.registry import LOSSES, options
 from gansweep.networks.own import named_network
-from gansweep.networks.registry import ARCHITECTURES, discriminator_design
+from gansweep.networks.registry import ARCHITECTURES, architecture_of, discriminator_design
 from gansweep.records.layout import flat
 from gansweep.sweepfile.schema import Evaluation, TrialConfig
 from gansweep.usercode.path import is_import_path
@@ -39,6 +39,7 @@ def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
 
 def _networks(config: TrialConfig) -> Iterator[Conflict]:
     model, training = config.model, config.training
+    yield from _image_size(config)
     yield from _own_networks(model)
     if penalises_images(training) and _has_batch_norm(model):
         yield ("model", "discriminator", "norm"), MIXED
@@ -50,6 +51,18 @@ def _networks(config: TrialConfig) -> Iterator[Conflict]:
         )
     if model.conditioning == "two_stream":
         yield from _too_narrow(model)
+
+
+def _image_size(config: TrialConfig) -> Iterator[Conflict]:
+    model, size = config.model, config.dataset.image_size
+    sizes = architecture_of(NetworkConfig(**values_for(NetworkConfig, model))).image_sizes
+    if size not in sizes:
+        *others, last = map(str, sizes)
+        possible = f"{', '.join(others)} or {last}" if others else last
+        yield (
+            ("dataset", "image_size"),
+            f"{model.architecture} makes images of {possible} pixels, not {size}; change it, or give two own networks",
+        )
 
 
 def penalises_images(training: Training) -> bool:

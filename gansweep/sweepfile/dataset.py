@@ -53,7 +53,9 @@ class Dataset(Section):
     """The real images."""
 
     name: Annotated[str, AfterValidator(_known), WithJsonSchema(_names_in_schema()), OwnName(is_own)] = "digits"
-    image_size: Annotated[Literal[16, 28, 32, 64, 128, 256], Field(description="side in pixels")] = 32
+    image_size: Annotated[
+        int, Field(ge=8, le=512, description="side in pixels: one that the networks make (docs/networks.md)")
+    ] = 32
     channels: Annotated[
         Literal[1, 3] | None, Field(description="1 greyscale, 3 RGB; default: as the set is stored")
     ] = None

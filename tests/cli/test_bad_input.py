@@ -53,7 +53,8 @@ def planned(call: Call, home: Home) -> list[str]:
          + "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
          "5:44: search.objective.metric: a critic's outputs are not probabilities: no run records d_fresh with"
          " training.loss wasserstein_clip; choose d_auc or cfd_ratio"),
-        (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: must be 16, 28, 32, 64, 128 or 256, got 48"),
+        (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: dcgan makes images of 16, 28, 32, 64, 128"
+         " or 256 pixels, not 48; change it, or give two own networks"),
         (GOOD.replace("name: s", "name: ../s"),
          "1:7: name: '../s' cannot name a folder: use up to 64 of A–Z, a–z, 0–9, '.', '_' and '-',"
          " beginning with a letter or digit of these"),

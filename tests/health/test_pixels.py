@@ -75,7 +75,7 @@ def test_ms_ssim_equals_that_of_pytorch_msssim() -> None:
     assert ms_ssim(a, b) == pytest.approx(theirs.numpy(), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("side", [14, 15, 16, 64])
+@pytest.mark.parametrize("side", [8, 9, 13, 14, 15, 16, 64])
 def test_ms_ssim_of_equal_images_is_one(side: int) -> None:
     a, b = similar(3, side)
     assert ms_ssim(a, a) == pytest.approx(1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from gansweep.cli.main import cli
 from gansweep.engine.runner import TrialOfTune
@@ -57,6 +59,67 @@ def plan(tmp_path: Path, home: Home) -> Callable[..., Plan]:
     shutil.copytree(USERS, tmp_path, dirs_exist_ok=True)
     (tmp_path / "s.yaml").write_text(TEXT)
     return lambda *overrides: make_plan(load(tmp_path / "s.yaml", overrides), home)
+
+
+ANY_SIZE = """
+from torch import nn
+def G(latent_dim, channels, image_size):
+  layers = nn.Linear(latent_dim, channels * image_size**2), nn.Tanh()
+  return nn.Sequential(*layers, nn.Unflatten(1, (channels, image_size, image_size)))
+def D(channels, image_size, width=4):
+  return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, width), nn.LeakyReLU(), nn.Linear(width, 1))
+"""
+
+
+@pytest.mark.parametrize("size", [8, 50])
+def test_own_networks_train_at_sizes_that_ours_do_not_make(
+    tmp_path: Path, plan: Callable[..., Plan], here: list[OwnDesign], size: int
+) -> None:
+    (tmp_path / "sized.py").write_text(ANY_SIZE)
+    networks = ("model.generator.network=sized:G", "model.discriminator.network=sized:D")
+    made = plan(*networks, f"dataset.image_size={size}")
+    write_trials(made, "gansweep run s.yaml", ())
+    (planned,) = made.trials
+    run = job_of(made, planned, 0).open()
+    assert run.advance(60) is not None
+    run.close()
+    with Image.open(made.folder.trial(planned.trial.id).all_samples()[-1]) as grid:
+        assert min(grid.size) > 8 * size
+    with pytest.raises(SweepFileError, match=r"image_size: dcgan makes images of 16, 28"):
+        plan(networks[0], "model.discriminator={}", f"dataset.image_size={size}")
+
+
+def test_weights_of_another_own_network_are_refused(
+    tmp_path: Path, plan: Callable[..., Plan], here: list[OwnDesign]
+) -> None:
+    (tmp_path / "sized.py").write_text(ANY_SIZE)
+    own = "model.discriminator.network=sized:D"
+    made = plan(own)
+    write_trials(made, "gansweep run s.yaml", ())
+    (planned,) = made.trials
+    run = job_of(made, planned, 0).open()
+    run.advance(60)
+    run.close()
+    kept = made.folder.trial(planned.trial.id).all_checkpoints()[-1]
+    start = f"training.from={kept}"
+    assert plan(own, start).trials
+    with pytest.raises(UserError) as refused:
+        plan(own, start, "model.discriminator.options.width=8")
+    wide = check(replace(planned.discriminator, options={"width": 8}, facts=None))
+    was, now = (one.parameters + one.buffers for one in (planned.discriminator, wide))
+    assert was < now
+    assert str(refused.value) == (
+        f"training.from: {kept} holds a discriminator of {was:,} values, and sized:D has {now:,};"
+        " set model.discriminator.options as there, or name other weights"
+    )
+    with pytest.raises(UserError) as refused:
+        plan(start)
+    assert str(refused.value) == (
+        f"training.from: {kept} holds a discriminator of model.discriminator.network: sized:D, not tutorial:D;"
+        " set model.discriminator.network: sized:D"
+    )
+    with pytest.raises(UserError, match=r"holds a generator of model\.generator\.network: tutorial:G, not null"):
+        plan(own, start, "model.generator={}")
 
 
 def edit(path: Path) -> None:

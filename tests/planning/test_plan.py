@@ -422,15 +422,6 @@ def test_growth_after_the_end_is_refused_where_the_length_is_in_epochs(
     assert plan_of(f"training={training}", f"model.discriminator.growth.at={end - 1}").trials
 
 
-@pytest.mark.parametrize(("architecture", "size", "sizes"), [("dcgan_mnist28", 32, "28"), ("dcgan_mnist28", 16, "28")])
-def test_an_architecture_that_makes_other_sizes(plan_of: PlanOf, architecture: str, size: int, sizes: str) -> None:
-    with pytest.raises(UserError) as caught:
-        plan_of(f"model.architecture={architecture}", f"dataset.image_size={size}")
-    assert str(caught.value) == (
-        f"model.architecture: {architecture} makes images of {sizes} pixels, not {size}; set dataset.image_size"
-    )
-
-
 def test_images_of_another_number_of_channels(plan_of: PlanOf) -> None:
     with pytest.raises(UserError) as caught:
         plan_of("model.channels=3")

@@ -21,6 +21,7 @@ PENALTY = (
     "the gradient penalty treats each image by itself, and batch norm mixes them;"
     " set model.discriminator.norm: layer, or none"
 )
+SIZES = "makes images of 16, 28, 32, 64, 128 or 256 pixels, not 48; change it, or give two own networks"
 NARROW = "two_stream uses half of them for the class and half for the image; give 2 or more"
 
 
@@ -34,6 +35,20 @@ def refusal(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
+        ("dataset: {image_size: 48}\ntraining: {steps: 1}", f"2:23: dataset.image_size: dcgan {SIZES}"),
+        (
+            "dataset: {image_size: 48}\nmodel: {discriminator: {network: 'nets:D'}}\ntraining: {steps: 1}",
+            f"2:23: dataset.image_size: dcgan {SIZES}",
+        ),
+        (
+            "search: {method: grid, over: {dataset.image_size: [16, 48]}}\ntraining: {steps: 1}",
+            f"2:9: search: with dataset.image_size=48: dataset.image_size: dcgan {SIZES}",
+        ),
+        (
+            "model: {architecture: dcgan_mnist28}\ntraining: {steps: 1}",
+            "1:1: dataset.image_size: dcgan_mnist28 makes images of 28 pixels, not 32;"
+            " change it, or give two own networks",
+        ),
         (
             "model: {discriminator: {norm: batch}}\ntraining: {steps: 10, loss: wasserstein_gp}",
             f"2:31: model.discriminator.norm: {PENALTY}",
@@ -177,6 +192,7 @@ def found(metric: str | None = None, **dotted: Any) -> list[str]:
         {"training__loss": "wasserstein_gp", "model__discriminator__norm": "none"},
         {"training__loss": "wasserstein_gp", "model__architecture": "projected"},
         {"training__loss": "wasserstein_clip"},
+        {"dataset__image_size": 8, "model__architecture": "nets:Pair"},
         {"model__discriminator__growth__at": 9},
         {"training": {"epochs": 1}, "model__discriminator__growth__at": 99},  # prepare.py counts the steps
         {"training__clip": 0.01, "training__gradient_penalty": 10, "training__label_smoothing": 0},  # the defaults

@@ -91,7 +91,8 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             HEAD + "dataset: {augment: {flip: no}}",
             "3:27: dataset.augment.flip: must be true or false, got the text 'no'",
         ),
-        (HEAD + "dataset: {image_size: 48}", "3:23: dataset.image_size: must be 16, 28, 32, 64, 128 or 256, got 48"),
+        (HEAD + "dataset: {image_size: 4}", "3:23: dataset.image_size: must be at least 8, got 4"),
+        (HEAD + "dataset: {image_size: 513}", "3:23: dataset.image_size: must be at most 512, got 513"),
         (
             HEAD + "dataset: {name: image_folder}",
             "3:10: dataset: image_folder needs dataset.path, the folder of images",
@@ -190,8 +191,8 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             "3:53: search.over.training.beta1[1]: must be less than 1.0, got 1.5",
         ),
         (
-            HEAD + "search: {method: grid, over: {dataset.image_size: [28, 48]}}",
-            "3:56: search.over.dataset.image_size[1]: must be 16, 28, 32, 64, 128 or 256, got 48",
+            HEAD + "search: {method: grid, over: {dataset.image_size: [28, 4]}}",
+            "3:56: search.over.dataset.image_size[1]: must be at least 8, got 4",
         ),
         (
             HEAD + "search: {method: grid, over: {dataset.name: [digits, image_folder]}}",
