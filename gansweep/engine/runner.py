@@ -17,6 +17,7 @@ from gansweep.engine.ending import Ending
 from gansweep.engine.events import Events
 from gansweep.engine.measuring import NOTHING, Measuring
 from gansweep.engine.mps import Sharing
+from gansweep.engine.nodes import check_packages
 from gansweep.engine.progress import Progress
 from gansweep.engine.queue import InOrder, TrialQueue
 from gansweep.engine.ray_internals import actors_of
@@ -86,10 +87,13 @@ def run(
         The board, after all trials have ended or the end was requested.
 
     Raises:
-        UserError: A trial needs more resources than are available, or began on another type of device.
+        UserError: A trial needs more resources than are available, or began on another type of device; or a node lacks
+            a package that the user's code imports.
     """
     plan = search.plan
     with scratch(SHORT) as folder, cluster(folder, address, shared=may_share(plan) and not collector) as joined:
+        if address:
+            check_packages(search.plan)
         available = joined.available
         stopwatch.lap("start of Ray")
         if joined.mps.refused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,25 @@ def find(path: ImportPath, beside: Path, key: str) -> Mapping[str, bytes]:
             _check_shadows(place, name, file)
         contents[file.relative_to(place.folder).as_posix()] = file.read_bytes()
     return contents
+
+
+def needs(folder: Path) -> dict[str, str]:
+    """Return top-level module → file of a copy of code that imports it, of the installed modules that it imports.
+
+    Modules of Python are left out, and those that are not installed here: their imports may be optional.
+    """
+    own = {path.stem for path in folder.iterdir()} | sys.stdlib_module_names
+    found: dict[str, str] = {}
+    for file in sorted(folder.rglob("*.py")):
+        for name in (module.partition(".")[0] for module in _imports(file, "")):
+            if name not in own and not lacking([name]):
+                found.setdefault(name, file.relative_to(folder).as_posix())
+    return found
+
+
+def lacking(modules: Sequence[str]) -> list[str]:
+    """Return the top-level modules that are not installed on this machine. Imports nothing."""
+    return [name for name in modules if not any(True for _ in _installed(name))]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gansweep.errors import UserError
-from gansweep.usercode.find import find
+from gansweep.usercode.find import find, lacking, needs
 from gansweep.usercode.path import ImportPath
 
 RAISES = "raise SystemExit('it was run')\n"
@@ -120,3 +120,10 @@ def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text("import torch\nclass G(\n")
     with pytest.raises(UserError, match=rf"^{tmp_path}/nets\.py:2: is not valid Python \(.*\); correct it$"):
         found(tmp_path, "nets:G")
+
+
+def test_installed_packages_that_a_copy_needs(tmp_path: Path) -> None:
+    text = "import os, pkg.b\nfrom . import c\nfrom pytest import mark\nimport numpy.linalg, nowhere_at_all\n"
+    write(tmp_path, {"pkg/__init__.py": "", "pkg/a.py": text, "pkg/b.py": "import torch, numpy\n", "pkg/c.py": ""})
+    assert needs(tmp_path) == {"pytest": "pkg/a.py", "numpy": "pkg/a.py", "torch": "pkg/b.py"}
+    assert lacking(["numpy", "nowhere_at_all", "pkg"]) == ["nowhere_at_all", "pkg"]
