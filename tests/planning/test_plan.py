@@ -436,7 +436,7 @@ def test_images_of_another_number_of_channels(plan_of: PlanOf) -> None:
 
 
 def test_what_does_not_fit_in_one_trial_of_a_grid_is_refused(plan_of: PlanOf) -> None:
-    with pytest.raises(UserError, match=r"^model\.architecture: dcgan_mnist28 makes images of 28 pixels, not 16"):
+    with pytest.raises(UserError, match=r"dataset\.image_size: dcgan_mnist28 makes images of 28 pixels, not 16"):
         plan_of("search={method: grid, over: {model.architecture: [dcgan, dcgan_mnist28]}}")
 
 
