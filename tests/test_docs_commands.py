@@ -15,7 +15,18 @@ import click
 import pytest
 import torch
 from click.testing import CliRunner
-from documented import PAGES, ROOT, Command, blocks, command_of, commands, problem, scripts
+from documented import (
+    PAGES,
+    ROOT,
+    Command,
+    blocks,
+    command_of,
+    commands,
+    commands_of,
+    problem,
+    scripts,
+    section,
+)
 from scenes import train, warm_home
 
 from gansweep.cli.main import COMMANDS, cli
@@ -43,6 +54,8 @@ ELSEWHERE = {
     ("run", "sweeps/benchmark/parts_digits.yaml"): ("trains for hours", "tests/test_parts.py"),
     ("run", "…/sweeps/lr-grid/sweep.yaml"): ("trains a sweep of another name", "tests/cli/test_commands.py"),
 }
+WALK = section(ROOT / "docs" / "bring-your-own.md", "From your classes and photos to a report")
+WALKED = [words for words, inline in commands_of(WALK) if not inline]  # in order, by tests/report/test_walk.py
 FOREIGN = {"--app-name", "--volumes", "--volume", "--shm-size", "--time", "--workers"}  # of MLflow, Docker, Slurm
 STUDY = {  # what makes sweeps/lr_grid.yaml small
     "image_size: 32": "image_size: 16",
@@ -90,7 +103,9 @@ def _executed() -> list[Command]:
     """Commands to run, in order of the documents. One whose words all occur in another command is left out."""
     found: dict[frozenset[str], Command] = {}
     for command in commands():
-        if not command.is_mention and not any(command.words[: len(begin)] == begin for begin in ELSEWHERE):
+        if command.words in WALKED or command.is_mention:
+            continue
+        if not any(command.words[: len(begin)] == begin for begin in ELSEWHERE):
             found.setdefault(frozenset(NAMES.get(word, word) for word in command.words), command)
     return [one for words, one in found.items() if one.words[0] != "clean" and not any(words < more for more in found)]
 

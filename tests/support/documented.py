@@ -45,12 +45,23 @@ class Command:
 
 def blocks(page: Path, language: str) -> list[str]:
     """Return the fenced blocks of a page in a language."""
-    return [text for name, text in FENCED.findall(page.read_text()) if name == language]
+    return blocks_of(page.read_text(), language)
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Return the fenced blocks of a text in a language."""
+    return [block for name, block in FENCED.findall(text) if name == language]
+
+
+def section(page: Path, title: str) -> str:
+    """Return the section of a page with a heading of the second level."""
+    (found,) = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    return str(found)
 
 
 def commands() -> list[Command]:
     """Return the `gansweep` commands in order of README, CONTRIBUTING.md and docs/."""
-    return [Command(page.name, words, inline) for page in PAGES for words, inline in _of_gansweep(page.read_text())]
+    return [Command(page.name, words, inline) for page in PAGES for words, inline in commands_of(page.read_text())]
 
 
 def scripts() -> list[Command]:
@@ -98,7 +109,8 @@ def command_of(name: str) -> click.Command:
     return found
 
 
-def _of_gansweep(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
+def commands_of(text: str) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Yield the words of each `gansweep` command of a text, and whether it is in running text."""
     for line, inline in _code(text):
         for rest in GANSWEEP.findall(line):
             yield _words(rest), inline
