@@ -56,7 +56,15 @@ ELSEWHERE = {
 }
 WALK = section(ROOT / "docs" / "bring-your-own.md", "From your classes and photos to a report")
 WALKED = [words for words, inline in commands_of(WALK) if not inline]  # in order, by tests/report/test_walk.py
-FOREIGN = {"--app-name", "--volumes", "--volume", "--shm-size", "--time", "--workers"}  # of MLflow, Docker, Slurm
+FOREIGN = {
+    "--app-name",
+    "--volumes",
+    "--volume",
+    "--shm-size",
+    "--time",
+    "--workers",
+    "--samples_per_plugin",
+}  # of others
 STUDY = {  # what makes sweeps/lr_grid.yaml small
     "image_size: 32": "image_size: 16",
     "latent_dim: 100, feature_maps: 16": "latent_dim: 8, feature_maps: 4",
