@@ -43,6 +43,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    def __hash__(self) -> int:
+        """Return the hash of all values, mappings included: pydantic copies a default without one for each instance."""
+        return hash(self.model_dump_json())
+
 
 class NameOf:
     """Annotation of a text that names a part of a registry. The registry is read when a file is validated.
@@ -114,13 +118,22 @@ def import_paths(section: Section, prefix: str = "") -> Iterator[tuple[str, Impo
     Such a key is annotated with `PathOf`, `OwnName`, or `NameOf` that allows import paths. Its value may be a list of
     them.
     """
-    for name, key in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            yield from import_paths(value, f"{prefix}{name}.")
-        for own in (one for one in key.metadata if getattr(one, "own", False)):
-            texts = value if isinstance(value, list) else [value]
-            yield from ((prefix + name, ImportPath.parse(text)) for text in texts if own.names_own(text))
+    for key, value_of, own in _own_keys(type(section)):
+        value = value_of(section)
+        texts = value if isinstance(value, list) else [value]
+        yield from ((prefix + key, ImportPath.parse(text)) for text in texts if own.names_own(text))
+
+
+@functools.cache
+def _own_keys(section: type[Section]) -> tuple[tuple[str, Callable[[Section], Any], Any], ...]:
+    """Return dotted key, function that returns its value, and annotation of every key that may be an import path."""
+    found: list[tuple[str, Callable[[Section], Any], Any]] = []
+    for name, key in section.model_fields.items():
+        found += [(name, operator.attrgetter(name), one) for one in key.metadata if getattr(one, "own", False)]
+        if isinstance(key.annotation, type) and issubclass(key.annotation, Section):
+            for inner, _, own in _own_keys(key.annotation):
+                found.append((f"{name}.{inner}", operator.attrgetter(f"{name}.{inner}"), own))
+    return tuple(found)
 
 
 def by_method(registry: Mapping[str, type[Section]]) -> Any:
