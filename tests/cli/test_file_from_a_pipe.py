@@ -91,7 +91,7 @@ def test_submit_uploads_what_it_read(piped: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("gansweep.tracking.store.check", lambda _: None)
     call(monkeypatch, "submit", piped, "--address", "http://head:8265", "--tracking-uri", "http://server:5000")
     *_, files, entrypoint = given
-    assert files == {"s.yaml": TEXT}
+    assert files == {"s.yaml": TEXT.encode()}
     assert shlex.split(entrypoint)[:3] == ["gansweep", "run", "./s.yaml"]
 
 
