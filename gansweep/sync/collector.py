@@ -17,7 +17,7 @@ from gansweep.sync import copies
 from gansweep.sync.periodic import PeriodicTask
 from gansweep.sync.storage import Storage, with_retries
 from gansweep.sync.workspace import share
-from gansweep.usercode.code import Code
+from gansweep.usercode.code import DIGEST, Code
 
 PULL_S = 2.0
 ID = re.compile("[0-9a-f]{12}")  # nothing else is taken from a storage: a name is a path
@@ -64,7 +64,8 @@ class Collector:
             for trial in self._folder.all_trials():
                 if trial.id not in names:
                     copies.adopt(self._storage, self._trial_prefix(trial.id), trial)
-        for digest in {name.partition("/")[0] for name in self._storage.names(f"{self._prefix}/{copies.CODE}")}:
+        digests = {name.partition("/")[0] for name in self._storage.names(f"{self._prefix}/{copies.CODE}")}
+        for digest in filter(DIGEST.fullmatch, digests):
             code = Code(digest, str(self._folder.code))
             copies.fetch_code(self._storage, self._folder.name, code, lambda: self._folder.path)
         suggestions = self._storage.get(f"{self._prefix}/{self._folder.suggestions.name}")
