@@ -37,12 +37,13 @@ def open_rows(path: Path) -> Pixels:
         OSError: The file does not exist.
         ValueError: It is damaged, or holds something else.
     """
-    stored: Any = np.load(path, mmap_mode="r")
+    stored = np.load(path, mmap_mode="r")
     if not isinstance(stored, np.memmap):  # an archive of arrays
         raise ValueError(f"{path}: not one array")
     with path.open("rb") as file:
         whole = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
-    return np.frombuffer(whole, stored.dtype, stored.size, stored.offset).reshape(stored.shape)
+    images: Pixels = np.frombuffer(whole, stored.dtype, stored.size, stored.offset).reshape(stored.shape)
+    return images
 
 
 class Rows:
