@@ -37,13 +37,12 @@ def open_rows(path: Path) -> Pixels:
         OSError: The file does not exist.
         ValueError: It is damaged, or holds something else.
     """
-    stored = np.load(path, mmap_mode="r")
-    if not isinstance(stored, np.memmap):  # an archive of arrays
+    stored: Any = np.load(path, mmap_mode="r")
+    if not hasattr(stored, "offset"):  # an archive of arrays
         raise ValueError(f"{path}: not one array")
     with path.open("rb") as file:
         whole = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE | NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE)
-    images: Pixels = np.frombuffer(whole, stored.dtype, stored.size, stored.offset).reshape(stored.shape)
-    return images
+    return np.frombuffer(whole, stored.dtype, stored.size, stored.offset).reshape(stored.shape)
 
 
 class Rows:

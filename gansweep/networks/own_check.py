@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -59,18 +60,36 @@ def _shape(module: OwnModule) -> str:
 @torch.no_grad()
 def _range(module: OwnModule) -> str:
     """Return what is wrong with the range of outputs, also of loud inputs."""
-    inputs, labels = module.design_inputs(BATCH)
-    with evaluating(module):
-        outputs = torch.cat([module(scale * inputs, labels).flatten() for scale in (1, LOUD, -LOUD)])
-    low, high = float(outputs.min()), float(outputs.max())
+    low, high = _extremes(module)
     between = f"its outputs are between {low:.3g} and {high:.3g}"
     if module.design.is_generator:
         if low < -1.001 or high > 1.001:
             return f"{between} for z × {LOUD:,}, expected images in [-1, 1]; end it with nn.Tanh"
         return f"{between}, expected images in [-1, 1]; end it with nn.Tanh instead of a sigmoid" if low >= 0 else ""
-    if low >= 0 and 0 < high <= 1:
+    # A D that normalises its inputs may happen to have such outputs; with random weights only a sigmoid keeps to them.
+    if _is_share(low, high) and _is_share(*_extremes(_with_random_weights(module))):
         return f"{between} for images × {LOUD:,}, as of a sigmoid; leave it out: the losses take the values before it"
     return ""
+
+
+def _is_share(low: float, high: float) -> bool:
+    return low >= 0 and 0 < high <= 1
+
+
+def _extremes(module: OwnModule) -> tuple[float, float]:
+    """Return the smallest and the largest output for quiet and loud inputs."""
+    inputs, labels = module.design_inputs(BATCH)
+    with evaluating(module):
+        outputs = torch.cat([module(scale * inputs, labels).flatten() for scale in (1, LOUD, -LOUD)])
+    return float(outputs.min()), float(outputs.max())
+
+
+def _with_random_weights(module: OwnModule) -> OwnModule:
+    """Return a copy whose parameters are standard normal."""
+    other, rng = copy.deepcopy(module), torch.Generator().manual_seed(0)
+    for parameter in other.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=rng))
+    return other
 
 
 def _unused(module: OwnModule) -> str:

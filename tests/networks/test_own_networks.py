@@ -146,6 +146,12 @@ def test_a_d_that_starts_at_zero_is_no_sigmoid(design: Design, zero: bool) -> No
     check(design("D", f"def D():\n  d = {LINEAR_D}\n  nn.init.zeros_(d[1].weight) if {zero} else None\n  return d"))
 
 
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_a_d_whose_outputs_happen_to_lie_between_0_and_1_has_no_sigmoid(design: Design, width: int) -> None:
+    """Its instance norm makes them nearly the same for all images."""
+    check(design("unet:D", width=width))
+
+
 def test_messages_name_the_line_of_the_users_class(design: Design) -> None:
     text = "\n\nclass D(nn.Conv2d):\n  def __init__(self): super().__init__(1, 1, 4)\n"
     with pytest.raises(UserError, match=r"^model\.k: nets:D \(nets\.py:5\): returns 676 values"):

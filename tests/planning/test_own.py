@@ -105,6 +105,7 @@ def test_weights_of_another_own_network_are_refused(
     assert plan(own, start).trials
     with pytest.raises(UserError) as refused:
         plan(own, start, "model.discriminator.options.width=8")
+    assert isinstance(planned.discriminator, OwnDesign)
     wide = check(replace(planned.discriminator, options={"width": 8}, facts=None))
     was, now = (one.parameters + one.buffers for one in (planned.discriminator, wide))
     assert was < now

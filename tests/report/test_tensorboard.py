@@ -12,6 +12,8 @@ import pytest
 from bench import BEGAN, STEPS, Bench, empty_home, sound
 from click.testing import CliRunner
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator as accumulator
+from tensorboard.plugins.hparams import metadata as hparams
 
 from gansweep.cli.main import cli
 from gansweep.errors import UserError
@@ -19,9 +21,6 @@ from gansweep.records.outcome import Outcome
 from gansweep.report.tensorboard import write_runs
 from gansweep.tracking.reader import Source, reader_of
 
-accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-Status = pytest.importorskip("tensorboard.plugins.hparams.api_pb2")
-hparams = pytest.importorskip("tensorboard.plugins.hparams.metadata")
 GRID = (24, 16)  # pixels, width and height
 
 
