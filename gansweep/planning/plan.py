@@ -131,7 +131,8 @@ class Plan:
         total = 0
         for planned in self.left:
             steps, images, cadence = planned.trial.steps, planned.images, planned.cadence
-            checkpoints = 1 + (min(most_kept, -(-steps // cadence.checkpoints)) if cadence.checkpoints else most_kept)
+            due = -(-steps // cadence.checkpoints) if cadence.checkpoints else steps  # by time: one a step at most
+            checkpoints = 1 + min(most_kept, due)
             classes = planned.generator.classes
             side = grid_side(images.image_size, classes)
             grid = int(grid_size(classes) * images.channels * side**2 * SAMPLE_SHARE)

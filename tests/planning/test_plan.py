@@ -262,6 +262,17 @@ def test_the_disk_holds_the_grids_of_large_images(plan_of: PlanOf, size: int) ->
     assert 3 * len(grid_png(noise)) < more - few < (6 if size == 128 else 9) * len(grid_png(noise))
 
 
+def test_a_run_has_no_more_checkpoints_than_steps(plan_of: PlanOf) -> None:
+    """By time, checkpoints are written after any step, but once."""
+    few, more, most, kept = (
+        plan_of(
+            f"training.steps={steps}", "cadence={checkpoints: {seconds: 30}, samples: 1000, metrics: 1000}"
+        ).disk_bytes
+        for steps in (1, 2, 50, 60)
+    )
+    assert few < more < most == kept
+
+
 def test_too_little_disk(plan_of: PlanOf, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     plan = plan_of()
