@@ -56,7 +56,7 @@ def test_a_sweep_of_many_trials_is_scheduled_within_the_target_and_published_who
     assert 0 < per_trial["main_s"] < 0.1
 
 
-def test_commands_answer_at_once_on_two_thousand_trials(many_trials: ModuleType, service: Service) -> None:
+def test_commands_answer_in_two_seconds_on_two_thousand_trials(many_trials: ModuleType, service: Service) -> None:
     file = many_trials.sweep_file(service.root, 2_000)
     plan = make_plan(load(file, (), 2_000), service.home)
     write_trials(plan, "gansweep run", ())
@@ -80,8 +80,11 @@ def test_commands_answer_at_once_on_two_thousand_trials(many_trials: ModuleType,
 
 
 def answer(service: Service, *words: object) -> str:
-    """What a command prints, within three seconds of CPU time: two on a calm machine (docs/scale.md)."""
-    before = cpu_s()
-    out, _ = service.call(*words, *(["--no-timing"] if words[0] == "plan" else []))
-    assert cpu_s() - before < 3, words
-    return out
+    """What a command prints, within two seconds of CPU time: one that shares its core with another test takes up to
+    half as long again, so that the fastest of three calls counts."""
+    for _ in range(3):
+        before = cpu_s()
+        out, _err = service.call(*words, *(["--no-timing"] if words[0] == "plan" else []))
+        if cpu_s() - before < 2:
+            return out
+    pytest.fail(f"{words}: more than two seconds in each of three calls")
