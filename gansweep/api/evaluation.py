@@ -12,7 +12,7 @@ from gansweep.api.checkpoints import restore
 from gansweep.datasets import DATA_SETS
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet, evaluation_samples, prepare
-from gansweep.planning.own import Codes
+from gansweep.planning.codes import Codes
 from gansweep.planning.source import source_of
 from gansweep.records.layout import Home
 from gansweep.section import one_of

@@ -44,7 +44,7 @@ def submit(
     --tracking-uri follow the sweep from any machine. A sweep that is submitted again resumes.
     """
     from gansweep.engine.submission import submit as hand_over
-    from gansweep.planning import own
+    from gansweep.planning.codes import modules_of
     from gansweep.sweepfile.document import read
     from gansweep.sweepfile.loader import sweep_of
     from gansweep.sync.storage import check_uri
@@ -67,7 +67,7 @@ def submit(
     words += ["--time-budget", f"{time_budget:.0f}s"] if time_budget is not None else []
     words += [OPTIONS[answer]] if answer else []
     entrypoint = f"{shlex.join(words)} --home {shlex.quote(home) if home else HOME}"
-    files = {**own.modules_of(sweep), name: text.encode()}
+    files = {**modules_of(sweep), name: text.encode()}
     job = hand_over(address, sweep.name, home or "", files, entrypoint)
     if as_json:
         click.echo(to_json({"job": job, "sweep": sweep.name, "address": address, "tracking_uri": server}))

@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 
 from gansweep.gan.data import ImageSet, prepare
-from gansweep.planning.own import Codes
+from gansweep.planning.codes import Codes
 from gansweep.planning.source import source_of
 from gansweep.records.layout import Home, SweepFolder, read_json
 from gansweep.sweepfile.dataset import Dataset

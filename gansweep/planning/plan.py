@@ -22,8 +22,9 @@ from gansweep.networks.own import OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
 from gansweep.planning import weights
 from gansweep.planning.cadence import cadence_of
+from gansweep.planning.codes import Codes
 from gansweep.planning.images import ImageSets
-from gansweep.planning.own import Codes, checked
+from gansweep.planning.own import checked
 from gansweep.planning.resources import uses_gpu
 from gansweep.planning.source import source_of
 from gansweep.planning.trial import PlannedTrial, training_config

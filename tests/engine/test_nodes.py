@@ -10,7 +10,7 @@ import pytest
 
 from gansweep.engine import nodes
 from gansweep.errors import UserError
-from gansweep.planning.own import Codes
+from gansweep.planning.codes import Codes
 from gansweep.planning.plan import Plan
 from gansweep.usercode.code import write
 from gansweep.usercode.find import find
