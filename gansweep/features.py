@@ -1,0 +1,66 @@
+"""Embeddings that samples can be judged in, by name: what each needs, and the module that makes it.
+
+The schema, its messages and the evaluation use this registry. A recipe is a module of gansweep/gan/features with the
+functions of `gansweep.gan.features.recipe.Recipe`, imported when an embedding is made. Does not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gansweep.usercode.path import ImportPath, is_import_path
+
+
+@dataclass(frozen=True)
+class EmbeddingKind:
+    """A kind of embedding.
+
+    Attributes:
+        recipe: Name of a module in gansweep/gan/features.
+        version: Raised whenever the same images would give other features. It is part of what identifies features.
+        labels: Whether it is trained on labels, so that it needs at least two classes and names classes of samples.
+        weights: Whether it needs a file of weights, `evaluation.weights`.
+        module: Module that an extra package brings; empty if it needs none.
+        extra: Extra of gansweep that installs the module.
+        argument: Placeholder of the part of the name after a colon; empty if the name has none.
+    """
+
+    recipe: str
+    version: int = 1
+    labels: bool = False
+    weights: bool = False
+    module: str = ""
+    extra: str = ""
+    argument: str = ""
+
+
+EMBEDDINGS = {
+    "classifier": EmbeddingKind("classifier", labels=True),
+    "principal_components": EmbeddingKind("principal_components"),
+}
+OWN = EmbeddingKind("imported")
+
+
+def is_own(name: object) -> bool:
+    """Whether a name is the import path of a user's embedding."""
+    return is_import_path(name) and str(name).partition(":")[0] not in EMBEDDINGS
+
+
+def embedding_kind(name: str) -> EmbeddingKind:
+    """Return the kind of embedding of a name. Raises ValueError if the name is unknown or incomplete."""
+    kind, colon, argument = name.partition(":")
+    if is_own(name):
+        ImportPath.parse(name)
+        return OWN
+    found = EMBEDDINGS.get(kind)
+    if found is None or bool(found.argument) != bool(argument) or (colon and not argument):
+        raise ValueError(f"must be one of {', '.join(forms())}, got {name!r}")
+    return found
+
+
+def forms() -> Iterator[str]:
+    """Yield the forms of all names, with a placeholder where a name has an argument."""
+    for name, kind in EMBEDDINGS.items():
+        yield f"{name}:{kind.argument}" if kind.argument else name
+    yield "MODULE:NAME"

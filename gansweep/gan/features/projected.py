@@ -1,0 +1,110 @@
+"""Embeddings that end in the principal components of a network's features.
+
+Fréchet distances of many hundred dimensions are singular at the few hundred samples of an evaluation, so that all
+metrics are computed on at most FEATURES components, fitted to real images of the evaluator's training half.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gansweep.gan.data import FEATURES
+from gansweep.gan.features.base import CHUNK, Description, Embedding, Stored, UnsuitableError, no_labels
+
+MOST_FITTED = 4_000  # images that components are fitted to
+
+
+class Output(NamedTuple):
+    """Output of a network.
+
+    Attributes:
+        features: (N, d) float32.
+        logits: (N, classes); None without classes.
+    """
+
+    features: Tensor
+    logits: Tensor | None = None
+
+
+class Projection(nn.Module):
+    """Principal components (Pearson 1901): features (N, dimensions) → (N, components)."""
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dimensions))
+        self.register_buffer("axes", torch.zeros(min(FEATURES, dimensions), dimensions))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.axes.T
+
+    def fit(self, features: Tensor) -> Projection:
+        """Fit mean and axes, those of the largest variance first. The largest entry of an axis is positive.
+
+        Args:
+            features: (N, dimensions), N > FEATURES.
+        """
+        x = features.double()
+        mean = x.mean(0)
+        _, vectors = torch.linalg.eigh(torch.cov((x - mean).T).reshape(x.shape[1], x.shape[1]))
+        axes = vectors[:, -len(self.axes) :].flip(1).T
+        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # the sign of an eigenvector is arbitrary
+        self.mean.copy_(mean)
+        self.axes.copy_(axes * signs)
+        return self
+
+
+class Projected(Embedding):
+    """Principal components of the features of a network.
+
+    Args:
+        network: Maps images (N, C, H, W) uint8 to `Output`.
+        classes: Number of classes; 0 without labels.
+        description: Facts for records.
+        weights_elsewhere: Whether the weights can be loaded from where they came, so that they are not stored.
+    """
+
+    def __init__(
+        self, network: nn.Module, classes: int, description: Description, *, weights_elsewhere: bool = False
+    ) -> None:
+        super().__init__(classes, description)
+        self.network, self.projection = network, Projection(description.dimensions)
+        self.weights_elsewhere = weights_elsewhere
+        self.frozen()
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        found: Output = self.network(pixels)
+        labels = no_labels(pixels) if found.logits is None else found.logits.argmax(1)
+        return self.projection(found.features), labels
+
+    @torch.no_grad()
+    def fit(self, pixels: Tensor) -> Projected:
+        """Fit the components to real images (N, C, H, W) uint8.
+
+        Raises:
+            UnsuitableError: The images are too few.
+        """
+        if len(pixels) <= FEATURES:
+            raise UnsuitableError(f"{len(pixels)} images are too few for {FEATURES} components")
+        self.projection.fit(torch.cat([self.network(chunk).features for chunk in torch.split(pixels, CHUNK)]))
+        return self
+
+    def stored(self) -> Stored:
+        found = super().stored()
+        if not self.weights_elsewhere:
+            return found
+        tensors = {name: tensor for name, tensor in found.tensors.items() if name.startswith("projection.")}
+        return Stored(tensors, found.facts)
+
+    def load(self, stored: Stored) -> Projected:
+        """Take over stored tensors. Raises KeyError or RuntimeError if they are another embedding's."""
+        if self.weights_elsewhere:
+            self.projection.load_state_dict({name: stored.tensors[f"projection.{name}"] for name in ("mean", "axes")})
+        else:
+            self.load_state_dict(dict(stored.tensors))
+        return self
