@@ -32,8 +32,8 @@ with sharing(Path(sys.argv[1]), True) as settled:
     trial = subprocess.Popen(
         ["sleep", "600"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, close_fds=False, start_new_session=True
     )
-    print(json.dumps([settled().active, trial.pid]), flush=True)
     try:
+        print(json.dumps([settled().active, trial.pid]), flush=True)
         match sys.stdin.readline().strip():
             case "fail":
                 raise RuntimeError
