@@ -211,7 +211,7 @@ class CommonTraining(Section):
 
     def optimizer(self, network: NetworkName) -> OptimizerConfig:
         """Return the options of one network: those set for the network, else those of this section."""
-        own = dict(getattr(self, network))
+        own = vars(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
 
     @property

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Return a dataclass and its content as plain data for JSON."""
+    if value is None or isinstance(value, str | float | int):  # most values are
+        return value
     if is_dataclass(value):
         return {one.name: to_plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, Mapping):

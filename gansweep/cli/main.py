@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import time
@@ -96,6 +97,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """The console script. Exit codes: docs/operation.md, "Exit codes"."""
+    gc.set_threshold(50_000, 20, 20)  # most objects, those of imported modules first, last until the process ends
     streams.settle()
     surroundings.settle()
     call = Call()

@@ -38,9 +38,9 @@ class NetworkConfig:
     growth_at: int | None = None
     growth_adds: str = "block"
     generator_network: str | None = None
-    generator_options: Mapping[str, Any] = field(default_factory=dict)
+    generator_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     discriminator_network: str | None = None
-    discriminator_options: Mapping[str, Any] = field(default_factory=dict)
+    discriminator_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 class Design(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from gansweep.networks.architecture import Norm
@@ -113,14 +114,14 @@ class Layout:
     def blocks(self) -> tuple[Block, ...]:
         return (*self.streams, *self.rest)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         return sum(block.parameters for block in self.blocks)
 
-    @property
+    @cached_property
     def buffers(self) -> int:
         return sum(block.buffers for block in self.blocks)
 
-    @property
+    @cached_property
     def multiply_adds(self) -> int:
         return sum(block.multiply_adds for block in self.blocks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 from gansweep.networks.architecture import NetworkConfig
@@ -33,7 +34,7 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class Chains:
-    """Architecture defined by a module of blocks."""
+    """Architecture defined by a module of blocks. Trials of one shape share a layout: a sweep has thousands of them."""
 
     blocks: Blocks
 
@@ -41,6 +42,7 @@ class Chains:
     def image_sizes(self) -> tuple[int, ...]:
         return self.blocks.SIZES
 
+    @cache  # noqa: B019  # architectures last as long as the process
     def generator(
         self, latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig
     ) -> Layout:
@@ -48,6 +50,7 @@ class Chains:
         inner = [replace(block, separable=config.generator_separable) for block in inner]
         return _conditioned([*_deepened([first, *inner], config.generator_depth), last], config)
 
+    @cache  # noqa: B019  # architectures last as long as the process
     def discriminator(
         self, feature_maps: int, image_size: int, channels: int, config: NetworkConfig, *, grown: bool
     ) -> Layout:

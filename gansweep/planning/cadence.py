@@ -34,7 +34,7 @@ def cadence_of(folder: TrialFolder, asked: Cadence, steps: int) -> TrialCadence:
     """
     if recorded := read_json(folder.cadence):
         return from_plain(TrialCadence, recorded)
-    if folder.journal.exists() and folder.journal.stat().st_size > 0:  # version 0.1.0 began it
+    if folder.has_records:  # version 0.1.0 began it
         asked = Cadence.model_validate({**FIRST, **asked.model_dump(exclude_unset=True)})
     return new_cadence(asked, steps)
 

@@ -106,9 +106,12 @@ class Plan:
     @functools.cached_property
     def orphans(self) -> dict[str, str]:
         """Id → id of the same trial in this plan, for begun trials that an edit of the user's code has left out."""
+        documents = [read_json(trial.trial) for trial in self.folder.begun({p.trial.id for p in self.trials})]
+        with_code = [one for one in documents if "code" in one]
+        if not with_code:  # as a rule, and the plan may have thousands of trials
+            return {}
         by_settings = {_apart_from_code(trial_document(p, self.sweep)): p.trial.id for p in self.trials}
-        documents = (read_json(trial.trial) for trial in self.folder.begun() if trial.id not in by_settings.values())
-        found = ((one["id"], by_settings.get(_apart_from_code(one), "")) for one in documents if "code" in one)
+        found = ((one["id"], by_settings.get(_apart_from_code(one), "")) for one in with_code)
         return {old: new for old, new in found if new}
 
     def slots(self, fit: int) -> int:

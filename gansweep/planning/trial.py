@@ -127,8 +127,8 @@ def training_config(config: TrialConfig, images: ImageSet, code: Code, start: St
         "loss": LossConfig(
             training.loss, training.options_of_loss(), own_critic=training.critic, **values_for(LossConfig, training)
         ),
-        "regularizer": Regularizer(**dict(training.regularization)),
-        "augment": DiffAugmentConfig(**{**dict(training.augment), "policy": tuple(training.augment.policy)}),
+        "regularizer": Regularizer(**vars(training.regularization)),
+        "augment": DiffAugmentConfig(**{**vars(training.augment), "policy": tuple(training.augment.policy)}),
         "networks": NetworkConfig(
             classes=images.classes if model.conditioning != "none" else (), **values_for(NetworkConfig, model)
         ),

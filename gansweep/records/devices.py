@@ -132,4 +132,4 @@ def of_checkpoint(path: Path) -> str:
 def _has_begun(folder: TrialFolder) -> bool:
     """Whether the trial has records that would be continued."""
     # The journal first: to list checkpoints takes longer, which tells in plans of thousands of trials.
-    return (folder.journal.exists() and folder.journal.stat().st_size > 0) or bool(folder.all_checkpoints())
+    return folder.has_records or bool(folder.all_checkpoints())

@@ -52,7 +52,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,14 @@ class TrialFolder:
     @property
     def journal(self) -> Path:
         return self.path / "journal.jsonl"
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the journal has records."""
+        try:
+            return self.journal.stat().st_size > 0
+        except FileNotFoundError:
+            return False
 
     @property
     def doubted(self) -> Path:
@@ -243,12 +251,12 @@ class SweepFolder:
 
     def earlier(self) -> list[TrialFolder]:
         """Return the trials that have begun and belong to earlier plans only."""
-        planned = {trial.id for trial in self.planned()}
-        return [trial for trial in self.begun() if trial.id not in planned]
+        return self.begun({trial.id for trial in self.planned()})
 
-    def begun(self) -> list[TrialFolder]:
-        """Return the trials that have begun, of all plans."""
-        recorded = (trial for trial in self.all_trials() if trial.trial.exists())
+    def begun(self, but: Collection[str] = ()) -> list[TrialFolder]:
+        """Return the trials that have begun, of all plans. but: ids of trials that are left out."""
+        others = (trial for trial in self.all_trials() if trial.id not in but)
+        recorded = (trial for trial in others if trial.trial.exists())
         return [trial for trial in recorded if trial.lock.exists() or trial.outcome.exists()]
 
     def all_trials(self) -> list[TrialFolder]:

@@ -277,12 +277,16 @@ def _unvariable(key: str, leaves: list[str]) -> str:
 
 
 def _messages(config: dict[str, Any]) -> dict[str, str]:
-    """Return dotted key → message of the problems of one configuration."""
+    """Return dotted key → message of the invalid values of one configuration."""
     try:
         TrialConfig.model_validate(config)
     except ValidationError as error:
-        return {dotted(_real_path(config, e["loc"])): message_of(e) for e in error.errors()}
+        return _invalid(config, error)
     return {}
+
+
+def _invalid(config: dict[str, Any], error: ValidationError) -> dict[str, str]:
+    return {dotted(_real_path(config, e["loc"])): message_of(e) for e in error.errors()}
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
@@ -313,9 +317,11 @@ def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
 
 def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
     """Return dotted key → message: invalid values, or else conflicts between settings."""
-    if found := _messages(config):
-        return found
-    return {dotted(path): message for path, message in conflicts(TrialConfig.model_validate(config), metric)}
+    try:
+        valid = TrialConfig.model_validate(config)
+    except ValidationError as error:
+        return _invalid(config, error)
+    return {dotted(path): message for path, message in conflicts(valid, metric)}
 
 
 def _repeated_cases(document: Document, sweep: Sweep) -> list[str]:

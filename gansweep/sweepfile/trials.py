@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
-from gansweep.config import NetworkName, NetworkTraining, Training, to_plain
+from gansweep.config import NetworkName, NetworkTraining, Training
 from gansweep.records.layout import flat
 from gansweep.section import Section, Since
 from gansweep.sweepfile.schema import Sweep, TrialConfig
@@ -134,14 +134,14 @@ def repeated(sweep: Sweep) -> int:
 
 def _resolved(training: Training, network: NetworkName) -> dict[str, Any]:
     """Return the resolved options of one network; later options only if they are not at their defaults."""
-    options, defaults = to_plain(training.optimizer(network)), _defaults(network)
+    options, defaults = vars(training.optimizer(network)), _defaults(network)
     return {k: v for k, v in options.items() if f"{network}.{k}" in FIRST_TRAINING_KEYS or v != defaults[k]}
 
 
 @cache
 def _defaults(network: NetworkName) -> dict[str, Any]:
     """Return the options of one network in a sweep file that sets none."""
-    return cast(dict[str, Any], to_plain(Training(steps=1).optimizer(network)))
+    return vars(Training(steps=1).optimizer(network))
 
 
 @cache
@@ -173,10 +173,19 @@ def search_id(sweep: Sweep, training_version: int) -> str:
 
 def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any]:
     """Return a dumped section without the keys marked with `Since` that are at their defaults."""
-    found = {}
+    found, later = {}, _later(type(section))
     for key, plain in dumped.items():
-        value, declared = getattr(section, key), type(section).model_fields[key]
-        default = declared.get_default(call_default_factory=True)
-        if value != default or not any(isinstance(one, Since) for one in declared.metadata):
+        value = getattr(section, key)
+        if key not in later or value != later[key]:
             found[key] = _without_later(value, plain) if isinstance(value, Section) else plain
     return found
+
+
+@cache
+def _later(section: type[Section]) -> dict[str, Any]:
+    """Return the keys of a section that are marked with `Since`, with their defaults."""
+    return {
+        key: declared.get_default(call_default_factory=True)
+        for key, declared in section.model_fields.items()
+        if any(isinstance(one, Since) for one in declared.metadata)
+    }
