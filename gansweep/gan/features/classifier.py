@@ -1,30 +1,135 @@
-"""A classifier that is trained on the labels of the set."""
+"""A classifier that is trained on the labels of the set.
+
+Grey images of at most 32 pixels get the small one of gansweep.gan.embedding, whose numbers do not change. All others
+get a larger one, which sees colour at up to 64 pixels. Its augmentations (crops, mirrors, a few degrees, a little
+brightness) leave hue, the order of channels, sharpness and noise alone: features should notice when samples are
+wrong in them.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gansweep.features import EMBEDDINGS
 from gansweep.gan import embedding
-from gansweep.gan.features import small
-from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
+from gansweep.gan.batches import generator
+from gansweep.gan.data import FEATURES
+from gansweep.gan.features import convnet, small
+from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, one_thread
+from gansweep.gan.features.convnet import ConvNet
+from gansweep.gan.features.cost import multiply_adds_of, parameters_of
+from gansweep.gan.features.projected import MOST_FITTED, Projected
 from gansweep.gan.features.recipe import Request, Source
+
+GREY_SIDE = 32  # largest side of grey images that get the small classifier
+BATCH = 64
+STEPS, IMAGES_A_STEP, MOST_STEPS = 600, 8, 2_400  # steps, and one more per 8 images, up to a limit
+LEARNING_RATE = 3e-3
+SMALLEST_CROP, TURN, BRIGHTNESS = 0.75, 6.0, 0.1
+SMOOTHING = 0.05  # of labels
+BOUND = 3.0  # standard deviations of a binomial: what chance exceeds in one set of 700
+# A class counts as present with a tenth of its share of labels. Errors that spread over all classes give a missing one
+# (1 - accuracy) of its share, so that below this accuracy they hide it.
+GOOD_ACCURACY = 0.9
 
 
 def make(request: Request) -> Embedding:
     """Return a classifier.
 
     Raises:
-        UnsuitableError: The set has fewer than two classes.
+        UnsuitableError: The set has fewer than two classes, is too small, or its labels cannot be learned.
     """
     if not request.classes:
         raise UnsuitableError("the images have one class")
-    shape = embedding.Shape(request.channels, request.classes)
+    if len(request.pixels) <= FEATURES:
+        raise UnsuitableError(f"{len(request.pixels)} images are too few for {FEATURES} components")
     with one_thread():
-        made = small.Small(
-            embedding.train_classifier(request.pixels, request.labels, shape, request.seed), "classifier"
-        )
-        _, found = made.embed(request.held_out)
-    return made.with_accuracy(float((found == request.held_out_labels).double().mean()))
+        if request.channels == 1 and request.image_size <= GREY_SIDE:
+            return _small(request)
+        return _large(request)
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
     """Return the classifier that was stored."""
-    return small.restore(stored)
+    if stored.facts.get("network") == "small":
+        return small.restore(stored)
+    facts = dict(stored.facts)
+    classes = facts.pop("classes")
+    channels = stored.tensors["network.body.0.weight"].shape[1]
+    network = ConvNet(channels, facts["resolution"], classes, names_classes=True)
+    return Projected(network, classes, Description.of(facts)).load(stored)
+
+
+def _small(request: Request) -> Embedding:
+    shape = embedding.Shape(request.channels, request.classes)
+    made = small.Small(embedding.train_classifier(request.pixels, request.labels, shape, request.seed), "classifier")
+    return made.with_accuracy(_accuracy(made, request))
+
+
+def _large(request: Request) -> Embedding:
+    network = convnet.new(request.channels, request.image_size, request.classes, request.seed, names_classes=True)
+    steps = min(MOST_STEPS, STEPS + len(request.pixels) // IMAGES_A_STEP)
+    convnet.train(network, _loss(network, request), steps, LEARNING_RATE)
+    description = Description(
+        name="classifier",
+        version=EMBEDDINGS["classifier"].version,
+        resolution=network.side,
+        dimensions=convnet.DIMENSIONS,
+        parameters=parameters_of(network),
+        multiply_adds=multiply_adds_of(network, request.pixels[:1]),
+        device="cpu",
+    )
+    made = Projected(network, request.classes, description).fit(request.some(MOST_FITTED))
+    made.description = replace(description, **_judged(made, request))
+    return made
+
+
+def _judged(made: Embedding, request: Request) -> dict[str, Any]:
+    """Return the accuracy on held-out images and the notices about it.
+
+    Raises:
+        UnsuitableError: It is not above what labels agree in by chance (Cohen 1960: the classes' shares among labels
+            times those among predictions, summed) by more than BOUND binomial standard deviations.
+    """
+    _, found = made.embed(request.held_out)
+    accuracy, n = _accuracy(made, request), len(found)
+    shares = [
+        torch.bincount(labels, minlength=made.classes).double() / n for labels in (found, request.held_out_labels)
+    ]
+    chance = float(shares[0] @ shares[1])
+    if accuracy <= chance + BOUND * math.sqrt(chance * (1 - chance) / n):
+        raise UnsuitableError(
+            f"the labels cannot be learned: {accuracy:.1%} of {n:,} unseen images are named correctly, {chance:.1%} by"
+            " chance"
+        )
+    notice = (
+        f"the classifier names {accuracy:.1%} of unseen real images correctly; below {GOOD_ACCURACY:.0%} its errors can"
+        " hide missing classes, and verdicts that count classes are less reliable"
+    )
+    return {"accuracy": accuracy, "notices": (notice,) if accuracy < GOOD_ACCURACY else ()}
+
+
+def _loss(network: ConvNet, request: Request) -> Callable[[], Tensor]:
+    """Return the function that draws a batch and returns its cross-entropy."""
+    order, jitter = generator(request.seed, "embedding batches"), generator(request.seed, "embedding jitter")
+
+    def loss() -> Tensor:
+        chosen = torch.randint(len(request.pixels), (BATCH,), generator=order)
+        images = convnet.mirrored(network.scaled(request.pixels[chosen]), jitter)
+        images = convnet.crops(images, SMALLEST_CROP, TURN, jitter)
+        images = images + (torch.rand((BATCH, 1, 1, 1), generator=jitter) * 2 - 1) * BRIGHTNESS
+        return F.cross_entropy(network.outputs(images), request.labels[chosen], label_smoothing=SMOOTHING)
+
+    return loss
+
+
+def _accuracy(made: Embedding, request: Request) -> float:
+    _, found = made.embed(request.held_out)
+    return float((found == request.held_out_labels).double().mean())

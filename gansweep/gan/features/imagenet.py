@@ -43,7 +43,7 @@ def make(request: Request) -> Embedding:
         dimensions=DIMENSIONS,
         parameters=parameters_of(network),
         multiply_adds=multiply_adds_of(network, request.pixels[:1]),
-        weights_sha256=SHA256,
+        checksum=SHA256,
     )
     with one_thread():
         return Projected(network, 0, description, weights_elsewhere=True).fit(request.some(MOST_FITTED))

@@ -10,7 +10,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gansweep.errors import UserError
@@ -51,10 +50,10 @@ def read(path: Path, key: str) -> dict[str, Tensor]:
         raise UserError(f"{key}: {path}: cannot be read ({error.strerror}); give the path of a state dict") from None
     except pickle.UnpicklingError:
         raise UserError(
-            f"{key}: {path}: holds objects other than tensors, which could run code;"
-            " save model.state_dict() in place of the model"
+            f"{key}: {path}: not a plain state dict: it is damaged, or holds objects whose loading could run code;"
+            " save model.state_dict()"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # the parts of a damaged file fail in their own ways
         what = str(error).partition("\n")[0]
         raise UserError(f"{key}: {path}: not a file of weights ({type(error).__name__}: {what:.120})") from None
     if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
