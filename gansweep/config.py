@@ -392,6 +392,21 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class FidConfig:
+    """Measurement of FID at the end of a run. It determines nothing else.
+
+    Attributes:
+        weights: Path of the network's file on this machine; empty for no measurement.
+        sha256: SHA-256 of the file.
+        samples: Number of samples.
+    """
+
+    weights: str = ""
+    sha256: str = ""
+    samples: int = 0
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Length of a run, its records, and the rules that end it.
 

@@ -38,6 +38,11 @@ class Since:
     version: str
 
 
+@dataclass(frozen=True)
+class RecordOnly:
+    """Annotation of a key that adds records and determines no others: it is not part of any identity."""
+
+
 class Section(BaseModel):
     """Base of every section of the file."""
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gansweep.health.metrics import DISCRIMINATOR_METRICS, SAMPLE_METRICS
+from gansweep.health.metrics import METRICS
 from gansweep.health.verdict import KINDS, Verdict, title
 from gansweep.records.layout import flat
 from gansweep.report.words import measured, number
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 PRIVATE = ("dataset.path", "dataset.data_dir")  # paths on the machine that trained
 COLOURS = {1: "grey", 3: "RGB"}
-EXPLAINED = {one.name: one.explanation for one in SAMPLE_METRICS} | {
-    one.name: one.explanation for one in DISCRIMINATOR_METRICS
-}
+EXPLAINED = {name: one.explanation for name, one in METRICS.items()}
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,11 @@ def evaluate(path: Path, data: str, home: Home, samples: int = 256, seed: int = 
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.reference import reference_of
     from gansweep.gan.sampling import in_chunks, noise
+    from gansweep.health.kernel import KERNEL_DISTANCE
+    from gansweep.health.metrics import SAMPLE_METRICS
 
     reference, notices = reference_of(images)
-    evaluator = Evaluator(reference, count, seed)
+    evaluator = Evaluator(reference, count, seed, (*SAMPLE_METRICS, KERNEL_DISTANCE))
     z = noise(found.latent_dim, count, seed)
     notices += evaluator.notices
     if not found.classes:

@@ -105,12 +105,13 @@ def _provenance(found: Restored, folder: TrialFolder | None) -> Provenance:
         return Provenance()
     ended = outcome.read(folder)
     records = [record for record in journal.read(folder.journal) if record.step <= found.step]
-    evaluated = [record for record in records if any(map(is_evaluation, record.values))]
+    evaluated = [record.step for record in records if any(map(is_evaluation, record.values))]
+    last = [record for record in records if evaluated and record.step == evaluated[-1]]
     return Provenance(
         document=document,
         verdicts=ended.verdicts if ended else (),
-        metrics={k: v for k, v in evaluated[-1].values.items() if is_evaluation(k)} if evaluated else {},
-        measured_at=evaluated[-1].step if evaluated else None,
+        metrics={k: v for record in last for k, v in record.values.items() if is_evaluation(k)},
+        measured_at=evaluated[-1] if evaluated else None,
     )
 
 

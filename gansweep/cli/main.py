@@ -45,6 +45,7 @@ COMMANDS = {
         "Save a generator as safetensors, torch.export or ONNX, or in a folder with a model card.",
     ),
     "evaluate": ("gansweep.cli.save", "Print every metric of a generator against any data set."),
+    "fid": ("gansweep.cli.fid", "Measure FID, KID and the inception score of trials that have ended."),
     "export": ("gansweep.cli.export", "Write a sweep's tables as CSV files, or its records for TensorBoard."),
     "ui": ("gansweep.cli.ui", "Serve the MLflow UI for the local tracking store."),
     "stop": ("gansweep.cli.upkeep", "Stop a running sweep, or one of its trials, gracefully."),

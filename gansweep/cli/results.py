@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SHOWN = (
+    *m.MEASURED_ONCE,
     *m.EVALUATION,
     *dict.fromkeys((*m.TRAINING, *m.CRITIC_TRAINING)),
     m.ADA_P,
@@ -88,9 +89,11 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
     differing = _differing([fact.pop("settings") for fact in facts])
     metrics = [fact.pop("metrics") for fact in facts]
     same_data = len({fact["data_fingerprint"] for fact in facts}) == 1
-    own = m.own_metrics(name for values in metrics for name in values)
-    names = [name for name in (*own, *SHOWN) if any(name in values for values in metrics)]
-    results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in (*own, *m.QUALITY)}
+    of_samples = m.own_metrics(name for values in metrics for name in values)
+    of_samples += dict.fromkeys(name for values in metrics for name in values if name.startswith(m.MEASURED_IN))
+    names = [name for name in (*of_samples, *SHOWN) if any(name in values for values in metrics)]
+    of_samples += (*m.MEASURED_ONCE, *m.QUALITY)
+    results = {name: [v.get(name) for v in metrics] for name in names if same_data or name not in of_samples}
     if as_json:
         shown = [{**fact, "settings": _nth(differing, i), "metrics": _nth(results, i)} for i, fact in enumerate(facts)]
         click.echo(to_json({"same_data": same_data, "trials": shown}))
@@ -141,6 +144,7 @@ def _ranked(
                 **reached[folder],
                 **over_seeds[folder],
                 **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
+                "measured": m.measured_once(summary["metrics"]),
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
                 "data_fingerprint": document["data"]["fingerprint"],
@@ -179,6 +183,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
 
     columns = columns_of([trial["varied"] for trial in ranked])
     replicated = any(trial["seeds"] > 1 for trial in ranked)
+    distances = [*dict.fromkeys(name for trial in ranked for name in trial["measured"] if m.is_frechet(name))]
     table = plain_table()
     headings = [
         "rank",
@@ -187,6 +192,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
         "seed",
         metric,
         *(["over seeds"] if replicated else []),
+        *map(m.label, distances),
     ]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True, style="bright_black" if heading == "trial" else "")
@@ -201,6 +207,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
             str(trial["seed"]),
             measured(trial["quality"]),
             *([mean] if replicated else []),
+            *(measured(trial["measured"].get(name)) for name in distances),
             Text(trial["outcome"], COLOURS[trial["outcome"]]),
             _verdicts([trial["verdict"]] if trial["verdict"] else []),
         )

@@ -106,8 +106,6 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     Deleted runs, tags, metrics and artifacts are restored. The command can be repeated at any time.
     """
     from gansweep.tracking import places, store
-    from gansweep.tracking.context import tags
-    from gansweep.tracking.publisher import Publisher
 
     home = options.home_of(home_path)
     folder = options.find_sweep(home, sweep)
@@ -115,13 +113,28 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
     uri = store.take_password(tracking_uri or places.recorded(home, folder) or store.local_uri(home))
     store.check(uri)
     settle(home, folder, uri, answer, say, ask_store=True)
+    send(home, folder, uri, verify=verify)
+    click.echo(f"{sweep}: {uri} is up to date", err=True)
+
+
+def send(home: Home, folder: SweepFolder, uri: str, *, verify: bool = False) -> None:
+    """Send the records of a sweep that its store lacks.
+
+    Raises:
+        UserError: The store cannot be reached, or another process is sending them.
+    """
+    from gansweep.tracking import store
+    from gansweep.tracking.context import tags
+    from gansweep.tracking.publisher import Publisher
+
     with store.asking(uri):
         publisher = Publisher(home, folder, uri, tags(_provenance(folder)), say)
         try:
             publisher.publish(running=lock.is_held(folder.lock), verify=verify)
         except lock.Locked:
-            raise UserError(f"{sweep}: another process is sending its records; try again when it is done") from None
-    click.echo(f"{sweep}: {uri} is up to date", err=True)
+            raise UserError(
+                f"{folder.name}: another process is sending its records; try again when it is done"
+            ) from None
 
 
 def _provenance(folder: SweepFolder) -> Provenance:

@@ -17,7 +17,7 @@ from gansweep.gan.batches import Batch, generator
 from gansweep.gan.comparison import Comparison, comparison, full_precision
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.reference import Reference
-from gansweep.gan.sampling import sample_on_device
+from gansweep.gan.sampling import draw_classes, sample_on_device
 from gansweep.gan.training import Trainer
 from gansweep.health.evidence import Outputs, Samples, by_class
 from gansweep.health.measure import Metric, Need
@@ -95,9 +95,7 @@ class Evaluator:
 
     def classes(self, count: int, rng: torch.Generator) -> Tensor:
         """Return (count,) requested classes, in the proportions of the real images and in random order."""
-        ends = torch.from_numpy(self._reference.histogram.shares).cumsum(0)
-        classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)
-        return classes.clamp(max=len(ends) - 1)[torch.randperm(count, generator=rng)]
+        return draw_classes(self._reference.histogram.shares, count, rng)
 
     def quality(self, pixels: NDArray[np.uint8], requested: NDArray[np.int64] | None = None) -> dict[str, float]:
         """Return the metrics of images, computed on the CPU.

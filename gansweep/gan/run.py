@@ -15,6 +15,7 @@ import numpy as np
 
 from gansweep.config import RunConfig
 from gansweep.gan import checkpoint, determinism, restore
+from gansweep.gan.closing import Closing
 from gansweep.gan.data import A_CLASS, grid_side
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.gpu import readings, synchronize
@@ -28,6 +29,7 @@ from gansweep.health.metrics import MACHINE, NONFINITE_STEP, STEPS_PER_S, is_eva
 from gansweep.health.verdict import Verdict
 from gansweep.records import journal, lock, outcome
 from gansweep.records.background_writer import BackgroundWriter
+from gansweep.records.fid import at_end_of
 from gansweep.records.journal import Journal, Record
 from gansweep.records.layout import TrialFolder, write_atomically, write_json
 from gansweep.records.outcome import Outcome
@@ -68,6 +70,7 @@ class Run:
         config: Length of the run, what is recorded when, and what ends it.
         make_trainer: Called once the folder is locked.
         make_evaluator: Called once the folder is locked; None where `config.evaluations` is 0.
+        closing: Measurement after the last step, if there is one.
 
     Raises:
         Locked: Another process trains the trial.
@@ -80,14 +83,17 @@ class Run:
         config: RunConfig,
         make_trainer: Callable[[], Trainer],
         make_evaluator: Callable[[], Evaluator] | None = None,
+        closing: Closing | None = None,
     ) -> None:
-        self.folder, self.config = folder, config
+        self.folder, self.config, self._closing = folder, config, closing
         self._judge, self._ranking = judge_of(config.thresholds), Ranking(config.objective, config.mode)
         self.latest: dict[str, float] = {}
         with ExitStack() as opened:
             opened.enter_context(lock.acquire(folder.lock, wait_s=LOCK_WAIT_S))
             self._journal = opened.enter_context(Journal(folder.journal))
             self._writer = opened.enter_context(BackgroundWriter())
+            if closing:
+                opened.callback(closing.close)
             self._trainer = make_trainer()
             self.notices = self._trainer.notices
             found, notices = checkpoint.load_latest(folder)
@@ -102,7 +108,7 @@ class Run:
                 self._evaluator.notices = self.notices
                 write_json(folder.evaluator, self._evaluator.description(), durable=True)
             self._records = journal.read(folder.journal)
-            self._doubted = {record.step: record for record in journal.read(folder.doubted)}
+            self._doubted = journal.read(folder.doubted)
             self._row: _Row | None = None  # is recorded later
             self._judged = self._last_judged()
             known = (r.values for r in self._records if r.step <= self.step)
@@ -146,6 +152,8 @@ class Run:
                 if pausing or time.perf_counter() >= deadline:
                     ended = self._ended()
                     break
+            if ended and ended.kind == "completed" and not self._close_measured(deadline):
+                ended = None
         except Exception:
             with suppress(Exception):  # the first error counts
                 self._writer.drain()
@@ -175,6 +183,25 @@ class Run:
         if self.step < steps:
             return None
         return Outcome("completed", self.step, verdicts=self._judge.conclude(self._history()))
+
+    def _close_measured(self, deadline: float) -> bool:
+        """Measure what is measured once, after the last step, and return whether that is done.
+
+        The last checkpoint is written before, so a process that is killed meanwhile trains nothing again.
+        """
+        closing, step = self._closing, self.step
+        if closing is None or any(r.step == step and closing.metric in r.values for r in self._records):
+            return True
+        self._writer.drain()
+        done = closing.advance(self._trainer, deadline)
+        self.notices += closing.notices
+        closing.notices.clear()
+        if closing.result and (record := at_end_of(self._records, closing.result)):
+            record = self._confirmed(record)
+            self._records.append(record)
+            self._writer.put(partial(self._journal.append_more, record))
+            self.latest |= record.values
+        return done
 
     def _failure(self) -> Verdict | None:
         """Return the verdict that ends the run, if there is one."""
@@ -250,8 +277,8 @@ class Run:
 
     def _confirmed(self, record: Record) -> Record:
         """Return the withdrawn record of the same step if only its time and properties of the machine differ."""
-        doubted = self._doubted.get(record.step)
-        return doubted if doubted and _reproducible(doubted) == _reproducible(record) else record
+        same = (d for d in self._doubted if d.step == record.step and _reproducible(d) == _reproducible(record))
+        return next(same, record)
 
     def _update_verdicts(self, step: int) -> None:
         """Judge the records up to a step, if verdicts depend on the new ones."""

@@ -75,6 +75,19 @@ def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
     return torch.cat([torch.randn(CHUNK, latent_dim, generator=rng) for _ in range(0, count, CHUNK)])[:count]
 
 
+def draw_classes(shares: NDArray[np.floating], count: int, rng: torch.Generator) -> Tensor:
+    """Return (count,) classes in given proportions, as exactly as possible, and in random order.
+
+    Args:
+        shares: (classes,) share of each class; their sum is 1.
+        count: Number of classes to draw.
+        rng: Stream of the order.
+    """
+    ends = torch.from_numpy(shares).cumsum(0)
+    classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)
+    return classes.clamp(max=len(ends) - 1)[torch.randperm(count, generator=rng)]
+
+
 def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> Iterator[Tensor]:
     """Yield z of each frame, (count, latent_dim), along a closed path.
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gansweep.health.fid import OTHER_METRICS, PUBLISHED_METRICS
 from gansweep.health.measure import Metric, Need, Statistic, over
 from gansweep.usercode.path import is_import_path
 
@@ -280,7 +281,7 @@ DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (
         _PROBABILITIES,
     ),
 )
-_ALL: tuple[Metric[Any], ...] = (*SAMPLE_METRICS, *DISCRIMINATOR_METRICS)
+_ALL: tuple[Metric[Any], ...] = (*SAMPLE_METRICS, *DISCRIMINATOR_METRICS, *PUBLISHED_METRICS, *OTHER_METRICS)
 METRICS = {one.name: one for one in _ALL}
 # Statistics of the real images, each once: metrics may share one.
 STATISTICS = tuple(dict.fromkeys(one.statistic for one in SAMPLE_METRICS if one.statistic))
@@ -288,6 +289,8 @@ STATISTICS = tuple(dict.fromkeys(one.statistic for one in SAMPLE_METRICS if one.
 QUALITY = tuple(one.name for one in SAMPLE_METRICS if not one.is_family)
 DISCRIMINATOR = tuple(one.name for one in DISCRIMINATOR_METRICS if not one.is_family)
 EVALUATION = (*QUALITY, *DISCRIMINATOR)
+MEASURED_ONCE = tuple(one.name for one in PUBLISHED_METRICS)  # at the last step, on many samples
+MEASURED_IN = tuple(one.name for one in OTHER_METRICS)  # the same in another network: families
 FAMILIES = tuple(name for name, one in METRICS.items() if one.is_family)
 
 
@@ -306,12 +309,28 @@ def label(metric: str) -> str:
     """Return what reports call a metric: that of a user has its import path as its name."""
     if metric in METRICS:
         return METRICS[metric].label
+    if metric.startswith(MEASURED_IN):
+        family, _, network = metric.partition("/")
+        return f"{METRICS[f'{family}/'].label} {network}"
     return metric if is_import_path(metric) else metric.replace("_", " ")
 
 
 def is_evaluation(name: str) -> bool:
-    """Return whether evaluations record the metric of this name: of EVALUATION, of one class, or of a user."""
-    return name in EVALUATION or name.startswith(FAMILIES) or is_import_path(name)
+    """Return whether the metric of this name compares samples with real images, or is one of D at evaluations.
+
+    It is one of EVALUATION or MEASURED_ONCE, of one class or network, or of a user.
+    """
+    return name in EVALUATION or name in MEASURED_ONCE or name.startswith(FAMILIES) or is_import_path(name)
+
+
+def measured_once(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics that are measured once, at the last step: those of FID, or of another network."""
+    return {k: value for k, value in values.items() if k in MEASURED_ONCE or k.startswith(MEASURED_IN)}
+
+
+def is_frechet(name: str) -> bool:
+    """Return whether a metric is FID, or the Fréchet distance in another network."""
+    return name == MEASURED_ONCE[0] or name.startswith(MEASURED_IN[0])
 
 
 def own_metrics(names: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from gansweep.config import RunConfig
 from gansweep.errors import UserError
 from gansweep.gan.data import evaluation_samples
-from gansweep.planning import code, weights
+from gansweep.planning import code, fid, weights
 from gansweep.planning.job import Job
 from gansweep.planning.packing import ON_CPU, Shares
 from gansweep.planning.plan import Plan
@@ -59,6 +59,7 @@ def job_of(
         images=images,
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         metrics=tuple(evaluation.metrics),
+        fid=fid.config_of(sweep),
         threads=sweep.resources.cpus,
         gpus=gpus,
         code=code.origins(),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansweep.config import RunConfig, TrainingConfig, from_plain, to_plain
+from gansweep.config import FidConfig, RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.gan.data import ImageSet
 from gansweep.health.metrics import SAMPLE_METRICS
 from gansweep.health.own import own_metrics
@@ -21,13 +21,14 @@ from gansweep.stopwatch import Stopwatch
 if TYPE_CHECKING:
     import torch
 
+    from gansweep.gan.closing import Closing
     from gansweep.gan.evaluator import Evaluator
     from gansweep.gan.run import Run
     from gansweep.gan.training import Trainer
 
 # Passed as JSON text. During a sweep, Tune keeps statistics of every number in a trial's configuration and results, one
 # kilobyte each, and six copies of other values, but only one copy of a text.
-TEXTS = ("training", "run", "code")
+TEXTS = ("training", "run", "code", "fid")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Job:
         sweep: Path of the sweep's folder.
         samples: Number of samples per evaluation.
         metrics: Import paths of metrics of the user that evaluations compute.
+        fid: Measurement at the end of the run.
         threads: Number of CPU threads.
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
         code: The driver's planning.code.origins().
@@ -56,6 +58,7 @@ class Job:
     code: Mapping[str, str]
     storage: str | None = None
     metrics: tuple[str, ...] = ()
+    fid: FidConfig = field(default_factory=FidConfig)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Job:
@@ -113,9 +116,17 @@ class Job:
         stopwatch.lap("device")
         make_trainer = partial(self._trainer, folder, images, device, stopwatch)
         make_evaluator = partial(self._evaluator, images, stopwatch) if self.run.evaluations else None
-        run = Run(folder, self.run, make_trainer, make_evaluator)
+        run = Run(folder, self.run, make_trainer, make_evaluator, self._closing(folder, images))
         stopwatch.lap("first records")
         return run
+
+    def _closing(self, folder: TrialFolder, images: ImageSet) -> Closing | None:
+        """Return the measurement at the end of the run. Raises UserError if its file is not that of the plan."""
+        if not self.fid.weights:
+            return None
+        from gansweep.gan.closing import Closing
+
+        return Closing(folder, images, self.fid)
 
     def _trainer(self, folder: TrialFolder, images: ImageSet, device: torch.device, stopwatch: Stopwatch) -> Trainer:
         from gansweep.gan.capture import record_cuda_graph

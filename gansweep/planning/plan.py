@@ -20,7 +20,7 @@ from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import LABELLED, is_evaluation
 from gansweep.networks.own import OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
-from gansweep.planning import weights
+from gansweep.planning import fid, weights
 from gansweep.planning.cadence import cadence_of
 from gansweep.planning.codes import Codes
 from gansweep.planning.images import ImageSets
@@ -162,6 +162,7 @@ class Resolver:
         self._thresholds = sweep.thresholds.changed()
         self._sets = ImageSets(home.cache, self.codes, self._folder)
         self._starts = weights.Starts(home)
+        fid.config_of(sweep)
 
     def trials(self, values: Sequence[Mapping[str, Any]] = ()) -> list[tuple[PlannedTrial, ...]]:
         """Return the trials of each configuration, one per replicate.
@@ -188,6 +189,7 @@ class Resolver:
         images = self._sets.of(config.dataset)
         _check_labels(self._sweep, images)
         _check_fit(config, images)
+        fid.check(self._sweep, images)
         steps = _steps(config, images)
         _check_growth(config, steps)
         code, start = self.codes.of(config), self._start(config, images)
@@ -404,7 +406,7 @@ def trial_document(planned: PlannedTrial, sweep: Sweep) -> dict[str, Any]:
         "sweep": sweep.name,
         "varied": dict(trial.varied),
         "steps": trial.steps,
-        "config": trial.config.model_dump(exclude={"training": {"steps", "epochs"}}),
+        "config": trial.config.model_dump(exclude={"training": {"steps", "epochs"}, "evaluation": {"fid"}}),
         "data": {"fingerprint": planned.images.fingerprint, "images": planned.images.images},
         "parameters": dict(zip(("generator", "discriminator"), planned.parameters, strict=True)),
         "training_version": TRAINING_VERSION,

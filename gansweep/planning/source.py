@@ -30,9 +30,9 @@ def source_of(dataset: Dataset, code: Code) -> Source:
         dataset.name,
         dataset.image_size,
         dataset.channels,
-        _place(dataset.path, "dataset.path"),
+        place(dataset.path, "dataset.path"),
         tuple(dataset.classes) if dataset.classes else None,
-        _place(dataset.data_dir, "dataset.data_dir"),
+        place(dataset.data_dir, "dataset.data_dir"),
         dataset.per_class,
         rgb(dataset.background) if dataset.background else None,
         dataset.subfolders,
@@ -42,7 +42,7 @@ def source_of(dataset: Dataset, code: Code) -> Source:
     )
 
 
-def _place(text: str | None, key: str) -> str | None:
+def place(text: str | None, key: str) -> str | None:
     """Return the absolute path of a folder or file.
 
     Relative paths begin at the working directory. ~ and $VAR are expanded unless something has the literal name.

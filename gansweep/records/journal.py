@@ -56,6 +56,19 @@ class Journal:
         """
         if record.step <= self.last_step:
             return False
+        self._write(record)
+        return True
+
+    def append_more(self, record: Record) -> None:
+        """Write further metrics of the last step. The journal has no record of the same metrics at that step.
+
+        Raises:
+            OSError: As in `append`.
+        """
+        assert record.step == self.last_step
+        self._write(record)
+
+    def _write(self, record: Record) -> None:
         end, rest = os.fstat(self._file.fileno()).st_size, line_of(record)
         with writing(self._path):
             try:
@@ -65,7 +78,6 @@ class Journal:
                 self._file.truncate(end)
                 raise
         self.last_step = record.step
-        return True
 
     def sync(self) -> None:
         """Make appended records survive a power cut. Called before a checkpoint, after which they are not repeated."""

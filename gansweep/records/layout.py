@@ -25,6 +25,7 @@ home/
       doubted.jsonl              withdrawn records, until the trial reaches their steps again
       cadence.json               intervals between its records, with which it began
       evaluator.json             the evaluator: accuracy of its classifier, classes, samples
+      fid.json                   FID, KID and inception score, or those of other networks, on many samples
       devices.json               the devices that it was trained on, their driver and torch
       owner.json                 for a sweep in a storage: host and process that train the trial, or did last
       samples/00000600.png
@@ -100,6 +101,10 @@ class TrialFolder:
     @property
     def evaluator(self) -> Path:
         return self.path / "evaluator.json"
+
+    @property
+    def fid(self) -> Path:
+        return self.path / "fid.json"
 
     @property
     def devices(self) -> Path:

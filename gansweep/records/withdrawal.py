@@ -28,8 +28,8 @@ def withdraw(folder: TrialFolder, since: float) -> None:
     """
     with lock.acquire(folder.lock, wait_s=LOCK_WAIT_S):
         folder.outcome.unlink(missing_ok=True)
-        for path in (*folder.all_checkpoints(), *folder.all_samples()):
-            if path.stat().st_mtime >= since:
+        for path in (*folder.all_checkpoints(), *folder.all_samples(), folder.fid):
+            if path.exists() and path.stat().st_mtime >= since:
                 path.unlink()
         _withdraw_records(folder, since)
 

@@ -66,7 +66,8 @@ def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: 
     problems += _objective_problems(document, sweep)
     if problems:
         raise SweepFileError(sorted(problems, key=_line_order))
-    return sweep.found_in(Path(name).parent if Path(name).is_file() else Path())
+    places = {dotted(path): place for path, place in document.values.items()}
+    return sweep.found_in(Path(name).parent if Path(name).is_file() else Path(), places)
 
 
 def thresholds_of(text: str, name: str) -> Thresholds:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from gansweep.config import Model, Training
+from gansweep.health.fid import LEAST
 from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
-from gansweep.section import OwnName, PathText, Positive, Section, Since
+from gansweep.section import OwnName, PathText, Positive, RecordOnly, Section, Since
 from gansweep.sweepfile.dataset import Dataset
 from gansweep.sweepfile.schedulers import Fifo, Scheduler
 from gansweep.sweepfile.searches.method import SearchMethod
@@ -94,6 +96,23 @@ class Retention(Section):
     ] = 2
 
 
+class Fid(Section):
+    """FID, KID and the inception score, measured once at the end of each trial that trains all its steps."""
+
+    weights: Annotated[str, Field(min_length=1, description="file of the Inception network: see docs/features.md")]
+    samples: Annotated[int, Field(le=1_000_000, description="samples to compare with all real images")] = 10_000
+
+    @field_validator("samples")
+    @classmethod
+    def _enough(cls, samples: int) -> int:
+        if samples < LEAST:
+            raise ValueError(
+                f"must be at least {LEAST:,}, got {samples:,}: with fewer, the covariance of as many features"
+                " is singular"
+            )
+        return samples
+
+
 class Evaluation(Section):
     """Settings of evaluation: the comparison of samples with real images on which verdicts are based."""
 
@@ -107,6 +126,9 @@ class Evaluation(Section):
         Since("0.2.0"),
         Field(description="import paths of own metrics, MODULE:NAME: functions of real images and samples"),
     ] = NO_METRICS
+    fid: Annotated[
+        Fid | None, Since("0.2.0"), RecordOnly(), Field(description="FID at the end of each trial; default: none")
+    ] = None
 
     @field_validator("metrics")
     @classmethod
@@ -196,16 +218,26 @@ class Sweep(Section):
     seed: Annotated[int, Field(ge=0, lt=2**30, description="the first seed")] = 0
     resources: Resources = Resources()
     _folder: Path = PrivateAttr(default_factory=Path)
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Folder in which import paths are looked up first: that of the sweep file."""
         return self._folder
 
-    def found_in(self, folder: Path) -> Self:
-        """Return the same sweep, read from a file in a folder."""
+    def place(self, key: str) -> str:
+        """Return the position of a key as messages begin with it, "FILE:LINE:COLUMN: KEY"; the key alone if unknown."""
+        return f"{self._places[key]}: {key}" if key in self._places else key
+
+    def found_in(self, folder: Path, places: Mapping[str, str]) -> Self:
+        """Return the same sweep, read from a file in a folder.
+
+        Args:
+            folder: The folder.
+            places: Dotted key → its position in the file.
+        """
         found = self.model_copy()
-        found._folder = folder
+        found._folder, found._places = folder, places
         return found
 
     @property

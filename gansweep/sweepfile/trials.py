@@ -12,7 +12,7 @@ from typing import Any
 
 from gansweep.config import NetworkName, NetworkTraining, Training
 from gansweep.records.layout import flat
-from gansweep.section import Section, Since
+from gansweep.section import RecordOnly, Section, Since
 from gansweep.sweepfile.schema import Sweep, TrialConfig
 
 # Keys of the first version's identity, resolved below. A later key is part of the identity only if it is not at its
@@ -172,20 +172,19 @@ def search_id(sweep: Sweep, training_version: int) -> str:
 
 
 def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a dumped section without the keys marked with `Since` that are at their defaults."""
-    found, later = {}, _later(type(section))
+    """Return a dumped section without keys marked with `RecordOnly`, or with `Since` if they are at their defaults."""
+    found, (later, ignored) = {}, _marked(type(section))
     for key, plain in dumped.items():
         value = getattr(section, key)
-        if key not in later or value != later[key]:
+        if key not in ignored and (key not in later or value != later[key]):
             found[key] = _without_later(value, plain) if isinstance(value, Section) else plain
     return found
 
 
 @cache
-def _later(section: type[Section]) -> dict[str, Any]:
-    """Return the keys of a section that are marked with `Since`, with their defaults."""
-    return {
-        key: declared.get_default(call_default_factory=True)
-        for key, declared in section.model_fields.items()
-        if any(isinstance(one, Since) for one in declared.metadata)
-    }
+def _marked(section: type[Section]) -> tuple[dict[str, Any], set[str]]:
+    """Return the keys of a section that are marked with `Since`, with their defaults; and those with `RecordOnly`."""
+    marks = {key: {*map(type, declared.metadata)} for key, declared in section.model_fields.items()}
+    later = [key for key, types in marks.items() if Since in types]
+    defaults = {key: section.model_fields[key].get_default(call_default_factory=True) for key in later}
+    return defaults, {key for key, types in marks.items() if RecordOnly in types}

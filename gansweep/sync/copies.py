@@ -24,7 +24,7 @@ from gansweep.usercode.code import Code, digest_of, write
 
 # Other names are never downloaded: a name is used as a path.
 FILES = re.compile(
-    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(cadence|devices|evaluator|owner|outcome)\.json|traceback\.txt"
+    r"samples/\d{8}\.png|checkpoints/\d{8}\.safetensors|(cadence|devices|evaluator|fid|owner|outcome)\.json|traceback\.txt"
 )
 SEGMENTS = re.compile(r"journal/(\d{12})\.jsonl")
 OWNER, STOP, CODE = "owner.json", "stop", "code"

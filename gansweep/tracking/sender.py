@@ -83,7 +83,10 @@ class Sender:
         self._send_tags(note, tags)
         if now == "running" and note.state != now:
             self.client.update_run(note.run_id, status=STATUS[now])
+        before = note.offset
         self._send_metrics(folder, note)
+        if note.offset != before:  # such as what was measured after the end
+            note.journal = ""
         self._send_samples(folder, note)
         if now in journal_copies.ENDED:
             self._send_checkpoint(folder, note)

@@ -11,14 +11,16 @@ from gansweep.health import metrics as m
 from gansweep.health.measure import Metric, Need
 
 DOCS = Path(__file__).parents[2] / "docs" / "operation.md"
-# All metrics in the order of records, which is that of the two registries: first those of samples, then those of D.
+# All metrics in the order of records, which is that of the registries: first those of samples, then those of D, then
+# those that are measured once.
 # Names and order of existing ones do not change, because journals have them. A new
 # metric of samples stands before d_auc.
 RECORDED = (
     "cfd_ratio", "density", "coverage", "precision", "recall", "ndb", "near_duplicates", "spread_across",
     "spread_within", "ms_ssim", "effective_classes", "label_kl", "classes_missing", "class_share/", "requested",
     "requested_worst", "coverage_within", "coverage_within_worst", "density_within_worst", "requested/", "d_auc",
-    "d_std", "r_v", "d_accuracy", "r_t", "d_gap", "d_fresh",
+    "d_std", "r_v", "d_accuracy", "r_t", "d_gap", "d_fresh", "fid", "kid", "kid_std",
+    "inception_score", "inception_score_std", "frechet/", "kernel/", "kernel_std/", "score/", "score_std/",
 )  # fmt: skip
 
 

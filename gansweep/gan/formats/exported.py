@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,30 +45,44 @@ def write(found: Restored, path: Path) -> None:
 
 
 def read(path: Path) -> Restored:
-    """Return the generator of a program.
+    """Return the generator of a program. See `open_program`.
+
+    Raises:
+        CheckpointError: The file is damaged, or holds more than a graph and tensors.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    # A bound method: a module inside of ours would be switched to eval mode, which programs refuse.
+    function, description = open_program(content, path)
+    return described(description, function, path)
+
+
+def open_program(content: bytes, path: Path) -> tuple[Callable[..., Any], str]:
+    """Return what a program computes, and the description in its file, if there is one.
 
     Nothing is unpickled except tensors. PyTorch's loader evaluates expressions in the graph, so a program of a stranger
     is to be trusted as little as their code.
+
+    Args:
+        content: Content of the file.
+        path: The file, for messages.
 
     Raises:
         CheckpointError: The file is damaged, or holds more than a graph and tensors.
     """
     extra: dict[str, Any] = {DESCRIPTION: ""}
     try:
-        content = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
         if others := [name for name in names if not MEMBERS.fullmatch(name)]:
             raise CheckpointError(f"{path}: refused, since it holds {others[0]!r} besides a graph and weights")
         with _quiet(), _weights_only():
             program = torch.export.load(io.BytesIO(content), extra_files=extra)
-            module = program.module()
-        # Its bound method: a module inside of ours would be switched to eval mode, which programs refuse.
-        return described(extra[DESCRIPTION], module.__call__, path)
+            return program.module().__call__, extra[DESCRIPTION]
     except CheckpointError:
         raise
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise CheckpointError(f"{path}: damaged, or written by another version of torch ({what})") from None

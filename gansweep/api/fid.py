@@ -1,0 +1,121 @@
+"""FID, KID and the inception score of trials that have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gansweep.errors import UserError
+from gansweep.gan.network_file import NetworkFile
+from gansweep.records import fid, journal, outcome
+from gansweep.records.fid import Measured
+from gansweep.records.layout import Home, SweepFolder, TrialFolder, read_json
+from gansweep.records.lock import Locked
+
+if TYPE_CHECKING:
+    from gansweep.gan.fid import Progress
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a trial.
+
+    Attributes:
+        measured: The entry in its folder.
+        unrecorded: Why its metrics are in that entry only; empty if they are among the trial's metrics.
+    """
+
+    measured: Measured
+    unrecorded: str
+
+
+def completed(sweep: SweepFolder) -> tuple[list[TrialFolder], int]:
+    """Return the trials of a sweep that have trained all their steps, and the number of others.
+
+    Raises:
+        UserError: There are none.
+    """
+    planned = sweep.planned()
+    found = [one for one in planned if outcome.state(one, read_json(one.trial)["steps"]) == "completed"]
+    if not found:
+        raise UserError(f"{sweep.name}: no trial has trained all its steps; name a trial that was stopped by its id")
+    return found, len(planned) - len(found)
+
+
+def measure_trial(
+    home: Home, sweep: SweepFolder, folder: TrialFolder, file: NetworkFile, samples: int
+) -> Generator[Progress, None, Result]:
+    """Measure the last checkpoint of a trial, unless that is known, and record the result.
+
+    Yields after each batch; the generator's value is the result. It may be closed at any time.
+
+    Args:
+        home: The home folder.
+        sweep: The sweep.
+        folder: The trial.
+        file: The network.
+        samples: Number of samples.
+
+    Raises:
+        UserError: The trial is running or has no checkpoint, its images are too few or no longer exist, or the network
+            cannot be used.
+    """
+    name = f"{sweep.name}/{folder.id}"
+    if outcome.state(folder, read_json(folder.trial)["steps"]) in ("running", "pending"):
+        raise UserError(f"{name}: has not ended; measure it when it has")
+    checkpoints = folder.all_checkpoints()
+    if not checkpoints:
+        raise UserError(f"{name}: has no checkpoint")
+    step = int(checkpoints[-1].stem)
+    measured = fid.known(folder, step, samples, file.sha256)
+    if measured is None:
+        measured = yield from _measured(home, sweep, folder, file, samples)
+        fid.add(folder, measured)
+    return Result(measured, _record(sweep, folder, measured))
+
+
+def _measured(
+    home: Home, sweep: SweepFolder, folder: TrialFolder, file: NetworkFile, samples: int
+) -> Generator[Progress, None, Measured]:
+    import torch
+    from torch import Tensor
+
+    from gansweep.api.checkpoints import restore
+    from gansweep.gan.fid import Samples, measure
+    from gansweep.gan.sampling import sample_on_device
+    from gansweep.planning.plan import recorded
+
+    planned = recorded(home, sweep.name, folder.id)
+    images = planned.images
+    if images.fingerprint != (trained_on := read_json(folder.trial)["data"]["fingerprint"]):
+        raise UserError(
+            f"{sweep.name}/{folder.id}: was trained on images of the fingerprint {trained_on}, and the data set now has"
+            f" {images.fingerprint}; restore the images"
+        )
+    found = restore(folder.all_checkpoints()[-1])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = found.generator.to(device)
+
+    def generate(z: Tensor, labels: Tensor | None) -> Tensor:
+        on_device = z.to(device), None if labels is None else labels.to(device)
+        return sample_on_device(network, *on_device, images.image_size)
+
+    drawn = Samples(generate, found.latent_dim, bool(found.classes), samples, planned.training.seed)
+    distances = yield from measure(file, images, drawn, device)
+    return Measured(found.step, samples, file.sha256, images.images, distances.record())
+
+
+def _record(sweep: SweepFolder, folder: TrialFolder, measured: Measured) -> str:
+    """Add a result to the metrics of its trial. Return why it is not added; an empty text if it is."""
+    if sweep.storage.exists():
+        return "this home has a copy of the sweep's storage"
+    try:
+        if not fid.add_to_journal(folder, measured):
+            return f"they end at another step than its last checkpoint, {measured.step:,}"
+    except Locked:
+        return "it is being trained"
+    recorded = journal.latest(folder.journal)
+    if recorded is None or any(recorded.values[name] != value for name, value in measured.metrics.items()):
+        return "they hold what was measured first, of another number of samples"
+    return ""

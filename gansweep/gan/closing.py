@@ -1,0 +1,115 @@
+"""Measurement of FID at the end of a run, in slices, so that the run can be interrupted while it lasts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from torch import Tensor
+
+from gansweep.config import FidConfig
+from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet
+from gansweep.gan.fid import Progress, Samples, measure
+from gansweep.gan.network_file import identify
+from gansweep.gan.sampling import sample_on_device
+from gansweep.gan.training import Trainer
+from gansweep.health.fid import FID
+from gansweep.records import fid
+from gansweep.records.fid import Measured
+from gansweep.records.layout import TrialFolder
+from gansweep.words import counted
+
+ESTIMATED_AFTER_S = 5.0  # seconds of a phase after which its remaining time is estimated
+LONG_S = 60.0  # remaining seconds that are told
+
+
+class Closing:
+    """Measurement at the last step of a run.
+
+    Args:
+        folder: Folder of the trial, which receives the result.
+        images: The real images.
+        config: What to measure.
+
+    Attributes:
+        notices: Sentences for the user.
+        result: The result, once it is known.
+
+    Raises:
+        UserError: The network's file is not the one of the plan.
+    """
+
+    def __init__(self, folder: TrialFolder, images: ImageSet, config: FidConfig) -> None:
+        self._folder, self._images, self._config = folder, images, config
+        self._file = identify(Path(config.weights))
+        if self._file.sha256 != config.sha256:
+            raise UserError(f"{config.weights}: differs from the file of that name on the machine of the driver")
+        self._work: Generator[None, None, None] | None = None
+        self.notices: list[str] = []
+        self.result: Measured | None = None
+
+    @property
+    def metric(self) -> str:
+        """Name of a metric that the result has."""
+        return f"frechet/{self._file.name}" if self._file.name else FID
+
+    def advance(self, trainer: Trainer, deadline: float) -> bool:
+        """Go on until a time, as by time.perf_counter, at least by one batch. Return whether the result is known."""
+        if self._work is None:
+            self._work = self._steps(trainer)
+        return all(time.perf_counter() < deadline for _ in self._work)
+
+    def close(self) -> None:
+        """Give up what is not complete, so that other processes need not wait for it."""
+        if self._work is not None:
+            self._work.close()
+
+    def _steps(self, trainer: Trainer) -> Generator[None, None, None]:
+        config, s = self._config, trainer.config
+        self.result = fid.known(self._folder, trainer.step, config.samples, config.sha256)
+        if self.result is not None:  # of a process that was killed before it was recorded
+            return
+
+        def generate(z: Tensor, labels: Tensor | None) -> Tensor:
+            with trainer.default_streams():
+                on_device = z.to(trainer.device), None if labels is None else labels.to(trainer.device)
+                return sample_on_device(trainer.sampler, *on_device, s.image_size)
+
+        name = self._file.name or "Inception"
+        self.notices.append(f"comparing {counted(config.samples, 'sample')} with the real images in {name}")
+        samples = Samples(generate, s.latent_dim, bool(s.networks.classes), config.samples, s.seed)
+        work = measure(self._file, self._images, samples, trainer.device)
+        estimate = Estimate()
+        while True:
+            try:
+                progress = next(work)
+            except StopIteration as end:
+                self.result = Measured(
+                    trainer.step, config.samples, config.sha256, self._images.images, end.value.record()
+                )
+                fid.add(self._folder, self.result)
+                return
+            if words := estimate.of(progress):
+                self.notices.append(words)
+            yield
+
+
+class Estimate:
+    """Estimates of the remaining time, one for each phase that takes long."""
+
+    def __init__(self) -> None:
+        self._phase, self._began, self._told = "", 0.0, False
+
+    def of(self, progress: Progress) -> str:
+        """Return a sentence, or an empty text if there is nothing to tell."""
+        now = time.monotonic()
+        if progress.what != self._phase:
+            self._phase, self._began, self._told = progress.what, now, False
+        elif progress.total and not self._told and now > self._began + ESTIMATED_AFTER_S:
+            self._told = True
+            left = (now - self._began) / progress.done * (progress.total - progress.done)
+            if left > LONG_S:
+                return f"{progress.what}: about {left / 60:.0f} min left"
+        return ""

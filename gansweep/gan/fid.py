@@ -1,0 +1,235 @@
+"""FID, KID and the inception score of a generator: many samples against all real images, a batch at a time.
+
+Only a batch is in memory, and what metrics need of all: sums of features and their products for FID, some features for
+KID, and sums of probabilities for the inception score. What is computed of the real images is stored beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gansweep.errors import CheckpointError, UserError
+from gansweep.gan import checkpoint
+from gansweep.gan.batches import generator
+from gansweep.gan.data import ImageSet
+from gansweep.gan.inception import Network, load
+from gansweep.gan.network_file import NetworkFile
+from gansweep.gan.sampling import draw_classes, noise
+from gansweep.health.fid import Distances, check_images
+from gansweep.health.kernel import SEED, SUBSETS, subset_distances
+from gansweep.health.quality import Gaussian, frechet_distance
+from gansweep.records import lock
+
+BATCH = 16  # images at a time: 3 s of a core in Inception
+KEPT = 10_000  # images of either kind whose features KID draws its subsets from
+SPLITS = 10  # of the inception score, as published
+VERSION = 1  # of stored statistics; increase if their computation or the resizing to the network's size changes
+WAIT_S = 0.5  # between two attempts to read what another process computes
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a measurement.
+
+    Attributes:
+        what: The current phase; an empty `total` if it waits for another process.
+        done, total: Images, or subsets, of this phase.
+    """
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a generator, the same ones at each call.
+
+    Attributes:
+        generate: Returns images (N, C, H, W) uint8 for z, (N, latent_dim), and classes, (N,), if it is conditional.
+        latent_dim: Length of z.
+        conditional: Whether it is asked for classes. They have the proportions of the real images.
+        count: Number of samples.
+        seed: Seed of the trial.
+    """
+
+    generate: Callable[[Tensor, Tensor | None], Tensor]
+    latent_dim: int
+    conditional: bool
+    count: int
+    seed: int
+
+    def batches(self, images: ImageSet) -> Iterator[Tensor]:
+        """Yield the samples in batches."""
+        z = noise(self.latent_dim, self.count, self.seed, "fid")
+        parts = torch.split(z, BATCH)
+        if not self.conditional:
+            yield from (self.generate(part, None) for part in parts)
+            return
+        shares = np.bincount(images.labels(), minlength=len(images.classes)) / images.images
+        classes = torch.split(draw_classes(shares, self.count, generator(self.seed, "fid classes")), BATCH)
+        yield from (self.generate(part, of) for part, of in zip(parts, classes, strict=True))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What FID and KID need of a set of images.
+
+    Attributes:
+        gaussian: Mean and covariance of features.
+        features: (at most KEPT, d) float32 features.
+    """
+
+    gaussian: Gaussian
+    features: NDArray[np.float32]
+
+
+class Features:
+    """Features of images that arrive in batches.
+
+    Args:
+        kept: Indices of the images whose features are kept, ascending.
+    """
+
+    def __init__(self, kept: NDArray[np.int64]) -> None:
+        self._kept, self._count = kept, 0
+        self._sum = self._products = torch.zeros(())
+        self._features: list[NDArray[np.float32]] = []
+
+    def add(self, features: Tensor) -> None:
+        """Add (N, d) float64 features."""
+        self._sum, self._products = self._sum + features.sum(0), self._products + features.T @ features
+        first, end = np.searchsorted(self._kept, [self._count, self._count + len(features)])
+        rows = self._kept[first:end] - self._count
+        self._features.append(features.numpy()[rows].astype(np.float32))
+        self._count += len(features)
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of all images so far."""
+        n, mean = self._count, self._sum / self._count
+        covariance = (self._products - n * torch.outer(mean, mean)) / (n - 1)
+        return Statistics(Gaussian(mean.numpy(), covariance.numpy()), np.concatenate(self._features))
+
+
+class InceptionScore:
+    """exp of the mean KL divergence of classes given an image from all classes (Salimans et al. 2016), in SPLITS parts.
+
+    The images are assigned to parts in random order, as in torch-fidelity.
+    """
+
+    def __init__(self, count: int) -> None:
+        order = np.random.RandomState(SEED).permutation(count)
+        ends = [i * count // SPLITS for i in range(1, SPLITS + 1)]
+        part = np.empty(count, np.int64)
+        part[order] = np.searchsorted(ends, np.arange(count), "right")
+        self._parts, self._at = torch.from_numpy(part), 0
+        self._sizes = torch.bincount(self._parts, minlength=SPLITS)[:, None]
+        self._classes = self._negative_entropy = torch.zeros(())
+
+    def add(self, logits: Tensor) -> None:
+        """Add (N, classes) float64 logits of the next images."""
+        if not self._at:
+            self._classes, self._negative_entropy = torch.zeros(2, SPLITS, logits.shape[1], dtype=torch.float64)
+        part = self._parts[self._at : self._at + len(logits)]
+        logs = logits.log_softmax(dim=1)
+        self._classes.index_add_(0, part, logs.exp())
+        self._negative_entropy.index_add_(0, part, logs.exp() * logs)
+        self._at += len(logits)
+
+    def value(self) -> tuple[float, float]:
+        """Return mean and standard deviation over the parts."""
+        means = self._classes / self._sizes
+        divergence = (self._negative_entropy / self._sizes - torch.xlogy(means, means)).sum(1)
+        scores = divergence.exp()
+        return float(scores.mean()), float(scores.std(correction=0))
+
+
+def measure(
+    file: NetworkFile, images: ImageSet, samples: Samples, device: torch.device
+) -> Generator[Progress, None, Distances]:
+    """Compare samples with all real images. Yields after each batch; the generator's value is the result.
+
+    Args:
+        file: The network.
+        images: The real images.
+        samples: The samples.
+        device: Device for Inception.
+
+    Raises:
+        UserError: There are too few images, or the network cannot be used.
+    """
+    check_images(images.images)
+    network = load(file, device)
+    real = yield from _real(network, images)
+    if samples.count < (least := real.features.shape[1]):
+        raise UserError(f"{file.path}: its {least:,} features need as many samples, got {samples.count:,}")
+    features, score = Features(np.arange(min(samples.count, KEPT))), InceptionScore(samples.count)
+    done = 0
+    for batch in samples.batches(images):
+        found, logits = network(batch)
+        features.add(found)
+        score.add(logits)
+        done += len(batch)
+        yield Progress("samples", done, samples.count)
+    made = features.statistics()
+    distances: list[float] = []
+    for distance in subset_distances(made.features, real.features, SUBSETS):
+        distances.append(distance)
+        yield Progress("subsets for KID", len(distances), SUBSETS)
+    frechet = frechet_distance(made.gaussian, real.gaussian)
+    return Distances(file.name, frechet, (float(np.mean(distances)), float(np.std(distances))), score.value())
+
+
+def statistics_file(file: NetworkFile, images: ImageSet) -> Path:
+    """Return the path of the statistics of the real images in the features of a network.
+
+    The images' name is their fingerprint, which includes their size.
+    """
+    return Path(images.file).with_suffix(f".features-{VERSION}-{file.sha256[:16]}.safetensors")
+
+
+def _real(network: Network, images: ImageSet) -> Generator[Progress, None, Statistics]:
+    """Return the statistics of the real images, computed if they are missing. Another process may compute them."""
+    path = statistics_file(network.file, images)
+    while True:
+        with contextlib.suppress(CheckpointError):  # missing or damaged
+            return _load(path)
+        try:
+            held = lock.acquire(path.with_suffix(".lock"))
+        except lock.Locked:
+            yield Progress("real images, which another process computes", 0, 0)
+            time.sleep(WAIT_S)
+            continue
+        with held:
+            with contextlib.suppress(CheckpointError):
+                return _load(path)
+            yield from _compute(network, images, path)
+
+
+def _compute(network: Network, images: ImageSet, path: Path) -> Iterator[Progress]:
+    count, pixels = images.images, images.load()
+    order = torch.randperm(count, generator=generator(0, "kid")).numpy()
+    features = Features(np.sort(order[:KEPT]))
+    for start in range(0, count, BATCH):
+        found, _ = network(torch.from_numpy(pixels[start : start + BATCH]))
+        features.add(found)
+        yield Progress("real images", min(start + BATCH, count), count)
+    made = features.statistics()
+    arrays = {"mean": made.gaussian.mean, "covariance": made.gaussian.covariance, "features": made.features}
+    checkpoint.save(path, {name: torch.from_numpy(one) for name, one in arrays.items()}, {"images": count})
+
+
+def _load(path: Path) -> Statistics:
+    """Return stored statistics. Raises CheckpointError if the file is missing or damaged."""
+    tensors, _ = checkpoint.load(path)
+    mean, covariance, features = (tensors[name].numpy() for name in ("mean", "covariance", "features"))
+    return Statistics(Gaussian(mean, covariance), features)

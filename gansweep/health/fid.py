@@ -1,0 +1,124 @@
+"""FID, KID and the inception score: their names, and what they require. Does not load NumPy or torch.
+
+They are measured once, on many samples, in the features of the Inception network that the publications used. Numbers in
+the features of any other network have names of their own, which hold the network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gansweep.errors import UserError
+from gansweep.health.measure import Metric
+from gansweep.words import counted
+
+LEAST = 2_048  # images: the covariance of as many features is singular with fewer
+FID = "fid"
+
+
+def check_images(images: int) -> None:
+    """Raise UserError if a data set has too few images."""
+    if images < LEAST:
+        raise UserError(
+            f"{counted(images, 'image')} are too few, {LEAST:,} are needed: with fewer, the covariance of as many"
+            " features is singular"
+        )
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Comparison of many samples with the real images, in the features of a network.
+
+    Attributes:
+        network: Name of the network; "" for Inception with its published weights.
+        frechet: Squared Fréchet distance (Heusel et al. 2017).
+        kernel: Mean and standard deviation, over subsets, of the squared kernel distance (Bińkowski et al. 2018).
+        score: Mean and standard deviation, over splits, of the inception score (Salimans et al. 2016).
+    """
+
+    network: str
+    frechet: float
+    kernel: tuple[float, float]
+    score: tuple[float, float]
+
+    def record(self) -> dict[str, float]:
+        """Return metric → value for records."""
+        metrics = OTHER_METRICS if self.network else PUBLISHED_METRICS
+        return {name: value for one in metrics for name, value in one.record(self).items()}
+
+
+PUBLISHED_METRICS: tuple[Metric[Distances], ...] = (
+    Metric(
+        FID,
+        "FID",
+        "Fréchet inception distance of many samples and all real images (Heusel et al. 2017); 0 is ideal",
+        lambda d: d.frechet,
+        better="lower",
+        logarithmic=True,
+    ),
+    Metric(
+        "kid",
+        "KID",
+        "kernel inception distance, the mean over subsets (Bińkowski et al. 2018); 0 is ideal",
+        lambda d: d.kernel[0],
+        better="lower",
+    ),
+    Metric("kid_std", "deviation of KID", "standard deviation of KID over subsets", lambda d: d.kernel[1]),
+    Metric(
+        "inception_score",
+        "inception score",
+        "how certain and how varied Inception's classes of the samples are (Salimans et al. 2016)",
+        lambda d: d.score[0],
+        better="higher",
+    ),
+    Metric(
+        "inception_score_std",
+        "deviation of inception score",
+        "standard deviation of the inception score over ten parts of the samples",
+        lambda d: d.score[1],
+    ),
+)
+
+
+def _named(value: float, d: Distances) -> Mapping[str, float]:
+    return {d.network: value}
+
+
+# The same in another network, whose name follows the slash.
+OTHER_METRICS: tuple[Metric[Distances], ...] = (
+    Metric(
+        "frechet/",
+        "Fréchet distance in",
+        "Fréchet distance of many samples and all real images in a network that is not the Inception of FID",
+        lambda d: _named(d.frechet, d),
+        better="lower",
+        logarithmic=True,
+    ),
+    Metric(
+        "kernel/",
+        "kernel distance in",
+        "kernel distance in a network that is not the Inception of KID, the mean over subsets",
+        lambda d: _named(d.kernel[0], d),
+        better="lower",
+    ),
+    Metric(
+        "kernel_std/",
+        "kernel deviation in",
+        "standard deviation of that kernel distance over subsets",
+        lambda d: _named(d.kernel[1], d),
+    ),
+    Metric(
+        "score/",
+        "score in",
+        "what the inception score is, of the classes of another network",
+        lambda d: _named(d.score[0], d),
+        better="higher",
+    ),
+    Metric(
+        "score_std/",
+        "score deviation in",
+        "standard deviation of that score over ten parts of the samples",
+        lambda d: _named(d.score[1], d),
+    ),
+)
