@@ -105,7 +105,7 @@ def _trials(home: Home, subject: str) -> tuple[SweepFolder, list[TrialFolder]]:
         return sweep, [folder]
     trials, others = completed(sweep)
     if others:
-        say(f"{counted(others, 'trial')} of {subject} did not train all steps and are left out; name one by its id")
+        say(f"{subject}: without {counted(others, 'trial')} that did not train all steps; name one by its id")
     return sweep, trials
 
 
