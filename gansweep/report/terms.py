@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, D_FRESH, DENSITY, METRICS
+from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, D_FRESH, DENSITY, MEASURED_ONCE, METRICS
 from gansweep.report.study import Study, head, paragraphs, section, table
 
 EXPLAINED = (CFD_RATIO, COVERAGE, DENSITY, D_AUC, D_FRESH)
@@ -18,7 +18,7 @@ OTHERS = (
 
 def terms(study: Study) -> dict[str, Any]:
     """Return a table of the recorded metrics that the report shows, and of other terms."""
-    recorded = [name for name in EXPLAINED if name in study.tables.evaluations]
+    recorded = [name for name in (*EXPLAINED, *MEASURED_ONCE) if name in study.tables.evaluations]
     metrics = [METRICS[name] for name in dict.fromkeys((study.metric, *recorded)) if name in METRICS]
     rows = [*((one.label, one.explanation) for one in metrics), *OTHERS]
     more = paragraphs("G is the generator, D the discriminator. All terms: docs/glossary.md in gansweep's sources.")

@@ -467,6 +467,16 @@ def test_the_appendix_tells_all_verdicts_and_makes_room_for_many_settings() -> N
     assert both.final_names != []
 
 
+def test_the_appendix_shows_fid_where_it_is_measured() -> None:
+    trials = frame([trial({RATE: 0.1}), trial({RATE: 0.2})], [RATE])
+    measured = evaluations(trials).assign(fid=math.nan)
+    measured.loc[measured.index[measured["trial"] == trials["trial"][0]][-1], "fid"] = 12.5
+    plain, with_fid = study(trials, [RATE]), study(trials, [RATE], recorded={"evaluations": measured})
+    assert with_fid.final_names == ["FID", *plain.final_names]
+    assert [with_fid.finals(one)[0] for _, one in trials.iterrows()] == ["12.5", "–"]
+    assert "Fréchet inception distance" in text_of(terms(with_fid))
+
+
 SWEEP = """
 name: {name}
 dataset: {{name: image_folder, path: x, channels: 3}}
