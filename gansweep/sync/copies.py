@@ -129,7 +129,7 @@ class Pushed:
     def _files(self) -> dict[str, Path]:
         """Return all files except the journal, in the order in which they are uploaded."""
         folder = self._folder
-        plain = (folder.cadence, folder.devices, folder.evaluator, folder.traceback, folder.outcome)
+        plain = (folder.cadence, folder.devices, folder.evaluator, folder.fid, folder.traceback, folder.outcome)
         paths = (*folder.all_samples(), *folder.all_checkpoints(), *plain)
         return {path.relative_to(folder.path).as_posix(): path for path in paths if path.exists()}
 

@@ -70,6 +70,20 @@ def test_what_was_pushed_comes_back(storage: Storage, tmp_path: Path) -> None:
     assert content(there) == content(here)
 
 
+def test_what_is_measured_after_the_last_step_comes_back(storage: Storage, tmp_path: Path) -> None:
+    here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
+    pushed = claimed(storage, here)
+    train(here, 1, 2, checkpoint=2)
+    pushed.push()
+    with Journal(here.journal) as file:
+        file.append_more(Record(2, 102.0, {"fid": 1.0}))
+    here.fid.write_text("{}")
+    pushed.push()
+    pull(storage, PREFIX, there)
+    assert content(there) == content(here)
+    assert [{*r.values} for r in journal.read(there.journal)] == [{"loss_d"}, {"loss_d"}, {"fid"}]
+
+
 def test_a_push_of_nothing_new_writes_nothing(storage: Storage, tmp_path: Path) -> None:
     here = folder(tmp_path, "here")
     pushed = claimed(storage, here)
