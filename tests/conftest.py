@@ -58,6 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests start hundreds of processes: each would compile gansweep where the environment forbids compiled files.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # The garbage collector looks seldom at a million objects of imported modules. They are not frozen: Hypothesis looks
+    # for referrers of random streams, and those of frozen objects are not found.
+    gc.set_threshold(50_000, 20, 20)
     if gone := [part for part in QUICK if not [*config.rootpath.glob(f"{part}*")]]:
         raise pytest.UsageError(f"tests/conftest.py: QUICK: there is no {', '.join(gone)}")
 
@@ -90,14 +93,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: 1 + slow[item.path] if item.nodeid.startswith(INTEGRATION) else 0)
-
-
-def pytest_collection_finish() -> None:
-    """Let the garbage collector seldom look at a million objects of imported modules.
-
-    They are not frozen: Hypothesis looks for referrers of random streams, and those of frozen objects are not found.
-    """
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)

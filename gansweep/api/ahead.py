@@ -40,7 +40,7 @@ def measurements(order: Order, search: Search) -> AbstractContextManager[Measuri
 def load_overview(board: Board, plan: Plan) -> None:
     """Import what draws the overview, in a thread, when the first trial has ended, instead of after the last one.
 
-    It takes 2 s. A sweep that is interrupted early, or evaluates nothing, is spared it.
+    It takes 1 s. A sweep that is interrupted early, or evaluates nothing, is spared it.
     """
     if any(planned.evaluation_cadence for planned in plan.left):
         threading.Thread(target=_load_overview, args=(board,), daemon=True).start()
@@ -50,6 +50,6 @@ def _load_overview(board: Board) -> None:
     while not board.done():
         time.sleep(LOOK_S)
     with suppress(Exception):  # reported when it is drawn
-        import seaborn  # noqa: F401
+        import matplotlib.backends.backend_agg  # noqa: F401
 
         import gansweep.report.make  # noqa: F401

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CELLS = 10  # maximum number of values of an axis of cells; with more, trials are points
+LIGHT_TO_DARK = ("#f1f0f2", "#332288")
+DARK = 0.36  # of the way from light to dark: from there on, white numbers have more contrast
 BINS = 5  # ticks of a numeric axis in parallel coordinates
 
 
@@ -81,8 +83,21 @@ def _mean(values: np.ndarray, log: bool) -> float:
     return float(np.exp(np.log(values).mean()) if log and (values > 0).all() else values.mean())
 
 
+def _heat(ax: Axes, table: np.ndarray, shown: np.ndarray) -> None:
+    """Draw a table of numbers with colours for `shown`; NaN is left empty. seaborn would take a second to load."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    colours = LinearSegmentedColormap.from_list("quality", LIGHT_TO_DARK)
+    norm = Normalize(*_range(shown))
+    ax.spines[:].set_visible(False)
+    ax.pcolormesh(np.ma.masked_invalid(shown), cmap=colours, norm=norm, edgecolor="white", linewidth=0.8)
+    for (row, column), value in np.ndenumerate(table):
+        if np.isfinite(shown[row, column]):
+            ink = INK if norm(shown[row, column]) < DARK else "white"
+            ax.text(column + 0.5, row + 0.5, measured(value), size=7, color=ink, ha="center", va="center")
+
+
 def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None, log: bool, lower: bool) -> None:
-    import seaborn as sns
     from matplotlib.patches import Rectangle
 
     columns, rows = distinct(trials[x]), distinct(trials[y]) if y else [None]
@@ -98,13 +113,9 @@ def _cells(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None,
                 )
                 stripe.set_linewidth(0.4)
                 right.add_patch(stripe)
-    shown = np.log(table) if log else table
-    low, high = _range(shown)
-    words = np.vectorize(measured, otypes=[object])(table)
-    sns.heatmap(shown, ax=left, annot=words, fmt="", cmap=sns.light_palette("#332288", as_cmap=True), cbar=False,
-                vmin=low, vmax=high, linewidths=0.8, linecolor="white", annot_kws={"size": 7})  # fmt: skip
-    right.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    _heat(left, table, np.log(table) if log else table)
     for ax in (left, right):
+        ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
         ax.set_xticks(np.arange(len(columns)) + 0.5, [short(v) for v in columns], rotation=0)
         ax.set_yticks(np.arange(len(rows)) + 0.5, [short(v) for v in rows] if y else [""], rotation=0)
         ax.tick_params(length=0)

@@ -59,7 +59,7 @@ def test_an_error_before_a_trial_opens_is_a_crash_with_its_traceback(service: Se
     (site / "torch").mkdir(parents=True)
     (site / "torch" / "__init__.py").write_text(f"raise ImportError('{BROKEN}')")
     service.environment["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
-    _, err = service.call("run", service.write(), code=4)
+    _, err = service.call("run", service.write(), "--set", "resources.max_concurrent=1", code=4)
     assert "died" not in err
     error = f"ImportError: {BROKEN}"
     reported = [line for line in err.splitlines() if line.count(": ") > 1 and "rashed" in line and error in line]

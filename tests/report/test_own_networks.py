@@ -43,8 +43,8 @@ PAIRS = (
     "model.architecture: 'projection:Pair', model.conditioning: own",
     "model.discriminator.network: 'unet:D'",
 )
-RATES = (1e-3, 2e-4)
-CASES = [f"    - {{{pair}, training.learning_rate: {rate}}}\n" for pair in PAIRS for rate in RATES]
+CASES = [f"    - {{{pair}}}\n" for pair in PAIRS]
+SEEDS = 2
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Service:
     service = Service(tmp_path_factory.mktemp("users"), {})
     home = warm_home(service.home.path)
     shutil.copytree(USERS, service.root, dirs_exist_ok=True)
-    (service.root / "users.yaml").write_text(SWEEP + "".join(CASES) + "replicates: 2\nresources: {gpus: 0}\n")
+    (service.root / "users.yaml").write_text(SWEEP + "".join(CASES) + f"replicates: {SEEDS}\nresources: {{gpus: 0}}\n")
     train(home, service.root / "users.yaml")
     for file in service.root.glob("*.py"):
         file.write_text("raise RuntimeError('only the copy is used')\n")
@@ -76,7 +76,7 @@ def kept(folder: TrialFolder) -> dict[str, Any]:
 
 def test_all_pairs_are_trained_and_judged(users: Service) -> None:
     folders = users.home.sweep("users").planned()
-    assert len(folders) == len(PAIRS) * len(RATES) * 2
+    assert len(folders) == len(PAIRS) * SEEDS
     ends = [outcome.read(folder) for folder in folders]
     assert {end.kind for end in ends} == {"completed"}
     assert all(end.verdicts for end in ends)
@@ -89,7 +89,7 @@ def test_a_killed_trial_is_resumed_bit_for_bit(users: Service, tmp_path: Path, p
     """Batch norm, spectral norm and dropout go on where they were, whatever else draws from torch's streams."""
     shutil.copytree(USERS, users.root, dirs_exist_ok=True)
     plan = make_plan(load(users.root / "users.yaml"), users.home)
-    planned = plan.trials[pair * len(RATES) * 2]
+    planned = plan.trials[pair * SEEDS]
     job = Job.from_config(jobs_of(plan, trials=[planned])[0])
     folder = TrialFolder(tmp_path / planned.trial.id)
     first = job.open(folder)
@@ -105,7 +105,7 @@ def test_a_killed_trial_is_resumed_bit_for_bit(users: Service, tmp_path: Path, p
 
 
 def test_generators_are_drawn_from_and_reported(users: Service) -> None:
-    trials = users.home.sweep("users").planned()[:: len(RATES) * 2]
+    trials = users.home.sweep("users").planned()[::SEEDS]
     for trial in trials[:3]:
         users.ask("sample", f"users/{trial.id}", "--count", "10", "-o", "drawn.png")
         assert len(np.unique(np.asarray(Image.open(users.root / "drawn.png")))) > 2
