@@ -38,6 +38,12 @@ LAST_WRITTEN = "artifacts/*/*/artifacts/overview.png"
 VERDICT = "dead_generator"  # 30 steps teach G nothing
 
 
+def at_leisure(chaotic: Service) -> Service:
+    """The service, whose trials only have to be at work: they leave the cores to other tests."""
+    Path(chaotic.environment["CHAOS_PACE"]).write_text("0.05")
+    return chaotic
+
+
 @dataclass(frozen=True)
 class Swept:
     """A sweep of two learning rates × three seeds, run to its end by a command that replaced a shell.
@@ -303,7 +309,8 @@ def test_divergence_is_stopped_with_a_reason(continued: Continued) -> None:
     assert "to train  1 of 5 trials" in planned, "the crashed one, not the stopped one"
 
 
-def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(service: Service) -> None:
+def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(chaotic: Service) -> None:
+    service = at_leisure(chaotic)
     file = service.write(steps=4000)
     process = service.start("run", file)
     service.wait_for(service.training_began, 240)
@@ -326,7 +333,8 @@ def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(service: Se
     assert err == "small is not running\n"
 
 
-def test_a_time_budget_ends_in_good_order(service: Service) -> None:
+def test_a_time_budget_ends_in_good_order(chaotic: Service) -> None:
+    service = at_leisure(chaotic)
     file = service.write(steps=100_000, seeds=2)
     _, err = service.call("run", file, "--time-budget", "8s", *ALONE)
     assert_states(err.splitlines()[-1], "time budget", "of 4 trials")

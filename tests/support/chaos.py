@@ -116,11 +116,16 @@ def _trainable(module):
     module.GanTrial.setup = set_up
 
 
-def environment(root):
-    """Variables of processes that load this module as sitecustomize, whose files lie in `root`, a folder."""
+def environment(root, step_s=0.0):
+    """Variables of processes that load this module as sitecustomize, whose files lie in `root`, a folder.
+
+    `step_s`: seconds that every step takes longer. A sweep that only has to be at work leaves the core to the tests.
+    """
     site = root / "site"
     site.mkdir()
     (site / "sitecustomize.py").symlink_to(__file__)
+    if step_s:
+        (root / "pace").write_text(str(step_s))
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     names = {"STEPS": "steps", "PACE": "pace", "ORDER": "order", "LOG": "deaths"}
     return {"PYTHONPATH": path, **{f"CHAOS_{name}": str(root / file) for name, file in names.items()}}

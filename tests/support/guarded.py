@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import chaos
 import psutil
 from bench import empty_home
 from service import Service
@@ -72,9 +73,9 @@ def token_of(run: subprocess.Popen[str]) -> str | None:
 def guarded_sweep(root: Path) -> Iterator[Guarded]:
     """Start the server and the sweep below `root`, and end both afterwards."""
     server = empty_home(root / "server")
-    service = Service(root, dict(SECRETS))
+    service = Service(root, {**SECRETS, **chaos.environment(root, step_s=0.1)})
     file = service.write(steps=1_000_000, rates="[1e-4]")
-    seldom = ("--set", "cadence={metrics: 100, samples: 5000, checkpoints: 5000}")  # few records to send and read
+    seldom = ("--set", "cadence={metrics: 10, samples: 100, checkpoints: 5000}")  # few records to send and read
     with tracking_server(server, password=PASSWORD) as uri:
         run = service.start("run", file, *seldom, "--tracking-uri", with_password(uri))
         try:
