@@ -76,9 +76,14 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def svg(figure: Figure) -> bytes:
-    """Return the figure as SVG, without a date."""
+    """Return the figure as SVG, transparent and without a date."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     file = io.BytesIO()
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set(facecolor="none", edgecolor="none")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # `displayable` is for those
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+        # Not `savefig`, which draws twice: once for the layout alone, which drawing computes as well.
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()
