@@ -69,13 +69,13 @@ class Lab:
         }
         self._nodes: dict[str, subprocess.Popen[str]] = {}
         self._log = root / "log"
-        self._begin_head()
         self.database = Postgres(root / "postgres", net.address, DATABASE)
         stack.callback(self.database.stop)
         artifacts = f"{self.bucket}/artifacts"
         self.tracking = TrackingServer(self.database.uri, artifacts, net.address, TRACKING, self.environment)
         self.tracking.start()
         stack.callback(self.tracking.kill)
+        self._begin_head()  # while the server makes its tables, which takes longest
         self.begin_second()
         self.tracking.wait()
         self.client = MlflowClient(self.tracking.uri)
