@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.gan.reference import reference_of
     from gansweep.gan.sampling import sample
     from gansweep.gan.training import Trainer
+    from gansweep.health.evidence import Samples
     from gansweep.health.history import History
     from gansweep.health.judge import Judge
+    from gansweep.health.metrics import SAMPLE_METRICS
     from gansweep.health.quality import Gaussian, Histogram, frechet_distance
     from gansweep.health.verdict import FAILURES, Verdict
     from gansweep.planning.reopen import reopen
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
 
 __all__ = [
     "FAILURES",
+    "SAMPLE_METRICS",
     "Batches",
     "CheckpointError",
     "Evaluator",
@@ -44,6 +47,7 @@ __all__ = [
     "Home",
     "Judge",
     "OptimizerConfig",
+    "Samples",
     "Source",
     "SweepFileError",
     "SweepResult",
@@ -70,6 +74,7 @@ __all__ = [
 ]
 _PLACES = {  # name → its module, and its name there if that differs
     "FAILURES": "gansweep.health.verdict",
+    "SAMPLE_METRICS": "gansweep.health.metrics",
     "Batches": "gansweep.gan.batches",
     "CheckpointError": "gansweep.errors",
     "Evaluator": "gansweep.gan.evaluator",
@@ -80,6 +85,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "Home": "gansweep.records.layout",
     "Judge": "gansweep.health.judge",
     "OptimizerConfig": "gansweep.config",
+    "Samples": "gansweep.health.evidence",
     "Source": "gansweep.gan.reader",
     "SweepFileError": "gansweep.errors",
     "SweepResult": "gansweep.api.results",
