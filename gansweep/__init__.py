@@ -10,9 +10,14 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.api.running import run_sweep
     from gansweep.config import OptimizerConfig, TrainingConfig
     from gansweep.errors import CheckpointError, SweepFileError, UserError
+    from gansweep.features import EMBEDDINGS
     from gansweep.gan.batches import Batches
     from gansweep.gan.data import prepare
     from gansweep.gan.evaluator import Evaluator
+    from gansweep.gan.features.base import UnsuitableError
+    from gansweep.gan.features.recipe import Request as EmbeddingRequest
+    from gansweep.gan.features.recipe import Source as EmbeddingSource
+    from gansweep.gan.features.recipe import recipe_of
     from gansweep.gan.generator import Generator, load_generator
     from gansweep.gan.reader import Source
     from gansweep.gan.reference import halves as evaluation_halves
@@ -35,10 +40,13 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     __version__: str
 
 __all__ = [
+    "EMBEDDINGS",
     "FAILURES",
     "SAMPLE_METRICS",
     "Batches",
     "CheckpointError",
+    "EmbeddingRequest",
+    "EmbeddingSource",
     "Evaluator",
     "Gaussian",
     "Generator",
@@ -55,6 +63,7 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "TrialResult",
+    "UnsuitableError",
     "UserError",
     "Verdict",
     "__version__",
@@ -66,6 +75,7 @@ __all__ = [
     "read_journal",
     "read_sweep",
     "reader_of",
+    "recipe_of",
     "reference_of",
     "reopen",
     "run_sweep",
@@ -73,10 +83,13 @@ __all__ = [
     "verdict_colour",
 ]
 _PLACES = {  # name → its module, and its name there if that differs
+    "EMBEDDINGS": "gansweep.features",
     "FAILURES": "gansweep.health.verdict",
     "SAMPLE_METRICS": "gansweep.health.metrics",
     "Batches": "gansweep.gan.batches",
     "CheckpointError": "gansweep.errors",
+    "EmbeddingRequest": "gansweep.gan.features.recipe:Request",
+    "EmbeddingSource": "gansweep.gan.features.recipe:Source",
     "Evaluator": "gansweep.gan.evaluator",
     "Gaussian": "gansweep.health.quality",
     "Generator": "gansweep.gan.generator",
@@ -93,6 +106,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "Trainer": "gansweep.gan.training",
     "TrainingConfig": "gansweep.config",
     "TrialResult": "gansweep.api.results",
+    "UnsuitableError": "gansweep.gan.features.base",
     "UserError": "gansweep.errors",
     "Verdict": "gansweep.health.verdict",
     "evaluation_halves": "gansweep.gan.reference:halves",
@@ -103,6 +117,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "read_journal": "gansweep.records.journal:read",
     "read_sweep": "gansweep.report.tables",
     "reader_of": "gansweep.tracking.reader",
+    "recipe_of": "gansweep.gan.features.recipe",
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.planning.reopen",
     "run_sweep": "gansweep.api.running",

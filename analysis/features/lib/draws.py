@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 
 from analysis.features.lib import degradations
+from analysis.features.lib.names import REAL
 from gansweep import evaluation_halves
 
 REFERENCE = 2_000  # unseen images that evaluations compare samples with, at most
 MOST = 3_000  # images that draws take, at most
 DEGRADED = 2_000  # of them, those that are degraded
-REAL = "real"
 HALF, POOLS = "half_classes", {"pool_20": 20, "pool_100": 100}
 IN_POOLS = 200  # images of which pools are drawn
 SHIFTS = [(1, 0), (0, 1), (1, 1)]  # pixels to the right and down; each image of a pool is also there unshifted
@@ -59,6 +59,10 @@ class Bench:
     @cached_property
     def labels(self):
         return self._images.labels()[self.chosen]
+
+    def without(self, pixels):
+        """Return features that say nothing, and the true labels, of the images of a version."""
+        return np.zeros((len(pixels), 1), np.float32), self.labels[: len(pixels)]
 
     def samples(self, wanted):
         """Return the number of images of a draw."""

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.features.lib.draws import REAL
+from analysis.features.lib.names import FRECHET, REAL
 from gansweep import SAMPLE_METRICS, Samples
 
 DRAWS = 20
 # Metrics that the registry calls neither "lower" nor "higher", though failures have one direction. For all others of
 # that kind the distance from the median of further draws of real images counts.
 SIGNS = {"precision": -1, "recall": -1, "ndb": 1, "near_duplicates": 1}
-OF_PIXELS = ("spread_across", "spread_within", "ms_ssim")  # the same in every embedding
 
 
 class Embedded:
@@ -74,7 +73,8 @@ class Embedded:
 
 
 def record(samples, kind, name, values):
-    return {"samples": samples, "draws": kind, "metric": name, "mean": values.mean(), "sd": values.std(ddof=1)}
+    metric = FRECHET if name == SAMPLE_METRICS[0].name else name
+    return {"samples": samples, "draws": kind, "metric": metric, "mean": values.mean(), "sd": values.std(ddof=1)}
 
 
 def auc(metric, degraded, real):
