@@ -80,7 +80,7 @@ def check(source: Source, channels: int, image_size: int) -> int:
     one, other = (function(torch.from_numpy(images.copy())).features for _ in range(2))
     if not torch.equal(one, other):
         raise function.error("returns other features when it is called again; it must depend on the images alone")
-    return one.shape[1]
+    return int(one.shape[1])
 
 
 def make(request: Request) -> Embedding:

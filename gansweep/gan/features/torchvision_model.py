@@ -121,4 +121,4 @@ def _built(name: str) -> tuple[nn.Module, Any]:
     options = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = models.get_model(name, weights=None, **options)
-    return model, models.get_model_weights(name).DEFAULT.transforms()  # type: ignore[attr-defined]
+    return model, models.get_model_weights(name).DEFAULT.transforms()

@@ -13,6 +13,7 @@ from torchvision import models
 
 from gansweep.errors import UserError
 from gansweep.gan.features.base import Embedding, Stored
+from gansweep.gan.features.projected import Projected
 from gansweep.gan.features.recipe import Request, Source, recipe_of
 from gansweep.gan.features.torchvision_model import Model
 
@@ -54,6 +55,7 @@ def test_features_are_the_input_of_the_last_layer(
     with torch.no_grad():
         small(torch.nn.functional.interpolate(images, size=(224, 224), mode="bilinear"))
     hook.remove()
+    assert isinstance(made, Projected)
     torch.testing.assert_close(made.network(request.held_out[:4]).features, seen[0], atol=1e-4, rtol=1e-4)
     stored = made.stored()
     assert stored.tensors.keys() == {"projection.mean", "projection.axes"}
