@@ -85,5 +85,6 @@ def svg(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # `displayable` is for those
         # Not `savefig`, which draws twice: once for the layout alone, which drawing computes as well.
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+        drawn: Any = FigureCanvasSVG(figure)
+        drawn.print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()
