@@ -1,6 +1,6 @@
 """Measure how well metrics in each embedding tell degraded real images from real ones: results/degradations.csv.
 
-    python -m analysis.features.degrade HOME DATA                      # every embedding on every set: about 30 minutes
+    python -m analysis.features.degrade HOME DATA                    # all embeddings on all sets: a core for 15 minutes
     python -m analysis.features.degrade HOME DATA --sets cifar10 --embeddings imagenet
     python -m analysis.features.degrade HOME DATA --pictures --sets mnist glyphs cifar10    # those of docs/features/
 
