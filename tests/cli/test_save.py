@@ -110,6 +110,7 @@ def test_every_metric_is_printed(
     assert found["data"]["classes"] == ["3", "8"]
     assert found["metrics"]["cfd_ratio"] > 1
     assert "requested" in found["metrics"]
+    assert found["metrics"]["kernel_distance"] > 0
 
 
 def test_a_class_is_asked_for_by_its_place_among_the_generators_classes(

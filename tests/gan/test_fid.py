@@ -77,9 +77,9 @@ def images(tmp_path: Path) -> ImageSet:
 
 
 def generate(z: Tensor, labels: Tensor | None) -> Tensor:
-    """Images that depend on z and the class."""
+    """Images that depend on z and the class, and differ in their brightness."""
     shift = 0 if labels is None else 40 * labels.view(-1, 1, 1, 1)
-    return (z.view(-1, 1, 16, 16) * 60 + 90 + shift).clamp(0, 255).byte()
+    return (z.view(-1, 1, 16, 16) * 60 + 90 + 30 * z[:, 0].view(-1, 1, 1, 1) + shift).clamp(0, 255).byte()
 
 
 def samples(count: int = MADE, *, conditional: bool = False, seed: int = 0) -> Samples:
