@@ -103,7 +103,7 @@ def _measured(
 
     drawn = Samples(generate, found.latent_dim, bool(found.classes), samples, planned.training.seed)
     distances = yield from measure(file, images, drawn, device)
-    return Measured(found.step, samples, file.sha256, images.images, distances.record())
+    return Measured(found.step, samples, file.sha256, images.images, images.channels, distances.record())
 
 
 def _record(sweep: SweepFolder, folder: TrialFolder, measured: Measured) -> str:

@@ -141,7 +141,8 @@ def _print(name: str, result: Result) -> None:
     width = max(map(len, names.values()))
     for metric, value in found.metrics.items():
         click.echo(f"  {names[metric]:<{width}}  {measured(value)}")
-    click.echo(f"  {counted(found.samples, 'sample')} against {counted(found.images, 'image')}", err=True)
+    grey = ", all grey and repeated to three channels" if found.channels == 1 else ""
+    click.echo(f"  {counted(found.samples, 'sample')} against {counted(found.images, 'image')}{grey}", err=True)
 
 
 def _uri(home: Home, sweep: SweepFolder, given: str | None) -> str:

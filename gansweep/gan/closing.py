@@ -78,7 +78,8 @@ class Closing:
                 return sample_on_device(trainer.sampler, *on_device, s.image_size)
 
         name = self._file.name or "Inception"
-        self.notices.append(f"comparing {counted(config.samples, 'sample')} with the real images in {name}")
+        grey = ", grey ones repeated to three channels" if self._images.channels == 1 else ""
+        self.notices.append(f"comparing {counted(config.samples, 'sample')} with the real images in {name}{grey}")
         samples = Samples(generate, s.latent_dim, bool(s.networks.classes), config.samples, s.seed)
         work = measure(self._file, self._images, samples, trainer.device)
         estimate = Estimate()
@@ -87,7 +88,12 @@ class Closing:
                 progress = next(work)
             except StopIteration as end:
                 self.result = Measured(
-                    trainer.step, config.samples, config.sha256, self._images.images, end.value.record()
+                    trainer.step,
+                    config.samples,
+                    config.sha256,
+                    self._images.images,
+                    self._images.channels,
+                    end.value.record(),
                 )
                 fid.add(self._folder, self.result)
                 return

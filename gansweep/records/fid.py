@@ -23,6 +23,7 @@ class Measured:
         samples: Number of samples.
         weights: SHA-256 of the network's file.
         images: Number of real images.
+        channels: Channels of the images. A network sees grey ones as three equal channels.
         metrics: Name → value; NaN and infinities as in records.
     """
 
@@ -30,6 +31,7 @@ class Measured:
     samples: int
     weights: str
     images: int
+    channels: int
     metrics: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_what_is_known_is_not_measured_again(sweep: SweepFolder, monkeypatch: py
     first, second = sweep.planned()
     line = run("fid", f"s/{first.id[:8]}", *WEIGHTS, "--samples", 2048)
     assert re.match(rf"s/{first.id} after 4 steps\n  Fréchet distance in stand-in +[\d.]+\n", line.stdout)
-    assert "2,048 samples against 2,100 images" in line.stderr
+    assert "2,048 samples against 2,100 images, all grey and repeated to three channels" in line.stderr
     monkeypatch.setattr(fid, "_compute", lambda *_: pytest.fail("reads the real images again"))
     asked: list[object] = []
     batches = fid.Samples.batches

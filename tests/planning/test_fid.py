@@ -64,7 +64,7 @@ def to_the_end(run: Run) -> list[str]:
 def test_is_recorded_at_the_last_step(plan: Callable[..., Plan]) -> None:
     job, folder = begin(plan())
     notices = to_the_end(job.open())
-    assert "comparing 2,048 samples with the real images in stand-in" in notices
+    assert notices == ["comparing 2,048 samples with the real images in stand-in, grey ones repeated to three channels"]
     *_, before, last = journal.read(folder.journal)
     assert (before.step, last.step, last.time) == (4, 4, before.time)
     assert {*last.values} == {f"{one}/stand-in" for one in ("frechet", "kernel", "kernel_std", "score", "score_std")}
