@@ -42,6 +42,7 @@ ELSEWHERE = {
     ("stop", "my"): ("needs a server", "tests/integration/test_cluster.py"),
     ("stop", "lr-grid", "--tracking-uri"): ("needs a server", "tests/integration/test_cluster.py"),
     ("evaluate", "1c01065d3124"): ("would download MNIST", "tests/cli/test_save.py"),
+    ("fid",): ("needs the weights of Inception, or another network", "tests/cli/test_fid.py"),
     ("import",): ("reads files of others", "tests/cli/test_import.py"),
     ("sample", "faces"): ("draws from imported weights", "tests/cli/test_import.py"),
     ("save", "digits"): ("torch.export takes seconds", "tests/gan/test_formats.py"),
