@@ -9,6 +9,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from email import message_from_bytes
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from textwrap import dedent
 
@@ -126,7 +127,8 @@ def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
 @pytest.mark.parametrize("folder", ["analysis", "tests", "sweeps", "docs"])
 def test_no_other_folder_can_be_imported(folder: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", f"import {folder}"], cwd=tmp_path, capture_output=True, text=True)
-    assert f"No module named '{folder}'" in done.stderr
+    if packages_distributions().get(folder) != ["torch_fidelity"]:  # which installs its tests, up to version 0.4
+        assert f"No module named '{folder}'" in done.stderr
 
 
 # What docs/cluster.md says that an installation of `gansweep[cluster]` can do, each as a program.
