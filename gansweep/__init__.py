@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.health.evidence import Samples
     from gansweep.health.history import History
     from gansweep.health.judge import Judge
-    from gansweep.health.metrics import SAMPLE_METRICS
+    from gansweep.health.metrics import SAMPLE_METRICS, current_names
     from gansweep.health.quality import Gaussian, Histogram, frechet_distance
     from gansweep.health.verdict import FAILURES, Verdict
     from gansweep.planning.reopen import reopen
@@ -67,6 +67,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "__version__",
+    "current_names",
     "evaluation_halves",
     "frechet_distance",
     "load_generator",
@@ -109,6 +110,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "UnsuitableError": "gansweep.gan.features.base",
     "UserError": "gansweep.errors",
     "Verdict": "gansweep.health.verdict",
+    "current_names": "gansweep.health.metrics",
     "evaluation_halves": "gansweep.gan.reference:halves",
     "frechet_distance": "gansweep.health.quality",
     "load_generator": "gansweep.gan.generator",

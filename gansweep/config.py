@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
 from gansweep.health.detectors.base import Thresholds
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.health.metrics import FD_RATIO
 from gansweep.losses.loss import Loss
 from gansweep.losses.own import OwnLoss
 from gansweep.losses.registry import LOSSES, Option, create, is_critic, options
@@ -434,7 +434,7 @@ class RunConfig:
     evaluations: int = 0
     stop_on: tuple[str, ...] = ("divergence",)
     flag: tuple[str, ...] = ()
-    objective: str = CFD_RATIO
+    objective: str = FD_RATIO
     mode: Literal["min", "max"] = "min"
     pauses: tuple[int, ...] = ()
     thresholds: Thresholds = field(default_factory=dict)

@@ -158,12 +158,12 @@ def run(
     verdicts: Iterable[str] = ("healthy",),
     **other: Any,
 ) -> Any:
-    """A recorded run of 2,000 steps: loss_d, loss_g, cfd_ratio as functions of the share of the run that is done; by
-    default flat losses with some noise, and a CFD that falls from 80 to 4. Other fields by name."""
+    """A recorded run of 2,000 steps: loss_d, loss_g, fd_ratio as functions of the share of the run that is done; by
+    default flat losses with some noise, and a FD that falls from 80 to 4. Other fields by name."""
     curves: dict[str, Curve] = {name: other.pop(name, curve) for name, curve in CURVES.items()}
     rng, series = np.random.default_rng(seed), {}
     for name, curve in curves.items():
-        steps = np.arange(0, STEPS + 1, STEPS // 50) if name == "cfd_ratio" else np.arange(10, STEPS + 1, 10)
+        steps = np.arange(0, STEPS + 1, STEPS // 50) if name == "fd_ratio" else np.arange(10, STEPS + 1, 10)
         values = curve(steps / STEPS) * rng.normal(1, 1e-3, len(steps))
         series[name] = [steps.tolist(), values.tolist()]
     fields = {
@@ -174,7 +174,7 @@ def run(
 
 
 def falling(last: float, first: float = 80.0) -> Curve:
-    """A CFD that falls from first to last by the middle of the run, and stays."""
+    """A FD that falls from first to last by the middle of the run, and stays."""
     return lambda share: np.maximum(last, first - (first - last) * 2 * share)
 
 
@@ -192,7 +192,7 @@ def rough(size: float, level: float = 1.0) -> Curve:
     return lambda share: level * (1 + size * (-1.0) ** np.arange(len(share)))
 
 
-CURVES: dict[str, Curve] = {"loss_d": constant(1.0), "loss_g": constant(1.0), "cfd_ratio": falling(4.0)}
+CURVES: dict[str, Curve] = {"loss_d": constant(1.0), "loss_g": constant(1.0), "fd_ratio": falling(4.0)}
 
 
 def decide(study: str, *runs: Any) -> dict[str, Any]:
@@ -207,13 +207,13 @@ def verdicts(study: str, *runs: Any) -> dict[str, str]:
     return {claim: finding.verdict for claim, finding in decide(study, *runs).items()}
 
 
-def test_cfd_at_a_share_is_the_median_of_the_three_evaluations_that_end_there() -> None:
+def test_fd_at_a_share_is_the_median_of_the_three_evaluations_that_end_there() -> None:
     one = run("study-a")
-    values = np.array(one.series["cfd_ratio"][1])
-    assert one.cfd(0) == values[0]
-    assert one.cfd(0.48) == np.median(values[22:25])
-    assert one.cfd(1) == np.median(values[-3:])
-    assert math.isnan(replace(one, series={}).cfd(1))
+    values = np.array(one.series["fd_ratio"][1])
+    assert one.fd(0) == values[0]
+    assert one.fd(0.48) == np.median(values[22:25])
+    assert one.fd(1) == np.median(values[-3:])
+    assert math.isnan(replace(one, series={}).fd(1))
 
 
 def test_roughness_is_the_mean_change_over_the_mean_of_the_second_half_without_the_steps_after_a_growth() -> None:
@@ -280,19 +280,19 @@ def test_a2_asks_whether_the_loss_of_d_falls_from_100_steps_after_the_growth() -
 
 def test_a4_compares_the_end_with_three_quarters() -> None:
     assert verdicts("a", *study_a(0.1, 0.1))["A4"] == HOLDS
-    rising = {"cfd_ratio": jump(4.0, 0.8, 8.0)}
+    rising = {"fd_ratio": jump(4.0, 0.8, 8.0)}
     assert verdicts("a", *study_a(0.1, 0.1, **rising))["A4"] == NOT
 
 
-def test_a5_counts_falls_of_cfd_between_quarters_with_flat_losses() -> None:
+def test_a5_counts_falls_of_fd_between_quarters_with_flat_losses() -> None:
     def flat(seeds: int, **curves: Curve) -> Any:
         arms = (run("study-a", seed, {"training.generator.updates": 2}, **curves) for seed in range(seeds))
         return decide("a", *arms)["A5"]
 
-    assert flat(20, cfd_ratio=constant(9.0)).verdict == NOT
-    found = flat(20, cfd_ratio=lambda share: 80 * 0.1**share)  # by 44 % a quarter
+    assert flat(20, fd_ratio=constant(9.0)).verdict == NOT
+    found = flat(20, fd_ratio=lambda share: 80 * 0.1**share)  # by 44 % a quarter
     assert found.verdict == HOLDS
-    assert found.measured.startswith("CFD fell by a fifth or more over 60 of 60 pairs")
+    assert found.measured.startswith("FD fell by a fifth or more over 60 of 60 pairs")
     assert "0 of 0" in flat(1, loss_d=lambda share: 1 - 0.9 * share).measured
 
 
@@ -321,7 +321,7 @@ def test_a_setting_that_a_network_lacks_is_that_of_both() -> None:
 
 def test_b1_is_the_share_of_the_gain_in_the_first_40_percent() -> None:
     assert verdicts("b", *arm("baseline"))["B1"] == HOLDS
-    assert verdicts("b", *arm("baseline", cfd_ratio=jump(80.0, 0.6, 4.0)))["B1"] == NOT
+    assert verdicts("b", *arm("baseline", fd_ratio=jump(80.0, 0.6, 4.0)))["B1"] == NOT
 
 
 @pytest.mark.parametrize(
@@ -334,12 +334,12 @@ def test_b1_is_the_share_of_the_gain_in_the_first_40_percent() -> None:
     ],
 )
 def test_b2_asks_for_quality_time_and_collapse(last: float, speed: float, kinds: tuple[str], verdict: str) -> None:
-    narrow = arm("narrow", cfd_ratio=falling(last), steps_per_s=speed, verdicts=kinds)
+    narrow = arm("narrow", fd_ratio=falling(last), steps_per_s=speed, verdicts=kinds)
     assert verdicts("b", *timed(*arm("baseline"), *narrow))["B2"] == verdict
 
 
 def test_b2_is_undecided_where_collapse_comes_at_16_as_well_or_once_alone() -> None:
-    faster = {"cfd_ratio": falling(6.0), "steps_per_s": 80.0}
+    faster = {"fd_ratio": falling(6.0), "steps_per_s": 80.0}
     narrow = arm("narrow", verdicts=("mode_collapse",), **faster)
     assert verdicts("b", *timed(*arm("baseline", verdicts=("mode_collapse",)), *narrow))["B2"] == UNDECIDED
     assert verdicts("b", *timed(*arm("baseline"), *narrow[:1], *arm("narrow", **faster)[1:]))["B2"] == UNDECIDED
@@ -357,7 +357,7 @@ def test_b3_counts_failing_runs_at_high_rates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cfd", "loss", "kinds", "verdict"),
+    ("fd", "loss", "kinds", "verdict"),
     [
         (constant(80.0), 0.001, ("not_learning",), HOLDS),
         (falling(4.0), 0.001, ("dead_generator",), HOLDS),
@@ -366,20 +366,20 @@ def test_b3_counts_failing_runs_at_high_rates() -> None:
         (constant(80.0), 0.5, ("not_learning",), NOT),
     ],
 )
-def test_b4_asks_for_noise_and_a_loss_of_zero(cfd: Curve, loss: float, kinds: tuple[str], verdict: str) -> None:
+def test_b4_asks_for_noise_and_a_loss_of_zero(fd: Curve, loss: float, kinds: tuple[str], verdict: str) -> None:
     near_zero = {"loss_d": lambda share: np.where(share == 0.75, loss, 1.0)}
-    assert verdicts("b", *arm("2e-1", cfd_ratio=cfd, verdicts=kinds, **near_zero))["B4"] == verdict
+    assert verdicts("b", *arm("2e-1", fd_ratio=fd, verdicts=kinds, **near_zero))["B4"] == verdict
 
 
 def test_b5_asks_for_time_and_quality() -> None:
     base = arm("baseline")
     assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=65.0)))["B5"] == HOLDS
     assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=52.0)))["B5"] == NOT
-    assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=65.0, cfd_ratio=falling(8.0))))["B5"] == NOT
+    assert verdicts("b", *timed(*base, *arm("latent", steps_per_s=65.0, fd_ratio=falling(8.0))))["B5"] == NOT
     other = later("study-b-times", *base, *arm("latent", steps_per_s=65.0))
     found = decide("b", *base, *arm("latent", steps_per_s=10.0), *other)["B5"]  # what study-b itself took is not asked
     assert found.verdict == HOLDS
-    better = arm("latent", steps_per_s=65.0, cfd_ratio=falling(2.0))
+    better = arm("latent", steps_per_s=65.0, fd_ratio=falling(2.0))
     assert verdicts("b", *timed(*base, *better))["B5"] == UNDECIDED
 
 
@@ -396,8 +396,8 @@ def test_b7_compares_the_ends_of_the_later_seeds_alone() -> None:
         return verdicts("b", *later("study-b-more", *arm("baseline"), *deep))["B7"]
 
     assert verdict(*arm("deep")) == HOLDS
-    assert verdict(*arm("deep", cfd_ratio=falling(2.0))) == NOT
-    varied = [replace(one, series=run("x", cfd_ratio=falling(last)).series)
+    assert verdict(*arm("deep", fd_ratio=falling(2.0))) == NOT
+    varied = [replace(one, series=run("x", fd_ratio=falling(last)).series)
               for one, last in zip(arm("deep"), (2.0, 4.0, 8.0), strict=True)]  # fmt: skip
     assert verdict(*varied) == UNDECIDED
     assert decide("b", *arm("baseline"), *arm("deep"))["B7"].measured == "not run"
@@ -458,9 +458,9 @@ def test_d2_asks_that_the_loss_of_g_turns(loss_g: Curve, verdict: str) -> None:
 
 
 def test_d3_compares_the_32nd_with_the_24th_evaluation() -> None:
-    assert verdicts("d", *beta(0.5, cfd_ratio=lambda share: 80 * 0.01**share))["D3"] == HOLDS
-    assert verdicts("d", *beta(0.5, cfd_ratio=constant(9.0)))["D3"] == NOT
-    assert verdicts("d", *beta(0.5, cfd_ratio=jump(7.0, 0.5, 9.0)))["D3"] == NOT
+    assert verdicts("d", *beta(0.5, fd_ratio=lambda share: 80 * 0.01**share))["D3"] == HOLDS
+    assert verdicts("d", *beta(0.5, fd_ratio=constant(9.0)))["D3"] == NOT
+    assert verdicts("d", *beta(0.5, fd_ratio=jump(7.0, 0.5, 9.0)))["D3"] == NOT
 
 
 CURES = {
@@ -471,12 +471,12 @@ CURES = {
 
 
 @pytest.mark.parametrize("claim", CURES)
-def test_a_cure_keeps_runs_from_failing_and_within_twice_the_cfd_of_beta1_05(claim: str) -> None:
+def test_a_cure_keeps_runs_from_failing_and_within_twice_the_fd_of_beta1_05(claim: str) -> None:
     def tried(**other: Any) -> dict[str, str]:
         return verdicts("d", *beta(0.5), *beta(0.9, 3, "study-d-cures", settings=CURES[claim], **other))
 
-    assert tried(cfd_ratio=falling(7.5))[claim] == HOLDS
-    assert tried(cfd_ratio=falling(8.5))[claim] == NOT
+    assert tried(fd_ratio=falling(7.5))[claim] == HOLDS
+    assert tried(fd_ratio=falling(8.5))[claim] == NOT
     assert tried(verdicts=("mode_collapse",))[claim] == NOT
     assert {tried()[other] for other in CURES if other != claim} == {UNDECIDED}
     assert verdicts("d", *beta(0.9, 3, "study-d-cures", settings=CURES[claim]))[claim] == UNDECIDED
@@ -497,7 +497,7 @@ def letters(change: Callable[[str, float, bool], dict[str, Any]] = lambda *_: {}
 
 def test_e1_asks_whether_letters_come_in_the_same_order() -> None:
     def late(letter: str, *_: Any) -> dict[str, Any]:
-        return {"cfd_ratio": jump(80.0, 0.1 * (1 + LETTERS.index(letter)), 10.0)}
+        return {"fd_ratio": jump(80.0, 0.1 * (1 + LETTERS.index(letter)), 10.0)}
 
     def seeds(of: list[Any], *numbers: int) -> list[Any]:
         return later("study-e-more", *(replace(one, seed=seed) for seed in numbers for one in of))
@@ -519,8 +519,8 @@ def test_e1_asks_whether_letters_come_in_the_same_order() -> None:
 
 def test_e1_takes_the_end_for_letters_that_are_never_learned() -> None:
     learned = SCRIPT["e1"].learned
-    assert learned(run("study-e", cfd_ratio=constant(80.0))) == STEPS
-    steps = {"cfd_ratio": lambda share: np.where(share < 0.3, 80.0, np.where(share < 0.5, 21.0, 19.0))}
+    assert learned(run("study-e", fd_ratio=constant(80.0))) == STEPS
+    steps = {"fd_ratio": lambda share: np.where(share < 0.3, 80.0, np.where(share < 0.5, 21.0, 19.0))}
     assert learned(run("study-e", **steps)) == 0.5 * STEPS
 
 
@@ -546,7 +546,7 @@ def test_e3_asks_whether_1e_4_is_smoothest() -> None:
 
 def test_e4_asks_for_roughness_and_breakdowns() -> None:
     def broken(at: float, level: float = 20.0, size: float = 0.2) -> Callable[..., dict[str, Any]]:
-        once = {"cfd_ratio": lambda share: np.where(np.isclose(share, at), level, np.maximum(1.5, 5 - 8 * share))}
+        once = {"fd_ratio": lambda share: np.where(np.isclose(share, at), level, np.maximum(1.5, 5 - 8 * share))}
         return lambda letter, rate, on: rates(0.1, 0.1, size)(letter, rate, on) | once
 
     assert verdicts("e", *letters(broken(0.5)))["E4"] == HOLDS
@@ -559,16 +559,16 @@ def test_e4_asks_for_roughness_and_breakdowns() -> None:
 
 def test_e5_and_e6_are_claims_of_no_effect() -> None:
     assert verdicts("e", *letters())["E5"] == verdicts("e", *letters())["E6"] == HOLDS
-    worse = letters(lambda letter, rate, on: {"cfd_ratio": falling(8.0 if rate == 5e-4 else 4.0)})
+    worse = letters(lambda letter, rate, on: {"fd_ratio": falling(8.0 if rate == 5e-4 else 4.0)})
     assert verdicts("e", *worse)["E5"] == NOT
 
     def still(letter: str, rate: float, on: bool) -> dict[str, Any]:
         """O, W and E go on to learn; the others do not count."""
-        return {"cfd_ratio": jump(4.0, 0.8, 2.0)} if letter in "OWE" else {}
+        return {"fd_ratio": jump(4.0, 0.8, 2.0)} if letter in "OWE" else {}
 
     found = decide("e", *letters(still))["E6"]
     assert (found.verdict, found.seeds) == (NOT, 3)
-    helped = letters(lambda letter, rate, on: {"cfd_ratio": falling(4.0 if on else 8.0)})
+    helped = letters(lambda letter, rate, on: {"fd_ratio": falling(4.0 if on else 8.0)})
     assert "with augmentation it is 0.5 (" in decide("e", *helped)["E6"].measured
 
 
@@ -610,7 +610,7 @@ def write_trial(home: Home, sweep: str, name: str, kind: str | None) -> TrialFol
     config = {"dataset": dataset, "training": {"beta1": 0.9}, "seed": 3}
     write_json(folder.trial, {"steps": 20, "config": config, "parameters": {"generator": 5, "discriminator": 6}})
     with Journal(folder.journal) as journal:
-        journal.append(Record(0, 100.0, {"cfd_ratio": 81.2345678, "density": 0.5}))
+        journal.append(Record(0, 100.0, {"fd_ratio": 81.2345678, "density": 0.5}))
         journal.append(Record(10, 101.0, {"loss_d": 1.5, "loss_g": math.nan, "steps_per_s": 10.0}))
         journal.append(Record(20, 104.0, {"loss_d": 1.25, "steps_per_s": 20.0}))
     if kind:
@@ -644,7 +644,7 @@ def test_records_are_of_trials_that_completed_and_keep_those_of_other_sweeps(
         "dataset.name": "mnist", "dataset.image_size": 28, "dataset.classes": ["u"], "training.beta1": 0.9
     }  # fmt: skip
     assert (first.seed, first.steps_per_s, first.wall_s, first.fails) == (3, 15.0, 4.0, True)
-    assert first.series["cfd_ratio"] == [[0], [81.235]]
+    assert first.series["fd_ratio"] == [[0], [81.235]]
     assert math.isnan(first.series["loss_g"][1][0])
     assert "density" not in first.series
 

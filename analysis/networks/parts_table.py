@@ -6,7 +6,7 @@
 With --speeds FILE, speeds are those that tests/benchmarks/cpu_steps.py has written to it: steps per second of CPU time,
 which other work on the machine affects less.
 
-CFD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G. Cases that
+FD ratio: at the last evaluation. Ratios are to the first case, the plain DCGAN; a step is one update of G. Cases that
 HOME lacks keep their rows, so that new ones can be run by themselves, with the first case for comparison:
 
     gansweep run sweeps/benchmark/parts_digits.yaml --set 'search.cases=[{}, {training.regularization.r1: 0.1}]'
@@ -37,7 +37,7 @@ def collected(home, speeds=None):
         rows.append({
             "case": name_of(first, trials.iloc[0], read.settings),
             "seeds": len(group),
-            "cfd_ratio": group["quality"].median(),
+            "fd_ratio": group["quality"].median(),
             "worst": group["quality"].max(),
             "failed": int(group["failed"].sum()),
             "steps_per_s": group["steps_per_s"].median(),
@@ -79,13 +79,13 @@ def table(rows):
     """Return the table as Markdown."""
     base = rows.iloc[0]
     lines = [
-        "| case | CFD ratio (worst) | over the baseline's | speed over the baseline's | parameters G, D |",
+        "| case | FD ratio (worst) | over the baseline's | speed over the baseline's | parameters G, D |",
         "|---|---|---|---|---|",
     ]
     for _, row in rows.iterrows():
         worst = f" ({row['worst']:.1f})" if row["seeds"] > 1 else ""
         lines.append(
-            f"| {row['case']} | {row['cfd_ratio']:.1f}{worst} | {row['cfd_ratio'] / base['cfd_ratio']:.2f}"
+            f"| {row['case']} | {row['fd_ratio']:.1f}{worst} | {row['fd_ratio'] / base['fd_ratio']:.2f}"
             f" | {row['steps_per_s'] / row['baseline_steps_per_s']:.2f}"
             f" | {row['parameters_g']:,}, {row['parameters_d']:,} |"
         )

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, varied, verdict_colour
-from gansweep.health.metrics import CFD_RATIO, D_FAKE, D_REAL, LOSS_D, LOSS_G
+from gansweep.health.metrics import D_FAKE, D_REAL, FD_RATIO, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
@@ -52,7 +52,7 @@ def newest(metric: str) -> Callable[[Row], float | None]:
     return lambda row: row.metrics.get(metric)
 
 
-USUAL = Layout({"CFD": newest(CFD_RATIO)}, 8, outcome_in_full=False)
+USUAL = Layout({"FD": newest(FD_RATIO)}, 8, outcome_in_full=False)
 EVERYTHING = Layout(
     {
         "steps/s": attrgetter("steps_per_s"),
@@ -60,7 +60,7 @@ EVERYTHING = Layout(
         "loss G": newest(LOSS_G),
         "σ(D(x))": newest(D_REAL),
         "σ(D(G(z)))": newest(D_FAKE),
-        "CFD": newest(CFD_RATIO),
+        "FD": newest(FD_RATIO),
     },
     16,
     outcome_in_full=True,
@@ -145,8 +145,8 @@ def _table(rows: Sequence[Row], width: int, layout: Layout) -> Table:
 def _narrow_table(rows: Sequence[Row]) -> Table:
     """Return a table without progress bars, with wrapped outcomes, and varied settings below each trial."""
     seeds = len({row.seed for row in rows}) > 1
-    lines = [("trial", "step", "CFD", Text("outcome"))]
-    lines += [(r.id[:8], f"{r.step:,}", measured(r.metrics.get(CFD_RATIO)), _outcome(r, in_full=False)) for r in rows]
+    lines = [("trial", "step", "FD", Text("outcome"))]
+    lines += [(r.id[:8], f"{r.step:,}", measured(r.metrics.get(FD_RATIO)), _outcome(r, in_full=False)) for r in rows]
     widths = [max(len(line[at]) for line in lines) for at in range(3)]
     table = plain_table()
     for row, cells in zip((None, *rows), lines, strict=True):

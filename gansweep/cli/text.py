@@ -147,7 +147,7 @@ def reached(found: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
 
 
 def at_step(metric: str, value: float | None, step: int | None) -> str:
-    """Format a value, as in "cfd_ratio 3.48 at step 500"; "" for None."""
+    """Format a value, as in "fd_ratio 3.48 at step 500"; "" for None."""
     return "" if step is None else f"{metric} {measured(value)} at step {step:,}"
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gansweep.cli.text import measured, verdict_colour
 from gansweep.engine.board import BASIS_S
-from gansweep.health.metrics import CFD_RATIO, LOSS_D, LOSS_G
+from gansweep.health.metrics import FD_RATIO, LOSS_D, LOSS_G
 from gansweep.health.verdict import title
 from gansweep.records import log
 from gansweep.report.words import duration
@@ -97,7 +97,7 @@ class TrainView:
         log.keep(self._file, text)
 
     def _figures(self, run: Run) -> list[str]:
-        names = {LOSS_D: "loss D", LOSS_G: "loss G", CFD_RATIO: "CFD ratio"}
+        names = {LOSS_D: "loss D", LOSS_G: "loss G", FD_RATIO: "FD ratio"}
         found = [f"{words} {measured(run.latest[name])}" for name, words in names.items() if name in run.latest]
         found += [title(run.verdicts[0].kind)] if run.verdicts else []
         speed = self._speed(run)

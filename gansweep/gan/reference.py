@@ -30,7 +30,7 @@ from gansweep.records import lock
 
 WAIT_S = 300.0  # maximum wait for another trial that computes it
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
-DRAWS = 10  # pairs of real samples, for the CFD that ratios are relative to
+DRAWS = 10  # pairs of real samples, for the FD that ratios are relative to
 DIGITS = tuple("0123456789")
 GOOD_ACCURACY = 0.95
 

@@ -34,7 +34,7 @@ class RealSide:
         radii_of_3: (N,) distance to the third nearest neighbour.
         bins: Bins of NDB.
         duplicate_distance: The distance up to which two samples count as near duplicates.
-        baseline: CFD of two sets of N real images.
+        baseline: FD of two sets of N real images.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
         histogram: Classes of all images.
@@ -109,7 +109,7 @@ class Samples(Images):
         return Gaussian.of(self.features)
 
     @property
-    def cfd_ratio(self) -> float:
+    def fd_ratio(self) -> float:
         return over(quality.frechet_distance(self.gaussian, self.real.gaussian), self.real.baseline)
 
     @cached_property

@@ -11,7 +11,7 @@ from gansweep.health.detectors.base import BURN_IN, Detector, Thresholds, plain
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.history import History
 from gansweep.health.kinds import HEALTHY, UNDECIDED
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.health.metrics import FD_RATIO
 from gansweep.health.verdict import Verdict, by_precedence
 from gansweep.words import counted, names_like
 
@@ -80,13 +80,13 @@ def judge_of(thresholds: Thresholds) -> Judge:
 def _conclusion(history: History) -> Verdict:
     steps = history.evaluations()
     steps = steps[steps >= BURN_IN * history.budget]
-    cfd = history.at(steps, CFD_RATIO)
-    finite = int(np.isfinite(cfd).sum())
+    fd = history.at(steps, FD_RATIO)
+    finite = int(np.isfinite(fd).sum())
     if finite < ENOUGH:
         reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
         return Verdict(UNDECIDED.name, 0, reason, {"figures": {"evaluations": finite}})
-    recorded = history[CFD_RATIO]  # of all steps: a run can be at its best before the burn-in ends
+    recorded = history[FD_RATIO]  # of all steps: a run can be at its best before the burn-in ends
     best = int(np.nanargmin(np.where(np.isfinite(recorded.values), recorded.values, np.nan)))
     value, step = float(recorded.values[best]), int(recorded.steps[best])
-    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best CFD ratio {value:.3g} at step {step:,}"
-    return Verdict(HEALTHY.name, 0, reason, {"figures": {CFD_RATIO: plain(cfd[-1]), "best_cfd_ratio": value}})
+    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best FD ratio {value:.3g} at step {step:,}"
+    return Verdict(HEALTHY.name, 0, reason, {"figures": {FD_RATIO: plain(fd[-1]), "best_fd_ratio": value}})

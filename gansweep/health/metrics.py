@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gansweep.health.fid import OTHER_METRICS, PUBLISHED_METRICS
 from gansweep.health.measure import Metric, Need, Statistic, over
@@ -12,6 +12,8 @@ from gansweep.usercode.path import is_import_path
 
 if TYPE_CHECKING:
     from gansweep.health.evidence import Outputs, Samples
+
+T = TypeVar("T")
 
 # Averages over the steps since the last record.
 LOSS_D = "loss_d"
@@ -41,7 +43,7 @@ MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # properties of the machin
 NONFINITE_STEP = "nonfinite_step"
 
 # Evaluations: fresh samples against real images, in the features of gan/embedding.py. Explained in SAMPLE_METRICS.
-CFD_RATIO = "cfd_ratio"
+FD_RATIO = "fd_ratio"
 DENSITY = "density"
 COVERAGE = "coverage"
 PRECISION = "precision"
@@ -98,10 +100,10 @@ _REAL_MS_SSIM = Statistic("ms_ssim", lambda real: real.ms_ssim)
 # evaluator, sweep files (search.objective), tables and reports read these lists.
 SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
     Metric(
-        CFD_RATIO,
-        "CFD ratio",
-        "classifier Fréchet distance (CFD) of samples and real images, divided by that of two real sets; 1 is ideal",
-        lambda s: s.cfd_ratio,
+        FD_RATIO,
+        "FD ratio",
+        "Fréchet distance (FD) of samples and real images, divided by that of two sets of real images; 1 is ideal",
+        lambda s: s.fd_ratio,
         better="lower",
         logarithmic=True,
     ),
@@ -303,6 +305,25 @@ CONDITIONAL = needing(Need.CONDITION)
 LABELLED = tuple(name for name in needing(Need.LABELS) if name not in CONDITIONAL)
 PROBABILITIES = (D_REAL, D_FAKE, *needing(Need.PROBABILITIES))  # not recorded for a critic, whose sign means nothing
 HELD_OUT = (VALIDATION_LOSS_D, VALIDATION_LOSS_G, *needing(Need.HELD_OUT))
+
+
+# Names that version 0.1.0 recorded → those of today. Readers of records and sweep files accept both.
+FORMER = {"cfd_ratio": FD_RATIO}
+
+
+def current(metric: str) -> str:
+    """Return today's name of a metric."""
+    return FORMER.get(metric, metric)
+
+
+def current_names(values: Mapping[str, T]) -> dict[str, T]:
+    """Return values by today's names of their metrics, in the same order."""
+    return {FORMER.get(name, name): value for name, value in values.items()}
+
+
+def former(metric: str) -> str:
+    """Return the name that version 0.1.0 recorded a metric under."""
+    return next((name for name, new in FORMER.items() if new == metric), metric)
 
 
 def label(metric: str) -> str:

@@ -6,12 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gansweep.errors import UserError
+from gansweep.health.metrics import current_names, former
 from gansweep.records.disk import writing
 
 LATEST = 20  # records that `latest` reads
@@ -143,7 +144,9 @@ def column(path: Path, metric: str) -> list[tuple[int, float]]:
         whole = path.read_bytes().rpartition(b"\n")[0]
     except FileNotFoundError:
         return []
-    key, number = re.escape(json.dumps(metric).encode()), rb"-?[\d.e+-]+|NaN|-?Infinity"
+    names = dict.fromkeys((metric, former(metric)))
+    key = b"(?:%b)" % b"|".join(re.escape(json.dumps(name).encode()) for name in names)
+    number = rb"-?[\d.e+-]+|NaN|-?Infinity"
     line = rb'^\{"step": (\d+), .*?"values": \{(?:.*? )?%b: (%b)[,}]' % (key, number)
     return [(int(step), float(value)) for step, value in re.findall(line, whole, re.MULTILINE)]
 
@@ -165,10 +168,16 @@ def latest(path: Path) -> Record | None:
     return Record(records[-1].step, records[-1].time, values) if records else None
 
 
+def parsed(line: bytes) -> Record:
+    """Return the record in a line of a journal, with today's names of its metrics. Raises an error if it is damaged."""
+    found = Record(**json.loads(line))
+    return replace(found, values=current_names(found.values))
+
+
 def _record(line: bytes, path: Path) -> Record:
     try:
-        return Record(**json.loads(line))
-    except (ValueError, TypeError, RecursionError) as error:
+        return parsed(line)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: damaged, a line is not a record ({error}); restore it from a copy") from None
 
 

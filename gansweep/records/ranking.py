@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from gansweep.health.metrics import CFD_RATIO, METRICS
+from gansweep.health.metrics import FD_RATIO, METRICS, current
 from gansweep.records import journal, outcome
 from gansweep.records.journal import Record
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
@@ -122,8 +122,8 @@ class Ranking:
 
 def ranking_in(plan: Mapping[str, Any]) -> Ranking:
     """Return the objective in a sweep's plan.json; the default for plans of older versions, which lack it."""
-    objective = plan.get("objective", {"metric": CFD_RATIO, "mode": "min"})
-    return Ranking(objective["metric"], objective["mode"])
+    objective = plan.get("objective", {"metric": FD_RATIO, "mode": "min"})
+    return Ranking(current(objective["metric"]), objective["mode"])
 
 
 def ranking_of(sweep: SweepFolder) -> Ranking:

@@ -91,10 +91,10 @@ def enlarged(grid: Path) -> bytes:
 
 
 def _distance(ax: Axes, history: History) -> None:
-    _curves(ax, history, ((m.CFD_RATIO, ""),))
+    _curves(ax, history, ((m.FD_RATIO, ""),))
     _ideal(ax)
     _log(ax)
-    ax.set_title("CFD ratio (1 is ideal)")
+    ax.set_title("FD ratio (1 is ideal)")
 
 
 def _support(ax: Axes, history: History) -> None:

@@ -1,6 +1,6 @@
 """Intervals and comparisons over seeds. Pure functions on numbers.
 
-Seeds are replicates of a configuration. `log` is for positive quantities that vary by factors, as CFD does from seed to
+Seeds are replicates of a configuration. `log` is for positive quantities that vary by factors, as FD does from seed to
 seed: means are geometric, differences are ratios, and intervals are computed from logarithms. Infinite values and NaN
 are left out everywhere; callers report their number. With `log`, a value of 0 or less raises ValueError.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, is_frechet, label
+from gansweep.health.metrics import COVERAGE, D_AUC, FD_RATIO, is_frechet, label
 from gansweep.health.verdict import title
 from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
@@ -22,7 +22,7 @@ from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
 from gansweep.sweepfile.rerun import rerun_command
 
-FINAL = (CFD_RATIO, COVERAGE, D_AUC)  # columns of the appendix, with FID if it is measured
+FINAL = (FD_RATIO, COVERAGE, D_AUC)  # columns of the appendix, with FID if it is measured
 MOST_SETTINGS = 3  # maximum number of settings that leave room for FINAL in the appendix
 Block = dict[str, Any]
 Cell = str | dict[str, Any]  # text; or with a link `to` a `label`, a colour, `more` in grey, `strong`, `mono`

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gansweep.health.metrics import CFD_RATIO, COVERAGE, D_AUC, D_FRESH, DENSITY, MEASURED_ONCE, METRICS
+from gansweep.health.metrics import COVERAGE, D_AUC, D_FRESH, DENSITY, FD_RATIO, MEASURED_ONCE, METRICS
 from gansweep.report.study import Study, head, paragraphs, section, table
 
-EXPLAINED = (CFD_RATIO, COVERAGE, DENSITY, D_AUC, D_FRESH)
+EXPLAINED = (FD_RATIO, COVERAGE, DENSITY, D_AUC, D_FRESH)
 OTHERS = (
     ("configuration", "the settings of a trial without its seed"),
     ("replicates", "trials of one configuration that differ only in the seed"),

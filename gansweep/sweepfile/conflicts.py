@@ -149,7 +149,7 @@ def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
         yield (
             path,
             f"a critic's outputs are not probabilities: no run records {metric} with training.loss {loss};"
-            " choose d_auc or cfd_ratio",
+            " choose d_auc or fd_ratio",
         )
     if not critic and metric in INSTEAD:
         yield path, f"D is not a critic: no run records {metric} with training.loss {loss}; choose {INSTEAD[metric]}"

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from gansweep.config import NetworkName, NetworkTraining, Training
+from gansweep.health.metrics import former
 from gansweep.records.layout import flat
 from gansweep.section import RecordOnly, Section, Since
 from gansweep.sweepfile.schema import Sweep, TrialConfig
@@ -167,6 +168,9 @@ def search_id(sweep: Sweep, training_version: int) -> str:
         include={"dataset", "model", "training", "evaluation", "search", "replicates", "seed"},
         exclude={"training": {"steps", "epochs"}, "search": {"trials"}},
     )
+    if "objective" in content["search"]:  # under the name by which earlier versions knew the metric
+        objective = content["search"]["objective"]
+        content["search"]["objective"] = {**objective, "metric": former(objective["metric"])}
     described = [_without_later(sweep, content), training_version]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 

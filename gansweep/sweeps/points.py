@@ -44,6 +44,12 @@ class Points:
         return cls(steps[order].astype(np.int64), times[order].astype(np.int64), values)
 
 
+def joined(first: Points, second: Points) -> Points:
+    """Return the points of two series of the same metric as one."""
+    parts = [(one.steps, one.times_ms, one.values) for one in (first, second)]
+    return Points.of(zip(*map(np.concatenate, zip(*parts, strict=True)), strict=True))
+
+
 def at_ms(record: Record) -> int:
     """Return the time of a record in whole milliseconds since the epoch, as MLflow stores it."""
     return int(record.time * 1000)

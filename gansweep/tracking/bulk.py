@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gansweep.sweeps.points import Points, Row, Wanted
+from gansweep.health.metrics import current
+from gansweep.sweeps.points import Points, Row, Wanted, joined
 from gansweep.tracking import places, snapshot
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) ->
     recorded = _of_file(file, runs, wanted) if file else _of_server(client, uri, runs, wanted)
     found: dict[str, dict[str, Points]] = {run.info.run_id: {} for run in runs}
     for run_id, name, points in sorted(recorded, key=itemgetter(0, 1)):
-        found[run_id][name] = points
+        known = found[run_id].get(current(name))  # under its former name, if version 0.1.0 began the run
+        found[run_id][current(name)] = points if known is None else joined(known, points)
     return found
 
 
@@ -56,7 +58,7 @@ def _of_file(path: Path, runs: Sequence[Run], wanted: Wanted) -> Found:
         database.execute("BEGIN")
         for run in runs:
             for name, rows in groupby(database.execute(QUERY, (run.info.run_id,)), itemgetter(0)):
-                if wanted(name):
+                if wanted(current(name)):
                     points = ((step, at, np.nan if nan else value) for _, step, at, value, nan in rows)
                     yield run.info.run_id, name, Points.of(points)
 
@@ -64,7 +66,7 @@ def _of_file(path: Path, runs: Sequence[Run], wanted: Wanted) -> Found:
 def _of_server(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) -> Found:
     recorded: dict[str, list[str]] = {}
     for run in runs:
-        for name in filter(wanted, run.data.metrics):
+        for name in (one for one in run.data.metrics if wanted(current(one))):
             recorded.setdefault(name, []).append(run.info.run_id)
     questions = [
         (name, sorted(run_ids)[first : first + MOST_RUNS])

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gansweep.health.history import LARGEST
-from gansweep.records.journal import Record
+from gansweep.health.metrics import current_names
+from gansweep.records.journal import parsed
 from gansweep.sweeps.points import Points, Wanted, of_records
 from gansweep.tracking import artifacts
 from gansweep.tracking.limits import metric_key
@@ -53,7 +53,8 @@ def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, P
     for run, journal in zip(vouched, _copies(uri, vouched), strict=False):
         if digest(journal) == run.data.tags[TAG]:
             points = points_of(journal, wanted)
-            if _ends_with(points, {name: value for name, value in run.data.metrics.items() if wanted(name)}):
+            latest = current_names(dict(sorted(run.data.metrics.items())))  # a former name sorts before today's
+            if _ends_with(points, {name: value for name, value in latest.items() if wanted(name)}):
                 found[run.info.run_id] = points
     return found
 
@@ -87,7 +88,7 @@ def _unpack(copy: bytes | None) -> bytes:
 
 def points_of(journal: bytes, wanted: Wanted) -> dict[str, Points]:
     """Return the wanted metrics of a journal, by their keys in the store."""
-    records = (Record(**json.loads(line)) for line in journal.splitlines())
+    records = map(parsed, journal.splitlines())
     found = {metric_key(name): points for name, points in of_records(records, wanted).items()}
     return {key: found[key] for key in sorted(found)}
 

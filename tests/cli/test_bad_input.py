@@ -52,7 +52,7 @@ def planned(call: Call, home: Home) -> list[str]:
         (GOOD.replace("steps: 10", "steps: 10, loss: wasserstein_clip")
          + "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
          "5:44: search.objective.metric: a critic's outputs are not probabilities: no run records d_fresh with"
-         " training.loss wasserstein_clip; choose d_auc or cfd_ratio"),
+         " training.loss wasserstein_clip; choose d_auc or fd_ratio"),
         (GOOD.replace("16}\nm", "48}\nm"), "2:23: dataset.image_size: dcgan makes images of 16, 28, 32, 64, 128"
          " or 256 pixels, not 48; change it, or give two own networks"),
         (GOOD.replace("name: s", "name: ../s"),

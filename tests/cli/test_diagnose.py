@@ -28,9 +28,9 @@ from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 
 KINDS: Mapping[str, Mapping[str, float]] = {
     "healthy": {},
-    "mode_collapse": {"density": 1.2, "coverage": 0.1, "classes_missing": 2.0, "cfd_ratio": 200.0},
+    "mode_collapse": {"density": 1.2, "coverage": 0.1, "classes_missing": 2.0, "fd_ratio": 200.0},
     "divergence": {"loss_d": float("nan"), NONFINITE_STEP: 1.0},
-    "undecided": {"cfd_ratio": float("inf")},
+    "undecided": {"fd_ratio": float("inf")},
 }
 RATES = (1e-3, 0.2, 0.02, 1e-4)
 
@@ -143,7 +143,7 @@ def test_json(judged: Bench) -> None:
 
 
 def test_critics_are_judged_as_such(bench: Bench) -> None:
-    still = sound(STEPS, d_auc=1.0, d_fresh=0.0, cfd_ratio=200.0)
+    still = sound(STEPS, d_auc=1.0, d_fresh=0.0, fd_ratio=200.0)
     for loss in ("hinge", "wasserstein_gp"):
         varied = {"training.loss": loss}
         config = {"seed": 0, "training": {"loss": loss}}

@@ -22,7 +22,7 @@ from gansweep.records.outcome import Outcome
 
 RATE, MAPS = "training.learning_rate", "model.feature_maps"
 ENDED = Outcome("completed", STEPS, verdicts=(Verdict("healthy", 0, "fine"),))
-QUALITY = {4: 100.0, 8: 1.0}  # CFD ratio by the number of feature maps: no mean of both is near either
+QUALITY = {4: 100.0, 8: 1.0}  # FD ratio by the number of feature maps: no mean of both is near either
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def planned(bench: Bench, name: str, *, maps: int = 4, fingerprint: str = "f", s
                 "training": {"learning_rate": rate},
             }
             bench.trial(
-                f"{name}{seed}{rate:g}".replace("0.", ""), sound(STEPS, cfd_ratio=QUALITY[maps]), ENDED,
+                f"{name}{seed}{rate:g}".replace("0.", ""), sound(STEPS, fd_ratio=QUALITY[maps]), ENDED,
                 config=config, varied={RATE: rate}, data={"fingerprint": fingerprint, "images": 30}, steps=steps,
             )  # fmt: skip
     bench.publish()
@@ -167,10 +167,10 @@ def test_no_value_of_a_map_is_a_mean_over_settings(widened: Bench) -> None:
     from gansweep.report import grid
 
     trials = read_sweep("widened", home=widened.home.path, all_plans=True).trials
-    figure = grid.plane(trials, [RATE], "CFD ratio", log=True)
+    figure = grid.plane(trials, [RATE], "FD ratio", log=True)
     assert {text.get_text() for text in figure.axes[0].texts} == {"1"}
-    assert_states(figure.axes[0].get_title(loc="left"), "best CFD ratio", "geometric mean")
-    current = grid.plane(trials[trials["planned"]], [RATE], "CFD ratio", log=True)
+    assert_states(figure.axes[0].get_title(loc="left"), "best FD ratio", "geometric mean")
+    current = grid.plane(trials[trials["planned"]], [RATE], "FD ratio", log=True)
     assert "best" not in current.axes[0].get_title(loc="left")
     most = grid.plane(trials, [RATE], "coverage", log=True, lower=False)
     assert {text.get_text() for text in most.axes[0].texts} == {"100"}

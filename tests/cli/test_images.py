@@ -70,8 +70,8 @@ def cells(grid: Path | bytes, side: int = SIDE) -> list[NDArray[np.uint8]]:
 
 
 def scores(trial: TrialFolder) -> dict[int, float]:
-    """Checkpoint's step → CFD ratio at the last evaluation that it had seen."""
-    seen = [(r.step, r.values["cfd_ratio"]) for r in journal.read(trial.journal) if "cfd_ratio" in r.values]
+    """Checkpoint's step → FD ratio at the last evaluation that it had seen."""
+    seen = [(r.step, r.values["fd_ratio"]) for r in journal.read(trial.journal) if "fd_ratio" in r.values]
     return {int(p.stem): [v for s, v in seen if s <= int(p.stem)][-1] for p in trial.all_checkpoints()}
 
 
@@ -92,14 +92,14 @@ def test_a_checkpoint_makes_the_recorded_samples_again(trial: TrialFolder) -> No
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_a_trial_is_sampled_at_its_best_checkpoint(trial: TrialFolder, mode: str) -> None:
-    aim(trial, metric="cfd_ratio", mode=mode)
+    aim(trial, metric="fd_ratio", mode=mode)
     kept = scores(trial)
     expected = (min if mode == "min" else max)(kept, key=lambda step: kept[step])
     message = run("sample", trial.id[:6], "-o", "grid.png").stderr
-    assert_states(message, "grid.png: 64 images", expected, f"small/{trial.id}", "best", len(kept), "cfd_ratio")
+    assert_states(message, "grid.png: 64 images", expected, f"small/{trial.id}", "best", len(kept), "fd_ratio")
     named = run("sample", f"small/{trial.id}", "--step", expected, "-o", "named.png").stderr
     assert_states(named, "named.png: 64 images", expected, f"small/{trial.id}")
-    assert "cfd_ratio" not in named
+    assert "fd_ratio" not in named
     run("sample", trial.checkpoint(expected), "-o", "file.png")
     grids = [Path(name).read_bytes() for name in ("grid.png", "named.png", "file.png")]
     assert grids[0] == grids[1] == grids[2]
@@ -158,7 +158,7 @@ def test_a_folder_may_be_named_instead_of_a_trial(trial: TrialFolder, tmp_path: 
     assert Path("folder.png").read_bytes() == Path("file.png").read_bytes()
     message = run("animate", folder, "-o", "run.gif", "--home", tmp_path / "none").stderr
     assert_states(message, "run.gif: 4 frames", "0", STEPS)
-    assert_states(run("sample", folder, "-o", "best.png").stderr, folder, "best", "cfd_ratio")
+    assert_states(run("sample", folder, "-o", "best.png").stderr, folder, "best", "fd_ratio")
 
 
 class Canary:

@@ -50,7 +50,7 @@ def frames(screen: str) -> list[str]:
 def test_shows_each_trial_with_its_settings_and_progress(frames: list[str]) -> None:
     assert len(frames) > 3
     last = frames[-1]
-    for title in ("trial", "learning_rate", "progress", "step", "CFD", "outcome"):
+    for title in ("trial", "learning_rate", "progress", "step", "FD", "outcome"):
         assert title in last
     for rate in ("1e-4", "1e-3", "1e20"):
         (row,) = (line for line in last.splitlines() if re.search(rf" {rate} ", line))

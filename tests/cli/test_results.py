@@ -55,11 +55,11 @@ def config(seed: int = 0, rate: float = 1e-4, **training: Any) -> dict[str, Any]
     return {"seed": seed, "training": {"learning_rate": rate, **training}, "dataset": {"path": None}}
 
 
-def add(bench: Bench, name: str, cfd: float | None, ended: Outcome | None = HEALTHY, **changes: Any) -> TrialFolder:
-    """A trial of two records, with this CFD ratio at the last one."""
-    last = {} if cfd is None else {"cfd_ratio": cfd}
+def add(bench: Bench, name: str, fd: float | None, ended: Outcome | None = HEALTHY, **changes: Any) -> TrialFolder:
+    """A trial of two records, with this FD ratio at the last one."""
+    last = {} if fd is None else {"fd_ratio": fd}
     changes = {"config": config(), **changes}
-    return bench.trial(name, [{"loss_d": 1.0, "cfd_ratio": 50.0}, {"loss_d": 0.5, **last}], ended, **changes)
+    return bench.trial(name, [{"loss_d": 1.0, "fd_ratio": 50.0}, {"loss_d": 0.5, **last}], ended, **changes)
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -93,11 +93,11 @@ def test_failed_trials_are_never_best_and_unended_ones_wait(bench: Bench) -> Non
     assert [(t["rank"], t["id"], t["quality"]) for t in found["trials"]] == [
         (1, "good", 4.0), (2, "cut", 6.0), (3, "fair", 8.0)
     ]  # fmt: skip
-    assert found["objective"] == {"metric": "cfd_ratio", "mode": "min"}
+    assert found["objective"] == {"metric": "fd_ratio", "mode": "min"}
     counts = {key: found[key] for key in ("ranked", "failed", "without_a_value", "not_ended")}
     assert counts == {"ranked": 3, "failed": 2, "without_a_value": 2, "not_ended": 3}
     result = run("best", "s")
-    assert_states(result.stderr, "s: 3 ranked", "cfd_ratio", "2 failed", "2 without a value", "3 not")
+    assert_states(result.stderr, "s: 3 ranked", "fd_ratio", "2 failed", "2 without a value", "3 not")
     rows = [words for line in result.stdout.splitlines() if (words := line.split())[:1] in (["1"], ["2"], ["3"])]
     assert [words[1] for words in rows] == ["good", "cut", "fair"]
 
@@ -107,7 +107,7 @@ def test_the_objective_of_the_sweep_ranks(bench: Bench) -> None:
     add(bench, "b", 4.0)
     write_json(
         bench.folder.plan,
-        {**read_json(bench.folder.plan), "objective": {"metric": "cfd_ratio", "mode": "max"}, "to_come": 7},
+        {**read_json(bench.folder.plan), "objective": {"metric": "fd_ratio", "mode": "max"}, "to_come": 7},
     )
     found = best_of("--count", 1)
     assert [(t["id"], t["quality"]) for t in found["trials"]] == [("a", 8.0)]
@@ -206,30 +206,30 @@ def test_compare_shows_what_differs_and_what_came_of_it(bench: Bench) -> None:
     assert (a["sweep"], a["id"], a["outcome"], a["verdicts"], a["reason"]) == ("s", "aaa", "completed", ["healthy"], "")
     assert (b["outcome"], b["verdicts"], b["reason"]) == ("stopped", ["mode_collapse"], "few images")
     assert (a["step"], a["steps_total"], a["wall_s"], a["steps_per_s"]) == (STEPS, STEPS, 1.0, None)
-    assert (a["metrics"], b["metrics"]) == ({"cfd_ratio": 4.0, "loss_d": 0.5}, {"cfd_ratio": 9.0, "loss_d": 0.5})
+    assert (a["metrics"], b["metrics"]) == ({"fd_ratio": 4.0, "loss_d": 0.5}, {"fd_ratio": 9.0, "loss_d": 0.5})
     result = run("compare", "aaa", "bbb")
     rows = rows_of(result.stdout)
     assert rows["training.learning_rate"] == ["1e-3", "2e-4"]
     assert rows["training.generator.beta1"] == ["–", "0.9"]
     assert not {"training.beta1", "seed"} & rows.keys()
-    assert rows["cfd_ratio"] == ["4", "9"]
+    assert rows["fd_ratio"] == ["4", "9"]
     assert rows["loss_d"] == ["0.5", "0.5"]
     assert rows["steps/s"] == ["–", "–"]
     assert result.stderr == ""
 
 
 def test_the_newest_value_counts_and_speed_is_the_median(bench: Bench) -> None:
-    records = [{"steps_per_s": speed, "cfd_ratio": 9.0} for speed in (10.0, 1.0, 30.0)]
+    records = [{"steps_per_s": speed, "fd_ratio": 9.0} for speed in (10.0, 1.0, 30.0)]
     bench.trial("aaa", [*records, *[{"loss_d": 1.0}] * 30], None, config=config())
     bench.trial("bbb", config=config(1))
     a, b = compared("aaa", "bbb")["trials"]
-    assert (a["steps_per_s"], a["wall_s"], a["metrics"]["cfd_ratio"]) == (10.0, 32.0, 9.0)
-    assert (b["outcome"], b["wall_s"], b["metrics"]) == ("pending", None, {"cfd_ratio": None, "loss_d": None})
-    assert rows_of(run("compare", "aaa", "bbb").stdout)["cfd_ratio"] == ["9", "–"]
+    assert (a["steps_per_s"], a["wall_s"], a["metrics"]["fd_ratio"]) == (10.0, 32.0, 9.0)
+    assert (b["outcome"], b["wall_s"], b["metrics"]) == ("pending", None, {"fd_ratio": None, "loss_d": None})
+    assert rows_of(run("compare", "aaa", "bbb").stdout)["fd_ratio"] == ["9", "–"]
 
 
 def test_quality_is_not_compared_on_different_data(bench: Bench) -> None:
-    records = [{"loss_d": 1.0, "cfd_ratio": 3.0, "coverage": 0.5, "d_auc": 0.9}]
+    records = [{"loss_d": 1.0, "fd_ratio": 3.0, "coverage": 0.5, "d_auc": 0.9}]
     bench.trial("aaa", records, HEALTHY)
     bench.trial("bbb", records, HEALTHY, data={"fingerprint": "other"})
     found = compared("aaa", "bbb")
@@ -238,11 +238,11 @@ def test_quality_is_not_compared_on_different_data(bench: Bench) -> None:
     assert all(t["metrics"].keys() == {"loss_d", "d_auc"} for t in found["trials"])
     result = run("compare", "aaa", "bbb")
     assert_states(result.stderr, "data differ")
-    assert not {"cfd_ratio", "coverage"} & rows_of(result.stdout).keys()
+    assert not {"fd_ratio", "coverage"} & rows_of(result.stdout).keys()
 
 
 def test_only_metrics_with_a_direction_have_a_better_value(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"cfd_ratio": 4.0, "coverage": 0.5, "classes_missing": 1.0, "label_kl": math.nan, "density": 0.5}
+    values = {"fd_ratio": 4.0, "coverage": 0.5, "classes_missing": 1.0, "label_kl": math.nan, "density": 0.5}
     bench.trial("aaa", [values], HEALTHY)
     bench.trial("bbb", [{name: value / 2 for name, value in values.items()} | {"label_kl": 0.3}], HEALTHY)
     bench.trial("ccc", [{**values, "coverage": 0.25}], HEALTHY)
@@ -257,7 +257,7 @@ def test_only_metrics_with_a_direction_have_a_better_value(bench: Bench, monkeyp
         if name in values
     }
     assert bold == {
-        "cfd_ratio": [False, True, False],
+        "fd_ratio": [False, True, False],
         "coverage": [True, False, False],
         "classes_missing": [False, True, False],
         "label_kl": [False, True, False],
@@ -266,9 +266,9 @@ def test_only_metrics_with_a_direction_have_a_better_value(bench: Bench, monkeyp
 
 
 def test_nothing_is_better_where_all_is_the_same(bench: Bench) -> None:
-    assert results._best_of("cfd_ratio", [3.0, 3.0]) is None
-    assert results._best_of("cfd_ratio", [3.0, None]) == 3.0
-    assert results._best_of("cfd_ratio", [math.nan, None]) is None
+    assert results._best_of("fd_ratio", [3.0, 3.0]) is None
+    assert results._best_of("fd_ratio", [3.0, None]) == 3.0
+    assert results._best_of("fd_ratio", [math.nan, None]) is None
     add(bench, "aaa", 3.0)
     add(bench, "bbb", 3.0)
     assert_states(run("compare", "aaa", "bbb").stderr, "no setting")
@@ -280,7 +280,7 @@ def test_a_table_that_does_not_fit_keeps_every_number(bench: Bench, monkeypatch:
         add(bench, f"{i}{'t' * 11}", 1000.0 + i, config=config(i))
     rows = rows_of(run("compare", *(f"{i}t" for i in range(9))).stdout)
     assert rows["seed"] == [str(i) for i in range(9)]
-    assert len(rows["cfd_ratio"]) == 9
+    assert len(rows["fd_ratio"]) == 9
     best = rows_of(run("best", "s").stdout)
     assert best["1"][:3] == ["0ttttttt", "1e-4", "0"]
     assert best["1"][-5:] == ["(9", "of", "9)", "completed", "healthy"]
@@ -319,9 +319,7 @@ def test_a_real_sweep(swept: Service) -> None:
     home = ("--home", swept.home.path)
     found = json.loads(run("best", "small", "--json", *home).stdout)
     trials = swept.folder().planned()
-    last = {
-        t.id: [r.values["cfd_ratio"] for r in journal.read(t.journal) if "cfd_ratio" in r.values][-1] for t in trials
-    }
+    last = {t.id: [r.values["fd_ratio"] for r in journal.read(t.journal) if "fd_ratio" in r.values][-1] for t in trials}
     assert found["ranked"] == 4
     assert [(t["id"], t["quality"]) for t in found["trials"]] == sorted(last.items(), key=lambda item: item[1])
     by_rate: dict[float, list[float]] = {}
@@ -334,7 +332,7 @@ def test_a_real_sweep(swept: Service) -> None:
         assert Path(trial["checkpoint"]).exists()
     first, *_, worst = (t["id"] for t in found["trials"])
     a, b = json.loads(run("compare", first, worst, "--json", *home).stdout)["trials"]
-    assert (a["metrics"]["cfd_ratio"], b["metrics"]["cfd_ratio"]) == (last[first], last[worst])
+    assert (a["metrics"]["fd_ratio"], b["metrics"]["fd_ratio"]) == (last[first], last[worst])
     assert a["metrics"].keys() >= {"density", "coverage", "effective_classes", "d_auc", "loss_g", "grad_norm_d"}
     assert not any(name.startswith("class_share/") for name in a["metrics"])
 
@@ -365,9 +363,9 @@ def test_nothing_heavy_is_loaded(swept: Service, command: str) -> None:
 def test_figures_of_a_trial_mean_the_same_everywhere(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """steps/s is the median, the best value that of all evaluations, a metric's name its newest record."""
     values = [(12.0, 50.0), (4.0, 10.0), (4.0, 10.0), (7.0, 30.0)]
-    records = [{"cfd_ratio": quality, "steps_per_s": speed} for quality, speed in values]
+    records = [{"fd_ratio": quality, "steps_per_s": speed} for quality, speed in values]
     trial = bench.trial("aaa", records, HEALTHY, config=config())
-    bench.trial("bbb", [{"cfd_ratio": math.nan}], HEALTHY, config=config(1))
+    bench.trial("bbb", [{"fd_ratio": math.nan}], HEALTHY, config=config(1))
     expected = {"steps_per_s": 20.0, "quality": 7.0, "quality_step": 4, "best_value": 4.0, "best_step": 2}
     shown = json.loads(run("show", "aaa", "--json").stdout)
     (best,) = best_of()["trials"]
@@ -375,12 +373,12 @@ def test_figures_of_a_trial_mean_the_same_everywhere(bench: Bench, monkeypatch: 
     for found in (shown, best, a):
         assert {key: found[key] for key in expected} == expected
     assert (b["best_value"], b["best_step"], b["steps_per_s"]) == (None, None, None)
-    assert shown["metrics"]["cfd_ratio"] == a["metrics"]["cfd_ratio"] == 7.0
+    assert shown["metrics"]["fd_ratio"] == a["metrics"]["fd_ratio"] == 7.0
     rows = rows_of(run("compare", "aaa", "bbb").stdout)
-    assert rows["best"] == ["cfd_ratio", "4", "–"]
+    assert rows["best"] == ["fd_ratio", "4", "–"]
     assert (rows["at"], rows["steps/s"]) == (["step", "2", "–"], ["20", "–"])
     for text in (run("show", "aaa").stdout, run("best", "s").stdout):
-        reached = [line.partition("cfd_ratio ")[2] for line in text.splitlines() if " at step " in line]
+        reached = [line.partition("fd_ratio ")[2] for line in text.splitlines() if " at step " in line]
         assert reached == ["7 at step 4", "4 at step 2"]
     monkeypatch.setenv("COLUMNS", "160")
     status = run("status", "s").stdout

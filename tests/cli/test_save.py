@@ -41,7 +41,7 @@ def trial(plan_of: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.Monk
     checkpoint.save(folder.checkpoint(STEP), trainer.state(), meta)
     with Journal(folder.journal) as records:
         for step, value in ((2, 31.0), (3, float("nan")), (6, 2.0)):
-            records.append(Record(step, 1.0, {"cfd_ratio": value, "class_share/3": 0.25, "loss_d": 1.0}))
+            records.append(Record(step, 1.0, {"fd_ratio": value, "class_share/3": 0.25, "loss_d": 1.0}))
     verdict = Verdict("mode_collapse", 2, "mode collapse since step 2: samples are alike")
     outcome.write(folder, Outcome("stopped", 6, verdict.reason, (verdict,), "mode_collapse"))
     monkeypatch.chdir(tmp_path)
@@ -63,13 +63,13 @@ def test_a_folder_holds_a_generator_and_what_is_known_of_it(trial: TrialFolder) 
     card = Path("mine/README.md").read_text()
     for words in (
         "library_name: gansweep", "A generator of grey images of 16×16 pixels of 2 classes (3, 8), trained as a GAN",
-        "- **mode collapse** (", "since step 2: samples are alike", "Measured at step 3,", "| `cfd_ratio` | – |",
+        "- **mode collapse** (", "since step 2: samples are alike", "Measured at step 3,", "| `fd_ratio` | – |",
         "| `model.conditioning` | concat |", "images of digits",
     ):  # fmt: skip
         assert words in card
     assert "secret" not in card
     assert "loss_d" not in card
-    assert json.loads(Path("mine/metrics.json").read_text()) == {"cfd_ratio": None, "class_share/3": 0.25}
+    assert json.loads(Path("mine/metrics.json").read_text()) == {"fd_ratio": None, "class_share/3": 0.25}
     assert json.loads(Path("mine/config.json").read_text())["settings"]["latent_dim"] == 8
     assert Image.open("mine/samples.png").size == (8 * 18 - 2, 2 * 18 - 2)
     code = card.split("```python\n")[1].split("```")[0]
@@ -102,13 +102,13 @@ def test_every_metric_is_printed(
     assert ("the data have other classes than the generator" in result.stderr) == other
     if other:
         names = [line.split()[0] for line in result.stdout.splitlines()]
-        assert names[0] == "cfd_ratio"
+        assert names[0] == "fd_ratio"
         assert "requested" not in names
         return
     found = json.loads(result.stdout)
     assert (found["samples"], found["data"]["images"]) == (40, 180)
     assert found["data"]["classes"] == ["3", "8"]
-    assert found["metrics"]["cfd_ratio"] > 1
+    assert found["metrics"]["fd_ratio"] > 1
     assert "requested" in found["metrics"]
     assert found["metrics"]["kernel_distance"] > 0
 
@@ -129,7 +129,7 @@ def test_a_class_is_asked_for_by_its_place_among_the_generators_classes(
 
     def measures(self: Evaluator, pixels: np.ndarray, requested: np.ndarray) -> dict[str, float]:
         asked.append(requested.tolist())
-        return {"cfd_ratio": 1.0}
+        return {"fd_ratio": 1.0}
 
     monkeypatch.setattr("gansweep.gan.sampling.in_chunks", draws)
     monkeypatch.setattr(Evaluator, "quality", measures)

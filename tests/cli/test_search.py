@@ -78,7 +78,7 @@ def end(plan: Plan, number: int, value: float | None, kind: Any = "completed", *
     trial = plan.trials[number].trial.id
     folder = plan.folder.trial(trial)
     with Journal(folder.journal) as journal:
-        journal.append(Record(10, 0.0, {"loss_g": 1.0} if value is None else {"cfd_ratio": value}))
+        journal.append(Record(10, 0.0, {"loss_g": 1.0} if value is None else {"fd_ratio": value}))
     outcome.write(folder, Outcome(kind, 10, **fields))
     return trial
 
@@ -89,10 +89,10 @@ def test_the_best_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> No
     best = end(plan, 1, 1.75)
     end(plan, 2, 9.0)
     assert _say_best(plan, say)
-    assert_states(capsys.readouterr().err, "best", best, "beta1=0.25 seed=0", "cfd_ratio 1.75")
-    most = plan_of(GRID.replace("{method", "{objective: {metric: cfd_ratio, mode: max}, method"), home)
+    assert_states(capsys.readouterr().err, "best", best, "beta1=0.25 seed=0", "fd_ratio 1.75")
+    most = plan_of(GRID.replace("{method", "{objective: {metric: fd_ratio, mode: max}, method"), home)
     assert _say_best(most, say)
-    assert_states(capsys.readouterr().err, "best", plan.trials[2].trial.id, "beta1=0.5 seed=0", "cfd_ratio 9")
+    assert_states(capsys.readouterr().err, "best", plan.trials[2].trial.id, "beta1=0.5 seed=0", "fd_ratio 9")
 
 
 @pytest.mark.parametrize(("value", "verdicts"), [(None, ()), (float("nan"), ()), (1.0, FAILED)])
@@ -107,7 +107,7 @@ def test_where_none_is_any_good_none_is_named(
 
 @pytest.mark.parametrize(
     "text",
-    [GRID + "scheduler: asha\n", GRID.replace("{method", "{objective: {metric: cfd_ratio}, method")],
+    [GRID + "scheduler: asha\n", GRID.replace("{method", "{objective: {metric: fd_ratio}, method")],
     ids=["asha", "asked for"],
 )
 def test_an_objective_that_no_run_recorded(home: Home, capsys: pytest.CaptureFixture[str], text: str) -> None:
@@ -117,6 +117,6 @@ def test_an_objective_that_no_run_recorded(home: Home, capsys: pytest.CaptureFix
     assert _say_best(plan, say), "a crash says nothing"
     trial = end(plan, 1, None)
     assert not _say_best(plan, say)
-    assert_states(capsys.readouterr().err, "search.objective.metric: ", "cfd_ratio", f"`gansweep show {trial}`")
+    assert_states(capsys.readouterr().err, "search.objective.metric: ", "fd_ratio", f"`gansweep show {trial}`")
     end(plan, 2, float("nan"))
     assert _say_best(plan, say), "it was recorded, if not as a number"

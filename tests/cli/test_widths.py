@@ -21,7 +21,7 @@ from gansweep.records.layout import Home, write_json
 from gansweep.records.outcome import Outcome
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-FIGURES = {"loss_d": 0.5, "loss_g": 2.0, "d_real": 0.6, "d_fake": 0.4, "cfd_ratio": 12.3, "steps_per_s": 25.0}
+FIGURES = {"loss_d": 0.5, "loss_g": 2.0, "d_real": 0.6, "d_fake": 0.4, "fd_ratio": 12.3, "steps_per_s": 25.0}
 
 
 def rows(settings: int = 2, seeds: int = 1) -> list[Row]:
@@ -63,9 +63,9 @@ def test_it_fits(width: int, settings: int) -> None:
 def test_the_more_room_the_more_columns() -> None:
     headings = {width: lines(rows(), width)[1].split("  ") for width in (40, 80, 200)}
     columns = {width: [word.strip() for word in words if word.strip()] for width, words in headings.items()}
-    assert columns[40] == ["trial", "step", "CFD", "outcome"]
-    assert columns[80] == ["trial", "learning_rate", "beta1", "progress", "step", "CFD", "outcome"]
-    assert columns[200][5:] == ["steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "CFD", "outcome"]
+    assert columns[40] == ["trial", "step", "FD", "outcome"]
+    assert columns[80] == ["trial", "learning_rate", "beta1", "progress", "step", "FD", "outcome"]
+    assert columns[200][5:] == ["steps/s", "loss D", "loss G", "σ(D(x))", "σ(D(G(z)))", "FD", "outcome"]
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -34,7 +34,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "ema": 0.9,
     },
 }
-CONTINUOUS = {m.CFD_RATIO, m.SPREAD_ACROSS, m.SPREAD_WITHIN, m.D_STD, m.D_FRESH}
+CONTINUOUS = {m.FD_RATIO, m.SPREAD_ACROSS, m.SPREAD_WITHIN, m.D_STD, m.D_FRESH}
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_images_of_one_class_are_evaluated_without_labels(
     )
     assert [*found] == [*expected]
     assert found[m.MS_SSIM] == pytest.approx(expected[m.MS_SSIM], rel=1e-6)
-    assert found[m.CFD_RATIO] == pytest.approx(expected[m.CFD_RATIO], rel=1e-4)
+    assert found[m.FD_RATIO] == pytest.approx(expected[m.FD_RATIO], rel=1e-4)
 
 
 @pytest.mark.usefixtures("by_torch")

@@ -22,7 +22,7 @@ from gansweep.gan.data import Pixels
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
-from gansweep.health.metrics import CFD_RATIO, MACHINE, NONFINITE_STEP
+from gansweep.health.metrics import FD_RATIO, MACHINE, NONFINITE_STEP
 from gansweep.records import journal, outcome
 from gansweep.records.layout import TrialFolder
 from gansweep.records.outcome import Outcome
@@ -68,7 +68,7 @@ class Evaluates:
     notices: tuple[str, ...] = ()
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        return {CFD_RATIO: abs(trainer.step - 5.0)}
+        return {FD_RATIO: abs(trainer.step - 5.0)}
 
     def description(self) -> dict[str, int]:
         return {"samples": 2}

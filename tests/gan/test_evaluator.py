@@ -176,7 +176,7 @@ def test_real_images_without_variety_break_nothing(
 def test_real_images_are_judged_as_good_as_real(digits: ImageSet, evaluator: Evaluator) -> None:
     """Those that real ones are compared with are others."""
     found = evaluator.quality(digits.load()[halves(digits.images)[1][300:556]])
-    assert 0.4 < found[m.CFD_RATIO] < 2  # of two samples of 256 real digits, it has a standard deviation of 0.3
+    assert 0.4 < found[m.FD_RATIO] < 2  # of two samples of 256 real digits, it has a standard deviation of 0.3
     assert found[m.DENSITY] == pytest.approx(1, abs=0.25)
     assert found[m.COVERAGE] > 0.85
     assert min(found[m.PRECISION], found[m.RECALL]) > 0.75
@@ -196,7 +196,7 @@ def test_one_image_again_and_again(digits: ImageSet, evaluator: Evaluator) -> No
     assert found[m.SPREAD_WITHIN] > 0.5
     assert (found[m.NEAR_DUPLICATES], found[m.CLASSES], found[m.CLASSES_MISSING]) == (1, 1, 9)
     assert found[m.MS_SSIM] > 1.2
-    assert found[m.CFD_RATIO] > 10
+    assert found[m.FD_RATIO] > 10
     assert found[m.COVERAGE] < 0.1
 
 

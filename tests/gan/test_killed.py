@@ -21,7 +21,7 @@ from gansweep.gan import checkpoint
 from gansweep.gan.data import Pixels
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
-from gansweep.health.metrics import CFD_RATIO, MACHINE
+from gansweep.health.metrics import FD_RATIO, MACHINE
 from gansweep.records import journal
 from gansweep.records.journal import Journal
 from gansweep.records.layout import TrialFolder, write_atomically
@@ -38,7 +38,7 @@ class Evaluates:
     notices: tuple[str, ...] = ()
 
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        return {CFD_RATIO: float(sum(p.detach().abs().sum() for p in trainer.generator.parameters()))}
+        return {FD_RATIO: float(sum(p.detach().abs().sum() for p in trainer.generator.parameters()))}
 
     def description(self) -> dict[str, int]:
         return {"samples": 2}

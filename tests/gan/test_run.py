@@ -20,7 +20,7 @@ from gansweep.gan.training import Trainer
 from gansweep.health.history import History
 from gansweep.health.judge import judge_of
 from gansweep.health.metrics import (
-    CFD_RATIO,
+    FD_RATIO,
     GPU_MEMORY,
     MACHINE,
     NONFINITE_STEP,
@@ -322,7 +322,7 @@ BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.1}
 
 def weights(trainer: Trainer) -> dict[str, float]:
     """Other numbers after every step."""
-    return {CFD_RATIO: float(sum(p.detach().sum() for p in trainer.generator.parameters()))}
+    return {FD_RATIO: float(sum(p.detach().sum() for p in trainer.generator.parameters()))}
 
 
 def dies(trainer: Trainer) -> dict[str, float]:
@@ -334,12 +334,12 @@ def test_evaluates_at_the_start_when_due_and_at_the_end(tmp_path: Path, opened: 
     folder, evaluator = TrialFolder(tmp_path / "t"), Says(weights)
     with opened(folder, RunConfig(6, 3, 9, 9, 1, evaluations=4), evaluator) as run:
         assert evaluator.asked == [0]
-        assert set(run.latest) == {CFD_RATIO}
+        assert set(run.latest) == {FD_RATIO}
         run.advance(60)
     assert evaluator.asked == [0, 4, 6]
     found = {r.step: set(r.values) for r in journal.read(folder.journal)}
     trained = {*TRAINING, STEPS_PER_S}
-    assert found == {0: {CFD_RATIO}, 3: trained, 4: {CFD_RATIO}, 6: {CFD_RATIO, *trained}}
+    assert found == {0: {FD_RATIO}, 3: trained, 4: {FD_RATIO}, 6: {FD_RATIO, *trained}}
 
 
 def test_what_judges_is_on_record_and_its_notices_are_passed_on(tmp_path: Path, opened: Open) -> None:
@@ -485,7 +485,7 @@ def test_a_run_begun_again_from_nothing_takes_its_first_evaluation_from_the_jour
     with opened(folder, JUDGED, Says(weights)) as run:
         train(run, 3)
     with opened(folder, JUDGED, again) as run:
-        assert (run.step, set(run.latest)) == (0, {CFD_RATIO})
+        assert (run.step, set(run.latest)) == (0, {FD_RATIO})
     assert again.asked == []
 
 
@@ -523,7 +523,7 @@ BOWL = {0: 9.0, 2: 8.0, 4: 3.0, 6: 1.0, 8: 2.0, 10: 7.0, 12: 9.0, 14: math.nan}
 
 def bowl(trainer: Trainer) -> dict[str, float]:
     """Best at step 6."""
-    return {CFD_RATIO: BOWL[trainer.step]}
+    return {FD_RATIO: BOWL[trainer.step]}
 
 
 def kept_steps(folder: TrialFolder) -> list[int]:

@@ -34,7 +34,6 @@ from gansweep.health.detectors.samples import (
 )
 from gansweep.health.history import Evaluations, History
 from gansweep.health.metrics import (
-    CFD_RATIO,
     CLASSES,
     CLASSES_MISSING,
     COVERAGE,
@@ -47,6 +46,7 @@ from gansweep.health.metrics import (
     DENSITY,
     DENSITY_WITHIN_WORST,
     DISCRIMINATOR,
+    FD_RATIO,
     LABEL_KL,
     LOSS_D,
     MS_SSIM,
@@ -134,9 +134,9 @@ CASES = [
         COLLAPSE,
         {
             DENSITY: [0, 0.8, 0.9], COVERAGE: [0, 0.4, 0.3], NEAR_DUPLICATES: [0, 0.1, 0.2], CLASSES: [9, 3, 2.5],
-            CFD_RATIO: [1, 1, 1],
+            FD_RATIO: [1, 1, 1],
         },
-        10, 1, (DENSITY, COVERAGE, CFD_RATIO), ("30%", "0.90", "20%", "2.5 effective classes"),
+        10, 1, (DENSITY, COVERAGE, FD_RATIO), ("30%", "0.90", "20%", "2.5 effective classes"),
     ),
     Case(
         DROPPING,
@@ -155,30 +155,30 @@ CASES = [
     ),
     Case(
         DOMINANCE,
-        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], CFD_RATIO: [100, 91, 92]},
-        10, 2, (D_AUC, D_FRESH, CFD_RATIO), ("training images", "AUC 1.000", "0.04", "2 evaluations"),
+        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], FD_RATIO: [100, 91, 92]},
+        10, 2, (D_AUC, D_FRESH, FD_RATIO), ("training images", "AUC 1.000", "0.04", "2 evaluations"),
     ),
     Case(
         STRONG,
-        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], CFD_RATIO: [100, 91, 89]},
-        10, 2, (D_AUC, D_FRESH, CFD_RATIO), ("training images", "AUC 1.000", "0.04", "CFD ratio 89"),
+        {D_AUC: [0.5, 1, 0.999], D_FRESH: [0.5, 0.05, 0.03], FD_RATIO: [100, 91, 89]},
+        10, 2, (D_AUC, D_FRESH, FD_RATIO), ("training images", "AUC 1.000", "0.04", "FD ratio 89"),
     ),
     Case(
         CRITIC,
-        {D_AUC: [0.5, 1, 0.998], D_FRESH: [0, 1, 0.5], CFD_RATIO: [100, 91, 92]},
-        10, 2, (D_AUC, CFD_RATIO), ("AUC 0.999", "2 evaluations"), critic=True,
+        {D_AUC: [0.5, 1, 0.998], D_FRESH: [0, 1, 0.5], FD_RATIO: [100, 91, 92]},
+        10, 2, (D_AUC, FD_RATIO), ("AUC 0.999", "2 evaluations"), critic=True,
     ),
     Case(
         BLIND,
-        {D_AUC: [0.9, 0.5, 0.47, 0.53, 0.52], D_STD: [1, 1, 1, 1, 1], CFD_RATIO: [100, 26, 26, 26, 27]},
-        10, 1, (D_AUC, CFD_RATIO), ("AUC 0.52", "CFD ratio 27"),
+        {D_AUC: [0.9, 0.5, 0.47, 0.53, 0.52], D_STD: [1, 1, 1, 1, 1], FD_RATIO: [100, 26, 26, 26, 27]},
+        10, 1, (D_AUC, FD_RATIO), ("AUC 0.52", "FD ratio 27"),
     ),
     Case(
         NOT_LEARNING,
-        {CFD_RATIO: [100, 91, 92, 93, 94], DENSITY: [1, 1, 0.3, 0.2, 0.1], SPREAD_ACROSS: [1, 0.5, 0.5, 0.5, 0.5]},
-        20, 2, (CFD_RATIO, DENSITY, SPREAD_ACROSS), ("CFD ratio is 94", "began at 100", "0.10"),
+        {FD_RATIO: [100, 91, 92, 93, 94], DENSITY: [1, 1, 0.3, 0.2, 0.1], SPREAD_ACROSS: [1, 0.5, 0.5, 0.5, 0.5]},
+        20, 2, (FD_RATIO, DENSITY, SPREAD_ACROSS), ("FD ratio is 94", "began at 100", "0.10"),
     ),
-    Case(LATE, {CFD_RATIO: [10, 10, 10, 21, 22]}, 30, 3, (CFD_RATIO,), ("CFD ratio is 22", "best of 10")),
+    Case(LATE, {FD_RATIO: [10, 10, 10, 21, 22]}, 30, 3, (FD_RATIO,), ("FD ratio is 22", "best of 10")),
     Case(
         OVERFITTING,
         {R_V: [0, 0.6, 0.6, 0.6, 0.7], D_GAP: [0, 0.2, 0.2, 0.2, 0.3], D_AUC: [0.7] * 5},
@@ -229,7 +229,7 @@ def test_goes_on_until_it_is_broken_and_begins_again(case: Case) -> None:
     assert case.detector(history(broken, critic=case.critic)) is None
     again = {name: [*broken[name], *values[1:]] for name, values in case.columns.items()}
     if isinstance(case.detector, DiscriminatorStrong):
-        again[CFD_RATIO] = [*broken[CFD_RATIO], 81, 79]  # better than the first spell
+        again[FD_RATIO] = [*broken[FD_RATIO], 81, 79]  # better than the first spell
     verdict = case.detector(history(again, critic=case.critic))
     assert verdict is not None
     assert verdict.since_step == case.since + 10 * (case.length - 1 + quiet)
@@ -259,7 +259,7 @@ def test_a_g_that_may_still_take_off_is_waited_for(budget: int, begins: float) -
     """By the share of a long run, by steps of a shorter one, by another share of one that ends before those steps."""
     for detector in (ModeCollapse(), NotLearning(), DiscriminatorDominance()):
         assert detector.begins(budget) == pytest.approx(begins)
-    columns = {DENSITY: [0.9] * 4, COVERAGE: [0.1] * 4, CFD_RATIO: [80.0] * 4}
+    columns = {DENSITY: [0.9] * 4, COVERAGE: [0.1] * 4, FD_RATIO: [80.0] * 4}
     sure = replace(COLLAPSE, earliest=0.35, takeoff=1_000)
     late, early = ([round(begins) + 10 * n - shift for n in range(4)] for shift in (30, 31))
     for steps, flagged in ((late, True), (early, False)):
@@ -268,10 +268,10 @@ def test_a_g_that_may_still_take_off_is_waited_for(budget: int, begins: float) -
 
 
 def test_at_its_end_a_collapsed_run_is_collapsed_although_it_improves() -> None:
-    falling = {DENSITY: [0.9] * 5, COVERAGE: [0.1] * 5, CFD_RATIO: [80.0, 60, 40, 20, 10]}
+    falling = {DENSITY: [0.9] * 5, COVERAGE: [0.1] * 5, FD_RATIO: [80.0, 60, 40, 20, 10]}
     assert COLLAPSE(history(falling, budget=41)) is None
     assert COLLAPSE(history(falling, budget=40)) is not None
-    still = {DENSITY: [0.0] * 6, SPREAD_ACROSS: [0.9] * 6, CFD_RATIO: [90.0, 80, 75, 70, 65, 60]}
+    still = {DENSITY: [0.0] * 6, SPREAD_ACROSS: [0.9] * 6, FD_RATIO: [90.0, 80, 75, 70, 65, 60]}
     assert replace(NotLearning(), **STALLED)(history(still, budget=50)) is None, "slow learning is learning"
 
 
@@ -319,19 +319,19 @@ def test_an_empty_history_says_nothing(detector: EvaluationDetector) -> None:
             assert detector(history({name: [NAN] * 9}, critic=critic)) is None
 
 
-def separation(auc: Sequence[float], fresh: Sequence[float], cfd: Sequence[float], **more: Sequence[float]) -> Columns:
-    return {D_AUC: auc, D_FRESH: fresh, CFD_RATIO: cfd, **more}
+def separation(auc: Sequence[float], fresh: Sequence[float], fd: Sequence[float], **more: Sequence[float]) -> Columns:
+    return {D_AUC: auc, D_FRESH: fresh, FD_RATIO: fd, **more}
 
 
 def constant(length: int, **values: float) -> Columns:
     """A start, then the same at every evaluation."""
-    return {name: [100.0 if name == CFD_RATIO else 0.9, *[value] * (length - 1)] for name, value in values.items()}
+    return {name: [100.0 if name == FD_RATIO else 0.9, *[value] * (length - 1)] for name, value in values.items()}
 
 
 def collapsed(density: Sequence[float], coverage: Sequence[float], **others: Sequence[float]) -> Columns:
     """Columns of a run on a labelled set, without other signs."""
     n = len(density)
-    quiet = {NEAR_DUPLICATES: [0.0] * n, MS_SSIM: [1.0] * n, CLASSES: [9.0] * n, CFD_RATIO: [1.0] * n}
+    quiet = {NEAR_DUPLICATES: [0.0] * n, MS_SSIM: [1.0] * n, CLASSES: [9.0] * n, FD_RATIO: [1.0] * n}
     return {DENSITY: density, COVERAGE: coverage, **quiet, **others}
 
 
@@ -399,32 +399,32 @@ TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (STRONG, separation([1, 1], [0, 0], [100, 50]), None),  # nothing before the window to compare with
     (replace(STRONG, good=4), separation([0.5, 1, 1], [0, 0, 0], [100, 5, 4]), 10),
     (replace(STRONG, good=4), separation([0.5, 1, 1], [0, 0, 0], [100, 5, 3.9]), None),  # good, not improving
-    (BLIND, constant(5, d_auc=0.54, d_std=1, cfd_ratio=26), 10),
-    (BLIND, constant(5, d_auc=0.46, d_std=1, cfd_ratio=26), 10),
-    (BLIND, constant(5, d_auc=0.56, d_std=1, cfd_ratio=26), None),
-    (BLIND, constant(5, d_auc=0.44, d_std=1, cfd_ratio=26), None),
-    (BLIND, constant(5, d_auc=0.54, d_std=1, cfd_ratio=25), None),
-    (BLIND, constant(5, d_auc=0.9, d_std=0.9e-3, cfd_ratio=26), 10),
-    (BLIND, constant(5, d_auc=0.9, d_std=1e-3, cfd_ratio=26), None),
-    (NOT_LEARNING, constant(6, cfd_ratio=50.1, density=0.3, spread_across=0.05), 30),
-    (NOT_LEARNING, constant(6, cfd_ratio=50, density=0.3, spread_across=0.05), None),
-    (NOT_LEARNING, constant(6, cfd_ratio=51, density=0.31, spread_across=0.05), None),
-    (NOT_LEARNING, constant(6, cfd_ratio=51, density=0.3, spread_across=0.049), None),  # a dead generator
-    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), CFD_RATIO: [100, 89, 80, 71, 63]}, None),  # it learns
-    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), CFD_RATIO: [100, 91, 90.1, 82, 82]}, 20),
-    (LATE, {CFD_RATIO: [10, 10, 10, 20.1, 20.1]}, 30),
-    (LATE, {CFD_RATIO: [10, 10, 10, 20, 20]}, None),
-    (LATE, {CFD_RATIO: [10, 10, 21, 21]}, None),  # not stable for long enough
-    (LATE, {CFD_RATIO: [10, 11, 10, 21, 21]}, 30),
-    (LATE, {CFD_RATIO: [10, 11.1, 10, 21, 21]}, None),  # not stable
-    (LATE, {CFD_RATIO: [10, 40, 40, 40, 40]}, None),  # stable, but not at its best
-    (LATE, {CFD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21]}, None),
-    (LATE, {CFD_RATIO: [20, 20, 20, 41, 41, 5, 41, 41]}, 60),  # it was calm, as far as was known then
-    (LATE, {CFD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21, 21]}, 70),
-    (replace(LATE, least=21), {CFD_RATIO: [10, 10, 10, 21, 21]}, None),
-    (replace(LATE, least=21), {CFD_RATIO: [10, 10, 10, 21.1, 21.1]}, 30),
-    (replace(LATE, factor=1.0), {CFD_RATIO: [11, 10.5, 10, 13.6, 13.6]}, 30),
-    (replace(LATE, factor=1.0), {CFD_RATIO: [11, 10.5, 10, 13.5, 13.5]}, None),  # six deviations of 0.5
+    (BLIND, constant(5, d_auc=0.54, d_std=1, fd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.46, d_std=1, fd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.56, d_std=1, fd_ratio=26), None),
+    (BLIND, constant(5, d_auc=0.44, d_std=1, fd_ratio=26), None),
+    (BLIND, constant(5, d_auc=0.54, d_std=1, fd_ratio=25), None),
+    (BLIND, constant(5, d_auc=0.9, d_std=0.9e-3, fd_ratio=26), 10),
+    (BLIND, constant(5, d_auc=0.9, d_std=1e-3, fd_ratio=26), None),
+    (NOT_LEARNING, constant(6, fd_ratio=50.1, density=0.3, spread_across=0.05), 30),
+    (NOT_LEARNING, constant(6, fd_ratio=50, density=0.3, spread_across=0.05), None),
+    (NOT_LEARNING, constant(6, fd_ratio=51, density=0.31, spread_across=0.05), None),
+    (NOT_LEARNING, constant(6, fd_ratio=51, density=0.3, spread_across=0.049), None),  # a dead generator
+    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), FD_RATIO: [100, 89, 80, 71, 63]}, None),  # it learns
+    (NOT_LEARNING, {**constant(5, density=0, spread_across=1), FD_RATIO: [100, 91, 90.1, 82, 82]}, 20),
+    (LATE, {FD_RATIO: [10, 10, 10, 20.1, 20.1]}, 30),
+    (LATE, {FD_RATIO: [10, 10, 10, 20, 20]}, None),
+    (LATE, {FD_RATIO: [10, 10, 21, 21]}, None),  # not stable for long enough
+    (LATE, {FD_RATIO: [10, 11, 10, 21, 21]}, 30),
+    (LATE, {FD_RATIO: [10, 11.1, 10, 21, 21]}, None),  # not stable
+    (LATE, {FD_RATIO: [10, 40, 40, 40, 40]}, None),  # stable, but not at its best
+    (LATE, {FD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21]}, None),
+    (LATE, {FD_RATIO: [20, 20, 20, 41, 41, 5, 41, 41]}, 60),  # it was calm, as far as was known then
+    (LATE, {FD_RATIO: [30, 20, 10, 10, 10, 21, 10, 21, 21]}, 70),
+    (replace(LATE, least=21), {FD_RATIO: [10, 10, 10, 21, 21]}, None),
+    (replace(LATE, least=21), {FD_RATIO: [10, 10, 10, 21.1, 21.1]}, 30),
+    (replace(LATE, factor=1.0), {FD_RATIO: [11, 10.5, 10, 13.6, 13.6]}, 30),
+    (replace(LATE, factor=1.0), {FD_RATIO: [11, 10.5, 10, 13.5, 13.5]}, None),  # six deviations of 0.5
     (OVERFITTING, {R_V: [0] + [0.51] * 4, D_GAP: [0] + [0.11] * 4, D_AUC: [1] * 5}, 10),
     (OVERFITTING, {R_V: [0] + [0.5] * 4, D_GAP: [0] + [0.11] * 4, D_AUC: [1] * 5}, None),
     (OVERFITTING, {R_V: [0] + [0.51] * 4, D_GAP: [0] + [0.1] * 4, D_AUC: [1] * 5}, None),
@@ -441,7 +441,7 @@ def test_fires_where_the_table_says(detector: EvaluationDetector, columns: Colum
 
 
 @pytest.mark.parametrize(
-    ("cfd", "since"),
+    ("fd", "since"),
     [
         ([100, 90.1, 95], 10),  # the best of two is hardly better than the best before
         ([100, 95, 90.1], 10),
@@ -453,8 +453,8 @@ def test_fires_where_the_table_says(detector: EvaluationDetector, columns: Colum
         ([100, 3.9, 3.9], 10),
     ],
 )
-def test_a_collapse_is_one_only_where_quality_stands_still(cfd: list[float], since: int | None) -> None:
-    signs = collapsed([0] * 3, [0] * 3, effective_classes=[1] * 3, cfd_ratio=cfd)
+def test_a_collapse_is_one_only_where_quality_stands_still(fd: list[float], since: int | None) -> None:
+    signs = collapsed([0] * 3, [0] * 3, effective_classes=[1] * 3, fd_ratio=fd)
     verdict = replace(COLLAPSE, need=1, window=1)(history(signs))
     assert (verdict.since_step if verdict else None) == since
 
@@ -473,7 +473,7 @@ def test_a_critic_stalls_and_dominates_nothing() -> None:
 
 def test_of_a_critic_whose_outputs_are_tiny_the_auc_alone_counts() -> None:
     """Clipped weights make them so."""
-    tiny = constant(5, d_auc=0.9, d_std=0.9e-3, cfd_ratio=26)
+    tiny = constant(5, d_auc=0.9, d_std=0.9e-3, fd_ratio=26)
     assert BLIND(history(tiny)) is not None
     assert BLIND(history(tiny, critic=True)) is None
     assert BLIND(history({**tiny, D_AUC: [0.9, *[0.52] * 4]}, critic=True)) is not None
@@ -481,7 +481,7 @@ def test_of_a_critic_whose_outputs_are_tiny_the_auc_alone_counts() -> None:
 
 def test_what_is_not_recorded_of_a_critic_says_nothing() -> None:
     """No σ, no accuracies: with all that is left, and held-out images."""
-    columns = {D_AUC: [0.5, 1, 1], D_STD: [0.0] * 3, R_V: [0.9] * 3, CFD_RATIO: [100.0, 95, 95]}
+    columns = {D_AUC: [0.5, 1, 1], D_STD: [0.0] * 3, R_V: [0.9] * 3, FD_RATIO: [100.0, 95, 95]}
     for detector in (DOMINANCE, STRONG, replace(OVERFITTING, need=1, window=1), replace(BLIND, need=1, window=1)):
         assert detector(history(columns, critic=True)) is None
     verdict = CRITIC(history(columns, critic=True))
@@ -516,7 +516,7 @@ def test_dominance_begins_anew_when_d_has_grown(auc: list[float], since: int | N
 
 
 def test_signs_that_are_counted_do_not_count_across_growth() -> None:
-    blind = constant(9, d_auc=0.5, d_std=1, cfd_ratio=26)
+    blind = constant(9, d_auc=0.5, d_std=1, fd_ratio=26)
     overfitting = {R_V: [0.9] * 9, D_GAP: [0.9] * 9, D_AUC: [0.9] * 9}
     for detector, columns in ((BLIND, blind), (OVERFITTING, overfitting)):
         whole = grown(columns)
@@ -533,9 +533,9 @@ def test_growth_hides_what_d_showed_and_nothing_of_the_samples() -> None:
 
 
 def test_a_break_after_growth_is_late_instability_as_any_other() -> None:
-    columns = {CFD_RATIO: [10.0, 10, 10, 10, 10, 21, 22]}
+    columns = {FD_RATIO: [10.0, 10, 10, 10, 10, 21, 22]}
     assert LATE(grown(columns)) == LATE(history(columns))
-    assert LATE(grown({CFD_RATIO: [*columns[CFD_RATIO], 12.0]})) is None, "and passes when it has"
+    assert LATE(grown({FD_RATIO: [*columns[FD_RATIO], 12.0]})) is None, "and passes when it has"
 
 
 def test_a_collapse_within_a_class_says_so() -> None:
@@ -573,13 +573,13 @@ def test_a_reason_says_which_images_d_was_asked_about() -> None:
 def test_one_sign_of_mode_collapse_is_enough_where_the_others_are_missing() -> None:
     copies = {NEAR_DUPLICATES: [0, 0.6, 0.6], MS_SSIM: [1, 1, 1]}
     for columns in (copies, {CLASSES: [9, 1, 1]}, {DENSITY: [0, 1, 1], COVERAGE: [0, 0, 0]}):
-        verdict = COLLAPSE(history({**columns, CFD_RATIO: [1, 1, 1]}))
+        verdict = COLLAPSE(history({**columns, FD_RATIO: [1, 1, 1]}))
         assert verdict is not None
         assert strict(verdict) == verdict
 
 
 def test_images_without_labels_are_judged_by_the_rest() -> None:
-    columns = {DENSITY: [0, 0.8, 0.8], COVERAGE: [0, 0.4, 0.4], NEAR_DUPLICATES: [0, 0, 0], CFD_RATIO: [1, 1, 1]}
+    columns = {DENSITY: [0, 0.8, 0.8], COVERAGE: [0, 0.4, 0.4], NEAR_DUPLICATES: [0, 0, 0], FD_RATIO: [1, 1, 1]}
     verdict = COLLAPSE(history(columns))
     assert verdict is not None
     assert "classes" not in verdict.reason

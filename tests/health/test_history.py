@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from gansweep.health.history import History, MetricValues, traits
 from gansweep.health.metrics import (
-    CFD_RATIO,
     D_AUC,
     D_STD,
     DENSITY,
+    FD_RATIO,
     LABELLED,
     LOSS_D,
     QUALITY,
@@ -150,7 +150,7 @@ def test_other_metrics_mark_no_evaluation() -> None:
 
 def test_an_evaluation_without_labels_or_quality_is_one() -> None:
     unlabelled = {metric: 1.0 for metric in QUALITY if metric not in LABELLED}
-    found = history({10: unlabelled, 20: {D_AUC: 0.5, D_STD: 1.0, R_V: 0.0}, 30: {CFD_RATIO: 2.0}})
+    found = history({10: unlabelled, 20: {D_AUC: 0.5, D_STD: 1.0, R_V: 0.0}, 30: {FD_RATIO: 2.0}})
     assert found.evaluations().tolist() == [10, 20, 30]
 
 

@@ -38,7 +38,6 @@ from gansweep.health.detectors.samples import (
 from gansweep.health.history import History
 from gansweep.health.judge import ENOUGH, Judge, judge_of
 from gansweep.health.metrics import (
-    CFD_RATIO,
     CLASSES,
     CLASSES_MISSING,
     CONDITIONAL,
@@ -49,6 +48,7 @@ from gansweep.health.metrics import (
     D_STD,
     DENSITY,
     DISCRIMINATOR,
+    FD_RATIO,
     LABEL_KL,
     LOSS_D,
     MS_SSIM,
@@ -114,15 +114,15 @@ def test_the_order_has_each_kind_once_failures_first() -> None:
 
 
 def good(ratio: float = 2.0) -> Values:
-    return {CFD_RATIO: ratio, SPREAD_ACROSS: 1.0}
+    return {FD_RATIO: ratio, SPREAD_ACROSS: 1.0}
 
 
 def test_a_run_without_failure_is_healthy_after_enough_evaluations() -> None:
     rows = [good(3.0), *[good()] * (ENOUGH - 1)]
     found = Judge().conclude(history(*rows))
     assert kinds(found) == ["healthy"]
-    assert found[0].evidence["figures"] == {CFD_RATIO: 2.0, "best_cfd_ratio": 2.0}
-    assert "best CFD ratio 2" in found[0].reason
+    assert found[0].evidence["figures"] == {FD_RATIO: 2.0, "best_fd_ratio": 2.0}
+    assert "best FD ratio 2" in found[0].reason
     assert f"{ENOUGH} evaluations" in found[0].reason
 
 
@@ -163,7 +163,7 @@ def test_thresholds_can_be_changed_by_kind_and_name() -> None:
 
 def test_changed_thresholds_change_the_verdict() -> None:
     """Density .9 and coverage .3 are mode collapse by default, and none where coverage may be .2."""
-    rows = [{DENSITY: 0.0, COVERAGE: 0.9, CFD_RATIO: 50.0}, *[{DENSITY: 0.9, COVERAGE: 0.3, CFD_RATIO: 50.0}] * 9]
+    rows = [{DENSITY: 0.0, COVERAGE: 0.9, FD_RATIO: 50.0}, *[{DENSITY: 0.9, COVERAGE: 0.3, FD_RATIO: 50.0}] * 9]
     assert kinds(Judge()(history(*rows))) == ["mode_collapse"]
     assert judge_of({"mode_collapse": {"coverage": 0.2}})(history(*rows)) == ()
 
@@ -203,7 +203,7 @@ def test_a_plan_with_thresholds_of_another_version_is_refused_in_one_line(thresh
 
 NUMBERS = (0.0, 0.1, 0.5, 0.55, 0.9, 1.0, 2.0, 20.0, NAN, INF)
 METRICS = (
-    CFD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
+    FD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
     MS_SSIM, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "operation.md"
 # Names and order of existing ones do not change, because journals have them. A new
 # metric of samples stands before d_auc.
 RECORDED = (
-    "cfd_ratio", "density", "coverage", "precision", "recall", "ndb", "near_duplicates", "spread_across",
+    "fd_ratio", "density", "coverage", "precision", "recall", "ndb", "near_duplicates", "spread_across",
     "spread_within", "ms_ssim", "effective_classes", "label_kl", "classes_missing", "class_share/", "requested",
     "requested_worst", "coverage_within", "coverage_within_worst", "density_within_worst", "requested/", "d_auc",
     "d_std", "r_v", "d_accuracy", "r_t", "d_gap", "d_fresh", "fid", "kid", "kid_std",

@@ -11,7 +11,7 @@ import pytest
 
 from gansweep.engine.trainable import GanTrial
 from gansweep.gan.restore import generator_of
-from gansweep.health.metrics import CFD_RATIO, CRITIC_REAL, D_REAL
+from gansweep.health.metrics import CRITIC_REAL, D_REAL, FD_RATIO
 from gansweep.planning.dispatch import jobs_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import Plan
@@ -78,11 +78,11 @@ def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypat
     first = trial.step()
     result = first if first["done"] else train(trial)
     folder = plan.folder.trial(config["id"])
-    assert [r.step for r in journal.read(folder.journal) if CFD_RATIO in r.values] == [0, 2, 4]
+    assert [r.step for r in journal.read(folder.journal) if FD_RATIO in r.values] == [0, 2, 4]
     ended = outcome.read(folder)
     assert ended is not None
     assert (result["outcome"], result["verdict"], ended.kind) == ("completed", ended.verdict, "completed")
-    assert dict(result["metrics"])[CFD_RATIO] > 0
+    assert dict(result["metrics"])[FD_RATIO] > 0
     assert len([n for n in first["notices"] if n.startswith("evaluation.samples: classes missing needs")]) == 1
     assert len([n for n in first["notices"] if n.startswith("the evaluator classifies only")]) == 1
 

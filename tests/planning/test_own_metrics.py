@@ -120,7 +120,7 @@ def test_it_is_recorded_at_evaluations_ranks_trials_and_may_fail(plan: Callable[
     run = job.open()
     assert run.advance(60) is not None
     run.close()
-    records = [record for record in journal.read(job.folder.journal) if "cfd_ratio" in record.values]
+    records = [record for record in journal.read(job.folder.journal) if "fd_ratio" in record.values]
     assert [record.step for record in records] == [0, 2, 4]
     assert all(0 < record.values[SHARP] < math.inf for record in records)
     assert all(math.isnan(record.values["sharp:uneven"]) for record in records)
@@ -137,7 +137,7 @@ def test_it_compares_with_the_real_images_of_the_other_metrics(plan: Callable[..
     found = evaluator.quality(real := unseen_images(job.images, job.samples))
     assert real.shape == (64, 1, 16, 16)
     assert found[SHARP] == 1
-    assert found["cfd_ratio"] == pytest.approx(0, abs=1e-6)
+    assert found["fd_ratio"] == pytest.approx(0, abs=1e-6)
 
 
 def test_it_is_part_of_the_identity_only_if_it_is_used(plan: Callable[..., Plan], asked: list[OwnMetric]) -> None:
@@ -185,7 +185,7 @@ def test_validate_runs_it_unless_told_not_to(plan: Callable[..., Plan], asked: l
 def test_the_schema_knows_import_paths() -> None:
     found = Sweep.model_json_schema()["$defs"]
     assert "pattern" in found["Evaluation"]["properties"]["metrics"]["items"]
-    assert "cfd_ratio" in found["Objective"]["properties"]["metric"]["anyOf"][0]["enum"]
+    assert "fd_ratio" in found["Objective"]["properties"]["metric"]["anyOf"][0]["enum"]
 
 
 def test_an_unknown_module_is_named(plan: Callable[..., Plan]) -> None:

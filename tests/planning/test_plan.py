@@ -298,7 +298,7 @@ def test_the_plan_is_put_on_record(plan_of: PlanOf) -> None:
     ids = [p.trial.id for p in plan.trials]
     assert read_json(plan.folder.plan) == {
         "sweep": "s", "command": "gansweep run s.yaml", "file": "s.yaml", "overrides": ["a=1"], "trials": ids,
-        "objective": {"metric": "cfd_ratio", "mode": "min"}, "thresholds": {}, "to_come": 0,
+        "objective": {"metric": "fd_ratio", "mode": "min"}, "thresholds": {}, "to_come": 0,
     }  # fmt: skip
     assert [folder.id for folder in plan.folder.planned()] == ids
     document = read_json(plan.folder.planned()[1].trial)

@@ -46,7 +46,7 @@ def test_rungs(steps: int, every: int, grace: float, reduction: float, found: tu
 def test_rungs_lie_at_records_of_the_objective(plan_of: PlanOf) -> None:
     plan = plan_of(*SWEEP)
     assert rungs_of(plan, plan.trials[0]) == (10, 30, 90)
-    evaluated = plan_of(*SWEEP, "search.objective={metric: cfd_ratio}", "evaluation.per_run=8")
+    evaluated = plan_of(*SWEEP, "search.objective={metric: fd_ratio}", "evaluation.per_run=8")
     assert rungs_of(evaluated, evaluated.trials[0]) == (12, 36, 96)
     fifo = plan_of(*SWEEP, "scheduler=fifo")
     assert rungs_of(fifo, fifo.trials[0]) == ()

@@ -69,6 +69,18 @@ def test_a_column_is_what_the_records_have_of_a_metric(
         assert repr(column(file, name)) == repr(expected)
 
 
+def test_metrics_are_read_by_the_names_of_today(file: Path) -> None:
+    """Version 0.1.0 began the run, this one continued it."""
+    with Journal(file) as journal:
+        journal.append(Record(0, 0.5, {"cfd_ratio": 9.0, "density": 0.5}))
+        journal.append(Record(1, 0.5, {"fd_ratio": 4.0}))
+    assert [one.values for one in read(file)] == [{"fd_ratio": 9.0, "density": 0.5}, {"fd_ratio": 4.0}]
+    assert column(file, "fd_ratio") == [(0, 9.0), (1, 4.0)]
+    newest = latest(file)
+    assert newest is not None
+    assert newest.values == {"fd_ratio": 4.0, "density": 0.5}
+
+
 def test_a_journal_that_is_missing_has_empty_columns(file: Path) -> None:
     assert column(file, "a") == []
 

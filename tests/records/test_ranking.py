@@ -82,9 +82,9 @@ def test_the_best_checkpoint_is_the_one_after_the_best_evaluation(points: list[t
     assert best_step(points, [10, 20, 30]) == step
 
 
-def test_cfd_ratios_have_geometric_means_and_other_metrics_arithmetic_ones() -> None:
+def test_fd_ratios_have_geometric_means_and_other_metrics_arithmetic_ones() -> None:
     default = ranking_in({})
-    assert (default.metric, default.mode) == ("cfd_ratio", "min")
+    assert (default.metric, default.mode) == ("fd_ratio", "min")
     assert default.mean([2.0, 8.0]) == pytest.approx(4.0)
     assert default.mean([-2.0, 8.0]) == 3.0
     assert LEAST.mean([2.0, 8.0]) == 5.0

@@ -110,12 +110,12 @@ def test_cells_are_geometric_means_of_their_trials() -> None:
     rates, betas = (1e-4, 1e-3, 0.2), (0.5, 0.9)
     rng = np.random.default_rng(0)
     values = {pair: rng.lognormal(2, 1, 3).tolist() for pair in itertools.product(rates, betas)}
-    figure = grid.plane(over_two(values), [RATE, BETA1], "CFD ratio", log=True)
+    figure = grid.plane(over_two(values), [RATE, BETA1], "FD ratio", log=True)
     expected = {(rates.index(r), betas.index(b)): f"{gmean(seeds):.3g}" for (r, b), seeds in values.items()}
     assert cells(figure) == expected
     shown = texts(svg(figure))
     assert set(expected.values()) <= set(shown)
-    for text in ("CFD ratio, geometric mean", "learning rate", "beta1", "1e-4", "1e-3", "0.2", "0.5", "0.9"):
+    for text in ("FD ratio, geometric mean", "learning rate", "beta1", "1e-4", "1e-3", "0.2", "0.5", "0.9"):
         assert text in shown
 
 
@@ -127,8 +127,8 @@ def test_cells_are_plain_means_without_a_log_scale() -> None:
 
 
 def test_the_map_of_one_trial_a_cell_is_no_mean() -> None:
-    once = grid.plane(over_two({(1e-3, 0.5): [4.0], (1e-4, 0.5): [5.0]}), [RATE, BETA1], "CFD ratio", log=True)
-    assert once.axes[0].get_title(loc="left") == "CFD ratio"
+    once = grid.plane(over_two({(1e-3, 0.5): [4.0], (1e-4, 0.5): [5.0]}), [RATE, BETA1], "FD ratio", log=True)
+    assert once.axes[0].get_title(loc="left") == "FD ratio"
 
 
 def test_cells_leave_out_what_is_not_finite_and_are_empty_without_anything() -> None:
@@ -214,16 +214,16 @@ def test_places_of_drawn_values_leave_out_missing_ones() -> None:
 
 def test_a_line_a_trial_in_its_colour() -> None:
     trials = frame([trial({BETA1: 0.5}, 5.0), trial({BETA1: 0.9}, 9.0, "mode_collapse")], [BETA1])
-    strokes = grid.parallel(trials, [BETA1], "CFD ratio", log=True, lower=True).decode()
+    strokes = grid.parallel(trials, [BETA1], "FD ratio", log=True, lower=True).decode()
     assert strokes.count(f"stroke: {colour('healthy').lower()}; stroke-opacity") == 1
     assert strokes.count(f"stroke: {colour('mode_collapse').lower()}; stroke-opacity") == 1
     assert {"0.5", "0.9", "5", "9", "(lower is better)"} <= set(texts(strokes.encode()))
 
 
 def test_bars_of_importance_hold_their_shares() -> None:
-    shares = {"CFD ratio": {RATE: 0.75, BETA1: 0.25}, "mode_collapse": {BETA1: 1.0}}
+    shares = {"FD ratio": {RATE: 0.75, BETA1: 0.25}, "mode_collapse": {BETA1: 1.0}}
     shown = texts(grid.importance(shares, [RATE, BETA1]))
-    for text, times in {"75%": 1, "25%": 1, "100%": 1, "0%": 1, "CFD ratio": 1, "mode collapse": 1}.items():
+    for text, times in {"75%": 1, "25%": 1, "100%": 1, "0%": 1, "FD ratio": 1, "mode collapse": 1}.items():
         assert shown.count(text) == times, text
 
 
@@ -234,21 +234,21 @@ def captions(trials: pd.DataFrame, text: str = "caption") -> dict[tuple[str, str
     return {(row.sweep, row.trial): f"{text} {number}" for number, row in enumerate(trials.itertuples())}
 
 
-def series(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] | None = None) -> Curves:
+def series(trials: pd.DataFrame, metric: str = "fd_ratio", shares: Mapping[str, float] | None = None) -> Curves:
     return Curves(histories(trials), evaluations(trials, metric, shares or {}))
 
 
 def test_series_are_found_by_trial_and_leave_out_what_is_not_finite() -> None:
     trials = frame([trial({}, 5.0), trial({}, 7.0)], [])
     judged = evaluations(trials)
-    judged.loc[1, "cfd_ratio"] = NAN
-    judged.loc[2, "cfd_ratio"] = INF
+    judged.loc[1, "fd_ratio"] = NAN
+    judged.loc[2, "fd_ratio"] = INF
     found = Curves(histories(trials), judged)
-    steps, values = found.evaluation(KEY, "cfd_ratio")
+    steps, values = found.evaluation(KEY, "fd_ratio")
     assert steps.tolist() == [0, 180, 240, 300, 360, 420, 480, 540, 600]
     assert values.tolist() == [605.0, 425.0, 365.0, 305.0, 245.0, 185.0, 125.0, 65.0, 5.0]
     assert found.training(KEY, "loss_d")[0].tolist() == list(range(60, 601, 60))
-    assert found.span("cfd_ratio") == (5.0, 607.0)
+    assert found.span("fd_ratio") == (5.0, 607.0)
     for nothing in (found.evaluation(KEY, "density"), found.training(("other", "0"), "loss_d")):
         assert [len(part) for part in nothing] == [0, 0]
     assert found.span("density") is None
@@ -258,7 +258,7 @@ def test_an_objective_may_be_a_training_metric() -> None:
     trials = frame([trial({}, 2.0)], [])
     found = Curves(histories(trials), evaluations(trials))
     assert found.objective(KEY, "loss_g")[1].tolist() == [2.0] * 10
-    assert found.objective(KEY, "cfd_ratio")[1][-1] == 2.0
+    assert found.objective(KEY, "fd_ratio")[1][-1] == 2.0
     assert found.span("loss_g") is None
 
 
@@ -278,7 +278,7 @@ def test_panels_say_whose_they_are_and_where_a_failure_began(kind: str) -> None:
     named = captions(trials, "<b> $x$")
     for picture in (
         curves.losses(series(trials), trials, named),
-        curves.quality(series(trials), trials, named, "cfd_ratio", "CFD ratio"),
+        curves.quality(series(trials), trials, named, "fd_ratio", "FD ratio"),
     ):
         shown = texts(picture)
         assert {"<b> $x$ 0", "<b> $x$ 1", "training step"} <= set(shown)
@@ -364,7 +364,7 @@ def test_outputs_of_critics_are_drawn_on_an_axis_of_their_own(monkeypatch: pytes
         (trials[:1], "D: AUC, σ(D(G(z)))"),
         (critic, "critic: AUC, outputs"),
     ):
-        picture = curves.evidence(Curves(training, judged), shown, captions(trials), "cfd_ratio", "q")
+        picture = curves.evidence(Curves(training, judged), shown, captions(trials), "fd_ratio", "q")
         assert head in texts(picture)
         assert texts(picture).count("σ(D)") == len(shown) - (head != "D: AUC, σ(D(G(z)))")
     (own,) = (ax for ax in figures[0].axes if ax.yaxis.get_ticks_position() == "right")
@@ -379,12 +379,12 @@ def test_curves_of_any_quality(quality: float | None) -> None:
     at_end = 5.0 if quality is None else quality
     trials = frame([trial({BETA1: beta}, at_end, "mode_collapse") for beta in (0.5, 0.9)], [BETA1])
     evaluated = evaluations(trials)
-    evaluated.loc[evaluated["trial"] == trials["trial"][1], "cfd_ratio"] = quality
+    evaluated.loc[evaluated["trial"] == trials["trial"][1], "fd_ratio"] = quality
     evaluated = evaluated.iloc[:0] if quality is None else evaluated
     for shown in (trials, trials[1:]):
         found = Curves(histories(shown), evaluated[evaluated["trial"].isin(shown["trial"])])
-        assert curves.quality(found, shown, captions(shown), "cfd_ratio", "q")
-        assert curves.evidence(found, shown, captions(shown), "cfd_ratio", "q")
+        assert curves.quality(found, shown, captions(shown), "fd_ratio", "q")
+        assert curves.evidence(found, shown, captions(shown), "fd_ratio", "q")
 
 
 def failing(**more: Any) -> pd.DataFrame:
@@ -394,19 +394,19 @@ def failing(**more: Any) -> pd.DataFrame:
 def test_evidence_names_its_classes_unless_they_are_many() -> None:
     shares = dict.fromkeys(MARKUP, 1 / len(MARKUP))
     trials = failing(real_shares=shares)
-    shown = texts(curves.evidence(series(trials, shares=shares), trials, captions(trials), "cfd_ratio", "q"))
+    shown = texts(curves.evidence(series(trials, shares=shares), trials, captions(trials), "fd_ratio", "q"))
     assert set(MARKUP) <= set(shown)
     assert "classes at the end" in shown
     many = {f"class {number}": 1 / 40 for number in range(40)}
     trials = failing(real_shares=many)
-    shown = texts(curves.evidence(series(trials, shares=many), trials, captions(trials), "cfd_ratio", "q"))
+    shown = texts(curves.evidence(series(trials, shares=many), trials, captions(trials), "fd_ratio", "q"))
     assert not set(many) & set(shown)
     assert "classes at the end" in shown
 
 
 def test_evidence_without_classes_has_no_panel_for_them() -> None:
     trials = failing()
-    shown = texts(curves.evidence(series(trials), trials, captions(trials), "cfd_ratio", "q"))
+    shown = texts(curves.evidence(series(trials), trials, captions(trials), "fd_ratio", "q"))
     assert "classes at the end" not in shown
     assert {"AUC", "σ(D)", "across z", "within", "caption 0", "q"} <= set(shown)
 

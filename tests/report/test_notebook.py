@@ -41,9 +41,9 @@ def test_the_tables_of_a_real_sweep(swept: Service) -> None:
         ended = outcome.read(trial)
         assert ended is not None
         assert (row["seed"], row["step"], row["outcome"]) == (document["config"]["seed"], ended.step, ended.kind)
-        assert row["quality"] == records[-1].values["cfd_ratio"]
+        assert row["quality"] == records[-1].values["fd_ratio"]
         shown = tables.evaluations[tables.evaluations.trial == trial.id].set_index("step")
-        expected = [r for r in records if "cfd_ratio" in r.values]
+        expected = [r for r in records if "fd_ratio" in r.values]
         assert shown.index.tolist() == [r.step for r in expected]
         for record in expected:
             for name in {*EVALUATION} & {*record.values}:

@@ -18,7 +18,7 @@ from gansweep.records.layout import TrialFolder
 
 def facts(folder: TrialFolder) -> dict[str, Any]:
     """What a trial reached, computed from its journal without gansweep's own functions."""
-    values = [(r.step, r.values["cfd_ratio"]) for r in journal.read(folder.journal) if "cfd_ratio" in r.values]
+    values = [(r.step, r.values["fd_ratio"]) for r in journal.read(folder.journal) if "fd_ratio" in r.values]
     speeds = sorted(r.values["steps_per_s"] for r in journal.read(folder.journal) if "steps_per_s" in r.values)
     middle = len(speeds) // 2
     best_step, best = min(values, key=lambda one: one[1])
@@ -78,8 +78,8 @@ def test_people_read_the_same_best_trial_and_value(
     tables = read_sweep("three", home=swept.home.path)
     best = str(tables.trials.sort_values("rank")["trial"].iloc[0])
     reached = expected[best]
-    final = f"cfd_ratio {measured(reached['quality'])} at step {reached['quality_step']}"
-    peak = f"cfd_ratio {measured(reached['best_value'])} at step {reached['best_step']}"
+    final = f"fd_ratio {measured(reached['quality'])} at step {reached['quality_step']}"
+    peak = f"fd_ratio {measured(reached['best_value'])} at step {reached['best_step']}"
     rows = dict(re.findall(r"^(\w+(?: \w+)*) {2,}(.*)$", swept.ask("best", "three")[0], re.MULTILINE))
     assert rows["best"].startswith(best)
     assert (rows["quality"], rows["best value"]) == (final, peak)
@@ -88,7 +88,7 @@ def test_people_read_the_same_best_trial_and_value(
 
     out, _ = swept.ask("diagnose", "three", "--json")
     (reason,) = (v["reason"] for t in json.loads(out)["trials"] if t["id"] == best for v in t["verdicts"][:1])
-    assert reason.endswith(f"best CFD ratio {reached['best_value']:.3g} at step {reached['best_step']}")
+    assert reason.endswith(f"best FD ratio {reached['best_value']:.3g} at step {reached['best_step']}")
 
     _, output = swept.ask("sample", f"three/{best}", "-o", tmp_path / "grid.png")
     (step,) = re.findall(r"after (\d+) steps", output)

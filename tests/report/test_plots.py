@@ -20,7 +20,7 @@ from gansweep.report.plots import draw, enlarged, losses, quality
 STEPS = 40
 COLLAPSE = Verdict("mode_collapse", 20, "mode collapse since step 20: …")
 TRAINED = {m.LOSS_D: 1.0, m.LOSS_G: 0.5, m.GRADIENT_NORM_D: 3.0, m.GRADIENT_NORM_G: 2.0}
-JUDGED = {m.CFD_RATIO: 9.0, m.COVERAGE: 0.4, m.DENSITY: 0.5, m.D_AUC: 0.9, m.SPREAD_ACROSS: 0.8, m.SPREAD_WITHIN: 0.7}
+JUDGED = {m.FD_RATIO: 9.0, m.COVERAGE: 0.4, m.DENSITY: 0.5, m.D_AUC: 0.9, m.SPREAD_ACROSS: 0.8, m.SPREAD_WITHIN: 0.7}
 
 
 def history(values: dict[str, float]) -> History:

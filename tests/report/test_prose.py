@@ -19,7 +19,7 @@ RATES, BETAS = (1e-4, 1e-3, 0.02, 0.2), (0.5, 0.9)
 
 def best(trials: pd.DataFrame, settings: tuple[str, ...] = BOTH) -> str:
     found = configurations(trials, log=True, mode="min")
-    return prose.best(found, prose.called(trials, settings, with_sweep=False), "cfd_ratio", log=True)
+    return prose.best(found, prose.called(trials, settings, with_sweep=False), "fd_ratio", log=True)
 
 
 def test_what_was_tried() -> None:
@@ -70,7 +70,7 @@ def test_how_it_ended(outcomes: list[str], planned: int, facts: list[str]) -> No
 
 def test_one_seed_gives_no_interval() -> None:
     text = best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 6.0, (2e-4, 0.9): 8.0}))
-    best_one, runner_up = ("learning rate 1e-3, beta1 0.5", "CFD ratio 4"), ("learning rate 2e-4, beta1 0.5", "50 %")
+    best_one, runner_up = ("learning rate 1e-3, beta1 0.5", "FD ratio 4"), ("learning rate 2e-4, beta1 0.5", "50 %")
     assert_states(text, "best", *best_one, "runner-up", *runner_up, "one seed", "no interval")
     assert "95" not in text
 
@@ -79,7 +79,7 @@ def test_seeds_that_settle_the_order() -> None:
     clear = grid({(1e-3, 0.5): [4.0, 4.1, 3.9], (2e-4, 0.5): [8.0, 8.2, 7.9], (2e-4, 0.9): [16, 15.9, 16.2]})
     assert_states(
         best(clear),
-        "learning rate 1e-3, beta1 0.5", "CFD ratio 4", "95 %", "3.76", "4.26", "3 seeds",
+        "learning rate 1e-3, beta1 0.5", "FD ratio 4", "95 %", "3.76", "4.26", "3 seeds",
         "every other configuration", "runner-up", "learning rate 2e-4, beta1 0.5", "101 %",
     )  # fmt: skip
 
@@ -97,26 +97,26 @@ def test_seeds_that_do_not_settle_the_order() -> None:
 
 def test_ties_share_the_best() -> None:
     text = best(grid({(1e-3, 0.5): 4.0, (2e-4, 0.5): 4.0, (2e-4, 0.9): 8.0}))
-    assert_states(text, "learning rate 1e-3, beta1 0.5", "learning rate 2e-4, beta1 0.5", "CFD ratio 4")
+    assert_states(text, "learning rate 1e-3, beta1 0.5", "learning rate 2e-4, beta1 0.5", "FD ratio 4")
     assert "beta1 0.9" not in text
     many = grid({(rate, 0.5): 4.0 for rate in range(1, 10)})
-    assert_states(best(many, (RATE,)), "learning rate 4", "5 other", "CFD ratio 4")
+    assert_states(best(many, (RATE,)), "learning rate 4", "5 other", "FD ratio 4")
 
 
 def test_what_failed_is_never_best() -> None:
     rows = [trial({RATE: 1e-3}, 2.0, "mode_collapse"), trial({RATE: 1e-4}, 9.0), trial({RATE: 2e-4}, math.nan)]
     only = best(frame(rows, [RATE]), (RATE,))
-    assert_states(only, "only", "learning rate 1e-4", "CFD ratio 9")
+    assert_states(only, "only", "learning rate 1e-4", "FD ratio 9")
     assert "1e-3" not in only
     rows = [trial({RATE: rate}, 2.0, "mode_collapse") for rate in RATES]
     for failed in (best(frame(rows, [RATE]), (RATE,)), best(frame(rows[:1], []), ())):
-        assert_states(failed, "failed", "no CFD ratio")
+        assert_states(failed, "failed", "no FD ratio")
         assert numbers(failed) == [], "no trial and no value is named"
 
 
 def test_a_single_run_has_no_rivals() -> None:
     text = best(frame([trial({}, 3.456)], []), ())
-    assert_states(text, "CFD ratio 3.46")
+    assert_states(text, "FD ratio 3.46")
     assert "best" not in text.lower()
 
 

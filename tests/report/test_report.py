@@ -70,7 +70,7 @@ def test_every_trials_numbers_are_those_in_the_store(swept: Service, report: Pat
     for name, run in tracked.items():
         if name == "parent":
             continue
-        points = client.get_metric_history(run.info.run_id, "cfd_ratio")
+        points = client.get_metric_history(run.info.run_id, "fd_ratio")
         last = max(points, key=lambda point: point.step).value
         rate = float(run.data.params["training.learning_rate"])
         rate_text = {2e-3: "2e-3", 5e-3: "5e-3", 1e-5: "1e-5"}[rate]
@@ -90,13 +90,13 @@ def test_the_best_setting_is_the_one_with_the_least_mean(swept: Service, report:
     groups: dict[float, list[tuple[float, bool]]] = {}
     for name, run in runs(swept, "three").items():
         if name != "parent":
-            last = max(client.get_metric_history(run.info.run_id, "cfd_ratio"), key=lambda point: point.step).value
+            last = max(client.get_metric_history(run.info.run_id, "fd_ratio"), key=lambda point: point.step).value
             failed = run.data.tags["gansweep.verdict"] not in ("healthy", "undecided")
             groups.setdefault(float(run.data.params["training.learning_rate"]), []).append((last, failed))
     able = {rate: seeds for rate, seeds in groups.items() if not all(failed for _, failed in seeds)}
     means = {rate: float(np.exp(np.mean(np.log([value for value, _ in seeds])))) for rate, seeds in able.items()}
     best = min(means, key=lambda rate: means[rate])
-    assert_states(text_of(report), f"learning rate {best * 1000:g}e-3", f"CFD ratio {rounded(means[best])}")
+    assert_states(text_of(report), f"learning rate {best * 1000:g}e-3", f"FD ratio {rounded(means[best])}")
     failures = sum(failed for seeds in groups.values() for _, failed in seeds)
     assert f"{failures} of 6 trials failed" in text_of(report)
 

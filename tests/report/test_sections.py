@@ -118,14 +118,14 @@ def test_the_best_settings_are_listed_in_order_with_their_best_trial() -> None:
 def test_of_one_seed_each_there_is_no_interval() -> None:
     found = overview(study(over(RATE, [1e-4, 1e-3]), [RATE]))
     heads = [column["title"] for block in found["blocks"] if block["kind"] == "rows" for column in block["columns"]]
-    assert heads == ["", "learning rate", "CFD ratio", "best trial"]
+    assert heads == ["", "learning rate", "FD ratio", "best trial"]
 
 
 def test_what_is_to_be_maximised_is_ordered_the_other_way() -> None:
     """A training metric, without any evaluation of it."""
     trials = over(RATE, [1e-4, 1e-3, 1e-2], [-1.0, 2.0, 0.5])
     trials["rank"] = trials["quality"].rank(ascending=False).astype("Int64")
-    judged = evaluations(trials).drop(columns="cfd_ratio")
+    judged = evaluations(trials).drop(columns="fd_ratio")
     made = study(trials, [RATE], objective="loss_g", mode="max", recorded={"evaluations": judged})
     assert [row[1:3] for row in rows(overview(made))] == [["1e-3", "2"], ["0.01", "0.5"], ["1e-4", "-1"]]
     text = pdf_text(made)
@@ -146,7 +146,7 @@ def test_samples_are_of_the_best_of_each_failure_and_of_a_middling_one() -> None
     (grids,) = [block for block in overview(made)["blocks"] if block["kind"] == "grids"]
     assert [item["title"] for item in grids["items"]] == ["Best", "Mode collapse", "Rank 2 of 3", "Rank 3 of 3"]
     assert [item["colour"] for item in grids["items"][:2]] == [colour("healthy"), colour("mode_collapse")]
-    assert_states(grids["items"][1]["text"], "learning rate 3", "step 600", "CFD ratio 8")
+    assert_states(grids["items"][1]["text"], "learning rate 3", "step 600", "FD ratio 8")
     assert_states(text_of(overview(made)), "samples of 4 trials", "missing")
 
 
@@ -313,7 +313,7 @@ def test_metrics_of_users_have_a_figure_of_their_own() -> None:
     trials = over(RATE, [1e-4, 1e-3])
     own = evaluations(trials).assign(**{"sharp:sharpness": -1.0, "sharp:absent": NAN})
     made = study(trials, [RATE], recorded={"evaluations": own})
-    assert_states(text_of(sections.over_steps(made)), "CFD ratio over steps", "sharp:sharpness over steps")
+    assert_states(text_of(sections.over_steps(made)), "FD ratio over steps", "sharp:sharpness over steps")
     assert b"sharp:sharpness" in made.files["quality-1.svg"]
     ranked = study(trials, [RATE], objective="sharp:sharpness", recorded={"evaluations": own})
     assert text_of(sections.over_steps(ranked)).count("sharp:sharpness over steps, coloured") == 1
@@ -421,7 +421,7 @@ def test_terms_explain_the_objective_and_the_recorded_metrics() -> None:
     trials = over(RATE, [1e-3])
     made = study(trials, [RATE], objective="label_kl", recorded={"evaluations": evaluations(trials)})
     text = text_of([terms(made)])
-    for name in ("label_kl", "cfd_ratio", "coverage", "d_auc"):
+    for name in ("label_kl", "fd_ratio", "coverage", "d_auc"):
         assert METRICS[name].explanation in text, name
     assert METRICS["density"].explanation not in text, "not recorded"
     assert_states(text, "replicates", "seed", "docs/glossary.md")
@@ -611,9 +611,9 @@ def odd(name: str) -> Study:
         ("one setting of truth values", ["2 combinations", "flip (false, true)"]),
         ("a setting that some leave out", ["3 combinations", "generator feature maps (not set, 8, 16)"]),
         ("only one of two values given", ["2 combinations", "generator feature maps (not set, 8)"]),
-        ("quality that is not finite", ["no CFD ratio"]),
+        ("quality that is not finite", ["no FD ratio"]),
         ("quality of nothing or less", ["every trial failed"]),
-        ("drawn quality of nothing or less", ["best CFD ratio -1"]),
+        ("drawn quality of nothing or less", ["best FD ratio -1"]),
         ("no evaluations", ["All 3 trials failed", "3 with divergence"]),
         ("nothing recorded", ["still running"]),
         ("all crashed", ["All 3 trials failed", "3 crashes"]),

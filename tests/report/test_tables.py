@@ -242,9 +242,9 @@ def test_a_configuration_is_what_seeds_share(bench: Bench) -> None:
 def test_the_best_that_did_not_fail_comes_first(bench: Bench) -> None:
     best = {"good": 5.0, "tied": 5.0, "worse": 9.0, "infinite": INF, "unknown": NAN}
     for name, quality in best.items():
-        bench.trial(name, [*sound(STEPS - 1), {**sound(STEPS)[-1], "cfd_ratio": quality}])
-    bench.trial("collapsed", sound(STEPS, density=1.2, coverage=0.1, cfd_ratio=1.0))
-    bench.trial("crashed", sound(STEPS, cfd_ratio=2.0), Outcome("crashed", STEPS, "ValueError: no"))
+        bench.trial(name, [*sound(STEPS - 1), {**sound(STEPS)[-1], "fd_ratio": quality}])
+    bench.trial("collapsed", sound(STEPS, density=1.2, coverage=0.1, fd_ratio=1.0))
+    bench.trial("crashed", sound(STEPS, fd_ratio=2.0), Outcome("crashed", STEPS, "ValueError: no"))
     bench.publish()
     found = by_trial(read(bench))
     ranks = {name: row["rank"] for name, row in found.items() if row["rank"] is not None}
@@ -291,7 +291,7 @@ def test_what_ended_a_trial(bench: Bench) -> None:
 
 def test_histories_are_those_of_the_journals(bench: Bench) -> None:
     values = [1.0, NAN, INF, -INF]
-    bench.trial("a", [{"loss_d": v, "steps_per_s": 2.0, NONFINITE_STEP: 2.0, "cfd_ratio": 1.0} for v in values])
+    bench.trial("a", [{"loss_d": v, "steps_per_s": 2.0, NONFINITE_STEP: 2.0, "fd_ratio": 1.0} for v in values])
     bench.trial("b", losses(2))
     bench.publish()
     found = read(bench).histories
@@ -308,14 +308,14 @@ def test_histories_are_those_of_the_journals(bench: Bench) -> None:
 def test_evaluations_stand_side_by_side(bench: Bench) -> None:
     shares = {f"class_share/{name}": 0.5 for name in ("2", "10", "1")}
     first = bench.trial(
-        "a", [{"loss_d": 1.0, "d_auc": 0.5, "cfd_ratio": 4.0, **shares}, {"loss_d": 1.0}, {"d_auc": INF}]
+        "a", [{"loss_d": 1.0, "d_auc": 0.5, "fd_ratio": 4.0, **shares}, {"loss_d": 1.0}, {"d_auc": INF}]
     )
     write_json(first.evaluator, {"real_shares": {"1": 0.3, "2": 0.3, "10": 0.4}})
     bench.trial("b", [{"density": 0.1, "class_share/other": 1.0}])
     bench.publish()
     found = read(bench).evaluations
     classes = ["class_share/1", "class_share/2", "class_share/10", "class_share/other"]
-    assert [*found.columns] == ["sweep", "trial", "step", "time", "cfd_ratio", "density", "d_auc", *classes]
+    assert [*found.columns] == ["sweep", "trial", "step", "time", "fd_ratio", "density", "d_auc", *classes]
     assert found[["trial", "step"]].to_numpy().tolist() == [["a", 1], ["a", 3], ["b", 1]]
     expected = [
         [4, NAN, 0.5, 0.5, 0.5, 0.5, NAN],
@@ -327,7 +327,7 @@ def test_evaluations_stand_side_by_side(bench: Bench) -> None:
 
 
 def test_verdicts_are_judged_anew(bench: Bench) -> None:
-    records = sound(STEPS, density=1.2, coverage=0.1, classes_missing=2.0, cfd_ratio=200.0)
+    records = sound(STEPS, density=1.2, coverage=0.1, classes_missing=2.0, fd_ratio=200.0)
     bench.trial("a", records, Outcome("completed", STEPS, verdicts=(Verdict("healthy", 0, "so it seemed"),)))
     bench.trial("b", sound(STEPS))
     bench.publish()
@@ -406,12 +406,12 @@ def test_sweeps_of_several_stores(bench: Bench, shared_home: Home, tmp_path: Pat
 
 
 def test_tables_without_rows_have_their_columns(bench: Bench) -> None:
-    bench.trial("a", [{"loss_d": 1.0, "cfd_ratio": 1.0}])
+    bench.trial("a", [{"loss_d": 1.0, "fd_ratio": 1.0}])
     bench.publish()
     full, empty = read(bench), read_sweep(home=bench.home.path)
     for name in FRAMES:
         of_full, of_empty = getattr(full, name).dtypes.to_dict(), getattr(empty, name).dtypes.to_dict()
-        varying = {c for c in of_full if c.startswith(("version.", "training.")) or c == "cfd_ratio"}
+        varying = {c for c in of_full if c.startswith(("version.", "training.")) or c == "fd_ratio"}
         assert of_empty == {column: kind for column, kind in of_full.items() if column not in varying}, name
         assert len(getattr(empty, name)) == 0
 

@@ -139,4 +139,4 @@ def sound(count: int, **changes: float) -> list[dict[str, float]]:
         "d_auc": 0.9, "d_fresh": 0.3, "d_std": 1.0,
     }  # fmt: skip
     training = dict.fromkeys(TRAINING, 1.0)
-    return [{**training, **steady, "cfd_ratio": 200 / step, **changes} for step in range(1, count + 1)]
+    return [{**training, **steady, "fd_ratio": 200 / step, **changes} for step in range(1, count + 1)]

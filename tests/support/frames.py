@@ -74,7 +74,7 @@ def histories(trials: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sweep", "trial", "metric", "step", "value"])
 
 
-def evaluations(trials: pd.DataFrame, metric: str = "cfd_ratio", shares: Mapping[str, float] = {}) -> pd.DataFrame:
+def evaluations(trials: pd.DataFrame, metric: str = "fd_ratio", shares: Mapping[str, float] = {}) -> pd.DataFrame:
     """At every tenth of a trial's steps: a metric that comes down to its quality; and shares of classes."""
     steady = {"coverage": 0.8, "spread_across": 0.7, "spread_within": 0.9, "d_auc": 0.95, "d_fresh": 0.25}
     classes = {f"class_share/{name}": share for name, share in shares.items()}
@@ -90,7 +90,7 @@ def study(
     trials: pd.DataFrame,
     settings: Sequence[str] = (),
     *,
-    objective: str = "cfd_ratio",
+    objective: str = "fd_ratio",
     mode: str = "min",
     shares: Mapping[str, float] = {},
     recorded: Mapping[str, pd.DataFrame] = {},

@@ -75,7 +75,7 @@ def conditional(count: int) -> Iterator[Made]:
                 values[m.LOSS_G] = float(scale * np.sin(step / 90) + rng.normal(0, scale / 20))
             if m.LOSS_D in values and is_critic(loss):
                 values |= {m.LOSS_D: -9.0, m.CRITIC_FAKE: -values[m.LOSS_G], m.CRITIC_REAL: 9 - values[m.LOSS_G]}
-            if m.CFD_RATIO in values:
+            if m.FD_RATIO in values:
                 asked = dict.fromkeys(m.CONDITIONAL, 0.9) | {m.DENSITY_WITHIN_WORST: 1.1}
                 asked[m.COVERAGE_WITHIN_WORST] = 0.1 if number % 2 else 0.8
                 values |= asked | {f"{m.REQUESTED_SHARE}{digit}": 0.9 for digit in DIGITS}
@@ -97,7 +97,7 @@ def _records(failed: bool, rng: np.random.Generator) -> Iterator[tuple[int, dict
             yield step, values
 
 
-def _evaluation(cfd: float, failed: bool, rng: np.random.Generator) -> dict[str, float]:
+def _evaluation(fd: float, failed: bool, rng: np.random.Generator) -> dict[str, float]:
     shares = rng.dirichlet([0.1] * 10 if failed else [50.0] * 10)
     good = {m.DENSITY: 0.9, m.COVERAGE: 0.8, m.NEAR_DUPLICATES: 0.01, m.CLASSES: 9.5, m.CLASSES_MISSING: 0.0}
     bad = {m.DENSITY: 0.9, m.COVERAGE: 0.05, m.NEAR_DUPLICATES: 0.9, m.CLASSES: 1.4, m.CLASSES_MISSING: 8.0}
@@ -109,7 +109,7 @@ def _evaluation(cfd: float, failed: bool, rng: np.random.Generator) -> dict[str,
         m.D_AUC: 0.98,
         m.D_FRESH: 0.3,
     }
-    found = {m.CFD_RATIO: float(cfd * rng.lognormal(0, 0.04)), **steady, **(bad if failed else good)}
+    found = {m.FD_RATIO: float(fd * rng.lognormal(0, 0.04)), **steady, **(bad if failed else good)}
     return found | {f"{m.CLASS_SHARE}{digit}": float(share) for digit, share in zip(DIGITS, shares, strict=True)}
 
 
@@ -142,7 +142,7 @@ def publish(root: Path, count: int, name: str = "synthetic", of: Callable[[int],
     made = list(of(count))
     for one in made:
         _write(folder, one, grids)
-    plan = {"objective": {"metric": m.CFD_RATIO, "mode": "min"}, "trials": [one.id for one in made]}
+    plan = {"objective": {"metric": m.FD_RATIO, "mode": "min"}, "trials": [one.id for one in made]}
     write_json(folder.plan, {"sweep": name, "command": f"gansweep run {name}.yaml", "overrides": [], **plan})
     Publisher(home, folder, store.local_uri(home), {"gansweep.machine": "made up"}).publish(running=False)
     return home
@@ -172,7 +172,7 @@ def tables(count: int) -> Tables:
     rows, verdicts, histories, evaluations = [], [], [], []
     for one in made:
         found = Judge().conclude(history(one))
-        last = [values[m.CFD_RATIO] for _, values in one.records if m.CFD_RATIO in values][-1]
+        last = [values[m.FD_RATIO] for _, values in one.records if m.FD_RATIO in values][-1]
         first = found[0]
         key = {"sweep": "synthetic", "trial": one.id}
         rows.append({
@@ -199,7 +199,7 @@ def tables(count: int) -> Tables:
     found["since_step"] = pd.array(found["since_step"], dtype="Int64")
     found["rank"] = found[~found["failed"]]["quality"].rank(method="first").astype("Int64")
     found["rank"] = found["rank"].astype("Int64")
-    sweep = {"sweep": "synthetic", "objective": m.CFD_RATIO, "mode": "min", "file": "name: synthetic\n",
+    sweep = {"sweep": "synthetic", "objective": m.FD_RATIO, "mode": "min", "file": "name: synthetic\n",
              "path": "s.yaml", "command": "", "overrides": [], "commit": "", "machine": "made up", "planned": count,
              "to_come": 0, "earlier": 0}  # fmt: skip
     return Tables(

@@ -147,13 +147,13 @@ def refusal(text: str) -> list[str]:
             "training: {steps: 10, loss: wasserstein_clip}\n"
             "search: {method: grid, objective: {metric: d_fresh, mode: max}, over: {training.beta1: [0.5]}}",
             "3:44: search.objective.metric: a critic's outputs are not probabilities: no run records d_fresh with"
-            " training.loss wasserstein_clip; choose d_auc or cfd_ratio",
+            " training.loss wasserstein_clip; choose d_auc or fd_ratio",
         ),
         (
             "training: {steps: 10}\nsearch: {method: cases, objective: {metric: d_real, mode: max},"
             " cases: [{}, {training.loss: wasserstein_clip}]}",
             "3:45: search.objective.metric: a critic's outputs are not probabilities: no run records d_real with"
-            " training.loss wasserstein_clip; choose d_auc or cfd_ratio",
+            " training.loss wasserstein_clip; choose d_auc or fd_ratio",
         ),
         (
             "training: {steps: 10, loss: hinge}\n"

@@ -296,8 +296,8 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             "3:45: search.objective.metric: no run records r_v without held-out images: set dataset.validation",
         ),
         (
-            HEAD + "search: {method: grid, objective: {metric: cfd}, over: {training.beta1: [0.5]}}",
-            "3:44: search.objective.metric: no run records 'cfd'; did you mean cfd_ratio?",
+            HEAD + "search: {method: grid, objective: {metric: fd_rate}, over: {training.beta1: [0.5]}}",
+            "3:44: search.objective.metric: no run records 'fd_rate'; did you mean fd_ratio?",
         ),
         (
             HEAD + "search: {method: grid, objective: {metric: steps_per_s, mode: max}, over: {training.beta1: [0.5]}}",
@@ -312,18 +312,18 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
             "3:42: search.objective.mode: must be 'min' or 'max', got 'best'",
         ),
         (
-            HEAD + "evaluation: {per_run: 0}\nsearch: {method: grid, objective: {metric: cfd_ratio}, over:"
+            HEAD + "evaluation: {per_run: 0}\nsearch: {method: grid, objective: {metric: fd_ratio}, over:"
             " {training.beta1: [0.5]}}",
-            "4:44: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+            "4:44: search.objective.metric: no run records fd_ratio while evaluation.per_run is 0",
         ),
         (
             HEAD + "evaluation: {per_run: 0}\nsearch: {method: optuna, trials: 3, over:"
             " {training.beta1: {choice: [0.5]}}}",
-            "4:9: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+            "4:9: search.objective.metric: no run records fd_ratio while evaluation.per_run is 0",
         ),
         (
             HEAD + "evaluation: {per_run: 0}\nscheduler: asha\nsearch: {method: grid, over: {training.beta1: [0.5]}}",
-            "5:9: search.objective.metric: no run records cfd_ratio while evaluation.per_run is 0",
+            "5:9: search.objective.metric: no run records fd_ratio while evaluation.per_run is 0",
         ),
         (
             HEAD + "search: {method: grid, objective: {metric: val_loss_d, mode: min}, over: {training.beta1: [0.5]}}",

@@ -367,4 +367,6 @@ def test_searches_of_version_0_1_0_are_known_by_their_ids() -> None:
     folder = {"name": "image_folder", "path": "pictures"}
     search = {"method": "optuna", "trials": 3, "over": {"training.beta1": {"uniform": [0.1, 0.9]}}}
     assert search_id(sweep(dataset=folder, search=search), 1) == "a8abef1ee006"
+    objective = {"metric": "cfd_ratio"}  # today's fd_ratio
+    assert search_id(sweep(dataset=folder, search={**search, "objective": objective}), 1) == "a8abef1ee006"
     assert search_id(sweep(dataset={**folder, "background": "black"}, search=search), 1) != "a8abef1ee006"

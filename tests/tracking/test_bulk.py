@@ -40,6 +40,7 @@ def filled(shared_home: Home) -> Bench:
     bench.trial("sound", sound(STEPS), Outcome("completed", STEPS))
     bench.trial("odd", [{"loss_d": value, "class_share/a b": value, "val_loss_d": 1.0} for value in ODD])
     bench.trial("empty", [])
+    bench.trial("renamed", [{"fd_ratio": 4.0}])
     for name in ("running", "twice", *LONG):
         bench.trial(name, losses(3))
     with lock.acquire(bench.folder.trial("running").lock):
@@ -47,6 +48,7 @@ def filled(shared_home: Home) -> Bench:
     runs = {name: run.info.run_id for name, run in bench.runs().items()}
     later, earlier = 1_800_000_000_000, 1_600_000_000_000
     again = [(9.0, later, 1), (7.0, earlier, 2), (6.0, 1_700_000_003_000, 3), (8.0, earlier, 3), (5.0, earlier, 3)]
+    insert(bench, "cfd_ratio", {runs["renamed"]: [(9.0, earlier, -2), (8.0, earlier, -1)]})
     insert(bench, "loss_g", {runs["twice"]: again, **{runs[name]: series(n) for name, n in LONG.items()}})
     return bench
 
@@ -146,6 +148,16 @@ def test_only_what_is_wanted_is_read(filled: Bench, server: str, way: str) -> No
     run = filled.runs()["sound"]
     found = bulk.read(MlflowClient(uri), uri, [run], lambda name: name.startswith("loss"))
     assert {*found[run.info.run_id]} == {"loss_d", "loss_g"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["file", "server"])
+def test_a_metric_of_two_names_is_one(filled: Bench, server: str, way: str) -> None:
+    """Version 0.1.0 began the run, this one continued it."""
+    uri, client = (filled.home.tracking_uri, filled.client) if way == "file" else (server, MlflowClient(server))
+    run = filled.runs()["renamed"]
+    found = bulk.read(client, uri, [run], lambda name: name == "fd_ratio")[run.info.run_id]
+    assert {name: [*points.values] for name, points in found.items()} == {"fd_ratio": [9.0, 8.0, 4.0]}
 
 
 def test_a_file_is_read_as_it_was_at_one_moment(bench: Bench) -> None:

@@ -28,7 +28,7 @@ from gansweep.tracking.sender import BATCH
 
 COLLAPSE = Verdict("mode_collapse", 1200, "mode collapse since step 1,200: samples cover 12% | few", {"at_step": 1400})
 DROPPING = Verdict("mode_dropping", 900, "mode dropping since step 900: 3 classes are missing", {"figures": {}})
-HEALTHY = Verdict("healthy", 0, "healthy: no failure in 22 evaluations, best CFD ratio 8", {})
+HEALTHY = Verdict("healthy", 0, "healthy: no failure in 22 evaluations, best FD ratio 8", {})
 STRONG = Verdict("discriminator_strong", 7, "discriminator strong since step 7: AUC 0.999", {})
 NAMED = ("gansweep.verdict", "gansweep.verdicts", "gansweep.reason", "mlflow.note.content")
 NOTE = NAMED[-1]
@@ -279,12 +279,12 @@ def test_a_failure_is_told_where_the_ui_shows_it(bench: Bench) -> None:
     ("ended", "reason", "note"),
     [
         (Outcome("completed", STEPS, "", (HEALTHY,)), HEALTHY.reason,
-         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8"),
+         "**healthy**  \nno failure in 22 evaluations, best FD ratio 8"),
         (Outcome("completed", STEPS, "", (HEALTHY, STRONG)), HEALTHY.reason,
-         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8\n\n"
+         "**healthy**  \nno failure in 22 evaluations, best FD ratio 8\n\n"
          "- discriminator strong since step 7: AUC 0.999"),
         (Outcome("stopped", 9, "asha: 5 were better", (HEALTHY,), "asha"), "asha: 5 were better",
-         "**healthy**  \nno failure in 22 evaluations, best CFD ratio 8  \n"
+         "**healthy**  \nno failure in 22 evaluations, best FD ratio 8  \n"
          "**stopped at step 9**  \nasha: 5 were better"),
         (Outcome("crashed", 1200, "OSError: no\n<b>`room`</b>"), "OSError: no\n<b>`room`</b>",
          "**crashed at step 1,200**  \nOSError: no &lt;b>\\`room\\`&lt;/b>  \n`gansweep show a` shows the traceback"),
@@ -456,16 +456,16 @@ def test_the_parent_tells_what_failed(bench: Bench) -> None:
 
 def test_the_parent_names_the_best_and_links_to_them(bench: Bench) -> None:
     for number, last in enumerate((7.0, 3.5, 9.0, math.inf, 4.0, 5.0, 6.0)):
-        records = [{"cfd_ratio": 1.0}, {"cfd_ratio": last}]
+        records = [{"fd_ratio": 1.0}, {"fd_ratio": last}]
         bench.trial(f"t{number}", records, Outcome("completed", STEPS, "", (HEALTHY,)), config={"seed": number})
-    bench.trial("failed", [{"cfd_ratio": 0.5}], Outcome("completed", STEPS, "", (DROPPING,)))
-    bench.trial("asked", [{"cfd_ratio": 0.5}], Outcome("interrupted", 3, "Ctrl-C"))
+    bench.trial("failed", [{"fd_ratio": 0.5}], Outcome("completed", STEPS, "", (DROPPING,)))
+    bench.trial("asked", [{"fd_ratio": 0.5}], Outcome("interrupted", 3, "Ctrl-C"))
     bench.publish()
     note = tags(bench, "parent")[NOTE]
     head, best, failed = note.split("\n\nT")
     assert (best.partition("\n")[0], failed.partition("\n")[0]) == ("he best:", "hose that failed:")
     rows = table(best)
-    assert [(row["seed"], row["cfd_ratio"]) for row in rows] == [
+    assert [(row["seed"], row["fd_ratio"]) for row in rows] == [
         ("1", "3.5"), ("4", "4"), ("5", "5"), ("6", "6"), ("0", "7"),
     ]  # fmt: skip
     assert rows[0]["trial"] == f"[t1](#/experiments/{bench.experiment()}/runs/{bench.runs()['t1'].info.run_id})"

@@ -125,11 +125,11 @@ DETECTABLE = {
     "healthy": {},
     "divergence": {"loss_d": NAN, "loss_g": INF, NONFINITE_STEP: 1.0},
     "dead_generator": {"spread_across": 0.01},
-    "mode_collapse": {"density": 1.2, "coverage": 0.1, "cfd_ratio": 200.0},
-    "discriminator_dominance": {"d_auc": 0.999, "d_fresh": 0.01, "cfd_ratio": 200.0},
-    "not_learning": {"density": 0.01, "cfd_ratio": 200.0},
+    "mode_collapse": {"density": 1.2, "coverage": 0.1, "fd_ratio": 200.0},
+    "discriminator_dominance": {"d_auc": 0.999, "d_fresh": 0.01, "fd_ratio": 200.0},
+    "not_learning": {"density": 0.01, "fd_ratio": 200.0},
     "mode_dropping": {"classes_missing": 3.0},
-    "undecided": {"cfd_ratio": NAN},
+    "undecided": {"fd_ratio": NAN},
 }
 
 
@@ -145,7 +145,7 @@ def test_the_verdicts_of_the_journals(bench: Bench) -> None:
 
 def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
     """Settings in MLflow are text; those of older trials lack these keys."""
-    still = {"d_auc": 0.999, "d_fresh": 0.01, "cfd_ratio": 200.0}
+    still = {"d_auc": 0.999, "d_fresh": 0.01, "fd_ratio": 200.0}
     diverged = [*sound(4), {"loss_d": 1.0, CRITIC_REAL: INF, NONFINITE_STEP: 5.0}]
     critic = {"training": {"loss": "wasserstein_clip"}}
     made = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gansweep import History, Judge
+from gansweep import History, Judge, current_names
 
 RESULTS = Path(__file__).parents[1] / "results"
 POOR = 6.0  # pixel distance, a quarter of a blank image's: above it there is something to recover from
@@ -36,7 +36,8 @@ def runs(source):
 
 def points(series):
     """Return metric → [steps, values] as pairs (step, {metric: value}), in the order of steps."""
-    found = [(s, {name: v}) for name, (steps, values) in series.items() for s, v in zip(steps, values, strict=True)]
+    named = current_names(series).items()
+    found = [(s, {name: v}) for name, (steps, values) in named for s, v in zip(steps, values, strict=True)]
     return sorted(found, key=lambda point: point[0])
 
 

@@ -13,7 +13,7 @@ def compact(points):
     series = {}
     for step, values in points:
         for name, value in values.items():
-            if name in KEPT or "cfd_ratio" in values:
+            if name in KEPT or "fd_ratio" in values:
                 steps, numbers = series.setdefault(name, ([], []))
                 steps.append(step)
                 numbers.append(float(f"{value:.4g}"))

@@ -37,7 +37,7 @@ def growth(runs):
 
 
 def betas(runs):
-    """Plot both losses, training and validation, and CFD."""
+    """Plot both losses, training and validation, and FD."""
     if not runs:
         return None
     figure, axes = plt.subplots(1, 3, figsize=(8, 2.8))
@@ -49,15 +49,15 @@ def betas(runs):
         ax.set_ylim(0, 5)
     axes[0].legend(loc=(0.3, 0.12))
     for beta, colour in ((0.9, ROSE), (0.5, BLUE)):
-        seeds(axes[2], chosen(runs, {BETA: beta}), "cfd_ratio", colour, f"beta1 {beta}")
-    finish(axes[2], "CFD ratio", "training step", "distance from real images")
+        seeds(axes[2], chosen(runs, {BETA: beta}), "fd_ratio", colour, f"beta1 {beta}")
+    finish(axes[2], "FD ratio", "training step", "distance from real images")
     logarithmic(axes[2])
     axes[2].legend()
     return figure
 
 
 def rates(runs):
-    """Plot CFD of each letter at three learning rates, with augmentation."""
+    """Plot FD of each letter at three learning rates, with augmentation."""
     letters = [*dict.fromkeys(letter(run) for run in runs)]
     if not letters:
         return None
@@ -65,10 +65,10 @@ def rates(runs):
     for ax, name in zip(axes[0], letters, strict=True):
         shown = [run for run in runs if letter(run) == name and augmented(run)]
         for rate, colour in ((1e-4, BLUE), (5e-4, TEAL), (1e-3, ROSE)):
-            seeds(ax, chosen(shown, {"training.learning_rate": rate}), "cfd_ratio", colour, written(rate))
+            seeds(ax, chosen(shown, {"training.learning_rate": rate}), "fd_ratio", colour, written(rate))
         finish(ax, "", "training step", name)
         logarithmic(ax)
-    axes[0, 0].set_ylabel("CFD ratio")
+    axes[0, 0].set_ylabel("FD ratio")
     lines, names = axes[0, -1].get_legend_handles_labels()
     figure.legend(lines, [f"rate {name}" for name in names], loc="upper right", ncols=len(names))
     figure.suptitle(" ")  # room for it

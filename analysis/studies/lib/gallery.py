@@ -11,11 +11,11 @@ CAPTIONS = {
     "c_classes": "Classes of 80 and of 10,000 samples of each seed, and of the real images.",
     "c_samples": "Samples of the exact layers at the end.",
     "c_conditional": "The conditional Wasserstein GAN, a row a digit that was asked for, the first seed.",
-    "d_losses": "Losses and CFD ratio by beta1: each seed, and the mean. Dots: with unseen real images.",
+    "d_losses": "Losses and FD ratio by beta1: each seed, and the mean. Dots: with unseen real images.",
     "d_samples": "Samples near the 24th and the 32nd of 50 logging steps and at the end, the first seed.",
     "d_cures": "Samples at the end at beta1 0.9 with each cure, the first seed.",
     "e_letters": "Each letter from the same noise over 100 epochs, learning rate 1e-4, with augmentation.",
-    "e_rates": "The CFD ratio of each letter at three learning rates, with augmentation.",
+    "e_rates": "The FD ratio of each letter at three learning rates, with augmentation.",
     "e_conditional": "The conditional DCGAN, asked for A and for B, the first seed.",
 }
 

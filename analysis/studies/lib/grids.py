@@ -69,7 +69,7 @@ def final(home, named, count=14):
 
 def figures(run):
     verdict = run.verdicts[0].replace("_", " ") if run.verdicts else ""
-    return f"CFD {run.cfd(1):.3g}, {verdict}"
+    return f"FD {run.fd(1):.3g}, {verdict}"
 
 
 def asked(home, run):

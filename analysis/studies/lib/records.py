@@ -16,7 +16,7 @@ from gansweep import CheckpointError, Home, UserError, read_journal
 
 PREFIX = "study-"
 COUNTED = ("study-c", "study-c-conditional")  # sweeps whose classes are counted
-SERIES = ("loss_d", "loss_g", "val_loss_d", "val_loss_g", "cfd_ratio", "coverage", "requested", "requested_worst")
+SERIES = ("loss_d", "loss_g", "val_loss_d", "val_loss_g", "fd_ratio", "coverage", "requested", "requested_worst")
 PLACES = ("dataset.path", "dataset.data_dir")  # settings that are locations on a machine
 
 

@@ -3,12 +3,12 @@
 import gzip
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gansweep import FAILURES
+from gansweep import FAILURES, current_names
 
 RECORDS = Path(__file__).parents[1] / "results" / "studies.jsonl.gz"
 SETTLING = 100  # steps after a growth that roughness leaves out
@@ -62,12 +62,12 @@ class Run:
         values = self.points(metric, after, until)[1]
         return float(values.mean()) if len(values) else math.nan
 
-    def cfd(self, share):
-        """Return CFD at a share of the run: the median of the three evaluations that end there.
+    def fd(self, share):
+        """Return FD at a share of the run: the median of the three evaluations that end there.
 
         At the start it is the first evaluation.
         """
-        values = self.points("cfd_ratio", until=share * self.steps + 1e-9)[1][-3:]
+        values = self.points("fd_ratio", until=share * self.steps + 1e-9)[1][-3:]
         return float(np.median(values)) if len(values) else math.nan
 
     def roughness(self):
@@ -91,7 +91,8 @@ def read(path=RECORDS):
     if not path.exists():
         return []
     with gzip.open(path, "rt") as file:
-        return [Run(**json.loads(line)) for line in file]
+        runs = [Run(**json.loads(line)) for line in file]
+    return [replace(run, series=current_names(run.series)) for run in runs]
 
 
 def chosen(runs, settings):

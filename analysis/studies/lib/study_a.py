@@ -70,22 +70,22 @@ def fall(grown, direct):
 
 
 def past_convergence(grown):
-    found = ratio(logs(grown, lambda run: quotient(run.cfd(1), run.cfd(0.75))).values())
-    return finding(f"CFD at the end is {found} of that at 75 %", no_effect(found), found)
+    found = ratio(logs(grown, lambda run: quotient(run.fd(1), run.fd(0.75))).values())
+    return finding(f"FD at the end is {found} of that at 75 %", no_effect(found), found)
 
 
 def flat_losses(runs):
     """Decide A5 over all runs; the number of seeds is that of one arm."""
     falls = [fell for run in runs for fell in flat_quarters(run)]
     found = wilson(sum(falls), len(falls))
-    text = f"CFD fell by a fifth or more over {sum(falls)} of {len(falls)} pairs of quarters with flat losses, {found}"
+    text = f"FD fell by a fifth or more over {sum(falls)} of {len(falls)} pairs of quarters with flat losses, {found}"
     return finding(text, greater(found, 0.1, 0.1), found, len({run.seed for run in runs}))
 
 
 def flat_quarters(run):
-    """Return, for each pair of quarters with flat losses, whether CFD fell."""
+    """Return, for each pair of quarters with flat losses, whether FD fell."""
     quarters = [(n * run.steps / 4, (n + 1) * run.steps / 4) for n in range(4)]
     for (begin, middle), (_, end) in pairwise(quarters):
         means = [(run.mean(metric, begin, middle), run.mean(metric, middle, end)) for metric in LOSSES]
         if all(abs(after - before) < FLAT * abs(before) for before, after in means):
-            yield run.cfd(end / run.steps) <= FALL * run.cfd(middle / run.steps)
+            yield run.fd(end / run.steps) <= FALL * run.fd(middle / run.steps)

@@ -48,13 +48,13 @@ def arms_of(runs):
 
 
 def early_gain(base):
-    shares = [quotient(run.cfd(0) - run.cfd(0.4), run.cfd(0) - run.cfd(1)) for run in base]
+    shares = [quotient(run.fd(0) - run.fd(0.4), run.fd(0) - run.fd(1)) for run in base]
     found = mean(shares)
     return finding(f"of the whole gain {found} falls in the first 40 %", greater(found, 0.5, 0.5), found)
 
 
 def ends(over, under):
-    return ratio(log_ratios(over, under, lambda run: run.cfd(1)).values())
+    return ratio(log_ratios(over, under, lambda run: run.fd(1)).values())
 
 
 def speed(over, under):
@@ -63,13 +63,13 @@ def speed(over, under):
 
 
 def narrower(narrow, base, time):
-    cfd = ends(narrow, base)
+    fd = ends(narrow, base)
     at_8, at_16 = (sum(COLLAPSE in run.verdicts for run in runs) for runs in (narrow, base))
-    holds = cfd.below(2) and time.above(1.33) and at_8 >= 2 and not at_16
-    fails = cfd.above(2) or time.below(1.33) or (len(narrow) >= LEAST and not at_8)
-    text = f"CFD with 8 maps is {cfd} of that with 16, a step with 16 takes {time} times as long"
+    holds = fd.below(2) and time.above(1.33) and at_8 >= 2 and not at_16
+    fails = fd.above(2) or time.below(1.33) or (len(narrow) >= LEAST and not at_8)
+    text = f"FD with 8 maps is {fd} of that with 16, a step with 16 takes {time} times as long"
     collapse = f"mode collapse in {at_8} of {len(narrow)} runs at 8, in {at_16} of {len(base)} at 16"
-    return finding(f"{text}; {collapse}", decided(holds, fails), cfd)
+    return finding(f"{text}; {collapse}", decided(holds, fails), fd)
 
 
 def rates(high, base):
@@ -83,19 +83,19 @@ def rates(high, base):
 
 
 def noise(high):
-    """Decide B4. A CFD of NaN is not above half of the start: diverged runs count by their verdicts."""
-    bad = [run for run in high if run.cfd(1) > run.cfd(0) / 2 or "dead_generator" in run.verdicts]
+    """Decide B4. A FD of NaN is not above half of the start: diverged runs count by their verdicts."""
+    bad = [run for run in high if run.fd(1) > run.fd(0) / 2 or "dead_generator" in run.verdicts]
     zero = [run for run in high if "divergence" in run.verdicts or any(run.points("loss_d", run.steps / 2)[1] < 0.01)]
     both = sum(run in zero for run in bad)
-    text = f"{both} of {len(high)} runs do both: CFD stays or G dies in {len(bad)}, D reaches zero loss in {len(zero)}"
+    text = f"{both} of {len(high)} runs do both: FD stays or G dies in {len(bad)}, D reaches zero loss in {len(zero)}"
     return finding(text, by_count(both, len(high)), seeds=len(high))
 
 
 def smaller_latent(latent, base, time):
-    cfd = ends(latent, base)
-    same = no_effect(cfd)
-    verdict = decided(time.above(1.2) and same == HOLDS, time.below(1.2) or cfd.above(MARGIN))
-    text = f"a step with latent 100 takes {time} times as long as with 25; CFD with 25 is {cfd} of that with 100"
+    fd = ends(latent, base)
+    same = no_effect(fd)
+    verdict = decided(time.above(1.2) and same == HOLDS, time.below(1.2) or fd.above(MARGIN))
+    text = f"a step with latent 100 takes {time} times as long as with 25; FD with 25 is {fd} of that with 100"
     return finding(text, verdict, time)
 
 
@@ -110,4 +110,4 @@ def parameters(separable, base):
 
 def deeper(deep, base):
     found = ends(deep, base)
-    return finding(f"CFD with a G of depth 2 is {found} of the baseline's", greater(found, 0.8, 1), found)
+    return finding(f"FD with a G of depth 2 is {found} of the baseline's", greater(found, 0.8, 1), found)

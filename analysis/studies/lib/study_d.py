@@ -69,14 +69,14 @@ def moving_average(values):
 
 
 def rises(low):
-    found = ratio(logs(low, lambda run: quotient(run.cfd(0.64), run.cfd(0.48))).values())
-    return finding(f"CFD at 64 % of the run is {found} of that at 48 %", less(found, 1, 0.9), found)
+    found = ratio(logs(low, lambda run: quotient(run.fd(0.64), run.fd(0.48))).values())
+    return finding(f"FD at 64 % of the run is {found} of that at 48 %", less(found, 1, 0.9), found)
 
 
 def cured(name, runs, low):
     """Decide a cure by twice the median of beta1 0.5; undecided without those runs."""
-    bound = 2 * float(np.median([run.cfd(1) for run in low])) if low else float("nan")
-    good = sum(not run.fails and run.cfd(1) < bound for run in runs)
-    cfds = ", ".join(f"{run.cfd(1):.3g}" for run in runs)
-    text = f"{good} of {len(runs)} runs with {name} do not fail and end with CFD below {bound:.3g} (it is {cfds})"
+    bound = 2 * float(np.median([run.fd(1) for run in low])) if low else float("nan")
+    good = sum(not run.fails and run.fd(1) < bound for run in runs)
+    fds = ", ".join(f"{run.fd(1):.3g}" for run in runs)
+    text = f"{good} of {len(runs)} runs with {name} do not fail and end with FD below {bound:.3g} (it is {fds})"
     return finding(text, by_count(good, len(runs)), seeds=len(runs) if low else 0)

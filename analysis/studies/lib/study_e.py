@@ -72,7 +72,7 @@ def breakdowns(arms):
 
 
 def breaks_down(run):
-    steps, values = run.points("cfd_ratio")
+    steps, values = run.points("fd_ratio")
     if not len(values):
         return False
     best = np.minimum.accumulate(values)
@@ -81,15 +81,15 @@ def breaks_down(run):
 
 
 def same_end(arms):
-    found = compared(arms, MIDDLE, SLOW, lambda run: run.cfd(1))
-    return finding(f"CFD at the end with 5e-4 is {found} of that with 1e-4", no_effect(found), found)
+    found = compared(arms, MIDDLE, SLOW, lambda run: run.fd(1))
+    return finding(f"FD at the end with 5e-4 is {found} of that with 1e-4", no_effect(found), found)
 
 
 def past_learning(arms):
     """Decide E6. The effect of augmentation is over all letters."""
     early = [[run for run in runs if letter(run) in EARLY] for runs in arms.values()]
-    found = ratio(averaged(*(logs(runs, lambda r: quotient(r.cfd(1), r.cfd(0.75)), letter) for runs in early)).values())
-    pairs = (log_ratios(arms[rate, True], arms[rate, False], lambda run: run.cfd(1), letter) for rate in RATES)
+    found = ratio(averaged(*(logs(runs, lambda r: quotient(r.fd(1), r.fd(0.75)), letter) for runs in early)).values())
+    pairs = (log_ratios(arms[rate, True], arms[rate, False], lambda run: run.fd(1), letter) for rate in RATES)
     helped = ratio(averaged(*pairs).values())
-    text = f"CFD of O, W and E at the end is {found} of that at 75 %; with augmentation it is {helped} of that without"
+    text = f"FD of O, W and E at the end is {found} of that at 75 %; with augmentation it is {helped} of that without"
     return finding(text, no_effect(found), found)

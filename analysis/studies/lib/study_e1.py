@@ -29,8 +29,8 @@ def earliness(runs):
 
 
 def learned(run):
-    """Return the first step at which CFD is at most a quarter of its start; the last step if there is none."""
-    steps, values = run.points("cfd_ratio")
+    """Return the first step at which FD is at most a quarter of its start; the last step if there is none."""
+    steps, values = run.points("fd_ratio")
     below = values <= values[0] / 4
     return float(steps[below.argmax()]) if below.any() else float(run.steps)
 

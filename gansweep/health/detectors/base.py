@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gansweep.health.kinds import Kind, title
-from gansweep.health.metrics import CFD_RATIO
+from gansweep.health.metrics import FD_RATIO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +183,7 @@ def plain(value: float) -> float | str:
 class Stalling(EvaluationDetector):
     """A detector that asks whether quality stands still.
 
-    It does where the best CFD ratio of the last `over` evaluations is not below `improvement` times the best before
+    It does where the best FD ratio of the last `over` evaluations is not below `improvement` times the best before
     them, or where it is good already (`good`: there, its noise is as large as any progress).
 
     Early in a run a G that will learn looks collapsed, or dominated, until it takes off, which is a matter of steps
@@ -193,20 +193,20 @@ class Stalling(EvaluationDetector):
     earliest: float = threshold(0.35, 0, 1)
     takeoff: int = threshold(TAKEOFF, 0, 100_000, "nor before step {:,}")
     over: int = threshold(5, 2, 100, "standstill over {:g} evaluations")
-    improvement: float = threshold(0.95, 0, 1, "CFD ratio above {:g} times the best before them")
+    improvement: float = threshold(0.95, 0, 1, "FD ratio above {:g} times the best before them")
     good: float = threshold(4.0, 0, 1000, "or below {:g}")
 
     def begins(self, budget: int) -> float:
         return max(self.earliest * budget, min(self.takeoff, LATE * budget))
 
     def stalled(self, at: Evaluations) -> Signals:
-        """Return, for each evaluation, whether the CFD ratio has stopped improving by then: (evaluations,) bool."""
-        worse = at.rolling(CFD_RATIO, self.over, "min") > self.improvement * at.best_before(CFD_RATIO, self.over)
-        standing: Signals = worse | (at[CFD_RATIO] < self.good)
+        """Return, for each evaluation, whether the FD ratio has stopped improving by then: (evaluations,) bool."""
+        worse = at.rolling(FD_RATIO, self.over, "min") > self.improvement * at.best_before(FD_RATIO, self.over)
+        standing: Signals = worse | (at[FD_RATIO] < self.good)
         return standing
 
     def improving(self, at: Evaluations) -> Signals:
         """Return (n,) whether quality certainly improves, which is more than that it does not stand still."""
-        better = at.rolling(CFD_RATIO, self.over, "min") <= self.improvement * at.best_before(CFD_RATIO, self.over)
-        improving: Signals = better & (at[CFD_RATIO] >= self.good)
+        better = at.rolling(FD_RATIO, self.over, "min") <= self.improvement * at.best_before(FD_RATIO, self.over)
+        improving: Signals = better & (at[FD_RATIO] >= self.good)
         return improving

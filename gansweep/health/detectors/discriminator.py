@@ -24,7 +24,7 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class _Separation(Stalling):
-    """D's AUC stays close to 1 over the evaluations in which the CFD ratio has stopped improving."""
+    """D's AUC stays close to 1 over the evaluations in which the FD ratio has stopped improving."""
 
     over: int = threshold(5, 2, 100)
     improvement: float = threshold(0.9, 0, 1)
@@ -38,8 +38,8 @@ class _Separation(Stalling):
         recorded = (k for k in (m.D_AUC, m.D_FRESH) if len(at.history[k]))
         return {
             **{k: float(at.rolling(k, self.over, "median")[-1]) for k in recorded},
-            m.CFD_RATIO: at.last(m.CFD_RATIO),
-            "best_cfd_ratio_before": float(at.best_before(m.CFD_RATIO, self.over)[-1]),
+            m.FD_RATIO: at.last(m.FD_RATIO),
+            "best_fd_ratio_before": float(at.best_before(m.FD_RATIO, self.over)[-1]),
             "held_out": float(len(at.history[m.R_V]) > 0),
         }
 
@@ -68,11 +68,11 @@ class DiscriminatorDominance(_Separation):
     over: int = threshold(10, 2, 100)
     improvement: float = threshold(0.99, 0, 1)
     sigma: float = threshold(0.1, 0, 1, "σ(D(G(z))) below {:g}")
-    start: float = threshold(0.1, 0, 1, "CFD ratio above {:g} times the first")
+    start: float = threshold(0.1, 0, 1, "FD ratio above {:g} times the first")
 
     def signals(self, at: Evaluations) -> Signals:
         weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
-        poor = at[m.CFD_RATIO] > self.start * at.first(m.CFD_RATIO)
+        poor = at[m.FD_RATIO] > self.start * at.first(m.FD_RATIO)
         return self.separated(at) & weak & self.stalled(at) & poor & (not at.history.critic)
 
     def reason(self, found: Figures) -> str:
@@ -96,7 +96,7 @@ class DiscriminatorStrong(_Separation):
         return self.separated(at) & weak & self.improving(at) & (not at.history.critic)
 
     def reason(self, found: Figures) -> str:
-        return f"{self.signs(found)}, but quality still improves (CFD ratio {found[m.CFD_RATIO]:.0f})"
+        return f"{self.signs(found)}, but quality still improves (FD ratio {found[m.FD_RATIO]:.0f})"
 
 
 @dataclass(frozen=True)
@@ -138,20 +138,18 @@ class DiscriminatorFailure(EvaluationDetector):
     window: int = threshold(5, 1, 100)
     auc: float = threshold(0.05, 0, 0.5, "AUC of D within {:g} of 0.5")
     std: float = threshold(1e-3, 0, 1, "or deviation of D below {:g}")
-    share: float = threshold(0.25, 0, 1, "CFD ratio above {:g} times the first")
+    share: float = threshold(0.25, 0, 1, "FD ratio above {:g} times the first")
 
     def signals(self, at: Evaluations) -> Signals:
         constant = (at[m.D_STD] < self.std) & (not at.history.critic)
         blind = (abs(at[m.D_AUC] - 0.5) <= self.auc) | constant
-        return blind & (at[m.CFD_RATIO] > self.share * at.first(m.CFD_RATIO))
+        return blind & (at[m.FD_RATIO] > self.share * at.first(m.FD_RATIO))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: at.last(k) for k in (m.D_AUC, m.D_STD, m.CFD_RATIO)}
+        return {k: at.last(k) for k in (m.D_AUC, m.D_STD, m.FD_RATIO)}
 
     def reason(self, found: Figures) -> str:
-        return (
-            f"D cannot tell poor fakes from real images (AUC {found[m.D_AUC]:.2f}, CFD ratio {found[m.CFD_RATIO]:.0f})"
-        )
+        return f"D cannot tell poor fakes from real images (AUC {found[m.D_AUC]:.2f}, FD ratio {found[m.FD_RATIO]:.0f})"
 
 
 @dataclass(frozen=True)

@@ -192,23 +192,23 @@ class NotLearning(Stalling):
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     density: float = threshold(0.3, 0, 10, "density at most {:g}")
-    share: float = threshold(0.5, 0, 1, "CFD ratio above {:g} times the first")
+    share: float = threshold(0.5, 0, 1, "FD ratio above {:g} times the first")
     across: float = threshold(0.05, 0, 1, "spread across z at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
-        far = (at[m.DENSITY] <= self.density) & (at[m.CFD_RATIO] > self.share * at.first(m.CFD_RATIO))
+        far = (at[m.DENSITY] <= self.density) & (at[m.FD_RATIO] > self.share * at.first(m.FD_RATIO))
         return far & self.stalled(at) & (at[m.SPREAD_ACROSS] >= self.across)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {
-            m.CFD_RATIO: at.last(m.CFD_RATIO),
-            "first_cfd_ratio": at.first(m.CFD_RATIO),
+            m.FD_RATIO: at.last(m.FD_RATIO),
+            "first_fd_ratio": at.first(m.FD_RATIO),
             m.DENSITY: at.last(m.DENSITY),
         }
 
     def reason(self, found: Figures) -> str:
         return (
-            f"CFD ratio is {found[m.CFD_RATIO]:.0f}, it began at {found['first_cfd_ratio']:.0f};"
+            f"FD ratio is {found[m.FD_RATIO]:.0f}, it began at {found['first_fd_ratio']:.0f};"
             f" density is {found[m.DENSITY]:.2f}"
         )
 
@@ -221,35 +221,35 @@ class LateInstability(EvaluationDetector):
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
     stable: int = threshold(5, 2, 100, "stable over {:g} evaluations")
-    within: float = threshold(1.1, 1, 10, "within {:g} times the best CFD ratio")
-    factor: float = threshold(2.0, 1, 100, "CFD ratio above {:g} times the best")
+    within: float = threshold(1.1, 1, 10, "within {:g} times the best FD ratio")
+    factor: float = threshold(2.0, 1, 100, "FD ratio above {:g} times the best")
     deviations: float = threshold(6.0, 0, 100, "by more than {:g} deviations")
     least: float = threshold(
         4.0, 0, 1000, "and above {:g}"
-    )  # below, a CFD ratio is as good as ideal, and its noise is large
+    )  # below, a FD ratio is as good as ideal, and its noise is large
 
     def signals(self, at: Evaluations) -> Signals:
         import numpy as np
 
         from gansweep.health.history import rolling
 
-        cfd = at[m.CFD_RATIO]
-        best = np.fmin.accumulate(cfd)
-        near = rolling(cfd, self.stable, "max") <= self.within * rolling(best, self.stable, "max")
+        fd = at[m.FD_RATIO]
+        best = np.fmin.accumulate(fd)
+        near = rolling(fd, self.stable, "max") <= self.within * rolling(best, self.stable, "max")
         found, calm = np.zeros(len(at), bool), np.zeros(0)
         for i in range(len(at)):
             if len(calm):
                 middle = float(np.median(calm))
                 mad = float(np.median(np.abs(calm - middle)))
-                worse = cfd[i] > max(self.least, self.factor * best[i])
-                found[i] = worse and cfd[i] - middle > self.deviations * mad
+                worse = fd[i] > max(self.least, self.factor * best[i])
+                found[i] = worse and fd[i] - middle > self.deviations * mad
             if near[i]:
-                calm = cfd[i - self.stable + 1 : i + 1]
+                calm = fd[i - self.stable + 1 : i + 1]
         return found
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        best = min(value for value in at[m.CFD_RATIO].tolist() if value == value)
-        return {m.CFD_RATIO: at.last(m.CFD_RATIO), "best_cfd_ratio": best}
+        best = min(value for value in at[m.FD_RATIO].tolist() if value == value)
+        return {m.FD_RATIO: at.last(m.FD_RATIO), "best_fd_ratio": best}
 
     def reason(self, found: Figures) -> str:
-        return f"CFD ratio is {found[m.CFD_RATIO]:.0f} after a best of {found['best_cfd_ratio']:.0f}"
+        return f"FD ratio is {found[m.FD_RATIO]:.0f} after a best of {found['best_fd_ratio']:.0f}"

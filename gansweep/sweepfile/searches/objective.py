@@ -7,12 +7,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from gansweep.health.metrics import (
-    CFD_RATIO,
     CRITIC_TRAINING,
     EVALUATION,
+    FD_RATIO,
     TRAINING,
     VALIDATION_LOSS_D,
     VALIDATION_LOSS_G,
+    current,
 )
 from gansweep.section import PATH_SCHEMA, Section, nearest
 from gansweep.usercode.path import ImportPath, is_import_path
@@ -29,9 +30,9 @@ class Objective(Section):
             description="a recorded metric; one of evaluation.metrics by its import path",
             json_schema_extra={"anyOf": [{"enum": list(METRICS)}, PATH_SCHEMA]},
         ),
-    ] = CFD_RATIO
+    ] = FD_RATIO
     mode: Annotated[
-        Literal["min", "max"], Field(description="the best value; required for other metrics than cfd_ratio")
+        Literal["min", "max"], Field(description="the best value; required for other metrics than fd_ratio")
     ] = "min"
 
     @field_validator("metric")
@@ -39,6 +40,7 @@ class Objective(Section):
     def _known(cls, metric: str) -> str:
         if is_import_path(metric):
             return str(ImportPath.parse(metric))
+        metric = current(metric)
         if metric not in METRICS:
             hint = nearest(metric, METRICS, cutoff=0.5) or f"; there are {', '.join(METRICS)}"
             raise ValueError(f"no run records {metric!r}{hint}")
@@ -46,6 +48,6 @@ class Objective(Section):
 
     @model_validator(mode="after")
     def _mode_given(self) -> Self:
-        if self.metric != CFD_RATIO and "mode" not in self.model_fields_set:
+        if self.metric != FD_RATIO and "mode" not in self.model_fields_set:
             raise ValueError(f"is the smallest or the largest {self.metric} best? set mode: min or max")
         return self
