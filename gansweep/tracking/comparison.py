@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gansweep.health.metrics import current
 from gansweep.records import journal
 from gansweep.records.layout import TrialFolder
 from gansweep.tracking import artifacts, journal_copies
@@ -126,7 +127,9 @@ def _lacks_metrics(folder: TrialFolder, note: Published, run: Run) -> bool:
             steps[name] = max(record.step, steps.get(name, 0))
     if end < note.offset:
         return True
-    there = {point.key: point.step for point in run.data.to_proto().metrics}
+    there: dict[str, int] = {}
+    for point in run.data.to_proto().metrics:  # of a metric that version 0.1.0 sent under its former name, both
+        there[current(point.key)] = max(point.step, there.get(current(point.key), -1))
     return any(there.get(metric_key(name), -1) < step for name, step in steps.items())
 
 

@@ -36,12 +36,12 @@ search:
     training.beta1: [0.0, 0.5]
 resources: {cpus: 1, gpus: 0}
 """
-# A learning rate that no G survives.
+# A learning rate at which weights overflow at once, on every processor.
 FAILING = """
 name: failing
 dataset: {name: digits, image_size: 16}
 model: {latent_dim: 8, feature_maps: 4}
-training: {steps: 100, batch_size: 16, learning_rate: 0.5, beta1: 0.9}
+training: {steps: 100, batch_size: 16, learning_rate: 1.0e+30}
 evaluation: {per_run: 10, samples: 64}
 """
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
