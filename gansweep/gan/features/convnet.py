@@ -114,3 +114,19 @@ def crops(images: Tensor, smallest: float, turn: float, rng: torch.Generator) ->
     matrix = torch.stack([torch.stack([cos, -sin, x], 1), torch.stack([sin, cos, y], 1)], 1)
     where = F.affine_grid(matrix, list(images.shape), align_corners=False)
     return F.grid_sample(images, where, padding_mode="border", align_corners=False)
+
+
+def shifted(images: Tensor, most: float, rng: torch.Generator) -> Tensor:
+    """Return images moved by random whole pixels, whose borders are repeated.
+
+    Args:
+        images: (N, C, H, W).
+        most: Largest move along each axis, relative to the side.
+        rng: Of the random numbers.
+    """
+    n, side = len(images), images.shape[2]
+    pixels = round(most * side)
+    moves = torch.randint(-pixels, pixels + 1, (2, n, 1), generator=rng)
+    rows, columns = (torch.arange(side) + moves).clamp(0, side - 1)
+    last = images.permute(0, 2, 3, 1)  # as they lie in memory
+    return last[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)

@@ -15,6 +15,7 @@ from gansweep.gan.data import FEATURES
 from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, no_labels
 
 MOST_FITTED = 4_000  # images that components are fitted to
+SMALLEST = 1e-6  # deviations and variances that are divided by are at least that
 
 
 class Output(NamedTuple):
@@ -43,19 +44,25 @@ class Projection(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         return (features - self.mean) @ self.axes.T
 
-    def fit(self, features: Tensor) -> Projection:
+    def fit(self, features: Tensor, *, standardised: bool = False) -> Projection:
         """Fit mean and axes, those of the largest variance first. The largest entry of an axis is positive.
 
         Args:
             features: (N, dimensions), N > FEATURES.
+            standardised: Whether features are divided by their standard deviations before, and components after, so
+                that none counts for more than another.
         """
         x = features.double()
-        mean = x.mean(0)
-        _, vectors = torch.linalg.eigh(torch.cov((x - mean).T).reshape(x.shape[1], x.shape[1]))
-        axes = vectors[:, -len(self.axes) :].flip(1).T
-        signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # the sign of an eigenvector is arbitrary
+        mean, scale = x.mean(0), x.std(0).clamp(min=SMALLEST) if standardised else 1.0
+        x = (x - mean) / scale
+        variances, vectors = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
+        k = len(self.axes)
+        axes = vectors[:, -k:].flip(1).T
+        axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()  # an eigenvector's sign is arbitrary
+        if standardised:
+            axes = axes / variances[-k:].flip(0).clamp(min=SMALLEST).sqrt()[:, None] / scale
         self.mean.copy_(mean)
-        self.axes.copy_(axes * signs)
+        self.axes.copy_(axes)
         return self
 
 
@@ -85,15 +92,16 @@ class Projected(Embedding):
         return self.projection(found.features), labels
 
     @torch.no_grad()
-    def fit(self, pixels: Tensor) -> Projected:
-        """Fit the components to real images (N, C, H, W) uint8.
+    def fit(self, pixels: Tensor, *, standardised: bool = False) -> Projected:
+        """Fit the components to real images (N, C, H, W) uint8. See `Projection.fit`.
 
         Raises:
             UnsuitableError: The images are too few.
         """
         if len(pixels) <= FEATURES:
             raise UnsuitableError(f"{len(pixels)} images are too few for {FEATURES} components")
-        self.projection.fit(torch.cat([self.network(chunk).features for chunk in torch.split(pixels, self.chunk)]))
+        features = torch.cat([self.network(chunk).features for chunk in torch.split(pixels, self.chunk)])
+        self.projection.fit(features, standardised=standardised)
         return self
 
     def stored(self) -> Stored:

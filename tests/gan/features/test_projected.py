@@ -27,6 +27,17 @@ def test_the_components_are_the_first_of_another_implementation(dimensions: int)
     assert (projection.axes.gather(1, projection.axes.abs().argmax(1, keepdim=True)) > 0).all()
 
 
+def test_standardised_components_have_unit_variance_whatever_the_scale_of_features() -> None:
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(500, 40)) @ rng.normal(size=(40, 40)) + 3).float()
+    scaled = x * torch.logspace(-2, 3, 40)
+    one, other = (Projection(40).fit(features, standardised=True)(features) for features in (x, scaled))
+    torch.testing.assert_close(torch.cov(one.double().T), torch.eye(FEATURES).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(one, other, atol=1e-2, rtol=1e-3)
+    constant = torch.cat([x[:, :20], torch.ones(500, 20)], 1)
+    assert Projection(40).fit(constant, standardised=True)(constant).isfinite().all()
+
+
 def test_costs_are_counted_by_hand() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(32, 5))
     assert parameters_of(network) == (3 * 8 * 9 + 8) + (8 * 9 + 8) + (32 * 5 + 5)

@@ -138,6 +138,18 @@ def test_crops_are_parts_of_the_image() -> None:
     assert widths.std() > 0.01
 
 
+def test_moves_are_of_whole_pixels_and_repeat_the_border() -> None:
+    images = torch.rand(50, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = convnet.shifted(images, 0.25, torch.Generator().manual_seed(0))
+    seen = set()
+    for image, moved in zip(images, found, strict=True):
+        padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
+        at = [(y, x) for y in range(5) for x in range(5) if torch.equal(padded[:, y : y + 8, x : x + 8], moved)]
+        assert len(at) == 1
+        seen.update(at)
+    assert len(seen) > 15
+
+
 def test_mirrors_half_of_the_images() -> None:
     images = torch.rand(200, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     found = convnet.mirrored(images, torch.Generator().manual_seed(0))
