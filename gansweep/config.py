@@ -9,6 +9,7 @@ passed to another process or written to a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
+from gansweep.features import embedding_kind, is_own
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.metrics import FD_RATIO
 from gansweep.losses.loss import Loss
@@ -251,6 +253,32 @@ else:
         # Not an attribute of the class above, because it is a keyword of Python: see `CommonTraining.start`.
         **{"from": (Annotated[str | None, Since("0.2.0")], Field(None, min_length=1, description=FROM))},
     )
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """Embedding that evaluations use.
+
+    Attributes:
+        name: Its name, as in a sweep file.
+        weights: Path of its file of weights; empty if it needs none.
+        digest: SHA-256 of the weights.
+    """
+
+    name: str
+    weights: str = ""
+    digest: str = ""
+
+    def key(self, code: Code) -> str:
+        """Return a part of file names that differs between embeddings of the same images.
+
+        Args:
+            code: The user's code, which matters if the embedding is an import path.
+        """
+        kind = embedding_kind(self.name)
+        own = code.digest if is_own(self.name) else ""
+        parts = (re.sub(r"[^\w-]+", "-", self.name), str(kind.version), self.digest[:12], own)
+        return "-".join(filter(None, parts))
 
 
 @dataclass(frozen=True)

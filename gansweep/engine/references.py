@@ -9,32 +9,56 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
-from gansweep.config import to_plain
+from gansweep.config import FeaturesConfig, to_plain
 from gansweep.engine.ending import shielding_children
 from gansweep.engine.environment import WORKERS
 from gansweep.gan.data import ImageSet
 from gansweep.planning.plan import Plan
+from gansweep.usercode.code import Code
 
 COMMAND = (sys.executable, "-P", "-m", "gansweep.engine.reference_process")  # -P: installed packages only
 
 
-def evaluated_on(plan: Plan) -> list[ImageSet]:
-    """Return the image sets of the trials that remain to be trained and are evaluated."""
-    return [*{p.images.fingerprint: p.images for p in plan.left if p.evaluation_cadence}.values()]
+@dataclass(frozen=True)
+class Wanted:
+    """Reference data that trials need.
+
+    Attributes:
+        images: The image set.
+        features: The embedding.
+        code: The user's code.
+    """
+
+    images: ImageSet
+    features: FeaturesConfig
+    code: Code
+
+    @property
+    def path(self) -> Path:
+        """Path of the file."""
+        return self.images.reference(self.features.key(self.code))
+
+
+def wanted_by(plan: Plan) -> list[Wanted]:
+    """Return the reference data of the trials that remain to be trained and are evaluated, each once."""
+    found = (Wanted(p.images, p.features, p.training.code) for p in plan.left if p.evaluation_cadence)
+    return [*{one.path: one for one in found}.values()]
 
 
 @contextmanager
-def computing(sets: Sequence[ImageSet], notify: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, compute the reference data of image sets, if they are missing.
+def computing(wanted: Sequence[Wanted], notify: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, compute reference data that are missing.
 
     Trials that need them wait for them. If the process fails, a trial computes them again and reports the error.
 
     Args:
-        sets: The image sets.
+        wanted: The reference data.
         notify: Called with notices for the user, in a thread.
     """
-    missing = [images for images in sets if not images.reference.exists()]
+    missing = [one for one in wanted if not one.path.exists()]
     if not missing:
         yield
         return
@@ -58,10 +82,10 @@ def computing(sets: Sequence[ImageSet], notify: Callable[[str], None]) -> Iterat
         relay.join()
 
 
-def _send(process: subprocess.Popen[str], sets: Sequence[ImageSet]) -> None:
+def _send(process: subprocess.Popen[str], wanted: Sequence[Wanted]) -> None:
     assert process.stdin is not None
     with suppress(BrokenPipeError):  # it died at once
-        process.stdin.write(json.dumps([to_plain(images) for images in sets]) + "\n")
+        process.stdin.write(json.dumps([to_plain(one) for one in wanted]) + "\n")
         process.stdin.flush()
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gansweep.gan.embedding import Embedding
+from gansweep.gan.features.base import Embedding
 from gansweep.gan.host_copy import HostCopy
 from gansweep.health.evidence import RealSide, Samples
 from gansweep.health.on_device import RealOnDevice, samples_of

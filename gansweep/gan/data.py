@@ -43,7 +43,7 @@ A_CLASS = 8  # images per row in the grid of a conditional model, which has one 
 GRID_PIXELS = 2_080  # largest side of a grid of images of more than UNREDUCED pixels: 8 of 256 pixels and their gaps
 UNREDUCED = 64  # pixels; smaller images are recorded as they are in grids of any size
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
-REFERENCE_VERSION = 1  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
+REFERENCE_VERSION = 2  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,13 @@ class ImageSet:
     classes: tuple[str, ...]
     notes: tuple[Note, ...] = field(default=(), compare=False)
 
-    @property
-    def reference(self) -> Path:
-        """Path of the reference data of evaluations: see gan/reference.py."""
-        return Path(self.file).with_suffix(f".reference-{REFERENCE_VERSION}.safetensors")
+    def reference(self, features: str) -> Path:
+        """Return the path of the reference data of evaluations: see gan/reference.py.
+
+        Args:
+            features: FeaturesConfig.key of the embedding.
+        """
+        return Path(self.file).with_suffix(f".{features}.reference-{REFERENCE_VERSION}.safetensors")
 
     def load(self) -> Pixels:
         """Return the pixels, memory-mapped (copy on write: the file is never changed)."""
@@ -81,6 +84,13 @@ class ImageSet:
         """Return the index into `classes` of each image, (images,)."""
         labels: NDArray[np.int64] = np.load(Path(self.file).with_suffix(".labels.npy"))
         return labels
+
+
+def first_features(images: ImageSet) -> str:
+    """Return the embedding in which version 0.1.0 judged images."""
+    if len(images.classes) < 2:
+        return "principal_components"
+    return "classifier" if images.channels == 1 and images.image_size <= 32 else "small_classifier"
 
 
 def grid_size(classes: int) -> int:

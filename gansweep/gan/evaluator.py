@@ -64,10 +64,12 @@ class Evaluator:
     def description(self) -> dict[str, Any]:
         """Return the description of the evaluation for the records.
 
-        accuracy: Accuracy of the classifier on held-out real images. real_shares: Class → its share of the real images.
+        features: Description of the embedding. accuracy: Share of held-out real images whose class it names.
+        real_shares: Class → its share of the real images.
         """
         accuracy, reference = self._reference.accuracy, self._reference
         return {
+            "features": reference.embedding.description.record(),
             "accuracy": None if math.isnan(accuracy) else accuracy,
             "classes": reference.classes,
             "real_shares": by_class(reference.class_names, reference.histogram.shares),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gansweep.config import FeaturesConfig
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.gan.batches import generator
-from gansweep.gan.data import FEATURES, MOST_UNSEEN, ImageSet, evaluation_split
-from gansweep.gan.embedding import Embedding, Shape, principal_components, train_classifier
+from gansweep.gan.data import MOST_UNSEEN, ImageSet, evaluation_split, first_features
+from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
+from gansweep.gan.features.labelled import Labelled, discriminants
+from gansweep.gan.features.recipe import Request, Source, recipe_of
 from gansweep.health import quality
 from gansweep.health.evidence import Images, RealSide
 from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
+from gansweep.usercode.code import Code
 
+FALLBACKS = ("self_supervised", "principal_components")  # for images that an embedding cannot serve, the best first
+EMBEDDING = "embedding."  # begins the names of an embedding's tensors in a file
+MOST_LABELLED = 4_000  # images whose labels an embedding without classes learns
+NO_CODE = Code()
 WAIT_S = 300.0  # maximum wait for another trial that computes it
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
 DRAWS = 10  # pairs of real samples, for the FD that ratios are relative to
@@ -41,7 +49,7 @@ class Reference:
 
     Attributes:
         embedding: The embedding.
-        features: (unseen, FEATURES) features of unseen real images, in random order.
+        features: (unseen, k) features, k at most FEATURES, of unseen real images, in random order.
         labels: (unseen,) their labels.
         histogram: Labels of all images.
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
@@ -59,7 +67,7 @@ class Reference:
 
     @property
     def classes(self) -> int:
-        return self.embedding.shape.classes
+        return self.embedding.classes
 
     def at(self, samples: int) -> RealSide:
         """Return the statistics that `samples` generated images are compared with.
@@ -88,17 +96,29 @@ class Reference:
         )
 
 
-def reference_of(images: ImageSet) -> tuple[Reference, list[str]]:
-    """Return the reference of a data set, computed if it is missing, and notices for the user."""
-    path = images.reference
+def reference_of(
+    images: ImageSet, features: FeaturesConfig | None = None, code: Code = NO_CODE
+) -> tuple[Reference, list[str]]:
+    """Return the reference of a data set, computed if it is missing, and notices for the user.
+
+    Args:
+        images: The data set.
+        features: The embedding; by default that of version 0.1.0.
+        code: The user's code, if the embedding is an import path.
+
+    Raises:
+        UserError: Weights or code of the embedding are missing, or not what they should be.
+    """
+    features = features or FeaturesConfig(first_features(images))
+    source, path = Source.of(features, code), images.reference(features.key(code))
     with contextlib.suppress(CheckpointError):  # missing, damaged or of another version: computed again
-        return _load(path, images), []
+        return _load(path, images, source), []
     with lock.acquire(path.with_suffix(".lock"), wait_s=WAIT_S):
         try:
-            return _load(path, images), []  # another trial has computed it
+            return _load(path, images, source), []  # another trial has computed it
         except CheckpointError:
-            notices = _make(images, path)
-    return _load(path, images), notices
+            notices = _make(images, source, path)
+    return _load(path, images, source), notices
 
 
 def halves(images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,37 +134,55 @@ def unseen_images(images: ImageSet, count: int) -> NDArray[np.uint8]:
     return images.load()[unseen[:count]]
 
 
-def _make(images: ImageSet, path: Path) -> list[str]:
-    classes = len(images.classes) if len(images.classes) > 1 else 0
-    shape, pixels = Shape(images.channels, classes), images.load()
-    labels = torch.from_numpy(images.labels())
+def _make(images: ImageSet, source: Source, path: Path) -> list[str]:
+    """Store the reference of a data set, and return notices for the user."""
+    pixels, labels = images.load(), torch.from_numpy(images.labels())
     seen, unseen = (torch.from_numpy(half) for half in halves(images.images))
     training, held_out = seen.sort().values, unseen[:MOST_UNSEEN]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the weights must not depend on a trial's number of threads
-    try:
-        chosen = torch.from_numpy(pixels[training.numpy()])
-        embedding = (
-            train_classifier(chosen, labels[training], shape)
-            if classes
-            else principal_components(chosen, images.channels)
-        )
-        real = pixels[held_out.numpy()]
-        features, found = embedding.embed(torch.from_numpy(real))
-    finally:
-        torch.set_num_threads(threads)
-    accuracy = float((found == labels[held_out]).double().mean()) if classes else float("nan")
-    tensors = {**embedding.state_dict(), "features": features, "histogram": torch.bincount(labels, minlength=classes)}
+    real = pixels[held_out.numpy()]
+    request = Request(
+        source,
+        torch.from_numpy(pixels[training.numpy()]),
+        labels[training],
+        images.classes,
+        torch.from_numpy(real),
+        labels[held_out],
+    )
+    embedding, notices = _suitable(request)
+    tensors = {f"{EMBEDDING}{name}": tensor for name, tensor in embedding.stored().tensors.items()}
+    with one_thread():
+        if request.classes and not embedding.classes:
+            found, _ = embedding.embed(request.some(MOST_LABELLED))
+            weight, bias = discriminants(found, request.some_labels(MOST_LABELLED), request.classes)
+            tensors |= {"labels.weight": weight, "labels.bias": bias}
+            labelled: Embedding = Labelled(embedding, weight, bias)
+        else:
+            labelled = embedding
+        features, found = labelled.embed(request.held_out)
+    accuracy = float((found == labels[held_out]).double().mean()) if request.classes else None
     unseen_images = Images(real, features.numpy(), labels[held_out].numpy())
     statistics = {one.name: one.compute(unseen_images) for one in STATISTICS}
-    checkpoint.save(path, tensors, {**statistics, "accuracy": accuracy if classes else None})
-    return _notices(images, accuracy)
+    counts = torch.bincount(labels, minlength=request.classes)
+    meta = {**statistics, "accuracy": accuracy, "embedding": dict(embedding.stored().facts)}
+    checkpoint.save(path, {**tensors, "features": features, "histogram": counts}, meta)
+    return [*notices, *embedding.description.notices, *_notices(images, accuracy)]
 
 
-def _notices(images: ImageSet, accuracy: float) -> list[str]:
+def _suitable(request: Request) -> tuple[Embedding, list[str]]:
+    """Return the embedding that was asked for, or else the first of FALLBACKS that serves the images, and notices."""
+    notices: list[str] = []
+    for name in dict.fromkeys((request.source.name, *FALLBACKS)):
+        try:
+            return recipe_of(name).make(replace(request, source=replace(request.source, name=name))), notices
+        except UnsuitableError as reason:
+            notices.append(f"evaluation.features: {name} cannot serve these images: {reason}; the next best is used")
+    raise AssertionError("principal components serve every set that can be evaluated")
+
+
+def _notices(images: ImageSet, accuracy: float | None) -> list[str]:
     if len(images.classes) < 2:
         return ["the images have one class: they are evaluated without labels (no missing classes, no label entropy)"]
-    if images.classes == DIGITS and accuracy < GOOD_ACCURACY:
+    if images.classes == DIGITS and accuracy is not None and accuracy < GOOD_ACCURACY:
         return [
             f"the evaluator classifies only {accuracy:.1%} of unseen real digits correctly;"
             " verdicts that count classes are less reliable"
@@ -152,25 +190,27 @@ def _notices(images: ImageSet, accuracy: float) -> list[str]:
     return []
 
 
-def _load(path: Path, images: ImageSet) -> Reference:
+def _load(path: Path, images: ImageSet, source: Source) -> Reference:
     """Return the reference that a file holds.
 
     Raises:
         CheckpointError: The file is missing or damaged, or its content is that of another version.
+        UserError: Weights or code that the file does not hold are missing, or are not those it was made with.
     """
     tensors, meta = checkpoint.load(path)
     try:
-        return _from_file(tensors, meta, images)
-    except (KeyError, RuntimeError) as error:  # lacks an array or a value; weights of another embedding
+        return _from_file(tensors, meta, images, source)
+    except (KeyError, RuntimeError, TypeError) as error:  # lacks an array or a value; weights of another embedding
         raise CheckpointError(f"{path}: of another version ({type(error).__name__}: {error})") from None
 
 
-def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: ImageSet) -> Reference:
-    features, counts = tensors.pop("features"), tensors.pop("histogram")
-    classes = len(images.classes) if len(images.classes) > 1 else 0
-    embedding = Embedding(Shape(images.channels, classes)).requires_grad_(False)
-    embedding.load_state_dict(tensors)
-    assert features.shape[1] == FEATURES
+def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: ImageSet, source: Source) -> Reference:
+    features, counts, facts = tensors["features"], tensors["histogram"], meta["embedding"]
+    own = {name.removeprefix(EMBEDDING): one for name, one in tensors.items() if name.startswith(EMBEDDING)}
+    used = replace(source, name=facts["name"])
+    embedding = recipe_of(used.name).restore(Stored(own, facts), used)
+    if "labels.weight" in tensors:
+        embedding = Labelled(embedding, tensors["labels.weight"], tensors["labels.bias"])
     accuracy = meta["accuracy"]
     _, unseen = halves(images.images)
     return Reference(
@@ -180,7 +220,7 @@ def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: Imag
         histogram=Histogram(counts.numpy()),
         accuracy=float("nan") if accuracy is None else accuracy,
         statistics={one.name: _plain(meta[one.name]) for one in STATISTICS},
-        class_names=images.classes if classes else (),
+        class_names=images.classes if embedding.classes else (),
     )
 
 

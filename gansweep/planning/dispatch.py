@@ -60,6 +60,7 @@ def job_of(
         samples=evaluation_samples(images.images, evaluation.samples) if evaluation.per_run else 0,
         metrics=tuple(evaluation.metrics),
         fid=fid.config_of(sweep),
+        features=planned.features,
         threads=sweep.resources.cpus,
         gpus=gpus,
         code=code.origins(),

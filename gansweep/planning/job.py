@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gansweep.config import FidConfig, RunConfig, TrainingConfig, from_plain, to_plain
+from gansweep.config import FeaturesConfig, FidConfig, RunConfig, TrainingConfig, from_plain, to_plain
 from gansweep.gan.data import ImageSet
 from gansweep.health.metrics import SAMPLE_METRICS
 from gansweep.health.own import own_metrics
@@ -44,6 +44,7 @@ class Job:
         threads: Number of CPU threads.
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
         code: The driver's planning.code.origins().
+        features: Embedding of the evaluations.
         storage: URI of the sweep's storage, for machines that do not share the folder.
     """
 
@@ -56,6 +57,7 @@ class Job:
     threads: int
     gpus: float
     code: Mapping[str, str]
+    features: FeaturesConfig
     storage: str | None = None
     metrics: tuple[str, ...] = ()
     fid: FidConfig = field(default_factory=FidConfig)
@@ -88,6 +90,11 @@ class Job:
         from gansweep.gan.device import set_up
 
         return set_up(self.gpus, self.training.precision)
+
+    @property
+    def reference(self) -> Path:
+        """Path of the reference data of the evaluations."""
+        return self.images.reference(self.features.key(self.training.code))
 
     def open(
         self,
@@ -150,7 +157,7 @@ class Job:
         from gansweep.gan.evaluator import Evaluator
         from gansweep.gan.reference import reference_of, unseen_images
 
-        reference, notices = reference_of(images)
+        reference, notices = reference_of(images, self.features, self.training.code)
         own = own_metrics(self.metrics, self.training.code, images.channels, images.image_size)
         real = unseen_images(images, self.samples) if own else None
         metrics = (*SAMPLE_METRICS, *(one.metric(real) for one in own if real is not None))

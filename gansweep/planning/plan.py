@@ -11,16 +11,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gansweep.config import StartConfig
+from gansweep.config import FeaturesConfig, StartConfig, from_plain, to_plain
 from gansweep.errors import UserError
-from gansweep.gan.data import UNREDUCED, ImageSet, evaluation_samples, grid_side, grid_size, prepare, split_sizes
+from gansweep.gan.data import (
+    UNREDUCED,
+    ImageSet,
+    evaluation_samples,
+    first_features,
+    grid_side,
+    grid_size,
+    prepare,
+    split_sizes,
+)
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import LABELLED, is_evaluation
 from gansweep.networks.own import OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
-from gansweep.planning import fid, weights
+from gansweep.planning import features, fid, weights
 from gansweep.planning.cadence import cadence_of
 from gansweep.planning.codes import Codes
 from gansweep.planning.images import ImageSets
@@ -193,10 +202,15 @@ class Resolver:
         steps = _steps(config, images)
         _check_growth(config, steps)
         code, start = self.codes.of(config), self._start(config, images)
-        found = trial_id(config, images.fingerprint, TRAINING_VERSION, code.digest, start.digest)
-        trial = Trial(found, config, varied, steps)
+
+        def id_with(chosen: FeaturesConfig) -> str:
+            identity = features.identity(chosen, images)
+            return trial_id(config, images.fingerprint, TRAINING_VERSION, code.digest, start.digest, identity)
+
+        chosen = features.choose(config.evaluation, images, lambda one: self._folder.trial(id_with(one)).trial.exists())
+        trial = Trial(id_with(chosen), config, varied, steps)
         sweep = self._sweep
-        return _planned(trial, images, code, start, self._folder, sweep.cadence, sweep.rules, self._thresholds)
+        return _planned(trial, images, code, start, chosen, self._folder, sweep.cadence, sweep.rules, self._thresholds)
 
     def _start(self, config: TrialConfig, images: ImageSet) -> StartConfig:
         """Return the weights that a trial starts from. Raises UserError if they do not exist or fit."""
@@ -323,6 +337,7 @@ def _planned(
     images: ImageSet,
     code: Code,
     start: StartConfig,
+    chosen: FeaturesConfig,
     folder: SweepFolder,
     cadence: Cadence,
     rules: tuple[str, ...],
@@ -342,6 +357,7 @@ def _planned(
         cadence_of(files, cadence, trial.steps),
         rules,
         thresholds,
+        chosen,
     )
 
 
@@ -358,7 +374,8 @@ def recorded(home: Home, sweep: str, trial_id: str) -> PlannedTrial:
     trial = Trial(trial_id, resolved, document["varied"], document["steps"])
     digest = document.get("weights", "")
     start = StartConfig(digest, str(weights.file_in(folder.path, digest))) if digest else StartConfig()
-    return _planned(trial, images, code, start, folder, Cadence(), (), {})
+    chosen = from_plain(FeaturesConfig, document.get("features", {"name": first_features(images)}))
+    return _planned(trial, images, code, start, chosen, folder, Cadence(), (), {})
 
 
 def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str = "") -> None:
@@ -412,4 +429,5 @@ def trial_document(planned: PlannedTrial, sweep: Sweep) -> dict[str, Any]:
         "training_version": TRAINING_VERSION,
         **({"code": digest} if (digest := planned.training.code.digest) else {}),
         **({"weights": digest} if (digest := planned.training.start.digest) else {}),
+        "features": to_plain(planned.features),
     }

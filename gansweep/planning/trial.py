@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gansweep.config import (
     AugmentationConfig,
     DiffAugmentConfig,
+    FeaturesConfig,
     LossConfig,
     NetworkConfig,
     StartConfig,
@@ -43,6 +44,7 @@ class PlannedTrial:
         cadence: Intervals between its records.
         rules: Rules of the sweep that end trials.
         thresholds: Thresholds of verdicts that are not at their defaults.
+        features: Embedding of its evaluations.
     """
 
     trial: Trial
@@ -55,6 +57,7 @@ class PlannedTrial:
     cadence: TrialCadence
     rules: tuple[str, ...]
     thresholds: Thresholds
+    features: FeaturesConfig
 
     @property
     def finished(self) -> bool:

@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from gansweep.config import Model, Training
+from gansweep.features import AUTO, is_own, known_features, names_in_schema
 from gansweep.health.fid import LEAST
 from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
 from gansweep.section import OwnName, PathText, Positive, RecordOnly, Section, Since
@@ -128,6 +137,21 @@ class Evaluation(Section):
     ] = NO_METRICS
     fid: Annotated[
         Fid | None, Since("0.2.0"), RecordOnly(), Field(description="FID at the end of each trial; default: none")
+    ] = None
+
+    features: Annotated[
+        str,
+        AfterValidator(known_features),
+        WithJsonSchema(names_in_schema()),
+        OwnName(is_own),
+        Since("0.2.0"),
+        Field(description="embedding that samples are judged in; auto: the best at hand for the images"),
+    ] = AUTO
+    weights: Annotated[
+        str | None,
+        Since("0.2.0"),
+        RecordOnly(),
+        Field(min_length=1, description="file of weights of an embedding that needs one"),
     ] = None
 
     @field_validator("metrics")

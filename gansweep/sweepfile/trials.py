@@ -28,6 +28,9 @@ FIRST_TRAINING_KEYS = (
 )  # fmt: skip
 
 
+FEATURES = {"features", "weights"}  # keys of `evaluation` that choose an embedding, whose identity counts instead
+
+
 @dataclass(frozen=True)
 class Trial:
     """One trial of a sweep.
@@ -77,7 +80,12 @@ def configurations(
 
 
 def trial_id(
-    config: TrialConfig, data_fingerprint: str, training_version: int, code: str = "", weights: str = ""
+    config: TrialConfig,
+    data_fingerprint: str,
+    training_version: int,
+    code: str = "",
+    weights: str = "",
+    features: str = "",
 ) -> str:
     """Return the content address of a run.
 
@@ -90,6 +98,7 @@ def trial_id(
         training_version: TRAINING_VERSION.
         code: Hash of the code that the run imports; empty if it imports none.
         weights: Hash of the weights that the run starts from; empty if it starts from new ones.
+        features: Identity of the embedding of its evaluations; empty for that of version 0.1.0.
     """
     model, training = config.model, config.training
     content = {
@@ -110,11 +119,12 @@ def trial_id(
             "discriminator": _resolved(training, "discriminator"),
             **_beyond(training, (*FIRST_TRAINING_KEYS, *_network_keys(), "from")),
         },
-        "evaluation": _without_later(config.evaluation, config.evaluation.model_dump()),
+        "evaluation": _without_later(config.evaluation, config.evaluation.model_dump(exclude=FEATURES)),
         "seed": config.seed,
         "version": training_version,
         **({"code": code} if code else {}),
         **({"weights": weights} if weights else {}),
+        **({"features": features} if features else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -115,7 +115,7 @@ class RemoteWorkspace:
         self._task.start()
         job = with_retries(lambda: fetched(self._storage, self._job))
         if job.samples:
-            self.notices += with_retries(lambda: share_reference(self._storage, job.images))
+            self.notices += with_retries(lambda: share_reference(self._storage, job))
         return job
 
     def report(self) -> None:
@@ -186,7 +186,7 @@ def share(storage: Storage, images: ImageSet) -> None:
             storage.put(f"{CACHE}/{path.name}", path.read_bytes())
 
 
-def share_reference(storage: Storage, images: ImageSet) -> list[str]:
+def share_reference(storage: Storage, job: Job) -> list[str]:
     """Make all machines use the same reference for evaluations, that of the first machine.
 
     Returns:
@@ -194,12 +194,12 @@ def share_reference(storage: Storage, images: ImageSet) -> list[str]:
     """
     from gansweep.gan.reference import reference_of
 
-    path = images.reference
+    path = job.reference
     notices: list[str] = []
     name = f"{CACHE}/{path.name}"
     there = storage.get(name)
     if there is None:
-        _, notices = reference_of(images)
+        _, notices = reference_of(job.images, job.features, job.training.code)
         there = path.read_bytes() if storage.create(name, path.read_bytes()) else storage.get(name)
     if there is not None and not (path.exists() and path.read_bytes() == there):
         write_atomically(path, there)

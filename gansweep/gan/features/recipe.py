@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
+from gansweep.config import FeaturesConfig
 from gansweep.features import embedding_kind
 from gansweep.gan.features.base import Embedding, Stored
 from gansweep.usercode.code import Code
@@ -28,6 +29,11 @@ class Source:
     name: str
     weights: Path | None = None
     code: Code = field(default_factory=Code)
+
+    @classmethod
+    def of(cls, features: FeaturesConfig, code: Code) -> Source:
+        """Return the source that the configuration of a trial stands for."""
+        return cls(features.name, Path(features.weights) if features.weights else None, code)
 
     @property
     def argument(self) -> str:
@@ -72,8 +78,15 @@ class Request:
 
     def some(self, count: int) -> Tensor:
         """Return at most `count` of the images at even distances in their order, which may be that of the classes."""
+        return self.pixels[self._chosen(count)]
+
+    def some_labels(self, count: int) -> Tensor:
+        """Return the labels of `some(count)`."""
+        return self.labels[self._chosen(count)]
+
+    def _chosen(self, count: int) -> Tensor | slice:
         n = len(self.pixels)
-        return self.pixels if n <= count else self.pixels[torch.linspace(0, n - 1, count).round().long()]
+        return slice(None) if n <= count else torch.linspace(0, n - 1, count).round().long()
 
 
 class Recipe(Protocol):

@@ -1,0 +1,94 @@
+"""Embedding that the evaluations of a trial use. Does not load torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gansweep.config import FeaturesConfig
+from gansweep.errors import UserError
+from gansweep.features import AUTO, EMBEDDINGS, embedding_kind
+from gansweep.gan.data import ImageSet, first_features
+from gansweep.planning.source import place
+from gansweep.sweepfile.schema import Evaluation
+
+# What `auto` chooses from, the best first, where version 0.1.0 would reduce the images to 16 px: docs/features.md.
+PREFERRED = ("imagenet", "classifier", "self_supervised")
+
+
+def choose(evaluation: Evaluation, images: ImageSet, has_begun: Callable[[FeaturesConfig], bool]) -> FeaturesConfig:
+    """Return the embedding of a trial.
+
+    `auto` keeps the one that the trial has begun with, so that packages that are installed later change nothing.
+
+    Args:
+        evaluation: Section of the sweep file.
+        images: Images of the trial.
+        has_begun: Whether the trial has begun with an embedding.
+
+    Raises:
+        UserError: The embedding needs labels, weights or a package that are missing.
+    """
+    offered = [*_offered(evaluation, images)]
+    begun = (one for one in offered if len(offered) > 1 and has_begun(one))
+    chosen = next(begun, None) or next((one for one in offered if _is_installed(one)), offered[0])
+    _check(chosen, images)
+    return chosen
+
+
+def identity(features: FeaturesConfig, images: ImageSet) -> str:
+    """Return what an embedding adds to the id of a trial; nothing for that of version 0.1.0."""
+    if features.name == first_features(images):
+        return ""
+    return "/".join(filter(None, (features.name, str(embedding_kind(features.name).version), features.digest)))
+
+
+def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfig]:
+    """Yield the embeddings that the section allows, the best first."""
+    before = first_features(images)
+    if not evaluation.per_run:
+        yield FeaturesConfig(before)
+    elif evaluation.features != AUTO:
+        yield _with_weights(evaluation)
+    else:
+        if before != "classifier":
+            labelled = len(images.classes) > 1
+            yield from (FeaturesConfig(name) for name in PREFERRED if labelled or not EMBEDDINGS[name].labels)
+        yield FeaturesConfig(before)
+
+
+def _with_weights(evaluation: Evaluation) -> FeaturesConfig:
+    kind = embedding_kind(evaluation.features)
+    if not kind.weights or evaluation.weights is None:
+        return FeaturesConfig(evaluation.features)
+    path = place(evaluation.weights, "evaluation.weights") or ""
+    try:
+        digest = _checksum(path)
+    except OSError as error:
+        raise UserError(
+            f"evaluation.weights: {path}: cannot be read ({error.strerror}); name a file of weights"
+        ) from None
+    return FeaturesConfig(evaluation.features, path, digest)
+
+
+@functools.cache
+def _checksum(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_installed(features: FeaturesConfig) -> bool:
+    module = embedding_kind(features.name).module
+    return not module or importlib.util.find_spec(module) is not None
+
+
+def _check(features: FeaturesConfig, images: ImageSet) -> None:
+    """Raise UserError if an embedding cannot be made for images, as far as it is known without trying."""
+    kind, where = embedding_kind(features.name), f"evaluation.features: {features.name}"
+    if kind.labels and len(images.classes) < 2:
+        raise UserError(f"{where} is trained on labels, and the images have one class; set evaluation.features: auto")
+    if not _is_installed(features):
+        raise UserError(f"{where} needs a package; run pip install 'gansweep[{kind.extra}]', or set other features")
