@@ -121,6 +121,8 @@ def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, refer
     assert set(few(trainer_of())) == {*ALWAYS, *SHARES} - {*HELD_OUT, m.CLASSES_MISSING}
     found = few.description()
     assert found.pop("real_shares") == dict(zip("0123456789", reference.histogram.shares.tolist(), strict=True))
+    features = found.pop("features")
+    assert (features["name"], features["resolution"]) == ("classifier", 16)
     assert found == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
 
 
@@ -149,7 +151,9 @@ def test_without_labels_nothing_is_recorded_of_classes(
     evaluator = Evaluator(reference, 60, 0)
     assert set(evaluator(make_trainer())) == {*ALWAYS} - {*m.LABELLED, *HELD_OUT}
     assert evaluator.notices == []
-    assert evaluator.description() == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60}
+    found = evaluator.description()
+    assert found.pop("features")["name"] == "principal_components"
+    assert found == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60}
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (500, 1, 16, 16), np.uint8)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gansweep.errors import CheckpointError
-from gansweep.gan import checkpoint, data
+from gansweep.gan import checkpoint, data, embedding
 from gansweep.gan import reference as module
 from gansweep.gan.data import (
     MOST_SEEN,
@@ -25,6 +25,7 @@ from gansweep.gan.data import (
     evaluation_split,
 )
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.features.recipe import Source
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.health import pixels, quality
 from gansweep.health.evidence import Samples
@@ -107,7 +108,7 @@ def test_is_made_once_and_kept_beside_the_images(small: ImageSet, monkeypatch: p
     threads = torch.get_num_threads()
     first, _ = reference_of(small)
     assert torch.get_num_threads() == threads
-    assert file_of(small).name == f"0123.reference-{REFERENCE_VERSION}.safetensors"
+    assert file_of(small).name == f"0123.classifier-1.reference-{REFERENCE_VERSION}.safetensors"
     forbid(monkeypatch)
     second, notices = reference_of(small)
     assert equal(first, second)
@@ -131,7 +132,7 @@ def test_a_damaged_one_is_made_again(small: ImageSet, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("lacking", ["features", "histogram", "body.0.bias", "accuracy", "spread", "ms_ssim"])
+@pytest.mark.parametrize("lacking", ["features", "histogram", "embedding.body.0.bias", "accuracy", "spread", "ms_ssim"])
 def test_one_that_lacks_an_array_or_a_value_is_made_again(small: ImageSet, lacking: str) -> None:
     """As a version that stored less wrote it."""
     first, _ = reference_of(small)
@@ -188,10 +189,10 @@ def at_once(images: ImageSet, count: int = 4) -> list[Reference]:
 def test_trials_that_begin_at_once_make_it_once(small: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     made, make = [], module._make
 
-    def slowly(images: ImageSet, path: Path) -> list[str]:
+    def slowly(images: ImageSet, source: Source, path: Path) -> list[str]:
         made.append(path)
         time.sleep(0.1)
-        return make(images, path)
+        return make(images, source, path)
 
     monkeypatch.setattr(module, "_make", slowly)
     first, *others = at_once(small)
@@ -205,9 +206,9 @@ def test_trials_that_find_a_damaged_one_at_once_all_get_it(small: ImageSet, monk
     file_of(small).write_bytes(b"damaged")
     load, barrier, waiting = module._load, threading.Barrier(2), threading.Semaphore(2)
 
-    def together(path: Path, images: ImageSet) -> Reference:
+    def together(path: Path, images: ImageSet, source: Source) -> Reference:
         try:
-            return load(path, images)
+            return load(path, images, source)
         except CheckpointError:
             if waiting.acquire(blocking=False):
                 barrier.wait(5)  # both have seen the damage before either mends it
@@ -222,7 +223,7 @@ def test_one_that_fails_in_the_making_leaves_the_next_a_free_hand(
     small: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(module, "train_classifier", lambda *_: 1 / 0)
+        patch.setattr(embedding, "train_classifier", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             reference_of(small)
     assert list(Path(small.file).parent.glob("*.safetensors")) == []

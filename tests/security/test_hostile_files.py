@@ -18,12 +18,14 @@ import safetensors.torch
 import torch
 from bad_calls import Call
 
+from gansweep.config import FeaturesConfig
 from gansweep.errors import CheckpointError, UserError
 from gansweep.gan import checkpoint, data, reference
 from gansweep.gan.data import ImageSet
 from gansweep.gan.reader import Source
 from gansweep.records import journal, outcome, suggestions
 from gansweep.records.layout import TrialFolder, read_json
+from gansweep.usercode.code import Code
 
 DIGITS = Source("digits", 8)
 
@@ -112,9 +114,9 @@ def test_the_reference_of_evaluations(
     payload: bytes, proof: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = data.prepare(DIGITS, tmp_path)
-    images.reference.write_bytes(payload)
+    images.reference(FeaturesConfig("classifier").key(Code())).write_bytes(payload)
     made: list[ImageSet] = []
-    monkeypatch.setattr(reference, "_make", lambda images, _: made.append(images))
+    monkeypatch.setattr(reference, "_make", lambda images, *_: made.append(images))
     with pytest.raises(CheckpointError, match="damaged"):  # it still is: nothing was made in its place
         reference.reference_of(images)
     assert made == [images]
