@@ -10,7 +10,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gansweep.usercode.code import Code
 from gansweep.usercode.path import ImportPath, is_import_path
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """An embedding of the user: a function from images to features. gan/features/imported.py checks and calls it.
+
+    Attributes:
+        path: Import path of the function.
+        code: The code that defines it.
+        channels: Channels of the images.
+        size: Side of the images in pixels.
+    """
+
+    path: ImportPath
+    code: Code
+    channels: int
+    size: int
+
+    @property
+    def key(self) -> str:
+        """Dotted key of the sweep file that names it."""
+        return "evaluation.features"
+
+
+def own_features(name: str, code: Code, channels: int, size: int) -> tuple[OwnFeatures, ...]:
+    """Return the embedding of the user that a name stands for, for images of a shape; () for other names."""
+    return (OwnFeatures(ImportPath.parse(name), code, channels, size),) if is_own(name) else ()
 
 
 @dataclass(frozen=True)

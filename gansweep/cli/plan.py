@@ -65,6 +65,7 @@ def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
         "sweep": plan.sweep.name,
         "data": [images_document(image_set) for image_set in plan.image_sets],
         "trials": [_trial(plan, planned, step_s) for planned in plan.trials],
+        "features": [*dict.fromkeys(p.features.name for p in plan.left if p.evaluation_cadence)],
         "concurrent": slots,
         "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
         "to_come": len(plan.to_come),
@@ -127,6 +128,8 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
     cost = document["cost"]
     for images in plan.image_sets:
         print_images(images)
+    if names := document["features"]:
+        click.echo(f"features  samples are judged in {', '.join(names)} (docs/features.md)")
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out as duplicates")

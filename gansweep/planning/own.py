@@ -16,6 +16,7 @@ from typing import Any
 
 from gansweep.config import LossConfig, NetworkConfig, from_plain, to_plain, values_for
 from gansweep.errors import UserError
+from gansweep.features import OwnFeatures, own_features
 from gansweep.health.own import OwnMetric, own_metrics
 from gansweep.losses.own import OwnLoss
 from gansweep.networks.architecture import Design
@@ -34,7 +35,8 @@ VERSION = 1  # of the checks: what another one has found is checked again
 LONGEST_S = 600.0
 CHANNELS = {"digits": 1, "mnist": 1, "fashion_mnist": 1, "glyphs": 1, "cifar10": 3}  # as the data sets are stored
 
-Part = OwnDesign | OwnLoss | OwnMetric
+Other = OwnLoss | OwnMetric | OwnFeatures
+Part = OwnDesign | Other
 
 
 def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
@@ -52,6 +54,7 @@ def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tup
     trials = [planned for group in found for planned in group]
     _check_once(_losses(trials), cache / "losses")
     _check_once([metric for planned in trials for metric in planned.own_metrics], cache / "metrics")
+    _check_once([one for planned in trials for one in planned.own_features], cache / "features")
     return found
 
 
@@ -88,7 +91,7 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
         UserError: See `Codes.of` and `checked`.
     """
     own: dict[str, OwnDesign] = {}
-    others: dict[str, OwnLoss | OwnMetric] = {}
+    others: dict[str, Other] = {}
     with TemporaryDirectory() as folder:
         codes = Codes(sweep.folder, Path(folder))
         for settings, _ in configurations(sweep):
@@ -101,8 +104,11 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
             if loss := LossConfig(training.loss, training.options_of_loss(), own_critic=training.critic).own(code):
                 others[_key(loss)] = loss
             if channels:
-                metrics = own_metrics(config.evaluation.metrics, code, channels, config.dataset.image_size)
-                others |= {_key(metric): metric for metric in metrics}
+                shape = (channels, config.dataset.image_size)
+                metrics = own_metrics(config.evaluation.metrics, code, *shape)
+                embedding = own_features(config.evaluation.features, code, *shape)
+                parts: tuple[Other, ...] = (*metrics, *embedding)
+                others |= {_key(one): one for one in parts}
         if own and runs:
             _check([*own.values()])
         if others and runs:
@@ -139,7 +145,7 @@ def _losses(trials: Sequence[PlannedTrial]) -> list[OwnLoss]:
     return [replace(own, mixes=planned.discriminator.has_batch_norm) for planned, own in found if own]
 
 
-def _check_once(parts: Sequence[OwnLoss | OwnMetric], folder: Path) -> None:
+def _check_once(parts: Sequence[Other], folder: Path) -> None:
     """Raise UserError if a part cannot be used. Each is checked once: `folder` holds a file for those that can."""
     files = {_key(part): (part, folder / f"{_key(part)}.json") for part in parts}
     if new := [(part, file) for part, file in files.values() if not file.exists()]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gansweep.config import from_plain, to_plain
 from gansweep.errors import UserError
+from gansweep.features import OwnFeatures
 from gansweep.health.own import OwnMetric
 from gansweep.losses.own import OwnLoss
 from gansweep.networks.own import OwnDesign
@@ -36,7 +37,22 @@ def _metric(plain: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-KINDS = {OwnDesign.__name__: _network, OwnLoss.__name__: _loss, OwnMetric.__name__: _metric}
+def _features(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return {} for an embedding that can be used."""
+    from gansweep.gan.features.imported import check
+    from gansweep.gan.features.recipe import Source
+
+    own = from_plain(OwnFeatures, plain)
+    check(Source(str(own.path), code=own.code), own.channels, own.size)
+    return {}
+
+
+KINDS = {
+    OwnDesign.__name__: _network,
+    OwnLoss.__name__: _loss,
+    OwnMetric.__name__: _metric,
+    OwnFeatures.__name__: _features,
+}
 
 
 def _answer(kind: str, plain: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from gansweep.config import (
     TrainingConfig,
     values_for,
 )
+from gansweep.features import OwnFeatures, own_features
 from gansweep.gan.data import ImageSet
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.own import OwnMetric, own_metrics
@@ -75,6 +76,12 @@ class PlannedTrial:
         """Metrics of the user that its evaluations compute."""
         training = self.training
         return own_metrics(self.trial.config.evaluation.metrics, training.code, training.channels, training.image_size)
+
+    @property
+    def own_features(self) -> tuple[OwnFeatures, ...]:
+        """The user's embedding of its evaluations, if it has one."""
+        training = self.training
+        return own_features(self.features.name, training.code, training.channels, training.image_size)
 
     @property
     def parameters(self) -> tuple[int, int]:

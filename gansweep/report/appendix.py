@@ -75,7 +75,8 @@ def _ran_on(study: Study, sweep: pd.Series) -> str:
         f"commit {sweep['commit'][:12]}" if sweep["commit"] else "",
         f"trained on {listed(used)}" if (used := sorted({*trials["device"]} - {""})) else "",
         f"data {listed(sorted(set(trials['data_fingerprint'])))}",
-        f"the evaluation's classifier classifies {100 * accuracy.iloc[0]:.1f}\u00a0% of held-out real images correctly"
+        f"judged in the features {listed(used)}" if (used := sorted({*trials["features"]} - {""})) else "",
+        f"the evaluation names the class of {100 * accuracy.iloc[0]:.1f}\u00a0% of held-out real images correctly"
         if len(accuracy)
         else "",
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gansweep.config import Model, NetworkConfig, Training, values_for
+from gansweep.features import AUTO, embedding_kind
 from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
 from gansweep.losses import registry
 from gansweep.losses.registry import LOSSES, options
@@ -138,6 +139,12 @@ def _augmentation(training: Training) -> Iterator[Conflict]:
 def _evaluation(evaluation: Evaluation) -> Iterator[Conflict]:
     if evaluation.metrics and not evaluation.per_run:
         yield ("evaluation", "metrics"), "has no effect without evaluations; set evaluation.per_run"
+    name = evaluation.features
+    needs_weights = name != AUTO and embedding_kind(name).weights
+    if needs_weights and evaluation.weights is None:
+        yield ("evaluation", "features"), f"{name} needs a file of weights; set evaluation.weights"
+    if evaluation.weights is not None and not needs_weights:
+        yield ("evaluation", "weights"), f"goes with features that need a file, as torchvision:resnet50, not {name}"
 
 
 def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:

@@ -26,6 +26,7 @@ class Summary:
         outcome: one of records.outcome.State.
         verdict, reason, rule: as in records.outcome.Outcome, empty if there is none.
         device: as given by records.devices.label; empty if unknown.
+        features: name of the embedding of its evaluations; empty if unknown.
         evaluator_accuracy: NaN if unknown.
         real_shares: class → its share among the real images.
     """
@@ -40,6 +41,7 @@ class Summary:
     rule: str = ""
     data_fingerprint: str = ""
     device: str = ""
+    features: str = ""
     evaluator_accuracy: float = math.nan
     real_shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -70,10 +72,11 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
 
 
 def evaluator(folder: TrialFolder) -> dict[str, Any]:
-    """Return the classifier's accuracy (None if there is none) and the real_shares of a trial, both rounded."""
+    """Return the features, the accuracy (None if there is none) and the real_shares of a trial, both rounded."""
     judge = read_json(folder.evaluator)
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
     return {
+        "features": judge.get("features", {}).get("name", ""),
         "accuracy": None if accuracy is None else float(f"{accuracy:.4g}"),
         "real_shares": {name: round(share, 4) for name, share in shares.items()},
     }
@@ -84,5 +87,6 @@ def of_entry(told: Entry) -> Summary:
     judge = told.get("evaluator", {})
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
     found = {"outcome": "pending", **told, "real_shares": shares}
+    found["features"] = judge.get("features", "")
     found["evaluator_accuracy"] = math.nan if accuracy is None else accuracy
     return Summary(**{one.name: found[one.name] for one in fields(Summary) if one.name in found})

@@ -53,6 +53,8 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
     if host := read_json(folder.owner).get("host"):
         found["gansweep.host"] = host
     judge = summary.evaluator(folder)
+    if judge["features"]:
+        found["gansweep.features"] = judge["features"]
     if judge["accuracy"] is not None:
         found["gansweep.evaluator_accuracy"] = f"{judge['accuracy']:.4g}"
     if shares := judge["real_shares"]:

@@ -108,6 +108,7 @@ def _of_tags(run: Run) -> Entry:
         "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
         "device": tags.get("gansweep.device", ""),
         "evaluator": {
+            "features": tags.get("gansweep.features", ""),
             "accuracy": _number(float, tags.get("gansweep.evaluator_accuracy"), None),
             "real_shares": _object(tags.get("gansweep.real_shares")),
         },

@@ -174,7 +174,8 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
         config=config(training_note=1, learning_rate=0.1 + 0.2),
         parameters={"generator": 5, "discriminator": 6},
     )
-    write_json(trial.evaluator, {"accuracy": 0.987654, "real_shares": {"10": 0.25, "9": 0.75}})
+    features = {"features": {"name": "imagenet"}}
+    write_json(trial.evaluator, {**features, "accuracy": 0.987654, "real_shares": {"10": 0.25, "9": 0.75}})
     bench.publish()
     tables = read(bench)
     (row,) = tables.trials.to_dict("records")
@@ -188,7 +189,8 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
         "steps": STEPS, "quality": 50.0, "quality_step": 4, "best_value": 50.0, "best_step": 4, "rank": 1,
         "wall_s": 3.0,
         "started": pd.Timestamp(BEGAN + 1, unit="s", tz="UTC"),
-        "steps_per_s": 8.5, "evaluator_accuracy": 0.9877, "parameters.generator": 5, "parameters.discriminator": 6,
+        "steps_per_s": 8.5, "features": "imagenet", "evaluator_accuracy": 0.9877,
+        "parameters.generator": 5, "parameters.discriminator": 6,
         "device": "CPU", "data_fingerprint": "f", "real_shares": {"10": 0.25, "9": 0.75},
         "training.learning_rate": 0.1 + 0.2, "training.training_note": 1,
     }  # fmt: skip

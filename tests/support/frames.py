@@ -25,7 +25,8 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
         "since_step": 100 if failed else pd.NA, "reason": f"{verdict} since step 100: because", "rule": "", "step": 600,
         "steps": 600, "quality": quality, "quality_step": more.get("step", 600),
         "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
-        "steps_per_s": 20.0, "evaluator_accuracy": 0.99, "parameters.generator": 10, "parameters.discriminator": 10,
+        "steps_per_s": 20.0, "features": "classifier", "evaluator_accuracy": 0.99,
+        "parameters.generator": 10, "parameters.discriminator": 10,
         "device": "CPU", "data_fingerprint": "f", "real_shares": {}, **FIXED, **varied,
     }  # fmt: skip
     return row | more

@@ -182,7 +182,7 @@ def tables(count: int) -> Tables:
             "since_step": first.since_step if first.is_failure else pd.NA, "steps": STEPS, "quality": last,
             "quality_step": STEPS,
             "started": pd.Timestamp(BEGAN, unit="s", tz="UTC"), "wall_s": 30.0, "steps_per_s": 20.0,
-            "evaluator_accuracy": 0.99, "device": "CPU", "data_fingerprint": "f",
+            "features": "classifier", "evaluator_accuracy": 0.99, "device": "CPU", "data_fingerprint": "f",
             "real_shares": dict.fromkeys(DIGITS, 0.1),
             **one.varied, "dataset.name": "digits", "dataset.image_size": 32, "model.architecture": "dcgan",
         })  # fmt: skip

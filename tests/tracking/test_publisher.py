@@ -364,9 +364,11 @@ def test_what_judged_a_trial(bench: Bench, accuracy: float | None, told: str | N
     trial = bench.trial("a", losses(3))
     bench.publish(running=True)
     assert "gansweep.evaluator_accuracy" not in tags(bench, "a")
-    write_json(trial.evaluator, {"accuracy": accuracy, "classes": 10, "samples": 256})
+    features = {"features": {"name": "imagenet"}}
+    write_json(trial.evaluator, {**features, "accuracy": accuracy, "classes": 10, "samples": 256})
     bench.publish(running=True)
     assert tags(bench, "a").get("gansweep.evaluator_accuracy") == told
+    assert tags(bench, "a")["gansweep.features"] == "imagenet"
 
 
 def test_where_a_trial_ran_last(bench: Bench) -> None:
