@@ -125,8 +125,9 @@ def test_plan_as_text() -> None:
     tail = result.stdout.split("data ")[1].splitlines()
     assert re.fullmatch(r" +1,797 images of 1×16×16, fingerprint [0-9a-f]{16}", tail[0])
     assert tail[1] == "          10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
-    assert re.fullmatch(r"to train  4 of 4 trials, \d+ at a time", tail[2])
-    assert re.fullmatch(r"disk      up to \d+ [kM]B", tail[3])
+    assert tail[2] == "features  samples are judged in classifier (docs/features.md)"
+    assert re.fullmatch(r"to train  4 of 4 trials, \d+ at a time", tail[3])
+    assert re.fullmatch(r"disk      up to \d+ [kM]B", tail[4])
 
 
 def test_a_plan_of_many_settings_cuts_nothing_off() -> None:

@@ -46,7 +46,7 @@ def test_costs_are_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "classifier:x", "", "a b:c"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"must be one of classifier, |is not an import path"):
+    with pytest.raises(ValueError, match=r"must be one of auto, classifier, |is not an import path"):
         embedding_kind(name)
 
 
