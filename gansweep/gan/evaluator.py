@@ -65,7 +65,8 @@ class Evaluator:
         """Return the description of the evaluation for the records.
 
         features: Description of the embedding. accuracy: Share of held-out real images whose class it names.
-        real_shares: Class → its share of the real images.
+        real_shares: Class → its share of the real images. real_near_duplicates: Share of near duplicates among as many
+        real images. training_images: Number of training images that samples are compared with (`memorised`).
         """
         accuracy, reference = self._reference.accuracy, self._reference
         return {
@@ -74,6 +75,8 @@ class Evaluator:
             "classes": reference.classes,
             "real_shares": by_class(reference.class_names, reference.histogram.shares),
             "samples": self._samples,
+            "real_near_duplicates": self._real.near_duplicates,
+            "training_images": len(self._real.training.features),
         }
 
     @full_precision()

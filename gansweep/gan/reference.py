@@ -21,12 +21,13 @@ from gansweep.config import FeaturesConfig
 from gansweep.errors import CheckpointError
 from gansweep.gan import checkpoint
 from gansweep.gan.batches import generator
-from gansweep.gan.data import MOST_UNSEEN, ImageSet, evaluation_split, first_features
+from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, evaluation_split, first_features
 from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.labelled import Labelled, discriminants
 from gansweep.gan.features.recipe import Request, Source, recipe_of
 from gansweep.health import quality
 from gansweep.health.evidence import Images, RealSide
+from gansweep.health.memorised import TrainingImages
 from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Bins, Gaussian, Histogram
 from gansweep.records import lock
@@ -34,6 +35,7 @@ from gansweep.usercode.code import Code
 
 FALLBACKS = ("self_supervised", "principal_components")  # for images that an embedding cannot serve, the best first
 EMBEDDING = "embedding."  # begins the names of an embedding's tensors in a file
+MOST_MULTIPLY_ADDS = 1_600_000_000_000  # for features of training images: a minute or two on a CPU
 MOST_LABELLED = 4_000  # images whose labels an embedding without classes learns
 NO_CODE = Code()
 WAIT_S = 1_800.0  # maximum wait for another trial that computes it
@@ -50,6 +52,7 @@ class Reference:
     Attributes:
         embedding: The embedding.
         features: (unseen, k) features, k at most FEATURES, of unseen real images, in random order.
+        training: Images of the embedding's training half. GANs train on them, except on those of dataset.validation.
         labels: (unseen,) their labels.
         histogram: Labels of all images.
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
@@ -59,6 +62,7 @@ class Reference:
 
     embedding: Embedding
     features: NDArray[np.float32]
+    training: TrainingImages
     labels: NDArray[np.int64]
     histogram: Histogram
     accuracy: float
@@ -80,13 +84,16 @@ class Reference:
         draws = [rng.permutation(len(self.features)) for _ in range(DRAWS)]
         pairs = [(self.features[d[:samples]], self.features[d[samples : 2 * samples]]) for d in draws]
         baseline = [quality.frechet_distance(Gaussian.of(a), Gaussian.of(b)) for a, b in pairs]
+        distance = quality.duplicate_distance(real)
         return RealSide(
             gaussian=Gaussian.of(real),
             features=real,
             radii=quality.neighbour_radii(real),
             radii_of_3=quality.neighbour_radii(real, 3),
             bins=Bins.of(self.features, min(BINS, len(self.features) // 10)),
-            duplicate_distance=quality.duplicate_distance(real),
+            duplicate_distance=distance,
+            near_duplicates=float(np.mean([quality.near_duplicates(a, distance) for a, _ in pairs])),
+            training=self.training,
             baseline=float(np.mean(baseline)),
             unseen=self.features,
             labels=self.labels,
@@ -159,13 +166,22 @@ def _make(images: ImageSet, source: Source, path: Path) -> list[str]:
         else:
             labelled = embedding
         features, found = labelled.embed(request.held_out)
+        trained, _ = embedding.embed(request.some(_affordable(embedding)))
+    compared = TrainingImages.of(trained.numpy(), features.numpy())
     accuracy = float((found == labels[held_out]).double().mean()) if request.classes else None
     unseen_images = Images(real, features.numpy(), labels[held_out].numpy())
     statistics = {one.name: one.compute(unseen_images) for one in STATISTICS}
     counts = torch.bincount(labels, minlength=request.classes)
-    meta = {**statistics, "accuracy": accuracy, "embedding": dict(embedding.stored().facts)}
-    checkpoint.save(path, {**tensors, "features": features, "histogram": counts}, meta)
+    tensors |= {"features": features, "training": torch.from_numpy(compared.features), "histogram": counts}
+    facts = {"accuracy": accuracy, "embedding": dict(embedding.stored().facts), "memorised": compared.distance}
+    checkpoint.save(path, tensors, {**statistics, **facts})
     return [*notices, *embedding.description.notices, *_notices(images, accuracy)]
+
+
+def _affordable(embedding: Embedding) -> int:
+    """Return the number of training images whose features are stored: fewer if an image costs much, or who knows."""
+    cost = embedding.description.multiply_adds
+    return max(MOST_UNSEEN, min(MOST_SEEN, MOST_MULTIPLY_ADDS // cost if cost else 0))
 
 
 def _suitable(request: Request) -> tuple[Embedding, list[str]]:
@@ -216,6 +232,7 @@ def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: Imag
     return Reference(
         embedding=embedding,
         features=features.numpy(),
+        training=TrainingImages(tensors["training"].numpy(), meta["memorised"]),
         labels=images.labels()[unseen[:MOST_UNSEEN]],
         histogram=Histogram(counts.numpy()),
         accuracy=float("nan") if accuracy is None else accuracy,

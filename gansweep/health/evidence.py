@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gansweep.health import pixels, quality
 from gansweep.health.measure import Need, over
+from gansweep.health.memorised import TrainingImages
 from gansweep.health.quality import Bins, Floats, Gaussian, Histogram
 
 PAIRS = 64  # pairs of images for MS-SSIM
@@ -34,6 +35,9 @@ class RealSide:
         radii_of_3: (N,) distance to the third nearest neighbour.
         bins: Bins of NDB.
         duplicate_distance: The distance up to which two samples count as near duplicates.
+        near_duplicates: Share of near duplicates among N real images, over several draws: .01, and more if the set
+            repeats images.
+        training: Training images, which samples may be copies of.
         baseline: FD of two sets of N real images.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
@@ -48,6 +52,8 @@ class RealSide:
     radii_of_3: Floats
     bins: Bins
     duplicate_distance: float
+    near_duplicates: float
+    training: TrainingImages
     baseline: float
     unseen: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -123,6 +129,10 @@ class Samples(Images):
     @cached_property
     def near_duplicates(self) -> float:
         return quality.near_duplicates(self.features, self.real.duplicate_distance)
+
+    @cached_property
+    def memorised(self) -> float:
+        return self.real.training.share(self.features)
 
     @cached_property
     def bin_counts(self) -> NDArray[np.int64]:

@@ -63,6 +63,7 @@ COVERAGE_WITHIN = "coverage_within"
 COVERAGE_WITHIN_WORST = "coverage_within_worst"
 DENSITY_WITHIN_WORST = "density_within_worst"
 REQUESTED_SHARE = "requested/"
+MEMORISED = "memorised"
 # D on a copy with batch statistics. Explained in DISCRIMINATOR_METRICS.
 D_AUC = "d_auc"
 D_STD = "d_std"
@@ -237,6 +238,12 @@ SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
         "share of the samples of a requested class that the classifier assigns to it",
         _requested_shares,
         _CONDITION,
+    ),
+    Metric(
+        MEMORISED,
+        "memorised",
+        "share of samples that are nearer to a training image than 99 % of other real images are; .01 for those",
+        lambda s: s.memorised,
     ),
 )
 DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (

@@ -18,9 +18,10 @@ from torch import Tensor
 from gansweep.health import pixels as host_pixels
 from gansweep.health import quality
 from gansweep.health.evidence import PAIRS, RealSide, Samples
+from gansweep.health.memorised import AT_A_TIME
 from gansweep.health.quality import NEIGHBOURS, Gaussian
 
-NUMBERS = ("density_coverage", "precision_recall", "near_duplicates", "spread", "ms_ssim")  # one or two, not an array
+NUMBERS = ("density_coverage", "precision_recall", "near_duplicates", "memorised", "spread", "ms_ssim")  # not arrays
 
 
 class RealOnDevice:
@@ -36,6 +37,7 @@ class RealOnDevice:
         arrays = (real.features, real.radii, real.radii_of_3, real.bins.centres, real.unseen)
         doubles = (torch.from_numpy(array).to(device, torch.float64) for array in arrays)
         self._features, self._radii, self._radii_of_3, self._centres, self._unseen = doubles
+        self._training = torch.from_numpy(real.training.features).to(device, torch.float64)
 
     def measure(
         self, pixels: Tensor, features: Tensor, labels: Tensor, requested: NDArray[np.int64] | None
@@ -62,11 +64,19 @@ class RealOnDevice:
             "density_coverage": _density_coverage(between, self._radii),
             "precision_recall": _precision_recall(between, self._radii_of_3, nearest[:, 2]),
             "near_duplicates": _mean(nearest[:, 0] <= self._real.duplicate_distance),
+            "memorised": self._memorised(x),
             "bin_counts": _counts(_distances(x, self._centres).argmin(1), len(self._centres)),
             "spread": _spread(pixels),
             "ms_ssim": _ms_ssim(pixels, labels),
         }
         return found if requested is None else {**found, "density_coverage_within": self._within_classes(x, requested)}
+
+    def _memorised(self, x: Tensor) -> Tensor:
+        """Return `TrainingImages.share` of features (N, d), compared with some training images at a time."""
+        if not len(self._training):
+            return torch.full((), torch.nan, dtype=torch.float64, device=x.device)
+        nearest = torch.stack([_distances(x, part).amin(1) for part in torch.split(self._training, AT_A_TIME)]).amin(0)
+        return _mean(nearest <= self._real.training.distance)
 
     def _within_classes(self, x: Tensor, requested: NDArray[np.int64]) -> Tensor:
         """Return (2, classes) `quality.within_classes` of features (N, d).

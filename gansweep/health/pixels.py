@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gansweep.health.quality import Floats, TooFewSamplesError
 
 SSIM_WINDOW, SSIM_SIGMA = 7, 1.5  # small, for images of 16 pixels
-SSIM_SCALES = (0.5, 0.5)  # exponents of two scales
+LEAST_SCALES, COARSEST = 2, 16  # scales of MS-SSIM: as many as leave 16 pixels, and two for smaller images
 MOST_VALUES = 2_000 * 3 * 64**2  # converted at a time, which bounds the memory for large images
 
 
@@ -38,8 +38,8 @@ def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
     """Return (N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal images.
 
-    Two scales, Gaussian window (Wang, Simoncelli & Bovik 2003, eq. 7; negative factors count as 0). Below 14 pixels the
-    window is smaller.
+    Gaussian window, scales of equal weight, the mean over all channels at each (Wang, Simoncelli & Bovik 2003, eq. 7;
+    negative factors count as 0). `scales` says how many scales. Below 14 pixels the window is smaller.
     """
     pairs = max(1, MOST_VALUES // 16 // a[0].size)
     found: list[Floats] = [
@@ -57,14 +57,22 @@ def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:
         y: (N, C, H, W), grey levels.
         window: `ssim_window`, as an array or a tensor.
     """
-    result = 1.0
-    for scale, exponent in enumerate(SSIM_SCALES):
+    result, count = 1.0, scales(min(x.shape[2:]))
+    for scale in range(count):
         luminance, contrast = _ssim_parts(x, y, window)
-        last = scale == len(SSIM_SCALES) - 1
+        last = scale == count - 1
         factor = (luminance * contrast if last else contrast).mean((1, 2, 3))
-        result = result * factor.clip(0) ** exponent
+        result = result * factor.clip(0) ** (1 / count)
         x, y = _halved(x), _halved(y)
     return result
+
+
+def scales(side: int) -> int:
+    """Return the number of scales for images of `side` pixels: 2 below 64, 3 from there on, 4 from 128, 5 from 256.
+
+    With two, a window of 14 pixels would be the largest structure that is compared in images of any size.
+    """
+    return max(LEAST_SCALES, (side // COARSEST).bit_length())
 
 
 def ssim_window(size: int) -> Floats:

@@ -19,6 +19,9 @@ from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.gan.sampling import sample
 from gansweep.gan.training import Trainer
 from gansweep.health import metrics as m
+from gansweep.health.detectors.memorised import Memorised
+from gansweep.health.history import History
+from gansweep.health.judge import Judge
 
 MakeTrainer = Callable[..., Trainer]
 HELD_OUT = (m.D_GAP, m.R_V)
@@ -123,7 +126,8 @@ def test_too_few_samples_to_count_missing_classes(trainer_of: MakeTrainer, refer
     assert found.pop("real_shares") == dict(zip("0123456789", reference.histogram.shares.tolist(), strict=True))
     features = found.pop("features")
     assert (features["name"], features["resolution"]) == ("classifier", 16)
-    assert found == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1}
+    assert 0 < found.pop("real_near_duplicates") < 0.05
+    assert found == {"accuracy": reference.accuracy, "classes": 10, "samples": least - 1, "training_images": 898}
 
 
 def test_shares_of_classes_are_those_that_the_classifier_names(reference: Reference, evaluator: Evaluator) -> None:
@@ -153,7 +157,44 @@ def test_without_labels_nothing_is_recorded_of_classes(
     assert evaluator.notices == []
     found = evaluator.description()
     assert found.pop("features")["name"] == "principal_components"
-    assert found == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60}
+    assert 0 <= found.pop("real_near_duplicates") < 0.05
+    assert found == {"accuracy": None, "classes": 0, "real_shares": {}, "samples": 60, "training_images": 250}
+
+
+@pytest.mark.parametrize("noise", [0, 8])
+def test_a_g_that_returns_training_images_with_slight_noise_is_memorised(
+    evaluator: Evaluator, digits: ImageSet, noise: float
+) -> None:
+    rng, pixels = np.random.default_rng(0), digits.load()
+    seen, unseen = halves(digits.images)
+
+    def measured(images: np.ndarray) -> list[tuple[int, dict[str, float]]]:
+        """Steps and metrics of five evaluations."""
+        drawn = [pixels[rng.choice(images, 256, replace=False)] + rng.normal(0, noise, (256, 1, 32, 32))] * 5
+        return [(at, evaluator.quality(np.clip(p, 0, 255).astype(np.uint8))) for at, p in enumerate(drawn, 6)]
+
+    copied, of_all, fresh = measured(seen), measured(np.arange(digits.images)), measured(unseen)
+    assert copied[0][1][m.MEMORISED] > 0.9
+    assert of_all[0][1][m.MEMORISED] == pytest.approx(len(seen) / digits.images, abs=0.1)
+    assert fresh[0][1][m.MEMORISED] <= 0.03
+    found = [Memorised()(History.of(run, 10)) for run in (copied, of_all, fresh)]
+    assert [verdict is not None for verdict in found] == [True, True, False]
+    judged = [[v.kind for v in Judge().conclude(History.of(run, 10))] for run in (copied, fresh)]
+    assert judged == [["healthy", "memorised"], ["healthy"]]
+
+
+def test_near_duplicates_of_real_images_are_recorded_where_the_set_repeats_images(
+    make_set: Callable[..., ImageSet], make_pixels: Callable[..., Pixels]
+) -> None:
+    """A G as good as the real images has as many, and more than .01."""
+    images = make_set(np.tile(make_pixels(300), (4, 1, 1, 1)), [0] * 1200, ("all",))
+    reference, _ = reference_of(images)
+    evaluator = Evaluator(reference, 200, 0)
+    own = evaluator.description()["real_near_duplicates"]
+    _, unseen = halves(images.images)
+    fresh = images.load()[np.random.default_rng(1).choice(unseen, 200, replace=False)]
+    assert own > 0.2
+    assert evaluator.quality(fresh)[m.NEAR_DUPLICATES] == pytest.approx(own, abs=0.1)
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (500, 1, 16, 16), np.uint8)

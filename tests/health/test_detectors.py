@@ -22,6 +22,7 @@ from gansweep.health.detectors.discriminator import (
     DiscriminatorStrong,
 )
 from gansweep.health.detectors.divergence import Divergence
+from gansweep.health.detectors.memorised import Memorised
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.detectors.samples import (
     ConditionIgnored,
@@ -49,6 +50,7 @@ from gansweep.health.metrics import (
     FD_RATIO,
     LABEL_KL,
     LOSS_D,
+    MEMORISED,
     MS_SSIM,
     NDB,
     NEAR_DUPLICATES,
@@ -98,6 +100,7 @@ CRITIC = CriticStalled(**SEPARATION)
 BLIND = DiscriminatorFailure(need=4, window=5, earliest=0, auc=0.05, std=1e-3, share=0.25)
 NOT_LEARNING = NotLearning(**STALLED, need=3, window=5, density=0.3, share=0.5, across=0.05)
 LATE = LateInstability(need=2, window=2, earliest=0, stable=3, within=1.1, factor=2.0, deviations=6.0, least=0)
+MEMORY = Memorised(need=3, window=5, earliest=0, share=0.1)
 OVERFITTING = DiscriminatorOverfitting(need=4, window=5, earliest=0, r_v=0.5, gap=0.1)
 
 
@@ -184,6 +187,7 @@ CASES = [
         {R_V: [0, 0.6, 0.6, 0.6, 0.7], D_GAP: [0, 0.2, 0.2, 0.2, 0.3], D_AUC: [0.7] * 5},
         10, 1, (R_V, D_GAP), ("30%", "r_v 0.70"),
     ),
+    Case(MEMORY, {MEMORISED: [0.01, 0.2, 0.3, 0.42]}, 10, 1, (MEMORISED,), ("42% of the samples",)),
 ]  # fmt: skip
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.detector.kind.name)
 
@@ -429,6 +433,10 @@ TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (OVERFITTING, {R_V: [0] + [0.5] * 4, D_GAP: [0] + [0.11] * 4, D_AUC: [1] * 5}, None),
     (OVERFITTING, {R_V: [0] + [0.51] * 4, D_GAP: [0] + [0.1] * 4, D_AUC: [1] * 5}, None),
     (OVERFITTING, {R_V: [0, 1, 1, NAN, 1, 1], D_GAP: [0, 1, 1, 1, 1, 1], D_AUC: [1] * 6}, 10),  # four of five
+    (MEMORY, constant(5, memorised=0.11), 10),
+    (MEMORY, constant(5, memorised=0.1), None),
+    (MEMORY, {MEMORISED: [0.01, 0.2, 0.01, NAN, 0.2, 0.2]}, 10),  # three of five
+    (MEMORY, {MEMORISED: [0.01, 0.2, 0.2, 0.2, 0.01]}, None),  # not at the end
 ]
 
 

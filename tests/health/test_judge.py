@@ -25,6 +25,7 @@ from gansweep.health.detectors.discriminator import (
     DiscriminatorStrong,
 )
 from gansweep.health.detectors.divergence import Divergence
+from gansweep.health.detectors.memorised import Memorised
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.detectors.samples import (
     ConditionIgnored,
@@ -51,6 +52,7 @@ from gansweep.health.metrics import (
     FD_RATIO,
     LABEL_KL,
     LOSS_D,
+    MEMORISED,
     MS_SSIM,
     NEAR_DUPLICATES,
     NONFINITE_STEP,
@@ -79,6 +81,7 @@ QUICK = Judge((
     CriticStalled(1, 1, 0, **STALLED, auc=0.6),
     DiscriminatorFailure(1, 2, 0, auc=0.4, std=0.5, share=0.2),
     DiscriminatorOverfitting(2, 2, 0, r_v=0.5, gap=0.1),
+    Memorised(2, 2, 0, share=0.5),
     Imbalance(2, 3, 0, kl=0.2),
 ))  # fmt: skip
 BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.0}
@@ -204,7 +207,7 @@ def test_a_plan_with_thresholds_of_another_version_is_refused_in_one_line(thresh
 NUMBERS = (0.0, 0.1, 0.5, 0.55, 0.9, 1.0, 2.0, 20.0, NAN, INF)
 METRICS = (
     FD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
-    MS_SSIM, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
+    MS_SSIM, MEMORISED, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from waiting import no_waits
 
 from gansweep.health import on_device, pixels, quality
 from gansweep.health.evidence import Images, RealSide, Samples
+from gansweep.health.memorised import TrainingImages
 from gansweep.health.metrics import SAMPLE_METRICS
 from gansweep.health.on_device import RealOnDevice, samples_of
 from gansweep.health.quality import Bins, Gaussian, Histogram
@@ -36,6 +37,8 @@ def real_side(n: int, seed: int = 0, d: int = 8) -> RealSide:
         radii_of_3=quality.neighbour_radii(real, 3),
         bins=Bins.of(unseen, 4),
         duplicate_distance=quality.duplicate_distance(real, 0.1),
+        near_duplicates=0.1,
+        training=TrainingImages.of(unseen[2 * n :], real),
         baseline=0.5,
         unseen=unseen,
         labels=labels,
@@ -132,11 +135,19 @@ def test_numpy_repeats_nothing_that_takes_time(monkeypatch: pytest.MonkeyPatch, 
 def test_with_a_nan_what_counts_neighbours_equals_that_of_numpy(device: str) -> None:
     real, arrays = real_side(60), a_nan(60)
     expected, found = by_numpy(real, arrays), by_torch(real, arrays, device)
-    for name in ("density_coverage", "precision_recall", "near_duplicates", "spread", "ms_ssim"):
+    for name in ("density_coverage", "precision_recall", "near_duplicates", "memorised", "spread", "ms_ssim"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-6), name
     np.testing.assert_allclose(found.density_coverage_within, expected.density_coverage_within, rtol=1e-6)
     assert np.isnan(quality.frechet_distance(found.gaussian, real.gaussian))
     assert found.bin_counts.sum() == 60
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_without_training_images_it_is_unknown_whether_samples_are_memorised(device: str) -> None:
+    real = real_side(60)
+    real = replace(real, training=TrainingImages(real.training.features[:0], 0.0))
+    for samples in (by_numpy(real, varied(60)), by_torch(real, varied(60), device)):
+        assert np.isnan(metrics(samples)["memorised"])
 
 
 @settings(max_examples=50)

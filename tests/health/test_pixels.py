@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim as their_ms_ssim
 
-from gansweep.health.pixels import SSIM_SCALES, SSIM_SIGMA, SSIM_WINDOW, ms_ssim, spread
+from gansweep.health.pixels import SSIM_SIGMA, SSIM_WINDOW, ms_ssim, scales, spread
 from gansweep.health.quality import TooFewSamplesError
 
 # Spread
@@ -63,16 +63,52 @@ def similar(channels: int, side: int) -> tuple[NDArray[np.uint8], NDArray[np.uin
     return a, b
 
 
+def theirs(a: NDArray[np.uint8], b: NDArray[np.uint8], weights: list[float]) -> NDArray[np.float64]:
+    images = (torch.from_numpy(x).double() for x in (a, b))
+    found = their_ms_ssim(*images, size_average=False, win_size=SSIM_WINDOW, win_sigma=SSIM_SIGMA, weights=weights)
+    return np.asarray(found)
+
+
 def test_ms_ssim_equals_that_of_pytorch_msssim() -> None:
     a, b = similar(1, 100)
-    theirs = their_ms_ssim(
-        *(torch.from_numpy(x).double() for x in (a, b)),
-        size_average=False,
-        win_size=SSIM_WINDOW,
-        win_sigma=SSIM_SIGMA,
-        weights=[*SSIM_SCALES],
-    )
-    assert ms_ssim(a, b) == pytest.approx(theirs.numpy(), rel=1e-5, abs=1e-6)
+    assert ms_ssim(a, b) == pytest.approx(theirs(a, b, [1 / 3] * 3), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("side", "count"), [(128, 4), (256, 5)])
+def test_larger_images_have_more_scales(side: int, count: int) -> None:
+    a, b = similar(1, side)
+    # The window of pytorch_msssim is rounded to float32, which shows where a factor is near 0.
+    assert ms_ssim(a, b) == pytest.approx(theirs(a, b, [1 / count] * count), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(("side", "count"), [(8, 2), (32, 2), (63, 2), (64, 3), (127, 3), (128, 4), (256, 5)])
+def test_the_coarsest_scale_has_at_least_16_pixels_unless_there_are_two(side: int, count: int) -> None:
+    assert scales(side) == count
+
+
+@pytest.mark.parametrize(("side", "count"), [(100, 3), (128, 4)])
+def test_ms_ssim_of_colour_is_the_product_of_means_over_all_channels(side: int, count: int) -> None:
+    """pytorch_msssim averages channels after the product: that of one scale alone is the mean at this scale."""
+    a, b = similar(3, side)
+    a, b = a[:2], b[:2]  # alike: no factor is negative
+    each = [theirs(a, b, [float(one == scale) for one in range(count)]) for scale in range(count)]
+    assert ms_ssim(a, b) == pytest.approx(np.prod(each, axis=0) ** (1 / count), rel=1e-5)
+
+
+@pytest.mark.parametrize("side", [32, 64, 256])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_every_channel_counts_at_full_resolution(channel: int, side: int) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 3, side, side), np.uint8)
+    changed = images.copy()
+    changed[:, channel] = images[:, channel, ::-1, ::-1]
+    found = ms_ssim(images, changed)
+    assert (found < 0.9).all()
+    assert (found > 0.3).all()  # the other two are equal
+    checks = images.copy()
+    checks[:, channel] = 255 * (np.indices((side, side)).sum(0) % 2)  # grey at half the resolution
+    assert spread(checks)[0] == pytest.approx(spread(images)[0] * 2 / 3, rel=0.1)
+    assert spread(checks)[1] > 1.1 * spread(images)[1]
 
 
 @pytest.mark.parametrize("side", [8, 9, 13, 14, 15, 16, 64])

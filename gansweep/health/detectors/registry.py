@@ -6,7 +6,7 @@ judge, tables and reports read this list.
 
 from __future__ import annotations
 
-from gansweep.health.detectors import discriminator, samples
+from gansweep.health.detectors import discriminator, memorised, samples
 from gansweep.health.detectors.base import Detector
 from gansweep.health.detectors.divergence import Divergence
 
@@ -23,5 +23,6 @@ DETECTORS: tuple[Detector, ...] = (
     discriminator.CriticStalled(),
     discriminator.DiscriminatorFailure(),
     discriminator.DiscriminatorOverfitting(),
+    memorised.Memorised(),
     samples.Imbalance(),
 )
