@@ -1,0 +1,65 @@
+"""Compare the rankings of runs by metrics with what was chosen by eye; prints where they differ.
+
+    python -m analysis.features.agree
+
+The records are results/pairs.csv (choose_pairs.py), results/choices.csv (by hand) and results/runs.csv
+(measure_runs.py). The tables of docs/features.md are written by write_tables.py.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.features.lib import agreement
+from analysis.features.lib.agreement import METRICS
+from analysis.features.lib.pairs import LOOKS
+from analysis.studies.lib.statistics import wilson
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def read():
+    """Return the answers and the metrics of the runs."""
+    pairs, choices, runs = (pd.read_csv(RESULTS / f"{name}.csv") for name in ("pairs", "choices", "runs"))
+    return agreement.answers(pairs, choices), runs
+
+
+def shares(rows, runs):
+    """Return (embedding, samples, metric) → interval of the share of rows that the ranking agrees with."""
+    return {
+        (embedding, samples, metric): wilson(int(agreement.agrees(rows, ranking, metric).sum()), len(rows))
+        for (embedding, samples), of in runs.groupby(["embedding", "samples"], sort=False)
+        for metric, ranking in of.set_index("run")[list(METRICS)].items()
+    }
+
+
+def looker(rows):
+    """Return name → interval: of the share of catches, and of pairs in which looks agree with the first."""
+    found = {f"real images chosen, {look} look": share for look, share in agreement.catches(rows).items()}
+    for look in LOOKS[1:]:
+        same = agreement.repeated(rows, look)
+        found[f"{look} look, as the first"] = wilson(int(same.sum()), len(same))
+    return found
+
+
+def differing(rows, runs, metric=METRICS[0], samples=1_000):
+    """Yield embedding, pair, and settings and values of the chosen and the other run, where a ranking differs."""
+    for embedding, of in runs[runs["samples"] == samples].groupby("embedding", sort=False):
+        of = of.set_index("run")
+        for row in rows[~agreement.agrees(rows, of[metric], metric)].itertuples():
+            yield embedding, row.pair, *((of["settings"][run], of[metric][run]) for run in (row.chosen, row.other))
+
+
+def main():
+    rows, runs = read()
+    for name, share in looker(rows).items():
+        print(f"{name}: {share.estimate:.2f} ({share.low:.2f} to {share.high:.2f}, n = {share.n})")
+    sure = set(agreement.consistent(rows)["pair"])
+    first = agreement.of_runs(rows[rows["look"] == LOOKS[0]])
+    for embedding, pair, (better, one), (worse, other) in differing(first, runs):
+        unsure = "" if pair in sure else ", looks differ"
+        print(f"{embedding}, pair {pair}{unsure}: chosen [{better}] {one:.4g}, not [{worse}] {other:.4g}")
+
+
+if __name__ == "__main__":
+    main()
