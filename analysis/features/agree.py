@@ -12,10 +12,13 @@ import pandas as pd
 
 from analysis.features.lib import agreement
 from analysis.features.lib.agreement import METRICS
+from analysis.features.lib.markdown import code, head, line
 from analysis.features.lib.pairs import LOOKS
 from analysis.studies.lib.statistics import wilson
+from gansweep import SAMPLE_METRICS
 
 RESULTS = Path(__file__).with_name("results")
+LABELS = {one.name: one.label for one in SAMPLE_METRICS}
 
 
 def read():
@@ -48,6 +51,24 @@ def differing(rows, runs, metric=METRICS[0], samples=1_000):
         of = of.set_index("run")
         for row in rows[~agreement.agrees(rows, of[metric], metric)].itertuples():
             yield embedding, row.pair, *((of["settings"][run], of[metric][run]) for run in (row.chosen, row.other))
+
+
+def tables(rows, runs):
+    """Return name of a marker of the document → its content."""
+    first, sure = agreement.of_runs(rows[rows["look"] == LOOKS[0]]), agreement.consistent(rows)
+    found, surely = shares(first, runs), shares(sure, runs)
+    names = [LABELS[name] for name in METRICS]
+    lines = [head("embedding", "samples", *(f"{name}, {len(of)} pairs" for of in (first, sure) for name in names))]
+    for embedding, samples in dict.fromkeys((embedding, samples) for embedding, samples, _ in found):
+        cells = [shown(of[embedding, samples, metric]) for of in (found, surely) for metric in METRICS]
+        lines.append(line(code(embedding), f"{samples:,}", *cells))
+    looked = [head("the looker", "share", "of"), *(line(name, shown(x), str(x.n)) for name, x in looker(rows).items())]
+    return {"agreement": "\n".join(lines), "looker": "\n".join(looked)}
+
+
+def shown(interval):
+    low, high = (f"{100 * bound:.0f}" for bound in (interval.low, interval.high))
+    return f"{100 * interval.estimate:.0f} % ({low}–{high})"
 
 
 def main():

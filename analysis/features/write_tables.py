@@ -1,4 +1,4 @@
-"""Write the tables of docs/features.md from results/degradations.csv.
+"""Write the tables of docs/features.md from the records in results/.
 
 python -m analysis.features.write_tables
 """
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.features import agree
+from analysis.features.lib.markdown import code, head, line
 from analysis.features.lib.names import FRECHET, OF_PIXELS, PIXELS, REAL, SETS
 from gansweep import SAMPLE_METRICS
 
@@ -104,18 +106,6 @@ def word(metric):
     return LABELS[metric]
 
 
-def code(name):
-    return f"`{name}`"
-
-
-def head(*cells):
-    return f"{line(*cells)}\n|{'---|' * len(cells)}"
-
-
-def line(*cells):
-    return f"| {' | '.join(cells)} |"
-
-
 def written(text, content):
     """Return the document with each content between its markers. Raises ValueError for a marker that it lacks."""
     for name, table in content.items():
@@ -128,4 +118,5 @@ def written(text, content):
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(), tables(pd.read_csv(CSV))))
+    content = {**tables(pd.read_csv(CSV)), **agree.tables(*agree.read())}
+    PAGE.write_text(written(PAGE.read_text(), content))

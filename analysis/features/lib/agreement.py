@@ -13,8 +13,15 @@ BADNESS = {"fd_ratio": lambda x: x, "density": lambda x: abs(x - 1), "coverage":
 
 
 def answers(pairs, choices):
-    """Return the rows of what was shown and answered, with columns `chosen` and `other`: runs, or REAL."""
-    rows = pairs.merge(choices, on=["look", "place"], validate="one_to_one")
+    """Return the rows of what was shown and answered, with columns `chosen` and `other`: runs, or REAL.
+
+    Raises:
+        ValueError: An answer is missing, is neither A nor B, or is one to nothing that was shown.
+    """
+    rows = pairs.merge(choices, "outer", ["look", "place"], validate="one_to_one")
+    wrong = rows[~rows["choice"].isin(["A", "B"]) | rows["pair"].isna()]
+    if len(wrong):
+        raise ValueError(f"no pair, or neither A nor B: {', '.join(f'{r.look} {r.place}' for r in wrong.itertuples())}")
     left = rows["choice"] == "A"
     return rows.assign(chosen=rows["a"].where(left, rows["b"]), other=rows["b"].where(left, rows["a"]))
 
