@@ -36,6 +36,15 @@ def shares(rows, runs):
     }
 
 
+def without_one(rows, runs):
+    """Return embedding, samples → lowest and highest share of agreement by FD ratio if any one run is left out."""
+    kept = [rows[(rows["chosen"] != run) & (rows["other"] != run)] for run in sorted({*rows["chosen"], *rows["other"]})]
+    every = [
+        {key[:2]: share.estimate for key, share in shares(some, runs).items() if key[2] == METRICS[0]} for some in kept
+    ]
+    return {key: (min(one[key] for one in every), max(one[key] for one in every)) for key in every[0]}
+
+
 def looker(rows):
     """Return name → interval: of the share of catches, and of pairs in which looks agree with the first."""
     found = {f"real images chosen, {look} look": share for look, share in agreement.catches(rows).items()}
@@ -58,10 +67,13 @@ def tables(rows, runs):
     first, sure = agreement.of_runs(rows[rows["look"] == LOOKS[0]]), agreement.consistent(rows)
     found, surely = shares(first, runs), shares(sure, runs)
     names = [LABELS[name] for name in METRICS]
-    lines = [head("embedding", "samples", *(f"{name}, {len(of)} pairs" for of in (first, sure) for name in names))]
+    columns = [f"{name}, {len(of)} pairs" for of in (first, sure) for name in names]
+    lines = [head("embedding", "samples", *columns, f"{names[0]}, any one run left out")]
+    fewer = without_one(first, runs)
     for embedding, samples in dict.fromkeys((embedding, samples) for embedding, samples, _ in found):
         cells = [shown(of[embedding, samples, metric]) for of in (found, surely) for metric in METRICS]
-        lines.append(line(code(embedding), f"{samples:,}", *cells))
+        low, high = (f"{100 * share:.0f}" for share in fewer[embedding, samples])
+        lines.append(line(code(embedding), f"{samples:,}", *cells, f"{low} to {high} %"))
     looked = [head("the looker", "share", "of"), *(line(name, shown(x), str(x.n)) for name, x in looker(rows).items())]
     return {"agreement": "\n".join(lines), "looker": "\n".join(looked)}
 

@@ -22,15 +22,20 @@ from gansweep import SAMPLE_METRICS, Home, Samples, open_sweep
 CSV = Path(__file__).with_name("results") / "runs.csv"
 PICTURE = Path(__file__).parents[2] / "docs" / "features" / "ranked.webp"
 SAMPLES, SEED = (256, 1_000), 1_000
+RATE = "training.learning_rate"
 SHOWN = 6  # runs of the picture
 
 
 def settings(trials):
-    """Return identifier of a run → its settings that most runs do not have, as text."""
+    """Return identifier of a run → its settings that most runs do not have, as text.
+
+    Rates of G and D are left out where they are that of both.
+    """
     table = pd.DataFrame({trial.id: pd.Series(trial.settings).astype(str) for trial in trials}).T
-    usual = table.mode().iloc[0]
+    table = table.where(table.ne(table[RATE], axis=0) | (table.columns == RATE))
+    usual = table.mode(dropna=False).iloc[0]
     kept = {run: row[row.notna() & (row != usual)] for run, row in table.iterrows()}
-    return {run: ", ".join(f"{name} {value}" for name, value in row.items()) for run, row in kept.items()}
+    return {run: ", ".join(f"{name} {value}" for name, value in row.items()) or "usual" for run, row in kept.items()}
 
 
 def values(reference, pixels, samples):
@@ -62,13 +67,11 @@ def draw(trials, embedding):
     runs = pd.read_csv(CSV).query(f"embedding == '{embedding}' and samples == {max(SAMPLES)}").sort_values(METRICS[0])
     of = {trial.id: trial for trial in trials}
     at = [round(k * (len(runs) - 1) / (SHOWN - 1)) for k in range(SHOWN)]
-    panels = [
-        sheets.panel(
-            "", {f"FD ratio {row.fd_ratio:,.0f}": sheets.grid(of[row.run].sample(sheets.IMAGES, step=STEP), 1)}
-        )
-        for row in runs.iloc[at].itertuples()
-    ]
-    sheets.joined(panels, SHOWN // 2).save(PICTURE, quality=90, method=6)
+    panels = []
+    for row in runs.iloc[at].itertuples():
+        made = of[row.run].sample(sheets.IMAGES, step=STEP)
+        panels.append(sheets.panel("", {f"FD ratio {row.fd_ratio:,.0f}": sheets.grid(made)}))
+    sheets.joined(panels, SHOWN // 2).save(PICTURE, quality=75, method=6)
 
 
 if __name__ == "__main__":
