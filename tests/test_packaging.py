@@ -126,8 +126,11 @@ def test_the_wheel_says_what_it_needs_and_brings_a_command(wheel: Path) -> None:
 
 @pytest.mark.parametrize("folder", ["analysis", "tests", "sweeps", "docs"])
 def test_no_other_folder_can_be_imported(folder: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", f"import {folder}"], cwd=tmp_path, capture_output=True, text=True)
-    if packages_distributions().get(folder) != ["torch_fidelity"]:  # which installs its tests, up to version 0.4
+    program = f"import {folder}; print(*{folder}.__path__)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    if packages_distributions().get(folder) == ["torch_fidelity"]:  # which installs its tests, up to version 0.4
+        assert str(ROOT / folder) not in done.stdout.split("\n")[0]
+    else:
         assert f"No module named '{folder}'" in done.stderr
 
 
