@@ -64,7 +64,7 @@ class EmbeddingKind:
     argument: str = ""
 
 
-AUTO = "auto"  # the best that is at hand for the images: planning/features.py
+AUTO = "auto"  # the best for the images: planning/features.py
 EMBEDDINGS = {
     "classifier": EmbeddingKind("classifier", labels=True),
     "self_supervised": EmbeddingKind("self_supervised"),

@@ -10,19 +10,20 @@ from pathlib import Path
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
-from gansweep.features import AUTO, EMBEDDINGS, embedding_kind
+from gansweep.features import AUTO, embedding_kind
 from gansweep.gan.data import ImageSet, first_features
 from gansweep.planning.source import place
 from gansweep.sweepfile.schema import Evaluation
 
-# What `auto` chooses from, the best first, where version 0.1.0 would reduce the images to 16 px: docs/features.md.
-PREFERRED = ("imagenet", "classifier", "self_supervised")
+# What `auto` chooses where version 0.1.0 would reduce images to 16 px: docs/features.md. Its rankings agree best with
+# the eye, it needs no package, and it costs little.
+BEST = "self_supervised"
 
 
 def choose(evaluation: Evaluation, images: ImageSet, has_begun: Callable[[FeaturesConfig], bool]) -> FeaturesConfig:
     """Return the embedding of a trial.
 
-    `auto` keeps the one that the trial has begun with, so that packages that are installed later change nothing.
+    `auto` keeps that of version 0.1.0 for a trial that has begun with it.
 
     Args:
         evaluation: Section of the sweep file.
@@ -33,8 +34,7 @@ def choose(evaluation: Evaluation, images: ImageSet, has_begun: Callable[[Featur
         UserError: The embedding needs labels, weights or a package that are missing.
     """
     offered = [*_offered(evaluation, images)]
-    begun = (one for one in offered if len(offered) > 1 and has_begun(one))
-    chosen = next(begun, None) or next((one for one in offered if _is_installed(one)), offered[0])
+    chosen = next((one for one in offered[1:] if has_begun(one)), offered[0])
     _check(chosen, images)
     return chosen
 
@@ -54,10 +54,7 @@ def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfi
     elif evaluation.features != AUTO:
         yield _with_weights(evaluation)
     else:
-        if before != "classifier":
-            labelled = len(images.classes) > 1
-            yield from (FeaturesConfig(name) for name in PREFERRED if labelled or not EMBEDDINGS[name].labels)
-        yield FeaturesConfig(before)
+        yield from map(FeaturesConfig, (before,) if before == "classifier" else (BEST, before))
 
 
 def _with_weights(evaluation: Evaluation) -> FeaturesConfig:
@@ -68,9 +65,8 @@ def _with_weights(evaluation: Evaluation) -> FeaturesConfig:
     try:
         digest = _checksum(path)
     except OSError as error:
-        raise UserError(
-            f"evaluation.weights: {path}: cannot be read ({error.strerror}); name a file of weights"
-        ) from None
+        what = f"evaluation.weights: {path}: cannot be read ({error.strerror})"
+        raise UserError(f"{what}; name a file of weights") from None
     return FeaturesConfig(evaluation.features, path, digest)
 
 

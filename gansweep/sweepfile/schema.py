@@ -145,7 +145,7 @@ class Evaluation(Section):
         WithJsonSchema(names_in_schema()),
         OwnName(is_own),
         Since("0.2.0"),
-        Field(description="embedding that samples are judged in; auto: the best at hand for the images"),
+        Field(description="embedding that samples are judged in; auto: the best for the images"),
     ] = AUTO
     weights: Annotated[
         str | None,

