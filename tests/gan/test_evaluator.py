@@ -197,6 +197,25 @@ def test_near_duplicates_of_real_images_are_recorded_where_the_set_repeats_image
     assert evaluator.quality(fresh)[m.NEAR_DUPLICATES] == pytest.approx(own, abs=0.1)
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_channel_that_fades_changes_ndb_spread_and_similarity(
+    make_set: Callable[..., ImageSet], channel: int
+) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (900, 3, 4, 4), np.uint8).repeat(16, axis=2).repeat(16, axis=3)
+    images = make_set(pixels, [0] * 900, ("all",))
+    evaluator = Evaluator(reference_of(images)[0], 200, 0)
+    _, unseen = halves(images.images)
+    real = pixels[unseen[:200]]
+    faded = real.copy()
+    faded[:, channel] //= 4
+    found, as_real = evaluator.quality(faded), evaluator.quality(real)
+    assert as_real[m.NDB] <= 0.1
+    assert found[m.NDB] >= 0.2
+    assert found[m.SPREAD_ACROSS] == pytest.approx(as_real[m.SPREAD_ACROSS] * 0.75, rel=0.05)
+    assert found[m.MS_SSIM] != pytest.approx(as_real[m.MS_SSIM], rel=0.02)
+
+
 NOISE = np.random.default_rng(0).integers(0, 256, (500, 1, 16, 16), np.uint8)
 POOR = {
     "one image": (NOISE[:1].repeat(500, axis=0), 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pytest
@@ -173,6 +173,16 @@ def test_images_that_hardly_differ_have_an_exact_spread(device: str) -> None:
     pixels[::2] = 255
     across, within = on_device._spread(torch.from_numpy(pixels).to(device)).tolist()
     assert (across, within) == (pytest.approx(pixels[:, 0, 0, 0].astype(float).std(ddof=1), rel=1e-12), 0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("side", [32, 64, 128])
+def test_large_images_in_colour_are_as_alike_as_by_numpy(side: int, device: str) -> None:
+    _, *others = varied(40)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, side, side), np.uint8) // 4 + 90
+    samples = [by(real_side(40), (pixels, *others)) for by in (by_numpy, partial(by_torch, device=device))]
+    assert samples[1].ms_ssim == pytest.approx(samples[0].ms_ssim, rel=1e-6)
+    assert samples[1].spread == pytest.approx(samples[0].spread, rel=1e-6)
 
 
 @pytest.mark.gpu
