@@ -39,7 +39,7 @@ name: {name}
 dataset: {dataset}
 model: {{latent_dim: 8, feature_maps: 4}}
 training: {{steps: 60, batch_size: 16}}
-evaluation: {{per_run: 20, samples: 64}}
+evaluation: {{features: {features}, per_run: 20, samples: 64}}
 stop: none
 cadence: {{metrics: 5, samples: 20, checkpoints: 60}}
 search: {{method: grid, over: {{training.learning_rate: {rates}}}}}
@@ -98,12 +98,17 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Home:
         Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(root / "images" / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gansweep.gan.embedding.STEPS", 300)  # a second
-        for name, dataset, rates in (
-            ("digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]"),
-            ("plain", f"{{name: image_folder, path: {root / 'images'}, image_size: 16}}", "[0.2]"),
+        for name, dataset, rates, features in (
+            ("digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]", "classifier"),
+            (
+                "plain",
+                f"{{name: image_folder, path: {root / 'images'}, image_size: 16}}",
+                "[0.2]",
+                "principal_components",
+            ),
         ):
             file = root / f"{name}.yaml"
-            file.write_text(SWEEP.format(name=name, dataset=dataset, rates=rates))
+            file.write_text(SWEEP.format(name=name, dataset=dataset, rates=rates, features=features))
             train(home, file)
     return home
 

@@ -90,6 +90,8 @@ def _unserved() -> str:
             probe.wait(ANSWER_S)
         except subprocess.TimeoutExpired:
             probe.kill()
+            with suppress(subprocess.TimeoutExpired):  # a process that hangs in the driver may outlive its end
+                probe.wait(ANSWER_S)
 
 
 def _end(daemon: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Protocol
 
 from gansweep.networks.architecture import NetworkConfig
@@ -42,7 +42,7 @@ class Chains:
     def image_sizes(self) -> tuple[int, ...]:
         return self.blocks.SIZES
 
-    @cache  # noqa: B019  # architectures last as long as the process
+    @lru_cache(maxsize=None, typed=True)  # noqa: B019  # architectures last as long as the process; 4.0 is no width
     def generator(
         self, latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig
     ) -> Layout:
@@ -50,7 +50,7 @@ class Chains:
         inner = [replace(block, separable=config.generator_separable) for block in inner]
         return _conditioned([*_deepened([first, *inner], config.generator_depth), last], config)
 
-    @cache  # noqa: B019  # architectures last as long as the process
+    @lru_cache(maxsize=None, typed=True)  # noqa: B019  # architectures last as long as the process; 4.0 is no width
     def discriminator(
         self, feature_maps: int, image_size: int, channels: int, config: NetworkConfig, *, grown: bool
     ) -> Layout:

@@ -62,6 +62,12 @@ def newest(trial: TrialFolder) -> int:
     return max((int(path.stem) for path in trial.all_checkpoints()), default=0)
 
 
+def ended_at(trial: TrialFolder) -> float:
+    ended = outcome.read(trial)
+    assert ended is not None
+    return ended.time
+
+
 def pid_of(service: Service, trial: TrialFolder) -> int:
     return int(opened(service, trial.id)[-1]["pid"])
 
@@ -97,8 +103,9 @@ def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert [line["gpus"] for line in opened(service, victim.id)] == [0.25, 0.25, 1.0]
-    ends = [outcome.read(trial) for trial in (spoiled, hanging)]
-    assert all(end and end.time <= opened(service, victim.id)[-1]["at"] for end in ends), "others are on its GPU"
+    alone, over = opened(service, victim.id)[-1]["at"], ended_at(victim)
+    for other in (spoiled, hanging):
+        assert ended_at(other) <= alone or over <= opened(service, other.id)[-1]["at"], "others are on its GPU"
     assert [outcome.deaths(trial) for trial in (victim, spoiled, hanging)] == [2, 0, 0]
     assert err.count("its process died (") == 2
     assert err.count("2 other trials on its GPU restart") == 2
