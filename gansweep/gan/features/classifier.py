@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gansweep.features import EMBEDDINGS
-from gansweep.gan import embedding
 from gansweep.gan.batches import generator
 from gansweep.gan.data import FEATURES
-from gansweep.gan.features import convnet, small
+from gansweep.gan.features import convnet, small, small_classifier
 from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.convnet import ConvNet
 from gansweep.gan.features.cost import multiply_adds_of, parameters_of
@@ -52,7 +51,7 @@ def make(request: Request) -> Embedding:
         raise UnsuitableError(f"{len(request.pixels)} images are too few for {FEATURES} components")
     with one_thread():
         if request.channels == 1 and request.image_size <= GREY_SIDE:
-            return _small(request)
+            return small_classifier.make(request, "classifier")
         return _large(request)
 
 
@@ -65,12 +64,6 @@ def restore(stored: Stored, source: Source) -> Embedding:
     channels = stored.tensors["network.body.0.weight"].shape[1]
     network = ConvNet(channels, facts["resolution"], classes, names_classes=True)
     return Projected(network, classes, Description.of(facts)).load(stored)
-
-
-def _small(request: Request) -> Embedding:
-    shape = embedding.Shape(request.channels, request.classes)
-    made = small.Small(embedding.train_classifier(request.pixels, request.labels, shape, request.seed), "classifier")
-    return made.with_accuracy(_accuracy(made, request))
 
 
 def _large(request: Request) -> Embedding:
