@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _PLACES
     from gansweep.api.results import SweepResult, TrialResult, open_sweep
     from gansweep.api.running import run_sweep
-    from gansweep.config import OptimizerConfig, TrainingConfig
+    from gansweep.config import FeaturesConfig, OptimizerConfig, TrainingConfig
     from gansweep.errors import CheckpointError, SweepFileError, UserError
     from gansweep.features import EMBEDDINGS
     from gansweep.gan.batches import Batches
     from gansweep.gan.data import prepare
     from gansweep.gan.evaluator import Evaluator
-    from gansweep.gan.features.base import UnsuitableError
-    from gansweep.gan.features.recipe import Request as EmbeddingRequest
-    from gansweep.gan.features.recipe import Source as EmbeddingSource
-    from gansweep.gan.features.recipe import recipe_of
     from gansweep.gan.generator import Generator, load_generator
     from gansweep.gan.reader import Source
     from gansweep.gan.reference import halves as evaluation_halves
@@ -45,9 +41,8 @@ __all__ = [
     "SAMPLE_METRICS",
     "Batches",
     "CheckpointError",
-    "EmbeddingRequest",
-    "EmbeddingSource",
     "Evaluator",
+    "FeaturesConfig",
     "Gaussian",
     "Generator",
     "Histogram",
@@ -63,7 +58,6 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "TrialResult",
-    "UnsuitableError",
     "UserError",
     "Verdict",
     "__version__",
@@ -76,7 +70,6 @@ __all__ = [
     "read_journal",
     "read_sweep",
     "reader_of",
-    "recipe_of",
     "reference_of",
     "reopen",
     "run_sweep",
@@ -89,9 +82,8 @@ _PLACES = {  # name → its module, and its name there if that differs
     "SAMPLE_METRICS": "gansweep.health.metrics",
     "Batches": "gansweep.gan.batches",
     "CheckpointError": "gansweep.errors",
-    "EmbeddingRequest": "gansweep.gan.features.recipe:Request",
-    "EmbeddingSource": "gansweep.gan.features.recipe:Source",
     "Evaluator": "gansweep.gan.evaluator",
+    "FeaturesConfig": "gansweep.config",
     "Gaussian": "gansweep.health.quality",
     "Generator": "gansweep.gan.generator",
     "Histogram": "gansweep.health.quality",
@@ -107,7 +99,6 @@ _PLACES = {  # name → its module, and its name there if that differs
     "Trainer": "gansweep.gan.training",
     "TrainingConfig": "gansweep.config",
     "TrialResult": "gansweep.api.results",
-    "UnsuitableError": "gansweep.gan.features.base",
     "UserError": "gansweep.errors",
     "Verdict": "gansweep.health.verdict",
     "current_names": "gansweep.health.metrics",
@@ -119,7 +110,6 @@ _PLACES = {  # name → its module, and its name there if that differs
     "read_journal": "gansweep.records.journal:read",
     "read_sweep": "gansweep.report.tables",
     "reader_of": "gansweep.tracking.reader",
-    "recipe_of": "gansweep.gan.features.recipe",
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.planning.reopen",
     "run_sweep": "gansweep.api.running",

@@ -5,15 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from gansweep import (
-    EMBEDDINGS,
-    EmbeddingRequest,
-    EmbeddingSource,
-    UnsuitableError,
-    evaluation_halves,
-    recipe_of,
-    reference_of,
-)
+from gansweep import EMBEDDINGS, FeaturesConfig, reference_of
 
 
 def names():
@@ -22,22 +14,15 @@ def names():
 
 
 def reference(images, name):
-    """Return the reference of a set in an embedding; None if the embedding cannot serve the set."""
-    found, _ = reference_of(images)
-    seen, unseen = (torch.from_numpy(half) for half in evaluation_halves(images.images))
-    seen, unseen = seen.sort().values, unseen[: len(found.features)]
-    pixels, labels = torch.from_numpy(images.load()[:]), torch.from_numpy(images.labels())
-    request = EmbeddingRequest(
-        EmbeddingSource(name), pixels[seen], labels[seen], images.classes, pixels[unseen], labels[unseen]
-    )
-    try:
-        embedding = recipe_of(name).make(request)
-    except UnsuitableError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+    """Return the reference of a set in an embedding; None if the embedding cannot serve the set.
+
+    Classes are counted only in embeddings that are trained on labels, as was decided before anything was measured.
+    """
+    found, notices = reference_of(images, FeaturesConfig(name))
+    if found.embedding.description.name != name:
+        print(*notices, sep="\n", file=sys.stderr)
         return None
-    features, _ = embedding.embed(pixels[unseen])
-    names_of = found.class_names if embedding.classes else ()
-    return replace(found, embedding=embedding, features=features.numpy(), class_names=names_of)
+    return replace(found, class_names=found.class_names if EMBEDDINGS[name].labels else ())
 
 
 def embed(found):
