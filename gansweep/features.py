@@ -11,29 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from gansweep.usercode.code import Code
+from gansweep.usercode.part import OwnFunction
 from gansweep.usercode.path import ImportPath, is_import_path
 
 
 @dataclass(frozen=True)
-class OwnFeatures:
-    """An embedding of the user: a function from images to features. gan/features/imported.py checks and calls it.
+class OwnFeatures(OwnFunction):
+    """An embedding of the user: a function from images to features. gan/features/imported.py checks and calls it."""
 
-    Attributes:
-        path: Import path of the function.
-        code: The code that defines it.
-        channels: Channels of the images.
-        size: Side of the images in pixels.
-    """
-
-    path: ImportPath
-    code: Code
-    channels: int
-    size: int
-
-    @property
-    def key(self) -> str:
-        """Dotted key of the sweep file that names it."""
-        return "evaluation.features"
+    key = "evaluation.features"
 
 
 def own_features(name: str, code: Code, channels: int, size: int) -> tuple[OwnFeatures, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gansweep.errors import UserError
 from gansweep.health.measure import Metric
 from gansweep.usercode.code import Code
+from gansweep.usercode.part import OwnFunction
 from gansweep.usercode.path import ImportPath
 
 if TYPE_CHECKING:
@@ -21,25 +22,13 @@ BATCH = 16  # images of each kind in a check
 
 
 @dataclass(frozen=True)
-class OwnMetric:
+class OwnMetric(OwnFunction):
     """A metric of the user: a function of real images and samples that returns a number.
 
-    Attributes:
-        path: Import path of the function. It is also the name of the metric in records.
-        code: The code that defines it.
-        channels: Channels of the images.
-        size: Side of the images in pixels.
+    Its import path is its name in records.
     """
 
-    path: ImportPath
-    code: Code
-    channels: int
-    size: int
-
-    @property
-    def key(self) -> str:
-        """Dotted key of the sweep file that names it."""
-        return "evaluation.metrics"
+    key = "evaluation.metrics"
 
     def check(self) -> None:
         """Compute it for random images.

@@ -1,0 +1,28 @@
+"""A function of the user that is called with images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gansweep.usercode.code import Code
+from gansweep.usercode.path import ImportPath
+
+
+@dataclass(frozen=True)
+class OwnFunction:
+    """A function of the user that is called with images of a shape.
+
+    Attributes:
+        key: Dotted key of the sweep file that names it.
+        path: Import path of the function.
+        code: The code that defines it.
+        channels: Channels of the images.
+        size: Side of the images in pixels.
+    """
+
+    key: ClassVar[str]
+    path: ImportPath
+    code: Code
+    channels: int
+    size: int
