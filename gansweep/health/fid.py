@@ -6,8 +6,9 @@ the features of any other network have names of their own, which hold the networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from gansweep.errors import UserError
 from gansweep.health.measure import Metric
@@ -48,77 +49,103 @@ class Distances:
         return {name: value for one in metrics for name, value in one.record(self).items()}
 
 
-PUBLISHED_METRICS: tuple[Metric[Distances], ...] = (
-    Metric(
-        FID,
-        "FID",
-        "Fréchet inception distance of many samples and all real images (Heusel et al. 2017); 0 is ideal",
+@dataclass(frozen=True)
+class _Distance:
+    """A distance, or score, and what it is called.
+
+    Attributes:
+        of: Returns its value.
+        published: Name, label and explanation in Inception.
+        other: The same in another network, whose name follows the slash.
+        better: Which values are better.
+        logarithmic: Whether it is averaged and drawn on a logarithmic scale.
+    """
+
+    of: Callable[[Distances], float]
+    published: tuple[str, str, str]
+    other: tuple[str, str, str]
+    better: Literal["lower", "higher"] | None = None
+    logarithmic: bool = False
+
+    def metric(self) -> Metric[Distances]:
+        """Return the published metric."""
+        return Metric(*self.published, self.of, better=self.better, logarithmic=self.logarithmic)
+
+    def family(self) -> Metric[Distances]:
+        """Return the metric in another network."""
+        return Metric(*self.other, lambda d: {d.network: self.of(d)}, better=self.better, logarithmic=self.logarithmic)
+
+
+_DISTANCES = (
+    _Distance(
         lambda d: d.frechet,
+        (
+            FID,
+            "FID",
+            "Fréchet inception distance of many samples and all real images (Heusel et al. 2017); 0 is ideal",
+        ),
+        (
+            "frechet/",
+            "Fréchet distance in",
+            "Fréchet distance of many samples and all real images in a network that is not the Inception of FID",
+        ),
         better="lower",
         logarithmic=True,
     ),
-    Metric(
-        "kid",
-        "KID",
-        "kernel inception distance, the mean over subsets (Bińkowski et al. 2018); 0 is ideal",
+    _Distance(
         lambda d: d.kernel[0],
+        (
+            "kid",
+            "KID",
+            "kernel inception distance, the mean over subsets (Bińkowski et al. 2018); 0 is ideal",
+        ),
+        (
+            "kernel/",
+            "kernel distance in",
+            "kernel distance in a network that is not the Inception of KID, the mean over subsets",
+        ),
         better="lower",
     ),
-    Metric("kid_std", "deviation of KID", "standard deviation of KID over subsets", lambda d: d.kernel[1]),
-    Metric(
-        "inception_score",
-        "inception score",
-        "how certain and how varied Inception's classes of the samples are (Salimans et al. 2016)",
+    _Distance(
+        lambda d: d.kernel[1],
+        (
+            "kid_std",
+            "deviation of KID",
+            "standard deviation of KID over subsets",
+        ),
+        (
+            "kernel_std/",
+            "kernel deviation in",
+            "standard deviation of that kernel distance over subsets",
+        ),
+    ),
+    _Distance(
         lambda d: d.score[0],
+        (
+            "inception_score",
+            "inception score",
+            "how certain and how varied Inception's classes of the samples are (Salimans et al. 2016)",
+        ),
+        (
+            "score/",
+            "score in",
+            "what the inception score is, of the classes of another network",
+        ),
         better="higher",
     ),
-    Metric(
-        "inception_score_std",
-        "deviation of inception score",
-        "standard deviation of the inception score over ten parts of the samples",
+    _Distance(
         lambda d: d.score[1],
+        (
+            "inception_score_std",
+            "deviation of inception score",
+            "standard deviation of the inception score over ten parts of the samples",
+        ),
+        (
+            "score_std/",
+            "score deviation in",
+            "standard deviation of that score over ten parts of the samples",
+        ),
     ),
 )
-
-
-def _named(value: float, d: Distances) -> Mapping[str, float]:
-    return {d.network: value}
-
-
-# The same in another network, whose name follows the slash.
-OTHER_METRICS: tuple[Metric[Distances], ...] = (
-    Metric(
-        "frechet/",
-        "Fréchet distance in",
-        "Fréchet distance of many samples and all real images in a network that is not the Inception of FID",
-        lambda d: _named(d.frechet, d),
-        better="lower",
-        logarithmic=True,
-    ),
-    Metric(
-        "kernel/",
-        "kernel distance in",
-        "kernel distance in a network that is not the Inception of KID, the mean over subsets",
-        lambda d: _named(d.kernel[0], d),
-        better="lower",
-    ),
-    Metric(
-        "kernel_std/",
-        "kernel deviation in",
-        "standard deviation of that kernel distance over subsets",
-        lambda d: _named(d.kernel[1], d),
-    ),
-    Metric(
-        "score/",
-        "score in",
-        "what the inception score is, of the classes of another network",
-        lambda d: _named(d.score[0], d),
-        better="higher",
-    ),
-    Metric(
-        "score_std/",
-        "score deviation in",
-        "standard deviation of that score over ten parts of the samples",
-        lambda d: _named(d.score[1], d),
-    ),
-)
+PUBLISHED_METRICS = tuple(one.metric() for one in _DISTANCES)
+OTHER_METRICS = tuple(one.family() for one in _DISTANCES)
