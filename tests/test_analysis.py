@@ -97,7 +97,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for number in range(400):
         Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(root / "images" / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gansweep.gan.embedding.STEPS", 300)  # a second
+        patch.setattr("gansweep.gan.features.small_classifier.STEPS", 300)  # a second
         for name, dataset, rates, features in (
             ("digits", "{name: digits, image_size: 16}", "[0.2, 1e-3]", "classifier"),
             (

@@ -672,7 +672,7 @@ cadence: {{metrics: 5, samples: 10, checkpoints: 10}}
 def test_classes_are_counted_of_what_was_trained(
     home: Home, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 30)
+    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 30)
     for name, conditioning in (("study-c", "none"), ("study-c-conditional", "concat")):
         file = tmp_path / f"{name}.yaml"
         file.write_text(SMALL.format(name=name, conditioning=conditioning))

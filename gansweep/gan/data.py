@@ -37,7 +37,8 @@ LATER_KEYS = (
     "crop",
     "options",
 )  # fields of Source that the first caches lacked
-FEATURES = 32  # dimensions of gan/embedding.py
+FEATURES = 32  # dimensions of an embedding, at most
+GREY_SIDE = 32  # pixels: the classifier of grey images up to that side is the small one
 FIXED_NOISE = 64  # images of a sample grid
 A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
 GRID_PIXELS = 2_080  # largest side of a grid of images of more than UNREDUCED pixels: 8 of 256 pixels and their gaps
@@ -90,7 +91,7 @@ def first_features(images: ImageSet) -> str:
     """Return the embedding in which version 0.1.0 judged images."""
     if len(images.classes) < 2:
         return "principal_components"
-    return "classifier" if images.channels == 1 and images.image_size <= 32 else "small_classifier"
+    return "classifier" if images.channels == 1 and images.image_size <= GREY_SIDE else "small_classifier"
 
 
 def grid_size(classes: int) -> int:

@@ -42,7 +42,7 @@ MACHINE = (STEPS_PER_S, GPU_MEMORY, GPU_UTILIZATION)  # properties of the machin
 # Recorded once, by the record that found it: the first step at which something was not finite.
 NONFINITE_STEP = "nonfinite_step"
 
-# Evaluations: fresh samples against real images, in the features of gan/embedding.py. Explained in SAMPLE_METRICS.
+# Evaluations: fresh samples against real images, in the features of an embedding. Explained in SAMPLE_METRICS.
 FD_RATIO = "fd_ratio"
 DENSITY = "density"
 COVERAGE = "coverage"

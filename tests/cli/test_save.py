@@ -92,7 +92,7 @@ def test_every_metric_is_printed(
     trial: TrialFolder, other: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The images are noise of two classes, named as those of the generator or otherwise."""
-    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 10)
+    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 10)
     rng = np.random.default_rng(0)
     for name in ("8", "other" if other else "3"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -117,7 +117,7 @@ def test_a_class_is_asked_for_by_its_place_among_the_generators_classes(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A data set may have the same classes in another order."""
-    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 10)
+    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 10)
     tensors, meta = checkpoint.load(trial.checkpoint(STEP))
     meta["settings"]["networks"]["classes"] = ["8", "3"]
     checkpoint.save(Path("other.safetensors"), tensors, meta)

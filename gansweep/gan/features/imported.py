@@ -111,9 +111,6 @@ def restore(stored: Stored, source: Source) -> Embedding:
     Raises:
         UserError: The function cannot be imported, or its code is not that which the embedding was made with.
     """
-    facts = dict(stored.facts)
-    classes = facts.pop("classes")
-    description = Description.of(facts)
-    if source.code.digest != description.checksum:
+    if source.code.digest != stored.description.checksum:
         raise UserError(f"{KEY}: {source.name}: the code is not that which the features were computed with")
-    return Projected(Function(source), classes, description, weights_elsewhere=True).load(stored)
+    return Projected(Function(source), stored.classes, stored.description, weights_elsewhere=True).load(stored)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gansweep.features import embedding_kind
 from gansweep.gan.data import FEATURES
 from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, no_labels
+from gansweep.gan.features.cost import multiply_adds_of, parameters_of
 
 MOST_FITTED = 4_000  # images that components are fitted to
 SMALLEST = 1e-6  # deviations and variances that are divided by are at least that
@@ -28,6 +30,33 @@ class Output(NamedTuple):
 
     features: Tensor
     logits: Tensor | None = None
+
+
+def described(
+    name: str, network: nn.Module, side: int, image: Tensor, *, device: str = "", checksum: str = ""
+) -> Description:
+    """Return the facts of a network that maps images to `Output`.
+
+    Args:
+        name: Name of the embedding.
+        network: The network, in eval mode.
+        side: Side in pixels of the images that it sees.
+        image: (1, C, H, W) uint8.
+        device: Where it was trained; empty if it was not.
+        checksum: SHA-256 of its file of weights; empty without.
+    """
+    with torch.no_grad():
+        output: Output = network(image)
+    return Description(
+        name=name,
+        version=embedding_kind(name).version,
+        resolution=side,
+        dimensions=output.features.shape[1],
+        parameters=parameters_of(network),
+        multiply_adds=multiply_adds_of(network, image),
+        device=device,
+        checksum=checksum,
+    )
 
 
 class Projection(nn.Module):

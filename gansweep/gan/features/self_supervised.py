@@ -15,18 +15,18 @@ contents apart; SimSiam and Barlow Twins use the same augmentations, and take lo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gansweep.features import EMBEDDINGS
 from gansweep.gan.batches import generator, stream_seed
 from gansweep.gan.features import convnet
-from gansweep.gan.features.base import Description, Embedding, Stored, UnsuitableError, one_thread
+from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.convnet import ConvNet
-from gansweep.gan.features.cost import multiply_adds_of, parameters_of
-from gansweep.gan.features.projected import MOST_FITTED, Output, Projected
+from gansweep.gan.features.cost import parameters_of
+from gansweep.gan.features.projected import MOST_FITTED, Output, Projected, described
 from gansweep.gan.features.recipe import Request, Source
 
 FEWEST = 200  # images: with fewer, each is seen some hundred times, and what is learned is which they are
@@ -50,24 +50,15 @@ def make(request: Request) -> Embedding:
         network = Layers(request.channels, convnet.side_of(request.image_size))
     with one_thread():
         convnet.train(network, _loss(network, request), STEPS, LEARNING_RATE)
-        description = Description(
-            name="self_supervised",
-            version=EMBEDDINGS["self_supervised"].version,
-            resolution=network.side,
-            dimensions=network(request.pixels[:1]).features.shape[1],
-            parameters=parameters_of(network.body),
-            multiply_adds=multiply_adds_of(network, request.pixels[:1]),
-            device="cpu",
-        )
+        found = described("self_supervised", network, network.side, request.pixels[:1], device="cpu")
+        description = replace(found, parameters=parameters_of(network.body))  # the head is for the pretext task only
         return Projected(network, 0, description).fit(request.some(MOST_FITTED), standardised=True)
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
     """Return the network that was stored."""
-    facts = dict(stored.facts)
-    classes, channels = facts.pop("classes"), stored.tensors["network.body.0.weight"].shape[1]
-    description = Description.of(facts)
-    return Projected(Layers(channels, description.resolution), classes, description).load(stored)
+    channels, description = stored.tensors["network.body.0.weight"].shape[1], stored.description
+    return Projected(Layers(channels, description.resolution), stored.classes, description).load(stored)
 
 
 class Layers(ConvNet):

@@ -1,62 +1,82 @@
-"""The small embeddings behind the interface: a classifier or principal components, both of images reduced to 16 px."""
+"""Embeddings of images reduced to 16 px, in which version 0.1.0 judged all images. Their numbers do not change.
+
+They are a small classifier trained on the data's own labels, or principal components of pixels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gansweep.features import EMBEDDINGS
-from gansweep.gan import embedding
+from gansweep.features import embedding_kind
 from gansweep.gan.data import FEATURES
-from gansweep.gan.features.base import Description, Embedding, Stored
+from gansweep.gan.features.base import CHUNK, Description, Embedding, Stored, no_labels
 from gansweep.gan.features.cost import multiply_adds_of, parameters_of
+
+SIDE = 16  # images are reduced to this side: enough to distinguish digits and faces, and cheap
 
 
 class Small(Embedding):
-    """An embedding of gansweep.gan.embedding.
+    """An embedding of images reduced to SIDE: convolutions and a linear layer, or a linear layer alone without classes.
 
     Args:
-        network: The embedding.
+        channels: Of the images.
+        classes: Number of classes; 0 without labels.
         name: As in the sweep file.
     """
 
-    def __init__(self, network: embedding.Embedding, name: str) -> None:
-        image = torch.zeros(1, network.shape.channels, embedding.SIDE, embedding.SIDE)
+    def __init__(self, channels: int, classes: int, name: str) -> None:
+        if classes:
+            body = nn.Sequential(
+                nn.Conv2d(channels, 16, 5, stride=2, padding=2), nn.ReLU(),
+                nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
+                nn.Flatten(), nn.Linear(32 * (SIDE // 4) ** 2, FEATURES),
+            )  # fmt: skip
+            head: nn.Module = nn.Sequential(nn.ReLU(), nn.Linear(FEATURES, classes))
+        else:
+            body = nn.Sequential(nn.Flatten(), nn.Linear(channels * SIDE**2, FEATURES))
+            head = nn.Identity()
+        network = nn.Sequential(body, head)
         description = Description(
             name=name,
-            version=EMBEDDINGS[name].version,
-            resolution=embedding.SIDE,
+            version=embedding_kind(name).version,
+            resolution=SIDE,
             dimensions=FEATURES,
             parameters=parameters_of(network),
-            multiply_adds=multiply_adds_of(network, image),
+            multiply_adds=multiply_adds_of(network, torch.zeros(1, channels, SIDE, SIDE)),
             device="cpu",
         )
-        super().__init__(network.shape.classes, description)
-        self.network = network
-        self.frozen()
+        super().__init__(classes, description)
+        self.channels, self.body, self.head = channels, body, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features (N, FEATURES) and logits of images (N, C, H, W) in [-1, 1]; or features twice."""
+        features: Tensor = self.body(F.adaptive_avg_pool2d(images, SIDE))
+        return features, self.head(features)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.embed(pixels)
+        features, logits = self(_scaled(pixels))
+        return features, logits.argmax(1) if self.classes else no_labels(pixels)
 
     def stored(self) -> Stored:
         found = super().stored()
-        facts = {"network": "small", "channels": self.network.shape.channels, **found.facts}
-        return Stored(self.network.state_dict(), facts)
-
-    def with_accuracy(self, accuracy: float, *notices: str) -> Small:
-        """Return it, its accuracy on held-out images known."""
-        self.description = replace(self.description, accuracy=accuracy, notices=notices)
-        return self
+        return Stored(found.tensors, {"network": "small", "channels": self.channels, **found.facts})
 
 
 def restore(stored: Stored) -> Small:
     """Return the embedding that was stored. Raises KeyError, RuntimeError or TypeError for another version's."""
-    facts = dict(stored.facts)
-    network = embedding.Embedding(embedding.Shape(facts.pop("channels"), facts.pop("classes")))
-    network.load_state_dict(dict(stored.tensors))
-    del facts["network"]
-    found = Small(network, facts["name"])
-    found.description = Description.of(facts)
+    found = Small(stored.facts["channels"], stored.classes, stored.facts["name"])
+    found.load_state_dict(dict(stored.tensors))
+    found.description = stored.description
+    found.frozen()
     return found
+
+
+def reduced(pixels: Tensor) -> Tensor:
+    """Return images (N, C, H, W) uint8 as (N, C, SIDE, SIDE) in [-1, 1]."""
+    return torch.cat([F.adaptive_avg_pool2d(_scaled(chunk), SIDE) for chunk in torch.split(pixels, CHUNK)])
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.to(torch.float32).div(127.5).sub(1)

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gansweep.errors import UserError
-from gansweep.features import EMBEDDINGS
-from gansweep.gan.features.base import Description, Embedding, Stored, one_thread
-from gansweep.gan.features.cost import multiply_adds_of, parameters_of
-from gansweep.gan.features.projected import MOST_FITTED, Output, Projected
+from gansweep.gan.features.base import Embedding, Stored, one_thread
+from gansweep.gan.features.projected import MOST_FITTED, Output, Projected, described
 from gansweep.gan.features.recipe import Request, Source
 from gansweep.gan.features.resize import in_colour, resized, to_float
 from gansweep.gan.features.weights import checksum, load_into, read
@@ -65,17 +63,8 @@ def make(request: Request) -> Embedding:
     """
     source = request.source
     network, digest = _loaded(source)
-    with one_thread(), torch.no_grad():
-        dimensions = network(request.pixels[:1]).features.shape[1]
-        description = Description(
-            name=source.name,
-            version=EMBEDDINGS["torchvision"].version,
-            resolution=network.side,
-            dimensions=dimensions,
-            parameters=parameters_of(network),
-            multiply_adds=multiply_adds_of(network, request.pixels[:1]),
-            checksum=digest,
-        )
+    with one_thread():
+        description = described(source.name, network, network.side, request.pixels[:1], checksum=digest)
         fitted = request.some(min(MOST_FITTED, FEWEST))
         return Projected(network, 0, description, weights_elsewhere=True).fit(fitted)
 
@@ -86,16 +75,13 @@ def restore(stored: Stored, source: Source) -> Embedding:
     Raises:
         UserError: The file is missing, or is not the one that the embedding was made with.
     """
-    facts = dict(stored.facts)
-    classes = facts.pop("classes")
-    description = Description.of(facts)
     network, digest = _loaded(source)
-    if digest != description.checksum:
+    if digest != (recorded := stored.description.checksum):
         raise UserError(
             f"{KEY}: {source.weights}: is not the file that the features were computed with (SHA-256 {digest[:12]}…,"
-            f" recorded {description.checksum[:12]}…); restore it, or delete the stored reference"
+            f" recorded {recorded[:12]}…); restore it, or delete the stored reference"
         )
-    return Projected(network, classes, description, weights_elsewhere=True).load(stored)
+    return Projected(network, stored.classes, stored.description, weights_elsewhere=True).load(stored)
 
 
 def _loaded(source: Source) -> tuple[Model, str]:
