@@ -126,15 +126,6 @@ def line_of(record: Record) -> bytes:
     return json.dumps({"step": record.step, "time": record.time, "values": dict(record.values)}).encode() + b"\n"
 
 
-def is_end_of_record(path: Path, offset: int) -> bool:
-    """Whether a byte offset is at the end of a record, at the start of the journal, or beyond its end."""
-    if offset == 0:
-        return True
-    with path.open("rb") as file:
-        file.seek(offset - 1)
-        return file.read(1) in (b"\n", b"")
-
-
 def column(path: Path, metric: str) -> list[tuple[int, float]]:
     """Return (step, value) of one metric, in the order of steps; none if the file does not exist.
 

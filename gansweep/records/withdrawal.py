@@ -16,7 +16,8 @@ def withdraw(folder: TrialFolder, since: float) -> None:
 
     The trial then resumes from an older checkpoint, or from the start, as after any death. Withdrawn records move to
     `folder.doubted`. When the trial reaches their steps again, equal ones are recorded with their former time, so that
-    a tracking store that has received them does not get a second value.
+    a tracking store that has received them does not get a second value. If others are recorded instead, the trial's run
+    in the store is replaced (`tracking.sender.is_superseded`).
 
     Args:
         folder: Folder of the trial. No process trains it.

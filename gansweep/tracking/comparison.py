@@ -117,16 +117,13 @@ def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
 
 
 def _lacks_metrics(folder: TrialFolder, note: Published, run: Run) -> bool:
-    """Whether the store lacks sent values of any metric, or the journal has become shorter."""
+    """Whether the store lacks sent values of any metric."""
     steps: dict[str, int] = {}
-    end = 0
     for record, end in journal.read_from(folder.journal, 0):
         if end > note.offset:
             break
         for name in record.values:
             steps[name] = max(record.step, steps.get(name, 0))
-    if end < note.offset:
-        return True
     there: dict[str, int] = {}
     for point in run.data.to_proto().metrics:  # of a metric that version 0.1.0 sent under its former name, both
         there[current(point.key)] = max(point.step, there.get(current(point.key), -1))

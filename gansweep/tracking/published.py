@@ -16,6 +16,7 @@ class Published:
         uri: The store.
         run_id: Id of the trial's run.
         offset: Bytes of the journal whose metrics were sent.
+        digest: Digest of these bytes; "" in notes of earlier versions.
         samples: Names of the sample grids sent.
         state: Last state sent; "" for none.
         ended_s: Time of the outcome in seconds since the epoch; 0 for none.
@@ -27,6 +28,7 @@ class Published:
     uri: str = ""
     run_id: str = ""
     offset: int = 0
+    digest: str = ""
     samples: list[str] = field(default_factory=list)
     state: str = ""
     ended_s: float = 0.0

@@ -261,6 +261,12 @@ class Publisher:
         before = replace(note, samples=[*note.samples], tags={**note.tags})
         try:
             lost = self._compare(folder, note, thorough)
+            if WRONG not in lost and sender.is_superseded(folder, note, now):
+                lost.append(WRONG)
+            if WRONG in lost:
+                # First, so that a killed process finds the same note and run, and does it again.
+                self._sender.set_aside(note.run_id)
+                note.forget("")
             self._sender.send(folder, now, ended, note)
         finally:
             if note != before:
@@ -296,10 +302,6 @@ class Publisher:
             lost.append(comparison.PARAMETERS)
         if thorough:
             lost += [what for what in thorough.cut_down(folder, note, run) if what not in lost]
-            if WRONG in lost:
-                note.forget("")
-                note.write(folder)  # first, so that a killed process finds the old run by its tags, and compares again
-                self._sender.set_aside(run_id)
         return lost
 
     def _listed(self, *folders: Iterable[TrialFolder]) -> list[list[Entry]]:

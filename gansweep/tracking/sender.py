@@ -105,9 +105,13 @@ class Sender:
             self.client.log_batch(run_id, params=some)
 
     def set_aside(self, run_id: str) -> None:
-        """Delete a run with wrong values, which MLflow cannot correct, and detach it from its trial."""
+        """Delete a run with wrong values, which MLflow cannot correct, and detach it from its trial.
+
+        May be repeated after a kill.
+        """
         self.client.set_tag(run_id, "gansweep.set_aside", "its values differed from the trial's; see its successor")
-        self.client.delete_tag(run_id, "gansweep.trial_id")
+        if "gansweep.trial_id" in self.client.get_run(run_id).data.tags:
+            self.client.delete_tag(run_id, "gansweep.trial_id")
         self.client.delete_run(run_id)
 
     def _send_tags(self, note: Published, wanted: dict[str, str]) -> None:
@@ -122,22 +126,24 @@ class Sender:
     def _send_metrics(self, folder: TrialFolder, note: Published) -> None:
         from mlflow.entities import Metric
 
+        def flush() -> None:
+            digest = journal_copies.digest(sent_journal(folder, offset))  # first: the request may take long
+            self.client.log_batch(note.run_id, metrics=pending)
+            note.offset, note.digest = offset, digest
+            pending.clear()
+
         pending: list[Metric] = []
-        if not journal.is_end_of_record(folder.journal, note.offset):
-            note.offset = 0  # withdrawn records were replaced by others: see records/withdrawal.py
         offset = note.offset
         for record, end in journal.read_from(folder.journal, note.offset):
             if len(pending) + len(record.values) > BATCH:
-                self.client.log_batch(note.run_id, metrics=pending)
-                pending, note.offset = [], offset
+                flush()
             at = at_ms(record)
             pending += [
                 Metric(limits.metric_key(name), value, at, record.step) for name, value in record.values.items()
             ]
             offset = end
         if pending:
-            self.client.log_batch(note.run_id, metrics=pending)
-            note.offset = offset
+            flush()
 
     def _send_samples(self, folder: TrialFolder, note: Published) -> None:
         new = [path for path in folder.all_samples() if path.name not in note.samples]
@@ -166,7 +172,7 @@ class Sender:
 
     def _attach_journal(self, folder: TrialFolder, note: Published) -> None:
         """Send a copy of the journal up to the metrics that were sent, then set its tag."""
-        content = sent_journal(folder, note)
+        content = sent_journal(folder, note.offset)
         self._attach(note.run_id, journal_copies.NAME, journal_copies.pack(content))
         note.journal = journal_copies.digest(content)
         self._send_tags(note, {**note.tags, journal_copies.TAG: note.journal})
@@ -187,9 +193,23 @@ def params(folder: TrialFolder) -> dict[str, str]:
     return {key: str(value)[: limits.LONGEST_PARAM] for key, value in values.items()}
 
 
-def sent_journal(folder: TrialFolder, note: Published) -> bytes:
-    """Return the part of a journal whose metrics were sent."""
-    return folder.journal.read_bytes()[: note.offset] if note.offset else b""
+def sent_journal(folder: TrialFolder, offset: int) -> bytes:
+    """Return the part of a journal whose metrics were sent; less if it has become shorter."""
+    return folder.journal.read_bytes()[:offset] if offset else b""
+
+
+def is_superseded(folder: TrialFolder, note: Published, state: str) -> bool:
+    """Whether records that were sent are not those of the journal any more, so that the run has wrong values.
+
+    They were withdrawn (see records/withdrawal.py), or lost in a power cut, and others were recorded instead. While the
+    trial goes on with a shorter journal, equal ones may be recorded again.
+    """
+    content = sent_journal(folder, note.offset)
+    if len(content) < note.offset:
+        return state in journal_copies.ENDED
+    if not note.digest:
+        return bool(content) and not content.endswith(b"\n")
+    return note.offset > 0 and journal_copies.digest(content) != note.digest
 
 
 def grid_name(path: Path) -> str:

@@ -35,7 +35,8 @@ class Thorough:
         WRONG means that metrics have other values: the run cannot be corrected.
         """
         lost = []
-        match _compare(journal_copies.points_of(sender.sent_journal(folder, note), lambda _: True), self._metrics(run)):
+        sent = journal_copies.points_of(sender.sent_journal(folder, note.offset), lambda _: True)
+        match _compare(sent, self._metrics(run)):
             case "missing":
                 note.offset = 0
                 lost.append(METRICS)

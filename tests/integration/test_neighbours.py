@@ -18,7 +18,7 @@ from scenes import train, warm_home
 from service import Service, assert_equal_weights, assert_tracked_once, histories
 
 from gansweep.records import journal, outcome
-from gansweep.records.layout import TrialFolder
+from gansweep.records.layout import TrialFolder, read_json
 
 pytestmark = pytest.mark.slow  # one sweep whose three processes are started three times
 
@@ -62,6 +62,12 @@ def newest(trial: TrialFolder) -> int:
     return max((int(path.stem) for path in trial.all_checkpoints()), default=0)
 
 
+def sent(trial: TrialFolder) -> int:
+    """Last step whose record MLflow has."""
+    end = read_json(trial.published)["offset"]
+    return max((record.step for record, at in journal.read_from(trial.journal, 0) if at <= end), default=0)
+
+
 def ended_at(trial: TrialFolder) -> float:
     ended = outcome.read(trial)
     assert ended is not None
@@ -91,6 +97,8 @@ def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
     service.wait_for(lambda: not (service.root / "spoil").exists(), PATIENCE_S)
     wrong = newest(spoiled) + 10
     service.wait_for(lambda: newest(spoiled) >= wrong, PATIENCE_S)
+    service.wait_for(lambda: sent(spoiled) >= wrong, PATIENCE_S)
+    doubtful = read_json(spoiled.published)["run_id"]
     os.kill(pid_of(service, victim), signal.SIGKILL)
     service.wait_for(lambda: len(opened(service)) == 6, PATIENCE_S)
     for trial in (victim, spoiled, hanging):
@@ -115,5 +123,6 @@ def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
     assert histories(service.folder()) == histories(calm)
     assert_equal_weights(service.folder(), calm)
     assert_tracked_once(service)
+    assert read_json(spoiled.published)["run_id"] != doubtful, "MLflow had wrong values"
     assert not [trial for trial in (victim, spoiled, hanging) if trial.doubted.exists()]
     assert [r.step for r in journal.read(spoiled.journal)][-1] == STEPS

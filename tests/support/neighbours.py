@@ -20,6 +20,7 @@ from chaos import Finder
 TRIALS = 3
 PACE_S = 0.01  # added to each step
 PATIENCE_S = 20
+PUBLISH_S = 0.2  # instead of 5 s: wrong records are in MLflow before they are withdrawn
 
 
 def _resources(module):
@@ -73,7 +74,12 @@ def _training(module):
     module.Trainer.train_step = train_step
 
 
+def _background(module):
+    module.PAUSE_S = PUBLISH_S
+
+
 HOOKS = {
+    "gansweep.tracking.background": _background,
     "gansweep.planning.resources": _resources,
     "gansweep.gan.cores": _cores,
     "gansweep.engine.cluster": _cluster,

@@ -18,11 +18,12 @@ from PIL import Image
 
 from gansweep.errors import UserError
 from gansweep.health.verdict import ORDER, Verdict
-from gansweep.records import lock, outcome
+from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder, read_json, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.withdrawal import withdraw
 from gansweep.tracking import publisher
+from gansweep.tracking.published import Published
 from gansweep.tracking.publisher import Publisher
 from gansweep.tracking.sender import BATCH
 
@@ -115,16 +116,82 @@ def test_withdrawn_records_that_prove_right_are_stored_once(bench: Bench, monkey
     assert bench.stored(trial) == Counter((name, step) for name in ("loss_d", "loss_g") for step in range(1, 13))
 
 
-def test_those_that_prove_wrong_are_sent_anew(bench: Bench) -> None:
+OTHERS = {  # than ten records of which the last five are withdrawn
+    "shorter": [{"loss_d": 0.1, "loss_g": 1.0}] * 4,
+    "as long": [{"loss_d": 0.7, "loss_g": float(step)} for step in range(6, 11)],
+    "longer": [{"loss_d": 0.12, "loss_g": 1e-5}] * 9,
+}
+
+
+@pytest.mark.parametrize("by", ["itself", "another", "another after fewer"])
+@pytest.mark.parametrize("others", OTHERS)
+def test_a_run_with_wrong_records_is_replaced(bench: Bench, others: str, by: str) -> None:
+    trial = bench.trial("a", [{**values, "loss_d": 0.5} for values in losses(10)], steps=10)
+    made = bench.publish(running=True)
+    wrong = bench.runs()["a"].info.run_id
+    withdraw(trial, BEGAN + 6)
+    if by.endswith("fewer"):
+        append(trial, OTHERS[others][:1])
+        bench.publish(running=True)
+        assert bench.runs()["a"].info.run_id == wrong, "they may prove right"
+    append(trial, OTHERS[others][len(journal.read(trial.journal)) - 5 :])
+    outcome.write(trial, Outcome("completed", 10))
+    (made if by == "itself" else Publisher(bench.home, bench.folder, bench.uri, {})).publish(running=True)
+    assert bench.runs()["a"].info.run_id != wrong
+    assert bench.client.get_run(wrong).info.lifecycle_stage == "deleted"
+    assert_stored_as_recorded(bench, trial)
+    before = bench.everything()
+    bench.publish()
+    assert bench.everything()["metrics"] == before["metrics"]
+
+
+@pytest.mark.parametrize("killed_after", ["set_tag", "delete_tag", "delete_run"])
+def test_a_process_killed_while_it_replaces_a_run(
+    bench: Bench, killed_after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trial = bench.trial("a", losses(10))
     made = bench.publish(running=True)
+    wrong = bench.runs()["a"].info.run_id
     withdraw(trial, BEGAN + 6)
-    append(trial, [{"loss_d": 0.12, "loss_g": 1e-5}] * 9)
-    made.publish(running=True)
-    stored = bench.stored(trial)
-    assert [stored["loss_d", step] for step in range(1, 15)] == [1] * 5 + [2] * 5 + [1] * 4
-    Publisher(bench.home, bench.folder, bench.uri, {}).publish(running=True, verify=True)
-    assert bench.stored(trial) == Counter((name, step) for name in ("loss_d", "loss_g") for step in range(1, 15))
+    append(trial, OTHERS["longer"])
+    original = getattr(MlflowClient, killed_after)
+
+    def kill(*arguments: Any) -> None:
+        original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, killed_after, kill)
+        patch.setattr(Published, "write", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            made.publish(running=True)
+    bench.publish(running=True)
+    assert bench.client.get_run(wrong).info.lifecycle_stage == "deleted"
+    assert_stored_as_recorded(bench, trial)
+
+
+def test_a_note_of_an_earlier_version_in_the_middle_of_a_record(bench: Bench) -> None:
+    trial = bench.trial("a", losses(10))
+    bench.publish(running=True)
+    write_json(trial.published, {k: v for k, v in read_json(trial.published).items() if k != "digest"})
+    bench.publish(running=True)
+    assert_stored_as_recorded(bench, trial)
+    withdraw(trial, BEGAN + 6)
+    append(trial, OTHERS["longer"])
+    write_json(trial.published, {k: v for k, v in read_json(trial.published).items() if k != "digest"})
+    bench.publish(running=True)
+    assert_stored_as_recorded(bench, trial)
+
+
+def assert_stored_as_recorded(bench: Bench, trial: TrialFolder) -> None:
+    """Each value of the journal is stored once, and no other."""
+    run = bench.runs()[trial.id]
+    recorded = Counter((name, r.step, value) for r in journal.read(trial.journal) for name, value in r.values.items())
+    assert recorded == Counter(
+        (name, point.step, point.value)
+        for name in run.data.metrics
+        for point in bench.client.get_metric_history(run.info.run_id, name)
+    )
 
 
 def test_many_metrics_go_in_batches_that_split_no_record(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
