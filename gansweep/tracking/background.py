@@ -18,7 +18,8 @@ SILENCE_S = 10.0  # at the end, time without a notice while the store accepts re
 class Background:
     """Background publishing: call start(), then finish().
 
-    `notify` is called, from the thread, when the store becomes unavailable, and when it is available again.
+    `notify` is called, from the thread, when the store becomes unavailable or does not accept some trials, when the one
+    becomes the other, and when everything is accepted again.
     """
 
     def __init__(self, publisher: Publisher, notify: Callable[[str], None]) -> None:
@@ -75,7 +76,7 @@ class Background:
             self._publisher.publish(running=running)
         except Exception as error:
             self._is_away = not isinstance(error, NotAllSentError)
-            if self.failure is None:
+            if self.failure is None or self._is_away != was_away:
                 self.failure = disk.lack(error) or (str(error) or type(error).__name__).splitlines()[0][:200]
                 self._notify(_told(error, self.failure))
             return False

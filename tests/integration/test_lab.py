@@ -45,7 +45,9 @@ scheduler: {{method: asha, grace: 0.5, reduction: 4}}
 resources: {{cpus: {cpus}, gpus: 0}}
 """
 RATE = "training.learning_rate"
-WAVES = (("store",), ("database",), ("node",))  # the others take minutes on a loaded machine
+# The others take minutes on a loaded machine. The database before the store, which also keeps the tracking server from
+# accepting files: the sweep says for both that the tracking store does not accept records, and then asks it less often.
+WAVES = (("database",), ("store",), ("node",))
 
 
 def write(folder: Path, name: str) -> Path:

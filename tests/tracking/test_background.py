@@ -91,6 +91,35 @@ class Healing(Troubled):
                 raise
 
 
+class Failing(Slow):
+    """Fails with these errors, one after the other, then accepts everything."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__(0)
+        self._errors = [*errors]
+
+    def publish(self, *, running: bool) -> None:
+        super().publish(running=running)
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+def test_a_store_that_goes_away_while_a_trial_cannot_be_sent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "PAUSE_S", 0.02)
+    one, notices = NotAllSentError("s", "http://m", {"abc": ValueError("no number")}), list[str]()
+    behind = Background(Failing(one, one, OSError("refused"), OSError("refused"), one), notices.append)  # type: ignore[arg-type]
+    behind.start()
+    time.sleep(0.5)
+    assert behind.finish(0.4, hurry=False)
+    assert notices == [
+        "s: 1 trial could not be sent to http://m (abc: ValueError: no number); training continues, and all other"
+        " trials are sent",
+        "the tracking store does not accept records (refused); training continues, and they are kept",
+        notices[0],
+        "the tracking store now accepts all trials",
+    ]
+
+
 def test_one_trial_in_trouble_does_not_slow_down_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "PAUSE_S", 0.02)
     publisher, notices = Troubled(0), list[str]()
