@@ -1,0 +1,59 @@
+"""The data sets of the natural runs, and images of them that no GAN is trained on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gansweep import Source, prepare
+
+A_LETTER, LETTERS = 640, 52  # images of each letter that GANs are trained on
+DIGITS, WITHHELD = "digits-1197.npz", "digits-600.npz"
+MNIST_TEST, CIFAR, CIFAR_TEST = "mnist-test.npz", "cifar10-train.zip", "cifar10-test.zip"
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set, and its natural runs.
+
+    Attributes:
+        dataset: Section of the sweep file, without the size.
+        runs, steps: Number and length of the runs.
+        seed: Seed of their settings.
+        most_rate: Largest learning rate.
+    """
+
+    name: str
+    dataset: str
+    runs: int
+    steps: int
+    seed: int
+    most_rate: float = 5e-2
+
+
+SETS = {
+    one.name: one
+    for one in (
+        Set("digits", f"name: arrays, path: {DIGITS}", 100, 1500, 41),
+        Set("mnist", "name: mnist", 100, 1500, 42),  # --set dataset.data_dir=FOLDER
+        Set("glyphs", "name: glyphs", 100, 1500, 43),
+        Set("cifar10", f"name: archive, path: {CIFAR}", 40, 5000, 44, 1e-2),
+    )
+}
+
+
+def untrained(name, home):
+    """Return images of a set that no GAN was trained on, (N, C, 32, 32) uint8, and their classes.
+
+    Files of HOME are those of make_sets.py.
+    """
+    if name == "glyphs":  # rendered anew: images of a letter after the first 640
+        images = prepare(Source("glyphs", 32, per_class=A_LETTER + 60), home.cache)
+        chosen = np.flatnonzero(np.arange(images.images) % (A_LETTER + 60) >= A_LETTER)
+        return images.load()[chosen], images.labels()[chosen]
+    kind, file = {
+        "digits": ("arrays", WITHHELD),
+        "mnist": ("arrays", MNIST_TEST),
+        "cifar10": ("archive", CIFAR_TEST),
+    }[name]
+    images = prepare(Source(kind, 32, path=str(home.path / file)), home.cache)
+    return images.load(), images.labels()
