@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gansweep.errors import UserError
 from gansweep.gan.batches import Batch, generator
+from gansweep.gan.coherence import gradient_coherence
 from gansweep.gan.comparison import Comparison, comparison, full_precision
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.reference import Reference
@@ -131,7 +132,14 @@ class Evaluator:
         held_out = found["held_out"].numpy() if "held_out" in found else None
         with np.errstate(all="ignore"):  # outputs may be infinite
             sure = None if trainer.loss.critic else trainer.loss.probability(found["fake"]).numpy()
-            evidence = Outputs(found["real"].numpy(), found["fake"].numpy(), held_out, sure)
+            evidence = Outputs(
+                found["real"].numpy(),
+                found["fake"].numpy(),
+                held_out,
+                sure,
+                trainer.loss.compares,
+                float(found["coherence"]),
+            )
             return self._record(self._discriminator_metrics, evidence)
 
     def _record(self, metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict[str, float]:
@@ -152,12 +160,17 @@ class Evaluator:
 def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> HostCopy:
     """Return D's outputs for training images, fakes and, if there are any, held-out images: `real`, `fake`, `held_out`.
 
+    `coherence` is the coherence of G's gradients.
+
     fakes: (batches · batch_size, C, H, W) uint8 of classes `requested`.
     """
     size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
     training, held_out = trainer.batches.probe(len(fakes))
     found = {"real": _outputs(judge, training, size), "fake": _outputs(judge, (fakes, requested), size)}
-    return HostCopy(found if held_out is None else {**found, "held_out": _outputs(judge, held_out, size)})
+    if held_out is not None:
+        found["held_out"] = _outputs(judge, held_out, size)
+    found["coherence"] = gradient_coherence(trainer.loss, judge, (fakes, requested), found["real"][:size], size)
+    return HostCopy(found)
 
 
 @torch.no_grad()

@@ -190,23 +190,40 @@ class Outputs:
         fake: For fresh samples.
         held_out: For held-out images, None if there are none.
         sure: σ(D) for fresh samples, None for a critic.
+        compared: Whether only differences between outputs for real images and samples count, as in a relativistic loss.
+        coherence: Mean cosine between the gradients of G's loss with respect to two samples.
     """
 
     real: NDArray[np.float64]
     fake: NDArray[np.float64]
     held_out: NDArray[np.float64] | None
     sure: NDArray[np.floating] | None
+    compared: bool
+    coherence: float
 
     @property
     def given(self) -> Collection[Need]:
         """Needs of metrics that are met."""
-        held_out = set() if self.held_out is None else {Need.HELD_OUT}
-        return held_out if self.sure is None else {*held_out, Need.PROBABILITIES}
+        met = {
+            Need.HELD_OUT: self.held_out is not None,
+            Need.PROBABILITIES: self.sure is not None,
+            Need.COMPARED: self.compared,
+        }
+        return {need for need, is_met in met.items() if is_met}
+
+    @property
+    def unseen(self) -> NDArray[np.float64]:
+        """Outputs for held-out images; for training images if there are none."""
+        return self.real if self.held_out is None else self.held_out
 
     @property
     def auc(self) -> float:
-        """AUC of held-out images (training images if there are none) and fresh samples."""
-        return quality.auc(self.real if self.held_out is None else self.held_out, self.fake)
+        return quality.auc(self.unseen, self.fake)
+
+    @property
+    def preference(self) -> float:
+        """Mean σ(D(x) − D(G(z))) over all pairs of a real image and a fresh sample."""
+        return float((1 / (1 + np.exp(self.fake[None, :] - self.unseen[:, None]))).mean())
 
     @property
     def deviation(self) -> float:

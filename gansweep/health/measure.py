@@ -23,6 +23,7 @@ class Need(Enum):
     CONDITION = "samples that are asked for by class"
     PROBABILITIES = "a D that is no critic: the sign of its outputs says real or fake"
     HELD_OUT = "held-out real images"
+    COMPARED = "a loss that compares D's outputs for real images and samples"
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ D_ACCURACY = "d_accuracy"
 R_T = "r_t"
 D_GAP = "d_gap"
 D_FRESH = "d_fresh"
+D_PREFERENCE = "d_preference"
+COHERENCE = "gradient_coherence"
 
 _LABELS = frozenset({Need.LABELS})
 _CONDITION = frozenset({Need.LABELS, Need.CONDITION})
@@ -288,6 +290,20 @@ DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (
         "mean output of D for fresh samples, as the probability that they are real",
         lambda d: d.mean_sure,
         _PROBABILITIES,
+    ),
+    Metric(
+        D_PREFERENCE,
+        "σ(D(x) − D(G(z)))",
+        "mean probability, by a relativistic loss, that a real image (held-out, if there are any) is more real than a"
+        " fresh sample; .5 is chance",
+        lambda d: d.preference,
+        frozenset({Need.COMPARED}),
+    ),
+    Metric(
+        COHERENCE,
+        "gradient coherence",
+        "mean cosine between the gradients of G's loss with respect to two samples; 1: D pushes all samples the same way",
+        lambda d: d.coherence,
     ),
 )
 _ALL: tuple[Metric[Any], ...] = (*SAMPLE_METRICS, *DISCRIMINATOR_METRICS, *PUBLISHED_METRICS, *OTHER_METRICS)

@@ -22,6 +22,7 @@ class Relativistic(Loss):
 
     name = "relativistic"
     critic = True
+    compares = True
     unit = "nats"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from gansweep.health.judge import Judge
 
 MakeTrainer = Callable[..., Trainer]
 HELD_OUT = (m.D_GAP, m.R_V)
-ALWAYS = {*m.EVALUATION} - {*m.CONDITIONAL}  # of an ordinary model
+ALWAYS = {*m.EVALUATION} - {*m.CONDITIONAL, m.D_PREFERENCE}  # of an ordinary model
 DIGITS = tuple("0123456789")
 REQUESTED = {f"{m.REQUESTED_SHARE}{digit}" for digit in DIGITS}
 CONDITIONAL = {*m.CONDITIONAL, *REQUESTED}  # what a conditional one has beside
@@ -71,6 +71,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "conditional": {"networks": NetworkConfig(conditioning="concat", classes=DIGITS), "validation": 0.1},
     "critic": {"loss": LossConfig("wasserstein_gp"), "networks": NetworkConfig(norm="layer", spectral_norm=True)},
     "average": {"ema": 0.9},
+    "relativistic": {"loss": LossConfig("relativistic")},
 }
 
 
@@ -432,11 +433,51 @@ def plainly(trainer: Trainer, pixels: Pixels, held_out: Pixels | None, seed: int
         m.D_FRESH: sum(1 / (1 + math.exp(-f)) for f in fake) / len(fake),
         m.D_STD: float(np.std([*real, *fake])),
         m.R_T: sum(math.copysign(1, r) for r in real) / len(real),
+        m.COHERENCE: coherence(trainer, d, fakes),
     }
     if held_out is not None:
         found[m.D_GAP] = sum(r > 0 for r in real) / len(real) - sum(u > 0 for u in unseen) / len(unseen)
         found[m.R_V] = float((np.mean(real) - np.mean(unseen)) / (np.mean(real) - np.mean(fake)))
     return found
+
+
+def coherence(trainer: Trainer, d: torch.nn.Module, fakes: Pixels) -> float:
+    """Mean cosine of G's gradients of the non-saturating loss, pair by pair, averaged over batches."""
+    size, means = trainer.config.batch_size, []
+    for i in range(0, len(fakes), size):
+        x = (torch.from_numpy(fakes[i : i + size]).float() / 127.5 - 1).requires_grad_()
+        torch.nn.functional.softplus(-d(x)).mean().backward()  # type: ignore[no-untyped-call]
+        assert x.grad is not None
+        rows = x.grad.flatten(1).double()
+        pairs = [(a, b) for a in range(size) for b in range(a)]
+        first, second = (rows[[pair[k] for pair in pairs]] for k in (0, 1))
+        means.append(torch.nn.functional.cosine_similarity(first, second).mean().item())
+    return float(np.mean(means))
+
+
+def test_gradients_of_a_linear_d_are_coherent(trainer_of: MakeTrainer, small: Evaluator) -> None:
+    """Such a D pushes every sample the same way, by other amounts."""
+
+    class Linear(torch.nn.Module):
+        def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+            return x.flatten(1).sum(dim=1)
+
+    trainer = trainer_of(1)
+    assert -0.5 < small(trainer)[m.COHERENCE] < 0.99
+    trainer.discriminator = Linear()  # type: ignore[assignment]
+    assert small(trainer)[m.COHERENCE] == pytest.approx(1)
+
+
+def test_a_relativistic_d_is_measured_by_differences(trainer_of: MakeTrainer, small: Evaluator) -> None:
+    """A constant that is added to all outputs changes nothing."""
+    trainer = trainer_of(2, loss=LossConfig("relativistic"))
+    found, forward = small(trainer), trainer.discriminator.forward
+    trainer.discriminator.forward = lambda *args, **more: forward(*args, **more) + 3  # type: ignore[method-assign]
+    moved = small(trainer)
+    assert 0.5 < found[m.D_PREFERENCE] < 1
+    assert moved[m.D_PREFERENCE] == pytest.approx(found[m.D_PREFERENCE], abs=1e-6)
+    assert moved[m.COHERENCE] == pytest.approx(found[m.COHERENCE], abs=1e-5)
+    assert m.D_FRESH not in found
 
 
 @pytest.mark.parametrize("batch_size", [8, 60])

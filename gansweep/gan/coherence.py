@@ -1,0 +1,48 @@
+"""Coherence of the gradients that D gives to single samples of G."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gansweep.gan.batches import Batch
+from gansweep.losses.loss import Loss
+
+
+def gradient_coherence(
+    loss: Loss, discriminator: Callable[[Tensor, Tensor | None], Tensor], fakes: Batch, real: Tensor, size: int
+) -> Tensor:
+    """Return the mean cosine between ∂L_G/∂x of two samples x of a batch, a float64 scalar between −1 and 1.
+
+    For n unit vectors u it is (|Σu|² − n) / (n · (n − 1)), averaged over batches. NaN if the gradient of a sample is zero
+    or not finite, or if a batch has one sample.
+
+    Args:
+        loss: Loss of G.
+        discriminator: Maps images (N, C, H, W) in [-1, 1] and their classes to outputs, (N,).
+        fakes: (batches · size, C, H, W) uint8 samples, and their classes.
+        real: (size,) outputs of D for a batch of real images, which some losses compare with.
+        size: Batch size; D normalises each batch separately.
+    """
+    pixels, labels = fakes
+    asked = [None] * (len(pixels) // size) if labels is None else labels.split(size)
+    batches = zip(pixels.split(size), asked, strict=True)
+    return torch.stack([_coherence(loss, discriminator, x, of, real) for x, of in batches]).mean()
+
+
+def _coherence(
+    loss: Loss,
+    discriminator: Callable[[Tensor, Tensor | None], Tensor],
+    pixels: Tensor,
+    labels: Tensor | None,
+    real: Tensor,
+) -> Tensor:
+    with torch.enable_grad():
+        x = pixels.to(torch.float32).div(127.5).sub(1).requires_grad_()
+        value = loss.generator(discriminator(x, labels).float(), lambda: real.float())
+        (gradients,) = torch.autograd.grad(value, x)
+    rows = gradients.flatten(1).double()
+    units, n = rows / rows.norm(dim=1, keepdim=True), len(rows)
+    return (units.sum(dim=0).square().sum() - n) / (n * (n - 1)) if n > 1 else rows.new_full((), torch.nan)
