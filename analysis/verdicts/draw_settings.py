@@ -74,7 +74,7 @@ def document(one):
     cases = [settings(rng, one.most_rate) for _ in range(one.runs)]
     every = one.steps // 25
     head = f"""\
-# Natural runs of version 0.3 on {one.name} (analysis/verdicts/PROTOCOL.md), drawn by analysis/verdicts/draw_settings.py.
+# Natural runs of version 0.3 on {one.name} (analysis/verdicts/PROTOCOL.md), drawn by draw_settings.py.
 name: fourth-{one.name}
 dataset: {{{one.dataset}, image_size: 32}}
 model: {{architecture: dcgan}}

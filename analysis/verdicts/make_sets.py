@@ -2,8 +2,8 @@
 
     python -m analysis.verdicts.make_sets HOME DATA
 
-DATA has MNIST's idx files in MNIST/ and cifar10.zip with the folders train/CLASS and test/CLASS. The digits are split in
-a fixed random order: GANs train on 1,197 of them, 600 are withheld.
+DATA has MNIST's idx files in MNIST/ and cifar10.zip with the folders train/CLASS and test/CLASS. The digits are split
+in a fixed random order: GANs train on 1,197 of them, 600 are withheld.
 """
 
 import gzip

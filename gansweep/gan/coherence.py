@@ -16,8 +16,8 @@ def gradient_coherence(
 ) -> Tensor:
     """Return the mean cosine between ∂L_G/∂x of two samples x of a batch, a float64 scalar between −1 and 1.
 
-    For n unit vectors u it is (|Σu|² − n) / (n · (n − 1)), averaged over batches. NaN if the gradient of a sample is zero
-    or not finite, or if a batch has one sample.
+    For n unit vectors u it is (|Σu|² − n) / (n · (n − 1)), averaged over batches. NaN if the gradient of a sample is
+    zero or not finite, or if a batch has one sample.
 
     Args:
         loss: Loss of G.
@@ -27,8 +27,8 @@ def gradient_coherence(
         size: Batch size; D normalises each batch separately.
     """
     pixels, labels = fakes
-    asked = [None] * (len(pixels) // size) if labels is None else labels.split(size)
-    batches = zip(pixels.split(size), asked, strict=True)
+    asked = [None] * (len(pixels) // size) if labels is None else torch.split(labels, size)
+    batches = zip(torch.split(pixels, size), asked, strict=True)
     return torch.stack([_coherence(loss, discriminator, x, of, real) for x, of in batches]).mean()
 
 

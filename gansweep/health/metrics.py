@@ -302,7 +302,7 @@ DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (
     Metric(
         COHERENCE,
         "gradient coherence",
-        "mean cosine between the gradients of G's loss with respect to two samples; 1: D pushes all samples the same way",
+        "mean cosine between the gradients of G's loss with respect to two samples; 1: D pushes all the same way",
         lambda d: d.coherence,
     ),
 )

@@ -31,8 +31,8 @@ class Loss:
     Attributes:
         name: Value of `training.loss` that selects this loss.
         critic: Whether D's outputs are unbounded scores instead of a decision between real and fake.
-        compares: Whether only differences between D's outputs for real images and fakes count: σ of a difference is then
-            the probability that the real image is more real.
+        compares: Whether only differences between D's outputs for real images and fakes count: σ of a difference is
+            then the probability that the real image is more real.
         unit: Unit of the values; losses with the same unit share an axis in reports. None: the loss has its own unit.
         penalises: Whether `penalty` depends on each image by itself, which excludes batch norm from D, or on a whole
             batch. None if there is no penalty.
