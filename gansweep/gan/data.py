@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansweep.errors import UserError
+from gansweep.features import GREY_SIDE
 from gansweep.gan import earlier
 from gansweep.gan.notes import Note
 from gansweep.gan.reader import Decoded, Reader, Source, reader_of
@@ -38,7 +39,6 @@ LATER_KEYS = (
     "options",
 )  # fields of Source that the first caches lacked
 FEATURES = 32  # dimensions of an embedding, at most
-GREY_SIDE = 32  # pixels: the classifier of grey images up to that side is the small one
 FIXED_NOISE = 64  # images of a sample grid
 A_CLASS = 8  # images per row in the grid of a conditional model, which has one row per class
 GRID_PIXELS = 2_080  # largest side of a grid of images of more than UNREDUCED pixels: 8 of 256 pixels and their gaps

@@ -32,7 +32,6 @@ from gansweep.records import lock
 BATCH = 16  # images at a time: 3 s of a core in Inception
 KEPT = 10_000  # images of either kind whose features KID draws its subsets from
 SPLITS = 10  # of the inception score, as published
-VERSION = 1  # of stored statistics; increase if their computation or the resizing to the network's size changes
 WAIT_S = 0.5  # between two attempts to read what another process computes
 
 
@@ -189,17 +188,9 @@ def measure(
     return Distances(file.name, frechet, (float(np.mean(distances)), float(np.std(distances))), score.value())
 
 
-def statistics_file(file: NetworkFile, images: ImageSet) -> Path:
-    """Return the path of the statistics of the real images in the features of a network.
-
-    The images' name is their fingerprint, which includes their size.
-    """
-    return Path(images.file).with_suffix(f".features-{VERSION}-{file.sha256[:16]}.safetensors")
-
-
 def _real(network: Network, images: ImageSet) -> Generator[Progress, None, Statistics]:
     """Return the statistics of the real images, computed if they are missing. Another process may compute them."""
-    path = statistics_file(network.file, images)
+    path = network.file.statistics(images)
     while True:
         with contextlib.suppress(CheckpointError):  # missing or damaged
             return _load(path)

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gansweep.errors import UserError
+from gansweep.gan.data import ImageSet
 
 # Weights that were ported from TensorFlow's graph of 2015-12-05, which the publications of FID and KID used.
 # torch-fidelity and pytorch-fid distribute the same file; its name ends with the first digits.
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 PROGRAM = ".pt2"
+STATISTICS_VERSION = 1  # increase if their computation or the resizing to the network's size changes
 SHOWN = 16  # digits of a digest in messages
 
 
@@ -43,6 +45,13 @@ class NetworkFile:
     def name(self) -> str:
         """Name of the network in names of metrics; "" for Inception."""
         return "" if self.is_inception else re.sub(r"[^\w.-]+", "-", self.path.stem)
+
+    def statistics(self, images: ImageSet) -> Path:
+        """Return the path of the statistics of the real images in the network's features.
+
+        The images' name is their fingerprint, which includes their size.
+        """
+        return Path(images.file).with_suffix(f".features-{STATISTICS_VERSION}-{self.sha256[:16]}.safetensors")
 
 
 def identify(path: Path) -> NetworkFile:

@@ -6,10 +6,14 @@ import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from gansweep.config import StartConfig, TrainingConfig, to_plain
 from gansweep.gan.data import ImageSet
+from gansweep.gan.network_file import NetworkFile
+from gansweep.planning.features import making_s
+from gansweep.planning.fid import config_of
 from gansweep.planning.plan import Plan
 from gansweep.planning.resources import uses_gpu
 from gansweep.planning.trial import PlannedTrial
@@ -43,7 +47,7 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
     gpu = uses_gpu(resources)
-    with ProcessPoolExecutor(slots, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _processes(slots) as pool:
         result = {}
         for key, planned in shapes.items():
             job = (grown(planned.training), planned.images, resources.cpus, gpu)
@@ -52,14 +56,78 @@ def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
     return result
 
 
-def wall_s(plan: Plan, slots: int, step_s: dict[str, float]) -> float:
-    """Return the expected duration in seconds: that of the start and of the longest of `slots` queues in plan order."""
+@dataclass(frozen=True)
+class FidCost:
+    """Cost of `evaluation.fid` in seconds.
+
+    Attributes:
+        images_s: Of the real images that are not measured yet, once per data set.
+        samples_s: Of the samples, in each trial.
+    """
+
+    images_s: float = 0.0
+    samples_s: float = 0.0
+
+
+def features_s(plan: Plan) -> float:
+    """Return the seconds until the embeddings that are missing are made, one after the other.
+
+    Trials wait for them. They are made while Ray starts, and known from then on.
+    """
+    wanted = ((p.images.reference(p.features.key(p.training.code)), p) for p in plan.left if p.evaluation_cadence)
+    missing = {path: p for path, p in wanted if not path.exists()}
+    return sum(making_s(p.features, p.images) for p in missing.values())
+
+
+def fid_cost(plan: Plan, slots: int) -> FidCost:
+    """Return the cost of `evaluation.fid`, timed in `slots` processes in parallel."""
+    config = config_of(plan.sweep)
+    if not config.weights or not plan.left:
+        return FidCost()
+    file, resources = NetworkFile(Path(config.weights), config.sha256), plan.sweep.resources
+    job = (file, plan.left[0].images, resources.cpus, uses_gpu(resources))
+    with _processes(slots) as pool:
+        times = list(pool.map(_time_network, *zip(*[job] * slots, strict=True)))
+    an_image = sum(times) / len(times)
+    sets = {p.images.file: p.images for p in plan.left}.values()
+    images = sum(one.images for one in sets if not file.statistics(one).exists())
+    return FidCost(images * an_image, config.samples * an_image)
+
+
+def wall_s(plan: Plan, slots: int, step_s: dict[str, float], fid: FidCost = FidCost()) -> float:
+    """Return the expected duration in seconds.
+
+    It consists of the start, or of what takes longer: making the embeddings; of the longest of `slots` queues in plan
+    order; and of `evaluation.fid`, for whose real images all trials wait.
+    """
     queues = [0.0] * slots
     for planned in plan.left:
         left = planned.trial.steps - (min(planned.ended.step, planned.trial.steps) if planned.ended else 0)
         shortest = queues.index(min(queues))
-        queues[shortest] += left * step_s[shape_of(planned)]
-    return START_S + max(queues) if plan.left else 0.0
+        queues[shortest] += left * step_s[shape_of(planned)] + fid.samples_s
+    return max(START_S, features_s(plan)) + fid.images_s + max(queues) if plan.left else 0.0
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _time_network(file: NetworkFile, images: ImageSet, threads: int, gpu: bool) -> float:
+    """Return the seconds per image of the network of `evaluation.fid` in this process."""
+    import torch
+
+    from gansweep.gan.fid import BATCH
+    from gansweep.gan.inception import load
+
+    torch.set_num_threads(threads)
+    network = load(file, torch.device("cuda" if gpu else "cpu"))
+    batch = torch.from_numpy(images.load()[:BATCH])
+    network(batch)  # the first call is slower
+    began, batches = time.perf_counter(), 0
+    while batches < 1 or time.perf_counter() - began < TIMED_S:
+        network(batch)
+        batches += 1
+    return (time.perf_counter() - began) / (batches * len(batch))
 
 
 def _time_steps(config: TrainingConfig, images: ImageSet, threads: int, gpu: bool) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
-from gansweep.features import AUTO, embedding_kind
-from gansweep.gan.data import ImageSet, first_features
+from gansweep.features import AUTO, GREY_SIDE, embedding_kind
+from gansweep.gan.data import ImageSet, evaluation_split, first_features
 from gansweep.planning.source import place
 from gansweep.sweepfile.schema import Evaluation
 
@@ -44,6 +44,15 @@ def identity(features: FeaturesConfig, images: ImageSet) -> str:
     if features.name == first_features(images):
         return ""
     return "/".join(filter(None, (features.name, str(embedding_kind(features.name).version), features.digest)))
+
+
+def making_s(features: FeaturesConfig, images: ImageSet) -> float:
+    """Return about how many seconds of a core it takes until an embedding of a set is made."""
+    kind = embedding_kind(features.name)
+    small = images.channels == 1 and images.image_size <= GREY_SIDE
+    making = kind.making_small if small and kind.making_small else kind.making
+    seen, _ = evaluation_split(images.images)
+    return making.of(seen)
 
 
 def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfig]:

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import stand_in
 from bad_calls import GOOD
 from click.testing import CliRunner, Result
 from facts import assert_states
@@ -158,7 +160,7 @@ def test_plan_says_whether_a_gpu_is_used(tmp_path: Path, monkeypatch: pytest.Mon
 def test_plan_as_json() -> None:
     document = plan_document()
     assert document["sweep"] == "s"
-    assert document["cost"].keys() == {"wall_s", "disk_bytes", "pending"}
+    assert document["cost"].keys() == {"wall_s", "features_s", "fid", "disk_bytes", "pending"}
     assert (document["cost"]["wall_s"], document["cost"]["pending"]) == (None, 4)
     ids = [trial["id"] for trial in document["trials"]]
     assert len(set(ids)) == 4
@@ -227,6 +229,23 @@ def test_plan_times_real_steps() -> None:
     (seconds,) = {trial["seconds_a_step"] for trial in document["trials"]}  # one shape, timed once
     assert 0 < seconds < 1
     assert document["cost"]["wall_s"] == pytest.approx(START_S + 4 * 1000 * seconds)
+
+
+def test_plan_says_what_embeddings_and_fid_cost(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "colour.npz", images=rng.integers(0, 200, (2_100, 3, 16, 16), np.uint8))
+    stand_in.write(tmp_path / "stand-in.pt2")
+    colour = ("--set", f"dataset={{name: arrays, path: {tmp_path}/colour.npz, image_size: 16}}")
+    lines = call("plan", "s.yaml", *colour, "--no-timing").stdout.splitlines()
+    at = lines.index("features  samples are judged in self_supervised (docs/features.md)")
+    assert lines[at + 1] == "          made once for these images, before trials begin: about 1 min 30 s"
+    asked = ("--set", f"evaluation.fid={{weights: {tmp_path}/stand-in.pt2, samples: 3000}}")
+    untimed = call("plan", "s.yaml", *colour, *asked, "--no-timing").stdout
+    assert "\nFID       3,000 samples at the end of each trial\n" in untimed
+    timed = call("plan", "s.yaml", *colour, *asked, "--set", "resources.max_concurrent=1").stdout
+    once = r"FID       3,000 samples at the end of each trial: about \d+ s, and \d+ s once for the real images"
+    assert re.search(once, timed)
+    assert plan_document(*colour, *asked)["cost"]["features_s"] == 90
 
 
 def test_status_of_nothing(home: Home) -> None:

@@ -136,7 +136,7 @@ def test_real_images_are_read_once_and_the_rest_repeats(
     first = result(measure(network, images, samples(), CPU))
     monkeypatch.setattr(ImageSet, "load", lambda _: pytest.fail("reads the real images again"))
     assert result(measure(network, images, samples(), CPU)) == first
-    fid.statistics_file(network, images).write_bytes(b"damaged")
+    network.statistics(images).write_bytes(b"damaged")
     with pytest.raises(pytest.fail.Exception, match="again"):
         result(measure(network, images, samples(), CPU))
 
@@ -149,7 +149,7 @@ def test_nothing_is_left_of_interrupted_work_and_another_process_is_waited_for(
     assert next(first) == Progress("real images", fid.BATCH, REAL)
     assert next(second).total == 0
     first.close()
-    assert not fid.statistics_file(network, images).exists()
+    assert not network.statistics(images).exists()
     assert next(second) == Progress("real images", fid.BATCH, REAL)
 
 
@@ -158,7 +158,7 @@ def test_kid_draws_from_a_part_of_many_images(
 ) -> None:
     monkeypatch.setattr(fid, "SUBSETS", 3)
     whole = result(measure(network, images, samples(), CPU))
-    fid.statistics_file(network, images).unlink()
+    network.statistics(images).unlink()
     monkeypatch.setattr(fid, "KEPT", 1_500)
     part = result(measure(network, images, samples(), CPU))
     assert (part.frechet, part.score) == (whole.frechet, whole.score)

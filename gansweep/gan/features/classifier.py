@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gansweep.features import GREY_SIDE
 from gansweep.gan.batches import generator
-from gansweep.gan.data import FEATURES, GREY_SIDE
+from gansweep.gan.data import FEATURES
 from gansweep.gan.features import convnet, small, small_classifier
 from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.convnet import ConvNet
