@@ -25,11 +25,11 @@ from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, evaluation_split
 from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.labelled import Labelled, discriminants
 from gansweep.gan.features.recipe import Request, Source, recipe_of
-from gansweep.health import quality
+from gansweep.gan.real_statistics import RealStatistics, real_statistics
 from gansweep.health.evidence import Images, RealSide
 from gansweep.health.memorised import TrainingImages
 from gansweep.health.metrics import STATISTICS
-from gansweep.health.quality import Bins, Gaussian, Histogram
+from gansweep.health.quality import Histogram
 from gansweep.records import lock
 from gansweep.usercode.code import Code
 
@@ -39,8 +39,6 @@ MOST_MULTIPLY_ADDS = 1_600_000_000_000  # for features of training images: a min
 MOST_LABELLED = 4_000  # images whose labels an embedding without classes learns
 NO_CODE = Code()
 WAIT_S = 1_800.0  # maximum wait for another trial that computes it
-BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
-DRAWS = 10  # pairs of real samples, for the FD that ratios are relative to
 DIGITS = tuple("0123456789")
 GOOD_ACCURACY = 0.95
 
@@ -58,6 +56,7 @@ class Reference:
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
         statistics: Values of the `STATISTICS` of metrics, by name, for the unseen images.
         class_names: Empty if the images have one class.
+        file: File that they were read from, beside which `at` stores what it computes; None to compute only.
     """
 
     embedding: Embedding
@@ -68,33 +67,26 @@ class Reference:
     accuracy: float
     statistics: Mapping[str, Any]
     class_names: tuple[str, ...]
+    file: Path | None = None
 
     @property
     def classes(self) -> int:
         return self.embedding.classes
 
     def at(self, samples: int) -> RealSide:
-        """Return the statistics that `samples` generated images are compared with.
+        """Return the statistics that `samples` generated images are compared with, computed once for each data set.
 
         Raises:
             TooFewSamplesError: At most FEATURES samples.
         """
-        real = self.features[:samples]
-        rng = np.random.default_rng(0)
-        draws = [rng.permutation(len(self.features)) for _ in range(DRAWS)]
-        pairs = [(self.features[d[:samples]], self.features[d[samples : 2 * samples]]) for d in draws]
-        baseline = [quality.frechet_distance(Gaussian.of(a), Gaussian.of(b)) for a, b in pairs]
-        distance = quality.duplicate_distance(real)
+        if self.file is None:
+            found = RealStatistics.of(self.features, samples)
+        else:
+            found = real_statistics(self.features, samples, self.file)
         return RealSide(
-            gaussian=Gaussian.of(real),
-            features=real,
-            radii=quality.neighbour_radii(real),
-            radii_of_3=quality.neighbour_radii(real, 3),
-            bins=Bins.of(self.features, min(BINS, len(self.features) // 10)),
-            duplicate_distance=distance,
-            near_duplicates=float(np.mean([quality.near_duplicates(a, distance) for a, _ in pairs])),
+            **vars(found),
+            features=self.features[:samples],
             training=self.training,
-            baseline=float(np.mean(baseline)),
             unseen=self.features,
             labels=self.labels,
             histogram=self.histogram,
@@ -215,7 +207,7 @@ def _load(path: Path, images: ImageSet, source: Source) -> Reference:
     """
     tensors, meta = checkpoint.load(path)
     try:
-        return _from_file(tensors, meta, images, source)
+        return replace(_from_file(tensors, meta, images, source), file=path)
     except (KeyError, RuntimeError, TypeError) as error:  # lacks an array or a value; weights of another embedding
         raise CheckpointError(f"{path}: of another version ({type(error).__name__}: {error})") from None
 

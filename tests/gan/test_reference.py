@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from gansweep.gan.features import small_classifier
 from gansweep.gan.features.recipe import Source
 from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.health import pixels, quality
-from gansweep.health.evidence import Samples
+from gansweep.health.evidence import RealSide, Samples
 from gansweep.health.measure import Metric, Statistic
 from gansweep.health.metrics import STATISTICS
 from gansweep.health.quality import Gaussian, TooFewSamplesError
@@ -289,6 +290,51 @@ def test_the_baseline_is_what_two_real_samples_of_that_size_differ_by(reference:
         chosen = reference.features[rng.permutation(899)[:200]]
         found.append(quality.frechet_distance(Gaussian.of(chosen[:100]), Gaussian.of(chosen[100:])))
     assert reference.at(100).baseline == pytest.approx(np.mean(found), rel=0.15)
+
+
+def test_statistics_for_a_number_of_samples_are_stored_beside_the_reference(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = replace(reference, file=None)
+    for samples in (100, 300):
+        first = reference.at(samples)
+        with monkeypatch.context() as patch:
+            patch.setattr(quality, "neighbour_radii", lambda *_: pytest.fail("computes them again"))
+            stored = reference.at(samples)
+        for real in (first, stored):
+            assert_same_bits(real, computed.at(samples))
+
+
+def test_stored_statistics_are_those_of_the_features_or_computed_again(reference: Reference) -> None:
+    assert reference.file
+    others = replace(reference, features=reference.features[::-1].copy())
+    assert_same_bits(reference.at(150), replace(reference, file=None).at(150))
+    assert_same_bits(others.at(150), replace(others, file=None).at(150))
+    (stored,) = reference.file.parent.glob(f"{reference.file.stem}.150-samples-*.safetensors")
+    stored.write_bytes(b"damaged")
+    assert_same_bits(reference.at(150), replace(reference, file=None).at(150))
+
+
+def test_a_home_that_cannot_be_written_computes_them(reference: Reference) -> None:
+    assert reference.file
+    nowhere = replace(reference, file=reference.file / "nowhere" / "x.safetensors")
+    assert_same_bits(nowhere.at(100), reference.at(100))
+
+
+def assert_same_bits(one: RealSide, other: RealSide) -> None:
+    """Compare what depends on the number of samples."""
+    for a, b in (
+        (one.gaussian.mean, other.gaussian.mean),
+        (one.gaussian.covariance, other.gaussian.covariance),
+        (one.radii, other.radii),
+        (one.radii_of_3, other.radii_of_3),
+        (one.bins.centres, other.bins.centres),
+        (one.bins.shares, other.bins.shares),
+    ):
+        assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+    names = ("duplicate_distance", "near_duplicates", "baseline")
+    assert [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
+    assert one.bins.real == other.bins.real
 
 
 def test_too_few_samples_are_refused(reference: Reference) -> None:

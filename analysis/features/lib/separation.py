@@ -39,7 +39,9 @@ class Embedded:
         if key not in self._real:
             reference = self.reference
             if order is not None:
-                reference = replace(reference, features=reference.features[order], labels=reference.labels[order])
+                reference = replace(
+                    reference, features=reference.features[order], labels=reference.labels[order], file=None
+                )
             self._real[key] = reference.at(samples)
         return self._real[key]
 
