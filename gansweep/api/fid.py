@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gansweep.records.lock import Locked
 
 if TYPE_CHECKING:
     from gansweep.gan.fid import Progress
+    from gansweep.sync.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def completed(sweep: SweepFolder) -> tuple[list[TrialFolder], int]:
 
 
 def measure_trial(
-    home: Home, sweep: SweepFolder, folder: TrialFolder, file: NetworkFile, samples: int
+    home: Home, sweep: SweepFolder, folder: TrialFolder, file: NetworkFile, samples: int, storage: Storage | None = None
 ) -> Generator[Progress, None, Result]:
     """Measure the last checkpoint of a trial, unless that is known, and record the result.
 
@@ -56,6 +58,7 @@ def measure_trial(
         folder: The trial.
         file: The network.
         samples: Number of samples.
+        storage: The storage of the sweep, which the caller holds; None if it has none.
 
     Raises:
         UserError: The trial is running or has no checkpoint, its images are too few or no longer exist, or the network
@@ -68,11 +71,27 @@ def measure_trial(
     if not checkpoints:
         raise UserError(f"{name}: has no checkpoint")
     step = int(checkpoints[-1].stem)
-    measured = fid.known(folder, step, samples, file.sha256)
-    if measured is None:
-        measured = yield from _measured(home, sweep, folder, file, samples)
-        fid.add(folder, measured)
-    return Result(measured, _record(sweep, folder, measured))
+    with _copied(storage, sweep, folder):
+        measured = fid.known(folder, step, samples, file.sha256)
+        if measured is None:
+            measured = yield from _measured(home, sweep, folder, file, samples)
+            fid.add(folder, measured)
+        return Result(measured, _record(folder, measured))
+
+
+@contextmanager
+def _copied(storage: Storage | None, sweep: SweepFolder, folder: TrialFolder) -> Iterator[None]:
+    """Claim a trial in its storage, if it has one, and upload what the block adds to its folder."""
+    if storage is None:
+        yield
+        return
+    from gansweep.sync.copies import Pushed, trial_prefix
+    from gansweep.sync.storage import with_retries
+
+    pushed = Pushed(storage, trial_prefix(sweep.name, folder.id), folder)
+    with_retries(pushed.claim)
+    yield
+    with_retries(pushed.push)
 
 
 def _measured(
@@ -106,10 +125,8 @@ def _measured(
     return Measured(found.step, samples, file.sha256, images.images, images.channels, distances.record())
 
 
-def _record(sweep: SweepFolder, folder: TrialFolder, measured: Measured) -> str:
+def _record(folder: TrialFolder, measured: Measured) -> str:
     """Add a result to the metrics of its trial. Return why it is not added; an empty text if it is."""
-    if sweep.storage.exists():
-        return "this home has a copy of the sweep's storage"
     try:
         if not fid.add_to_journal(folder, measured):
             return f"they end at another step than its last checkpoint, {measured.step:,}"

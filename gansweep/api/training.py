@@ -5,20 +5,19 @@ The caller provides a `Presenter`, which shows progress and answers questions th
 
 from __future__ import annotations
 
-import os
 import shlex
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gansweep.api import ahead
+from gansweep.api.holding import collecting, driving
 from gansweep.errors import UserError
 from gansweep.gan.notes import lines
-from gansweep.records import disk, lock, log
+from gansweep.records import disk, log
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 from gansweep.records.writable import check_writable
 from gansweep.stopwatch import Stopwatch
@@ -147,9 +146,9 @@ def train(order: Order, presenter: Presenter) -> Ended:
     shared = _storage(order.storage, plan.folder)
     command, file = order.named(plan.folder.source)
     tell = partial(_tell, presenter, plan.folder)
-    with _driving(plan, command), ExitStack() as stack:
+    with driving(plan.folder, command), ExitStack() as stack:
         presenter.settle(plan.folder, uri, tell)
-        collector = stack.enter_context(_collecting(shared, plan.folder, tell))
+        collector = stack.enter_context(collecting(shared, plan.folder, tell))
         if collector:
             plan = make_plan(sweep, home)  # again, with the files from the storage
         write_atomically(plan.folder.source, order.text.encode())
@@ -167,20 +166,6 @@ def train(order: Order, presenter: Presenter) -> Ended:
         return _recorded(order, presenter, search, uri, collector, tell)
 
 
-@contextmanager
-def _driving(plan: Plan, command: str) -> Iterator[None]:
-    """Lock the sweep for this driver. Raises UserError if another process has locked it."""
-    name = plan.sweep.name
-    try:
-        held = lock.acquire(plan.folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
-    except lock.Locked as other:
-        raise UserError(
-            f"{name} is already running ({other}); wait for it, or stop it with `gansweep stop {name}`"
-        ) from None
-    with held:
-        yield
-
-
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
     """Open the storage of a sweep. Raises UserError if it cannot be used, or the sweep is in another storage."""
     from gansweep.sync.collector import check_belongs
@@ -191,30 +176,6 @@ def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
     if storage:
         check(storage)
     return storage
-
-
-@contextmanager
-def _collecting(
-    storage: Storage | None, folder: SweepFolder, tell: Callable[[str], None]
-) -> Iterator[Collector | None]:
-    """Lease the sweep in the storage. Its files are copied to the folder at once and while the block runs."""
-    if storage is None:
-        yield None
-        return
-    from gansweep.sync.collector import Collector
-    from gansweep.sync.copies import sweep_prefix
-    from gansweep.sync.lease import Lease
-    from gansweep.sync.storage import StorageError
-
-    collector = Collector(storage, folder, tell)
-    holder = f"{socket.gethostname()}:{folder.path}"
-    try:
-        with Lease(storage, f"{sweep_prefix(folder.name)}/driver", holder, on_loss=folder.stop.touch):
-            collector.download()
-            with collector:
-                yield collector
-    except StorageError as error:
-        raise UserError(f"--storage {storage.uri}: does not answer ({error}); run the same command again") from None
 
 
 def _recorded(

@@ -65,6 +65,7 @@ def fid(
     command can be interrupted and called again. docs/features.md describes the weights.
     """
     from gansweep.api.fid import measure_trial
+    from gansweep.api.holding import extending
 
     home = options.home_of(home_path)
     sweep, trials = _trials(home, subject)
@@ -73,14 +74,16 @@ def fid(
     uri = _uri(home, sweep, tracking_uri)
     settle(home, sweep, uri, answer, say, ask_store=False)
     found: dict[TrialFolder, Result] = {}
-    for number, folder in enumerate(trials, 1):
-        name = f"{sweep.name}/{folder.id}"
-        of = f" ({number} of {len(trials)})" if len(trials) > 1 else ""
-        found[folder] = _watched(measure_trial(home, sweep, folder, file, samples), f"{name}{of}")
-        if not as_json:
-            _print(name, found[folder])
-        if why := found[folder].unrecorded:
-            say(f"{name}: kept in {folder.fid}, but not among the trial's metrics: {why}")
+    with extending(sweep, f"gansweep fid {subject}", say) as storage:
+        for number, folder in enumerate(trials, 1):
+            name = f"{sweep.name}/{folder.id}"
+            of = f" ({number} of {len(trials)})" if len(trials) > 1 else ""
+            work = measure_trial(home, sweep, folder, file, samples, storage)
+            found[folder] = _watched(work, f"{name}{of}")
+            if not as_json:
+                _print(name, found[folder])
+            if why := found[folder].unrecorded:
+                say(f"{name}: kept in {folder.fid}, but not among the trial's metrics: {why}")
     if as_json:
         document = {
             "sweep": sweep.name,

@@ -51,15 +51,16 @@ class Pushed:
         self._known: dict[str, tuple[int, int]] = {}  # name → time and size of the local file, for files in the copy
 
     def claim(self) -> None:
-        """Claim the trial, and download its copy without samples to the (empty) folder.
+        """Claim the trial, and bring the folder up to date with its copy, without samples.
 
         Raises:
             StorageError: The storage is currently unavailable.
         """
         self.own()
-        pull(self._storage, self._prefix, self._folder, samples=False)
+        names = self._storage.names(self._prefix)
+        pull(self._storage, self._prefix, self._folder, names, samples=False)
         self._journal = _size(self._folder.journal)
-        self._known = {name: _stamp(path) for name, path in self._files().items()}
+        self._known = {name: _stamp(path) for name, path in self._files().items() if name in names}
 
     def own(self) -> None:
         """Record this process as owner. The previous owner notices at its next push."""

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from scenes import train
 
 from gansweep import read_sweep
+from gansweep.api.holding import collecting
 from gansweep.cli import fid as command
 from gansweep.cli.main import cli, main
 from gansweep.gan import fid
@@ -25,8 +26,10 @@ from gansweep.planning.dispatch import jobs_of
 from gansweep.planning.job import Job
 from gansweep.planning.plan import make_plan
 from gansweep.records import journal, lock
-from gansweep.records.layout import Home, SweepFolder, read_json
+from gansweep.records.layout import Home, SweepFolder, read_json, write_json
 from gansweep.sweepfile.loader import load
+from gansweep.sync import lease
+from gansweep.sync.storage import Storage, open_storage
 from gansweep.tracking import store
 
 TEXT = """name: s
@@ -183,3 +186,45 @@ def test_a_trial_that_has_not_ended_is_refused(sweep: SweepFolder, call: Call) -
     for path in second.all_checkpoints():
         path.unlink()
     assert call("fid", second.id, *WEIGHTS) == f"s/{second.id}: has no checkpoint\n"
+
+
+@pytest.fixture
+def storage(sweep: SweepFolder, tmp_path: Path) -> Storage:
+    """A storage that the sweep is in."""
+    found = open_storage(str(tmp_path / "storage"))
+    with collecting(found, sweep, print):
+        pass
+    return found
+
+
+def test_a_sweep_in_a_storage_is_extended_there(sweep: SweepFolder, storage: Storage, tmp_path: Path) -> None:
+    first, second = sweep.planned()
+    write_json(first.fid, {"measured": []})  # of a version that wrote to the home alone
+    said = run("fid", "s", *WEIGHTS, "--samples", 2048).stderr
+    assert "not among" not in said
+    assert storage.get("sweeps/s/driver") is None, "the lease is returned"
+    elsewhere = empty_home(tmp_path / "elsewhere").sweep("s")
+    with collecting(storage, elsewhere, print):
+        pass
+    for one in (first, second):
+        there = elsewhere.trial(one.id)
+        assert (there.journal.read_bytes(), there.fid.read_bytes()) == (one.journal.read_bytes(), one.fid.read_bytes())
+        assert there.outcome.exists()
+    before = storage.names("sweeps/s/trials")
+    run("fid", "s", *WEIGHTS, "--samples", 2048)
+    changed = {name for name, at in storage.names("sweeps/s/trials").items() if before.get(name) != at}
+    assert changed == {f"{one.id}/owner.json" for one in (first, second)}, "what is known is not sent again"
+
+
+def test_a_sweep_that_another_home_runs_is_left_alone(
+    sweep: SweepFolder, storage: Storage, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 0.1)
+    before = storage.names("sweeps/s/trials")
+    with lease.Lease(storage, "sweeps/s/driver", "other:/home", on_loss=lambda: None):
+        said = call("fid", "s", *WEIGHTS, "--samples", "2048")
+    assert said.endswith("the sweep is already running (other:/home); wait for it, or end it with `gansweep stop`\n")
+    with lock.acquire(sweep.lock):
+        assert "s is already running" in str(call("fid", "s", *WEIGHTS, "--samples", "2048"))
+    assert storage.names("sweeps/s/trials") == before
+    assert values(sweep) == [[], []]
