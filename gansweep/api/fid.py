@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gansweep.errors import UserError
+from gansweep.errors import TakenOverError, UserError
 from gansweep.gan.network_file import NetworkFile
 from gansweep.records import fid, journal, outcome
 from gansweep.records.fid import Measured
@@ -91,7 +91,10 @@ def _copied(storage: Storage | None, sweep: SweepFolder, folder: TrialFolder) ->
     pushed = Pushed(storage, trial_prefix(sweep.name, folder.id), folder)
     with_retries(pushed.claim)
     yield
-    with_retries(pushed.push)
+    try:
+        with_retries(pushed.push)
+    except TakenOverError as error:
+        raise UserError(f"{sweep.name}/{error}; call the command again when that has ended") from None
 
 
 def _measured(

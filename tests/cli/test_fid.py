@@ -228,3 +228,15 @@ def test_a_sweep_that_another_home_runs_is_left_alone(
         assert "s is already running" in str(call("fid", "s", *WEIGHTS, "--samples", "2048"))
     assert storage.names("sweeps/s/trials") == before
     assert values(sweep) == [[], []]
+
+
+def test_a_trial_that_is_taken_over_meanwhile_is_told_in_one_line(
+    sweep: SweepFolder, storage: Storage, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = sweep.planned()
+    monkeypatch.setattr("gansweep.api.fid._record", lambda folder, _: storage.put(owner, b"{}") or "")
+    owner = f"sweeps/s/trials/{first.id}/owner.json"
+    said = str(call("fid", first.id, *WEIGHTS, "--samples", "2048")).splitlines()[-1]
+    assert (
+        said == f"s/{first.id}: another process has taken over this trial; call the command again when that has ended"
+    )
