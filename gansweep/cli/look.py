@@ -16,6 +16,7 @@ from gansweep.records.layout import Home, SweepFolder, TrialFolder, flat, read_j
 from gansweep.records.ranking import ranking_of
 from gansweep.report.words import counted, number
 from gansweep.sweepfile import settings
+from gansweep.sweeps.summary import evaluator
 
 OUTCOMES = ("running", "completed", "stopped", "crashed", "interrupted", "pending")
 
@@ -70,6 +71,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
         **figures_of(folder, ranking),
         "config": document["config"],
         "parameters": document["parameters"],
+        "features": evaluator(folder)["features"],
         "deaths": outcome.deaths(folder),
         "command": rerun_command(sweep, document),
         "folder": str(folder.path),
@@ -150,6 +152,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("steps/s", "" if found["steps_per_s"] is None else measured(found["steps_per_s"])),
         ("deaths", str(found["deaths"]) if found["deaths"] else ""),
         ("parameters", ", ".join(f"{k} {v:,}" for k, v in found["parameters"].items())),
+        ("judged in", found["features"]),
         ("settings", ", ".join(f"{k}={number(v)}" for k, v in flat(found["config"]).items())),
         ("metrics", ", ".join(f"{k} {measured(v)}" for k, v in found["metrics"].items())),
         ("samples", found["samples"] or ""),

@@ -22,7 +22,7 @@ from gansweep.cli.main import COMMANDS, cli
 from gansweep.planning.cost import START_S
 from gansweep.planning.plan import make_plan, write_trials
 from gansweep.records import lock, outcome
-from gansweep.records.layout import Home
+from gansweep.records.layout import Home, write_json
 from gansweep.records.outcome import Outcome
 from gansweep.sweepfile.loader import known_keys, load
 
@@ -274,6 +274,9 @@ def test_status_and_show_of_what_never_ran(home: Home) -> None:
     assert (shown["id"], shown["sweep"], shown["deaths"], shown["checkpoint"]) == (trial, "s", 0, None)
     text = call("show", f"s/{trial}").stdout
     assert re.search(r"^varied +beta1=0\.5 seed=1$", text, re.MULTILINE)
+    assert "judged in" not in text
+    write_json(home.sweep("s").trial(trial).evaluator, {"features": {"name": "imagenet"}})
+    assert re.search(r"^judged in +imagenet$", call("show", f"s/{trial}").stdout, re.MULTILINE)
     assert re.search(r" {2,}gansweep run .*--set training\.beta1=0\.5$", text, re.MULTILINE)
 
 

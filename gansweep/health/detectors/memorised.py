@@ -44,5 +44,5 @@ class Memorised(EvaluationDetector):
 
     def reason(self, found: Mapping[str, float]) -> str:
         return (
-            f"{found[m.MEMORISED]:.0%} of the samples are nearer to a training image than 99 % of other real images are"
+            f"{found[m.MEMORISED]:.0%} of the samples are nearer to a training image than 99% of other real images are"
         )
