@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from gansweep.gan.training import Trainer
 
 
-def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
-    """Return a trainer restored from the trial's last checkpoint, and the trial's images.
+def reopen(home: Home, sweep: str, trial_id: str, step: int | None = None) -> tuple[Trainer, ImageSet]:
+    """Return a trainer restored from the trial's checkpoint at a step, by default the last, and the trial's images.
 
     The trainer is on the type of device that the trial was trained on. The trial's folder is not changed.
 
     Raises:
-        UserError: The trial has no checkpoint, its images no longer exist, or its GPU is missing.
+        UserError: The trial has no such checkpoint, its images no longer exist, or its GPU is missing.
         CheckpointError: The checkpoint is damaged.
     """
     import torch
@@ -29,16 +29,20 @@ def reopen(home: Home, sweep: str, trial_id: str) -> tuple[Trainer, ImageSet]:
     from gansweep.gan.training import Trainer
 
     folder = home.sweep(sweep).trial(trial_id)
-    checkpoints = folder.all_checkpoints()
+    checkpoints = {int(path.stem): path for path in folder.all_checkpoints()}
     if not checkpoints:
         raise UserError(f"{folder.path}: has no checkpoint")
-    on = devices.of_checkpoint(checkpoints[-1]) or devices.CPU
+    chosen = checkpoints.get(max(checkpoints) if step is None else step)
+    if chosen is None:
+        known = ", ".join(map(str, checkpoints))
+        raise UserError(f"{folder.path}: has no checkpoint at step {step}; there are checkpoints at {known}")
+    on = devices.of_checkpoint(chosen) or devices.CPU
     if on == devices.GPU and not torch.cuda.is_available():
         raise UserError(
-            f"{checkpoints[-1]}: was written on a GPU, but torch finds none; reopen it on a machine with one"
+            f"{chosen}: was written on a GPU, but torch finds none; reopen it on a machine with one"
         )
     planned = recorded(home, sweep, trial_id)
     trainer = Trainer.on(planned.images, planned.training, torch.device(on))
-    tensors, meta = checkpoint.load(checkpoints[-1])
+    tensors, meta = checkpoint.load(chosen)
     trainer.load_state(tensors, meta["step"], meta["position"])
     return trainer, planned.images

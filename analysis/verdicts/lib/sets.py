@@ -20,6 +20,7 @@ class Set:
         runs, steps: Number and length of the runs.
         seed: Seed of their settings.
         most_rate: Largest learning rate.
+        features: Embedding that its runs are judged in.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Set:
     steps: int
     seed: int
     most_rate: float = 5e-2
+    features: str = "classifier"
 
 
 SETS = {
@@ -36,7 +38,7 @@ SETS = {
         Set("digits", f"name: arrays, path: {DIGITS}", 100, 1500, 41),
         Set("mnist", "name: mnist", 100, 1500, 42),  # --set dataset.data_dir=FOLDER
         Set("glyphs", "name: glyphs", 100, 1500, 43),
-        Set("cifar10", f"name: archive, path: {CIFAR}", 40, 5000, 44, 1e-2),
+        Set("cifar10", f"name: archive, path: {CIFAR}", 40, 5000, 44, 1e-2, "self_supervised"),
     )
 }
 
