@@ -77,10 +77,17 @@ def run(task):
     return found, grid(trainer, shares)
 
 
+def differing(trials):
+    """Yield the settings of each trial in which trials differ."""
+    keys = [key for key in trials[0].settings if len({str(trial.settings.get(key)) for trial in trials}) > 1]
+    for trial in trials:
+        yield {key: trial.settings.get(key) for key in keys}
+
+
 if __name__ == "__main__":
     home, name = Home(Path(sys.argv[1]).absolute()), sys.argv[2]
     trials = list(open_sweep(f"fourth-{name}", home=home.path))
-    tasks = [(home, name, trial.id, dict(trial.varied)) for trial in trials]
+    tasks = [(home, name, trial.id, settings) for trial, settings in zip(trials, differing(trials), strict=True)]
     grids = []
     with ProcessPoolExecutor(2) as pool, gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "wt") as file:
         for number, (found, made) in enumerate(pool.map(run, tasks), 1):

@@ -61,6 +61,13 @@ def test_can_be_evaluated(plan_of: PlanOf, home: Home, monkeypatch: pytest.Monke
     assert (REQUESTED in found) == (conditioning != "none")
 
 
+def test_a_checkpoint_is_chosen_by_its_step(plan_of: PlanOf, home: Home) -> None:
+    trial_id = trained(plan_of("cadence.checkpoints=2", "retention.checkpoints=2"))
+    assert [reopen(home, "s", trial_id, step)[0].step for step in (2, 4, None)] == [2, 4, 4]
+    with pytest.raises(UserError, match=r"has no checkpoint at step 3; there are checkpoints at 2, 4$"):
+        reopen(home, "s", trial_id, 3)
+
+
 def test_a_trial_without_a_checkpoint_is_an_error_of_the_user(plan_of: PlanOf, home: Home, tmp_path: Path) -> None:
     plan = plan_of()
     write_trials(plan, "gansweep run s.yaml", [])
