@@ -1,11 +1,12 @@
 """Draw the sheets that lookers see: grids of samples beside grids of real images, under numbers alone.
 
-    python -m analysis.verdicts.draw_sheets SET PASS FOLDER
+    python -m analysis.verdicts.draw_sheets SET LOOK FOLDER
 
-PASS is 1 or 2: each has its own order and numbers, chosen by a fixed seed and written to results/looks_SET.csv (pass,
-number, what). A fifth of the runs appears twice, and catches are mixed in: real images, a pool of four images, one
-image, uniform noise. Nothing on a sheet tells which run it is of. A looker writes results/answers_SET_PASS.csv
-(number, label) by the anchors of PROTOCOL.md.
+LOOK is 1, 2 or 3: each has its own order and numbers, chosen by a fixed seed and written to results/looks_SET.csv
+(look, number, what). In looks 1 and 2 a fifth of the runs appears twice, and catches are mixed in: real images, a pool
+of four images, one image, uniform noise. The third has the runs that the others disagree about, among as many others.
+Nothing on a sheet tells which run it is of. A looker writes results/answers_SET.csv (look, number, label) by the
+anchors of PROTOCOL.md.
 """
 
 import gzip
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.features.lib import sheets
+from analysis.verdicts.lib import looks
 from analysis.verdicts.lib.sets import SETS
 
 RESULTS = Path(__file__).with_name("results")
@@ -28,6 +30,10 @@ CATCHES = {"real": 3, "pool of 4": 3, "one image": 3, "uniform noise": 3}
 def shown(name, look, runs):
     """Return what is shown in a look: the identifiers of runs and names of catches, in order."""
     rng = np.random.default_rng([look, [*SETS].index(name)])
+    if look == looks.DECIDING:
+        disputed = looks.disputed(name)
+        others = [run for run in runs if run not in disputed]
+        return rng.permutation([*disputed, *rng.choice(others, len(disputed), replace=False)]).tolist()
     twice = rng.choice(runs, round(TWICE * len(runs)), replace=False)
     catches = [f"{kind} {number}" for kind, many in CATCHES.items() for number in range(many)]
     return rng.permutation([*runs, *twice, *catches]).tolist()
