@@ -121,8 +121,11 @@ def _variety(ax: Axes, history: History) -> None:
 
 
 def _separation(ax: Axes, history: History) -> None:
-    _curves(ax, history, ((m.D_AUC, "AUC"), (m.D_FRESH, "σ(D(G(z)))")))
-    ax.set(ylim=(-0.03, 1.08), title="D on real images and fresh samples")
+    of_pairs = (m.D_PREFERENCE, "σ(D(x) − D(G(z)))")
+    certainty = of_pairs if len(history[m.D_PREFERENCE]) else (m.D_FRESH, "σ(D(G(z)))")
+    _curves(ax, history, ((m.D_AUC, "AUC"), certainty))
+    _curves(ax, history, ((m.COHERENCE, "coherence"),), dash=":")
+    ax.set(ylim=(-0.03, 1.08), title="D on real images and fresh samples, coherence of G's gradients")
 
 
 def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-") -> None:
