@@ -51,8 +51,8 @@ def catch(what, real):
 
 
 def draw(name, look, folder):
-    records = RESULTS / f"fourth_{name}.jsonl.gz"
-    runs = [json.loads(line) for line in gzip.open(records, "rt")]
+    with gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "rt") as file:
+        runs = [json.loads(line) for line in file]
     arrays = np.load(RESULTS / f"fourth_{name}.npz")
     samples, real = dict(zip((run["id"] for run in runs), arrays["samples"], strict=True)), arrays["real"]
     order = shown(name, look, [run["id"] for run in runs if run["of_d"]])

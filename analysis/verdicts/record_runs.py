@@ -51,23 +51,26 @@ def run(task):
     torch.set_num_threads(1)
     sweep, budget = f"fourth-{name}", sets.SETS[name].steps
     folder = home.sweep(sweep).trial(trial)
-    records, steps = read_journal(folder.journal), sorted(int(path.stem) for path in folder.all_checkpoints())
+    steps = sorted(int(path.stem) for path in folder.all_checkpoints())
+    if name not in CONTEXT:
+        _, images = reopen(home, sweep, trial)
+        reference, _ = reference_of(images, FeaturesConfig(sets.SETS[name].features))
+        evaluators = [Evaluator(reference, SAMPLES, seed) for seed in SEEDS]
+        CONTEXT[name] = evaluators, sets.untrained(name, home), reference.at(SAMPLES)
+    evaluators, untrained, real = CONTEXT[name]
+    records = [(r.step, with_ratios(r.values, real)) for r in read_journal(folder.journal)]
     found = {
         "id": trial,
         "source": sweep,
         "settings": settings,
         "budget": budget,
-        "series": compact((r.step, {k: v for k, v in r.values.items() if k != "steps_per_s"}) for r in records),
+        "series": compact(records),
         "of_d": [],
         "seeds": [[] for _ in SEEDS],
     }
     trainer, images = reopen(home, sweep, trial)
     if trainer.step < budget or not trainer.weights_finite():
         return found, None
-    if name not in CONTEXT:
-        reference, _ = reference_of(images, FeaturesConfig(sets.SETS[name].features))
-        CONTEXT[name] = [Evaluator(reference, SAMPLES, seed) for seed in SEEDS], sets.untrained(name, home)
-    evaluators, untrained = CONTEXT[name]
     for step in steps[-LAST:]:
         at, _ = reopen(home, sweep, trial, step)
         found["of_d"].append({"step": step, **measured(at, *untrained)})
@@ -75,6 +78,14 @@ def run(task):
             values.append({"step": step, **{k: float(f"{v:.4g}") for k, v in evaluate(at).items()}})
     shares = np.bincount(images.labels(), minlength=len(images.classes)) / images.images
     return found, grid(trainer, shares)
+
+
+def with_ratios(values, real):
+    """Return the values of a record, with ratios to real images, which the runs were too early to record."""
+    kept = {name: value for name, value in values.items() if name != "steps_per_s"}
+    of_real = {"coverage": real.coverage, "density": real.density}
+    ratios = {f"{name}_ratio": kept[name] / of for name, of in of_real.items() if name in kept}
+    return kept | ratios
 
 
 def differing(trials):

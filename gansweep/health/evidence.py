@@ -39,6 +39,7 @@ class RealSide:
             repeats images.
         training: Training images, which samples may be copies of.
         baseline: FD of two sets of N real images.
+        density, coverage: Density and coverage of N other real images, over several draws.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
         histogram: Classes of all images.
@@ -55,6 +56,8 @@ class RealSide:
     near_duplicates: float
     training: TrainingImages
     baseline: float
+    density: float
+    coverage: float
     unseen: NDArray[np.float32]
     labels: NDArray[np.int64]
     histogram: Histogram

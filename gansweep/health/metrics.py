@@ -64,6 +64,8 @@ COVERAGE_WITHIN_WORST = "coverage_within_worst"
 DENSITY_WITHIN_WORST = "density_within_worst"
 REQUESTED_SHARE = "requested/"
 MEMORISED = "memorised"
+COVERAGE_RATIO = "coverage_ratio"
+DENSITY_RATIO = "density_ratio"
 # D on a copy with batch statistics. Explained in DISCRIMINATOR_METRICS.
 D_AUC = "d_auc"
 D_STD = "d_std"
@@ -246,6 +248,19 @@ SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
         "memorised",
         "share of samples that are nearer to a training image than 99 % of other real images are; .01 for those",
         lambda s: s.memorised,
+    ),
+    Metric(
+        COVERAGE_RATIO,
+        "coverage ratio",
+        "coverage divided by that of as many other real images; 1 is ideal",
+        lambda s: over(s.density_coverage[1], s.real.coverage),
+        better="higher",
+    ),
+    Metric(
+        DENSITY_RATIO,
+        "density ratio",
+        "density divided by that of as many other real images; 1 is ideal",
+        lambda s: over(s.density_coverage[0], s.real.density),
     ),
 )
 DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (

@@ -38,9 +38,7 @@ def reopen(home: Home, sweep: str, trial_id: str, step: int | None = None) -> tu
         raise UserError(f"{folder.path}: has no checkpoint at step {step}; there are checkpoints at {known}")
     on = devices.of_checkpoint(chosen) or devices.CPU
     if on == devices.GPU and not torch.cuda.is_available():
-        raise UserError(
-            f"{chosen}: was written on a GPU, but torch finds none; reopen it on a machine with one"
-        )
+        raise UserError(f"{chosen}: was written on a GPU, but torch finds none; reopen it on a machine with one")
     planned = recorded(home, sweep, trial_id)
     trainer = Trainer.on(planned.images, planned.training, torch.device(on))
     tensors, meta = checkpoint.load(chosen)
