@@ -234,8 +234,12 @@ def test_a_trial_that_is_taken_over_meanwhile_is_told_in_one_line(
     sweep: SweepFolder, storage: Storage, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = sweep.planned()
-    monkeypatch.setattr("gansweep.api.fid._record", lambda folder, _: storage.put(owner, b"{}") or "")
-    owner = f"sweeps/s/trials/{first.id}/owner.json"
+
+    def taken_over(*_: object) -> str:
+        storage.put(f"sweeps/s/trials/{first.id}/owner.json", b"{}")
+        return ""
+
+    monkeypatch.setattr("gansweep.api.fid._record", taken_over)
     said = str(call("fid", first.id, *WEIGHTS, "--samples", "2048")).splitlines()[-1]
     assert (
         said == f"s/{first.id}: another process has taken over this trial; call the command again when that has ended"
