@@ -50,6 +50,11 @@ def catch(what, real):
     return real[few[np.arange(sheets.IMAGES) % pool]]
 
 
+def framed(images):
+    """Return images (N, C, H, W) with a grey border of a pixel, so that strokes do not run from one into the next."""
+    return np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=110)
+
+
 def draw(name, look, folder):
     with gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "rt") as file:
         runs = [json.loads(line) for line in file]
@@ -60,7 +65,9 @@ def draw(name, look, folder):
     for number, what in enumerate(order, 1):
         made = samples[what] if what in samples else catch(what, real)
         beside = real[np.random.default_rng([look, number]).choice(len(real), sheets.IMAGES, replace=False)]
-        grids = {"": sheets.grid(made, ENLARGED), "real images": sheets.grid(beside, ENLARGED)}
+        grids = {
+            title: sheets.grid(framed(images), ENLARGED) for title, images in (("", made), ("real images", beside))
+        }
         panels.append(sheets.panel(f"{number} ", grids))
     folder.mkdir(parents=True, exist_ok=True)
     for first in range(0, len(panels), A_SHEET):
