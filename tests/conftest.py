@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +86,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by -m
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the quick tier; with `-n 2` integration tests come last, files with many slow tests at the very end."""
+    """Mark the quick tier; with `-n 2` put what takes long at both ends of the list, where processes begin.
+
+    First come folders that go to one process as a whole and files with slow tests, last the integration tests, those
+    with many slow ones at the very end. In the middle, where the processes meet, no file takes long.
+    """
     for item in items:
         if item.nodeid.startswith(QUICK) and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
     if hasattr(config, "workerinput"):
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: 1 + slow[item.path] if item.nodeid.startswith(INTEGRATION) else 0)
+        items.sort(key=lambda item: _place(item.nodeid, slow[item.path]))
+
+
+def _place(nodeid: str, slow: int) -> int:
+    """Return the sort key of a test in a file with so many slow tests."""
+    if nodeid.startswith(INTEGRATION):
+        return 1 + slow
+    return -1 if slow or nodeid.startswith(SHARING) else 0
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_fsync() -> Iterator[None]:
+    """Leave writes of this process to the system: it took 4 ms to wait for each, and no test turns the power off."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
