@@ -342,7 +342,7 @@ def test_the_command_of_the_best_trial_plans_that_very_trial(swept: Service) -> 
     (first,) = json.loads(run("best", "small", "--json", "--count", 1, "--home", swept.home.path).stdout)["trials"]
     words = shlex.split(first["command"])
     assert words[:2] == ["gansweep", "run"]
-    planned, _ = swept.call("plan", *words[2:], "--no-timing", "--json")
+    planned, _ = swept.ask("plan", *words[2:], "--no-timing", "--json")
     assert [trial["id"] for trial in json.loads(planned)["trials"]] == [first["id"]]
 
 

@@ -56,6 +56,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     options = ["--num-cpus=1", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
     options += [f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"]
     own = {"GANSWEEP_HOME": str(home.path), "MLFLOW_TRACKING_PASSWORD": SECRET, **chaos.environment(root, step_s=0.03)}
+    own["CHAOS_PUBLISH_S"] = "0.5"  # records and requests to end pass through the tracking server
     own["PATH"] = f"{programs(root)}{os.pathsep}{os.environ['PATH']}"
     with ray_files() as files, ray_head(root, {**TOKEN, **own}, *options, files=files) as address:
         yield Cluster(address, f"http://127.0.0.1:{dashboard}", home, files)

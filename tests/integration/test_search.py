@@ -115,5 +115,5 @@ def test_an_optuna_sweep_with_rungs(calm_and_killed: tuple[SweepFolder, SweepFol
     assert stopped
     assert {found.step for found in stopped} <= {20, 40}, "the evaluations after a fifth and three fifths"
     assert {(found.reason, found.verdicts) for found in stopped} == {("asha", ())}
-    _, err = service.call("run", service.root / "killed.yaml")
+    _, err = service.ask("run", service.root / "killed.yaml")
     assert_states(err, "killed: nothing to train", "14 trials")

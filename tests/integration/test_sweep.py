@@ -230,7 +230,7 @@ def test_a_second_run_trains_nothing_and_says_so(swept: Service) -> None:
     assert histories(swept.folder()) == before
     run = read_json(swept.folder().all_trials()[0].published)["run_id"]
     MlflowClient(store.local_uri(swept.home)).delete_run(run)
-    _, err = swept.call("run", swept.root / "small.yaml")
+    _, err = swept.ask("run", swept.root / "small.yaml")
     assert_states(err, "deleted", "1 trial")
     assert_tracked_once(swept)
 
@@ -314,7 +314,7 @@ def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(chaotic: Se
     file = service.write(steps=4000)
     process = service.start("run", file)
     service.wait_for(service.training_began, 240)
-    _, err = service.call("run", file, code=1)
+    _, err = service.ask("run", file, code=1)
     assert_states(err, "small is", "running", f"process {process.pid}", "`gansweep stop small`")
     _, err = service.ask("clean", "small", "--yes", code=1)
     assert_states(err, "small is running", "`gansweep stop small`")
@@ -372,8 +372,10 @@ def test_clean_removes_files_and_records_after_asking(service: Service) -> None:
     assert_tracked_once(service)
 
 
-def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(service: Service) -> None:
+def test_a_store_that_goes_away_neither_stops_training_nor_loses_anything(chaotic: Service) -> None:
     """A real MLflow server, killed in the middle of a sweep and started again afterwards."""
+    service = chaotic
+    service.environment["CHAOS_PUBLISH_S"] = "0.5"
     own = empty_home(service.root / "server")
     (port,) = free_ports(1)
     server = TrackingServer(store.local_uri(own), own.artifacts.as_uri(), "127.0.0.1", port, {})

@@ -4,7 +4,7 @@ test's own, and kills the process inside the moments that a test asks for.
 CHAOS_STEPS: file that gets one line a trained step, with the name of its sweep. CHAOS_PACE: file with the seconds that
 every step takes longer; may be missing. CHAOS_ORDER: file that names a moment, and the process id of the driver where
 it is to die as well; the first process to reach the moment takes the file away and dies there. CHAOS_LOG: one line a
-death.
+death. CHAOS_PUBLISH_S: seconds between two attempts to publish, instead of five; may be missing.
 """
 
 from __future__ import annotations
@@ -99,6 +99,12 @@ def _sender(module):
     module.Sender._send_metrics = send
 
 
+def _background(module):
+    if "CHAOS_PUBLISH_S" in os.environ:
+        module.PAUSE_S = float(os.environ["CHAOS_PUBLISH_S"])
+        module.RETRIES_S = 3 * module.PAUSE_S
+
+
 def _trainable(module):
     original, setup = module.GanTrial.reset_config, module.GanTrial.setup
 
@@ -135,6 +141,7 @@ HOOKS = {
     "gansweep.gan.training": _training,
     "gansweep.gan.checkpoint": _checkpoint,
     "gansweep.records.journal": _journal,
+    "gansweep.tracking.background": _background,
     "gansweep.tracking.sender": _sender,
     "gansweep.engine.trainable": _trainable,
 }
