@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gansweep.errors import SweepFileError
-from gansweep.gan import reference
+from gansweep.gan import real_statistics
 from gansweep.gan.features import small_classifier
 from gansweep.gan.restore import generator_of
 from gansweep.gan.sampling import sample
@@ -61,8 +61,8 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_classifier, "STEPS", 3)
         patch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
-        patch.setattr(reference, "DRAWS", 1)
-        patch.setattr(reference, "BINS", 2)
+        patch.setattr(real_statistics, "DRAWS", 1)
+        patch.setattr(real_statistics, "BINS", 2)
         yield train
 
 
