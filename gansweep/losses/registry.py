@@ -79,6 +79,11 @@ def is_critic(name: str | None, own: object = False) -> bool:
     return str(own).lower() == "true" if is_import_path(name) else name in LOSSES and LOSSES[name].critic
 
 
+def compares(name: str) -> bool:
+    """Whether outputs for real images and fakes are compared by a loss; True for a user's, which is asked later."""
+    return is_import_path(name) or (name in LOSSES and LOSSES[name].compares)
+
+
 def penalises_images(name: str) -> bool:
     """Whether a built-in loss has a penalty that depends on each image by itself. Users' losses are asked later."""
     return name in LOSSES and LOSSES[name].penalises == "images"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gansweep.config import Model, NetworkConfig, Training, values_for
 from gansweep.features import AUTO, embedding_kind
-from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_REAL, PROBABILITIES
+from gansweep.health.metrics import CONDITIONAL, CRITIC_FAKE, CRITIC_REAL, D_FAKE, D_PREFERENCE, D_REAL, PROBABILITIES
 from gansweep.losses import registry
 from gansweep.losses.registry import LOSSES, options
 from gansweep.networks.own import named_network
@@ -158,6 +158,8 @@ def _objective(config: TrialConfig, metric: str) -> Iterator[Conflict]:
             f"a critic's outputs are not probabilities: no run records {metric} with training.loss {loss};"
             " choose d_auc or fd_ratio",
         )
+    if metric == D_PREFERENCE and not registry.compares(loss):
+        yield path, f"no run records {metric} with training.loss {loss}, which compares no pairs; choose d_auc"
     if not critic and metric in INSTEAD:
         yield path, f"D is not a critic: no run records {metric} with training.loss {loss}; choose {INSTEAD[metric]}"
     if config.model.conditioning == "none" and metric in CONDITIONAL:

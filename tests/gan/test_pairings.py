@@ -77,6 +77,7 @@ def assert_trained(planned: PlannedTrial, job: Job, ended: Outcome) -> None:
     expected = {*m.EVALUATION, *(m.CRITIC_TRAINING if critic else m.TRAINING)}
     expected -= {m.CLASSES_MISSING, m.D_GAP, m.R_V}  # too few samples; nothing held out
     expected -= {*m.PROBABILITIES} if critic else set()
+    expected -= set() if LOSSES[config.training.loss].compares else {m.D_PREFERENCE}
     expected -= set() if conditional else {*m.CONDITIONAL}
     assert expected <= found.keys()
     unexpected = {*(m.PROBABILITIES if critic else ()), *(() if conditional else m.CONDITIONAL)}

@@ -156,6 +156,12 @@ def refusal(text: str) -> list[str]:
             " training.loss wasserstein_clip; choose d_auc or fd_ratio",
         ),
         (
+            "training: {steps: 10}\n"
+            "search: {method: grid, objective: {metric: d_preference, mode: max}, over: {training.beta1: [0.5]}}",
+            "3:44: search.objective.metric: no run records d_preference with training.loss non_saturating, which"
+            " compares no pairs; choose d_auc",
+        ),
+        (
             "training: {steps: 10, loss: hinge}\n"
             "search: {method: grid, objective: {metric: critic_fake, mode: max}, over: {training.beta1: [0.5]}}",
             "3:44: search.objective.metric: D is not a critic: no run records critic_fake with training.loss hinge;"
@@ -205,6 +211,7 @@ def found(metric: str | None = None, **dotted: Any) -> list[str]:
         {"metric": "coverage_within", "model__conditioning": "concat"},
         {"metric": "d_auc", "training__loss": "wasserstein_clip"},
         {"metric": "d_fresh", "training__loss": "hinge"},
+        {"metric": "d_preference", "training__loss": "relativistic"},
     ],
     ids=str,
 )
