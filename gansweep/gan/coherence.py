@@ -11,13 +11,13 @@ from gansweep.gan.batches import Batch
 from gansweep.losses.loss import Loss
 
 
-def gradient_coherence(
+def outputs_and_coherence(
     loss: Loss, discriminator: Callable[[Tensor, Tensor | None], Tensor], fakes: Batch, real: Tensor, size: int
-) -> Tensor:
-    """Return the mean cosine between ∂L_G/∂x of two samples x of a batch, a float64 scalar between −1 and 1.
+) -> tuple[Tensor, Tensor]:
+    """Return D's outputs for samples, (N,) float64, and the mean cosine between ∂L_G/∂x of two samples x of a batch.
 
-    For n unit vectors u it is (|Σu|² − n) / (n · (n − 1)), averaged over batches. NaN if the gradient of a sample is
-    zero or not finite, or if a batch has one sample.
+    For n unit vectors u the mean cosine is (|Σu|² − n) / (n · (n − 1)), a float64 scalar between −1 and 1, averaged
+    over batches. NaN if the gradient of a sample is zero or not finite, or if a batch has one sample.
 
     Args:
         loss: Loss of G.
@@ -28,21 +28,18 @@ def gradient_coherence(
     """
     pixels, labels = fakes
     asked = [None] * (len(pixels) // size) if labels is None else torch.split(labels, size)
-    batches = zip(torch.split(pixels, size), asked, strict=True)
-    return torch.stack([_coherence(loss, discriminator, x, of, real) for x, of in batches]).mean()
+    found = []
+    for batch, of in zip(torch.split(pixels, size), asked, strict=True):
+        with torch.enable_grad():
+            x = batch.to(torch.float32).div(127.5).sub(1).requires_grad_()
+            outputs = discriminator(x, of).float()
+            (gradients,) = torch.autograd.grad(loss.generator(outputs, lambda: real.float()), x)
+        found.append((outputs.detach().double(), _mean_cosine(gradients.flatten(1).double())))
+    outputs_of, coherences = zip(*found, strict=True)
+    return torch.cat(outputs_of), torch.stack(coherences).mean()
 
 
-def _coherence(
-    loss: Loss,
-    discriminator: Callable[[Tensor, Tensor | None], Tensor],
-    pixels: Tensor,
-    labels: Tensor | None,
-    real: Tensor,
-) -> Tensor:
-    with torch.enable_grad():
-        x = pixels.to(torch.float32).div(127.5).sub(1).requires_grad_()
-        value = loss.generator(discriminator(x, labels).float(), lambda: real.float())
-        (gradients,) = torch.autograd.grad(value, x)
-    rows = gradients.flatten(1).double()
+def _mean_cosine(rows: Tensor) -> Tensor:
+    """Return the mean cosine between two of n rows."""
     units, n = rows / rows.norm(dim=1, keepdim=True), len(rows)
     return (units.sum(dim=0).square().sum() - n) / (n * (n - 1)) if n > 1 else rows.new_full((), torch.nan)

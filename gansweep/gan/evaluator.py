@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gansweep.errors import UserError
 from gansweep.gan.batches import Batch, generator
-from gansweep.gan.coherence import gradient_coherence
+from gansweep.gan.coherence import outputs_and_coherence
 from gansweep.gan.comparison import Comparison, comparison, full_precision
 from gansweep.gan.host_copy import HostCopy
 from gansweep.gan.reference import Reference
@@ -166,10 +166,11 @@ def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> Ho
     """
     size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
     training, held_out = trainer.batches.probe(len(fakes))
-    found = {"real": _outputs(judge, training, size), "fake": _outputs(judge, (fakes, requested), size)}
+    real = _outputs(judge, training, size)
+    fake, coherence = outputs_and_coherence(trainer.loss, judge, (fakes, requested), real[:size], size)
+    found = {"real": real, "fake": fake, "coherence": coherence}
     if held_out is not None:
         found["held_out"] = _outputs(judge, held_out, size)
-    found["coherence"] = gradient_coherence(trainer.loss, judge, (fakes, requested), found["real"][:size], size)
     return HostCopy(found)
 
 
