@@ -1,4 +1,4 @@
-"""Draw the settings of the natural runs of version 0.3: sweeps/benchmark/fourth_SET.yaml.
+"""Draw the settings of the fourth round of natural runs: sweeps/benchmark/fourth_SET.yaml.
 
     python -m analysis.verdicts.draw_settings
 
@@ -74,7 +74,7 @@ def document(one):
     cases = [settings(rng, one.most_rate) for _ in range(one.runs)]
     every = one.steps // 25
     head = f"""\
-# Natural runs of version 0.3 on {one.name} (analysis/verdicts/PROTOCOL.md), drawn by draw_settings.py.
+# The fourth round of natural runs, on {one.name} (analysis/verdicts/PROTOCOL.md), drawn by draw_settings.py.
 name: fourth-{one.name}
 dataset: {{{one.dataset}, image_size: 32}}
 model: {{architecture: dcgan}}

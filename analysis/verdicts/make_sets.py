@@ -1,4 +1,4 @@
-"""Write the files of data that the natural runs of version 0.3 and their labels need into HOME.
+"""Write the files of data that the fourth round of natural runs and its labels need into HOME.
 
     python -m analysis.verdicts.make_sets HOME DATA
 
@@ -23,7 +23,7 @@ def digits(home):
     found = load_digits()
     images = np.minimum(found.images * 16, 255).astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(images))
-    for file, part in ((sets.WITHHELD, order[:WITHHELD]), (sets.DIGITS, order[WITHHELD:])):
+    for file, part in ((sets.DIGITS_WITHHELD, order[:WITHHELD]), (sets.DIGITS, order[WITHHELD:])):
         part = np.sort(part)
         np.savez_compressed(home / file, images=images[part], labels=found.target[part])
 

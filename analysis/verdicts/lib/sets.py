@@ -6,8 +6,8 @@ import numpy as np
 
 from gansweep import Source, prepare
 
-A_LETTER, LETTERS = 640, 52  # images of each letter that GANs are trained on
-DIGITS, WITHHELD = "digits-1197.npz", "digits-600.npz"
+A_LETTER, ANEW = 640, 60  # images of each letter: those that GANs are trained on, and others
+DIGITS, DIGITS_WITHHELD = "digits-1197.npz", "digits-600.npz"
 MNIST_TEST, CIFAR, CIFAR_TEST = "mnist-test.npz", "cifar10-train.zip", "cifar10-test.zip"
 
 
@@ -48,12 +48,12 @@ def untrained(name, home):
 
     Files of HOME are those of make_sets.py.
     """
-    if name == "glyphs":  # rendered anew: images of a letter after the first 640
-        images = prepare(Source("glyphs", 32, per_class=A_LETTER + 60), home.cache)
-        chosen = np.flatnonzero(np.arange(images.images) % (A_LETTER + 60) >= A_LETTER)
+    if name == "glyphs":  # rendered anew: the images of a letter that follow
+        images = prepare(Source("glyphs", 32, per_class=A_LETTER + ANEW), home.cache)
+        chosen = np.flatnonzero(np.arange(images.images) % (A_LETTER + ANEW) >= A_LETTER)
         return images.load()[chosen], images.labels()[chosen]
     kind, file = {
-        "digits": ("arrays", WITHHELD),
+        "digits": ("arrays", DIGITS_WITHHELD),
         "mnist": ("arrays", MNIST_TEST),
         "cifar10": ("archive", CIFAR_TEST),
     }[name]
