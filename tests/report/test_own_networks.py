@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import chaos
+import mortal
 import numpy as np
 import pypdfium2
 import pytest
@@ -43,13 +46,21 @@ PAIRS = (
     "model.architecture: 'projection:Pair', model.conditioning: own",
     "model.discriminator.network: 'unet:D'",
 )
-CASES = [f"    - {{{pair}}}\n" for pair in PAIRS]
-SEEDS = 2
+OPTIONS = (  # that each pair is trained with as well as without
+    "training.learning_rate: 1e-3",
+    "model.discriminator.options.dropout: 0.4",
+    "model.generator.options.width: 3",
+    "model.discriminator.options.width: 3",
+)
+CASES = [
+    f"    - {{{case}}}\n" for pair, option in zip(PAIRS, OPTIONS, strict=True) for case in (pair, f"{pair}, {option}")
+]
+A_PAIR, SEEDS = 2, 2  # cases of each pair, and seeds of each case
 
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Service:
-    """The sweep of all pairs, trained to its end."""
+    """The sweep of all pairs over two options and two seeds, trained to its end."""
     service = Service(tmp_path_factory.mktemp("users"), {})
     home = warm_home(service.home.path)
     shutil.copytree(USERS, service.root, dirs_exist_ok=True)
@@ -76,7 +87,7 @@ def kept(folder: TrialFolder) -> dict[str, Any]:
 
 def test_all_pairs_are_trained_and_judged(users: Service) -> None:
     folders = users.home.sweep("users").planned()
-    assert len(folders) == len(PAIRS) * SEEDS
+    assert len(folders) == len(PAIRS) * A_PAIR * SEEDS
     ends = [outcome.read(folder) for folder in folders]
     assert {end.kind for end in ends} == {"completed"}
     assert all(end.verdicts for end in ends)
@@ -85,17 +96,38 @@ def test_all_pairs_are_trained_and_judged(users: Service) -> None:
 
 
 @pytest.mark.parametrize("pair", range(len(PAIRS)))
-def test_a_killed_trial_is_resumed_bit_for_bit(users: Service, tmp_path: Path, pair: int) -> None:
-    """Batch norm, spectral norm and dropout go on where they were, whatever else draws from torch's streams."""
+def test_a_killed_process_loses_and_doubles_nothing(users: Service, tmp_path: Path, pair: int) -> None:
+    """SIGKILL after a checkpoint, and while another is written: both cases of a pair end as without it."""
+    shutil.copytree(USERS, tmp_path, dirs_exist_ok=True)
+    home, file = warm_home(tmp_path / "home"), tmp_path / "users.yaml"
+    file.write_text(SWEEP + "".join(CASES[A_PAIR * pair : A_PAIR * (pair + 1)]) + "resources: {gpus: 0}\n")
+    environment = chaos.environment(tmp_path)
+    for moment in ("checkpointed", "checkpoint"):
+        Path(environment["CHAOS_ORDER"]).write_text(moment)
+        assert mortal.train_apart(home, file, environment) == -signal.SIGKILL, moment
+    assert mortal.train_apart(home, file, environment) == 0
+    trials = home.sweep("users").planned()
+    steps = len(Path(environment["CHAOS_STEPS"]).read_text().splitlines())
+    assert steps == 4 * len(trials) + 2, "what was trained since the checkpoint is trained again"
+    assert len(trials) == A_PAIR
+    for trial in trials:
+        assert kept(trial) == kept(users.home.sweep("users").trial(trial.id))
+
+
+@pytest.mark.parametrize("pair", range(len(PAIRS)))
+def test_a_trial_is_resumed_bit_for_bit_whatever_else_draws_from_torchs_streams(
+    users: Service, tmp_path: Path, pair: int
+) -> None:
+    """Batch norm, spectral norm and dropout go on where they were."""
     shutil.copytree(USERS, users.root, dirs_exist_ok=True)
     plan = make_plan(load(users.root / "users.yaml"), users.home)
-    planned = plan.trials[pair * SEEDS]
+    planned = plan.trials[pair * A_PAIR * SEEDS]
     job = Job.from_config(jobs_of(plan, trials=[planned])[0])
     folder = TrialFolder(tmp_path / planned.trial.id)
     first = job.open(folder)
     for _ in range(3):
         first.advance(0)
-    first._opened.close()  # killed: nothing is written at the end
+    first._opened.close()  # nothing is written at the end
     torch.manual_seed(12)
     second = job.open(folder)
     assert second.step == 2
@@ -105,7 +137,7 @@ def test_a_killed_trial_is_resumed_bit_for_bit(users: Service, tmp_path: Path, p
 
 
 def test_generators_are_drawn_from_and_reported(users: Service) -> None:
-    trials = users.home.sweep("users").planned()[::SEEDS]
+    trials = users.home.sweep("users").planned()[:: A_PAIR * SEEDS]
     for trial in trials[:3]:
         users.ask("sample", f"users/{trial.id}", "--count", "10", "-o", "drawn.png")
         assert len(np.unique(np.asarray(Image.open(users.root / "drawn.png")))) > 2
