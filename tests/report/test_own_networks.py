@@ -107,8 +107,9 @@ def test_a_killed_process_loses_and_doubles_nothing(users: Service, tmp_path: Pa
         assert mortal.train_apart(home, file, environment) == -signal.SIGKILL, moment
     assert mortal.train_apart(home, file, environment) == 0
     trials = home.sweep("users").planned()
-    steps = len(Path(environment["CHAOS_STEPS"]).read_text().splitlines())
-    assert steps == 4 * len(trials) + 2, "what was trained since the checkpoint is trained again"
+    twice = len(Path(environment["CHAOS_STEPS"]).read_text().splitlines()) - 4 * len(trials)
+    # Both steps since the checkpoint that was complete, and those during which the writer completed the first one.
+    assert 2 <= twice <= 4
     assert len(trials) == A_PAIR
     for trial in trials:
         assert kept(trial) == kept(users.home.sweep("users").trial(trial.id))
