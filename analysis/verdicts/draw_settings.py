@@ -74,7 +74,7 @@ def document(one):
     cases = [settings(rng, one.most_rate) for _ in range(one.runs)]
     every = one.steps // 25
     head = f"""\
-# The fourth round of natural runs, on {one.name} (analysis/verdicts/PROTOCOL.md), drawn by draw_settings.py.
+# The fourth round of natural runs, on {one.of} (analysis/verdicts/PROTOCOL.md), drawn by draw_settings.py.
 name: fourth-{one.name}
 dataset: {{{one.dataset}, image_size: 32}}
 model: {{architecture: dcgan}}

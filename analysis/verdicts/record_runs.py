@@ -1,14 +1,16 @@
 """Record the natural runs of a set compactly, after their sweep: results/fourth_SET.jsonl.gz and fourth_SET.npz.
 
-    python -m analysis.verdicts.record_runs HOME SET                            # two cores for some minutes
+    python -m analysis.verdicts.record_runs HOME SET                        # some minutes on two cores
 
 One JSON object per run (analysis/README.md): its settings, the series of its evaluations, what D makes of images that
 were never trained on at the last five evaluations, and the same evaluations with five seeds. The npz file has the grids
 that are looked at: `samples`, (runs, 36, C, 32, 32) uint8, in the order of the objects, and `real`, (300, C, 32, 32).
 """
 
+import copy
 import gzip
 import json
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -42,7 +44,7 @@ def grid(trainer, shares):
     z, asked = torch.randn(GRID, trainer.config.latent_dim, generator=rng), None
     if trainer.config.networks.classes:
         asked = torch.from_numpy(np.random.default_rng(2026).choice(len(shares), GRID, p=shares))
-    return sample(trainer.sampler, z, asked)
+    return sample(copy.deepcopy(trainer.sampler).cpu(), z, asked)
 
 
 def run(task):
@@ -56,7 +58,7 @@ def run(task):
         _, images = reopen(home, sweep, trial)
         reference, _ = reference_of(images, FeaturesConfig(sets.SETS[name].features))
         evaluators = [Evaluator(reference, SAMPLES, seed) for seed in SEEDS]
-        CONTEXT[name] = evaluators, sets.untrained(name, home), reference.at(SAMPLES)
+        CONTEXT[name] = evaluators, sets.untrained(sets.SETS[name].of, home), reference.at(SAMPLES)
     evaluators, untrained, real = CONTEXT[name]
     records = [(r.step, with_ratios(r.values, real)) for r in read_journal(folder.journal)]
     found = {
@@ -100,7 +102,7 @@ if __name__ == "__main__":
     trials = list(open_sweep(f"fourth-{name}", home=home.path))
     tasks = [(home, name, trial.id, settings) for trial, settings in zip(trials, differing(trials), strict=True)]
     grids = []
-    with ProcessPoolExecutor(2) as pool, gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "wt") as file:
+    with ProcessPoolExecutor(os.cpu_count()) as pool, gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "wt") as file:
         for number, (found, made) in enumerate(pool.map(run, tasks), 1):
             file.write(json.dumps(found) + "\n")
             grids.append(made)

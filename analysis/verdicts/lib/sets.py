@@ -13,9 +13,10 @@ MNIST_TEST, CIFAR, CIFAR_TEST = "mnist-test.npz", "cifar10-train.zip", "cifar10-
 
 @dataclass(frozen=True)
 class Set:
-    """A data set, and its natural runs.
+    """A data set, and natural runs of it.
 
     Attributes:
+        name: Name of these runs: that of the set, with `_further` for runs that were drawn later.
         dataset: Section of the sweep file, without the size.
         runs, steps: Number and length of the runs.
         seed: Seed of their settings.
@@ -31,6 +32,11 @@ class Set:
     most_rate: float = 5e-2
     features: str = "classifier"
 
+    @property
+    def of(self):
+        """Name of the data set."""
+        return self.name.removesuffix("_further")
+
 
 SETS = {
     one.name: one
@@ -39,12 +45,14 @@ SETS = {
         Set("mnist", "name: mnist", 100, 1500, 42),  # --set dataset.data_dir=FOLDER
         Set("glyphs", "name: glyphs", 100, 1500, 43),
         Set("cifar10", f"name: archive, path: {CIFAR}", 40, 5000, 44, 1e-2, "self_supervised"),
+        Set("digits_further", f"name: arrays, path: {DIGITS}", 80, 1500, 45),
+        Set("cifar10_further", f"name: archive, path: {CIFAR}", 60, 5000, 46, 1e-2, "self_supervised"),
     )
 }
 
 
 def untrained(name, home):
-    """Return images of a set that no GAN was trained on, (N, C, 32, 32) uint8, and their classes.
+    """Return images of a data set that no GAN was trained on, (N, C, 32, 32) uint8, and their classes.
 
     Files of HOME are those of make_sets.py.
     """

@@ -13,7 +13,7 @@ COUNT = 1_536  # real images, and fresh samples; all real images, if there are f
 def measured(trainer, images, labels):
     """Return D's AUC, mean σ for fresh samples, and mean σ of the difference, on images that it was not trained on.
 
-    D is a copy that normalises by batch statistics, in batches of the training size.
+    Computed on the CPU. D normalises by batch statistics, in batches of the training size.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -24,9 +24,9 @@ def measured(trainer, images, labels):
     asked = torch.from_numpy(labels[chosen]) if trainer.config.networks.classes else None
     rng = torch.Generator().manual_seed(77)
     z = torch.randn(len(chosen), trainer.config.latent_dim, generator=rng)
-    judge = copy.deepcopy(trainer.discriminator)
+    generator, judge = (copy.deepcopy(network).cpu() for network in (trainer.generator, trainer.discriminator))
     real = outputs(judge, images[chosen], asked, size)
-    fake = outputs(judge, sample(trainer.generator, z, asked), asked, size)
+    fake = outputs(judge, sample(generator, z, asked), asked, size)
     difference = real[:, None] - fake[None]
     found = {
         "auc": float(((difference > 0) + 0.5 * (difference == 0)).mean()),
