@@ -221,8 +221,11 @@ def together(trials: list[list[Any]]) -> float:
 
 
 def sweeps(machine: Machine, size: Size) -> list[dict[str, Any]]:
-    rows = [swept(machine, "narrow", size.narrow, size.trials)]
-    return rows + [
+    return [swept(machine, "narrow", size.narrow, size.trials)]
+
+
+def wide_sweeps(machine: Machine, size: Size) -> list[dict[str, Any]]:
+    return [
         swept(machine, f"wide-{precision}", size.wide, size.wide_trials, precision=precision)
         for precision in PRECISIONS
     ]
@@ -263,6 +266,7 @@ PARTS: dict[str, Callable[[Machine, Size], Any]] = {
     "step": step,
     "tutorial": tutorial,
     "sweeps": sweeps,
+    "wide_sweeps": wide_sweeps,
     "main_job": main_job,
     "peer": peer,
 }

@@ -63,6 +63,7 @@ PARTS: dict[str, Callable[[Any, dict[str, Any]], Iterable[Row]]] = {
     "tutorial": _tutorial,
     "step": _step,
     "sweeps": _sweeps,
+    "wide_sweeps": _sweeps,
     "main_job": _main_job,
     "peer": _peer,
 }
