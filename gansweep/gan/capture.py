@@ -54,7 +54,8 @@ class Captured:
         """
         if self._eager_left:
             self._eager_left -= 1
-            step()
+            with _where_captured(self._generators[0].device):
+                step()
             return
         if self._replay is None:
             self._replay = self._capture(step, snapshot)
@@ -130,6 +131,7 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
         graph.register_generator_state(generator)
     pool = torch.cuda.graph_pool_handle()
     torch.cuda.synchronize()  # the other stream begins after all earlier work
+    torch.cuda.empty_cache()  # what the eager steps have freed on that stream, nothing else would use
     with torch.cuda.stream(_stream(torch.cuda.current_device())), _no_collection():
         # Other threads, such as the one that writes records, may use CUDA meanwhile.
         graph.capture_begin(pool, capture_error_mode="thread_local")
@@ -151,6 +153,25 @@ def _end(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
         torch._C._cuda_endAllocateToPool(device, pool)
         torch._C._cuda_releasePool(device, pool)
         raise
+
+
+@contextlib.contextmanager
+def _where_captured(device: torch.device) -> Iterator[None]:
+    """Run the block on the stream on which steps are captured, after all earlier and before all later work.
+
+    Autograd adds a parameter's gradients on the stream of the first pass through it, for as long as a network keeps a
+    tensor of that pass, as torch.nn.utils.spectral_norm does. A capture would refuse to wait for another stream.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    present, stream = torch.cuda.current_stream(device), _stream(torch.cuda.current_device())
+    stream.wait_stream(present)
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        present.wait_stream(stream)
 
 
 @contextlib.contextmanager

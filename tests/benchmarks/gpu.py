@@ -2,7 +2,7 @@
 
 python tests/benchmarks/gpu.py --data ../shared/data --out /tmp/gpu.json
 
-It takes five minutes, and prints a table (gpu_table.py). `--device cpu --quick` tries every part without a GPU.
+It takes seven minutes, and prints a table (gpu_table.py). `--device cpu --quick` tries every part without a GPU.
 """
 
 from __future__ import annotations
@@ -146,15 +146,18 @@ def tutorial(machine: Machine, size: Size) -> dict[str, Any]:
 
 def step(machine: Machine, size: Size) -> list[dict[str, Any]]:
     """Steps per second together of gansweep's step in several processes, by shape, precision, kind and number."""
+    measured = [
+        (size.narrow, "float32", "eager", (1,)),
+        (size.narrow, "float32", "captured", size.neighbours),
+        (size.wide, "float32", "eager", (1,)),
+        *((size.wide, precision, "captured", size.wide_neighbours) for precision in PRECISIONS),
+    ]
     rows = []
-    for shape, counts, precisions in (
-        (size.narrow, size.neighbours, PRECISIONS[:1]),
-        (size.wide, size.wide_neighbours, PRECISIONS),
-    ):
-        machine.images(shape[1])  # decoded once
-        of_shape = [(precision, "captured", counts) for precision in precisions]
-        for precision, kind, numbers in [("float32", "eager", (1,)), *of_shape]:
-            with machine.side_by_side(), loops(max(numbers), step_loop, machine, shape, precision, kind) as started:
+    for side in (size.narrow[1], size.wide[1]):
+        machine.images(side)  # decoded once
+    with machine.side_by_side():
+        for shape, precision, kind, numbers in measured:
+            with loops(max(numbers), step_loop, machine, shape, precision, kind) as started:
                 rates = {str(count): started.rate(count, size.seconds) for count in numbers}
             row = {"maps": shape[0], "side": shape[1], "precision": precision, "kind": kind, "steps_per_s": rates}
             rows.append(row)
@@ -254,7 +257,7 @@ def peer(machine: Machine, size: Size) -> dict[str, Any]:
         code: int | None = process.wait(timeout=size.peer_s)
     except subprocess.TimeoutExpired:
         code = None
-        process.terminate()
+        process.kill()  # after SIGTERM it would wait for Ray
         process.wait()
     theirs = time.perf_counter() - began
     if code:

@@ -38,13 +38,13 @@ pytestmark = [
 
 TRIALS, STEPS, KILLS = 3, 6000, 10
 FAULT = KILLS // 2  # number of the death that is a fault of the device
-AHEAD = 500  # steps that all trials train before the next death
+AHEAD = 400  # steps that all trials train before the next death; so many, 11 times, and a few more are less than STEPS
 PATIENCE_S = 60
 MOST_UNEXPECTED = 5  # deaths that nobody ordered: a new process met a server that was about to end
 
-# What a trial and this process tell each other: last step, time of the message, and whether it is ready, may train on,
-# and shall cause a fault.
-STEP, HEARD, READY, GO, FAULTS = range(5)
+# What a trial and this process tell each other: step of its first message, last step, time of the message, whether it
+# is ready, how many steps it may train, and whether it shall cause a fault.
+BEGAN, STEP, HEARD, READY, MAY, FAULTS = range(6)
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch", "gansweep.gan.run", "gansweep.gan.training", "gansweep.planning.job"])
@@ -58,8 +58,10 @@ def train(config: dict[str, Any], folder: Path, environment: Mapping[str, str], 
     run = Job.from_config(config).open(TrialFolder(folder))
     while run.advance(0.02) is None:
         if signs is not None:
+            if not signs[READY]:
+                signs[BEGAN] = run.step
             signs[STEP], signs[HEARD], signs[READY] = run.step, time.time(), 1  # its step is captured by now
-            while not signs[GO]:
+            while run.step - signs[BEGAN] >= signs[MAY]:
                 time.sleep(0.002)
             if signs[FAULTS]:
                 torch.arange(4, device="cuda")[torch.tensor([2**20], device="cuda")].cpu()  # a device-side assert
@@ -70,17 +72,14 @@ class Client:
     """A process that trains a trial, together with the others."""
 
     def __init__(self, config: dict[str, Any], folder: Path, environment: Mapping[str, str]) -> None:
-        self.signs = CONTEXT.RawArray("d", 5)
+        self.signs = CONTEXT.RawArray("d", 6)
         self.process = CONTEXT.Process(target=train, args=(config, folder, environment, self.signs))
         self.process.start()
-        self.began_at = 0
 
     @property
     def steps(self) -> int:
         """Steps since its first message."""
-        if not self.began_at:
-            self.began_at = int(self.signs[STEP])
-        return int(self.signs[STEP]) - self.began_at
+        return int(self.signs[STEP] - self.signs[BEGAN])
 
 
 class Gpu:
@@ -128,17 +127,24 @@ class Gpu:
 
     def all_are_ahead(self) -> bool:
         clients = self.clients.values()
-        if len(clients) == TRIALS and all(client.signs[READY] for client in clients):
-            for client in clients:
-                client.signs[GO] = 1
-        return len(clients) == TRIALS and all(client.steps >= AHEAD for client in clients)
+        if len(clients) < TRIALS or not all(client.signs[READY] for client in clients):
+            return False
+        self._allow(AHEAD)
+        return all(client.steps >= AHEAD for client in clients)
+
+    def release(self) -> None:
+        """Let all trials train on: those that are ahead have waited for the others, so that none ends too early."""
+        self._allow(STEPS)
+
+    def _allow(self, steps: int) -> None:
+        for client in self.clients.values():
+            client.signs[MAY] = steps
 
     def has_ended(self, client: Client) -> bool:
         return client not in self.clients.values()
 
     def all_have_ended(self) -> bool:
-        for client in self.clients.values():
-            client.signs[GO] = 1
+        self.release()
         return not self.clients
 
     def __str__(self) -> str:
@@ -191,7 +197,8 @@ def test_ten_kills_and_a_fault_of_the_device_change_no_bit_of_any_trial(
         gpu = Gpu(lambda number: Client(config, folders[number].path, environment), folders)
         for death in range(KILLS + 1):
             gpu.wait(gpu.all_are_ahead)
-            time.sleep(rng.uniform(0, 0.05))
+            gpu.release()
+            time.sleep(rng.uniform(0.01, 0.05))
             victim = rng.choice([*gpu.clients.values()])
             if death == FAULT:
                 victim.signs[FAULTS] = 1
