@@ -46,6 +46,7 @@ SETS = {
         Set("glyphs", "name: glyphs", 100, 1500, 43),
         Set("cifar10", f"name: archive, path: {CIFAR}", 40, 5000, 44, 1e-2, "self_supervised"),
         Set("digits_further", f"name: arrays, path: {DIGITS}", 80, 1500, 45),
+        Set("glyphs_further", "name: glyphs", 50, 1500, 47),
         Set("cifar10_further", f"name: archive, path: {CIFAR}", 60, 5000, 46, 1e-2, "self_supervised"),
     )
 }
