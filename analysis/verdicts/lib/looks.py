@@ -71,7 +71,12 @@ def agreement(name):
 def kappas(name, one, other):
     """Return κ weighted quadratically over the order of quality, over all labels, and of sound against failing."""
     return {
-        f"κ {name}, weighted": cohen_kappa_score(one.map(ORDER), other.map(ORDER), weights="quadratic"),
-        f"κ {name}, labels": cohen_kappa_score(one, other),
-        f"κ {name}, sound": cohen_kappa_score(one.isin(SOUND), other.isin(SOUND)),
+        f"κ {name}, weighted": kappa(one.map(ORDER), other.map(ORDER), weights="quadratic"),
+        f"κ {name}, labels": kappa(one, other),
+        f"κ {name}, sound": kappa(one.isin(SOUND), other.isin(SOUND)),
     }
+
+
+def kappa(one, other, weights=None):
+    """Return Cohen's κ; NaN where both give one and the same label throughout, of which chance explains everything."""
+    return cohen_kappa_score(one, other, weights=weights) if len({*one, *other}) > 1 else float("nan")
