@@ -14,10 +14,11 @@ from gansweep.losses.loss import Loss
 def outputs_and_coherence(
     loss: Loss, discriminator: Callable[[Tensor, Tensor | None], Tensor], fakes: Batch, real: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return D's outputs for samples, (N,) float64, and the mean cosine between ∂L_G/∂x of two samples x of a batch.
+    """Return D's outputs for samples, (N,) float64, and the mean cosine between ∂L_G/∂x of two samples x.
 
-    For n unit vectors u the mean cosine is (|Σu|² − n) / (n · (n − 1)), a float64 scalar between −1 and 1, averaged
-    over batches. NaN if the gradient of a sample is zero or not finite, or if a batch has one sample.
+    The cosine is that of the first batch, whose pairs suffice; gradients of all samples would double the cost of D. For
+    n unit vectors u the mean cosine is (|Σu|² − n) / (n · (n − 1)), a float64 scalar between −1 and 1. NaN if the
+    gradient of a sample is zero or not finite, or if the batch has one sample.
 
     Args:
         loss: Loss of G.
@@ -28,15 +29,18 @@ def outputs_and_coherence(
     """
     pixels, labels = fakes
     asked = [None] * (len(pixels) // size) if labels is None else torch.split(labels, size)
-    found = []
-    for batch, of in zip(torch.split(pixels, size), asked, strict=True):
-        with torch.enable_grad():
-            x = batch.to(torch.float32).div(127.5).sub(1).requires_grad_()
-            outputs = discriminator(x, of).float()
-            (gradients,) = torch.autograd.grad(loss.generator(outputs, lambda: real.float()), x)
-        found.append((outputs.detach().double(), _mean_cosine(gradients.flatten(1).double())))
-    outputs_of, coherences = zip(*found, strict=True)
-    return torch.cat(outputs_of), torch.stack(coherences).mean()
+    (first, *others), (of_first, *of_others) = torch.split(pixels, size), asked
+    with torch.enable_grad():
+        x = _scaled(first).requires_grad_()
+        outputs = discriminator(x, of_first).float()
+        (gradients,) = torch.autograd.grad(loss.generator(outputs, lambda: real.float()), x)
+    with torch.no_grad():
+        rest = [discriminator(_scaled(batch), of).float() for batch, of in zip(others, of_others, strict=True)]
+    return torch.cat([outputs.detach(), *rest]).double(), _mean_cosine(gradients.flatten(1).double())
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.to(torch.float32).div(127.5).sub(1)
 
 
 def _mean_cosine(rows: Tensor) -> Tensor:
