@@ -99,7 +99,7 @@ def differing(trials):
 
 if __name__ == "__main__":
     home, name = Home(Path(sys.argv[1]).absolute()), sys.argv[2]
-    trials = list(open_sweep(f"fourth-{name}", home=home.path))
+    trials = [trial for trial in open_sweep(f"fourth-{name}", home=home.path) if trial.outcome == "completed"]
     tasks = [(home, name, trial.id, settings) for trial, settings in zip(trials, differing(trials), strict=True)]
     grids = []
     with ProcessPoolExecutor(os.cpu_count()) as pool, gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "wt") as file:
