@@ -38,13 +38,17 @@ def _step(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Row]
 
 
 def _sweeps(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Row]:
+    for (what, rate, _), one in zip(_wide_sweeps(found, figures), found, strict=True):
+        tutorial = figures.get("tutorial", {}).get(str(one["trials"]))
+        more = f"{one['steps_per_s'] / tutorial:.1f} × the tutorial's loop in as many processes" if tutorial else ""
+        yield what, rate, more
+
+
+def _wide_sweeps(found: list[dict[str, Any]], figures: dict[str, Any]) -> Iterable[Row]:
     for one in found:
-        more = ""
-        if one is found[0] and (tutorial := figures.get("tutorial", {}).get(str(one["trials"]))):
-            more = f"{one['steps_per_s'] / tutorial:.1f} × the tutorial's loop in {one['trials']} processes"
         trials = "1 trial" if one["trials"] == 1 else f"{one['trials']} trials"
         what = f"sweep of {trials} × {one['steps']:,} steps, {_shape(one)}"
-        yield what, f"{one['steps_per_s']:,.0f} steps/s", more
+        yield what, f"{one['steps_per_s']:,.0f} steps/s", ""
 
 
 def _main_job(found: dict[str, Any], figures: dict[str, Any]) -> Iterable[Row]:
@@ -63,7 +67,7 @@ PARTS: dict[str, Callable[[Any, dict[str, Any]], Iterable[Row]]] = {
     "tutorial": _tutorial,
     "step": _step,
     "sweeps": _sweeps,
-    "wide_sweeps": _sweeps,
+    "wide_sweeps": _wide_sweeps,
     "main_job": _main_job,
     "peer": _peer,
 }
