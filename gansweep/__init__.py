@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.gan.training import Trainer
     from gansweep.health.evidence import Samples
     from gansweep.health.history import History
+    from gansweep.health.history import traits as run_traits
     from gansweep.health.judge import Judge
+    from gansweep.health.kinds import current_kind
     from gansweep.health.metrics import SAMPLE_METRICS, current_names
     from gansweep.health.quality import Gaussian, Histogram, frechet_distance
     from gansweep.health.verdict import FAILURES, Verdict
@@ -61,6 +63,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "__version__",
+    "current_kind",
     "current_names",
     "evaluation_halves",
     "frechet_distance",
@@ -73,6 +76,7 @@ __all__ = [
     "reference_of",
     "reopen",
     "run_sweep",
+    "run_traits",
     "sample",
     "verdict_colour",
 ]
@@ -101,6 +105,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "TrialResult": "gansweep.api.results",
     "UserError": "gansweep.errors",
     "Verdict": "gansweep.health.verdict",
+    "current_kind": "gansweep.health.kinds",
     "current_names": "gansweep.health.metrics",
     "evaluation_halves": "gansweep.gan.reference:halves",
     "frechet_distance": "gansweep.health.quality",
@@ -113,6 +118,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "reference_of": "gansweep.gan.reference",
     "reopen": "gansweep.planning.reopen",
     "run_sweep": "gansweep.api.running",
+    "run_traits": "gansweep.health.history:traits",
     "sample": "gansweep.gan.sampling",
     "verdict_colour": "gansweep.report.palette:colour",
 }

@@ -7,7 +7,7 @@ functions of `gansweep.gan.features.recipe.Recipe`, imported when an embedding i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,20 @@ EMBEDDINGS = {
     "principal_components": EmbeddingKind("principal_components"),
 }
 OWN = EmbeddingKind("imported")
+
+
+# The embedding in which quality was compared with blind looks at grids (analysis/verdicts), and the side of the images
+# that it sees, by which it differs from the classifier of larger images and of images in colour.
+COMPARED = ("classifier", 16)
+
+
+def is_compared(description: Mapping[str, Any]) -> bool:
+    """Whether quality in an embedding was compared with blind looks.
+
+    Args:
+        description: Has its `name`, and as `resolution` the side of the images that it sees; empty if unknown.
+    """
+    return (description.get("name"), description.get("resolution")) == COMPARED
 
 
 def is_own(name: object) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import stored
-from bench import Bench, sound
+from bench import STEPS, Bench, sound
 from PIL import Image
 from scenes import train, warm_home
 
@@ -178,8 +178,8 @@ def test_images_without_classes_have_no_histogram(swept: Home, call: Call, tmp_p
 @pytest.mark.slow
 def test_trials_that_are_not_in_the_home_folder_have_losses_alone(swept: Home, call: Call, tmp_path: Path) -> None:
     bench = Bench(swept, "elsewhere")
-    bench.trial("sound", sound(30))
-    bench.trial("broken", sound(30, spread_across=0.01))
+    bench.trial("sound", sound(STEPS))
+    bench.trial("broken", sound(STEPS, spread_across=0.01))
     bench.trial("short", sound(3))
     bench.publish()
     code, out, err = call("elsewhere", "--home", swept.path, "--out", tmp_path)
@@ -197,7 +197,7 @@ def test_trials_that_are_not_in_the_home_folder_have_losses_alone(swept: Home, c
 
 def test_no_failing_trials(swept: Home, call: Call, tmp_path: Path) -> None:
     bench = Bench(swept, "fine")
-    bench.trial("a", sound(30))
+    bench.trial("a", sound(STEPS))
     bench.publish()
     code, out, err = call("fine", "--home", swept.path, "--out", tmp_path)
     assert (code, err) == (0, "")
@@ -230,25 +230,27 @@ def test_drawn_numbers_share_a_row_a_decade(scripts: Callable[[str], Any]) -> No
 
 
 def test_trials_count_for_every_failure_of_theirs_and_where_a_setting_was_varied(scripts: Callable[[str], Any]) -> None:
-    both = (Verdict("mode_collapse", 5, ""), Verdict("discriminator_dominance", 5, ""))
+    both = (Verdict("mode_collapse", 5, ""), Verdict("discriminator_won", 5, ""))
     trials = [("a", trial("1", beta1=0.5), both), ("a", trial("2", beta1=0.9), (Verdict("healthy", 0, ""),))]
-    trials += [("b", trial("3"), (Verdict("imbalance", 5, ""),)) for _ in range(8)]
+    won = (Verdict("healthy", 0, ""), Verdict("discriminator_won", 5, ""))  # a state is no failure
+    trials += [("b", trial("3"), (Verdict("imbalance", 5, ""),)) for _ in range(7)] + [("b", trial("4"), won)]
     rows = scripts("failures.lib.table").table(trials).set_index(["setting", "value"])
     assert rows["trials"].to_dict() == {("sweep", "a"): 2, ("sweep", "b"): 8, ("beta1", "0.5"): 1, ("beta1", "0.9"): 1}
     assert [*rows["failing"]] == [1, 0, 1, 0]
-    assert [*rows["mode_collapse"]] == [*rows["discriminator_dominance"]] == [1, 0, 1, 0]
+    assert [*rows["mode_collapse"]] == [1, 0, 1, 0]
+    assert [*rows["discriminator_won"]] == [1, 1, 1, 0]
     known = {"failing_share": 0.5, "failing_low": 0.0945, "failing_high": 0.9055}  # Wilson, 1 of 2
     assert rows.loc[("sweep", "a"), [*known]].to_dict() == pytest.approx(known, abs=1e-4)
 
 
 def test_figures_show_nine_trials_of_all_kinds_each_once(scripts: Callable[[str], Any]) -> None:
-    kinds = ("mode_collapse", "discriminator_dominance", "mode_dropping")
+    kinds = ("mode_collapse", "never_took_off", "mode_dropping", "discriminator_won")  # the last is a state
     verdicts = [tuple(Verdict(kind, 5, "") for kind in kinds)] * 12 + [(Verdict("divergence", 5, ""),)] * 2
     failing = [("s", trial(str(number)), found) for number, found in enumerate(verdicts)]
     chosen = scripts("failures.flag_failures").examples(failing)
     assert len({one.id for _, one, _ in chosen}) == len(chosen) == 9
     assert [verdict.kind for *_, verdict in chosen] == [
-        *["mode_collapse"] * 3, *["discriminator_dominance"] * 2, *["divergence"] * 2, *["mode_dropping"] * 2
+        *["mode_collapse"] * 3, *["divergence"] * 2, *["never_took_off"] * 2, *["mode_dropping"] * 2
     ]  # fmt: skip
 
 
@@ -265,13 +267,14 @@ def test_the_accuracy_table_is_what_the_records_give(checkout: Path, tmp_path: P
     shutil.copy(checkout / "docs" / "verdicts.md", copy / "docs")
     shutil.copytree(checkout / "gansweep", copy / "gansweep")
     (copy / REPORTED).unlink()
-    scripts = [f"analysis.detectors.{script}" for script in ("calibrate_detectors", "replay_stops")]
-    program = f"import runpy\nfor script in {scripts}: runpy.run_module(script, run_name='__main__')"
+    scripts = ["detectors.calibrate_detectors", "detectors.replay_stops", "verdicts.measure_tags"]
+    program = f"import runpy\nfor script in {scripts}: runpy.run_module('analysis.' + script, run_name='__main__')"
     subprocess.run([sys.executable, "-c", program], cwd=copy, check=True, capture_output=True)
     for file in (
         "docs/verdicts.md",
         "analysis/detectors/results/detector_accuracy.csv",
         "analysis/detectors/results/stops.csv",
+        "analysis/verdicts/results/tags.csv",
         REPORTED,
     ):
         assert (copy / file).read_text() == (checkout / file).read_text(), file

@@ -25,10 +25,6 @@ HEALTHY, SLOW = OptimizerConfig(1e-3, 0.5, 0.999), OptimizerConfig(2e-4, 0.5, 0.
 CONTEXT = {}
 
 
-def freeze(adam):
-    adam.learning_rate = 0.0
-
-
 def noise(trainer, size):
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -49,8 +45,6 @@ def spike(trainer):
 # plant → (settings, step at which it acts, act)
 PLANTS = {
     "control": ({}, None, None),
-    "frozen_g": ({}, 300, lambda t: freeze(t.adam_g)),
-    "frozen_d": ({}, 300, lambda t: freeze(t.adam_d)),
     "d_rate_x20": ({"generator": SLOW, "discriminator": OptimizerConfig(4e-3, 0.5, 0.999)}, None, None),
     "images_500": ({"validation": 0.2}, None, None),
     "nan": ({}, 750, poison),

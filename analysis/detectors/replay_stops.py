@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from analysis.detectors.lib.benchmark import RESULTS, judge_of, runs
+from gansweep import Judge
 
-STOPPING = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")  # the default
-LABELS = ("mode_collapse", "discriminator_dominance", "dead_generator", "divergence")  # kinds with labels
+STOPPING = tuple(one.kind.name for one in Judge().detectors if one.kind.stops)  # the default
+LABELS = ("mode_collapse", "dead_generator", "divergence")  # kinds with labels
 
 
 def replay(run):

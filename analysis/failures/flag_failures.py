@@ -1,9 +1,9 @@
-"""Show which settings fail, how often and how: a table, failures.csv and three figures.
+"""Show which settings fail, how often and how, and where D wins: a table, failures.csv and four figures.
 
     python -m analysis.failures.flag_failures SWEEP... [--home gansweep-home] [--out failures]
 
-Verdicts are computed from the records in MLflow. A trial counts for every failure that holds at its end; undecided
-trials are left out.
+Verdicts are computed from the records in MLflow. A trial counts for every failure that holds at its end, and for a
+discriminator that has won, which is no failure; undecided trials are left out.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.failures.lib.figures import class_histograms, losses, strips
+from analysis.failures.lib.figures import class_histograms, losses, strips, where
 from analysis.failures.lib.table import KINDS, show, table
 
 from gansweep import Home, UserError, reader_of
@@ -57,6 +57,7 @@ def main(given):
         found = table(decided)
         found.round(4).to_csv(given.out / "failures.csv", index=False)
         show(found)
+        where(found, given.out)
     if not failing:
         print(f"no failing trials among {len(decided)} of {', '.join(given.sweeps)}")
         return

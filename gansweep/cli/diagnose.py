@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,10 @@ import click
 from gansweep.cli import options
 from gansweep.cli.text import COLOURS, columns_of, to_json, verdict_colour
 from gansweep.errors import UserError
+from gansweep.health.metrics import label
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
 from gansweep.records.outcome import OUT_OF_MEMORY
+from gansweep.report.remarks import remarks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +54,7 @@ def diagnose(
     all_plans: bool,
     as_json: bool,
 ) -> None:
-    """List the verdict on each trial of SWEEP, with its onset and reason.
+    """List the verdict on each trial of SWEEP, with its onset and reason, and who has won the game between D and G.
 
     The sweep may be finished, running or interrupted.
     """
@@ -64,6 +66,7 @@ def diagnose(
     judge = own_judge or found.judge
     judged = [(trial, judge.conclude(trial.history)) for trial in found.in_plan_order()]
     _check_judgeable(sweep, judged)
+    beside = _beside(found, judged)
     if as_json:
         trials = [
             {
@@ -71,6 +74,7 @@ def diagnose(
                 "varied": found.differing(trial),
                 "rule": trial.rule,
                 "verdicts": [verdict.to_json() for verdict in verdicts],
+                "remark": beside.get(trial.id, ""),
             }
             for trial, verdicts in judged
         ]
@@ -79,9 +83,17 @@ def diagnose(
     from gansweep.cli.tables import output, show
 
     console = output()
-    show(_table(judged, _settings(found, judged), console.width), console)
+    show(_table(judged, _settings(found, judged), beside, console.width), console)
     click.echo(f"{sweep}: {_counts(judged)}", err=True)
     options.report_left_out(found.earlier, all_plans)
+
+
+def _beside(sweep: RecordedSweep, judged: Judged) -> dict[str, str]:
+    """Return trial id → how its value of the objective compares with that of the best trial without a failure."""
+    values = {trial.id: final.value for trial, _ in judged if (final := sweep.quality(trial).final)}
+    sound = {trial.id for trial, verdicts in judged if trial.outcome != "crashed" and not verdicts[0].is_failure}
+    called = label(sweep.ranking.metric)
+    return {trial: f"{called} {words}" for trial, words in remarks(sweep.ranking, values, sound).items()}
 
 
 def _judge(file: Path) -> Judge:
@@ -95,7 +107,10 @@ def _judge(file: Path) -> Judge:
     from gansweep.sweepfile.document import read
     from gansweep.sweepfile.loader import THRESHOLDS_FILE, thresholds_of
 
-    return judge_of(thresholds_of(read(file, THRESHOLDS_FILE), str(file)).changed())
+    thresholds = thresholds_of(read(file, THRESHOLDS_FILE), str(file))
+    for sentence in thresholds.sentences:
+        click.echo(f"{file}: {sentence}", err=True)
+    return judge_of(thresholds.changed())
 
 
 def _check_judgeable(sweep: str, judged: Judged) -> None:
@@ -115,12 +130,15 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
         )
 
 
-def _table(judged: Judged, settings: list[list[str]], width: int) -> Table:
+def _table(judged: Judged, settings: list[list[str]], remarks: Mapping[str, str], width: int) -> Table:
     """Return a table with one row per verdict, grouped by trial. The reason gets the remaining width.
+
+    What is no verdict, the comparison with the best trial, is in a row of its own.
 
     Args:
         judged: Trials with their verdicts.
         settings: Columns, as returned by `_settings`.
+        remarks: Trial id → how it compares with the best trial.
         width: Width of a line in characters.
     """
     from rich.text import Text
@@ -141,6 +159,8 @@ def _table(judged: Judged, settings: list[list[str]], width: int) -> Table:
             since = "" if verdict.kind in CONCLUSIONS else f"{verdict.since_step:,}"
             table.add_row(*cells, kind, since, Text(finding(verdict)))
             cells = [Text()] * len(cells)
+        if remark := remarks.get(trial.id):
+            table.add_row(*cells, *(Text(words, style="bright_black") for words in ("remark", "", remark)))
     return table
 
 

@@ -129,7 +129,7 @@ def _print_trials(sweep: str, trials: list[dict[str, Any]]) -> None:
         Row(
             t["id"], t["varied"], t["seed"], t["steps_total"], 1.0,
             step=t["step"], outcome=t["outcome"], verdict=t["verdict"], rule=t["rule"], metrics=t["metrics"],
-            steps_per_s=t["steps_per_s"],
+            steps_per_s=t["steps_per_s"], states=[(one["kind"], one["since_step"]) for one in t["states"]],
         )
         for t in trials
     ]  # fmt: skip
@@ -147,6 +147,7 @@ def _print_trial(found: dict[str, Any], folder: TrialFolder) -> None:
         ("trial", f"{found['sweep']}/{found['id']}"),
         ("varied", varied(found["varied"], found["seed"])),
         ("outcome", f"{found['outcome']}{verdict}" + (f" ({found['reason']})" if found["reason"] else "")),
+        *(("state", state["reason"]) for state in found["states"]),
         ("step", f"{found['step']:,} of {found['steps_total']:,}"),
         *reached(found, found["objective"]["metric"]),
         ("steps/s", "" if found["steps_per_s"] is None else measured(found["steps_per_s"])),

@@ -146,6 +146,8 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
     if plan.sweep.evaluation.fid:
         click.echo(f"FID       {_fid(plan, cost['fid'])}")
     click.echo(f"to train  {cost['pending']} of {counted(plan.total, 'trial')}, {document['concurrent']} at a time")
+    for sentence in plan.sweep.thresholds.sentences:
+        click.echo(f"note      {sentence}")
     if plan.repeated:
         click.echo(f"repeats   {plan.repeated:,} left out as duplicates")
     if plan.orphans:

@@ -19,6 +19,7 @@ from gansweep.records import journal, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
 from gansweep.records.ranking import ENDED, Ranking, ranking_of
+from gansweep.report.remarks import remarks
 from gansweep.report.words import duration, number
 from gansweep.sweepfile import settings
 
@@ -61,7 +62,7 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
 
     if ranked:
         show(_best_table(ranked[:count], ranking.metric), output())
-        _print_best(ranked[0], ranking.metric)
+        _print_best(ranked[0], ranked[1:count], ranking.metric)
     summary = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial ended without failing"]
     summary += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
     click.echo(f"{sweep}: {', '.join(summary)}", err=True)
@@ -131,6 +132,7 @@ def _ranked(
     for folder, document in documents.items():
         seeds.setdefault(settings.configuration(settings.of_trial(document, on[folder])), []).append(folder)
     over_seeds = {one: _over_seeds(some, reached, values, ranking) for some in seeds.values() for one in some}
+    beside = remarks(ranking, values, values)
     ranked = []
     for rank, folder in enumerate(values, 1):
         document, summary = documents[folder], summaries[folder]
@@ -142,8 +144,9 @@ def _ranked(
                 "varied": varied[folder],
                 "seed": summary["seed"],
                 **reached[folder],
+                "remark": beside.get(folder, ""),
                 **over_seeds[folder],
-                **{key: summary[key] for key in ("outcome", "verdict", "step", "steps_total")},
+                **{key: summary[key] for key in ("outcome", "verdict", "states", "step", "steps_total")},
                 "measured": m.measured_once(summary["metrics"]),
                 "checkpoint": str(checkpoints[-1]) if checkpoints else None,
                 "samples": str(samples[-1]) if samples else None,
@@ -179,7 +182,7 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
     """Return a table with one row per trial."""
     from rich.text import Text
 
-    from gansweep.cli.tables import plain_table
+    from gansweep.cli.tables import beside, plain_table
 
     columns = columns_of([trial["varied"] for trial in ranked])
     replicated = any(trial["seeds"] > 1 for trial in ranked)
@@ -209,16 +212,18 @@ def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:
             *([mean] if replicated else []),
             *(measured(trial["measured"].get(name)) for name in distances),
             Text(trial["outcome"], COLOURS[trial["outcome"]]),
-            _verdicts([trial["verdict"]] if trial["verdict"] else []),
+            beside(_verdicts([trial["verdict"]] if trial["verdict"] else []), (one["kind"] for one in trial["states"])),
         )
     return table
 
 
-def _print_best(trial: Mapping[str, Any], metric: str) -> None:
+def _print_best(trial: Mapping[str, Any], others: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """Print the best trial, and how the others compare with it."""
     rows = [
         ("best", f"{trial['id']}  {varied(trial['varied'], trial['seed'])}"),
         ("step", f"{trial['step']:,} of {trial['steps_total']:,}"),
         *reached(trial, metric),
+        ("runners-up", ", ".join(f"{one['id'][:8]} {one['remark']}" for one in others if one["remark"])),
         ("samples", trial["samples"]),
         ("checkpoint", trial["checkpoint"]),
         ("rerun", trial["command"]),
@@ -237,7 +242,7 @@ def _facts(sweep: SweepFolder, folder: TrialFolder) -> dict[str, Any]:
     return {
         "sweep": sweep.name,
         **{key: summary[key] for key in ("id", "outcome", "reason", "step", "steps_total")},
-        "verdicts": [v.kind for v in ended.verdicts] if ended and summary["verdict"] else [],
+        "verdicts": [v.kind for v in ended.verdicts] if ended and summary["outcome"] == ended.kind else [],
         "wall_s": records[-1].time - records[0].time if records else None,
         "objective": {"metric": ranking.metric, "mode": ranking.mode},
         **figures_of(folder, ranking),

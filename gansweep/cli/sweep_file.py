@@ -62,6 +62,8 @@ def validate(file: Path, overrides: tuple[str, ...], max_trials: int, runs: bool
 
     sweep = load(file, overrides, max_trials)
     own.validate(sweep, runs=runs)
+    for sentence in sweep.thresholds.sentences:
+        click.echo(f"{file}: {sentence}", err=True)
     again = repeated(sweep) * sweep.replicates
     trials = counted(count(sweep) - again, "trial")
     repeats = f" ({again:,} left out as duplicates)" if again else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from gansweep.cli.text import COLOURS, MANY_SETTINGS, SettingColumns, measured, setting_columns, varied, verdict_colour
 from gansweep.health.metrics import D_FAKE, D_REAL, FD_RATIO, LOSS_D, LOSS_G
-from gansweep.health.verdict import title
+from gansweep.health.verdict import short_title, title
 from gansweep.records.outcome import OUT_OF_MEMORY
 
 if TYPE_CHECKING:
@@ -179,7 +179,20 @@ def _bar(row: Row, width: int) -> ProgressBar:
     )
 
 
+def beside(tag: Text, states: Iterable[str]) -> Text:
+    """Return the outcome or verdict of a trial with the states of its game beside it: `healthy · D won`."""
+    return Text.assemble(tag, *((f" · {short_title(kind)}", verdict_colour(kind)) for kind in states))
+
+
 def _outcome(row: Row, *, in_full: bool) -> Text:
+    """Return the outcome and the tag, or where there is little room one of them, and the states beside it."""
+    if not in_full:
+        return beside(_tag(row, in_full=in_full), (kind for kind, _ in row.states))
+    since = ((f" · {short_title(kind)} since {step:,}", verdict_colour(kind)) for kind, step in row.states)
+    return Text.assemble(_tag(row, in_full=in_full), *since)
+
+
+def _tag(row: Row, *, in_full: bool) -> Text:
     if row.rule == OUT_OF_MEMORY:
         return Text(f"{row.outcome}: {title(row.rule)}" if in_full else title(row.rule), style=COLOURS[row.outcome])
     if row.verdict in (None, "undecided") or (row.outcome == "running" and not in_full):

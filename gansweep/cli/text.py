@@ -30,6 +30,7 @@ STANDINGS = {
     Standing.FAILURE: "bold magenta",
     Standing.HEALTHY: "green",
     Standing.UNDECIDED: "bright_black",
+    Standing.STATE: "blue",
     Standing.INFORMATION: "cyan",
 }
 

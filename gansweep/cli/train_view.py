@@ -17,7 +17,7 @@ from rich.text import Text
 from gansweep.cli.text import measured, verdict_colour
 from gansweep.engine.board import BASIS_S
 from gansweep.health.metrics import FD_RATIO, LOSS_D, LOSS_G
-from gansweep.health.verdict import title
+from gansweep.health.verdict import short_title, tag_of, title
 from gansweep.records import log
 from gansweep.report.words import duration
 
@@ -99,7 +99,7 @@ class TrainView:
     def _figures(self, run: Run) -> list[str]:
         names = {LOSS_D: "loss D", LOSS_G: "loss G", FD_RATIO: "FD ratio"}
         found = [f"{words} {measured(run.latest[name])}" for name, words in names.items() if name in run.latest]
-        found += [title(run.verdicts[0].kind)] if run.verdicts else []
+        found += [words for words, _ in _named(run)]
         speed = self._speed(run)
         if not speed or run.step == run.config.steps:
             return found
@@ -116,10 +116,19 @@ class TrainView:
         first = Table.grid(padding=(0, 2, 0, 0))
         first.add_row(Text(" "), bar, Text(_progress(run)))
         second = Text("   " + "  ".join(self._figures(run)))
-        if run.verdicts:
-            kind = run.verdicts[0].kind
-            second.highlight_words([title(kind)], verdict_colour(kind))
+        for words, kind in _named(run):
+            second.highlight_words([words], verdict_colour(kind))
         return Group(first, second)
+
+
+def _named(run: Run) -> list[tuple[str, str]]:
+    """Return words and kind of the run's tag, and of the states of its game."""
+    tag = tag_of(run.verdicts)
+    states = [one for one in run.verdicts if one.is_state]
+    return [
+        *([(title(tag), tag)] if tag else []),
+        *((f"{short_title(one.kind)} since step {one.since_step:,}", one.kind) for one in states),
+    ]
 
 
 def _progress(run: Run) -> str:

@@ -20,6 +20,7 @@ from gansweep.cli.tables import trial_table
 from gansweep.cli.text import measured, varied
 from gansweep.gan.gpu_load import LoadReader
 from gansweep.health.metrics import LOSS_D, LOSS_G
+from gansweep.health.verdict import short_title
 from gansweep.records import log
 from gansweep.report.words import duration
 
@@ -175,7 +176,8 @@ def _ended(row: Row) -> str:
     if row.outcome == "pending":
         return f"pending at step {row.step}"
     losses = f"loss D {measured(row.metrics.get(LOSS_D))}, loss G {measured(row.metrics.get(LOSS_G))}"
-    return f"{row.outcome} at step {row.step}" + (f": {row.reason}" if row.reason else f", {losses}")
+    words = f"{row.outcome} at step {row.step}" + (f": {row.reason}" if row.reason else f", {losses}")
+    return words + "".join(f"; {short_title(kind)} since step {since:,}" for kind, since in row.states)
 
 
 def _overall(board: Board) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,6 +24,7 @@ class Row:
 
     Attributes:
         weight: Cost of a step relative to the steps of other trials.
+        states: Kind and first step of the states of the game between D and G that hold.
         rule: What ended the trial, as in Outcome.
         steps_per_s: Speed of the whole run: see health.metrics.typical_speed.
     """
@@ -37,6 +38,7 @@ class Row:
     outcome: str = "pending"
     reason: str = ""
     verdict: str | None = None
+    states: Sequence[tuple[str, int]] = ()
     rule: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     steps_per_s: float | None = None
@@ -79,6 +81,7 @@ class Board:
             if planned.ended is not None and planned.finished:
                 row.outcome, row.reason = planned.ended.kind, planned.ended.reason
                 row.verdict = planned.ended.verdict
+                row.states = [(one.kind, one.since_step) for one in planned.ended.verdicts if one.is_state]
             board.rows[trial.id] = row
         return board
 

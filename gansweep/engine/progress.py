@@ -67,6 +67,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
             self._view.notice(f"{row.id}: {text}")
         row.step, row.outcome, row.reason = result["step"], result["outcome"], result["reason"]
         row.verdict, row.rule = result["verdict"], result["rule"]
+        row.states = [(kind, since_step) for kind, since_step in result["states"]]
         row.metrics = dict(result["metrics"]) or row.metrics
         row.steps_per_s = result["speed"][0] or row.steps_per_s
         self._board.stepped()

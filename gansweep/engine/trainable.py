@@ -12,6 +12,7 @@ from gansweep.engine.actor import Actor
 from gansweep.engine.failures import TryAgainError
 from gansweep.errors import TakenOverError
 from gansweep.gan import gpu
+from gansweep.health.verdict import tag_of
 from gansweep.planning import code
 from gansweep.planning.job import Job
 from gansweep.records import disk
@@ -141,6 +142,7 @@ class GanTrial(Actor):
 
     def _result(self) -> dict[str, Any]:
         run, ended = self._run, self._ended
+        verdicts = ended.verdicts if ended else run.verdicts if run else ()
         notices = [*(run.notices if run else []), *(self._place.notices if self._place else [])]
         result = {
             "id": self._job.id,
@@ -151,7 +153,8 @@ class GanTrial(Actor):
             "outcome": ended.kind if ended else "pending" if self._crowded or self._unbegun else "running",
             "reason": ended.reason if ended else "",
             "rule": ended.rule if ended else "",
-            "verdict": ended.verdict if ended else run.verdicts[0].kind if run and run.verdicts else None,
+            "verdict": tag_of(verdicts),
+            "states": [(one.kind, one.since_step) for one in verdicts if one.is_state],  # no dict, as above
             "done": ended is not None or self._crowded or self._unbegun,
             "crowded": self._crowded,
             "lack": self._lack,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gansweep.config import RunConfig
+from gansweep.features import is_compared
 from gansweep.gan import checkpoint, determinism, restore
 from gansweep.gan.closing import Closing
 from gansweep.gan.data import A_CLASS, grid_side
@@ -27,6 +28,7 @@ from gansweep.health.history import History
 from gansweep.health.judge import judge_of
 from gansweep.health.metrics import MACHINE, NONFINITE_STEP, STEPS_PER_S, is_evaluation, typical_speed
 from gansweep.health.verdict import Verdict
+from gansweep.losses.registry import has_logits
 from gansweep.records import journal, lock, outcome
 from gansweep.records.background_writer import BackgroundWriter
 from gansweep.records.fid import at_end_of
@@ -102,11 +104,14 @@ class Run:
                 tensors, meta = found
                 self._trainer.load_state(tensors, meta["step"], meta["position"])
             self._saved_step, self._saved_at = self._trainer.step if found else None, time.monotonic()
+            self._compared = False
             self._evaluator = make_evaluator() if make_evaluator else None
             if self._evaluator:
                 self.notices += self._evaluator.notices
                 self._evaluator.notices = self.notices
-                write_json(folder.evaluator, self._evaluator.description(), durable=True)
+                description = self._evaluator.description()
+                write_json(folder.evaluator, description, durable=True)
+                self._compared = is_compared(description.get("features", {}))
             self._records = journal.read(folder.journal)
             self._doubted = journal.read(folder.doubted)
             self._row: _Row | None = None  # is recorded later
@@ -310,7 +315,9 @@ class Run:
         """Return the history of the records that are judged. Later ones, of a killed process, are left out."""
         s = self._trainer.config
         points = ((r.step, r.values) for r in self._records if r.step <= self._judged)
-        return History.of(points, self.config.steps, s.loss.critic, s.networks.growth_at)
+        return History.of(
+            points, self.config.steps, s.loss.critic, s.networks.growth_at, has_logits(s.loss.name), self._compared
+        )
 
     def _evaluation(self) -> dict[str, float]:
         """Return the evaluation at this step, from the journal if a killed process has recorded it already."""

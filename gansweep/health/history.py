@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gansweep.health.metrics import D_AUC, DISCRIMINATOR, QUALITY
-from gansweep.losses.registry import is_critic
+from gansweep.losses.registry import has_logits, is_critic
 
 LARGEST = np.finfo(np.float64).max  # stored by MLflow in place of inf
 
@@ -48,12 +48,16 @@ class History:
         budget: PlannedTrial length of the run in steps. The burn-in is a share of the budget.
         critic: Whether D is a Wasserstein critic, whose outputs have no meaningful sign.
         growth: The step after which D was a larger network, None for a D that did not grow.
+        logits: Whether D's outputs are logits of a cross-entropy, so that σ(D) is a probability.
+        compared: Whether quality in the embedding of the evaluations was compared with blind looks at grids.
     """
 
     series: Mapping[str, MetricValues]
     budget: int
     critic: bool = False
     growth: int | None = None
+    logits: bool = True
+    compared: bool = False
 
     @classmethod
     def of(
@@ -62,13 +66,17 @@ class History:
         budget: int,
         critic: bool = False,
         growth: int | None = None,
+        logits: bool = True,
+        compared: bool = False,
     ) -> History:
         """Build a history from (step, metric → value) pairs in the order of steps. The first record of a step holds."""
         columns: dict[str, dict[int, float]] = {}
         for step, values in points:
             for name, value in values.items():
                 columns.setdefault(name, {}).setdefault(step, value)
-        return cls({name: _series(column) for name, column in columns.items()}, budget, critic, growth)
+        return cls(
+            {name: _series(column) for name, column in columns.items()}, budget, critic, growth, logits, compared
+        )
 
     def __getitem__(self, metric: str) -> MetricValues:
         """Return the series of a metric, EMPTY for one that was not recorded."""
@@ -172,6 +180,7 @@ class Traits(NamedTuple):
 
     critic: bool
     growth: int | None
+    logits: bool
 
 
 def traits(config: Mapping[str, Any]) -> Traits:
@@ -180,6 +189,7 @@ def traits(config: Mapping[str, Any]) -> Traits:
     return Traits(
         is_critic(_setting(config, "training.loss"), _setting(config, "training.critic")),
         None if grown is None else int(grown),
+        has_logits(_setting(config, "training.loss")),
     )
 
 

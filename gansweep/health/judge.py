@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gansweep.errors import UserError
-from gansweep.health.detectors.base import BURN_IN, Detector, Thresholds, plain
+from gansweep.health.detectors.base import BURN_IN, LEAST, Detector, EvaluationDetector, Thresholds, plain
+from gansweep.health.detectors.former import current_thresholds
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.history import History
-from gansweep.health.kinds import HEALTHY, UNDECIDED
+from gansweep.health.kinds import HEALTHY, UNDECIDED, Standing, title
 from gansweep.health.metrics import FD_RATIO
 from gansweep.health.verdict import Verdict, by_precedence
 from gansweep.words import counted, names_like
@@ -36,7 +39,20 @@ class Judge:
     def conclude(self, history: History) -> tuple[Verdict, ...]:
         """Return every verdict that holds, with `healthy` or `undecided` if there is no failure."""
         found = self(history)
-        return found if any(v.is_failure for v in found) else by_precedence([*found, _conclusion(history)])
+        if any(v.is_failure for v in found):
+            return found
+        return by_precedence([*found, _conclusion(history, self._ended(history))])
+
+    def _ended(self, history: History) -> list[tuple[str, int, int]]:
+        """Return the failures that held for a while: kind, first step and end, by their ends."""
+        found = [
+            (one.kind.name, spell.since_step, spell.until_step)
+            for one in self.detectors
+            if isinstance(one, EvaluationDetector) and one.kind.standing is Standing.FAILURE
+            for spell in one.spells(history)
+            if spell.until_step is not None
+        ]
+        return sorted(found, key=lambda spell: spell[2])
 
     def detector(self, kind: str) -> Detector | None:
         """Return the detector of a kind, None for one that has none, such as `healthy`."""
@@ -72,21 +88,37 @@ def judge_of(thresholds: Thresholds) -> Judge:
         UserError: This version of gansweep does not know some of them.
     """
     try:
-        return Judge().with_thresholds(thresholds)
+        return Judge().with_thresholds(current_thresholds(thresholds)[0])
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"thresholds: {error}; read the sweep with the version that ran it") from None
 
 
-def _conclusion(history: History) -> Verdict:
+def _conclusion(history: History, ended: Sequence[tuple[str, int, int]]) -> Verdict:
+    """Return `healthy` or `undecided`. ended: Failures that the run has recovered from."""
+    kind, figures, words = _concluded(history)
+    recovered = [f"{title(name)} from step {since:,} to {until:,}" for name, since, until in ended]
+    evidence: dict[str, Any] = {"figures": figures}
+    if ended:
+        words += f"; recovered from {' and '.join(recovered)}"
+        evidence["recovered"] = [[*spell] for spell in ended]
+    return Verdict(kind, 0, f"{kind}: {words}", evidence)
+
+
+def _concluded(history: History) -> tuple[str, dict[str, Any], str]:
+    """Return the kind of the conclusion, its figures, and its reason."""
     steps = history.evaluations()
     steps = steps[steps >= BURN_IN * history.budget]
     fd = history.at(steps, FD_RATIO)
     finite = int(np.isfinite(fd).sum())
     if finite < ENOUGH:
-        reason = f"undecided: {counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
-        return Verdict(UNDECIDED.name, 0, reason, {"figures": {"evaluations": finite}})
+        words = f"{counted(finite, 'evaluation')} after the burn-in, {ENOUGH} are needed"
+        return UNDECIDED.name, {"evaluations": finite}, words
+    if steps[-1] < LEAST:
+        return UNDECIDED.name, {"steps": int(steps[-1])}, f"{steps[-1]} steps are too few to judge, {LEAST} are needed"
     recorded = history[FD_RATIO]  # of all steps: a run can be at its best before the burn-in ends
     best = int(np.nanargmin(np.where(np.isfinite(recorded.values), recorded.values, np.nan)))
     value, step = float(recorded.values[best]), int(recorded.steps[best])
-    reason = f"healthy: no failure in {counted(finite, 'evaluation')}, best FD ratio {value:.3g} at step {step:,}"
-    return Verdict(HEALTHY.name, 0, reason, {"figures": {FD_RATIO: plain(fd[-1]), "best_fd_ratio": value}})
+    words = f"no failure in {counted(finite, 'evaluation')}, best FD ratio {value:.3g} at step {step:,}"
+    if not history.compared:
+        words += "; whether samples are poor is not judged in these features"
+    return HEALTHY.name, {FD_RATIO: plain(fd[-1]), "best_fd_ratio": value}, words

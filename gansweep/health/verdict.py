@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gansweep.health.detectors.registry import DETECTORS
-from gansweep.health.kinds import HEALTHY, UNDECIDED, Kind, Standing
+from gansweep.health.kinds import HEALTHY, UNDECIDED, Kind, Standing, current_kind
 from gansweep.health.kinds import title as title
 
-# By precedence: failures, then conclusions, then information. Within each in the order of the registry.
+# By precedence: failures, then conclusions, then states, then information. Within each in the order of the registry.
 _PRECEDENCE = [*Standing]
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -21,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
 }
 ORDER = tuple(KINDS)
 FAILURES = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.FAILURE)
+STATES = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.STATE)
 INFORMATION = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.INFORMATION)
 CONCLUSIONS = (HEALTHY.name, UNDECIDED.name)
 
@@ -45,16 +46,52 @@ class Verdict:
     def is_failure(self) -> bool:
         return self.kind in FAILURES
 
+    @property
+    def is_state(self) -> bool:
+        """Whether it is a fact about the game between D and G, which is shown beside the tag."""
+        return self.kind in STATES
+
     def to_json(self) -> dict[str, Any]:
         """Return the form that records keep."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        """Reverse `to_json`. Raises TypeError for unknown fields."""
-        return cls(**data)
+        """Reverse `to_json`. Kinds of version 0.1.0 get today's names. Raises TypeError for unknown fields."""
+        verdict = cls(**data)
+        kind = current_kind(verdict.kind)
+        if kind == verdict.kind:
+            return verdict
+        return replace(verdict, kind=kind, reason=f"{verdict.reason} (called {title(verdict.kind)} by version 0.1.0)")
+
+
+def tag_of(verdicts: Iterable[Verdict]) -> str | None:
+    """Return the kind that names the run: the first failure or conclusion of verdicts by precedence, None without one.
+
+    A live run without a failure has no tag yet. Nor has one of version 0.1.0 whose only verdict is a state today.
+    """
+    return next((one.kind for one in verdicts if one.is_failure or one.kind in CONCLUSIONS), None)
+
+
+def states_of(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """Return the states among verdicts as data: kind, first step, reason, and figures by metric."""
+    return [
+        {
+            "kind": one.kind,
+            "since_step": one.since_step,
+            "reason": one.reason,
+            "figures": dict(one.evidence.get("figures", {})),
+        }
+        for one in verdicts
+        if one.is_state
+    ]
+
+
+def short_title(kind: str) -> str:
+    """Return the name of a kind where there is little room, such as `D won`."""
+    return (KINDS[kind].short if kind in KINDS else "") or title(kind)
 
 
 def by_precedence(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Sort verdicts: failures, then healthy or undecided, then information. The first one names the run."""
+    """Sort verdicts: failures, healthy or undecided, states, information. The first one is the tag of the run."""
     return tuple(sorted(verdicts, key=lambda v: ORDER.index(v.kind)))

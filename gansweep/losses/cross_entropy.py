@@ -17,6 +17,7 @@ class CrossEntropy(Loss):
     """Common part of both losses below. D's output is a logit."""
 
     unit = "nats"
+    logits = True
     label_smoothing: float = option(0.0, "D's target for real images is 1 minus this value (one-sided)", ge=0, lt=0.5)
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

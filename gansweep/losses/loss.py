@@ -33,6 +33,8 @@ class Loss:
         critic: Whether D's outputs are unbounded scores instead of a decision between real and fake.
         compares: Whether only differences between D's outputs for real images and fakes count: σ of a difference is
             then the probability that the real image is more real.
+        logits: Whether D's outputs are logits of a cross-entropy between real images and fakes, so that σ of an output
+            is the probability that an image is real.
         unit: Unit of the values; losses with the same unit share an axis in reports. None: the loss has its own unit.
         penalises: Whether `penalty` depends on each image by itself, which excludes batch norm from D, or on a whole
             batch. None if there is no penalty.
@@ -41,6 +43,7 @@ class Loss:
     name: ClassVar[str]
     critic: ClassVar[bool] = False
     compares: ClassVar[bool] = False
+    logits: ClassVar[bool] = False
     unit: ClassVar[str | None] = None
     penalises: ClassVar[Literal["images", "batches"] | None] = None
 

@@ -84,6 +84,11 @@ def compares(name: str) -> bool:
     return is_import_path(name) or (name in LOSSES and LOSSES[name].compares)
 
 
+def has_logits(name: str | None) -> bool:
+    """Whether D's outputs are logits of a cross-entropy under a loss; True for the default, False for a user's."""
+    return name is None or (name in LOSSES and LOSSES[name].logits)
+
+
 def penalises_images(name: str) -> bool:
     """Whether a built-in loss has a penalty that depends on each image by itself. Users' losses are asked later."""
     return name in LOSSES and LOSSES[name].penalises == "images"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from gansweep.features import is_compared
 from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
 from gansweep.planning.plan import Plan
@@ -15,6 +16,7 @@ from gansweep.records import journal
 from gansweep.records.journal import Record
 from gansweep.records.ranking import WORST
 from gansweep.sweepfile.trials import Trial
+from gansweep.sweeps.summary import evaluator
 
 
 def rungs_of(plan: Plan, planned: PlannedTrial) -> tuple[int, ...]:
@@ -64,19 +66,21 @@ class Rungs:
 
     def _read(self, planned: PlannedTrial) -> int:
         """Read the scores in a trial's journal, and return its last step."""
-        records = journal.read(self._plan.folder.trial(planned.trial.id).journal)
+        folder = self._plan.folder.trial(planned.trial.id)
+        records, judge = journal.read(folder.journal), evaluator(folder)
+        compared = is_compared({"name": judge["features"], "resolution": judge["resolution"]})
         points = self._plan.ranking.points(records)
         for rung, step in enumerate(rungs_of(self._plan, planned)):
             at, score = next((point for point in points if point[0] >= step), (0, WORST))
             if at:
                 self._scores[rung][planned.trial.id] = (
-                    WORST if _failed(self._plan.judge, records, at, planned.trial) else score
+                    WORST if _failed(self._plan.judge, records, at, planned.trial, compared) else score
                 )
         return records[-1].step if records else 0
 
 
-def _failed(judge: Judge, records: list[Record], step: int, trial: Trial) -> bool:
-    """Whether a failure verdict held at a step."""
+def _failed(judge: Judge, records: list[Record], step: int, trial: Trial, compared: bool) -> bool:
+    """Whether a failure verdict held at a step. compared: See `History`."""
     known = ((r.step, r.values) for r in records if r.step <= step)
-    history = History.of(known, trial.steps, *traits(trial.config.model_dump()))
+    history = History.of(known, trial.steps, *traits(trial.config.model_dump()), compared)
     return any(verdict.is_failure for verdict in judge(history))

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from gansweep.errors import CheckpointError, UserError
 from gansweep.health.detectors.base import Thresholds
-from gansweep.health.verdict import Verdict
+from gansweep.health.kinds import FORMER
+from gansweep.health.verdict import Verdict, by_precedence, states_of, tag_of
 from gansweep.records import devices, journal, lock
 from gansweep.records.disk import writing
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
@@ -45,8 +46,8 @@ class Outcome:
 
     @property
     def verdict(self) -> str | None:
-        """Kind of the primary verdict; None without verdicts."""
-        return self.verdicts[0].kind if self.verdicts else None
+        """Kind of the primary verdict, a failure or a conclusion; None without one."""
+        return tag_of(self.verdicts)
 
     @property
     def failed(self) -> bool:
@@ -62,7 +63,8 @@ class Outcome:
             thresholds: Current thresholds. A trial that ended under others is opened again: it ends immediately if the
                 new ones stop it, and continues if they do not.
         """
-        stopped = self.kind == "stopped" and self.rule in rules
+        # What a rule of version 0.1.0 has stopped stays stopped, although the kind has another meaning today.
+        stopped = self.kind == "stopped" and (self.rule in rules or self.rule in FORMER)
         ended = stopped or (self.kind == "completed" and self.step >= steps)
         return ended and self.thresholds == thresholds
 
@@ -79,7 +81,7 @@ def read(folder: TrialFolder) -> Outcome | None:
     if not data:
         return None
     data.pop("verdict", None)  # written by version 0.1
-    verdicts = tuple(Verdict.from_json(v) for v in data.pop("verdicts", ()))
+    verdicts = by_precedence(Verdict.from_json(v) for v in data.pop("verdicts", ()))
     return Outcome(**data, verdicts=verdicts)
 
 
@@ -128,6 +130,7 @@ def summary(folder: TrialFolder) -> dict[str, Any]:
         "verdict": recorded.verdict if recorded and now == recorded.kind else None,
         "reason": recorded.reason if recorded and now == recorded.kind else "",
         "rule": recorded.rule if recorded and now == recorded.kind else "",
+        "states": states_of(recorded.verdicts) if recorded and now == recorded.kind else [],
         "step": step,
         "steps_total": trial["steps"],
         "device": devices.label(folder) or None,

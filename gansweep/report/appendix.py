@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from gansweep.health.verdict import title
+from gansweep.health.verdict import STATES
 from gansweep.report import choose
 from gansweep.report.study import Cell, Study, head, paragraphs, section, step_of, table, trial_cell, verdict_cell
 from gansweep.report.words import listed, measured
@@ -46,11 +46,17 @@ def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
         *study.cells(trial),
         str(trial["seed"]),
         str(trial["outcome"]),
-        verdict_cell(trial) | {"more": "".join(f", {title(kind)}" for kind in kinds[1:])},
+        verdict_cell(trial, [kind for kind in kinds[1:] if kind not in STATES]),
         step_of(trial),
-        measured(trial["quality"]),
+        _quality(study, trial),
         *study.finals(trial),
     ]
+
+
+def _quality(study: Study, trial: pd.Series) -> Cell:
+    """Return the objective of a trial, and how it compares with the best one."""
+    value, remark = measured(trial["quality"]), study.remarks.get((trial["sweep"], trial["trial"]))
+    return {"text": value, "more": f" ({remark})"} if remark else value
 
 
 def _sweep_file(study: Study, sweep: pd.Series) -> dict[str, Any]:

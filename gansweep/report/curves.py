@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health import metrics as m
-from gansweep.health.verdict import title
+from gansweep.health.verdict import short_title, title
 from gansweep.losses import registry
 from gansweep.report.palette import GREY, INK, PALE, colour
 from gansweep.report.style import WIDTH, canvas, svg
@@ -38,12 +38,24 @@ WORDS = {
 
 
 class Curves:
-    """Metrics over steps, indexed by (sweep, trial)."""
+    """Metrics over steps, and onsets of states of the game between D and G, indexed by (sweep, trial).
 
-    def __init__(self, histories: pd.DataFrame, evaluations: pd.DataFrame) -> None:
+    Args:
+        histories, evaluations: Tables of these names.
+        states: The rows of the table `verdicts` that are states.
+    """
+
+    def __init__(self, histories: pd.DataFrame, evaluations: pd.DataFrame, states: pd.DataFrame | None = None) -> None:
         self._training = dict(tuple(histories.groupby(["sweep", "trial", "metric"], sort=False)))
         self._all = evaluations
         self._evaluations = dict(tuple(evaluations.groupby(["sweep", "trial"], sort=False)))
+        self._onsets: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        for one in () if states is None else states.itertuples():
+            self._onsets.setdefault((one.sweep, one.trial), []).append((one.kind, int(one.since_step)))
+
+    def states(self, key: tuple[str, str]) -> list[tuple[str, int]]:
+        """Return the states that hold at the end of a trial, with their first steps."""
+        return self._onsets.get(key, [])
 
     def training(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Return (steps, values) of a training metric, empty where there are none."""
@@ -95,11 +107,13 @@ def is_critic(trial: pd.Series) -> bool:
 
 
 def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
-    """Draw one panel per trial: losses of D and G (dotted: on held-out images), onset of a failure, growth of D.
+    """Draw one panel per trial: losses of D and G (dotted: on held-out images), onsets of a failure and of states of
+    the game, growth of D.
 
     chosen: Trials whose losses have the same scale.
     """
-    figure, axes = _panels(chosen, captions)
+    with_states = any(series.states((trial["sweep"], trial["trial"])) for _, trial in chosen.iterrows())
+    figure, axes = _panels(chosen, captions, marked=with_states)
     drawn: dict[str, Any] = {}
     least = 0.0
     for ax, (_, trial) in zip(axes, chosen.iterrows(), strict=True):
@@ -113,6 +127,7 @@ def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, st
         if not pd.isna(grown):
             drawn["D grew"] = ax.axvline(int(grown), color=GREY, linestyle="--", linewidth=0.7, zorder=0)
         _onset(ax, trial)
+        _won(ax, series, key)
     axes[0].set_yscale("symlog", linthresh=0.1)
     axes[0].yaxis.set_major_formatter("{x:g}")
     if least == 0:
@@ -163,10 +178,11 @@ def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(steps), np.concatenate(values)
 
 
-def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> tuple[Any, Any]:
+def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], *, marked: bool = False) -> tuple[Any, Any]:
+    """Return a figure with one panel per trial. marked: leave room above panels, as a failure does."""
     columns = min(COLUMNS, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    marked = any(_is_marked(trial) for _, trial in chosen.iterrows())
+    marked = marked or any(_is_marked(trial) for _, trial in chosen.iterrows())
     figure = canvas(WIDTH, (1.12 + marked * MARK / 72) * rows + 0.45)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat[len(chosen) :]:
@@ -191,6 +207,14 @@ def _onset(ax: Axes, trial: pd.Series) -> None:
                     textcoords="offset points", color=colour(trial["verdict"]), fontweight="semibold")  # fmt: skip
 
 
+def _won(ax: Axes, series: Curves, key: tuple[str, str]) -> None:
+    """Draw a line at the onset of each state of the game, and its name at the right above the axes."""
+    for kind, step in series.states(key):
+        ax.axvline(step, color=colour(kind), linestyle="-.", linewidth=1.2, zorder=0)
+        ax.annotate(short_title(kind), (1, 1), xycoords="axes fraction", xytext=(0, 2.5), ha="right", va="baseline",
+                    textcoords="offset points", color=colour(kind), fontweight="semibold", size=6.5)  # fmt: skip
+
+
 def _ink(trial: pd.Series) -> str:
     return colour("crashed" if trial["outcome"] == "crashed" else trial["verdict"])
 
@@ -200,7 +224,7 @@ def evidence(
 ) -> bytes:
     """Draw one row per case: classes at the end, D's AUC and σ(D), the spread of samples, and quality.
 
-    A critic's mean outputs have a second axis.
+    A critic's mean outputs have a second axis. The panel of D has the onsets of states as well.
     """
     critics = [is_critic(trial) for _, trial in found.iterrows()]
     labelled = any(series.shares((t["sweep"], t["trial"])) for _, t in found.iterrows())
@@ -211,6 +235,7 @@ def evidence(
         key = (trial["sweep"], trial["trial"])
         for ax, panel in zip(row, panels, strict=False):
             panel(ax, series, key, trial)
+        _won(row[int(labelled)], series, key)
         row[-1].plot(*series.objective(key, metric), color=_ink(trial))
         _as_all(row[-1], series, metric)
         for ax in row[int(labelled) :]:
@@ -221,6 +246,34 @@ def evidence(
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head)
     for ax in axes[-1][int(labelled) :]:
+        ax.set_xlabel("step")
+    return svg(figure)
+
+
+def game(
+    series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], kind: str, metric: str, called: str
+) -> bytes:
+    """Draw one row per trial with a state: D's AUC and σ(D), the losses of both networks, and quality."""
+    critics = [is_critic(trial) for _, trial in found.iterrows()]
+    figure = canvas(WIDTH, 1.02 * len(found) + 0.35)
+    axes = figure.subplots(len(found), 3, squeeze=False)
+    for (of_d, of_losses, of_quality), (_, trial) in zip(axes, found.iterrows(), strict=True):
+        key = (trial["sweep"], trial["trial"])
+        _separation(of_d, series, key, trial)
+        for metric_, ink, words in ((m.LOSS_D, INK, "D"), (m.LOSS_G, "#999999", "G")):
+            steps, values = series.training(key, metric_)
+            of_losses.plot(steps, values, color=ink)
+            _name(of_losses, steps, values, words, ink)
+        of_quality.plot(*series.objective(key, metric), color=_ink(trial))
+        _as_all(of_quality, series, metric)
+        for ax in (of_d, of_losses, of_quality):
+            ax.set_xlim(0, max(1, int(trial["steps"])))
+            for step in (step for name, step in series.states(key) if name == kind):
+                ax.axvline(step, color=colour(kind), linestyle="-.", linewidth=1.2, zorder=0)
+        of_d.set_ylabel(captions[key], rotation=0, ha="right", va="center", color=INK, labelpad=6)
+    for ax, head in zip(axes[0], (_title_of_d(critics), "loss", called), strict=True):
+        ax.set_title(head)
+    for ax in axes[-1]:
         ax.set_xlabel("step")
     return svg(figure)
 

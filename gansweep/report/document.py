@@ -13,6 +13,7 @@ from gansweep.report import sections, style
 from gansweep.report.appendix import appendix
 from gansweep.report.failures import failures
 from gansweep.report.overview import differences, nothing_yet, overview
+from gansweep.report.states import states
 from gansweep.report.study import Study
 from gansweep.report.terms import terms
 from gansweep.report.words import counted, listed
@@ -27,7 +28,7 @@ def compose(study: Study) -> dict[str, Any]:
     if study.trials.empty:
         return {**about, "sections": [nothing_yet(study)]}
     middle = [differences(study), sections.whole_grid(study), sections.over_steps(study), sections.samples(study)]
-    parts = [*middle, *failures(study), sections.cost(study), terms(study), *appendix(study)]
+    parts = [*middle, *failures(study), *states(study), sections.cost(study), terms(study), *appendix(study)]
     # The overview is composed last, because it reports missing samples.
     return {**about, "sections": [overview(study), *(part for part in parts if part)]}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from decimal import ROUND_FLOOR, Decimal
 from functools import cache
 from importlib import resources
@@ -11,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from gansweep.health.judge import Judge
+from gansweep.features import is_compared
 from gansweep.health.verdict import FAILURES, KINDS, title
-from gansweep.report import choose, curves
+from gansweep.report import choose, curves, prose
 from gansweep.report.statistics import share
 from gansweep.report.study import Block, Cell, Study, head, paragraphs, section, step_of, table, trial_cell
-from gansweep.report.words import counted, distinct, percent, short
+from gansweep.report.words import counted, distinct, listed, percent, short
 
 CENT = Decimal("0.01")
+BEFORE_LOSSES = "non_saturating"  # of trials that are older than `training.loss`
 MOST_VALUES = 10  # maximum number of values of a setting whose failure rates are listed
 
 
@@ -72,6 +72,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
         if critics
         else ""
     )
+    won = " A dash-dotted line marks since when D or G has won." if (shown["states"] != "").any() else ""
     stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
     figure = study.picture(
         f"evidence-{kind}",
@@ -79,7 +80,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
         f"Evidence for {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
         f" mean output on fresh fakes, spread of samples, and {study.called} over steps.",
         f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: classes of real"
-        f" images. A vertical line marks the onset.{outputs}",
+        f" images. A vertical line marks the onset.{won}{outputs}",
     )
     rows = []
     for _, trial in found.iterrows():
@@ -91,7 +92,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
             ]
         )
     heads = [head("trial"), *study.columns(), head("since step", right=True), head("ended at", right=True)]
-    words = paragraphs(_meaning(kind), _accuracy(kind), _thresholds(study.tables.judges, kind))
+    words = paragraphs(_meaning(kind), _accuracy(kind, found), study.thresholds(kind))
     cases = table([*heads, head("evidence", wide=True)], rows)
     return section(title(kind).capitalize(), words, figure, cases, level=2, label=kind)
 
@@ -105,35 +106,45 @@ def _crashes(study: Study, crashed: pd.DataFrame) -> Block:
     return table(heads, rows)
 
 
-def _thresholds(judges: Mapping[str, Judge], kind: str) -> str:
-    """Return the thresholds of a kind in words, by sweep where sweeps differ."""
-    found = {sweep: one.in_words() if (one := judge.detector(kind)) else "" for sweep, judge in judges.items()}
-    if len(set(found.values())) > 1:
-        return "Thresholds: " + " ".join(f"{sweep}: {values}." for sweep, values in found.items())
-    values = next(iter(found.values()), "")
-    return f"Thresholds: {values}." if values else "It has no thresholds."
-
-
 def _meaning(kind: str) -> str:
     return f"{title(kind).capitalize()}: {KINDS[kind].meaning}."
 
 
-def _accuracy(kind: str) -> str:
-    """Return the accuracy of this verdict on labelled runs: on natural ones if any of them failed in this way."""
-    rows = [row for row in _measured() if row["verdict"] == kind and row["runs"] == "all" and row["precision"]]
-    row = next((row for row in rows if row["source"] == "natural"), rows[0] if rows else None)
-    if row is None or not row["recall"]:
-        return "The accuracy of this verdict was not measured."
-    precision, recall = (
-        f"{name} {float(row[name]):.2f} (≥ {Decimal(row[f'{name}_bound']).quantize(CENT, ROUND_FLOOR)})"
-        for name in ("precision", "recall")
+def _accuracy(kind: str, found: pd.DataFrame) -> str:
+    """Return how often the tag was right on runs like these trials: those of one loss, conditional or not.
+
+    It was measured on grey images of at most 32 pixels with labels, judged in the classifier's features.
+    """
+    sides = found["features_resolution"].fillna(0)
+    used = zip(found["features"], sides, strict=True)
+    if not all(is_compared({"name": name, "resolution": int(side)}) for name, side in used):
+        return "How often this tag is right was not measured in these features (docs/verdicts.md says where it was)."
+    words = [_right(kind, *regime) for regime in sorted({_regime(trial) for _, trial in found.iterrows()})]
+    return " ".join(words)
+
+
+def _regime(trial: pd.Series) -> tuple[str, bool]:
+    """Return the loss of a trial, and whether it is conditional. Old trials lack the settings."""
+    loss, conditioning = (trial.get(key) for key in ("training.loss", "model.conditioning"))
+    conditional = not prose.missing(conditioning) and conditioning != "none"
+    return BEFORE_LOSSES if prose.missing(loss) else str(loss), conditional
+
+
+def _right(kind: str, loss: str, conditional: bool) -> str:
+    called = f"{'conditional' if conditional else 'unconditional'} runs with the loss {loss}"
+    asked = (kind, loss, str(conditional))
+    row = next((one for one in _measured() if (one["verdict"], one["loss"], one["conditional"]) == asked), None)
+    if row is None:
+        return f"How often this tag is right was not measured for {called}."
+    bound = Decimal(row["bound"]).quantize(CENT, ROUND_FLOOR)
+    return (
+        f"Of {row['runs']} held-out {called} with this tag, on {listed(row['sets'].split())}, {row['failing']} were"
+        f" poor or worse in blind looks (95\u00a0% lower bound {bound})."
     )
-    runs = int(row["positives"]) + int(row["negatives"])
-    return f"Measured on {runs} labelled {row['source']} runs, with 95\u00a0% lower bounds: {precision}, {recall}."
 
 
 @cache
 def _measured() -> list[dict[str, str]]:
-    """The table that analysis/detectors/calibrate_detectors.py writes."""
+    """The table that analysis/verdicts/measure_tags.py writes."""
     text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

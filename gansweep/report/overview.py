@@ -139,6 +139,8 @@ def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
         text += f", {study.called} {measured(trial['quality'])}"
         if trial["quality_step"] != trial["step"]:
             text += f" at step {trial['quality_step']:,}"
+        if remark := study.remarks.get((trial["sweep"], trial["trial"])):
+            text += f", {remark}"
     return {
         "file": study.add(
             f"grid-{trial['sweep']}-{trial['trial']}.png", printable(study.last_grid(trial), study.size(trial))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gansweep.health import metrics as m
 from gansweep.health.history import History
-from gansweep.health.verdict import Verdict, title
+from gansweep.health.verdict import Verdict, short_title, title
 from gansweep.records import journal, outcome
 from gansweep.records.layout import TrialFolder, read_json, write_atomically
 from gansweep.report.palette import GREY, INK, PALE, colour
@@ -38,17 +38,21 @@ def draw(folder: TrialFolder, place: Path) -> None:
     steps = read_json(folder.trial)["steps"]
     history = History.of(((r.step, r.values) for r in journal.read(folder.journal)), steps)
     ended = outcome.read(folder)
-    failure = next((v for v in ended.verdicts if v.is_failure), None) if ended else None
+    verdicts = ended.verdicts if ended else ()
+    failure, states = next((v for v in verdicts if v.is_failure), None), [v for v in verdicts if v.is_state]
     if len(history[m.LOSS_D]):
-        write_atomically(place / "losses.png", _png(losses(history, failure)))
+        write_atomically(place / "losses.png", _png(losses(history, failure, states)))
     if len(history.evaluations()):
-        write_atomically(place / "quality.png", _png(quality(history, failure)))
+        write_atomically(place / "quality.png", _png(quality(history, failure, states)))
     if grids := folder.all_samples():
         write_atomically(place / "samples.png", enlarged(grids[-1]))
 
 
-def losses(history: History, failure: Verdict | None) -> Figure:
-    """Draw the losses of both networks (dotted: on held-out images), the outputs of D, and gradient norms."""
+def losses(history: History, failure: Verdict | None, states: Sequence[Verdict] = ()) -> Figure:
+    """Draw the losses of both networks (dotted: on held-out images), the outputs of D, and gradient norms.
+
+    The onset of a failure is marked in all panels, that of a state in those of losses and outputs.
+    """
     figure = canvas(WIDTH, 4.2)
     above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
     _curves(above, history, LOSSES)
@@ -65,18 +69,20 @@ def losses(history: History, failure: Verdict | None) -> Figure:
     below.set_title("norm of the gradient")
     _log(below)
     _finish([above, middle, below], history, failure)
+    _won([above, middle], states)
     below.set_xlabel("training step")
     return figure
 
 
-def quality(history: History, failure: Verdict | None) -> Figure:
-    """Draw the evaluations of samples and of D in four panels."""
+def quality(history: History, failure: Verdict | None, states: Sequence[Verdict] = ()) -> Figure:
+    """Draw the evaluations of samples and of D in four panels. The onset of a state is marked in that of D."""
     figure = canvas(WIDTH, 3.4)
     axes = figure.subplots(2, 2, sharex=True)
     panels: list[Callable[[Axes, History], None]] = [_distance, _support, _variety, _separation]
     for ax, panel in zip(axes.flat, panels, strict=True):
         panel(ax, history)
     _finish(list(axes.flat), history, failure)
+    _won([axes[1, 1]], states)
     for ax in axes[1]:
         ax.set_xlabel("training step")
     return figure
@@ -189,6 +195,17 @@ def _finish(axes: Sequence[Axes], history: History, failure: Verdict | None) -> 
         ax.axvline(failure.since_step, color=colour(failure.kind), linewidth=2, alpha=0.6, zorder=0)
     axes[0].annotate(title(failure.kind), (1, 1), xycoords="axes fraction", xytext=(0, 3), ha="right", va="baseline",
                      textcoords="offset points", color=colour(failure.kind), fontweight="semibold")  # fmt: skip
+
+
+def _won(axes: Sequence[Axes], states: Sequence[Verdict]) -> None:
+    """Mark the onsets of states of the game between D and G, with their names inside the first axes."""
+    for state in states:
+        ink = colour(state.kind)
+        for ax in axes:
+            ax.axvline(state.since_step, color=ink, linestyle="-.", linewidth=1.2, zorder=0)
+        axes[0].annotate(short_title(state.kind), (state.since_step, 1), xycoords=axes[0].get_xaxis_transform(),
+                         xytext=(2, -2), va="top", textcoords="offset points", color=ink,
+                         fontweight="semibold")  # fmt: skip
 
 
 def _png(figure: Figure) -> bytes:

@@ -100,6 +100,8 @@ def over_steps(study: Study) -> dict[str, Any] | None:
         alt = f"Losses of D and G over steps, one panel for each of {counted(len(part), 'trial')}."
         scaled = f" ({scale}; not comparable with other losses)" if several else ""
         caption = f"Losses of D and G{scaled}. A vertical line marks the onset of a failure."
+        if (part["states"] != "").any():
+            caption += " A dash-dotted line marks since when D or G has won."
         blocks.append(study.picture(f"losses-{number}", picture, alt, caption))
     shown = dict.fromkeys((study.metric, *own_metrics(study.tables.evaluations)))
     for number, (metric, part) in enumerate((metric, part) for metric in shown for part in _parts(chosen)):

@@ -11,13 +11,14 @@ from typing import Any, Literal
 import pandas as pd
 
 from gansweep.health.metrics import COVERAGE, D_AUC, FD_RATIO, is_frechet, label
-from gansweep.health.verdict import title
+from gansweep.health.verdict import STATES, short_title, title
 from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
 from gansweep.report.configurations import configurations
 from gansweep.report.curves import Curves
 from gansweep.report.palette import colour
 from gansweep.report.pixels import placeholder
+from gansweep.report.remarks import remarks
 from gansweep.report.tables import Key, Tables
 from gansweep.report.words import item, measured, setting, short, titles
 from gansweep.sweepfile.rerun import rerun_command
@@ -119,6 +120,25 @@ class Study:
         return pd.Series(mine.isin(pairs), index=self.trials.index)
 
     @cached_property
+    def remarks(self) -> dict[Key, str]:
+        """Trial → how its quality compares with the best one, of its own sweep if sweeps cannot be compared."""
+        found: dict[Key, str] = {}
+        for _, trials in [("", self.trials)] if self.comparable else self.trials.groupby("sweep", sort=False):
+            keyed = trials.set_index(["sweep", "trial"])
+            ranked = keyed.index[keyed["rank"].notna()]
+            found |= remarks(self.ranking, keyed["quality"].to_dict(), set(ranked))
+        return found
+
+    def thresholds(self, kind: str) -> str:
+        """Return the thresholds of a kind of verdict in words, by sweep where sweeps differ."""
+        judges = self.tables.judges
+        found = {sweep: one.in_words() if (one := judge.detector(kind)) else "" for sweep, judge in judges.items()}
+        if len(set(found.values())) > 1:
+            return "Thresholds: " + " ".join(f"{sweep}: {values}." for sweep, values in found.items())
+        values = next(iter(found.values()), "")
+        return f"Thresholds: {values}." if values else "It has no thresholds."
+
+    @cached_property
     def in_words(self) -> dict[tuple[str, int], str]:
         """(sweep, configuration) → its settings in words."""
         groups = [trials for _, trials in self.trials.groupby("sweep", sort=False)]
@@ -171,7 +191,8 @@ class Study:
 
     @cached_property
     def series(self) -> Curves:
-        return Curves(self.tables.histories, self.tables.evaluations)
+        verdicts = self.tables.verdicts
+        return Curves(self.tables.histories, self.tables.evaluations, verdicts[verdicts["kind"].isin(STATES)])
 
     @cached_property
     def captions(self) -> dict[Key, str]:
@@ -248,8 +269,15 @@ def step_of(trial: pd.Series) -> str:
     return "–" if prose.missing(trial["step"]) else f"{trial['step']:,}"
 
 
-def verdict_cell(trial: pd.Series) -> dict[str, Any]:
-    return {"text": title(kind(trial)), "colour": colour(kind(trial))}
+def verdict_cell(trial: pd.Series, others: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the primary verdict, with other kinds and the states of the game beside it: `poor, imbalance · D won`.
+
+    Args:
+        others: Kinds of further verdicts on the trial that are no states.
+    """
+    states = [one for one in str(trial["states"]).split(",") if one]
+    more = "".join([*(f", {title(one)}" for one in others), *(f" · {short_title(one)}" for one in states)])
+    return {"text": title(kind(trial)), "colour": colour(kind(trial)), **({"more": more} if more else {})}
 
 
 def trial_cell(trial: pd.Series) -> dict[str, Any]:

@@ -12,7 +12,7 @@ OTHERS = (
     ("configuration", "the settings of a trial without its seed"),
     ("replicates", "trials of one configuration that differ only in the seed"),
     ("may be best", "multiple comparisons with the best do not exclude the configuration at 95\u00a0% confidence"),
-    ("onset", "first step at which a failure shows"),
+    ("onset", "first step at which a failure or a state shows"),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import CONCLUSIONS, Verdict
-from gansweep.records.ranking import WORST, Quality, Ranking, Value
+from gansweep.records.ranking import WORST, Quality, Value
 from gansweep.sweepfile.settings import DEVICE
 from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
 
@@ -24,6 +24,7 @@ COLUMNS = {
     "planned": "bool",
     "outcome": "str",
     "verdict": "str",
+    "states": "str",
     "failed": "bool",
     "since_step": "Int64",
     "reason": "str",
@@ -39,6 +40,7 @@ COLUMNS = {
     "wall_s": "float64",
     "steps_per_s": "float64",
     "features": "str",
+    "features_resolution": "Int64",
     "evaluator_accuracy": "float64",
     "parameters.generator": "Int64",
     "parameters.discriminator": "Int64",
@@ -87,7 +89,7 @@ def _rows(sweep: RecordedSweep, judged: Judged) -> list[dict[str, Any]]:
         {
             "sweep": sweep.name,
             "configuration": numbers.setdefault(trial.configuration, len(numbers)),
-            **_row(trial, judged[sweep.name, trial.id], ranking),
+            **_row(trial, judged[sweep.name, trial.id], sweep.quality(trial)),
         }
         for trial in sweep.trials
     ]
@@ -96,10 +98,9 @@ def _rows(sweep: RecordedSweep, judged: Judged) -> list[dict[str, Any]]:
     return [{**row, "rank": places.get(i, pd.NA)} for i, row in enumerate(rows)]
 
 
-def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) -> dict[str, Any]:
+def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], quality: Quality) -> dict[str, Any]:
     told, first = trial.summary, verdicts[0]
     crashed = told.outcome == "crashed"
-    quality = _quality(trial, ranking)
     final, best = quality.final or UNMEASURED, quality.best or UNMEASURED
     speed, step = trial.steps_per_s, trial.step
     return {
@@ -109,6 +110,7 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) ->
         "planned": trial.planned,
         "outcome": told.outcome,
         "verdict": first.kind,
+        "states": ",".join(one.kind for one in verdicts if one.is_state),
         "failed": crashed or first.is_failure,  # failures come first
         "since_step": since(first),
         "reason": told.reason if crashed else first.reason,
@@ -123,6 +125,7 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) ->
         "wall_s": trial.wall_s,
         "steps_per_s": math.nan if speed is None else speed,
         "features": told.features,
+        "features_resolution": told.resolution or pd.NA,
         "evaluator_accuracy": told.evaluator_accuracy,
         "parameters.generator": trial.parameters.get("generator", pd.NA),
         "parameters.discriminator": trial.parameters.get("discriminator", pd.NA),
@@ -130,12 +133,6 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], ranking: Ranking) ->
         "data_fingerprint": told.data_fingerprint,
         "real_shares": dict(told.real_shares),
     }
-
-
-def _quality(trial: RecordedTrial, ranking: Ranking) -> Quality:
-    points = trial.metrics.get(ranking.metric)
-    pairs = [] if points is None else zip(points.steps.tolist(), points.values.tolist(), strict=True)
-    return ranking.quality(pairs)
 
 
 def since(verdict: Verdict) -> Any:

@@ -21,7 +21,8 @@ from pydantic import (
 from gansweep.config import Model, Training
 from gansweep.features import AUTO, is_own, known_features, names_in_schema
 from gansweep.health.fid import LEAST
-from gansweep.health.verdict import FAILURES, INFORMATION, KINDS
+from gansweep.health.kinds import FORMER, current_kind
+from gansweep.health.verdict import FAILURES, INFORMATION, KINDS, STATES
 from gansweep.section import OwnName, PathText, Positive, RecordOnly, Section, Since
 from gansweep.sweepfile.dataset import Dataset
 from gansweep.sweepfile.schedulers import Fifo, Scheduler
@@ -35,7 +36,14 @@ from gansweep.usercode.path import is_import_path
 if TYPE_CHECKING:
     VerdictKind = str
 else:
-    VerdictKind = Literal[(*FAILURES, *INFORMATION)]
+    # Names of version 0.1.0 are accepted, `discriminator_dominance` among them, which users look for.
+    VerdictKind = Annotated[
+        Literal[(*FAILURES, *STATES, *INFORMATION)],
+        BeforeValidator(
+            lambda name: current_kind(name) if isinstance(name, str) else name,
+            json_schema_input_type=Literal[(*FAILURES, *STATES, *INFORMATION, *FORMER)],
+        ),
+    ]
 STOP_ON: list[VerdictKind] = [name for name, kind in KINDS.items() if kind.stops]  # the default
 NO_METRICS: list[PathText] = []
 T = TypeVar("T", bound=Section)

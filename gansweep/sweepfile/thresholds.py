@@ -5,12 +5,14 @@ The section is generated from the registry of detectors, so a new detector requi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, create_model, model_validator
 
 from gansweep.health.detectors.base import Detector
+from gansweep.health.detectors.former import current_thresholds
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.section import Section
 
@@ -27,7 +29,27 @@ class DetectorThresholds(Section):
 
 
 class AllThresholds(Section):
-    """Thresholds of all verdicts. They are not part of a trial's identity."""
+    """Thresholds of all verdicts. They are not part of a trial's identity.
+
+    Names of version 0.1.0 are read as those of today; `sentences` has what is to be said of each.
+    """
+
+    _sentences: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_today(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, Mapping):
+            return build(given)
+        values, sentences = current_thresholds(given)
+        made = build(values)
+        made._sentences = tuple(sentences)
+        return made
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the user is to know about names of version 0.1.0."""
+        return self._sentences
 
     def changed(self) -> dict[str, dict[str, float]]:
         """Return the thresholds that are not at their defaults."""

@@ -10,6 +10,7 @@ from typing import Any
 from gansweep.errors import UserError
 from gansweep.records import journal, outcome
 from gansweep.records.layout import Home, TrialFolder, read_json
+from gansweep.records.ranking import ranking_in
 from gansweep.sweepfile import settings
 from gansweep.sweeps import points, summary
 from gansweep.sweeps.provenance import provenance_of
@@ -31,14 +32,15 @@ class FolderReader:
         """Read the sweep from its folder. The arguments are those of `SweepReader.read`."""
         folder = self._folder
         earlier, sent = folder.earlier(), read_json(folder.tracking)
-        wanted = METRICS.__contains__ if verdicts_only else lambda _: True
+        plan = read_json(folder.plan)
+        wanted = {*METRICS, ranking_in(plan).metric}.__contains__ if verdicts_only else lambda _: True
         found = [(one, True) for one in folder.planned()] + [(one, False) for one in earlier if all_plans]
         trials = [trial for one, planned in found if (trial := _trial(one, planned, wanted))]
         return RecordedSweep(
             folder.name,
             self,
             folder.source.read_text(errors="replace") if folder.source.exists() else "",
-            read_json(folder.plan),
+            plan,
             provenance_of(folder),
             sorted(trials, key=lambda trial: (trial.began_ms, trial.id)),
             experiment_id=sent.get("experiment_id", ""),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gansweep.health.verdict import states_of
 from gansweep.records import devices
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
@@ -25,8 +26,10 @@ class Summary:
         steps: number of steps to train; 0 if unknown.
         outcome: one of records.outcome.State.
         verdict, reason, rule: as in records.outcome.Outcome, empty if there is none.
+        states: states of the game between D and G, as given by health.verdict.states_of.
         device: as given by records.devices.label; empty if unknown.
         features: name of the embedding of its evaluations; empty if unknown.
+        resolution: side in pixels of the images that the embedding sees; 0 if unknown.
         evaluator_accuracy: NaN if unknown.
         real_shares: class → its share among the real images.
     """
@@ -39,9 +42,11 @@ class Summary:
     verdict: str = ""
     reason: str = ""
     rule: str = ""
+    states: Sequence[Mapping[str, Any]] = ()
     data_fingerprint: str = ""
     device: str = ""
     features: str = ""
+    resolution: int = 0
     evaluator_accuracy: float = math.nan
     real_shares: Mapping[str, float] = field(default_factory=dict)
 
@@ -65,6 +70,7 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
         "verdict": (ended.verdict or "") if ended else "",
         "reason": ended.reason if ended else "",
         "rule": ended.rule if ended else "",
+        "states": states_of(ended.verdicts) if ended else [],
         "data_fingerprint": trial["data"]["fingerprint"],
         "device": devices.label(folder),
         "evaluator": sys.intern(json.dumps(evaluator(folder))),  # text, the same for most trials
@@ -72,11 +78,16 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
 
 
 def evaluator(folder: TrialFolder) -> dict[str, Any]:
-    """Return the features, the accuracy (None if there is none) and the real_shares of a trial, both rounded."""
+    """Return the features, their resolution, the accuracy (None if there is none) and the real_shares of a trial.
+
+    The accuracy and the shares are rounded.
+    """
     judge = read_json(folder.evaluator)
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
+    features = judge.get("features", {})
     return {
-        "features": judge.get("features", {}).get("name", ""),
+        "features": features.get("name", ""),
+        "resolution": features.get("resolution", 0),
         "accuracy": None if accuracy is None else float(f"{accuracy:.4g}"),
         "real_shares": {name: round(share, 4) for name, share in shares.items()},
     }
@@ -87,6 +98,6 @@ def of_entry(told: Entry) -> Summary:
     judge = told.get("evaluator", {})
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
     found = {"outcome": "pending", **told, "real_shares": shares}
-    found["features"] = judge.get("features", "")
+    found |= {"features": judge.get("features", ""), "resolution": judge.get("resolution", 0)}
     found["evaluator_accuracy"] = math.nan if accuracy is None else accuracy
     return Summary(**{one.name: found[one.name] for one in fields(Summary) if one.name in found})

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+from gansweep.features import is_compared
 from gansweep.health.history import History, MetricValues, traits
 from gansweep.health.judge import Judge, judge_of
 from gansweep.health.metrics import CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, STEPS_PER_S, TRAINING, typical_speed
-from gansweep.records.ranking import Ranking, ranking_in
+from gansweep.records.ranking import Quality, Ranking, ranking_in
 from gansweep.sweepfile import settings
 from gansweep.sweeps.points import Points
 from gansweep.sweeps.provenance import Provenance
@@ -102,7 +103,8 @@ class RecordedTrial:
         """The METRICS, from which it is judged."""
         recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
         series = {name: MetricValues(points.steps, points.values) for name, points in recorded.items()}
-        return History(series, self.steps, *traits(self.settings))
+        compared = is_compared({"name": self.summary.features, "resolution": self.summary.resolution})
+        return History(series, self.steps, *traits(self.settings), compared)
 
 
 class Files(Protocol):
@@ -161,6 +163,12 @@ class RecordedSweep:
         """
         return judge_of(self.plan.get("thresholds", {}))
 
+    def quality(self, trial: RecordedTrial) -> Quality:
+        """Return the quality of a trial by the objective, from its records as far as they were read."""
+        points = trial.metrics.get(self.ranking.metric)
+        pairs = [] if points is None else zip(points.steps.tolist(), points.values.tolist(), strict=True)
+        return self.ranking.quality(pairs)
+
     def differing(self, trial: RecordedTrial) -> dict[str, Any]:
         """Return the varied `settings` of a trial; None for settings that it does not have."""
         own = {**trial.settings, **trial.varied}
@@ -180,8 +188,8 @@ class SweepReader(Protocol):
 
         Args:
             all_plans: include the trials of earlier plans.
-            verdicts_only: read only METRICS, and continue without the plan and the sweep file if they cannot be
-                reached.
+            verdicts_only: read only METRICS and the objective, and continue without the plan and the sweep file if they
+                cannot be reached.
 
         Raises:
             UserError: the sweep or its records are missing or cannot be read.

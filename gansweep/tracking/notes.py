@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
+from gansweep.health.verdict import CONCLUSIONS, ORDER, STATES, Verdict, title
 from gansweep.records import devices, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
@@ -40,7 +40,8 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
         "gansweep.outcome": now,
         "gansweep.steps": str(trial["steps"]),
         "gansweep.varied": whole_or_nothing(json.dumps(trial["varied"])),
-        "gansweep.verdict": verdicts[0].kind if verdicts else "",
+        "gansweep.verdict": (ended.verdict or "") if ended else "",
+        "gansweep.states": ",".join(one.kind for one in verdicts if one.is_state),
         "gansweep.verdicts": verdicts_json(verdicts) if verdicts else "",
         "gansweep.reason": reason[:LONGEST_TEXT],
         "gansweep.rule": ended.rule if ended else "",
@@ -55,6 +56,7 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
     judge = summary.evaluator(folder)
     if judge["features"]:
         found["gansweep.features"] = judge["features"]
+        found["gansweep.features_resolution"] = str(judge["resolution"])
     if judge["accuracy"] is not None:
         found["gansweep.evaluator_accuracy"] = f"{judge['accuracy']:.4g}"
     if shares := judge["real_shares"]:
@@ -106,6 +108,8 @@ def of_sweep(
     if named:
         kinds = sorted(Counter(named).items(), key=lambda item: ORDER.index(item[0]))
         note += " Verdicts: " + ", ".join(f"{n} {title(kind)}" for kind, n in kinds) + "."
+    if won := Counter(v.kind for one in ended.values() if one for v in one.verdicts if v.is_state):
+        note += " States: " + ", ".join(f"{won[kind]} {title(kind)}" for kind in STATES if won[kind]) + "."
     failed = {trial: one for trial, one in ended.items() if one and one.failed}
     ranked = ranking.ended_well(states)
     if best := {trial: [f"{value:.4g}"] for trial, value in islice(ranked.items(), BEST)}:

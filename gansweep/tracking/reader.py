@@ -18,6 +18,7 @@ from gansweep.errors import UserError
 from gansweep.health.metrics import FAMILIES, GPU_MEMORY
 from gansweep.records.devices import CPU, GPU, LABELS
 from gansweep.records.layout import Home
+from gansweep.records.ranking import ranking_in
 from gansweep.sweepfile.settings import DEVICE
 from gansweep.sweeps.folder import FolderReader
 from gansweep.sweeps.points import Wanted
@@ -55,13 +56,14 @@ class StoreReader:
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
         """See SweepReader."""
-        wanted: Wanted = METRICS.__contains__ if verdicts_only else lambda _: True
         with readable(self._home, self._uri):
             client = store.reading_client(self._home, self._uri)
             located = lookup.of_home(client, self._home, self._uri, self._name)
             runs = located.runs(client)
             parent = next((run for run in runs if is_parent(run)), None)
             plan, file = self._attached(parent, tolerant=verdicts_only)
+            objective = ranking_in(plan).metric
+            wanted: Wanted = {*METRICS, objective}.__contains__ if verdicts_only else lambda _: True
             trials, earlier = _trials(client, self._uri, runs, wanted, plan, all_plans)
         return RecordedSweep(
             self._name,

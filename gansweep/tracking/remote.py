@@ -125,6 +125,7 @@ def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
         "verdict": trial.verdict or None,
         "reason": trial.reason,
         "rule": trial.rule,
+        "states": [*trial.states],
         "step": max((point.step for point in points), default=0),
         "steps_total": trial.steps,
         "device": trial.device or None,

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, get_args
 
+from gansweep.health.kinds import current_kind
+from gansweep.health.verdict import STATES, Verdict, by_precedence, states_of
 from gansweep.records.outcome import State
 from gansweep.sweeps.summary import Entry, Summary, of_entry
 
@@ -94,6 +96,7 @@ def _of_tags(run: Run) -> Entry:
     The seed (a parameter) and the status cannot be edited.
     """
     tags, params = run.data.tags, run.data.params
+    verdicts, named = _verdicts(tags.get("gansweep.verdicts")), current_kind(tags.get("gansweep.verdict", ""))
     outcome = tags.get("gansweep.outcome")
     by_status = {status: kind for kind, status in STATUS.items()}  # SCHEDULED: interrupted, the last one
     return {
@@ -102,17 +105,26 @@ def _of_tags(run: Run) -> Entry:
         "seed": _number(int, params.get("seed"), _number(int, tags.get("gansweep.seed"), 0)),
         "steps": _number(int, tags.get("gansweep.steps"), 0),
         "outcome": outcome if outcome in get_args(State) else by_status.get(run.info.status, "interrupted"),
-        "verdict": tags.get("gansweep.verdict", ""),
+        "verdict": "" if named in STATES else named,
+        "states": states_of(verdicts),
         "reason": tags.get("gansweep.reason", "") if outcome != "completed" else "",
         "rule": tags.get("gansweep.rule", ""),
         "data_fingerprint": tags.get("gansweep.data_fingerprint", ""),
         "device": tags.get("gansweep.device", ""),
         "evaluator": {
             "features": tags.get("gansweep.features", ""),
+            "resolution": _number(int, tags.get("gansweep.features_resolution"), 0),
             "accuracy": _number(float, tags.get("gansweep.evaluator_accuracy"), None),
             "real_shares": _object(tags.get("gansweep.real_shares")),
         },
     }
+
+
+def _verdicts(text: str | None) -> tuple[Verdict, ...]:
+    """Return the verdicts in a tag, none if it is damaged."""
+    with suppress(ValueError, TypeError, AttributeError, RecursionError):
+        return by_precedence(map(Verdict.from_json, json.loads(text or "[]")))
+    return ()
 
 
 def _object(text: str | None) -> dict[str, Any]:

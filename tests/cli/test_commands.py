@@ -264,7 +264,8 @@ def test_status_and_show_of_what_never_ran(home: Home) -> None:
     assert (sweep["sweep"], sweep["trials"], sweep["pending"], sweep["running"]) == ("s", 4, 4, 0)
     assert json.loads(call("status", "s", "--json").stdout)["trials"][3] == {
         "id": trial, "varied": {"training.beta1": 0.5}, "seed": 1, "outcome": "pending", "verdict": None,
-        "reason": "", "rule": "", "step": 0, "steps_total": 10, "device": None, "run_id": None, "metrics": {},
+        "reason": "", "rule": "", "states": [], "step": 0, "steps_total": 10, "device": None, "run_id": None,
+        "metrics": {},
         **dict.fromkeys(("steps_per_s", "quality", "quality_step", "best_value", "best_step")),
     }  # fmt: skip
     assert call("status", "s").stdout.endswith("4 trials: 4 pending\n")

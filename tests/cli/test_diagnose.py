@@ -21,14 +21,14 @@ from gansweep.cli.text import verdict_colour
 from gansweep.health.history import History
 from gansweep.health.judge import Judge
 from gansweep.health.metrics import NONFINITE_STEP
-from gansweep.health.verdict import FAILURES, INFORMATION
+from gansweep.health.verdict import FAILURES, INFORMATION, STATES
 from gansweep.records import lock
 from gansweep.records.layout import Home, read_json, write_json
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
 
 KINDS: Mapping[str, Mapping[str, float]] = {
     "healthy": {},
-    "mode_collapse": {"density": 1.2, "coverage": 0.1, "classes_missing": 2.0, "fd_ratio": 200.0},
+    "mode_collapse": {"density": 1.2, "coverage": 0.1, "fd_ratio": 200.0, "d_auc": 0.999, "d_fresh": 0.01},
     "divergence": {"loss_d": float("nan"), NONFINITE_STEP: 1.0},
     "undecided": {"fd_ratio": float("inf")},
 }
@@ -92,8 +92,53 @@ def test_a_row_tells_what_is_wrong_since_when_and_why(judged: Bench) -> None:
 def test_further_verdicts_stand_below(judged: Bench) -> None:
     _, *found = rows(diagnose(judged, width=250).stdout)
     below = found[[row[0] for row in found].index("mode_col") + 1]
-    assert below[0] == "mode dropping"
-    assert_states(below[2], "2 classes", "missing", "9.5 effective classes", "0.05")
+    assert below[:2] == ["discriminator won", "2"]
+    assert_states(below[2], "AUC 0.999", "σ(D(G)) 0.01", "loss_d 1", "loss_g 1")
+
+
+def test_who_won_is_the_same_at_the_end_of_a_trial_and_afterwards(bench: Bench) -> None:
+    """`status` and MLflow show what the run found, `diagnose` and tables judge its metrics anew."""
+    won = {"d_auc": 0.999, "d_fresh": 0.01}
+    records = sound(20) + [values | won for values in sound(STEPS)[20:]]
+    verdicts = Judge().conclude(History.of(enumerate(records, 1), STEPS))
+    bench.trial("a", records, Outcome("completed", STEPS, verdicts=verdicts))
+    bench.publish()
+    name = bench.folder.name
+    told = CliRunner().invoke(cli, ["status", name, "--json"], env={"GANSWEEP_HOME": str(bench.home.path)})
+    (state,) = json.loads(told.stdout)["trials"][0]["states"]
+    assert (state["kind"], state["figures"]["d_auc"]) == ("discriminator_won", 0.999)
+    assert 20 - 5 < state["since_step"] <= 21, "where the window of medians begins"
+    (trial,) = json.loads(diagnose(bench, "--json").stdout)["trials"]
+    tag, judged = trial["verdicts"]
+    assert tag["kind"] == "healthy"
+    assert {**judged, "evidence": None} == {
+        "kind": state["kind"], "since_step": state["since_step"], "reason": state["reason"], "evidence": None,
+    }  # fmt: skip
+    assert judged["evidence"]["figures"] == state["figures"]
+    assert [*gansweep.read_sweep(name, home=bench.home.path).trials["states"]] == ["discriminator_won"]
+    assert bench.runs()["a"].data.tags["gansweep.states"] == "discriminator_won"
+
+
+def test_values_are_compared_with_the_best_trial_that_has_not_failed(bench: Bench) -> None:
+    """By the objective, which is not among the metrics that verdicts need; below the verdicts, as it is none."""
+    for name, mine, fails in (("best", 0.5, {}), ("fair", 1.25, {}), ("failed", 0.1, KINDS["mode_collapse"])):
+        bench.trial(name, sound(STEPS, fid=mine, **fails), Outcome("completed", STEPS))
+    bench.trial("crashed", sound(STEPS, fid=0.01), Outcome("crashed", STEPS, "ValueError: no"))
+    write_json(bench.folder.plan, {**read_json(bench.folder.plan), "objective": {"metric": "fid", "mode": "min"}})
+    bench.publish()
+    expected = {
+        "best": "",
+        "fair": "FID 2.5 × the best",
+        "failed": "FID 0.2 × the best",
+        "crashed": "FID 0.02 × the best",
+    }
+    for source in ("store", "folder"):
+        trials = json.loads(diagnose(bench, "--json", "--from", source).stdout)["trials"]
+        assert {trial["id"]: trial["remark"] for trial in trials} == expected
+    lines = rows(diagnose(bench, width=250).stdout)
+    at = [line[0] for line in lines].index("failed")
+    assert [line[0] for line in lines[at + 1 : at + 3]] == ["discriminator won", "remark"]
+    assert lines[at + 2] == ["remark", "FID 0.2 × the best"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -110,7 +155,7 @@ def test_a_crash_for_want_of_memory_is_told_from_others(bench: Bench) -> None:
     bench.trial("code", sound(STEPS), Outcome("crashed", STEPS, "ValueError: no"))
     bench.trial("memory", sound(STEPS), Outcome("crashed", STEPS, "out of GPU memory: no", rule=OUT_OF_MEMORY))
     bench.publish()
-    assert {row[0]: row[2] for row in rows(diagnose(bench).stdout)[1:]} == {
+    assert {row[0]: row[2] for row in rows(diagnose(bench, width=200).stdout)[1:]} == {
         "code": "crashed",
         "memory": "out of memory",
     }
@@ -122,7 +167,7 @@ def test_seeds_are_shown_where_there_are_several(bench: Bench) -> None:
     for seed in (0, 7):
         bench.trial(f"of-seed-{seed}", sound(STEPS), config={"seed": seed})
     bench.publish()
-    heading, *found = rows(diagnose(bench).stdout)
+    heading, *found = rows(diagnose(bench, width=200).stdout)
     assert heading[1:3] == ["learning_rate", "seed"]
     assert [row[2] for row in found] == ["0", "7"]
 
@@ -135,7 +180,7 @@ def test_json(judged: Bench) -> None:
     assert [trial["id"].rstrip("-0") for trial in document["trials"]] == [*KINDS]
     for trial in document["trials"]:
         kind = trial["id"].rstrip("-0")
-        assert trial.keys() == {"id", "varied", "rule", "verdicts"}
+        assert trial.keys() == {"id", "varied", "rule", "verdicts", "remark"}
         assert trial["varied"] == {"training.learning_rate": RATES[[*KINDS].index(kind)], "training.beta1": 0.5}
         history = History.of(enumerate(sound(STEPS, **KINDS[kind]), 1), STEPS)
         assert trial["verdicts"] == [verdict.to_json() for verdict in Judge().conclude(history)]
@@ -151,15 +196,15 @@ def test_critics_are_judged_as_such(bench: Bench) -> None:
     bench.publish()
     document = json.loads(diagnose(bench, "--json").stdout)
     found = {trial["id"]: {verdict["kind"] for verdict in trial["verdicts"]} for trial in document["trials"]}
-    told = {"discriminator_dominance", "critic_stalled"}
+    told = {*STATES, "critic_stalled"}
     assert {name: kinds & told for name, kinds in found.items()} == {
-        "hinge-0": {"discriminator_dominance"}, "wasse-0": {"critic_stalled"},
+        "hinge-0": {"discriminator_won"}, "wasse-0": {"critic_stalled"},
     }  # fmt: skip
     assert_states(diagnose(bench, width=250).stdout, "critic", "AUC 1.000")
 
 
 def test_a_sweep_that_runs(bench: Bench) -> None:
-    trial = bench.trial("a", sound(STEPS)[:12])
+    trial = bench.trial("a", sound(STEPS)[:55])
     with lock.acquire(trial.lock):
         bench.publish(running=True)
         result = diagnose(bench)
@@ -182,7 +227,7 @@ def test_a_sweep_is_judged_by_its_own_thresholds_unless_others_are_given(bench: 
     name = bench.folder.name
     assert diagnose(bench).stderr == f"{name}: 1 healthy\n"
     found = stored.sweep(bench.home, bench.uri, name)
-    assert [verdict.kind for verdict in found.judge.conclude(found.trials[0].history)] == ["healthy"]
+    assert [one.kind for one in found.judge.conclude(found.trials[0].history)] == ["healthy", "discriminator_won"]
     assert [*gansweep.read_sweep(name, home=bench.home.path).trials["verdict"]] == ["healthy"]
     file = tmp_path / "thresholds.yaml"
     file.write_text("mode_collapse: {coverage: 0.5}\n")
@@ -280,7 +325,7 @@ def test_the_store_that_the_sweep_was_sent_to_is_asked(judged: Bench, call: Call
 
 
 def test_each_group_of_verdicts_has_a_colour_of_its_own() -> None:
-    groups: tuple[tuple[Any, ...], ...] = (FAILURES, ("healthy",), ("undecided",), INFORMATION)
+    groups: tuple[tuple[Any, ...], ...] = (FAILURES, ("healthy",), ("undecided",), STATES, INFORMATION)
     colours = [{verdict_colour(kind) for kind in group} for group in groups]
-    assert [len(group) for group in colours] == [1, 1, 1, 1]
-    assert len(set.union(*colours)) == 4
+    assert [len(group) for group in colours] == [1, 1, 1, 1, 1]
+    assert len(set.union(*colours)) == 5

@@ -102,6 +102,25 @@ def test_failed_trials_are_never_best_and_unended_ones_wait(bench: Bench) -> Non
     assert [words[1] for words in rows] == ["good", "cut", "fair"]
 
 
+def test_who_won_stands_beside_the_verdict_and_runners_up_beside_the_best(bench: Bench) -> None:
+    won = Verdict("discriminator_won", 9, "discriminator won since step 9: AUC 0.999", {"figures": {"d_auc": 0.999}})
+    add(bench, "good", 4.0)
+    add(bench, "fair", 16.8, Outcome("completed", STEPS, verdicts=(*HEALTHY.verdicts, won)))
+    add(bench, "collapsed", 1.0, COLLAPSED)  # what failed is not what others are compared with
+    trials = {trial["id"]: trial for trial in best_of()["trials"]}
+    assert {name: (one["verdict"], one["remark"]) for name, one in trials.items()} == {
+        "good": ("healthy", ""), "fair": ("healthy", "4.2 × the best"),
+    }  # fmt: skip
+    assert [state["kind"] for state in trials["fair"]["states"]] == ["discriminator_won"]
+    text = run("best", "s").stdout
+    assert [line.split("completed")[1].strip() for line in text.splitlines() if "completed" in line] == [
+        "healthy", "healthy · D won",
+    ]  # fmt: skip
+    assert_states(text, "runners-up", "fair 4.2 × the best")
+    assert_states(run("show", "fair").stdout, "completed: healthy", "state", won.reason)
+    assert json.loads(run("show", "fair", "--json").stdout)["states"] == trials["fair"]["states"]
+
+
 def test_the_objective_of_the_sweep_ranks(bench: Bench) -> None:
     add(bench, "a", 8.0)
     add(bench, "b", 4.0)

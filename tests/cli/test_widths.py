@@ -21,19 +21,34 @@ from gansweep.records.layout import Home, write_json
 from gansweep.records.outcome import Outcome
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+D_WON = Verdict("discriminator_won", 9, "because", {})
+WON = [("discriminator_won", 1200)]
 FIGURES = {"loss_d": 0.5, "loss_g": 2.0, "d_real": 0.6, "d_fake": 0.4, "fd_ratio": 12.3, "steps_per_s": 25.0}
 
 
 def rows(settings: int = 2, seeds: int = 1) -> list[Row]:
     """A trial for each failure, one that runs and one that waits."""
     keys = ["training.learning_rate", "training.beta1", "model.latent_dim", "training.discriminator.learning_rate"]
-    ends = [("stopped", kind) for kind in FAILURES] + [("completed", "healthy"), ("running", None), ("pending", None)]
+    ends: list[tuple[str, str | None, list[tuple[str, int]]]] = [("stopped", kind, []) for kind in FAILURES]
+    ends += [("completed", "healthy", WON), ("running", None, WON), ("stopped", "never_took_off", WON)]
+    ends += [("running", "poor", []), ("pending", None, [])]
     return [
         Row(
             f"{number:08x}0000", dict(zip(keys[:settings], (2e-4, 0.5, 100, 1e-3), strict=False)), number % seeds, 600,
-            1.0, step=600, outcome=ended, verdict=verdict, metrics=FIGURES, steps_per_s=25.0,
+            1.0, step=600, outcome=ended, verdict=verdict, states=states, metrics=FIGURES, steps_per_s=25.0,
         )
-        for number, (ended, verdict) in enumerate(ends)
+        for number, (ended, verdict, states) in enumerate(ends)
+    ]  # fmt: skip
+
+
+def test_who_won_stands_beside_the_outcome_and_says_since_when_where_there_is_room() -> None:
+    ends = {
+        width: [line.split("12.3")[1].strip() for line in lines(rows(), width) if "12.3" in line] for width in (80, 200)
+    }
+    assert ends[80][-5:] == ["healthy · D won", "running · D won", "never took off · D won", "running", "pending"]
+    assert ends[200][-5:] == [
+        "completed: healthy · D won since 1,200", "running · D won since 1,200",
+        "stopped: never took off · D won since 1,200", "running: poor", "pending",
     ]  # fmt: skip
 
 
@@ -82,7 +97,7 @@ def test_status_in_a_terminal(home: Home, width: int) -> None:
         trial.lock.touch()
         with Journal(trial.journal) as journal:
             journal.append(Record(600, 1.0, FIGURES))
-        outcome.write(trial, Outcome("stopped", 600, "because", (Verdict(kind, 9, "because"),), kind))
+        outcome.write(trial, Outcome("stopped", 600, "because", (Verdict(kind, 9, "because"), D_WON), kind))
     write_json(folder.plan, {"trials": [trial.id for trial in folder.all_trials()]})
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     child = pexpect.spawn(
@@ -94,3 +109,4 @@ def test_status_in_a_terminal(home: Home, width: int) -> None:
     table, _, summary = text.partition("3 trials: ")
     assert max(len(line.rstrip()) for line in table.splitlines()) <= width
     assert "3 stopped" in summary
+    assert re.sub(r"\s+", " ", table).count("· D won") == 3

@@ -37,7 +37,8 @@ def test_begins_as_the_trial_folders_are(plan_of: PlanOf) -> None:
         with Journal(folder.journal) as journal:
             journal.append(Record(step, 1.0, {"loss_d": float(step)}))
     verdict = Verdict("divergence", 20, "divergence at step 20", {})
-    outcome.write(stopped, Outcome("stopped", 20, verdict.reason, (verdict,), "divergence"))
+    won = Verdict("discriminator_won", 7, "discriminator won since step 7", {})
+    outcome.write(stopped, Outcome("stopped", 20, verdict.reason, (verdict, won), "divergence"))
     outcome.write(half, Outcome("interrupted", 40, "asked"))
     made = Board.of(plan_of("replicates=3", "training.steps=100"), 2, time.monotonic())
     assert list(made.rows) == [folder.id for folder in folders]
@@ -45,6 +46,7 @@ def test_begins_as_the_trial_folders_are(plan_of: PlanOf) -> None:
         ("stopped", 20, "divergence"), ("pending", 40, None), ("pending", 0, None),
     ]  # fmt: skip
     assert made.rows[half.id].metrics == {"loss_d": 40.0}
+    assert [r.states for r in made.rows.values()] == [[("discriminator_won", 7)], (), ()]
     assert made.done() == 1
     assert made.remaining_s() is None, "what earlier runs did says nothing about this one's speed"
 

@@ -12,11 +12,14 @@ import pytest
 import torch
 from limits import file_size_limit
 
+from gansweep.engine.board import Board, Row
 from gansweep.engine.failures import TryAgainError
+from gansweep.engine.progress import Progress
 from gansweep.engine.trainable import GanTrial
 from gansweep.gan import checkpoint
 from gansweep.gan.run import Run
 from gansweep.gan.training import Trainer
+from gansweep.health.verdict import Verdict
 from gansweep.planning.dispatch import jobs_of
 from gansweep.planning.job import Job
 from gansweep.planning.packing import Shares
@@ -24,6 +27,7 @@ from gansweep.planning.plan import Plan, write_trials
 from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder
 from gansweep.records.outcome import OUT_OF_MEMORY, Outcome
+from gansweep.stopwatch import Stopwatch
 
 PlanOf = Callable[..., Plan]
 SEARCH = "search={method: grid, objective: {metric: loss_g, mode: min}, over: {training.beta1: [0.5]}}"
@@ -58,6 +62,45 @@ def test_every_slice_ends_at_a_rung(plan_of: PlanOf) -> None:
     for rung in RUNGS:
         assert until(trial, rung)["outcome"] == "running"
     assert until(trial, 10)["outcome"] == "completed"
+
+
+POOR = Verdict("poor", 1, "poor since step 1")
+IMBALANCE = Verdict("imbalance", 1, "imbalance since step 1")
+D_WON = Verdict("discriminator_won", 2, "discriminator won since step 2")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "tag", "states"),
+    [
+        ((POOR, D_WON), "poor", [("discriminator_won", 2)]),
+        ((D_WON, IMBALANCE), None, [("discriminator_won", 2)]),
+        ((IMBALANCE,), None, []),
+        ((), None, []),
+    ],
+)
+def test_states_are_shown_beside_the_tag_while_it_trains_and_never_in_place_of_it(
+    plan_of: PlanOf, verdicts: tuple[Verdict, ...], tag: str | None, states: list[tuple[str, int]]
+) -> None:
+    plan = plan_of(*ASHA)
+    trial, folder = trial_of(plan)
+    until(trial, 2)
+    assert trial._run is not None
+    trial._run.verdicts = verdicts
+    board = Board.of(plan, 1, 0.0)
+    progress = Progress(board, Silent(), Stopwatch(), lambda: None, lambda *_: None, lambda _: None)
+    progress.on_trial_result(1, [], None, trial._result())
+    row = board.rows[folder.id]
+    assert (row.outcome, row.verdict, row.states) == ("running", tag, states)
+
+
+class Silent:
+    """A view that shows nothing."""
+
+    def changed(self, row: Row) -> None:
+        pass
+
+    def notice(self, text: str) -> None:
+        raise AssertionError(text)
 
 
 @pytest.mark.parametrize("rung", RUNGS)

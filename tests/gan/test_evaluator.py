@@ -172,15 +172,15 @@ def test_a_g_that_returns_training_images_with_slight_noise_is_memorised(
     def measured(images: np.ndarray) -> list[tuple[int, dict[str, float]]]:
         """Steps and metrics of five evaluations."""
         drawn = [pixels[rng.choice(images, 256, replace=False)] + rng.normal(0, noise, (256, 1, 32, 32))] * 5
-        return [(at, evaluator.quality(np.clip(p, 0, 255).astype(np.uint8))) for at, p in enumerate(drawn, 6)]
+        return [(10 * at, evaluator.quality(np.clip(p, 0, 255).astype(np.uint8))) for at, p in enumerate(drawn, 6)]
 
     copied, of_all, fresh = measured(seen), measured(np.arange(digits.images)), measured(unseen)
     assert copied[0][1][m.MEMORISED] > 0.9
     assert of_all[0][1][m.MEMORISED] == pytest.approx(len(seen) / digits.images, abs=0.1)
     assert fresh[0][1][m.MEMORISED] <= 0.03
-    found = [Memorised()(History.of(run, 10)) for run in (copied, of_all, fresh)]
+    found = [Memorised()(History.of(run, 100, compared=True)) for run in (copied, of_all, fresh)]
     assert [verdict is not None for verdict in found] == [True, True, False]
-    judged = [[v.kind for v in Judge().conclude(History.of(run, 10))] for run in (copied, fresh)]
+    judged = [[v.kind for v in Judge().conclude(History.of(run, 100, compared=True))] for run in (copied, fresh)]
     assert judged == [["healthy", "memorised"], ["healthy"]]
 
 

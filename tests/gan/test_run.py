@@ -33,7 +33,7 @@ from gansweep.records import journal, lock, outcome
 from gansweep.records.layout import TrialFolder, read_json
 from gansweep.records.outcome import Outcome
 
-EARLY = {"dead_generator": {"earliest": 0.0}}
+EARLY = {"dead_generator": {"earliest": 0.0, "from_step": 0}}
 CONFIG = RunConfig(steps=7, metrics=2, samples=3, checkpoints=3, keep=2)
 JUDGE = judge_of(EARLY)
 Open = Callable[..., Any]  # a context manager that yields a Run
@@ -400,7 +400,7 @@ def test_a_stopped_run_whose_rule_is_lifted_goes_on_as_if_it_had_not_been_stoppe
     assert ours == theirs
 
 
-TOLERANT = {"dead_generator": {"earliest": 0.0, "across": 0.0}}  # nothing is below 0
+TOLERANT = {"dead_generator": {"earliest": 0.0, "from_step": 0, "across": 0.0}}  # nothing is below 0
 
 
 def test_a_stopped_run_whose_verdict_no_longer_holds_continues_as_if_it_had_not_been_stopped(

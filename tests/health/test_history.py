@@ -113,22 +113,23 @@ def test_what_a_run_is_is_read_from_its_settings(loss: str | None, at: int | Non
         "model": {"discriminator": {"growth": {"at": at}}} if at else {"latent_dim": 16},
         "dataset": {"path": None},
     }
-    expected = (loss in ("wasserstein_clip", "wasserstein_gp"), at)
+    expected = (loss in ("wasserstein_clip", "wasserstein_gp"), at, loss in (None, "non_saturating"))
     assert traits(config) == expected
     assert traits(flat(config)) == expected
     assert traits({key: str(value) for key, value in flat(config).items()}) == expected
     whole = {"training": {"loss": loss or "hinge"}, "model": {"discriminator": {"growth": {"at": at}}}}
-    assert traits(whole) == expected
-    assert traits({}) == (False, None)
+    assert traits(whole) == (*expected[:2], loss == "non_saturating")
+    assert traits({}) == (False, None, True)
+    assert traits({"training": {"loss": "mylosses:Mine"}}) == (False, None, False)
 
 
 def test_the_settings_that_are_read_are_those_of_sweep_files() -> None:
     config = TrialConfig.model_validate(
         {"model": {"discriminator": {"growth": {"at": 9}}}, "training": {"steps": 20, "loss": "wasserstein_gp"}}
     )
-    assert traits(config.model_dump()) == traits(flat(config.model_dump())) == (True, 9)
+    assert traits(config.model_dump()) == traits(flat(config.model_dump())) == (True, 9, False)
     plain = TrialConfig.model_validate({"training": {"steps": 20}})
-    assert traits(plain.model_dump()) == (False, None)
+    assert traits(plain.model_dump()) == (False, None, True)
 
 
 @given(POINTS)

@@ -19,10 +19,9 @@ from gansweep.errors import UserError
 from gansweep.health.detectors.base import EvaluationDetector
 from gansweep.health.detectors.discriminator import (
     CriticStalled,
-    DiscriminatorDominance,
-    DiscriminatorFailure,
     DiscriminatorOverfitting,
-    DiscriminatorStrong,
+    DiscriminatorWon,
+    GeneratorWon,
 )
 from gansweep.health.detectors.divergence import Divergence
 from gansweep.health.detectors.memorised import Memorised
@@ -34,7 +33,8 @@ from gansweep.health.detectors.samples import (
     LateInstability,
     ModeCollapse,
     ModeDropping,
-    NotLearning,
+    NeverTookOff,
+    Poor,
 )
 from gansweep.health.history import History
 from gansweep.health.judge import ENOUGH, Judge, judge_of
@@ -43,11 +43,13 @@ from gansweep.health.metrics import (
     CLASSES_MISSING,
     CONDITIONAL,
     COVERAGE,
+    COVERAGE_RATIO,
     D_AUC,
     D_FRESH,
     D_GAP,
     D_STD,
     DENSITY,
+    DENSITY_RATIO,
     DISCRIMINATOR,
     FD_RATIO,
     LABEL_KL,
@@ -60,7 +62,7 @@ from gansweep.health.metrics import (
     SPREAD_ACROSS,
     SPREAD_WITHIN,
 )
-from gansweep.health.verdict import CONCLUSIONS, FAILURES, INFORMATION, ORDER, Verdict, by_precedence
+from gansweep.health.verdict import CONCLUSIONS, FAILURES, INFORMATION, ORDER, STATES, Verdict, by_precedence
 from gansweep.records import journal
 from gansweep.records.journal import Journal, Record
 
@@ -70,28 +72,28 @@ Values = Mapping[str, float]
 STALLED: dict[str, Any] = {"takeoff": 0, "over": 2, "improvement": 0.5, "good": 0.2}
 QUICK = Judge((
     Divergence(),
-    DeadGenerator(1, 1, 0, across=0.5),
-    ModeCollapse(1, 2, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5, within=0.4),
-    DiscriminatorDominance(1, 1, 0, **STALLED, auc=0.6, sigma=0.6, start=0.1),
-    NotLearning(1, 2, 0.3, **STALLED, density=0.6, share=0.5, across=0.0),
-    LateInstability(1, 1, 0, stable=2, within=2, factor=1.0, deviations=0.5, least=0.5),
-    ModeDropping(1, 2, 0, missing=1),
-    ConditionIgnored(1, 2, 0, times=1.5, worst=0.6),
-    DiscriminatorStrong(1, 1, 0, **STALLED, auc=0.6, sigma=0.6),
-    CriticStalled(1, 1, 0, **STALLED, auc=0.6),
-    DiscriminatorFailure(1, 2, 0, auc=0.4, std=0.5, share=0.2),
-    DiscriminatorOverfitting(2, 2, 0, r_v=0.5, gap=0.1),
-    Memorised(2, 2, 0, share=0.5),
-    Imbalance(2, 3, 0, kl=0.2),
+    DeadGenerator(1, 1, 0, 0, across=0.5),
+    ModeCollapse(1, 2, 0, 0, **STALLED, density=0.7, coverage=0.5, classes=1.5, duplicates=0.6, alike=0.5, within=0.4),
+    NeverTookOff(1, 2, 0.3, 0, **STALLED, density=0.6, share=0.5, across=0.0),
+    LateInstability(1, 1, 0, 0, stable=2, within=2, factor=1.0, deviations=0.5, least=0.5),
+    ConditionIgnored(1, 2, 0, 0, times=1.5, worst=0.6),
+    ModeDropping(1, 2, 0, 0, missing=1, dense=0.1, covered=0.1),
+    Poor(1, 2, 0, 0, over=1, coverage=0.5, density=0.5),
+    DiscriminatorWon(1, 1, 0, 0, over=2, auc=0.6, sigma=0.6),
+    GeneratorWon(1, 2, 0, 0, auc=0.6, std=0.5, share=0.2),
+    CriticStalled(1, 1, 0, 0, **STALLED, auc=0.6),
+    DiscriminatorOverfitting(2, 2, 0, 0, r_v=0.5, gap=0.1),
+    Memorised(2, 2, 0, 0, share=0.5),
+    Imbalance(2, 3, 0, 0, kl=0.2),
 ))  # fmt: skip
 BLANK = {SPREAD_ACROSS: 0.0, SPREAD_WITHIN: 0.0}
-DROPPED = {CLASSES_MISSING: 2.0, CLASSES: 7.0, LABEL_KL: 0.3}
+DROPPED = {CLASSES_MISSING: 2.0, CLASSES: 7.0, LABEL_KL: 0.3, DENSITY: 0.9, COVERAGE: 0.7}
 OVERFIT = {R_V: 0.9, D_GAP: 0.5}
 
 
 def history(*rows: Values, budget: int = 100) -> History:
     """Evaluations at steps 10, 20, …"""
-    return History.of(((10 * i, row) for i, row in enumerate(rows, 1)), budget)
+    return History.of(((10 * i, row) for i, row in enumerate(rows, 1)), budget, compared=True)
 
 
 def kinds(verdicts: tuple[Verdict, ...]) -> list[str]:
@@ -111,7 +113,7 @@ def test_nothing_is_reported_while_nothing_holds() -> None:
 
 
 def test_the_order_has_each_kind_once_failures_first() -> None:
-    assert (*FAILURES, *CONCLUSIONS, *INFORMATION) == ORDER
+    assert (*FAILURES, *CONCLUSIONS, *STATES, *INFORMATION) == ORDER
     assert len(set(ORDER)) == len(ORDER) == len(DETECTORS) + len(CONCLUSIONS)
     assert kinds(by_precedence(Verdict(kind, 0, "") for kind in reversed(ORDER))) == list(ORDER)
 
@@ -207,7 +209,7 @@ def test_a_plan_with_thresholds_of_another_version_is_refused_in_one_line(thresh
 NUMBERS = (0.0, 0.1, 0.5, 0.55, 0.9, 1.0, 2.0, 20.0, NAN, INF)
 METRICS = (
     FD_RATIO, DENSITY, COVERAGE, NEAR_DUPLICATES, SPREAD_ACROSS, SPREAD_WITHIN, CLASSES, CLASSES_MISSING, LABEL_KL,
-    MS_SSIM, MEMORISED, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
+    MS_SSIM, MEMORISED, COVERAGE_RATIO, DENSITY_RATIO, D_AUC, D_FRESH, D_STD, D_GAP, R_V, LOSS_D, *CONDITIONAL,
 )  # fmt: skip
 
 
@@ -224,14 +226,18 @@ def random_rows(seed: int) -> dict[int, Values]:
     return found
 
 
+def random_history(seed: int) -> History:
+    return History.of(random_rows(seed).items(), 60, compared=True)
+
+
 ROWS = st.integers(0, 10**9).map(random_rows)
 GROWTH = st.none() | st.integers(0, 60)
 
 
 def test_random_histories_show_every_kind() -> None:
     """The properties below would hold of a judge that says nothing."""
-    seen = {kind for seed in range(200) for kind in kinds(QUICK(History.of(random_rows(seed).items(), 60)))}
-    assert {*FAILURES, *INFORMATION} - seen == {"critic_stalled"}
+    seen = {kind for seed in range(200) for kind in kinds(QUICK(random_history(seed)))}
+    assert {*FAILURES, *STATES, *INFORMATION} - seen == {"critic_stalled"}
 
 
 @settings(max_examples=20)

@@ -15,6 +15,9 @@ from gansweep.records.outcome import Outcome
 VERDICT = Verdict("divergence", 30, "divergence at step 30: loss_d is nan", {"loss_d": "nan"})
 DEAD = Verdict("dead_generator", 20, "dead generator since step 20: blank", {"figures": {"spread_across": 0.0}})
 HEALTHY = Verdict("healthy", 0, "healthy: no failure in 9 evaluations")
+WON = Verdict(
+    "discriminator_won", 20, "discriminator won since step 20: AUC 1.000", {"figures": {"d_auc": 1.0}, "need": 1}
+)
 
 
 @pytest.fixture
@@ -97,7 +100,10 @@ def test_finished_says_whether_100_steps_have_nothing_left_to_do(
     assert not ended.finished(100, rules, {"dead_generator": {"across": 0.1}}), "it is to be judged anew"
 
 
-@pytest.mark.parametrize(("verdicts", "named"), [((), None), ((HEALTHY,), "healthy"), ((VERDICT, DEAD), "divergence")])
+@pytest.mark.parametrize(
+    ("verdicts", "named"),
+    [((), None), ((HEALTHY,), "healthy"), ((VERDICT, DEAD), "divergence"), ((HEALTHY, WON), "healthy"), ((WON,), None)],
+)
 def test_the_first_verdict_names_the_run(verdicts: tuple[Verdict, ...], named: str | None) -> None:
     assert Outcome("completed", 1, verdicts=verdicts).verdict == named
 
@@ -142,6 +148,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
         "verdict": None,
         "reason": "",
         "rule": "",
+        "states": [],
         "step": 0,
         "steps_total": 100,
         "device": None,
@@ -151,7 +158,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
     assert outcome.summary(folder) == pending
     with Journal(folder.journal) as journal:
         journal.append(Record(30, 1.0, {"loss_d": 0.5}))
-    outcome.write(folder, Outcome("stopped", 40, VERDICT.reason, (VERDICT, DEAD), "divergence"))
+    outcome.write(folder, Outcome("stopped", 40, VERDICT.reason, (VERDICT, DEAD, WON), "divergence"))
     write_json(folder.published, {"run_id": "r"})
     assert outcome.summary(folder) == {
         **pending,
@@ -160,6 +167,7 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
         "verdict": "divergence",
         "reason": VERDICT.reason,
         "rule": "divergence",
+        "states": [{"kind": WON.kind, "since_step": 20, "reason": WON.reason, "figures": {"d_auc": 1.0}}],
         "step": 40,
         "run_id": "r",
         "metrics": {"loss_d": 0.5},
@@ -167,3 +175,4 @@ def test_summary_of_a_trial_that_has_not_begun_and_of_one_that_was_stopped(folde
     with lock.acquire(folder.lock):
         running = outcome.summary(folder)
     assert (running["outcome"], running["verdict"], running["reason"]) == ("running", None, "")
+    assert running["states"] == []

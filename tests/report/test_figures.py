@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from frames import BETA1, RATE, evaluations, frame, histories, trial
+from frames import BETA1, RATE, evaluations, frame, histories, study, trial
 from frames import grid as over_two
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -270,6 +270,29 @@ def test_shares_are_those_of_the_last_evaluation() -> None:
     expected = {name: 0.7 if name == "$x$" else 0.1 for name in MARKUP if name != "<b>"}
     assert Curves(histories(trials), judged).shares(KEY) == expected
     assert Curves(histories(trials), judged.iloc[:0]).shares(KEY) == {}
+
+
+def onsets(figure: Figure) -> list[list[float]]:
+    """Steps of the dash-dotted lines of each panel."""
+    return [
+        [float(np.asarray(line.get_xdata())[0]) for line in ax.lines if line.get_linestyle() == "-."]
+        for ax in figure.axes
+    ]
+
+
+def test_the_onset_of_a_state_is_marked_where_d_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = drawn_by(monkeypatch)
+    trials = frame([trial({}, 5.0, "mode_collapse"), trial({}, 7.0, "mode_collapse", states="discriminator_won")], [])
+    made = study(trials)
+    assert made.series.states(("s", trials["trial"][1])) == [("discriminator_won", 240)]
+    assert texts(curves.losses(made.series, trials, captions(trials))).count("D won") == 1
+    assert onsets(figures[-1]) == [[], [240]]
+    curves.evidence(made.series, trials, captions(trials), "fd_ratio", "q")
+    assert onsets(figures[-1]) == [[], [], [], [240], [], []]
+    curves.game(made.series, trials[1:], captions(trials), "discriminator_won", "fd_ratio", "q")
+    assert onsets(figures[-1]) == [[240], [240], [240]]
+    curves.quality(made.series, trials, captions(trials), "fd_ratio", "q")
+    assert onsets(figures[-1]) == [[], []]
 
 
 @pytest.mark.parametrize("kind", ["healthy", "mode_collapse"])

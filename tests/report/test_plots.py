@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gansweep.gan.sampling import GAP, grid_png
@@ -53,6 +54,22 @@ def test_the_scale_of_losses_has_ticks_among_them(loss_d: float, loss_g: float) 
     ax = losses(history(TRAINED | {m.LOSS_D: loss_d, m.LOSS_G: loss_g, m.D_REAL: 0.6, m.D_FAKE: 0.3}), None).axes[0]
     low, high = ax.get_ylim()
     assert any(low <= tick <= high for tick in ax.get_yticks())
+
+
+def test_the_onset_of_a_state_is_marked_where_d_is_shown() -> None:
+    won = Verdict("discriminator_won", 30, "discriminator won since step 30: …")
+    training, judged = history(TRAINED | {m.D_REAL: 0.6, m.D_FAKE: 0.3}), history(JUDGED | {m.D_FRESH: 0.1})
+
+    def marked(figure: Figure) -> list[int]:
+        """Panels with a vertical line at its onset."""
+        lines = [[np.asarray(line.get_xdata()).tolist() for line in ax.lines] for ax in figure.axes]
+        return [number for number, found in enumerate(lines) if [30, 30] in found]
+
+    assert marked(losses(training, None, [won])) == [0, 1]
+    assert marked(quality(judged, None, [won])) == [3]
+    assert "D won" in texts(losses(training, None, [won]))[0]
+    assert "D won" in texts(quality(judged, None, [won]))[3]
+    assert marked(losses(training, None)) == marked(quality(judged, None)) == []
 
 
 def test_a_critics_loss_has_a_sign_and_its_output_is_no_probability() -> None:

@@ -34,6 +34,7 @@ from gansweep.report.document import compose, typeset
 from gansweep.report.failures import failures, how_often
 from gansweep.report.overview import differences, overview
 from gansweep.report.palette import colour
+from gansweep.report.states import states
 from gansweep.report.study import Study
 from gansweep.report.style import canvas
 from gansweep.report.tables import read_sweep
@@ -333,11 +334,11 @@ def test_steps_that_stopping_saved() -> None:
 # Failures
 
 
-def measured(kind: str, source: str) -> dict[str, str]:
+def measured(kind: str, loss: str = "non_saturating", conditional: bool = False) -> dict[str, str] | None:
+    """The row of that tag and regime in the packaged table."""
     text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
-    table = csv.DictReader(text.splitlines())
-    (row,) = [r for r in table if (r["verdict"], r["source"], r["runs"]) == (kind, source, "all")]
-    return row
+    asked, rows = (kind, loss, str(conditional)), csv.DictReader(text.splitlines())
+    return next((row for row in rows if (row["verdict"], row["loss"], row["conditional"]) == asked), None)
 
 
 def down(bound: str) -> str:
@@ -350,8 +351,9 @@ def test_a_verdict_is_shown_with_the_thresholds_of_its_own_sweep() -> None:
     name = trials["sweep"].iloc[0]
     text = text_of(failures(study(trials, [RATE], judges={name: judge_of({"mode_dropping": {"missing": 3}})})))
     assert (
-        "Thresholds: signal in at least 3 evaluations, of the last 5, not before 0.7 of the steps, at least 3 classes"
-        " missing." in text
+        "Thresholds: signal in at least 3 evaluations, of the last 5, not before 0.7 of the steps, nor before step 50,"
+        " at least 3 classes missing, density of at least 0.5, coverage of at least 0.5 times the share of the other"
+        " classes." in text
     )
 
 
@@ -362,23 +364,33 @@ def test_a_verdict_is_shown_with_its_thresholds_and_how_often_it_is_right(kind: 
     text = text_of(found)
     assert f"{title(kind).capitalize()}: {KINDS[kind].meaning}." in text
     assert "Thresholds: " in text or kind == "divergence"
-    try:
-        row = measured(kind, "natural")
-    except ValueError:
-        assert "natural runs" not in text
-        return
-    assert_states(
-        text,
-        int(row["positives"]) + int(row["negatives"]), "natural runs", "95 %",
-        "precision", f"{float(row['precision']):.2f}", down(row["precision_bound"]),
-        "recall", f"{float(row['recall']):.2f}", down(row["recall_bound"]),
-    )  # fmt: skip
+    if row := measured(kind):
+        assert_states(text, f"Of {row['runs']} held-out", f"{row['failing']} were", "95 %", down(row["bound"]))
+    else:
+        assert_states(text, "was not measured for unconditional runs with the loss non_saturating")
 
 
-def test_a_verdict_of_unknown_accuracy_is_reported_as_such() -> None:
-    text = text_of(failures(study(over(RATE, [1e-3], verdict="late_instability"), [RATE])))
-    assert_states(text, "not measured")
-    assert "precision" not in text
+def test_an_accuracy_is_that_of_the_regime() -> None:
+    """Loss, conditional or not, and the embedding: figures of others are not quoted."""
+
+    def words(**settings: Any) -> str:
+        return text_of(failures(study(over(RATE, [1e-3], verdict="poor", **settings), [RATE])))
+
+    row = measured("poor")
+    assert row
+    assert f"Of {row['runs']} held-out unconditional runs" in words()
+    conditional = {"training.loss": "hinge", "model.conditioning": "concat"}
+    assert_states(words(**conditional), "not measured for conditional runs with the loss hinge")
+    for other in ({"features": "imagenet"}, {"features_resolution": 32}, {"features_resolution": pd.NA}):
+        assert_states(words(**other), "not measured in these features")
+
+
+def test_every_row_of_the_accuracy_is_of_a_failure_and_has_a_bound_below_its_share() -> None:
+    assert measured("poor")
+    assert measured("healthy") is None
+    for kind in FAILURES:
+        if row := measured(kind):
+            assert float(row["bound"]) <= int(row["failing"]) / int(row["runs"]) <= 1
 
 
 def test_cases_and_crashes_are_all_listed() -> None:
@@ -465,6 +477,83 @@ def test_the_appendix_tells_all_verdicts_and_makes_room_for_many_settings() -> N
     wide = frame([trial(dict.fromkeys(keys, 1.0))], keys)
     assert study(wide, keys).final_names == []
     assert both.final_names != []
+
+
+def test_states_stand_beside_the_verdict_wherever_it_is_shown() -> None:
+    trials = over(RATE, [0.1, 0.2, 0.3], [2.0, 8.4, 3.0], verdict="healthy")
+    trials.loc[1, "states"] = "discriminator_won"
+    made = study(trials, [RATE], samples={one: {600: None} for one in trials["trial"]})
+    _, table, *_ = appendix(made)
+    cells = [row[5] for row in table["blocks"][0]["rows"]]
+    assert [(cell["text"], cell.get("more", "")) for cell in cells] == [
+        ("healthy", ""), ("healthy", ""), ("healthy", " · D won"),
+    ]  # fmt: skip
+    strips = sections.samples(made)
+    assert strips is not None
+    names = [row["name"] for row in strips["blocks"][1]["rows"]]
+    assert [name["text"] + name.get("more", "") for name in names] == ["1. healthy", "2. healthy", "3. healthy · D won"]
+
+
+def test_who_won_is_told_with_onset_and_figures() -> None:
+    assert states(study(over(RATE, [0.1, 0.2]), [RATE])) == []
+    trials = frame(
+        [
+            trial({RATE: 0.1}, 8.4, states="discriminator_won"),
+            trial({RATE: 0.2}, 50.0, "mode_collapse", states="discriminator_won"),
+            trial({RATE: 0.3}, 60.0, "never_took_off", states="generator_won"),
+            trial({RATE: 0.4}, 2.0),
+        ],
+        [RATE],
+    )
+    made = study(trials, [RATE])
+    _, of_d, of_g = states(made)
+    assert [part["title"] for part in (of_d, of_g)] == ["Discriminator won", "Generator won"]
+    (table,) = (block for block in of_d["blocks"] if block["kind"] == "rows")
+    assert [column["title"] for column in table["columns"]] == [
+        "trial", "learning rate", "verdict", "since step", "AUC of D", "σ(D(G(z)))", "loss D", "loss G",
+    ]  # fmt: skip
+    assert rows(of_d) == [
+        ["00000000", "0.1", "healthy", "240", "0.999", "0.02", "0.05", "6.5"],
+        ["00000001", "0.2", "mode collapse", "240", "0.999", "0.02", "0.05", "6.5"],
+    ]
+    assert [row[0] for row in rows(of_g)] == ["00000002"]
+    assert_states(text_of(of_d), "D tells samples from real images", "AUC of D above 0.99")
+    assert_states(pdf_text(made), "Who won: D or G", "Discriminator won", "Generator won")
+
+
+def test_figures_say_what_their_lines_mark() -> None:
+    trials = frame([trial({RATE: 0.1}, 8.4), trial({RATE: 0.2}, 50.0, "mode_collapse")], [RATE])
+    assert "dash-dotted" not in text_of([sections.over_steps(study(trials, [RATE])), failures(study(trials, [RATE]))])
+    trials["states"] = "discriminator_won"
+    for part in (sections.over_steps(study(trials, [RATE])), failures(study(trials, [RATE]))):
+        assert_states(text_of(part), "A dash-dotted line marks since when D or G has won")
+
+
+def test_values_stand_beside_the_best_of_what_did_not_fail() -> None:
+    trials = frame(
+        [
+            trial({RATE: 0.1}, 2.0),
+            trial({RATE: 0.2}, 8.4),
+            trial({RATE: 0.3}, 1.0, "mode_collapse"),
+            trial({RATE: 0.4}, NAN),
+        ],
+        [RATE],
+    )
+    made = study(trials, [RATE], samples={one: {600: None} for one in trials["trial"]})
+    _, table, *_ = appendix(made)
+    shown = [
+        row[7] if isinstance(row[7], str) else row[7]["text"] + row[7]["more"] for row in table["blocks"][0]["rows"]
+    ]
+    assert shown == ["2", "8.4 (4.2 × the best)", "–", "1 (0.5 × the best)"]
+    assert_states(text_of(overview(made)), "FD ratio 1, 0.5 × the best")
+
+
+def test_sweeps_of_other_images_have_a_best_trial_each() -> None:
+    trials = frame([trial({}, 2.0), trial({}, 4.0), trial({}, 10.0, sweep="t"), trial({}, 30.0, sweep="t")], [])
+    together = study(trials).remarks
+    assert [*together.values()] == ["2 × the best", "5 × the best", "15 × the best"]
+    trials.loc[trials["sweep"] == "t", "data_fingerprint"] = "g"
+    assert [*study(trials).remarks.values()] == ["2 × the best", "3 × the best"]
 
 
 def test_the_appendix_shows_fid_where_it_is_measured() -> None:

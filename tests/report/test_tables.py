@@ -174,7 +174,7 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
         config=config(training_note=1, learning_rate=0.1 + 0.2),
         parameters={"generator": 5, "discriminator": 6},
     )
-    features = {"features": {"name": "imagenet"}}
+    features = {"features": {"name": "imagenet", "resolution": 224}}
     write_json(trial.evaluator, {**features, "accuracy": 0.987654, "real_shares": {"10": 0.25, "9": 0.75}})
     bench.publish()
     tables = read(bench)
@@ -185,11 +185,12 @@ def test_a_trial_is_told_in_a_row(bench: Bench) -> None:
     assert row == {
         "sweep": bench.folder.name, "trial": "a" * 12, "configuration": 0, "seed": 3, "planned": True,
         "outcome": "interrupted",
-        "verdict": "undecided", "failed": False, "since_step": None, "reason": verdict.reason, "rule": "", "step": 4,
+        "verdict": "undecided", "states": "", "failed": False, "since_step": None, "reason": verdict.reason, "rule": "",
+        "step": 4,
         "steps": STEPS, "quality": 50.0, "quality_step": 4, "best_value": 50.0, "best_step": 4, "rank": 1,
         "wall_s": 3.0,
         "started": pd.Timestamp(BEGAN + 1, unit="s", tz="UTC"),
-        "steps_per_s": 8.5, "features": "imagenet", "evaluator_accuracy": 0.9877,
+        "steps_per_s": 8.5, "features": "imagenet", "features_resolution": 224, "evaluator_accuracy": 0.9877,
         "parameters.generator": 5, "parameters.discriminator": 6,
         "device": "CPU", "data_fingerprint": "f", "real_shares": {"10": 0.25, "9": 0.75},
         "training.learning_rate": 0.1 + 0.2, "training.training_note": 1,
@@ -329,7 +330,7 @@ def test_evaluations_stand_side_by_side(bench: Bench) -> None:
 
 
 def test_verdicts_are_judged_anew(bench: Bench) -> None:
-    records = sound(STEPS, density=1.2, coverage=0.1, classes_missing=2.0, fd_ratio=200.0)
+    records = sound(STEPS, density=1.2, coverage=0.1, fd_ratio=200.0, d_auc=0.999, d_fresh=0.01)
     bench.trial("a", records, Outcome("completed", STEPS, verdicts=(Verdict("healthy", 0, "so it seemed"),)))
     bench.trial("b", sound(STEPS))
     bench.publish()
@@ -349,6 +350,7 @@ def test_verdicts_are_judged_anew(bench: Bench) -> None:
     assert [row[k] for k in ("verdict", "since_step", "reason")] == [
         getattr(expected[0], k) for k in ("kind", "since_step", "reason")
     ]
+    assert {name: row["states"] for name, row in by_trial(tables).items()} == {"a": "discriminator_won", "b": ""}
     assert tables.verdicts[tables.verdicts.trial == "b"].since_step.tolist() == [pd.NA]
 
 

@@ -23,7 +23,7 @@ from gansweep.records.outcome import Outcome
 from gansweep.tracking import store
 from gansweep.tracking.publisher import Publisher
 
-STEPS = 30
+STEPS = 60
 BEGAN = 1_700_000_000.0  # seconds; records follow one a second
 TABLES = ("experiments", "runs", "tags", "params", "metrics", "latest_metrics")
 

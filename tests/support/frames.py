@@ -22,10 +22,11 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
     failed = verdict in FAILURES or more.get("outcome") == "crashed"
     row = {
         "sweep": "s", "seed": 0, "planned": True, "outcome": "completed", "verdict": verdict, "failed": failed,
+        "states": "",
         "since_step": 100 if failed else pd.NA, "reason": f"{verdict} since step 100: because", "rule": "", "step": 600,
         "steps": 600, "quality": quality, "quality_step": more.get("step", 600),
         "started": pd.Timestamp("2026-01-02", tz="UTC"), "wall_s": 30.0,
-        "steps_per_s": 20.0, "features": "classifier", "evaluator_accuracy": 0.99,
+        "steps_per_s": 20.0, "features": "classifier", "features_resolution": 16, "evaluator_accuracy": 0.99,
         "parameters.generator": 10, "parameters.discriminator": 10,
         "device": "CPU", "data_fingerprint": "f", "real_shares": {}, **FIXED, **varied,
     }  # fmt: skip
@@ -87,6 +88,25 @@ def evaluations(trials: pd.DataFrame, metric: str = "fd_ratio", shares: Mapping[
     return pd.DataFrame(rows, columns=["sweep", "trial", "step", metric, *steady, *classes])
 
 
+def _primary(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[["sweep", "trial", "since_step", "reason"]].assign(place=0, kind=trials["verdict"], evidence=None)
+
+
+def _states(trials: pd.DataFrame) -> pd.DataFrame:
+    """The states of trials, each since step 240, with figures of D."""
+    figures = {"d_auc": 0.999, "d_fresh": 0.02, "loss_d": 0.05, "loss_g": 6.5}
+    rows = [
+        {
+            "sweep": row.sweep, "trial": row.trial, "since_step": 240, "reason": f"{kind} since step 240: because",
+            "place": 1, "kind": kind, "evidence": {"figures": figures},
+        }
+        for row in trials.itertuples()
+        for kind in str(row.states).split(",")
+        if kind
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["sweep", "trial", "since_step", "reason", "place", "kind", "evidence"])
+
+
 def study(
     trials: pd.DataFrame,
     settings: Sequence[str] = (),
@@ -115,7 +135,7 @@ def study(
         }
         for name, group in trials.groupby("sweep", sort=False)
     ]  # fmt: skip
-    verdicts = trials[["sweep", "trial", "since_step", "reason"]].assign(place=0, kind=trials["verdict"])
+    verdicts = pd.concat([_primary(trials), _states(trials)], ignore_index=True)
     names = dict(zip(trials["trial"], trials["sweep"], strict=True))
     listed = [
         {"sweep": names[trial], "trial": trial, "step": step, "artifact": str(step)}

@@ -175,19 +175,49 @@ def tables(count: int) -> Tables:
         last = [values[m.FD_RATIO] for _, values in one.records if m.FD_RATIO in values][-1]
         first = found[0]
         key = {"sweep": "synthetic", "trial": one.id}
-        rows.append({
-            **key, "run_id": one.id, "configuration": int(one.id, 16) // SEEDS, "seed": one.seed, "planned": True,
-            "outcome": "completed",
-            "verdict": first.kind, "failed": first.is_failure, "reason": first.reason, "rule": "", "step": STEPS,
-            "since_step": first.since_step if first.is_failure else pd.NA, "steps": STEPS, "quality": last,
-            "quality_step": STEPS,
-            "started": pd.Timestamp(BEGAN, unit="s", tz="UTC"), "wall_s": 30.0, "steps_per_s": 20.0,
-            "features": "classifier", "evaluator_accuracy": 0.99, "device": "CPU", "data_fingerprint": "f",
-            "real_shares": dict.fromkeys(DIGITS, 0.1),
-            **one.varied, "dataset.name": "digits", "dataset.image_size": 32, "model.architecture": "dcgan",
-        })  # fmt: skip
+        rows.append(
+            {
+                **key,
+                "run_id": one.id,
+                "configuration": int(one.id, 16) // SEEDS,
+                "seed": one.seed,
+                "planned": True,
+                "outcome": "completed",
+                "verdict": first.kind,
+                "failed": first.is_failure,
+                "reason": first.reason,
+                "rule": "",
+                "step": STEPS,
+                "states": ",".join(v.kind for v in found if v.is_state),
+                "since_step": first.since_step if first.is_failure else pd.NA,
+                "steps": STEPS,
+                "quality": last,
+                "quality_step": STEPS,
+                "started": pd.Timestamp(BEGAN, unit="s", tz="UTC"),
+                "wall_s": 30.0,
+                "steps_per_s": 20.0,
+                "features": "classifier",
+                "features_resolution": 16,
+                "evaluator_accuracy": 0.99,
+                "device": "CPU",
+                "data_fingerprint": "f",
+                "real_shares": dict.fromkeys(DIGITS, 0.1),
+                **one.varied,
+                "dataset.name": "digits",
+                "dataset.image_size": 32,
+                "model.architecture": "dcgan",
+            }
+        )
         verdicts += [
-            {**key, "place": n, "kind": v.kind, "failure": v.is_failure, "since_step": v.since_step, "reason": ""}
+            {
+                **key,
+                "place": n,
+                "kind": v.kind,
+                "failure": v.is_failure,
+                "since_step": v.since_step,
+                "reason": "",
+                "evidence": v.evidence,
+            }
             for n, v in enumerate(found)
         ]
         for step, values in one.records:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gansweep.datasets import users_of
 from gansweep.errors import SweepFileError, UserError
-from gansweep.health.verdict import FAILURES, INFORMATION
+from gansweep.health.verdict import FAILURES, INFORMATION, STATES
 from gansweep.section import one_of
 from gansweep.sweepfile import loader
 from gansweep.sweepfile.schema import Sweep
@@ -48,7 +48,7 @@ SECTIONS = (
 
 NONE = "; `stop: none` only records verdicts"
 SEEDS = "seeds cannot be varied; set replicates, the number of seeds per configuration"
-KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
+KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *STATES, *INFORMATION[:-1])) + f" or '{INFORMATION[-1]}'"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ KINDS = ", ".join(f"'{kind}'" for kind in (*FAILURES, *INFORMATION[:-1])) + f" o
         ),
         (
             HEAD + "thresholds: {imbalance: {zzz: 1}}",
-            "3:26: thresholds.imbalance.zzz: unknown key; known here: need, window, earliest, kl",
+            "3:26: thresholds.imbalance.zzz: unknown key; known here: need, window, earliest, from_step, kl",
         ),
         (
             HEAD + "thresholds: {mode_collapse: {coverage: 1.5}}",
@@ -471,7 +471,15 @@ def test_set_gives_cases() -> None:
     ]
 
 
-STOPS = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominance", "not_learning")
+def test_thresholds_of_version_0_1_0_are_read_with_a_sentence() -> None:
+    sweep = load(HEAD + "thresholds: {not_learning: {density: 0.2}}")
+    assert sweep.thresholds.changed() == {"never_took_off": {"density": 0.2}}
+    assert sweep.thresholds.sentences == ("thresholds.not_learning: this kind is called never_took_off now",)
+    assert load(HEAD).thresholds.sentences == ()
+    assert refusal(HEAD + "thresholds: {not_learning: 3}") != []
+
+
+STOPS = ("divergence", "dead_generator", "mode_collapse", "never_took_off")
 
 
 @pytest.mark.parametrize(
@@ -485,6 +493,8 @@ STOPS = ("divergence", "dead_generator", "mode_collapse", "discriminator_dominan
         ("stop: {on: []}", ()),
         ("stop: {on: [critic_stalled, divergence]}", ("critic_stalled", "divergence")),
         ("stop: {on: [divergence], action: flag}", ()),
+        ("stop: {on: [discriminator_dominance]}", ("discriminator_won",)),  # the name that users look for
+        ("stop: {on: [not_learning, divergence]}", ("never_took_off", "divergence")),  # of version 0.1.0
     ],
 )
 def test_stop_names_the_kinds_that_end_a_trial(text: str, rules: tuple[str, ...]) -> None:

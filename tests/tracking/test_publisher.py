@@ -30,7 +30,9 @@ from gansweep.tracking.sender import BATCH
 COLLAPSE = Verdict("mode_collapse", 1200, "mode collapse since step 1,200: samples cover 12% | few", {"at_step": 1400})
 DROPPING = Verdict("mode_dropping", 900, "mode dropping since step 900: 3 classes are missing", {"figures": {}})
 HEALTHY = Verdict("healthy", 0, "healthy: no failure in 22 evaluations, best FD ratio 8", {})
-STRONG = Verdict("discriminator_strong", 7, "discriminator strong since step 7: AUC 0.999", {})
+D_WON = Verdict("discriminator_won", 7, "discriminator won since step 7: AUC 0.999", {"figures": {"d_auc": 0.999}})
+G_WON = Verdict("generator_won", 8, "generator won since step 8: AUC 0.500", {"figures": {"d_auc": 0.5}})
+IMBALANCE = Verdict("imbalance", 9, "imbalance since step 9: unevenly", {})
 NAMED = ("gansweep.verdict", "gansweep.verdicts", "gansweep.reason", "mlflow.note.content")
 NOTE = NAMED[-1]
 
@@ -74,7 +76,7 @@ def test_publishing_again_changes_nothing(bench: Bench) -> None:
     trial.checkpoint(STEPS).write_bytes(b"weights")
     bench.publish().publish(running=False)
     before = bench.everything()
-    assert sum("+step+30+" in file for file in before["files"] if bench.folder.name in file) == 2
+    assert sum(f"+step+{STEPS}+" in file for file in before["files"] if bench.folder.name in file) == 2
     bench.publish()
     assert bench.everything() == before
 
@@ -347,9 +349,9 @@ def test_a_failure_is_told_where_the_ui_shows_it(bench: Bench) -> None:
     [
         (Outcome("completed", STEPS, "", (HEALTHY,)), HEALTHY.reason,
          "**healthy**  \nno failure in 22 evaluations, best FD ratio 8"),
-        (Outcome("completed", STEPS, "", (HEALTHY, STRONG)), HEALTHY.reason,
+        (Outcome("completed", STEPS, "", (HEALTHY, D_WON)), HEALTHY.reason,
          "**healthy**  \nno failure in 22 evaluations, best FD ratio 8\n\n"
-         "- discriminator strong since step 7: AUC 0.999"),
+         "- discriminator won since step 7: AUC 0.999"),
         (Outcome("stopped", 9, "asha: 5 were better", (HEALTHY,), "asha"), "asha: 5 were better",
          "**healthy**  \nno failure in 22 evaluations, best FD ratio 8  \n"
          "**stopped at step 9**  \nasha: 5 were better"),
@@ -358,7 +360,7 @@ def test_a_failure_is_told_where_the_ui_shows_it(bench: Bench) -> None:
         (Outcome("completed", STEPS), "", ""),
         (Outcome("interrupted", 3, "stopped on request"), "stopped on request", ""),
     ],
-    ids=["healthy", "information", "asha", "crashed", "unjudged", "interrupted"],
+    ids=["healthy", "state", "asha", "crashed", "unjudged", "interrupted"],
 )  # fmt: skip
 def test_every_end_has_its_note(bench: Bench, ended: Outcome, reason: str, note: str) -> None:
     bench.trial("a", losses(3), ended)
@@ -366,6 +368,26 @@ def test_every_end_has_its_note(bench: Bench, ended: Outcome, reason: str, note:
     found = tags(bench, "a")
     assert (found["gansweep.reason"], found[NOTE]) == (reason, note)
     assert found["gansweep.verdict"] == (ended.verdict or "")
+
+
+def test_states_are_a_tag_of_their_own_that_a_search_finds(bench: Bench) -> None:
+    """Beside the verdict, whether that is a failure or not; what is neither is in no tag but that of all verdicts."""
+    both = (COLLAPSE, D_WON, G_WON, IMBALANCE)
+    ends = {"both": both, "one": (HEALTHY, G_WON), "none": (HEALTHY, IMBALANCE), "former": (D_WON,)}
+    for name, verdicts in ends.items():
+        bench.trial(name, losses(3), Outcome("completed", STEPS, "", verdicts))
+    bench.publish()
+    assert {name: (tags(bench, name)["gansweep.verdict"], tags(bench, name)["gansweep.states"]) for name in ends} == {
+        "both": ("mode_collapse", "discriminator_won,generator_won"),
+        "one": ("healthy", "generator_won"),
+        "none": ("healthy", ""),
+        "former": ("", "discriminator_won"),  # a verdict of version 0.1.0, which is a state today, names no run
+    }
+    query = "tags.`gansweep.states` LIKE '%discriminator_won%'"
+    found = bench.client.search_runs([bench.experiment()], query)
+    assert {run.data.tags["gansweep.trial_id"] for run in found} == {"both", "former"}
+    head = tags(bench, "parent")[NOTE].partition("\n")[0]
+    assert "Verdicts: 1 mode collapse, 2 healthy. States: 2 discriminator won, 2 generator won." in head
 
 
 @pytest.mark.parametrize("kind", ["stopped", "crashed", "completed"])
@@ -418,11 +440,15 @@ def test_more_steps_are_a_larger_budget(bench: Bench) -> None:
     trial = bench.trial("a", losses(STEPS), Outcome("completed", STEPS, "", (HEALTHY,)))
     bench.publish()
     found = tags(bench, "a")
-    assert (found["gansweep.steps"], json.loads(found["gansweep.varied"])) == ("30", {"training.learning_rate": 1e-4})
-    write_json(trial.trial, {**read_json(trial.trial), "steps": 60, "varied": {}})
+    assert (found["gansweep.steps"], json.loads(found["gansweep.varied"])) == (
+        str(STEPS),
+        {"training.learning_rate": 1e-4},
+    )
+    write_json(trial.trial, {**read_json(trial.trial), "steps": 2 * STEPS, "varied": {}})
     bench.publish()
     found = tags(bench, "a")
-    assert (found["gansweep.steps"], found["gansweep.varied"], found["gansweep.outcome"]) == ("60", "{}", "interrupted")
+    assert found["gansweep.steps"] == str(2 * STEPS)
+    assert (found["gansweep.varied"], found["gansweep.outcome"]) == ("{}", "interrupted")
     assert found["gansweep.verdict"] == ""
 
 

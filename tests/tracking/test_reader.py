@@ -19,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gansweep.errors import UserError
+from gansweep.features import is_compared
 from gansweep.gan.sampling import grid_png
 from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
 from gansweep.health.metrics import CRITIC_REAL, CRITIC_TRAINING, EVALUATION, NONFINITE_STEP, TRAINING
+from gansweep.health.verdict import STATES
 from gansweep.records import journal, lock
 from gansweep.records.layout import Home, TrialFolder, read_json, write_atomically, write_json
 from gansweep.records.outcome import Outcome
@@ -31,7 +33,7 @@ from gansweep.sweeps.sweep import METRICS, RecordedTrial
 from gansweep.tracking import reader, store
 from gansweep.tracking.reader import StoreReader
 
-SHORT = 25  # evaluations, one a step: dominance wants ten and ten before them
+SHORT = 60  # evaluations, one a step: nothing but divergence is found before step 50
 NAN, INF, LARGEST = math.nan, math.inf, 1.7976931348623157e308
 VALUES = st.sampled_from([NAN, INF, -INF, 0.0, 0.02, 0.3, 0.9, 0.995, 1.2, 40.0, 3e38, 5e-324]) | st.floats(0, 3)
 CHANGES = st.dictionaries(st.sampled_from((*TRAINING, *EVALUATION)), VALUES, max_size=6)
@@ -44,7 +46,9 @@ def read(bench: Bench) -> dict[str, RecordedTrial]:
 def journalled(trial: TrialFolder) -> History:
     records = journal.read(trial.journal)
     told = read_json(trial.trial)
-    return History.of(((r.step, r.values) for r in records), told["steps"], *traits(told["config"]))
+    compared = is_compared(read_json(trial.evaluator).get("features", {}))
+    points = ((r.step, r.values) for r in records)
+    return History.of(points, told["steps"], *traits(told["config"]), compared=compared)
 
 
 def verdicts(history: History) -> str:
@@ -55,14 +59,15 @@ def verdicts(history: History) -> str:
 def test_a_trial_comes_back_as_it_was_sent(bench: Bench) -> None:
     varied = {"training.learning_rate": 0.1 + 0.2, "dataset.name": "digits", "model.latent_dim": 100}
     records = [{**values, "steps_per_s": 50.0, "val_loss_d": 1.0} for values in sound(STEPS)]
-    trial = bench.trial("a", records, Outcome("completed", STEPS), varied=varied, steps=60)
+    trial = bench.trial("a", records, Outcome("completed", STEPS), varied=varied, steps=2 * STEPS)
     bench.publish()
     run = bench.runs()["a"].info.run_id
     found = read(bench)["a"]
-    assert (found.id, found.run_id, found.seed, found.steps, found.outcome) == ("a", run, 3, 60, "interrupted")
+    assert (found.id, found.run_id, found.seed, found.steps) == ("a", run, 3, 2 * STEPS)
+    assert found.outcome == "interrupted"
     assert found.varied == varied
     assert [*found.varied] == [*varied]
-    assert found.history.budget == 60
+    assert found.history.budget == 2 * STEPS
     assert set(found.history.series) == set(METRICS) & {name for values in records for name in values}
     for name, series in found.history.series.items():
         assert list(series) == list(journalled(trial)[name])
@@ -126,15 +131,18 @@ DETECTABLE = {
     "divergence": {"loss_d": NAN, "loss_g": INF, NONFINITE_STEP: 1.0},
     "dead_generator": {"spread_across": 0.01},
     "mode_collapse": {"density": 1.2, "coverage": 0.1, "fd_ratio": 200.0},
-    "discriminator_dominance": {"d_auc": 0.999, "d_fresh": 0.01, "fd_ratio": 200.0},
-    "not_learning": {"density": 0.01, "fd_ratio": 200.0},
+    "never_took_off": {"density": 0.01, "fd_ratio": 200.0},
     "mode_dropping": {"classes_missing": 3.0},
+    "poor": {"coverage_ratio": 0.1, "density_ratio": 0.9},
     "undecided": {"fd_ratio": NAN},
 }
 
 
 def test_the_verdicts_of_the_journals(bench: Bench) -> None:
+    """What `poor` and `mode_dropping` ask of the embedding is stored as well."""
     trials = {kind: bench.trial(kind, sound(SHORT, **values), steps=SHORT) for kind, values in DETECTABLE.items()}
+    for trial in trials.values():
+        write_json(trial.evaluator, {"features": {"name": "classifier", "resolution": 16}})
     bench.publish()
     found = read(bench)
     assert {kind: verdicts(found[kind].history) for kind in trials} == {
@@ -149,11 +157,13 @@ def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
     diverged = [*sound(4), {"loss_d": 1.0, CRITIC_REAL: INF, NONFINITE_STEP: 5.0}]
     critic = {"training": {"loss": "wasserstein_clip"}}
     made = {
-        "older": (sound(SHORT, **still), {}, "discriminator_dominance"),
-        "plain": (sound(SHORT, **still), {"training": {"loss": "hinge"}}, "discriminator_dominance"),
+        "older": (sound(SHORT, **still), {}, "discriminator_won"),
+        "plain": (sound(SHORT, **still), {"training": {"loss": "hinge"}}, "discriminator_won"),
+        "blind": (sound(SHORT, **still | {"d_auc": 0.5}), {}, "generator_won"),
         "critic": (sound(SHORT, **still), critic, "critic_stalled"),
         "diverged": (diverged, critic, "divergence"),
-        "grown": (sound(SHORT, **still), {"model": {"discriminator": {"growth": {"at": 16}}}}, None),
+        "grown": (sound(SHORT, **still), {"model": {"discriminator": {"growth": {"at": 16}}}}, "discriminator_won"),
+        "unsure": (sound(SHORT, **still | {"d_fresh": 0.4}), {}, None),
     }
     trials = {name: bench.trial(name, records, steps=SHORT, config={"seed": 3, **config})
               for name, (records, config, _) in made.items()}  # fmt: skip
@@ -161,9 +171,7 @@ def test_critics_and_growth_are_judged_as_such(bench: Bench) -> None:
     found = {name: trial.history for name, trial in read(bench).items()}
     for name, (_, _, expected) in made.items():
         kinds = {verdict.kind for verdict in Judge()(found[name])}
-        assert kinds & {"discriminator_dominance", "critic_stalled", "divergence"} == (
-            {expected} if expected else set()
-        )
+        assert kinds & {*STATES, "critic_stalled", "divergence"} == ({expected} if expected else set())
         assert verdicts(found[name]) == verdicts(journalled(trials[name]))
     assert [(found[name].critic, found[name].growth) for name in ("critic", "grown")] == [(True, None), (False, 16)]
     assert "critic_real is inf" in Judge()(found["diverged"])[0].reason

@@ -10,14 +10,16 @@ from bench import STEPS, Bench, losses
 from mlflow import MlflowClient
 
 from gansweep.errors import UserError
-from gansweep.health.verdict import Verdict
+from gansweep.health.verdict import Verdict, states_of
 from gansweep.records import lock, log, outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import write_json
 from gansweep.records.outcome import Outcome
 from gansweep.records.ranking import ranking_of
+from gansweep.tracking import summary
 from gansweep.tracking.remote import RemoteSweep
 
+D_WON = Verdict("discriminator_won", 8, "discriminator won since step 8: AUC 0.999", {"figures": {"d_auc": 0.999}})
 COLLAPSE = Verdict("mode_collapse", 9, "mode collapse since step 9: samples cover 12%", {})
 
 
@@ -26,7 +28,7 @@ def afar(bench: Bench) -> RemoteSweep:
 
 
 def test_its_trials_look_as_they_do_at_home(bench: Bench) -> None:
-    bench.trial("a", losses(STEPS), Outcome("completed", STEPS, verdicts=(COLLAPSE,)))
+    bench.trial("a", losses(STEPS), Outcome("completed", STEPS, verdicts=(COLLAPSE, D_WON)))
     bench.trial("b", losses(9), Outcome("stopped", 9, "mode collapse", (COLLAPSE,), "mode_collapse"))
     bench.trial("c", losses(5), Outcome("crashed", 5, "ValueError: no"))
     bench.trial("d", [{"loss_d": math.inf}, {"loss_d": -math.inf, "loss_g": 1.5}], Outcome("interrupted", 2, "asked"))
@@ -36,6 +38,22 @@ def test_its_trials_look_as_they_do_at_home(bench: Bench) -> None:
     here = [{**outcome.summary(trial), **figures_of(trial, ranking)} for trial in bench.folder.planned()]
     assert [trial["outcome"] for trial in here] == ["completed", "stopped", "crashed", "interrupted", "pending"]
     assert afar(bench).trials() == (here, 0)
+    assert [[state["kind"] for state in trial["states"]] for trial in here] == [["discriminator_won"], [], [], [], []]
+
+
+def test_states_are_read_from_tags_where_the_list_of_trials_is_missing(bench: Bench) -> None:
+    """What version 0.1.0 called a failure, and is a state today, is no verdict."""
+    dominated = Verdict("discriminator_dominance", 8, "discriminator dominance since step 8: AUC 0.999", {})
+    bench.trial("a", losses(STEPS), Outcome("completed", STEPS, verdicts=(COLLAPSE, D_WON)))
+    bench.trial("b", losses(STEPS), Outcome("completed", STEPS, verdicts=(dominated,)))
+    bench.publish()
+    runs = bench.runs()
+    bench.client.set_tag(runs["b"].info.run_id, "gansweep.verdict", "discriminator_dominance")
+    found = {one.id: one for one in summary.of_runs([*bench.runs().values()], b"").values()}
+    assert {name: (one.verdict, one.states) for name, one in found.items()} == {
+        "a": ("mode_collapse", states_of([D_WON])),
+        "b": ("", states_of([Verdict.from_json(dominated.to_json())])),
+    }
 
 
 def test_only_the_last_plan_counts_and_it_may_grow(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from analysis.failures.lib.table import settings, words
+from analysis.failures.lib.table import FLAGGED, settings, words
 
 from gansweep import CheckpointError, UserError, reference_of, reopen, sample, verdict_colour
 
@@ -21,6 +21,27 @@ STYLE = {
     "axes.edgecolor": PALE, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True,
 }  # fmt: skip
 sns.set_theme("paper", "ticks", rc=STYLE)
+
+
+def where(table, out):
+    """Write where.svg: for each value of each setting, the share of trials in which D won, and in which G collapsed."""
+    settings_of = [(name, rows) for name, rows in table.groupby("setting", sort=False) if len(rows) > 1]
+    if not settings_of:
+        return
+    figure, axes = plt.subplots(len(settings_of), figsize=(6.4, 0.6 + 1.5 * len(settings_of)), squeeze=False)
+    figure.suptitle("Where D wins, and where G collapses", x=0.01, ha="left")
+    for ax, (name, rows) in zip(axes[:, 0], settings_of, strict=True):
+        for kind, shift, colour in zip(FLAGGED, (-0.12, 0.12), (verdict_colour(FLAGGED[0]), INK), strict=True):
+            shares, lows, highs = (100 * rows[f"{kind}_{what}"] for what in ("share", "low", "high"))
+            places = np.arange(len(rows)) + shift
+            ax.vlines(places, lows, highs, color=colour, linewidth=1.2)
+            ax.plot(places, shares, "o", color=colour, markersize=4, label=kind.replace("_", " "))
+        ax.set(xticks=range(len(rows)), xticklabels=rows["value"], xlim=(-0.5, len(rows) - 0.5))
+        ax.set(ylim=(-4, 104), yticks=(0, 50, 100))
+        ax.set_title(name.partition(".")[2] or name)
+    figure.supylabel("share of trials (%), with 95 % intervals")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper right", ncols=2)
+    figure.savefig(out / "where.svg")
 
 
 def losses(chosen, out):

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from gansweep import FAILURES
 
-FLAGGED = ("mode_collapse", "discriminator_dominance")
+FLAGGED = ("mode_collapse", "discriminator_won")  # the latter is a state, which trials of any verdict can have
 KINDS = (*FLAGGED, *(kind for kind in FAILURES if kind not in FLAGGED))
 MANY = 8  # more numbers, or numbers with more than three digits, were drawn at random: they are grouped by decade
 
@@ -16,7 +16,7 @@ MANY = 8  # more numbers, or numbers with more than three digits, were drawn at 
 def table(trials):
     """Return a table with one row per setting and value.
 
-    Columns are the number of trials and, for each failure, the number, share and 95 % Wilson interval.
+    Columns are the number of trials and, for each of KINDS, the number, share and 95 % Wilson interval.
     """
     known = [({"sweep": sweep, **trial.varied}, {v.kind for v in verdicts}) for sweep, trial, verdicts in trials]
     rows = []
@@ -24,7 +24,7 @@ def table(trials):
         pairs = [(settings[setting], kinds) for settings, kinds in known if setting in settings]
         for value, group in grouped(pairs).items():
             row = {"setting": setting, "value": value, "trials": len(group)}
-            row |= share("failing", [not kinds.isdisjoint(KINDS) for kinds in group])
+            row |= share("failing", [not kinds.isdisjoint(FAILURES) for kinds in group])
             for kind in KINDS:
                 row |= share(kind, [kind in kinds for kinds in group])
             rows.append(row)
@@ -53,7 +53,7 @@ def share(kind, flags):
 def show(table):
     """Print the table without the kinds that never occurred. Settings are headings above their values."""
     kinds = ["failing", *(kind for kind in KINDS if kind in FLAGGED or table[kind].any())]
-    above, below = zip(*(kind.split("_") if "_" in kind else ("", kind) for kind in kinds), strict=True)
+    above, _, below = zip(*(kind.replace("_", " ").rpartition(" ") for kind in kinds), strict=True)
     lines = [["", "", *above], ["", "trials", *below]]
     for setting, rows in table.groupby("setting", sort=False):
         lines.append([setting])

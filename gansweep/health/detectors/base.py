@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +32,8 @@ Thresholds = Mapping[str, Mapping[str, float]]  # kind → threshold → value
 BURN_IN = 0.1  # share of the budget in which only divergence counts: no G has learned anything yet
 TAKEOFF = 1_000  # steps by which a G that learns at all has taken off; before, it looks like one that never will
 LATE = 0.7  # share of the budget after which it is too late to wait for that
+LEAST = 50  # steps before which every G looks dead: nothing but divergence is found
+PERSISTS = 3  # evaluations that a verdict lasts after its signals sufficed, the first of them included
 
 
 def threshold(default: float, low: float, high: float, words: str = "") -> Any:
@@ -96,16 +98,33 @@ class Detector(ABC):
 
 
 @dataclass(frozen=True)
+class Spell:
+    """A stretch of evaluations over which a kind of verdict holds.
+
+    Args:
+        since_step: The first step that shows it.
+        held_step: The last step at which its signals sufficed.
+        until_step: The step at which it no longer held, None if it holds to the end.
+    """
+
+    since_step: int
+    held_step: int
+    until_step: int | None
+
+
+@dataclass(frozen=True)
 class EvaluationDetector(Detector):
     """A detector of signals at evaluations.
 
     `need` of the last `window` evaluations, the last one among them, must show the signal. It never fires before
-    `earliest`, a share of the budget.
+    `earliest`, a share of the budget, nor before `from_step`: a shorter run shows nothing yet. What holds once is
+    given for the next two evaluations as well, so that a verdict does not come and go with the noise of single ones.
     """
 
     need: int = threshold(1, 1, 100, "signal in at least {:g} evaluations")
     window: int = threshold(1, 1, 100, "of the last {:g}")
     earliest: float = threshold(BURN_IN, 0, 1, "not before {:g} of the steps")
+    from_step: int = threshold(LEAST, 0, 100_000, "nor before step {:,}")
 
     def __post_init__(self) -> None:
         """Raises ValueError for a threshold out of its range."""
@@ -128,50 +147,77 @@ class EvaluationDetector(Detector):
     def __call__(self, history: History) -> Finding | None:
         import numpy as np
 
-        at = history.evaluated()
-        if not len(at) or at.steps[-1] < self.begins(history.budget):
+        spells = [*self.spells(history)]
+        if not spells or spells[-1].until_step is not None:
             return None
+        *earlier, last = spells
         with np.errstate(all="ignore"):
-            signals = self.signals(at) & (at.steps >= BURN_IN * history.budget)
-            since = _since(signals, self.need, self.window)
-            if since is None or not self.admits(at)[-1]:
-                return None
-            figures = self.figures(at)
-        step = int(at.steps[self._onset(since)])
+            figures = self.figures(history.until(last.held_step).evaluated())
+        at = history.evaluated()
+        signals = self._signals(at)[at.steps <= last.held_step]
         evidence = {
             "figures": {k: plain(v) for k, v in figures.items()},
             "thresholds": self.thresholds(),
             "evaluations": int(signals[-self.window :].sum()),
-            "at_step": int(at.steps[-1]),
+            "at_step": last.held_step,
+            **({"earlier": [[one.since_step, one.until_step] for one in earlier]} if earlier else {}),
         }
-        return Finding(step, f"{title(self.kind.name)} since step {step:,}: {self.reason(figures)}", evidence)
+        words = f"{title(self.kind.name)} since step {last.since_step:,}: {self.reason(figures)}"
+        if last.held_step < int(at.steps[-1]):
+            words += f" (at step {last.held_step:,})"
+        if earlier:
+            before = (f"from step {one.since_step:,} to {one.until_step:,}" for one in earlier)
+            words += f"; it held before {' and '.join(before)}"
+        return Finding(last.since_step, words, evidence)
+
+    def spells(self, history: History) -> Iterator[Spell]:
+        """Yield the stretches over which it holds, in order."""
+        import numpy as np
+
+        at = history.evaluated()
+        if not len(at):
+            return
+        signals = self._signals(at)
+        shows = (_in_window(signals, self.window) >= self.need) & signals
+        with np.errstate(all="ignore"):
+            holds = shows & self.admits(at) & (at.steps >= self.begins(history.budget))
+        given = _in_window(holds, PERSISTS) > 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], given, [False]]).astype(int)))
+        for begin, end in edges.reshape(-1, 2).tolist():
+            broken = np.flatnonzero(~shows[:begin])
+            shown = int(broken[-1]) + 1 if len(broken) else 0
+            first = max(0, shown - self.window + 1)
+            onset = self._onset(first + int(np.argmax(signals[first : shown + 1])))
+            held = int(np.flatnonzero(holds[:end])[-1])
+            yield Spell(int(at.steps[onset]), int(at.steps[held]), int(at.steps[end]) if end < len(at) else None)
 
     def begins(self, budget: int) -> float:
         """Return the first step at which it may fire in a run of `budget` steps."""
-        return self.earliest * budget
+        return max(self.earliest * budget, self.from_step)
 
     def admits(self, at: Evaluations) -> Signals:
         """Return (n,) whether it may fire at each evaluation, whatever the signals are."""
         admitted: Signals = at.steps >= 0
         return admitted
 
+    def _signals(self, at: Evaluations) -> Signals:
+        import numpy as np
+
+        with np.errstate(all="ignore"):
+            found: Signals = self.signals(at) & (at.steps >= BURN_IN * at.history.budget)
+        return found
+
     def _onset(self, first_signal: int) -> int:
         """Return the index of the evaluation at which what the first signal shows began."""
         return first_signal
 
 
-def _since(signals: Signals, need: int, window: int) -> int | None:
-    """Return the index of the first signal of the spell that lasts to the end, None where there is no such spell."""
+def _in_window(signals: Signals, window: int) -> NDArray[np.int64]:
+    """Return (n,) the number of signals among the last `window` evaluations up to each."""
     import numpy as np
 
-    counts = np.convolve(signals.astype(int), np.ones(window, int))[: len(signals)]
-    holds = (counts >= need) & signals
-    if not holds[-1]:
-        return None
-    broken = np.flatnonzero(~holds)
-    begin = int(broken[-1]) + 1 if len(broken) else 0
-    first = max(0, begin - window + 1)
-    return first + int(np.argmax(signals[first : begin + 1]))
+    counts: NDArray[np.int64] = np.convolve(signals.astype(int), np.ones(window, int))[: len(signals)]
+    return counts
 
 
 def plain(value: float) -> float | str:
@@ -197,16 +243,13 @@ class Stalling(EvaluationDetector):
     good: float = threshold(4.0, 0, 1000, "or below {:g}")
 
     def begins(self, budget: int) -> float:
-        return max(self.earliest * budget, min(self.takeoff, LATE * budget))
+        return max(super().begins(budget), min(self.takeoff, LATE * budget))
+
+    def admits(self, at: Evaluations) -> Signals:
+        return self.stalled(at) | (at.steps >= at.history.budget)
 
     def stalled(self, at: Evaluations) -> Signals:
         """Return, for each evaluation, whether the FD ratio has stopped improving by then: (evaluations,) bool."""
         worse = at.rolling(FD_RATIO, self.over, "min") > self.improvement * at.best_before(FD_RATIO, self.over)
         standing: Signals = worse | (at[FD_RATIO] < self.good)
         return standing
-
-    def improving(self, at: Evaluations) -> Signals:
-        """Return (n,) whether quality certainly improves, which is more than that it does not stand still."""
-        better = at.rolling(FD_RATIO, self.over, "min") <= self.improvement * at.best_before(FD_RATIO, self.over)
-        improving: Signals = better & (at[FD_RATIO] >= self.good)
-        return improving

@@ -1,8 +1,4 @@
-"""Detectors of dominance, failure and overfitting of D, from its outputs.
-
-The outputs of a critic have neither sign nor scale. `critic_stalled` and `discriminator_failure` (by its AUC) apply to
-critics as well. The others need metrics of probabilities, which are not recorded for a critic.
-"""
+"""Detectors of the state of the game between D and G, and of overfitting of D, from D's outputs."""
 
 from __future__ import annotations
 
@@ -23,84 +19,88 @@ Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class _Separation(Stalling):
-    """D's AUC stays close to 1 over the evaluations in which the FD ratio has stopped improving."""
+class DiscriminatorWon(EvaluationDetector):
+    """D separates every sample from real images, and is certain of it.
 
-    over: int = threshold(5, 2, 100)
-    improvement: float = threshold(0.9, 0, 1)
+    A fact about the game, not its cause: nothing that is recorded tells whether G would learn against a weaker D.
+
+    What certainty is depends on the loss. σ(D) is a probability for cross-entropy alone. A relativistic D states one
+    for pairs of a real image and a sample. For hinge and least squares the AUC has to suffice. A Wasserstein critic is
+    trained to separate as well as it can: it is not judged.
+    """
+
+    kind = Kind(
+        "discriminator_won",
+        Standing.STATE,
+        "D tells samples from real images and is certain of it",
+        INFORMATION_COLOUR,
+        short="D won",
+    )
+    earliest: float = threshold(0.2, 0, 1)
+    over: int = threshold(5, 1, 100, "medians of {:g} evaluations")
     auc: float = threshold(0.99, 0.5, 1, "AUC of D above {:g}")
+    sigma: float = threshold(0.07, 0, 1, "σ(D(G(z))) below {:g}")
 
-    def separated(self, at: Evaluations) -> Signals:
-        above: Signals = at.rolling(m.D_AUC, self.over, "median") > self.auc
-        return above
+    def signals(self, at: Evaluations) -> Signals:
+        separates: Signals = at.rolling(m.D_AUC, self.over, "median") > self.auc
+        return separates & self._certain(at)
+
+    def _certain(self, at: Evaluations) -> Signals:
+        history = at.history
+        if len(history[m.D_PREFERENCE]):
+            certain: Signals = at.rolling(m.D_PREFERENCE, self.over, "median") > 1 - self.sigma
+        elif history.logits:
+            certain = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
+        else:
+            certain = (at.steps >= 0) & (not history.critic)
+        return certain
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        recorded = (k for k in (m.D_AUC, m.D_FRESH) if len(at.history[k]))
-        return {
-            **{k: float(at.rolling(k, self.over, "median")[-1]) for k in recorded},
-            m.FD_RATIO: at.last(m.FD_RATIO),
-            "best_fd_ratio_before": float(at.best_before(m.FD_RATIO, self.over)[-1]),
-            "held_out": float(len(at.history[m.R_V]) > 0),
-        }
+        of_d = {k: float(at.rolling(k, self.over, "median")[-1]) for k in _recorded(at, *_OF_D)}
+        return {**of_d, **_last_losses(at)}
 
-    def signs(self, found: Figures) -> str:
-        images = "validation" if found["held_out"] else "training"
-        return (
-            f"D separates fresh fakes from {images} images with AUC {found[m.D_AUC]:.3f},"
-            f" σ(D(G)) is {found[m.D_FRESH]:.2f}"
-        )
+    def reason(self, found: Figures) -> str:
+        return in_figures(found)
 
     def _onset(self, first_signal: int) -> int:
         return max(0, first_signal - self.over + 1)  # where the window begins
 
 
 @dataclass(frozen=True)
-class DiscriminatorDominance(_Separation):
-    """D is so far ahead that G learns nothing from it: Arjovsky & Bottou 2017, section 2."""
+class GeneratorWon(EvaluationDetector):
+    """D separates nothing although the samples are poor: it is beaten, and G gets no direction.
+
+    `std` is a standard deviation of logits. That of a critic depends on its weights (clipped to ± 0.01 they give
+    outputs of 1e-3 and less, which still separate), so for a critic only the AUC counts.
+    """
 
     kind = Kind(
-        "discriminator_dominance",
-        Standing.FAILURE,
-        "D is so far ahead that G learns nothing from it",
-        "#CC6677",
-        stops=True,
-    )
-    over: int = threshold(10, 2, 100)
-    improvement: float = threshold(0.99, 0, 1)
-    sigma: float = threshold(0.1, 0, 1, "σ(D(G(z))) below {:g}")
-    start: float = threshold(0.1, 0, 1, "FD ratio above {:g} times the first")
-
-    def signals(self, at: Evaluations) -> Signals:
-        weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
-        poor = at[m.FD_RATIO] > self.start * at.first(m.FD_RATIO)
-        return self.separated(at) & weak & self.stalled(at) & poor & (not at.history.critic)
-
-    def reason(self, found: Figures) -> str:
-        return f"{self.signs(found)}, and quality has not improved over {counted(self.over, 'evaluation')}"
-
-
-@dataclass(frozen=True)
-class DiscriminatorStrong(_Separation):
-    """D shows the signs of dominance while quality still improves: not a failure."""
-
-    kind = Kind(
-        "discriminator_strong",
-        Standing.INFORMATION,
-        "D shows the signs of dominance, but quality still improves",
+        "generator_won",
+        Standing.STATE,
+        "D cannot tell poor samples from real images",
         INFORMATION_COLOUR,
+        short="G won",
     )
-    sigma: float = threshold(0.1, 0, 1, "σ(D(G(z))) below {:g}")
+    need: int = threshold(4, 1, 100)
+    window: int = threshold(5, 1, 100)
+    auc: float = threshold(0.55, 0, 1, "AUC of D at most {:g}")
+    std: float = threshold(1e-3, 0, 1, "or deviation of D below {:g}")
+    share: float = threshold(0.25, 0, 1, "FD ratio above {:g} times the first")
 
     def signals(self, at: Evaluations) -> Signals:
-        weak = at.rolling(m.D_FRESH, self.over, "median") < self.sigma
-        return self.separated(at) & weak & self.improving(at) & (not at.history.critic)
+        constant = (at[m.D_STD] < self.std) & (not at.history.critic)
+        blind = (at[m.D_AUC] <= self.auc) | constant
+        return blind & (at[m.FD_RATIO] > self.share * at.first(m.FD_RATIO))
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {**{k: at.last(k) for k in _recorded(at, *_OF_D, m.D_STD, m.FD_RATIO)}, **_last_losses(at)}
 
     def reason(self, found: Figures) -> str:
-        return f"{self.signs(found)}, but quality still improves (FD ratio {found[m.FD_RATIO]:.0f})"
+        return f"{in_figures(found)}, while samples are poor (FD ratio {found[m.FD_RATIO]:.0f})"
 
 
 @dataclass(frozen=True)
-class CriticStalled(_Separation):
+class CriticStalled(Stalling):
     """A Wasserstein critic separates everything and quality stands still. σ means nothing for a critic."""
 
     kind = Kind(
@@ -109,9 +109,16 @@ class CriticStalled(_Separation):
         "a Wasserstein critic separates everything and quality stands still",
         INFORMATION_COLOUR,
     )
+    over: int = threshold(5, 2, 100)
+    improvement: float = threshold(0.9, 0, 1)
+    auc: float = threshold(0.99, 0.5, 1, "AUC of D above {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
-        return self.separated(at) & self.stalled(at) & at.history.critic
+        separates = at.rolling(m.D_AUC, self.over, "median") > self.auc
+        return separates & self.stalled(at) & (at.history.critic and not len(at.history[m.D_PREFERENCE]))
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        return {m.D_AUC: float(at.rolling(m.D_AUC, self.over, "median")[-1]), m.FD_RATIO: at.last(m.FD_RATIO)}
 
     def reason(self, found: Figures) -> str:
         return (
@@ -119,37 +126,33 @@ class CriticStalled(_Separation):
             f" and quality has not improved over {counted(self.over, 'evaluation')}"
         )
 
+    def _onset(self, first_signal: int) -> int:
+        return max(0, first_signal - self.over + 1)  # where the window begins
 
-@dataclass(frozen=True)
-class DiscriminatorFailure(EvaluationDetector):
-    """D separates nothing although the samples are poor: G gets no direction.
 
-    `std` is a standard deviation of logits. That of a critic depends on its weights (clipped to ± 0.01 they give
-    outputs of 1e-3 and less, which still separate), so for a critic only the AUC counts.
-    """
+_OF_D = (m.D_AUC, m.D_FRESH, m.D_PREFERENCE)
+_LOSSES = (m.LOSS_D, m.LOSS_G)
+_WORDS = {
+    m.D_AUC: "AUC {:.3f}",
+    m.D_FRESH: "σ(D(G)) {:.2f}",
+    m.D_PREFERENCE: "σ(D(x) − D(G)) {:.2f}",
+    m.LOSS_D: "loss_d {:.2g}",
+    m.LOSS_G: "loss_g {:.2g}",
+}
 
-    kind = Kind(
-        "discriminator_failure",
-        Standing.INFORMATION,
-        "D separates nothing although the samples are poor",
-        INFORMATION_COLOUR,
-    )
-    need: int = threshold(4, 1, 100)
-    window: int = threshold(5, 1, 100)
-    auc: float = threshold(0.05, 0, 0.5, "AUC of D within {:g} of 0.5")
-    std: float = threshold(1e-3, 0, 1, "or deviation of D below {:g}")
-    share: float = threshold(0.25, 0, 1, "FD ratio above {:g} times the first")
 
-    def signals(self, at: Evaluations) -> Signals:
-        constant = (at[m.D_STD] < self.std) & (not at.history.critic)
-        blind = (abs(at[m.D_AUC] - 0.5) <= self.auc) | constant
-        return blind & (at[m.FD_RATIO] > self.share * at.first(m.FD_RATIO))
+def in_figures(found: Figures) -> str:
+    """Return the figures of D that a state rests on in words: "AUC 1.000, σ(D(G)) 0.02, loss_d 0.1, loss_g 5.1"."""
+    return ", ".join(words.format(found[name]) for name, words in _WORDS.items() if name in found)
 
-    def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: at.last(k) for k in (m.D_AUC, m.D_STD, m.FD_RATIO)}
 
-    def reason(self, found: Figures) -> str:
-        return f"D cannot tell poor fakes from real images (AUC {found[m.D_AUC]:.2f}, FD ratio {found[m.FD_RATIO]:.0f})"
+def _last_losses(at: Evaluations) -> dict[str, float]:
+    """Return the losses that were recorded last: at the last evaluation, or before it."""
+    return {k: float(at.history[k].values[-1]) for k in _recorded(at, *_LOSSES)}
+
+
+def _recorded(at: Evaluations, *names: str) -> list[str]:
+    return [name for name in names if len(at.history[name])]
 
 
 @dataclass(frozen=True)

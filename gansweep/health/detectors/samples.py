@@ -24,22 +24,31 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class DeadGenerator(EvaluationDetector):
-    """G's output does not depend on z: one constant image."""
+    """G's output does not depend on z: one constant image, or one with slight noise.
+
+    A G that learns slowly may begin with one image and slight noise, so that this counts late in a run only.
+    """
 
     kind = Kind("dead_generator", Standing.FAILURE, "G makes the same image from every z", "#000000", stops=True)
     need: int = threshold(2, 1, 100)
     window: int = threshold(2, 1, 100)
     earliest: float = threshold(0.2, 0, 1)
     across: float = threshold(0.05, 0, 1, "spread across z below {:g}")
+    slight: float = threshold(0.25, 0, 1, "or below {:g}")
+    duplicates: float = threshold(0.97, 0, 1, "with near duplicates of at least {:g}")
+    late: float = threshold(LATE, 0, 1, "after {:g} of the steps")
 
     def signals(self, at: Evaluations) -> Signals:
-        return at[m.SPREAD_ACROSS] < self.across
+        alike = (at[m.SPREAD_ACROSS] < self.slight) & (at[m.NEAR_DUPLICATES] >= self.duplicates)
+        return (at[m.SPREAD_ACROSS] < self.across) | (alike & (at.steps >= self.late * at.history.budget))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: at.last(k) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN)}
+        return {k: at.last(k) for k in (m.SPREAD_ACROSS, m.SPREAD_WITHIN, m.NEAR_DUPLICATES)}
 
     def reason(self, found: Figures) -> str:
         looks = "a blank image" if found[m.SPREAD_WITHIN] < 0.2 else "the same image"
+        if found[m.SPREAD_ACROSS] >= self.across:
+            looks += " with slight noise"
         return f"G makes {looks} from every z (spread across samples {found[m.SPREAD_ACROSS]:.3f} of the real one)"
 
 
@@ -47,7 +56,8 @@ class DeadGenerator(EvaluationDetector):
 class ModeCollapse(Stalling):
     """G makes few different images: samples are dense but cover little of the data, show one class, or are near copies.
 
-    Before the end of a run it fires only while quality stands still.
+    They must be something: the run took off, or samples are dense. Noise and textures that never became anything are
+    alike as well, and are no collapse. Before the end of a run it fires only while quality stands still.
 
     Near duplicates count only if they also look alike (MS-SSIM): features of noise lie close together as well.
 
@@ -66,15 +76,15 @@ class ModeCollapse(Stalling):
     duplicates: float = threshold(0.5, 0, 1, "near duplicates above {:g}")
     alike: float = threshold(0.5, 0, 10, "with an MS-SSIM above {:g}")
     within: float = threshold(0.4, 0, 1, "coverage within the worst class below {:g}")
+    share: float = threshold(0.5, 0, 1, "once an FD ratio below {:g} times the first")
+    dense: float = threshold(0.3, 0, 10, "or density of at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
         copies = (at[m.NEAR_DUPLICATES] > self.duplicates) & (at[m.MS_SSIM] > self.alike)
         one_class = (at[m.DENSITY_WITHIN_WORST] > self.density) & (at[m.COVERAGE_WITHIN_WORST] < self.within)
-        return dense_but_few | (at[m.CLASSES] <= self.classes) | copies | one_class
-
-    def admits(self, at: Evaluations) -> Signals:
-        return self.stalled(at) | (at.steps >= at.history.budget)
+        few = dense_but_few | (at[m.CLASSES] <= self.classes) | copies | one_class
+        return few & (took_off(at, self.share) | (at[m.DENSITY] >= self.dense))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         signs = (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES, m.COVERAGE_WITHIN_WORST, m.DENSITY_WITHIN_WORST)
@@ -96,19 +106,31 @@ class ModeCollapse(Stalling):
 
 @dataclass(frozen=True)
 class ModeDropping(EvaluationDetector):
-    """Some classes are no longer generated. 8 and 9 of 10 are a grey zone (docs/verdicts.md, "Ground truth")."""
+    """Samples are good, and some classes are not among them. 8 and 9 of 10 classes are a grey zone.
+
+    Of poor samples a classifier names some classes only, which says nothing of the others. Samples must therefore be
+    dense, and cover the classes that remain: the coverage of all real images is at most the share of those, which is
+    estimated as effective classes over these and the missing ones. What is
+    dense was compared with blind looks in the classifier's features; in others it does not mean good.
+    """
 
     kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
     earliest: float = threshold(LATE, 0, 1)
     missing: int = threshold(1, 1, 1000, "at least {:g} classes missing")
+    dense: float = threshold(0.5, 0, 10, "density of at least {:g}")
+    covered: float = threshold(0.5, 0, 1, "coverage of at least {:g} times the share of the other classes")
 
     def signals(self, at: Evaluations) -> Signals:
-        return at[m.CLASSES_MISSING] >= self.missing
+        missing = at[m.CLASSES_MISSING]
+        remaining = at[m.CLASSES] / (at[m.CLASSES] + missing)
+        good = (at[m.DENSITY] >= self.dense) & (at[m.COVERAGE] >= self.covered * remaining)
+        dropped: Signals = good & (missing >= self.missing) & at.history.compared
+        return dropped
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {k: at.last(k) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL)}
+        return {k: at.last(k) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL, m.COVERAGE)}
 
     def reason(self, found: Figures) -> str:
         missing = found[m.CLASSES_MISSING]
@@ -185,19 +207,20 @@ class Imbalance(EvaluationDetector):
 
 
 @dataclass(frozen=True)
-class NotLearning(Stalling):
-    """Samples vary, but stay far from the data and hardly better than they began."""
+class NeverTookOff(Stalling):
+    """Samples vary, and have never come nearer to the data than half-way from where they began."""
 
-    kind = Kind("not_learning", Standing.FAILURE, "samples vary, but stay far from the data", "#B08A1E", stops=True)
+    kind = Kind("never_took_off", Standing.FAILURE, "samples are still noise, texture or blobs", "#B08A1E", stops=True)
     need: int = threshold(3, 1, 100)
     window: int = threshold(5, 1, 100)
-    density: float = threshold(0.3, 0, 10, "density at most {:g}")
-    share: float = threshold(0.5, 0, 1, "FD ratio above {:g} times the first")
+    density: float = threshold(0.3, 0, 10, "density below {:g}")
+    share: float = threshold(0.5, 0, 1, "no FD ratio below {:g} times the first")
     across: float = threshold(0.05, 0, 1, "spread across z at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
-        far = (at[m.DENSITY] <= self.density) & (at[m.FD_RATIO] > self.share * at.first(m.FD_RATIO))
-        return far & self.stalled(at) & (at[m.SPREAD_ACROSS] >= self.across)
+        far = (at[m.DENSITY] < self.density) & (at[m.FD_RATIO] == at[m.FD_RATIO]) & ~took_off(at, self.share)
+        varied: Signals = far & (at[m.SPREAD_ACROSS] >= self.across)
+        return varied
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {
@@ -211,6 +234,48 @@ class NotLearning(Stalling):
             f"FD ratio is {found[m.FD_RATIO]:.0f}, it began at {found['first_fd_ratio']:.0f};"
             f" density is {found[m.DENSITY]:.2f}"
         )
+
+
+@dataclass(frozen=True)
+class Poor(EvaluationDetector):
+    """G has learned something, and its samples are far from the data.
+
+    Coverage and density are those of the samples over those of a second set of as many real images, so that 1 is ideal
+    whatever the number of samples. What is poor depends on the embedding: the floor was fitted to blind looks at grids
+    in the classifier's features (docs/verdicts.md). In another embedding no run is called poor.
+    """
+
+    kind = Kind("poor", Standing.FAILURE, "G has learned something, and its samples are far from the data", "#6A51A3")
+    earliest: float = threshold(0.8, 0, 1)
+    over: int = threshold(5, 1, 100, "medians of {:g} evaluations")
+    coverage: float = threshold(0.27, 0, 1, "coverage below {:g} of that of real images")
+    density: float = threshold(0.2, 0, 1, "or density below {:g} of theirs")
+
+    def signals(self, at: Evaluations) -> Signals:
+        coverage, density = (at.rolling(k, self.over, "median") for k in (m.COVERAGE_RATIO, m.DENSITY_RATIO))
+        poor: Signals = (coverage < self.coverage) | (density < self.density)
+        return poor & at.history.compared
+
+    def figures(self, at: Evaluations) -> dict[str, float]:
+        ratios = {k: float(at.rolling(k, self.over, "median")[-1]) for k in (m.COVERAGE_RATIO, m.DENSITY_RATIO)}
+        return {**ratios, m.FD_RATIO: at.last(m.FD_RATIO)}
+
+    def _onset(self, first_signal: int) -> int:
+        return max(0, first_signal - self.over + 1)  # where the window begins
+
+    def reason(self, found: Figures) -> str:
+        return (
+            f"samples cover {found[m.COVERAGE_RATIO]:.0%} of what real images cover, at"
+            f" {found[m.DENSITY_RATIO]:.0%} of their density (FD ratio {found[m.FD_RATIO]:.0f})"
+        )
+
+
+def took_off(at: Evaluations, share: float) -> Signals:
+    """Return (n,) whether the FD ratio has been below a share of its first value by each evaluation."""
+    import numpy as np
+
+    found: Signals = np.fmin.accumulate(at[m.FD_RATIO]) < share * at.first(m.FD_RATIO)
+    return found
 
 
 @dataclass(frozen=True)
