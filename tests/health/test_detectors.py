@@ -829,3 +829,12 @@ def test_a_changed_threshold_keeps_the_words_of_the_base_class() -> None:
         " at least 2 classes missing, density of at least 0.5, coverage of at least 0.5 times the share of the other"
         " classes"
     )
+
+
+def test_before_a_step_it_does_not_fire_although_it_has_signals() -> None:
+    blank = {SPREAD_ACROSS: [1.0, 0, 0, 0, 0]}
+    detector = replace(DEAD, from_step=35)
+    assert detector(history(blank).until(30)) is None
+    found = detector(history(blank))
+    assert found is not None
+    assert found.since_step == 10  # the signals before it count

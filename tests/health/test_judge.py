@@ -309,3 +309,19 @@ def test_judging_is_the_same_from_a_journal_however_often_the_run_was_killed(
         again = [(r.step, r.values) for r in journal.read(path)]
     assert [step for step, _ in again] == steps
     assert QUICK.conclude(History.of(again, 60)) == QUICK.conclude(whole)
+
+
+def test_a_run_of_few_steps_is_undecided_however_often_it_was_evaluated() -> None:
+    """Of 49 steps nothing can be said, of 50 it can."""
+    fine = {FD_RATIO: 2.0, DENSITY: 0.9, COVERAGE: 0.9, SPREAD_ACROSS: 1.0}
+    for last, kind in ((49, "undecided"), (50, "healthy")):
+        steps = [*range(30, 40), last]
+        found = Judge().conclude(History.of(((step, fine) for step in steps), last, compared=True))
+        assert kinds(found) == [kind]
+    assert "too few to judge" not in found[0].reason
+
+
+def test_healthy_says_where_poor_samples_would_go_unnoticed() -> None:
+    fine = [(step, {FD_RATIO: 2.0}) for step in range(10, 110, 10)]
+    said = {known: Judge().conclude(History.of(fine, 100, compared=known))[0].reason for known in (True, False)}
+    assert said[False] == said[True] + "; whether samples are poor is not judged in these features"
