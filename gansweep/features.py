@@ -7,7 +7,7 @@ functions of `gansweep.gan.features.recipe.Recipe`, imported when an embedding i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,13 +99,9 @@ OWN = EmbeddingKind("imported")
 COMPARED = ("classifier", 16)
 
 
-def is_compared(description: Mapping[str, Any]) -> bool:
-    """Whether quality in an embedding was compared with blind looks.
-
-    Args:
-        description: Has its `name`, and as `resolution` the side of the images that it sees; empty if unknown.
-    """
-    return (description.get("name"), description.get("resolution")) == COMPARED
+def is_compared(name: str, resolution: int) -> bool:
+    """Whether quality in an embedding was compared with blind looks. resolution: Side of the images that it sees."""
+    return (name, resolution) == COMPARED
 
 
 def is_own(name: object) -> bool:

@@ -261,6 +261,8 @@ def _train(
         tell(f"{plan.sweep.name}: {len(plan.left)} of {counted(plan.total, 'trial')} to train; starting Ray")
         if plan.repeated:
             tell(f"{plan.repeated:,} left out as duplicates")
+        for sentence in plan.sweep.thresholds.sentences:
+            tell(sentence)
         presenter.starting()
         background.start()  # after the imports of Ray: both would take turns for one core, and Ray's start mostly waits
 

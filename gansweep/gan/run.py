@@ -111,7 +111,8 @@ class Run:
                 self._evaluator.notices = self.notices
                 description = self._evaluator.description()
                 write_json(folder.evaluator, description, durable=True)
-                self._compared = is_compared(description.get("features", {}))
+                features = description.get("features", {})
+                self._compared = is_compared(features.get("name", ""), features.get("resolution", 0))
             self._records = journal.read(folder.journal)
             self._doubted = journal.read(folder.doubted)
             self._row: _Row | None = None  # is recorded later

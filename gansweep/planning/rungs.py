@@ -68,7 +68,7 @@ class Rungs:
         """Read the scores in a trial's journal, and return its last step."""
         folder = self._plan.folder.trial(planned.trial.id)
         records, judge = journal.read(folder.journal), evaluator(folder)
-        compared = is_compared({"name": judge["features"], "resolution": judge["resolution"]})
+        compared = is_compared(judge["features"], judge["resolution"])
         points = self._plan.ranking.points(records)
         for rung, step in enumerate(rungs_of(self._plan, planned)):
             at, score = next((point for point in points if point[0] >= step), (0, WORST))

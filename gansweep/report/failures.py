@@ -116,8 +116,7 @@ def _accuracy(kind: str, found: pd.DataFrame) -> str:
     It was measured on grey images of at most 32 pixels with labels, judged in the classifier's features.
     """
     sides = found["features_resolution"].fillna(0)
-    used = zip(found["features"], sides, strict=True)
-    if not all(is_compared({"name": name, "resolution": int(side)}) for name, side in used):
+    if not all(is_compared(name, int(side)) for name, side in zip(found["features"], sides, strict=True)):
         return "How often this tag is right was not measured in these features (docs/verdicts.md says where it was)."
     words = [_right(kind, *regime) for regime in sorted({_regime(trial) for _, trial in found.iterrows()})]
     return " ".join(words)

@@ -103,7 +103,7 @@ class RecordedTrial:
         """The METRICS, from which it is judged."""
         recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
         series = {name: MetricValues(points.steps, points.values) for name, points in recorded.items()}
-        compared = is_compared({"name": self.summary.features, "resolution": self.summary.resolution})
+        compared = is_compared(self.summary.features, self.summary.resolution)
         return History(series, self.steps, *traits(self.settings), compared)
 
 

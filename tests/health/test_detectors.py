@@ -555,6 +555,17 @@ def test_a_verdict_lasts_for_two_evaluations_more() -> None:
     assert [*DEAD.spells(history({SPREAD_ACROSS: spread}))] == [Spell(10, 20, 50), Spell(70, 80, None)]
 
 
+def test_what_holds_again_since_a_step_did_not_hold_before_it_from_that_step_on() -> None:
+    """Not: since step 10; it held before from step 10 to 40."""
+    spread = {SPREAD_ACROSS: [1, 0, 1, 1, 1, 0], SPREAD_WITHIN: [1.0] * 6}
+    detector = replace(DEAD, need=1, window=5)
+    found = detector(history(spread))
+    assert found is not None
+    assert found.since_step == 10
+    assert "held before" not in found.reason
+    assert "earlier" not in found.evidence
+
+
 def test_of_a_critic_whose_outputs_are_tiny_the_auc_alone_counts() -> None:
     """Clipped weights make them so."""
     tiny = constant(5, d_auc=0.9, d_std=0.9e-3, fd_ratio=26)

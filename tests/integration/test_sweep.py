@@ -36,6 +36,7 @@ ALONE = ("--set", "resources.max_concurrent=1")  # one process: half the imports
 SHELL_S = 3
 LAST_WRITTEN = "artifacts/*/*/artifacts/overview.png"
 VERDICT = "undecided"  # after 30 steps
+FORMER = "{on: [divergence]}\nthresholds: {not_learning: {need: 3}}"  # a name of version 0.1.0, and today's default
 
 
 def at_leisure(chaotic: Service) -> Service:
@@ -66,7 +67,7 @@ def closed_terminal(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """
     service = Service(tmp_path_factory.mktemp("a folder, näive"), {})
     warm_home(service.home.path)
-    file = service.write(seeds=3, evaluations=3)
+    file = service.write(seeds=3, evaluations=3, stop=FORMER)
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "small.yaml"], [*who, "commit", "-qm", "a sweep"]):
         subprocess.run(["git", *words], cwd=service.root, check=True)
@@ -147,6 +148,7 @@ def test_a_closed_terminal_ends_the_view_and_not_the_sweep(closed_terminal: Swep
     service = closed_terminal.service
     assert [*service.home.path.glob(LAST_WRITTEN)]
     messages = service.folder().log.read_text()
+    assert messages.count("thresholds.not_learning: this kind is called never_took_off now") == 1
     assert messages.count("running from step 0") == 6
     assert messages.count("completed at step 30") == 6
     ((minutes, seconds),) = re.findall(r"all 6 trials are finished after (?:(\d+) min )?(?:(\d+) s)?", messages)

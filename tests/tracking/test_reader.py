@@ -46,7 +46,8 @@ def read(bench: Bench) -> dict[str, RecordedTrial]:
 def journalled(trial: TrialFolder) -> History:
     records = journal.read(trial.journal)
     told = read_json(trial.trial)
-    compared = is_compared(read_json(trial.evaluator).get("features", {}))
+    judge = read_json(trial.evaluator).get("features", {})
+    compared = is_compared(judge.get("name", ""), judge.get("resolution", 0))
     points = ((r.step, r.values) for r in records)
     return History.of(points, told["steps"], *traits(told["config"]), compared=compared)
 

@@ -1,13 +1,11 @@
 """The second judge, which labels runs (docs/verdicts.md, "Ground truth" 3) independently of the detectors."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.svm import SVC
 
-from gansweep import Gaussian, OptimizerConfig, Trainer, evaluation_halves, frechet_distance, sample
+from gansweep import Gaussian, evaluation_halves, frechet_distance, sample
 
 SAMPLES, PIXELS, TRAINING = 10_000, 2_000, 5_000
 
@@ -16,7 +14,6 @@ class SecondJudge:
     """A support vector machine, trained on the half that the detectors' classifier lacks, and pixel distances."""
 
     def __init__(self, images):
-        self.images = images
         pixels, labels = small(torch.from_numpy(images.load())), images.labels()
         seen, others = evaluation_halves(images.images)
         self.machine = SVC(C=10).fit(pixels[others[:TRAINING]], labels[others[:TRAINING]])
@@ -48,25 +45,12 @@ class SecondJudge:
         return frechet_distance(Gaussian.of(self.components.transform(pixels)), self.real)
 
     def confirm(self, trainer, steps):
-        """Measure the run at its end, after continuing, and after the same number of steps against a reset D."""
+        """Measure the run at its end, and after continuing."""
         if not trainer.weights_finite():
             return {"diverged": True}
-        end, fresh = self.look(trainer), self.reset(trainer)
+        end = self.look(trainer)
         train(trainer, steps)
-        found = {"end": end, "continued": self.look(trainer)}
-        # If continuing helps, D does not dominate, whatever a reset would do.
-        if found["continued"]["pixel_distance"] > 0.9 * end["pixel_distance"]:
-            train(fresh, steps)
-            found["reset"] = {"pixel_distance": self.pixel_distance(self.draw(fresh, PIXELS))}
-        return found
-
-    def reset(self, trainer):
-        """Return a trainer with the same G and optimizer, and an untrained D that learns at 2e-4."""
-        config = replace(trainer.config, discriminator=OptimizerConfig(2e-4, 0.5, 0.999), seed=1)
-        other = Trainer.on(self.images, config, torch.device("cpu"))
-        other.generator.load_state_dict(trainer.generator.state_dict())
-        other.adam_g.load_state(trainer.adam_g.state())
-        return other
+        return {"end": end, "continued": self.look(trainer)}
 
 
 def train(trainer, steps):

@@ -150,7 +150,9 @@ class EvaluationDetector(Detector):
         spells = [*self.spells(history)]
         if not spells or spells[-1].until_step is not None:
             return None
-        *earlier, last = spells
+        last = spells[-1]
+        # An earlier spell that had not ended when this one began is part of it.
+        earlier = [one for one in spells if one.until_step is not None and one.until_step <= last.since_step]
         with np.errstate(all="ignore"):
             figures = self.figures(history.until(last.held_step).evaluated())
         at = history.evaluated()

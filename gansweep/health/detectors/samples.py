@@ -110,8 +110,8 @@ class ModeDropping(EvaluationDetector):
 
     Of poor samples a classifier names some classes only, which says nothing of the others. Samples must therefore be
     dense, and cover the classes that remain: the coverage of all real images is at most the share of those, which is
-    estimated as effective classes over these and the missing ones. What is
-    dense was compared with blind looks in the classifier's features; in others it does not mean good.
+    estimated as effective classes over these and the missing ones. What is dense was compared with blind looks in the
+    classifier's features; in others it does not mean good.
     """
 
     kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
@@ -245,7 +245,7 @@ class Poor(EvaluationDetector):
     in the classifier's features (docs/verdicts.md). In another embedding no run is called poor.
     """
 
-    kind = Kind("poor", Standing.FAILURE, "G has learned something, and its samples are far from the data", "#6A51A3")
+    kind = Kind("poor", Standing.FAILURE, "G has learned something, and its samples are far from the data", "#CC6677")
     earliest: float = threshold(0.8, 0, 1)
     over: int = threshold(5, 1, 100, "medians of {:g} evaluations")
     coverage: float = threshold(0.27, 0, 1, "coverage below {:g} of that of real images")
