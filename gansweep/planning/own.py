@@ -52,9 +52,12 @@ def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tup
     """
     found = _with_facts(groups, cache)
     trials = [planned for group in found for planned in group]
-    _check_once(_losses(trials), cache / "losses")
-    _check_once([metric for planned in trials for metric in planned.own_metrics], cache / "metrics")
-    _check_once([one for planned in trials for one in planned.own_features], cache / "features")
+    others: dict[str, Sequence[Other]] = {
+        "losses": _losses(trials),
+        "metrics": [metric for planned in trials for metric in planned.own_metrics],
+        "features": [one for planned in trials for one in planned.own_features],
+    }
+    _check_once({cache / folder / f"{_key(part)}.json": part for folder, parts in others.items() for part in parts})
     return found
 
 
@@ -109,10 +112,8 @@ def validate(sweep: Sweep, *, runs: bool) -> None:
                 embedding = own_features(config.evaluation.features, code, *shape)
                 parts: tuple[Other, ...] = (*metrics, *embedding)
                 others |= {_key(one): one for one in parts}
-        if own and runs:
-            _check([*own.values()])
-        if others and runs:
-            _ask([*others.values()])
+        if runs and (own or others):
+            _ask([*own.values(), *others.values()])
 
 
 def _designs(config: TrialConfig, channels: int, code: Code) -> tuple[Design, Design]:
@@ -145,12 +146,11 @@ def _losses(trials: Sequence[PlannedTrial]) -> list[OwnLoss]:
     return [replace(own, mixes=planned.discriminator.has_batch_norm) for planned, own in found if own]
 
 
-def _check_once(parts: Sequence[Other], folder: Path) -> None:
-    """Raise UserError if a part cannot be used. Each is checked once: `folder` holds a file for those that can."""
-    files = {_key(part): (part, folder / f"{_key(part)}.json") for part in parts}
-    if new := [(part, file) for part, file in files.values() if not file.exists()]:
-        _ask([part for part, _ in new])
-        for part, file in new:
+def _check_once(parts: Mapping[Path, Other]) -> None:
+    """Raise UserError if a part cannot be used. Each is checked once: its file exists if it can."""
+    if new := {file: part for file, part in parts.items() if not file.exists()}:
+        _ask([*new.values()])
+        for file, part in new.items():
             with suppress(UserError, OSError):  # a home that cannot be written stays without it
                 write_json(file, {"part": str(part.path)})
 
@@ -212,4 +212,4 @@ def _ask(parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 
 def _named(parts: Sequence[Part]) -> str:
-    return f"{parts[0].key}: {', '.join(dict.fromkeys(str(part.path) for part in parts))}"
+    return ", ".join(dict.fromkeys(f"{part.key}: {part.path}" for part in parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def test_fid_is_timed_and_part_of_each_trial(
     assert wall_s(plan, 2, step_s, FidCost(7.0, 30.0)) == START_S + 7 + 2 * (4 + 30)
     network = NetworkFile(tmp_path / "stand-in.pt2", config_of(plan.sweep).sha256)
     network.statistics(plan.trials[0].images).touch()
+    monkeypatch.setattr("gansweep.planning.cost._processes", ThreadPoolExecutor)  # another process takes seconds
     again = fid_cost(plan, 1)
     assert again.images_s == 0, "real images are measured once"
     assert again.samples_s > 0

@@ -14,6 +14,7 @@ import numpy as np
 import pypdfium2
 import pytest
 import torch
+from bench import empty_home
 from PIL import Image
 from scenes import train, warm_home
 from service import Service
@@ -99,7 +100,8 @@ def test_all_pairs_are_trained_and_judged(users: Service) -> None:
 def test_a_killed_process_loses_and_doubles_nothing(users: Service, tmp_path: Path, pair: int) -> None:
     """SIGKILL after a checkpoint, and while another is written: both cases of a pair end as without it."""
     shutil.copytree(USERS, tmp_path, dirs_exist_ok=True)
-    home, file = warm_home(tmp_path / "home"), tmp_path / "users.yaml"
+    home, file = empty_home(tmp_path / "home"), tmp_path / "users.yaml"
+    shutil.copytree(users.home.cache, home.cache)  # with what is known of the networks
     file.write_text(SWEEP + "".join(CASES[A_PAIR * pair : A_PAIR * (pair + 1)]) + "resources: {gpus: 0}\n")
     environment = chaos.environment(tmp_path)
     for moment in ("checkpointed", "checkpoint"):
