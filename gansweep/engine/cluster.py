@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayActorError
 from gansweep.engine.ending import kill_descendants, shielding_children
 from gansweep.engine.environment import WORKERS
 from gansweep.engine.mps import Sharing, sharing
-from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only
+from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only, stop_listening
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
 from gansweep.planning.resources import gpus
@@ -101,6 +101,7 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
         finally:
             # All trials have ended; ray.shutdown would take another 5 s, and so would Ray's exit handler: the command
             # exits through leave_at_once.
+            stop_listening()
             kill_descendants()
 
 
