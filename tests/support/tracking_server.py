@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from gansweep.records.layout import Home
 from gansweep.tracking import store
@@ -71,10 +72,11 @@ class TrackingServer:
 
 
 @contextmanager
-def tracking_server(home: Home, workers: int = 1, password: str = "") -> Iterator[str]:
+def tracking_server(home: Home, workers: int = 1, password: str = "", prompt: bool = False) -> Iterator[str]:
     """A server of a home's store: yields its URI once it answers, and kills it at the end.
 
-    `password`: of the user `admin`, the only one that the server then accepts.
+    `password`: of the user `admin`, the only one that the server then accepts. `prompt`: whether several workers are to
+    answer as soon as one does; see prompt.py.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -86,6 +88,11 @@ def tracking_server(home: Home, workers: int = 1, password: str = "") -> Iterato
         users.write_text(USERS.format(database=home.path.parent / "users.db"))
         environment = {"MLFLOW_AUTH_CONFIG_PATH": str(users), "MLFLOW_FLASK_SERVER_SECRET_KEY": password}
         environment |= {"MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": password}
+    if prompt:
+        site = home.path.parent / "site"
+        site.mkdir()
+        (site / "sitecustomize.py").symlink_to(Path(__file__).with_name("prompt.py"))
+        environment["PYTHONPATH"] = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     server = TrackingServer(
         store.local_uri(home), home.artifacts.as_uri(), "127.0.0.1", port, environment, workers, options
     )

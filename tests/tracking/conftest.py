@@ -23,5 +23,5 @@ def bench(shared_home: Home, request: pytest.FixtureRequest) -> Bench:
 @pytest.fixture(scope="session")
 def server(shared_home: Home) -> Iterator[str]:
     """URI of a tracking server of that store. Its two processes may meet in the same write."""
-    with tracking_server(shared_home, workers=2) as uri:
+    with tracking_server(shared_home, workers=2, prompt=True) as uri:
         yield uri

@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -34,8 +34,9 @@ LONG = {"over": MOST_POINTS + 1, "full": MOST_POINTS, "third": 10_000, "fourth":
 
 
 @pytest.fixture(scope="module")
-def filled(shared_home: Home) -> Bench:
-    """Trials of every kind. Only to be looked at."""
+def filled(shared_home: Home) -> Iterator[Bench]:
+    """Trials of every kind. Only to be looked at. The long series are gone afterwards: other tests read whole tables of
+    this store."""
     bench = Bench(shared_home, "filled")
     bench.trial("sound", sound(STEPS), Outcome("completed", STEPS))
     bench.trial("odd", [{"loss_d": value, "class_share/a b": value, "val_loss_d": 1.0} for value in ODD])
@@ -51,7 +52,10 @@ def filled(shared_home: Home) -> Bench:
     for value, step in ((9.0, -2), (8.0, -1)):
         bench.client.log_metric(runs["renamed"], "cfd_ratio", value, earlier, step)
     insert(bench, "loss_g", {runs["twice"]: again, **{runs[name]: series(n) for name, n in LONG.items()}})
-    return bench
+    yield bench
+    with closing(sqlite3.connect(shared_home.database)) as database:
+        database.executemany("DELETE FROM metrics WHERE run_uuid = ?", [(runs[name],) for name in LONG])
+        database.commit()
 
 
 def series(count: int) -> list[tuple[float, int, int]]:
