@@ -58,6 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # Tests start hundreds of processes: each would compile gansweep where the environment forbids compiled files.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # Threads of torch wait for each other at the end of each operation: asleep, not turning, since other tests have the
+    # cores. Two threads took ten times as much of a core beside a busy process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # The garbage collector looks seldom at a million objects of imported modules. They are not frozen: Hypothesis looks
     # for referrers of random streams, and those of frozen objects are not found.
     gc.set_threshold(50_000, 20, 20)

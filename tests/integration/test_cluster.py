@@ -16,7 +16,7 @@ import pytest
 from bench import empty_home
 from facts import assert_states
 from mlflow import MlflowClient
-from ray_head import TOKEN, free_ports, programs, ray_files, ray_head
+from ray_head import IMPATIENT, TOKEN, free_ports, programs, ray_files, ray_head
 from scenes import prepare_digits, train
 from service import Service, histories
 from tracking_server import tracking_server
@@ -90,7 +90,7 @@ def environment_of(name: str) -> dict[str, str]:
 def test_a_cluster_whose_token_is_not_known(service: Service, cluster: Cluster) -> None:
     file = service.write()
     for known in ({"RAY_AUTH_MODE": "token"}, {**TOKEN, "RAY_AUTH_TOKEN": "f" * 64}):
-        _, err = Service(service.root, known).call("run", file, "--address", cluster.address, code=1)
+        _, err = Service(service.root, {**known, **IMPATIENT}).call("run", file, "--address", cluster.address, code=1)
         assert err.splitlines()[-1].endswith("; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster")
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+# Of processes whose token is wrong: Ray asks 20 times, once a second.
+IMPATIENT = {"RAY_NUM_REDIS_GET_RETRIES": "2"}
 START_S = 120
 
 
