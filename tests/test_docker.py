@@ -24,7 +24,7 @@ from bench import empty_home
 from facts import assert_states
 from mlflow import MlflowClient
 from object_store import BUCKET, object_store
-from ray_head import end_family, free_ports, ray, ray_files
+from ray_head import IMPATIENT, end_family, free_ports, ray, ray_files
 from ruamel.yaml import YAML
 from service import Service
 
@@ -358,7 +358,7 @@ def test_the_cluster_asks_for_its_token_and_ends_its_sweeps_before_itself(rays_f
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
         assert [status(jobs, who) for who in ({}, bearer("b1" * 32), bearer(token))] == [401, 403, 200]
         command, environment = ray_node("worker", variables, ports, tmp_path)
-        code, output = called(command, {**environment, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
+        code, output = called(command, {**environment, **IMPATIENT, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
         assert code != 0
         assert "AuthenticationError" in output
         with started(command, environment, tmp_path) as worker:
