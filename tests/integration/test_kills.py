@@ -73,7 +73,7 @@ def test_kills_lose_and_double_nothing(chaotic: Service, calm: SweepFolder) -> N
         process.communicate()
     pace.unlink()
     order.write_text("handover")
-    _, err = chaotic.call("run", file)
+    _, err = chaotic.call("run", file, "--set", "resources.max_concurrent=1")  # one process: half the imports
     assert_states(err, "process died", "checkpoint")
     assert "Traceback" not in err
 
