@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for editors and mypy; a test compares these imports with _P
     from gansweep.gan.reference import halves as evaluation_halves
     from gansweep.gan.reference import reference_of
     from gansweep.gan.sampling import sample
+    from gansweep.gan.spoiled import SPOILS, worn
     from gansweep.gan.training import Trainer
     from gansweep.health.evidence import Samples
     from gansweep.health.history import History
@@ -41,6 +42,7 @@ __all__ = [
     "EMBEDDINGS",
     "FAILURES",
     "SAMPLE_METRICS",
+    "SPOILS",
     "Batches",
     "CheckpointError",
     "Evaluator",
@@ -79,11 +81,13 @@ __all__ = [
     "run_traits",
     "sample",
     "verdict_colour",
+    "worn",
 ]
 _PLACES = {  # name → its module, and its name there if that differs
     "EMBEDDINGS": "gansweep.features",
     "FAILURES": "gansweep.health.verdict",
     "SAMPLE_METRICS": "gansweep.health.metrics",
+    "SPOILS": "gansweep.gan.spoiled",
     "Batches": "gansweep.gan.batches",
     "CheckpointError": "gansweep.errors",
     "Evaluator": "gansweep.gan.evaluator",
@@ -121,6 +125,7 @@ _PLACES = {  # name → its module, and its name there if that differs
     "run_traits": "gansweep.health.history:traits",
     "sample": "gansweep.gan.sampling",
     "verdict_colour": "gansweep.report.palette:colour",
+    "worn": "gansweep.gan.spoiled",
 }
 
 

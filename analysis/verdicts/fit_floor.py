@@ -12,18 +12,18 @@ from analysis.verdicts.lib.sets import SETS
 from analysis.verdicts.measure_tags import history, part
 from gansweep import FAILURES, Judge
 
-FLOORS = [round(float(floor), 2) for floor in np.arange(0.15, 0.86, 0.02)]
+FLOORS = [round(float(floor), 2) for floor in np.arange(0.2, 0.6, 0.01)]
 SHARED = [name for name, one in SETS.items() if name == one.of and one.features == "classifier"]
 
 
 def cases(name, which):
     """Return the histories of a part of a set, and whether each is sound."""
-    runs = [(run, label) for run, label in runs_of(name) if part(name, run["settings"]) == which]
+    runs = [(run, label) for run, label in runs_of(name) if part(name, run) == which]
     return [(history(run, SETS[name].features), label is not None and bool(label["sound"])) for run, label in runs]
 
 
 def balanced(found, floor):
-    judge = Judge().with_thresholds({"poor": {"coverage": floor}})
+    judge = Judge().with_thresholds({"poor": {"intact": floor}})
     failed = np.array([judge.conclude(one)[0].kind in FAILURES for one, _ in found])
     sound = np.array([is_sound for _, is_sound in found])
     return (failed[~sound].mean() + (~failed)[sound].mean()) / 2

@@ -44,17 +44,38 @@ TARGETS = {  # figure → what was aimed at
 }
 
 
-def part(name, settings):
-    """Return the part of a run of a set: "tuning" or "held-out"."""
-    digest = hashlib.sha256(json.dumps([name, settings], sort_keys=True).encode()).digest()
+def part(name, run):
+    """Return the part of a run of a set: "tuning", "held-out" or "fresh"."""
+    if run["fresh"]:
+        return "fresh"
+    digest = hashlib.sha256(json.dumps([name, run["settings"]], sort_keys=True).encode()).digest()
     return "tuning" if digest[0] < TUNING else "held-out"
 
 
-def history(run, features, replaced=()):
-    """Return the history of a run, some of its evaluations replaced by others of the same steps."""
-    other = {values["step"]: values for values in replaced}
-    found = [(step, other.get(step, values) if "fd_ratio" in values else values) for step, values in rows(run)]
+def history(run, features, seed=None):
+    """Return the history of a run. seed: Number of the seed of the last five evaluations; None for those of the run."""
+    other = {} if seed is None else {values["step"]: values for values in run["seeds"][seed]}
+    intact = last_intact(run, seed or 0)
+    found = [
+        (step, other.get(step, values) | intact.get(step, {}) if "fd_ratio" in values else values)
+        for step, values in rows(run)
+    ]
     return History.of(found, run["budget"], *run_traits(run["settings"]), compared=features == "classifier")
+
+
+def last_intact(run, seed):
+    """Return step → `intact` at the last five evaluations of a run that was trained without it."""
+    if not run["intact"]:
+        return {values["step"]: {"intact": values["intact"]} for values in run["seeds"][seed] if "intact" in values}
+    if only_grid(run):
+        return {values["step"]: {"intact": run["intact"][0][run["budget"]]} for values in run["of_d"]}
+    of_seed = [*run["intact"].values()][seed]
+    return {step: {"intact": value} for step, value in of_seed.items()}
+
+
+def only_grid(run):
+    """Whether `intact` is known from the grid alone."""
+    return [*run["intact"]] == [0]
 
 
 def rows(run):
@@ -74,7 +95,7 @@ def judged(name, which):
     """Yield one row per run of a part of a set: label, tag, states and what else is measured."""
     judge, former = Judge(), dict(pd.read_csv(looks.RESULTS / "former_tags.csv").values)
     for run, label in runs_of(name):
-        if part(name, run["settings"]) != which:
+        if part(name, run) != which:
             continue
         whole = history(run, SETS[name].features)
         verdicts = judge.conclude(whole)
@@ -84,21 +105,22 @@ def judged(name, which):
             "run": run["id"],
             "tag": verdicts[0].kind,
             "won": WON in [verdict.kind for verdict in verdicts],
-            "changed": len({*last_tags(judge, whole)}) > 1,
+            "changed": len({*last_tags(judge, whole)}) > 1 if "intact" in run["series"] else None,
             "baseline": float(np.median(coverage)) < 0.3,
-            "former": former[run["id"]],
+            "former": former.get(run["id"]),
             "loss": run["settings"].get("training.loss") or "non_saturating",
             "conditional": (run["settings"].get("model.conditioning") or "none") != "none",
         }
         if label is None:
             yield row | {"sound": False, "label": "diverged"}
             continue
-        seeds = [judge.conclude(history(run, SETS[name].features, seed))[0].kind for seed in run["seeds"]]
+        numbers = range(0 if only_grid(run) else len(run["seeds"]))
+        seeds = [judge.conclude(history(run, SETS[name].features, number))[0].kind for number in numbers]
         yield row | {
             "sound": bool(label["sound"]),
             "label": label["kind"] or "unsettled",
             "really_won": really_won(run),
-            "same": len({*seeds}) == 1,
+            "same": len({*seeds}) == 1 if seeds else None,
         }
 
 
@@ -128,15 +150,16 @@ def statistics(table):
     found |= {
         f"`{WON}` is right": (really, table["won"] & known),
         f"`{WON}` is found": (table["won"], really),
-        "tag unchanged over the last four evaluations": (~table["changed"], tag.notna()),
+        "tag unchanged over the last four evaluations": (table["changed"].eq(False), table["changed"].notna()),
         "one tag with five seeds of the evaluation": (table["same"].eq(True), table["same"].notna()),
         "full-length runs that are decided": (tag != "undecided", tag.notna()),
     }
-    for name, flagged in {
-        "version 0.1.0": table["former"].isin(FORMER_FAILURES),
-        "coverage below .3": table["baseline"],
-    }.items():
-        found |= {f"{name}: a failure is right": (failing, flagged), f"{name}: failing runs found": (flagged, failing)}
+    judged_then = table["former"].notna()
+    for name, flagged, of in (
+        ("version 0.1.0", table["former"].isin(FORMER_FAILURES), failing & judged_then),
+        ("coverage below .3", table["baseline"], failing),
+    ):
+        found |= {f"{name}: a failure is right": (failing, flagged), f"{name}: failing runs found": (flagged, of)}
     then = table["former"] == "healthy"
     found["version 0.1.0: `healthy` is right"] = (sound, then)
     return {name: (int((hit & of).sum()), int(of.sum())) for name, (hit, of) in found.items()}
@@ -163,23 +186,28 @@ def counts(table):
     return min(table["sound"].sum(), (~table["sound"]).sum()) >= COUNTS
 
 
-def markdown(table):
-    """Return the tables of docs/verdicts.md: figures and confusion by set."""
+def figures(which, table):
+    """Return a table of figures by set. which: The part."""
     sets = dict([*table.groupby("set", sort=False)])
     heads = [f"{name}, {(~one['sound']).sum()} failing, {one['sound'].sum()} sound" for name, one in sets.items()]
-    lines = [f"| held out | target | {' | '.join(heads)} |", f"|---|---|{'---|' * len(sets)}"]
+    lines = [f"| {which} | target | {' | '.join(heads)} |", f"|---|---|{'---|' * len(sets)}"]
     found = {name: statistics(one) for name, one in sets.items()}
     for figure in next(iter(found.values())):
         cells = [bounded(*of_set[figure]) for of_set in found.values()]
         of_kind = "≥ .90" if figure.startswith("`") else ""
         lines.append(f"| {figure} | {TARGETS.get(figure, of_kind)} | {' | '.join(cells)} |")
     cells = [f"{balanced(one):.2f}" if one["sound"].any() else "–" for one in sets.values()]
-    lines.append(f"| balanced accuracy of failing against sound | | {' | '.join(cells)} |")
-    for name, one in sets.items():
-        crossed = pd.crosstab(one["label"], one["tag"])
-        lines += ["", f"| {name} | {' | '.join(crossed)} |", f"|---|{'---|' * crossed.shape[1]}"]
-        lines += [f"| {label}, by eye | {' | '.join(map(str, row))} |" for label, *row in crossed.itertuples()]
-    return "\n".join([*lines, "", turns()])
+    return [*lines, f"| balanced accuracy of failing against sound | | {' | '.join(cells)} |"]
+
+
+def crossed(table):
+    """Return the confusion of labels and tags, a table by set."""
+    lines = []
+    for name, one in table.groupby("set", sort=False):
+        counted = pd.crosstab(one["label"], one["tag"])
+        lines += ["", f"| {name} | {' | '.join(counted)} |", f"|---|{'---|' * counted.shape[1]}"]
+        lines += [f"| {label}, by eye | {' | '.join(map(str, row))} |" for label, *row in counted.itertuples()]
+    return lines
 
 
 def turns():
@@ -210,23 +238,30 @@ def regimes(table):
             }  # fmt: skip
 
 
-def write(table):
+def of_part(which):
+    """Return the rows of all sets."""
+    names = [name for name, one in SETS.items() if name == one.of]
+    return pd.DataFrame([row for name in names for row in judged(name, which)])
+
+
+def write(table, fresh):
+    """Write what is held out, and the runs that were trained after rules were fixed."""
     table.drop(columns=["loss", "conditional"]).to_csv(looks.RESULTS / "tags.csv", index=False)
     pd.DataFrame(regimes(table)).to_csv(REPORTED, index=False)
+    lines = [*figures("held out", table), *crossed(table), "", *figures("fresh", fresh), "", turns()]
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{markdown(table)}\n{END}{rest.partition(END)[2]}")
+    PAGE.write_text("\n".join([f"{before}{BEGIN}", *lines, f"{END}{rest.partition(END)[2]}"]))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tuning", action="store_true", help="the part that thresholds were tuned on")
-    given = parser.parse_args()
-    names = [name for name, one in SETS.items() if name == one.of]
-    which = "tuning" if given.tuning else "held-out"
-    table = pd.DataFrame([row for name in names for row in judged(name, which)])
-    print(markdown(table))
+    which = "tuning" if parser.parse_args().tuning else "held-out"
+    table = of_part(which)
+    print("\n".join([*figures(which, table), *crossed(table)]))
     for row in table.itertuples():
-        if row.sound == (row.tag in FAILURES) or row.changed:
-            print(f"{row.set} {row.run} {row.label}: {row.tag}{', changes' if row.changed else ''}", file=sys.stderr)
-    if not given.tuning:
-        write(table)
+        if row.sound == (row.tag in FAILURES) or row.changed is True:
+            changes = ", changes" if row.changed is True else ""
+            print(f"{row.set} {row.run} {row.label}: {row.tag}{changes}", file=sys.stderr)
+    if which == "held-out":
+        write(table, of_part("fresh"))

@@ -20,6 +20,7 @@ import torch
 
 from analysis.detectors.lib.histories import compact
 from analysis.verdicts.lib import sets
+from analysis.verdicts.lib.records import recorded
 from analysis.verdicts.lib.untrained import measured
 from gansweep import (
     Evaluator,
@@ -51,16 +52,18 @@ def run(task):
     """Return the object and the grid of one run."""
     home, name, trial, settings = task
     torch.set_num_threads(1)
-    sweep, budget = f"fourth-{name}", sets.SETS[name].steps
+    sweep, budget = sets.SETS[name].sweep, sets.SETS[name].steps
     folder = home.sweep(sweep).trial(trial)
     steps = sorted(int(path.stem) for path in folder.all_checkpoints())
     if name not in CONTEXT:
         _, images = reopen(home, sweep, trial)
         reference, _ = reference_of(images, FeaturesConfig(sets.SETS[name].features))
         evaluators = [Evaluator(reference, SAMPLES, seed) for seed in SEEDS]
-        CONTEXT[name] = evaluators, sets.untrained(sets.SETS[name].of, home), reference.at(SAMPLES)
-    evaluators, untrained, real = CONTEXT[name]
-    records = [(r.step, with_ratios(r.values, real)) for r in read_journal(folder.journal)]
+        CONTEXT[name] = evaluators, sets.untrained(sets.SETS[name].of, home)
+    evaluators, untrained = CONTEXT[name]
+    records = [
+        (r.step, {k: v for k, v in r.values.items() if k != "steps_per_s"}) for r in read_journal(folder.journal)
+    ]
     found = {
         "id": trial,
         "source": sweep,
@@ -82,14 +85,6 @@ def run(task):
     return found, grid(trainer, shares)
 
 
-def with_ratios(values, real):
-    """Return the values of a record, with ratios to real images, which the runs were too early to record."""
-    kept = {name: value for name, value in values.items() if name != "steps_per_s"}
-    of_real = {"coverage": real.coverage, "density": real.density}
-    ratios = {f"{name}_ratio": kept[name] / of for name, of in of_real.items() if name in kept}
-    return kept | ratios
-
-
 def differing(trials):
     """Yield the settings of each trial in which trials differ."""
     keys = [key for key in trials[0].settings if len({str(trial.settings.get(key)) for trial in trials}) > 1]
@@ -99,7 +94,10 @@ def differing(trials):
 
 if __name__ == "__main__":
     home, name = Home(Path(sys.argv[1]).absolute()), sys.argv[2]
-    trials = [trial for trial in open_sweep(f"fourth-{name}", home=home.path) if trial.outcome == "completed"]
+    sweep = sets.SETS[name].sweep
+    before = {run["id"] for run in recorded(f"{sets.SETS[name].of}_further")} if sets.SETS[name].is_fresh else set()
+    ended = (trial for trial in open_sweep(sweep, home=home.path) if trial.outcome == "completed")
+    trials = [trial for trial in ended if trial.id not in before]
     tasks = [(home, name, trial.id, settings) for trial, settings in zip(trials, differing(trials), strict=True)]
     grids = []
     with ProcessPoolExecutor(os.cpu_count()) as pool, gzip.open(RESULTS / f"fourth_{name}.jsonl.gz", "wt") as file:
@@ -107,7 +105,7 @@ if __name__ == "__main__":
             file.write(json.dumps(found) + "\n")
             grids.append(made)
             print(f"{number}/{len(tasks)}", end="\r", file=sys.stderr)
-    images = reopen(home, f"fourth-{name}", trials[0].id)[1]
+    images = reopen(home, sweep, trials[0].id)[1]
     unseen = evaluation_halves(images.images)[1]
     real = images.load()[np.random.default_rng(0).choice(unseen, REAL, replace=False)]
     blank = np.zeros((GRID, *real.shape[1:]), np.uint8)

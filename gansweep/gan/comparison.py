@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gansweep.gan.features.base import Embedding
 from gansweep.gan.host_copy import HostCopy
+from gansweep.gan.intact import Intact
 from gansweep.health.evidence import RealSide, Samples
 from gansweep.health.on_device import RealOnDevice, samples_of
 
@@ -37,14 +38,16 @@ class OnCpu:
     Args:
         embedding: Embedding of images.
         real: The real images.
+        intact: Network that tells intact images from spoiled ones, if there is one.
     """
 
-    def __init__(self, embedding: Embedding, real: RealSide) -> None:
-        self._embedding, self._real = embedding, real
+    def __init__(self, embedding: Embedding, real: RealSide, intact: Intact | None = None) -> None:
+        self._embedding, self._real, self._intact = embedding, real, intact
 
     def __call__(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> Samples:
         features, labels = self._embedding.embed(pixels)
-        return Samples(pixels.numpy(), features.numpy(), labels.numpy(), requested, self._real)
+        intact = self._intact(pixels).double().numpy() if self._intact else None
+        return Samples(pixels.numpy(), features.numpy(), labels.numpy(), requested, self._real, intact)
 
 
 class OnDevice:
@@ -53,22 +56,30 @@ class OnDevice:
     Args:
         embedding: Embedding of images.
         real: The real images.
-        device: The device. It keeps a copy of both.
+        intact: Network that tells intact images from spoiled ones, if there is one.
+        device: The device. It keeps a copy of all.
     """
 
-    def __init__(self, embedding: Embedding, real: RealSide, device: torch.device) -> None:
+    def __init__(
+        self, embedding: Embedding, real: RealSide, device: torch.device, intact: Intact | None = None
+    ) -> None:
         self._embedding = copy.deepcopy(embedding).to(device)
+        self._intact = copy.deepcopy(intact).to(device) if intact else None
         self._real, self._on_device = real, RealOnDevice(real, device)
 
     def __call__(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> Samples:
         features, labels = self._embedding.embed(pixels)
-        found = HostCopy(self._on_device.measure(pixels, features, labels, requested)).read()
-        return samples_of(found, requested, self._real)
+        measured = self._on_device.measure(pixels, features, labels, requested)
+        if self._intact:
+            measured["intact"] = self._intact(pixels).double()
+        return samples_of(HostCopy(measured).read(), requested, self._real)
 
 
-def comparison(embedding: Embedding, real: RealSide, device: torch.device) -> Comparison:
+def comparison(embedding: Embedding, real: RealSide, device: torch.device, intact: Intact | None = None) -> Comparison:
     """Return the comparison for samples on a device."""
-    return OnCpu(embedding, real) if device.type == "cpu" else OnDevice(embedding, real, device)
+    if device.type == "cpu":
+        return OnCpu(embedding, real, intact)
+    return OnDevice(embedding, real, device, intact)
 
 
 @contextmanager

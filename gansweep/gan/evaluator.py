@@ -114,7 +114,8 @@ class Evaluator:
 
     def _of_samples(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> dict[str, float]:
         if pixels.device not in self._comparisons:
-            self._comparisons[pixels.device] = comparison(self._reference.embedding, self._real, pixels.device)
+            networks, device = self._reference, pixels.device
+            self._comparisons[device] = comparison(networks.embedding, self._real, device, networks.intact)
         return self._record(self._sample_metrics, self._comparisons[pixels.device](pixels, requested))
 
     def _possible(self, metric: Metric[Samples]) -> bool:

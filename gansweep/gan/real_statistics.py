@@ -18,7 +18,7 @@ from gansweep.gan import checkpoint
 from gansweep.health import quality
 from gansweep.health.quality import Bins, Floats, Gaussian
 
-VERSION = 2  # of the files; increase if the computation changes
+VERSION = 3  # of the files; increase if the computation changes
 BINS = 20  # maximum for NDB: a dozen samples each at 256; fewer with fewer than ten real images per bin
 DRAWS = 10  # pairs of real samples, for the FD that ratios are relative to
 
@@ -34,8 +34,6 @@ class RealStatistics:
     duplicate_distance: float
     near_duplicates: float
     baseline: float
-    density: float
-    coverage: float
 
     @classmethod
     def of(cls, features: NDArray[np.float32], samples: int) -> RealStatistics:
@@ -49,8 +47,6 @@ class RealStatistics:
         draws = [rng.permutation(len(features)) for _ in range(DRAWS)]
         pairs = [(features[d[:samples]], features[d[samples : 2 * samples]]) for d in draws]
         baseline = [quality.frechet_distance(Gaussian.of(a), Gaussian.of(b)) for a, b in pairs]
-        others = [quality.density_coverage(a, quality.neighbour_radii(a), b) for a, b in pairs]
-        density, coverage = np.mean(others, axis=0).tolist()
         distance = quality.duplicate_distance(real)
         return cls(
             gaussian=Gaussian.of(real),
@@ -60,8 +56,6 @@ class RealStatistics:
             duplicate_distance=distance,
             near_duplicates=float(np.mean([quality.near_duplicates(a, distance) for a, _ in pairs])),
             baseline=float(np.mean(baseline)),
-            density=density,
-            coverage=coverage,
         )
 
 
@@ -102,7 +96,7 @@ def _tensors(found: RealStatistics) -> dict[str, Tensor]:
 
 def _numbers(found: RealStatistics) -> dict[str, float]:
     """Return the numbers, which JSON keeps to the last bit."""
-    names = ("duplicate_distance", "near_duplicates", "baseline", "density", "coverage")
+    names = ("duplicate_distance", "near_duplicates", "baseline")
     return {**{name: getattr(found, name) for name in names}, "real": found.bins.real}
 
 
@@ -117,6 +111,4 @@ def _from_file(tensors: dict[str, Tensor], meta: dict[str, Any]) -> RealStatisti
         duplicate_distance=meta["duplicate_distance"],
         near_duplicates=meta["near_duplicates"],
         baseline=meta["baseline"],
-        density=meta["density"],
-        coverage=meta["coverage"],
     )

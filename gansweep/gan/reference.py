@@ -7,6 +7,7 @@ trials. Half of the images train the embedding; samples are compared with the ot
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,13 @@ from torch import Tensor
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import CheckpointError
-from gansweep.gan import checkpoint
+from gansweep.gan import checkpoint, intact
 from gansweep.gan.batches import generator
 from gansweep.gan.data import MOST_SEEN, MOST_UNSEEN, ImageSet, evaluation_split, first_features
 from gansweep.gan.features.base import Embedding, Stored, UnsuitableError, one_thread
 from gansweep.gan.features.labelled import Labelled, discriminants
 from gansweep.gan.features.recipe import Request, Source, recipe_of
+from gansweep.gan.intact import Intact
 from gansweep.gan.real_statistics import RealStatistics, real_statistics
 from gansweep.health.evidence import Images, RealSide
 from gansweep.health.memorised import TrainingImages
@@ -34,7 +36,7 @@ from gansweep.records import lock
 from gansweep.usercode.code import Code
 
 FALLBACKS = ("self_supervised", "principal_components")  # for images that an embedding cannot serve, the best first
-EMBEDDING = "embedding."  # begins the names of an embedding's tensors in a file
+EMBEDDING, INTACT = "embedding.", "intact."  # begin the names of a network's tensors in a file
 MOST_MULTIPLY_ADDS = 1_600_000_000_000  # for features of training images: a minute or two on a CPU
 MOST_LABELLED = 4_000  # images whose labels an embedding without classes learns
 NO_CODE = Code()
@@ -56,6 +58,7 @@ class Reference:
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
         statistics: Values of the `STATISTICS` of metrics, by name, for the unseen images.
         class_names: Empty if the images have one class.
+        intact: Network that tells intact images from spoiled ones; None for images that it cannot serve.
         file: File that they were read from, beside which `at` stores what it computes; None to compute only.
     """
 
@@ -67,6 +70,7 @@ class Reference:
     accuracy: float
     statistics: Mapping[str, Any]
     class_names: tuple[str, ...]
+    intact: Intact | None = None
     file: Path | None = None
 
     @property
@@ -92,6 +96,7 @@ class Reference:
             histogram=self.histogram,
             class_names=self.class_names,
             statistics=self.statistics,
+            intact=math.nan if self.intact is None else self.intact.of_real,
         )
 
 
@@ -166,7 +171,9 @@ def _make(images: ImageSet, source: Source, path: Path) -> list[str]:
     counts = torch.bincount(labels, minlength=request.classes)
     tensors |= {"features": features, "training": torch.from_numpy(compared.features), "histogram": counts}
     facts = {"accuracy": accuracy, "embedding": dict(embedding.stored().facts), "memorised": compared.distance}
-    checkpoint.save(path, tensors, {**statistics, **facts})
+    if network := intact.trained(request):
+        tensors |= {f"{INTACT}{name}": tensor for name, tensor in network.state_dict().items()}
+    checkpoint.save(path, tensors, {**statistics, **facts, "intact": network and network.facts()})
     return [*notices, *embedding.description.notices, *_notices(images, accuracy)]
 
 
@@ -214,9 +221,8 @@ def _load(path: Path, images: ImageSet, source: Source) -> Reference:
 
 def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: ImageSet, source: Source) -> Reference:
     features, counts, facts = tensors["features"], tensors["histogram"], meta["embedding"]
-    own = {name.removeprefix(EMBEDDING): one for name, one in tensors.items() if name.startswith(EMBEDDING)}
     used = replace(source, name=facts["name"])
-    embedding = recipe_of(used.name).restore(Stored(own, facts), used)
+    embedding = recipe_of(used.name).restore(Stored(_named(tensors, EMBEDDING), facts), used)
     if "labels.weight" in tensors:
         embedding = Labelled(embedding, tensors["labels.weight"], tensors["labels.bias"])
     accuracy = meta["accuracy"]
@@ -230,7 +236,13 @@ def _from_file(tensors: dict[str, Tensor], meta: Mapping[str, Any], images: Imag
         accuracy=float("nan") if accuracy is None else accuracy,
         statistics={one.name: _plain(meta[one.name]) for one in STATISTICS},
         class_names=images.classes if embedding.classes else (),
+        intact=intact.restored(_named(tensors, INTACT), meta["intact"]) if meta["intact"] else None,
     )
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def _plain(value: Any) -> Any:

@@ -39,12 +39,12 @@ class RealSide:
             repeats images.
         training: Training images, which samples may be copies of.
         baseline: FD of two sets of N real images.
-        density, coverage: Density and coverage of N other real images, over several draws.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
         histogram: Classes of all images.
         class_names: Names of the classes; empty if the images have one class.
         statistics: Name of a `Statistic` → its value for all unseen real images.
+        intact: Mean probability that a real image is intact; NaN if no network tells it.
     """
 
     gaussian: Gaussian
@@ -56,13 +56,12 @@ class RealSide:
     near_duplicates: float
     training: TrainingImages
     baseline: float
-    density: float
-    coverage: float
     unseen: NDArray[np.float32]
     labels: NDArray[np.int64]
     histogram: Histogram
     class_names: tuple[str, ...]
     statistics: Mapping[str, Any]
+    intact: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,12 @@ class Samples(Images):
     Args:
         requested: (N,) requested classes, None for an unconditional model.
         real: The real images.
+        intact: (N,) probability that a sample is an intact image; None if no network tells it.
     """
 
     requested: NDArray[np.int64] | None
     real: RealSide
+    intact: Floats | None = None
 
     @property
     def given(self) -> Collection[Need]:
@@ -132,6 +133,10 @@ class Samples(Images):
     @cached_property
     def near_duplicates(self) -> float:
         return quality.near_duplicates(self.features, self.real.duplicate_distance)
+
+    @property
+    def intact_ratio(self) -> float | None:
+        return None if self.intact is None else over(float(self.intact.mean()), self.real.intact)
 
     @cached_property
     def memorised(self) -> float:

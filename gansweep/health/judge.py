@@ -14,7 +14,7 @@ from gansweep.health.detectors.former import current_thresholds
 from gansweep.health.detectors.registry import DETECTORS
 from gansweep.health.history import History
 from gansweep.health.kinds import HEALTHY, UNDECIDED, Standing, title
-from gansweep.health.metrics import FD_RATIO
+from gansweep.health.metrics import FD_RATIO, INTACT
 from gansweep.health.verdict import Verdict, by_precedence
 from gansweep.words import counted, names_like
 
@@ -99,7 +99,7 @@ def _conclusion(history: History, ended: Sequence[tuple[str, int, int]]) -> Verd
     recovered = [f"{title(name)} from step {since:,} to {until:,}" for name, since, until in ended]
     evidence: dict[str, Any] = {"figures": figures}
     if ended:
-        words += f"; recovered from {' and '.join(recovered)}"
+        words += f"; earlier: {' and '.join(recovered)}"
         evidence["recovered"] = [[*spell] for spell in ended]
     return Verdict(kind, 0, f"{kind}: {words}", evidence)
 
@@ -119,6 +119,6 @@ def _concluded(history: History) -> tuple[str, dict[str, Any], str]:
     best = int(np.nanargmin(np.where(np.isfinite(recorded.values), recorded.values, np.nan)))
     value, step = float(recorded.values[best]), int(recorded.steps[best])
     words = f"no failure in {counted(finite, 'evaluation')}, best FD ratio {value:.3g} at step {step:,}"
-    if not history.compared:
-        words += "; whether samples are poor is not judged in these features"
+    if not len(history[INTACT]):
+        words += "; whether samples are poor was not measured"
     return HEALTHY.name, {FD_RATIO: plain(fd[-1]), "best_fd_ratio": value}, words

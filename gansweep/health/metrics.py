@@ -64,8 +64,7 @@ COVERAGE_WITHIN_WORST = "coverage_within_worst"
 DENSITY_WITHIN_WORST = "density_within_worst"
 REQUESTED_SHARE = "requested/"
 MEMORISED = "memorised"
-COVERAGE_RATIO = "coverage_ratio"
-DENSITY_RATIO = "density_ratio"
+INTACT = "intact"
 # D on a copy with batch statistics. Explained in DISCRIMINATOR_METRICS.
 D_AUC = "d_auc"
 D_STD = "d_std"
@@ -250,17 +249,13 @@ SAMPLE_METRICS: tuple[Metric[Samples], ...] = (
         lambda s: s.memorised,
     ),
     Metric(
-        COVERAGE_RATIO,
-        "coverage ratio",
-        "coverage divided by that of as many other real images; 1 is ideal",
-        lambda s: over(s.density_coverage[1], s.real.coverage),
+        INTACT,
+        "intact",
+        "mean probability that a sample is an intact image rather than a spoiled one, divided by that of real images;"
+        " 1 is ideal",
+        lambda s: s.intact_ratio,
+        _LABELS,
         better="higher",
-    ),
-    Metric(
-        DENSITY_RATIO,
-        "density ratio",
-        "density divided by that of as many other real images; 1 is ideal",
-        lambda s: over(s.density_coverage[0], s.real.density),
     ),
 )
 DISCRIMINATOR_METRICS: tuple[Metric[Outputs], ...] = (

@@ -110,10 +110,11 @@ def samples_of(found: Mapping[str, Tensor], requested: NDArray[np.int64] | None,
     """
     known: dict[str, Any] = {name: tensor.numpy() for name, tensor in found.items()}
     pixels, features, labels = (known.pop(name) for name in ("pixels", "features", "labels"))
+    intact = known.pop("intact", None)
     known["gaussian"] = Gaussian(known.pop("mean"), known.pop("covariance"))
     for name in NUMBERS:
         known[name] = known[name].tolist()
-    samples = Samples(pixels, features, labels, requested, real)
+    samples = Samples(pixels, features, labels, requested, real, intact)
     vars(samples).update(known)  # where functools.cached_property looks for its value
     return samples
 

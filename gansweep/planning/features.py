@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
-from gansweep.features import AUTO, GREY_SIDE, embedding_kind
+from gansweep.features import AUTO, GREY_SIDE, INTACT, embedding_kind, intact_side
 from gansweep.gan.data import ImageSet, evaluation_split, first_features
 from gansweep.planning.source import place
 from gansweep.sweepfile.schema import Evaluation
@@ -47,12 +47,13 @@ def identity(features: FeaturesConfig, images: ImageSet) -> str:
 
 
 def making_s(features: FeaturesConfig, images: ImageSet) -> float:
-    """Return about how many seconds of a core it takes until an embedding of a set is made."""
+    """Return about how many seconds of a core it takes until an embedding of a set is made, and what goes with it."""
     kind = embedding_kind(features.name)
     small = images.channels == 1 and images.image_size <= GREY_SIDE
     making = kind.making_small if small and kind.making_small else kind.making
     seen, _ = evaluation_split(images.images)
-    return making.of(seen)
+    side = intact_side(images.channels, images.image_size, len(images.classes), seen)
+    return making.of(seen) + (INTACT[side].of(seen) if side else 0.0)
 
 
 def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfig]:

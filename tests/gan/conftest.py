@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scenes
 import torch
 
 from gansweep.config import OptimizerConfig, TrainingConfig
+from gansweep.gan import intact
 from gansweep.gan.data import ImageSet, Pixels, prepare
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.features import small_classifier
@@ -64,10 +66,9 @@ def make_trainer(make_pixels: Callable[..., Pixels]) -> Callable[..., Trainer]:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+def digits() -> ImageSet:
     """The embedded digits at 32 px."""
-    cache: Path = tmp_path_factory.mktemp("cache")
-    return prepare(Source("digits", 32), cache)
+    return scenes.digits(32)
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +101,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Classifiers are trained for a moment, and know little."""
     monkeypatch.setattr(small_classifier, "STEPS", 3)
     monkeypatch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
+    monkeypatch.setattr(intact, "STEPS", 3)
 
 
 @pytest.fixture

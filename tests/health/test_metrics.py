@@ -19,7 +19,7 @@ RECORDED = (
     "fd_ratio", "density", "coverage", "precision", "recall", "ndb", "near_duplicates", "spread_across",
     "spread_within", "ms_ssim", "effective_classes", "label_kl", "classes_missing", "class_share/", "requested",
     "requested_worst", "coverage_within", "coverage_within_worst", "density_within_worst", "requested/", "memorised",
-    "coverage_ratio", "density_ratio",
+    "intact",
     "d_auc", "d_std", "r_v", "d_accuracy", "r_t", "d_gap", "d_fresh", "d_preference",
     "gradient_coherence", "fid", "kid", "kid_std",
     "inception_score", "inception_score_std", "frechet/", "kernel/", "kernel_std/", "score/", "score_std/",
@@ -31,7 +31,7 @@ def test_names_and_their_order_in_records_do_not_change() -> None:
 
 
 def test_sets_of_names_follow_from_needs() -> None:
-    assert m.LABELLED == ("effective_classes", "label_kl", "classes_missing")
+    assert m.LABELLED == ("effective_classes", "label_kl", "classes_missing", "intact")
     assert m.CONDITIONAL == (
         "requested", "requested_worst", "coverage_within", "coverage_within_worst", "density_within_worst",
     )  # fmt: skip

@@ -40,8 +40,6 @@ def real_side(n: int, seed: int = 0, d: int = 8) -> RealSide:
         near_duplicates=0.1,
         training=TrainingImages.of(unseen[2 * n :], real),
         baseline=0.5,
-        density=0.9,
-        coverage=0.95,
         unseen=unseen,
         labels=labels,
         histogram=Histogram.of(labels, len(CLASSES)),

@@ -18,6 +18,7 @@ search:
   over:
     training.learning_rate: {rates}
 replicates: 2
+thresholds: {{poor: {{intact: 0}}}}  # trained for a moment, all would be poor, and none the best
 resources: {{cpus: 1, gpus: 0}}
 """
 

@@ -1,18 +1,18 @@
-"""Homes that tests look at: images decoded and classifier trained once in each process, sweeps trained without Ray.
+"""Homes that tests look at: images decoded and networks that judge them trained once, sweeps trained without Ray.
 
 What only sets a scene need not start a cluster: `gansweep run` takes ten seconds to begin.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bench import empty_home
 
-from gansweep.gan.data import prepare
+from gansweep.gan.data import ImageSet, prepare
 from gansweep.gan.reader import Source
 from gansweep.gan.reference import reference_of
 from gansweep.planning.dispatch import jobs_of
@@ -29,16 +29,19 @@ from gansweep.tracking.publisher import Publisher
 
 
 @cache
-def _digits(side: int) -> TemporaryDirectory[str]:
-    """A cache folder with the digits of that many pixels a side, and the classifier that judges samples of them."""
-    folder = TemporaryDirectory(prefix="gansweep-digits-")
-    reference_of(prepare(Source("digits", side), Path(folder.name)))
-    return folder
+def digits(side: int) -> ImageSet:
+    """Return the digits of that many pixels a side, decoded, with what judges samples of them.
+
+    All processes of a test run share the files (tests/conftest.py).
+    """
+    images = prepare(Source("digits", side), Path(os.environ["GANSWEEP_TEST_CACHE"], str(side)))
+    reference_of(images)
+    return images
 
 
 def prepare_digits(home: Home, side: int = 16) -> None:
     """Fill the cache of a home without one."""
-    shutil.copytree(_digits(side).name, home.cache)
+    shutil.copytree(Path(digits(side).file).parent, home.cache)
 
 
 def warm_home(path: Path, side: int = 16) -> Home:

@@ -16,7 +16,8 @@ class Set:
     """A data set, and natural runs of it.
 
     Attributes:
-        name: Name of these runs: that of the set, with `_further` for runs that were drawn later.
+        name: Name of these runs: that of the set, with `_further` for runs that were drawn later, and `_fresh` for
+            those of them that were trained after rules were fixed.
         dataset: Section of the sweep file, without the size.
         runs, steps: Number and length of the runs.
         seed: Seed of their settings.
@@ -35,7 +36,17 @@ class Set:
     @property
     def of(self):
         """Name of the data set."""
-        return self.name.removesuffix("_further")
+        return self.name.partition("_")[0]
+
+    @property
+    def is_fresh(self):
+        """Whether they were trained after rules were fixed."""
+        return self.name.endswith("_fresh")
+
+    @property
+    def sweep(self):
+        """Name of the sweep that trains them."""
+        return f"fourth-{self.name.replace('_fresh', '_further')}"
 
 
 SETS = {
@@ -48,8 +59,21 @@ SETS = {
         Set("digits_further", f"name: arrays, path: {DIGITS}", 80, 1500, 45),
         Set("glyphs_further", "name: glyphs", 50, 1500, 47),
         Set("cifar10_further", f"name: archive, path: {CIFAR}", 60, 5000, 46, 1e-2, "self_supervised"),
+        Set("digits_fresh", f"name: arrays, path: {DIGITS}", 30, 1500, 45),  # the rest of digits_further
+        Set("glyphs_fresh", "name: glyphs", 20, 1500, 47),  # the rest of glyphs_further
     )
 }
+
+
+def images_of(name, home):
+    """Return the image set that GANs of a data set are trained on. Files of HOME: those of make_sets.py, and mnist/."""
+    source = {
+        "digits": Source("arrays", 32, path=str(home.path / DIGITS)),
+        "mnist": Source("mnist", 32, data_dir=str(home.path / "mnist")),
+        "glyphs": Source("glyphs", 32),
+        "cifar10": Source("archive", 32, path=str(home.path / CIFAR)),
+    }[name]
+    return prepare(source, home.cache)
 
 
 def untrained(name, home):

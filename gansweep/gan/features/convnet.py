@@ -72,7 +72,7 @@ def new(channels: int, image_size: int, outputs: int, seed: int, *, names_classe
         return ConvNet(channels, side_of(image_size), outputs, names_classes=names_classes)
 
 
-def train(network: ConvNet, loss_of: Callable[[], Tensor], steps: int, learning_rate: float) -> None:
+def train(network: nn.Module, loss_of: Callable[[], Tensor], steps: int, learning_rate: float) -> None:
     """Train a network with Adam: the learning rate rises for WARM_UP steps, then falls to 0 along a cosine.
 
     Args:

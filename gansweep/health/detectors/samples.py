@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gansweep.health.history import Evaluations
 
 Figures = Mapping[str, float]
+FLOOR = 0.34  # of `intact`, below which most samples show nothing: fitted to blind looks (docs/verdicts.md)
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class Imbalance(EvaluationDetector):
 
 @dataclass(frozen=True)
 class NeverTookOff(Stalling):
-    """Samples vary, and have never come nearer to the data than half-way from where they began."""
+    """Samples vary, are not intact, and have never come nearer to the data than half-way from where they began."""
 
     kind = Kind("never_took_off", Standing.FAILURE, "samples are still noise, texture or blobs", "#B08A1E", stops=True)
     need: int = threshold(3, 1, 100)
@@ -216,11 +217,12 @@ class NeverTookOff(Stalling):
     density: float = threshold(0.3, 0, 10, "density below {:g}")
     share: float = threshold(0.5, 0, 1, "no FD ratio below {:g} times the first")
     across: float = threshold(0.05, 0, 1, "spread across z at least {:g}")
+    intact: float = threshold(FLOOR, 0, 1, "unless intact at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         far = (at[m.DENSITY] < self.density) & (at[m.FD_RATIO] == at[m.FD_RATIO]) & ~took_off(at, self.share)
         varied: Signals = far & (at[m.SPREAD_ACROSS] >= self.across)
-        return varied
+        return varied & ~(at[m.INTACT] >= self.intact)  # where it was not recorded, the features decide alone
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {
@@ -238,35 +240,30 @@ class NeverTookOff(Stalling):
 
 @dataclass(frozen=True)
 class Poor(EvaluationDetector):
-    """G has learned something, and its samples are far from the data.
+    """G has learned something, and its samples are far from the data: most of them show nothing that belongs to it.
 
-    Coverage and density are those of the samples over those of a second set of as many real images, so that 1 is ideal
-    whatever the number of samples. What is poor depends on the embedding: the floor was fitted to blind looks at grids
-    in the classifier's features (docs/verdicts.md). In another embedding no run is called poor.
+    The floor was fitted to blind looks at grids (docs/verdicts.md). Without `intact` on record no run is called poor.
     """
 
     kind = Kind("poor", Standing.FAILURE, "G has learned something, and its samples are far from the data", "#CC6677")
     earliest: float = threshold(0.8, 0, 1)
     over: int = threshold(5, 1, 100, "medians of {:g} evaluations")
-    coverage: float = threshold(0.27, 0, 1, "coverage below {:g} of that of real images")
-    density: float = threshold(0.2, 0, 1, "or density below {:g} of theirs")
+    intact: float = threshold(FLOOR, 0, 1, "intact below {:g} of real images")
 
     def signals(self, at: Evaluations) -> Signals:
-        coverage, density = (at.rolling(k, self.over, "median") for k in (m.COVERAGE_RATIO, m.DENSITY_RATIO))
-        poor: Signals = (coverage < self.coverage) | (density < self.density)
-        return poor & at.history.compared
+        poor: Signals = at.rolling(m.INTACT, self.over, "median") < self.intact
+        return poor
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        ratios = {k: float(at.rolling(k, self.over, "median")[-1]) for k in (m.COVERAGE_RATIO, m.DENSITY_RATIO)}
-        return {**ratios, m.FD_RATIO: at.last(m.FD_RATIO)}
+        return {m.INTACT: float(at.rolling(m.INTACT, self.over, "median")[-1]), m.FD_RATIO: at.last(m.FD_RATIO)}
 
     def _onset(self, first_signal: int) -> int:
         return max(0, first_signal - self.over + 1)  # where the window begins
 
     def reason(self, found: Figures) -> str:
         return (
-            f"samples cover {found[m.COVERAGE_RATIO]:.0%} of what real images cover, at"
-            f" {found[m.DENSITY_RATIO]:.0%} of their density (FD ratio {found[m.FD_RATIO]:.0f})"
+            f"samples are recognisable at {found[m.INTACT]:.0%} of the rate of real images"
+            f" (FD ratio {found[m.FD_RATIO]:.0f})"
         )
 
 
@@ -280,7 +277,10 @@ def took_off(at: Evaluations, share: float) -> Signals:
 
 @dataclass(frozen=True)
 class LateInstability(EvaluationDetector):
-    """Quality was good and stable, and broke."""
+    """Quality was good and stable, and broke.
+
+    Samples that are still intact did not break, however far the FD ratio has risen.
+    """
 
     kind = Kind("late_instability", Standing.FAILURE, "quality was good and stable, and broke", "#AA4499")
     need: int = threshold(2, 1, 100)
@@ -292,6 +292,7 @@ class LateInstability(EvaluationDetector):
     least: float = threshold(
         4.0, 0, 1000, "and above {:g}"
     )  # below, a FD ratio is as good as ideal, and its noise is large
+    intact: float = threshold(FLOOR, 0, 1, "unless intact at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         import numpy as np
@@ -310,7 +311,7 @@ class LateInstability(EvaluationDetector):
                 found[i] = worse and fd[i] - middle > self.deviations * mad
             if near[i]:
                 calm = fd[i - self.stable + 1 : i + 1]
-        return found
+        return found & ~(at[m.INTACT] >= self.intact)  # where it was not recorded, FD decides alone
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         best = min(value for value in at[m.FD_RATIO].tolist() if value == value)
