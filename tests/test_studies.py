@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
+from scenes import judge_at_once
 from scipy import stats
 
 from gansweep.gan.sampling import grid_png
@@ -672,7 +673,7 @@ cadence: {{metrics: 5, samples: 10, checkpoints: 10}}
 def test_classes_are_counted_of_what_was_trained(
     home: Home, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 30)
+    judge_at_once(monkeypatch)
     for name, conditioning in (("study-c", "none"), ("study-c-conditional", "concat")):
         file = tmp_path / f"{name}.yaml"
         file.write_text(SMALL.format(name=name, conditioning=conditioning))

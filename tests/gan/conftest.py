@@ -16,7 +16,6 @@ from gansweep.config import OptimizerConfig, TrainingConfig
 from gansweep.gan import intact
 from gansweep.gan.data import ImageSet, Pixels, prepare
 from gansweep.gan.evaluator import Evaluator
-from gansweep.gan.features import small_classifier
 from gansweep.gan.reader import Source
 from gansweep.gan.reference import Reference, reference_of
 from gansweep.gan.training import Trainer
@@ -66,15 +65,18 @@ def make_trainer(make_pixels: Callable[..., Pixels]) -> Callable[..., Trainer]:
 
 
 @pytest.fixture(scope="session")
-def digits() -> ImageSet:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """The embedded digits at 32 px."""
-    return scenes.digits(32)
+    cache: Path = tmp_path_factory.mktemp("cache")
+    return prepare(Source("digits", 32), cache)
 
 
 @pytest.fixture(scope="session")
 def reference(digits: ImageSet) -> Reference:
-    """What real digits look like; its classifier is trained once for all tests."""
-    return reference_of(digits)[0]
+    """What real digits look like. Its classifier is trained once for all tests, what tells intact ones for a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(intact, "STEPS", 3)
+        return reference_of(digits)[0]
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +100,8 @@ def make_set(tmp_path: Path) -> Callable[..., ImageSet]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Classifiers are trained for a moment, and know little."""
-    monkeypatch.setattr(small_classifier, "STEPS", 3)
-    monkeypatch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
-    monkeypatch.setattr(intact, "STEPS", 3)
+    """Networks that judge samples know little."""
+    scenes.judge_at_once(monkeypatch)
 
 
 @pytest.fixture

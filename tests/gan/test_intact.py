@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scenes
 import torch
 
 from gansweep.gan import intact
@@ -12,7 +13,7 @@ from gansweep.gan.batches import generator
 from gansweep.gan.data import ImageSet, Pixels
 from gansweep.gan.evaluator import Evaluator
 from gansweep.gan.features.recipe import Request, Source
-from gansweep.gan.reference import Reference, halves
+from gansweep.gan.reference import Reference, halves, reference_of
 from gansweep.gan.spoiled import DRAWN, SPOILS
 from gansweep.health import metrics as m
 
@@ -70,27 +71,38 @@ def test_a_restored_network_gives_the_same_bits(
     assert again.of_real == network.of_real == pytest.approx(float(network(asked.held_out[:10]).mean()))
 
 
+@pytest.fixture(scope="module")
+def digits() -> ImageSet:
+    return scenes.digits(16)
+
+
+@pytest.fixture(scope="module")
+def reference(digits: ImageSet) -> Reference:
+    return reference_of(digits)[0]
+
+
 def test_real_digits_are_intact_and_spoiled_ones_and_noise_are_not(digits: ImageSet, reference: Reference) -> None:
     network = reference.intact
     assert network is not None
     unseen = torch.from_numpy(digits.load()[halves(digits.images)[1][: 40 * DRAWN]])
     assert network.of_real > 0.85
     assert network(unseen).mean() > 0.85
-    scaled = network.scaled(unseen).reshape(DRAWN, 40, 1, 32, 32)
+    scaled = network.scaled(unseen).reshape(DRAWN, 40, 1, 16, 16)
     for spoil in SPOILS:
         images = spoil(scaled, generator(0, "spoiled")).add(1).mul(127.5).round().to(torch.uint8)
         assert network(images).mean() < 0.45, spoil.__name__
-    noise = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), np.uint8)
     assert network(torch.from_numpy(noise)).mean() < 0.1
 
 
-def test_it_is_recorded_relative_to_real_images(digits: ImageSet, reference: Reference, evaluator: Evaluator) -> None:
+def test_it_is_recorded_relative_to_real_images(digits: ImageSet, reference: Reference) -> None:
     """Also in images that are far from the data in the features: faint digits can be read."""
+    evaluator = Evaluator(reference, 256, 0)
     real = digits.load()[halves(digits.images)[1][300:556]]
     assert evaluator.quality(real)[m.INTACT] == pytest.approx(1, abs=0.05)
     faint = (real * 0.8).astype(np.uint8)
     assert evaluator.quality(faint)[m.INTACT] > 0.8
-    upside = np.concatenate([real[:128, :, 16:], real[128:, :, :16]], axis=2)
+    upside = np.concatenate([real[:128, :, 8:], real[128:, :, :8]], axis=2)
     assert evaluator.quality(upside.repeat(2, axis=0))[m.INTACT] < 0.5
     unknown = replace(reference, intact=None, file=None)
     assert m.INTACT not in Evaluator(unknown, 256, 0).quality(real)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from scenes import judge_at_once
 
 from gansweep.errors import SweepFileError
 from gansweep.gan import real_statistics
-from gansweep.gan.features import small_classifier
 from gansweep.gan.restore import generator_of
 from gansweep.gan.sampling import sample
 from gansweep.health import metrics as m
@@ -59,8 +59,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
         return planned, job, ended
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_classifier, "STEPS", 3)
-        patch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
+        judge_at_once(patch)
         patch.setattr(real_statistics, "DRAWS", 1)
         patch.setattr(real_statistics, "BINS", 2)
         yield train

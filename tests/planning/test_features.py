@@ -11,7 +11,7 @@ import pytest
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
-from gansweep.gan.data import ImageSet
+from gansweep.gan.data import REFERENCE_VERSION, ImageSet
 from gansweep.planning.features import choose, identity
 from gansweep.sweepfile.schema import Evaluation
 from gansweep.usercode.code import Code
@@ -87,7 +87,7 @@ def test_weights_are_known_by_their_content(tmp_path: Path) -> None:
 def test_files_of_embeddings_lie_side_by_side(name: str) -> None:
     paths = {COLOUR.reference(FeaturesConfig(one).key(Code())) for one in (name, "classifier")}
     assert len(paths) == 2
-    assert json.dumps(sorted(path.name for path in paths)).count("reference-2") == 2
+    assert json.dumps(sorted(path.name for path in paths)).count(f"reference-{REFERENCE_VERSION}") == 2
 
 
 def test_linear_discriminants_name_classes() -> None:

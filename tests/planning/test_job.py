@@ -8,6 +8,7 @@ from numbers import Number
 from typing import Any
 
 import pytest
+from scenes import judge_at_once
 
 from gansweep.engine.trainable import GanTrial
 from gansweep.gan.restore import generator_of
@@ -70,8 +71,7 @@ def test_says_how_often_it_is_evaluated_and_what_stops_it(plan_of: Callable[...,
 
 
 def test_a_trial_is_evaluated_and_judged(plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 1)  # at once, a classifier that knows nothing
-    monkeypatch.setattr("gansweep.gan.features.small_classifier.IMAGES_A_STEP", 10**6)
+    judge_at_once(monkeypatch)
     plan = plan_of("evaluation={per_run: 2, samples: 40}", "stop=none")
     (config,) = jobs_of(plan)
     trial = GanTrial(config)

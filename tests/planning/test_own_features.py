@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from scenes import train, warm_home
+from scenes import judge_at_once, train, warm_home
 
 from gansweep.errors import UserError
 from gansweep.planning import own_check_process
@@ -56,8 +56,11 @@ def write(tmp_path: Path) -> Write:
     return to_file
 
 
-def test_samples_are_judged_in_the_users_embedding(write: Write, tmp_path: Path) -> None:
+def test_samples_are_judged_in_the_users_embedding(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = warm_home(tmp_path / "home")
+    judge_at_once(monkeypatch)
     train(home, write("myfeatures:embed"))
     (trial,) = home.sweep("s").all_trials()
     described = read_json(trial.evaluator)

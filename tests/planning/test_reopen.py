@@ -9,6 +9,7 @@ from pathlib import Path
 import old_homes
 import pytest
 import torch
+from scenes import judge_at_once
 
 from gansweep.config import LossConfig, TrainingConfig, from_plain
 from gansweep.errors import UserError
@@ -53,8 +54,7 @@ def test_trains_on_as_the_run_itself_would(plan_of: PlanOf, home: Home, conditio
 
 @pytest.mark.parametrize("conditioning", ["none", "concat"])
 def test_can_be_evaluated(plan_of: PlanOf, home: Home, monkeypatch: pytest.MonkeyPatch, conditioning: str) -> None:
-    monkeypatch.setattr("gansweep.gan.features.small_classifier.STEPS", 1)  # at once, a classifier that knows nothing
-    monkeypatch.setattr("gansweep.gan.features.small_classifier.IMAGES_A_STEP", 10**6)
+    judge_at_once(monkeypatch)
     trainer, images = reopen(home, "s", trained(plan_of(f"model.conditioning={conditioning}")))
     found = Evaluator(reference_of(images)[0], 64, seed=0)(trainer)
     assert 0 <= found[D_AUC] <= 1

@@ -10,9 +10,12 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import pytest
 from bench import empty_home
 
+from gansweep.gan import intact
 from gansweep.gan.data import ImageSet, prepare
+from gansweep.gan.features import small_classifier
 from gansweep.gan.reader import Source
 from gansweep.gan.reference import reference_of
 from gansweep.planning.dispatch import jobs_of
@@ -34,9 +37,17 @@ def digits(side: int) -> ImageSet:
 
     All processes of a test run share the files (tests/conftest.py).
     """
+    assert intact.STEPS > 3, "judge_at_once would last for all tests"
     images = prepare(Source("digits", side), Path(os.environ["GANSWEEP_TEST_CACHE"], str(side)))
     reference_of(images)
     return images
+
+
+def judge_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Train the networks that judge samples for a moment only: they know nothing."""
+    patch.setattr(small_classifier, "STEPS", 3)
+    patch.setattr(small_classifier, "IMAGES_A_STEP", 10**9)
+    patch.setattr(intact, "STEPS", 3)
 
 
 def prepare_digits(home: Home, side: int = 16) -> None:
