@@ -69,9 +69,12 @@ def measure(trainer: Trainer, evaluator: Evaluator, rounds: int, steps: int) -> 
 
 @full_precision()
 def parts(trainer: Trainer, reference: Reference, evaluation: float, times: int = 20) -> dict[str, float]:
-    """Seconds of each part of an evaluation; `comparison` includes `embedding`."""
+    """Seconds of each part of an evaluation; `comparison` includes `embedding` and `intact`."""
     device, real = trainer.device, reference.at(Evaluation().samples)
-    judge, embedding = comparison(reference.embedding, real, device), copy.deepcopy(reference.embedding).to(device)
+    judge = comparison(reference.embedding, real, device, reference.intact)
+    embedding, intact = copy.deepcopy(reference.embedding).to(device), copy.deepcopy(reference.intact)
+    assert intact is not None, "grey images with labels"
+    intact.to(device)
     z = torch.randn(Evaluation().samples, trainer.config.latent_dim, device=device)
     pixels = sample_on_device(trainer.generator, z)
     samples = judge(pixels, None)
@@ -85,6 +88,7 @@ def parts(trainer: Trainer, reference: Reference, evaluation: float, times: int 
         "sampling": seconds(lambda: sample_on_device(trainer.generator, z), times, device),
         "copy of D": seconds(lambda: copy.deepcopy(trainer.discriminator), times, device),
         "embedding": seconds(lambda: embedding.embed(pixels), times, device),
+        "intact": seconds(lambda: intact(pixels), times, device),
         "comparison": seconds(lambda: judge(pixels, None), times, device),
         "metrics": seconds(record, times, device),
     }
