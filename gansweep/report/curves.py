@@ -222,7 +222,8 @@ def _ink(trial: pd.Series) -> str:
 def evidence(
     series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """Draw one row per case: classes at the end, D's AUC and σ(D), the spread of samples, and quality.
+    """Draw one row per case: classes at the end, D's AUC and σ(D), the spread of samples and how intact they are, and
+    quality.
 
     A critic's mean outputs have a second axis. The panel of D has the onsets of states as well.
     """
@@ -242,7 +243,9 @@ def evidence(
             ax.set_xlim(0, max(1, int(trial["steps"])))
             ax.axvline(trial["since_step"], color=colour(trial["verdict"]), linewidth=2, alpha=0.5, zorder=0)
         row[0].set_ylabel(captions[key], rotation=0, ha="right", va="center", color=INK, labelpad=6)
-    heads = [*(["classes at the end"] if labelled else []), _title_of_d(critics), "spread of samples", called]
+    known = any(len(series.evaluation((t["sweep"], t["trial"]), m.INTACT)[0]) for _, t in found.iterrows())
+    of_samples = "samples: spread, intact" if known else "spread of samples"
+    heads = [*(["classes at the end"] if labelled else []), _title_of_d(critics), of_samples, called]
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head)
     for ax in axes[-1][int(labelled) :]:
@@ -328,7 +331,8 @@ def _outputs(ax: Axes, series: Curves, key: tuple[str, str]) -> None:
 
 
 def _spread(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) -> None:
-    for metric, ink, words in ((m.SPREAD_ACROSS, INK, "across z"), (m.SPREAD_WITHIN, "#999999", "within")):
+    spread = (m.SPREAD_ACROSS, INK, "across z"), (m.SPREAD_WITHIN, "#999999", "within")
+    for metric, ink, words in (*spread, (m.INTACT, _ink(trial), "intact")):
         steps, values = series.evaluation(key, metric)
         ax.plot(steps, values, color=ink)
         _name(ax, steps, values, words, ink)

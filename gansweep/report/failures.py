@@ -78,7 +78,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
         f"evidence-{kind}",
         curves.evidence(study.series, shown, stacked, study.metric, study.called),
         f"Evidence for {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
-        f" mean output on fresh fakes, spread of samples, and {study.called} over steps.",
+        f" mean output on fresh fakes, spread of samples and how intact they are, and {study.called} over steps.",
         f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: classes of real"
         f" images. A vertical line marks the onset.{won}{outputs}",
     )

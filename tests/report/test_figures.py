@@ -434,6 +434,17 @@ def test_evidence_without_classes_has_no_panel_for_them() -> None:
     assert {"AUC", "σ(D)", "across z", "within", "caption 0", "q"} <= set(shown)
 
 
+def test_evidence_shows_how_intact_samples_are_where_it_is_known() -> None:
+    trials = failing()
+    judged = evaluations(trials)
+    for known in (False, True):
+        judged = judged.assign(intact=0.2) if known else judged
+        found = Curves(histories(trials), judged)
+        shown = texts(curves.evidence(found, trials, captions(trials), "fd_ratio", "q"))
+        assert ("intact" in shown) is known
+        assert ("samples: spread, intact" if known else "spread of samples") in shown
+
+
 def ticks(picture: bytes) -> list[str]:
     """Labels of the first panel's horizontal axis."""
     root = ElementTree.fromstring(picture)
