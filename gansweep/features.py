@@ -80,7 +80,7 @@ SMALL_NETWORK = Making(4.0, 0.00025)
 GREY_SIDE = 32  # pixels: the classifier of grey images up to that side is the small network
 # Sides at which the network of gan/intact.py sees images, and its time. It is trained on at least INTACT_FEWEST images:
 # fewer are seen some hundred times each, and what is learned is which they are.
-INTACT, INTACT_FEWEST = {16: Making(9.0), GREY_SIDE: Making(25.0)}, 200
+INTACT_MAKING, INTACT_FEWEST = {16: Making(9.0), GREY_SIDE: Making(25.0)}, 200
 AUTO = "auto"  # the best for the images: planning/features.py
 EMBEDDINGS = {
     "classifier": EmbeddingKind(
@@ -110,7 +110,7 @@ def is_compared(name: str, resolution: int) -> bool:
 def intact_side(channels: int, image_size: int, classes: int, seen: int) -> int | None:
     """Return the side at which a network sees images that tells whether they are intact; None where none is trained.
 
-    It was compared with blind looks at grey images of at most GREY_SIDE pixels. In colour (CIFAR-10) its values are
+    It was compared with blind looks at grey images of GREY_SIDE pixels. In colour (CIFAR-10) its values are
     higher, and too few good runs are known there to say what is poor.
 
     Args:
@@ -121,7 +121,7 @@ def intact_side(channels: int, image_size: int, classes: int, seen: int) -> int 
     """
     if channels > 1 or classes < 2 or seen < INTACT_FEWEST:
         return None
-    return next((side for side in INTACT if image_size <= side), None)
+    return next((side for side in INTACT_MAKING if image_size <= side), None)
 
 
 def is_own(name: object) -> bool:

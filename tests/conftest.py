@@ -59,12 +59,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let processes share compiled files; refuse a quick tier that names what was moved: it would shrink unnoticed."""
     # Tests start hundreds of processes: each would compile gansweep where the environment forbids compiled files.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    if (
-        "GANSWEEP_TEST_CACHE" not in os.environ
-    ):  # the processes of `-n 2` inherit it, and their networks are trained once
+    sys.dont_write_bytecode = False
+    # The processes of `-n 2` inherit the folder, so that networks that judge digits are trained once for all of them.
+    if "GANSWEEP_TEST_CACHE" not in os.environ:
         os.environ["GANSWEEP_TEST_CACHE"] = mkdtemp(prefix="gansweep-digits-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("GANSWEEP_TEST_CACHE")))
-    sys.dont_write_bytecode = False
     # Threads of torch wait for each other at the end of each operation: asleep, not turning, since other tests have the
     # cores. Two threads took ten times as much of a core beside a busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -13,6 +13,7 @@ from analysis.verdicts.measure_tags import history, part
 from gansweep import FAILURES, Judge
 
 FLOORS = [round(float(floor), 2) for floor in np.arange(0.2, 0.6, 0.01)]
+USING = ("poor", "late_instability", "never_took_off")  # kinds with the floor
 SHARED = [name for name, one in SETS.items() if name == one.of and one.features == "classifier"]
 
 
@@ -23,7 +24,7 @@ def cases(name, which):
 
 
 def balanced(found, floor):
-    judge = Judge().with_thresholds({"poor": {"intact": floor}})
+    judge = Judge().with_thresholds({kind: {"intact": floor} for kind in USING})
     failed = np.array([judge.conclude(one)[0].kind in FAILURES for one, _ in found])
     sound = np.array([is_sound for _, is_sound in found])
     return (failed[~sound].mean() + (~failed)[sound].mean()) / 2

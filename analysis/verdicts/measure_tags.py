@@ -245,7 +245,7 @@ def of_part(which):
 
 
 def write(table, fresh):
-    """Write what is held out, and the runs that were trained after rules were fixed."""
+    """Write what is held out, and the runs that were looked at and measured after rules were fixed."""
     table.drop(columns=["loss", "conditional"]).to_csv(looks.RESULTS / "tags.csv", index=False)
     pd.DataFrame(regimes(table)).to_csv(REPORTED, index=False)
     lines = [*figures("held out", table), *crossed(table), "", *figures("fresh", fresh), "", turns()]

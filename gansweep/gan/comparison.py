@@ -56,8 +56,8 @@ class OnDevice:
     Args:
         embedding: Embedding of images.
         real: The real images.
-        intact: Network that tells intact images from spoiled ones, if there is one.
         device: The device. It keeps a copy of all.
+        intact: Network that tells intact images from spoiled ones, if there is one.
     """
 
     def __init__(

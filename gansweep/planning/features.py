@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gansweep.config import FeaturesConfig
 from gansweep.errors import UserError
-from gansweep.features import AUTO, GREY_SIDE, INTACT, embedding_kind, intact_side
+from gansweep.features import AUTO, GREY_SIDE, INTACT_MAKING, embedding_kind, intact_side
 from gansweep.gan.data import ImageSet, evaluation_split, first_features
 from gansweep.planning.source import place
 from gansweep.sweepfile.schema import Evaluation
@@ -47,13 +47,22 @@ def identity(features: FeaturesConfig, images: ImageSet) -> str:
 
 
 def making_s(features: FeaturesConfig, images: ImageSet) -> float:
-    """Return about how many seconds of a core it takes until an embedding of a set is made, and what goes with it."""
+    """Return about how many seconds of a core it takes until an embedding of a set is made.
+
+    The time of the network that tells intact images is included, where there is one.
+    """
     kind = embedding_kind(features.name)
     small = images.channels == 1 and images.image_size <= GREY_SIDE
     making = kind.making_small if small and kind.making_small else kind.making
     seen, _ = evaluation_split(images.images)
-    side = intact_side(images.channels, images.image_size, len(images.classes), seen)
-    return making.of(seen) + (INTACT[side].of(seen) if side else 0.0)
+    side = intact_side_of(images)
+    return making.of(seen) + (INTACT_MAKING[side].of(seen) if side else 0.0)
+
+
+def intact_side_of(images: ImageSet) -> int | None:
+    """Return the side at which a network tells whether images of a set are intact; None where none is trained."""
+    seen, _ = evaluation_split(images.images)
+    return intact_side(images.channels, images.image_size, len(images.classes), seen)
 
 
 def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfig]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gansweep.config import FeaturesConfig, StartConfig, from_plain, to_plain
 from gansweep.errors import UserError
+from gansweep.features import GREY_SIDE, INTACT_FEWEST
 from gansweep.gan.data import (
     UNREDUCED,
     ImageSet,
@@ -26,7 +27,7 @@ from gansweep.gan.data import (
 from gansweep.gan.version import TRAINING_VERSION
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.judge import Judge, judge_of
-from gansweep.health.metrics import LABELLED, is_evaluation
+from gansweep.health.metrics import INTACT, LABELLED, is_evaluation
 from gansweep.networks.own import OwnDesign
 from gansweep.networks.registry import discriminator_design, generator_design
 from gansweep.planning import features, fid, weights
@@ -319,6 +320,11 @@ def _check_labels(sweep: Sweep, images: ImageSet) -> None:
         raise UserError(
             f"search.objective.metric: no run records {metric}: the images have no classes;"
             " sort them into subfolders, or choose another metric"
+        )
+    if sweep.needs_objective and metric == INTACT and features.intact_side_of(images) is None:
+        raise UserError(
+            f"search.objective.metric: no run records {metric}: it needs {2 * INTACT_FEWEST} or more grey images of at"
+            f" most {GREY_SIDE} pixels; choose another metric"
         )
 
 

@@ -18,6 +18,7 @@ from gansweep.report.study import Block, Cell, Study, head, paragraphs, section,
 from gansweep.report.words import counted, distinct, listed, percent, short
 
 CENT = Decimal("0.01")
+MEASURED_SIDE = 32  # pixels
 BEFORE_LOSSES = "non_saturating"  # of trials that are older than `training.loss`
 MOST_VALUES = 10  # maximum number of values of a setting whose failure rates are listed
 
@@ -92,7 +93,7 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
             ]
         )
     heads = [head("trial"), *study.columns(), head("since step", right=True), head("ended at", right=True)]
-    words = paragraphs(_meaning(kind), _accuracy(kind, found), study.thresholds(kind))
+    words = paragraphs(_meaning(kind), _accuracy(study, kind, found), study.thresholds(kind))
     cases = table([*heads, head("evidence", wide=True)], rows)
     return section(title(kind).capitalize(), words, figure, cases, level=2, label=kind)
 
@@ -110,11 +111,13 @@ def _meaning(kind: str) -> str:
     return f"{title(kind).capitalize()}: {KINDS[kind].meaning}."
 
 
-def _accuracy(kind: str, found: pd.DataFrame) -> str:
+def _accuracy(study: Study, kind: str, found: pd.DataFrame) -> str:
     """Return how often the tag was right on runs like these trials: those of one loss, conditional or not.
 
-    It was measured on grey images of at most 32 pixels with labels, judged in the classifier's features.
+    It was measured on grey images of MEASURED_SIDE pixels with labels, judged in the classifier's features.
     """
+    if any(study.size(trial) != MEASURED_SIDE for _, trial in found.iterrows()):
+        return f"How often this tag is right was measured for images of {MEASURED_SIDE} pixels only."
     sides = found["features_resolution"].fillna(0)
     if not all(is_compared(name, int(side)) for name, side in zip(found["features"], sides, strict=True)):
         return "How often this tag is right was not measured in these features (docs/verdicts.md says where it was)."

@@ -5,7 +5,19 @@ import torch
 from torch import Tensor
 
 from gansweep.gan.batches import generator
-from gansweep.gan.spoiled import DRAWN, SPOILS, erased, halves, overlaid, quarters, scrambled, shuffled, warped, worn
+from gansweep.gan.spoiled import (
+    DRAWN,
+    SPOILS,
+    Spoil,
+    erased,
+    halves,
+    overlaid,
+    quarters,
+    scrambled,
+    shuffled,
+    warped,
+    worn,
+)
 
 
 @pytest.fixture
@@ -25,7 +37,7 @@ def moved_by(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
 @pytest.mark.parametrize("side", [16, 32])
-def test_spoiled_images_follow_the_seed_and_stay_in_range(spoil, drawn: Tensor, side: int) -> None:  # type: ignore[no-untyped-def]
+def test_spoiled_images_follow_the_seed_and_stay_in_range(spoil: Spoil, drawn: Tensor, side: int) -> None:
     drawn = drawn[..., :side, :side].clone()
     kept = drawn.clone()
     found, again, other = (spoil(drawn, rng(seed)) for seed in (0, 0, 1))
@@ -59,7 +71,7 @@ def test_overlaid_images_show_two(drawn: Tensor) -> None:
 
 
 @pytest.mark.parametrize("spoil", [shuffled, scrambled])
-def test_values_are_kept_and_their_places_are_not(spoil, drawn: Tensor) -> None:  # type: ignore[no-untyped-def]
+def test_values_are_kept_and_their_places_are_not(spoil: Spoil, drawn: Tensor) -> None:
     found = spoil(drawn, rng())
     assert torch.equal(found.flatten(2).sort(2).values, drawn[0].flatten(2).sort(2).values)
     assert (found == drawn[0]).float().mean() < 0.5

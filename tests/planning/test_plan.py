@@ -360,6 +360,15 @@ def test_an_objective_that_counts_classes_needs_classes(plan_of: PlanOf, tmp_pat
     )
 
 
+def test_intact_is_an_objective_where_it_is_recorded(plan_of: PlanOf) -> None:
+    search = "search={method: grid, objective: {metric: intact, mode: max}, over: {training.beta1: [0.5]}}"
+    assert plan_of(search, "evaluation.per_run=1").trials
+    with pytest.raises(
+        UserError, match=r"^search\.objective\.metric: no run records intact: it needs 400 or more grey"
+    ):
+        plan_of(search, "evaluation.per_run=1", "dataset.image_size=64")
+
+
 def test_the_best_checkpoint_and_one_in_writing_are_counted(plan_of: PlanOf) -> None:
     (planned,) = plan_of().trials
     cadence = "cadence={metrics: 100, samples: 1000, checkpoints: %d}"

@@ -383,6 +383,10 @@ def test_an_accuracy_is_that_of_the_regime() -> None:
     assert_states(words(**conditional), "not measured for conditional runs with the loss hinge")
     for other in ({"features": "imagenet"}, {"features_resolution": 32}, {"features_resolution": pd.NA}):
         assert_states(words(**other), "not measured in these features")
+    for size in (16, 28):
+        text = words(**{"dataset.image_size": size})
+        assert_states(text, "was measured for images of 32 pixels only")
+        assert "held-out" not in text
 
 
 def test_every_row_of_the_accuracy_is_of_a_failure_and_has_a_bound_below_its_share() -> None:

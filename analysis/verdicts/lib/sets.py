@@ -17,7 +17,7 @@ class Set:
 
     Attributes:
         name: Name of these runs: that of the set, with `_further` for runs that were drawn later, and `_fresh` for
-            those of them that were trained after rules were fixed.
+            those of them that were looked at and measured after rules were fixed.
         dataset: Section of the sweep file, without the size.
         runs, steps: Number and length of the runs.
         seed: Seed of their settings.
@@ -40,7 +40,7 @@ class Set:
 
     @property
     def is_fresh(self):
-        """Whether they were trained after rules were fixed."""
+        """Whether they were looked at and measured after rules were fixed."""
         return self.name.endswith("_fresh")
 
     @property
