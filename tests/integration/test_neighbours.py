@@ -23,7 +23,7 @@ from gansweep.records.layout import TrialFolder, read_json
 pytestmark = pytest.mark.slow  # one sweep whose three processes are started three times
 
 SUPPORT = Path(__file__).parents[1] / "support"
-STEPS, STRUCK_AT = 300, 150
+STEPS, STRUCK_AT = 160, 80
 PATIENCE_S = 200  # on a loaded machine
 
 
@@ -83,7 +83,7 @@ def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
 ) -> None:
     file = service.write(steps=STEPS, rates="[1e-4, 3e-4, 1e-3]")
     process = begin(
-        "run", file, "--set", "resources.gpus=0.25", "--set", "retention.checkpoints=99", "--set", "cadence.samples=100"
+        "run", file, "--set", "resources.gpus=0.25", "--set", "retention.checkpoints=99", "--set", "cadence.samples=50"
     )
     service.wait_for(lambda: process.poll() is not None or len(opened(service)) == 3, PATIENCE_S)
     assert process.poll() is None, process.communicate()
@@ -119,7 +119,7 @@ def test_neighbours_of_a_death_restart_from_before_it_and_a_suspect_runs_alone(
     assert err.count("2 other trials on its GPU restart") == 2
     assert_states(err, f"{victim.id}: died repeatedly", "GPU of its own")
 
-    calm = train(service.home, service.write("calm", STEPS, "[1e-4, 3e-4, 1e-3]"), "cadence.samples=100")
+    calm = train(service.home, service.write("calm", STEPS, "[1e-4, 3e-4, 1e-3]"), "cadence.samples=50")
     assert histories(service.folder()) == histories(calm)
     assert_equal_weights(service.folder(), calm)
     assert_tracked_once(service)

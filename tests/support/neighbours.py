@@ -18,7 +18,7 @@ from pathlib import Path
 from chaos import Finder
 
 TRIALS = 3
-PACE_S = 0.01  # added to each step
+PACE_S = 0.03  # added to each step: a few steps last as long as a doubt
 PATIENCE_S = 20
 PUBLISH_S = 0.2  # instead of 5 s: wrong records are in MLflow before they are withdrawn
 
