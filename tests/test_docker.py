@@ -18,6 +18,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import chaos
 import psutil
 import pytest
 from bench import empty_home
@@ -351,13 +352,15 @@ def test_the_cluster_asks_for_its_token_and_ends_its_sweeps_before_itself(rays_f
     secrets = dict.fromkeys(("MLFLOW_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "unused")
     variables = {**secrets, "RAY_AUTH_TOKEN": token, "WORKER_CPUS": "1"}
     ports = dict(zip(("6379", "8265"), free_ports(2), strict=True))
+    at_leisure = chaos.environment(tmp_path, step_s=0.05)  # the sweep only has to be at work
     command, environment = ray_node("head", variables, ports, tmp_path)
-    environment["GANSWEEP_HOME"] = str(tmp_path / "home")
+    environment |= {"GANSWEEP_HOME": str(tmp_path / "home"), **at_leisure}
     with started([*command, "--temp-dir", str(rays_folder)], environment, rays_folder) as head:
         wait_until_healthy("head", ports["8265"], head, rays_folder / "log")
         jobs = f"http://127.0.0.1:{ports['8265']}/api/jobs/"
         assert [status(jobs, who) for who in ({}, bearer("b1" * 32), bearer(token))] == [401, 403, 200]
         command, environment = ray_node("worker", variables, ports, tmp_path)
+        environment |= at_leisure
         code, output = called(command, {**environment, **IMPATIENT, "RAY_AUTH_TOKEN": "b1" * 32}, tmp_path)
         assert code != 0
         assert "AuthenticationError" in output

@@ -79,11 +79,13 @@ def only_grid(run):
 
 
 def rows(run):
-    """Return (step, values) of a record in order."""
-    table = {}
-    for step, value in points(run["series"]):
-        table.setdefault(step, {}).update(value)
-    return sorted(table.items())
+    """Return (step, values) of a record in order, collected once for all seeds of its evaluations."""
+    if "rows" not in run:
+        table = {}
+        for step, value in points(run["series"]):
+            table.setdefault(step, {}).update(value)
+        run["rows"] = sorted(table.items())
+    return run["rows"]
 
 
 def last_tags(judge, whole):

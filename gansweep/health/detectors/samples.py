@@ -304,11 +304,10 @@ class LateInstability(EvaluationDetector):
         near = rolling(fd, self.stable, "max") <= self.within * rolling(best, self.stable, "max")
         found, calm = np.zeros(len(at), bool), np.zeros(0)
         for i in range(len(at)):
-            if len(calm):
+            if len(calm) and fd[i] > max(self.least, self.factor * best[i]):  # seldom: medians take long
                 middle = float(np.median(calm))
                 mad = float(np.median(np.abs(calm - middle)))
-                worse = fd[i] > max(self.least, self.factor * best[i])
-                found[i] = worse and fd[i] - middle > self.deviations * mad
+                found[i] = fd[i] - middle > self.deviations * mad
             if near[i]:
                 calm = fd[i - self.stable + 1 : i + 1]
         return found & ~(at[m.INTACT] >= self.intact)  # where it was not recorded, FD decides alone
