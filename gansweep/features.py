@@ -80,7 +80,7 @@ SMALL_NETWORK = Making(4.0, 0.00025)
 GREY_SIDE = 32  # pixels: the classifier of grey images up to that side is the small network
 # Sides at which the network of gan/intact.py sees images, and its time. It is trained on at least INTACT_FEWEST images:
 # fewer are seen some hundred times each, and what is learned is which they are.
-INTACT_MAKING, INTACT_FEWEST = {16: Making(9.0), GREY_SIDE: Making(25.0)}, 200
+INTACT_MAKING, INTACT_FEWEST = {16: Making(5.0), GREY_SIDE: Making(13.0)}, 200
 AUTO = "auto"  # the best for the images: planning/features.py
 EMBEDDINGS = {
     "classifier": EmbeddingKind(

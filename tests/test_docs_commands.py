@@ -41,7 +41,7 @@ ELSEWHERE = {
     ("status", "my"): ("needs a server", "tests/integration/test_cluster.py"),
     ("stop", "my"): ("needs a server", "tests/integration/test_cluster.py"),
     ("stop", "lr-grid", "--tracking-uri"): ("needs a server", "tests/integration/test_cluster.py"),
-    ("evaluate", "1c01065d3124"): ("would download MNIST", "tests/cli/test_save.py"),
+    ("evaluate", "eb994b734833"): ("would download MNIST", "tests/cli/test_save.py"),
     ("fid",): ("needs the weights of Inception, or another network", "tests/cli/test_fid.py"),
     ("import",): ("reads files of others", "tests/cli/test_import.py"),
     ("sample", "faces"): ("draws from imported weights", "tests/cli/test_import.py"),
@@ -69,7 +69,7 @@ FOREIGN = {
 STUDY = {  # what makes sweeps/lr_grid.yaml small
     "image_size: 32": "image_size: 16",
     "latent_dim: 100, feature_maps: 16": "latent_dim: 8, feature_maps: 4",
-    "steps: 600, batch_size: 64": "steps: 20, batch_size: 16",
+    "steps: 1500, batch_size: 64": "steps: 20, batch_size: 16",
     "[1e-4, 2e-4, 1e-3, 2e-2, 2e-1]": "[2e-4, 1e-3]",
 }
 REST = "cadence: {metrics: 5, samples: 10, checkpoints: 10}\nevaluation: {per_run: 1, samples: 64}\n"
@@ -135,7 +135,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     (folder / "single.yaml").write_text(re.sub(r"search:.*?(?=replicates)", "", text, flags=re.DOTALL) + REST)
     (folder / "thresholds.yaml").write_text("mode_collapse: {need: 2, window: 3}\n")
     trials = trained.planned()
-    shutil.copy(trials[0].all_checkpoints()[-1], folder / "00000600.safetensors")
+    shutil.copy(trials[0].all_checkpoints()[-1], folder / "00001500.safetensors")
     return Scene(folder, tuple(trial.path.name for trial in trials))
 
 

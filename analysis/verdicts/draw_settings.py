@@ -95,5 +95,5 @@ resources: {{cpus: 1, gpus: 0}}
 
 
 if __name__ == "__main__":
-    for one in (one for one in SETS.values() if not one.is_fresh):
+    for one in (one for one in SETS.values() if not one.is_rest):
         (SWEEPS / f"fourth_{one.name}.yaml").write_text(document(one))

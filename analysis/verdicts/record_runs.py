@@ -95,7 +95,7 @@ def differing(trials):
 if __name__ == "__main__":
     home, name = Home(Path(sys.argv[1]).absolute()), sys.argv[2]
     sweep = sets.SETS[name].sweep
-    before = {run["id"] for run in recorded(f"{sets.SETS[name].of}_further")} if sets.SETS[name].is_fresh else set()
+    before = {run["id"] for run in recorded(f"{sets.SETS[name].of}_further")} if sets.SETS[name].is_rest else set()
     ended = (trial for trial in open_sweep(sweep, home=home.path) if trial.outcome == "completed")
     trials = [trial for trial in ended if trial.id not in before]
     tasks = [(home, name, trial.id, settings) for trial, settings in zip(trials, differing(trials), strict=True)]

@@ -14,7 +14,7 @@ from gansweep.cli.text import COLOURS, columns_of, to_json, verdict_colour
 from gansweep.errors import UserError
 from gansweep.health.metrics import label
 from gansweep.health.verdict import CONCLUSIONS, ORDER, Verdict, title
-from gansweep.records.outcome import OUT_OF_MEMORY
+from gansweep.records.outcome import OUT_OF_MEMORY, failure_of
 from gansweep.report.remarks import remarks
 
 if TYPE_CHECKING:
@@ -89,11 +89,12 @@ def diagnose(
 
 
 def _beside(sweep: RecordedSweep, judged: Judged) -> dict[str, str]:
-    """Return trial id → how its value of the objective compares with that of the best trial without a failure."""
+    """Return trial id → how its value of the objective compares with that of the best ranked trial."""
     values = {trial.id: final.value for trial, _ in judged if (final := sweep.quality(trial).final)}
-    sound = {trial.id for trial, verdicts in judged if trial.outcome != "crashed" and not verdicts[0].is_failure}
+    failures = {trial.id: failure_of(trial.outcome, verdicts[0].kind) for trial, verdicts in judged}
+    ranked = sweep.ranking.admitted({trial: sweep.ranking.score(value) for trial, value in values.items()}, failures)
     called = label(sweep.ranking.metric)
-    return {trial: f"{called} {words}" for trial, words in remarks(sweep.ranking, values, sound).items()}
+    return {trial: f"{called} {words}" for trial, words in remarks(sweep.ranking, values, ranked).items()}
 
 
 def _judge(file: Path) -> Judge:

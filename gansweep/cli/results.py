@@ -47,7 +47,7 @@ SHOWN = (
 def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool) -> None:
     """Show the best trial of SWEEP and the runners-up, ranked by the objective.
 
-    Only trials that ended without a failure verdict are ranked.
+    Only trials that ended without a failure verdict are ranked; if there are none, those that are poor.
     """
     folder = options.find_sweep(options.home_of(home_path), sweep)
     ranking = ranking_of(folder)
@@ -63,7 +63,9 @@ def best(sweep: str, count: int, home_path: Path, all_plans: bool, as_json: bool
     if ranked:
         show(_best_table(ranked[:count], ranking.metric), output())
         _print_best(ranked[0], ranked[1:count], ranking.metric)
-    summary = [f"{len(ranked)} ranked by {ranking.metric}" if ranked else "no trial ended without failing"]
+    summary = [f"{len(ranked)} ranked by {ranking.metric}"] if ranked else []
+    if not ranked or ranked[0]["verdict"] in FAILURES:
+        summary = ["no trial ended without failing", *(f"{one}: they are poor" for one in summary)]
     summary += [f"{count} {what.replace('_', ' ')}" for what, count in left_out.items() if count]
     click.echo(f"{sweep}: {', '.join(summary)}", err=True)
     if len({trial["data_fingerprint"] for trial in ranked}) > 1:
@@ -114,17 +116,18 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
 def _ranked(
     sweep: SweepFolder, folders: Sequence[TrialFolder], ranking: Ranking
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the trials that ended without failing, best first, and reason → number of trials that are not ranked."""
+    """Return the trials that are ranked, best first, and reason → number of trials that are not."""
     documents = {folder: read_json(folder.trial) for folder in folders}
     summaries = {folder: outcome.summary(folder) for folder in folders}
     on = {folder: summary["device"] or "" for folder, summary in summaries.items()}
     varied = dict(zip(folders, settings.varied([*documents.values()], [*on.values()]), strict=True))
-    values = ranking.ended_well({folder: summary["outcome"] for folder, summary in summaries.items()})
+    values = ranking.ranked({folder: summary["outcome"] for folder, summary in summaries.items()})
     ended = {folder: one for folder, one in summaries.items() if one["outcome"] in ENDED}
-    failed = sum(one["outcome"] == "crashed" or one["verdict"] in FAILURES for one in ended.values())
+    others = [one for folder, one in ended.items() if folder not in values]
+    failed = sum(outcome.failure_of(one["outcome"], one["verdict"]) is not None for one in others)
     left_out = {
         "failed": failed,
-        "without_a_value": len(ended) - failed - len(values),
+        "without_a_value": len(others) - failed,
         "not_ended": len(folders) - len(ended) + read_json(sweep.plan).get("to_come", 0),
     }
     reached = {folder: figures_of(folder, ranking) for folder in ended}
@@ -169,7 +172,7 @@ def _over_seeds(
     Args:
         seeds: Trials of the configuration.
         reached: Trial → figures, for trials that have ended.
-        well: Trials that ended without failing.
+        well: Trials that are ranked.
         ranking: Ranking of the sweep.
     """
     found = [reached[one]["quality"] for one in seeds if one in reached]

@@ -14,6 +14,7 @@ from gansweep.cli.call import Call
 from gansweep.cli.settle import answers, settle
 from gansweep.cli.streams import outlive_stdout
 from gansweep.cli.text import at_step, say, varied
+from gansweep.health.verdict import title
 from gansweep.records import outcome
 from gansweep.records.figures import figures_of
 from gansweep.records.layout import Home, SweepFolder
@@ -198,11 +199,13 @@ def _say_best(plan: Plan, tell: Callable[[str], None]) -> bool:
         there = f"`gansweep show {whole[0].id}` lists the recorded metrics"
         tell(f"search.objective.metric: no run recorded {ranking.metric}; {there}")
         return False
-    ranked = ranking.ended_well(states)
+    ranked = ranking.ranked(states)
     if len(trials) > 1 and ranked:
         best = next(iter(ranked))
         settings = varied(trials[best].varied, trials[best].config.seed)
         final = figures_of(best, ranking)
         value = at_step(ranking.metric, final["quality"], final["quality_step"])
-        tell(f"best: {best.id}, {settings}: {value}")
+        ended = outcome.read(best)
+        poor = f"; {title(ended.failure)}, as no trial ended without failing" if ended and ended.failure else ""
+        tell(f"best: {best.id}, {settings}: {value}{poor}")
     return True

@@ -44,7 +44,7 @@ A_CLASS = 8  # images per row in the grid of a conditional model, which has one 
 GRID_PIXELS = 2_080  # largest side of a grid of images of more than UNREDUCED pixels: 8 of 256 pixels and their gaps
 UNREDUCED = 64  # pixels; smaller images are recorded as they are in grids of any size
 MOST_SEEN, MOST_UNSEEN = 20_000, 2_000
-REFERENCE_VERSION = 3  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
+REFERENCE_VERSION = 4  # part of a file's name; increase if the embedding or the split of gan/reference.py changes
 
 
 @dataclass(frozen=True)

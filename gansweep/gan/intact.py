@@ -25,7 +25,7 @@ from gansweep.gan.features.resize import resized, to_float
 from gansweep.gan.spoiled import DRAWN, SPOILS, worn
 
 WIDTH = 16  # channels of the first layers
-STEPS, BATCH, SPOILED = 600, 64, 8  # updates, real images in each, and spoiled ones of each kind
+STEPS, BATCH, SPOILED = 600, 32, 4  # updates, real images in each, and spoiled ones of each kind
 CHECKED = 0.2  # share of the evaluator's unseen images that `of_real` is measured on: small sets have none to spare
 LEARNING_RATE, SMOOTHING = 3e-3, 0.05
 

@@ -27,6 +27,8 @@ class Kind:
         colour: Its colour in reports, as `#RRGGBB`. Kinds that can name a run have different colours.
         stops: Whether it ends a trial unless `stop.on` says otherwise.
         short: Its name where there is little room, such as `D won`; the words of `name` without one.
+        ranked: Whether trials that fail in this way are ranked where none ended without failing: they have learned
+            something, so that one is better than another.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Kind:
     colour: str
     stops: bool = False
     short: str = ""
+    ranked: bool = False
 
 
 HEALTHY = Kind("healthy", Standing.HEALTHY, "no failure, and enough evaluations to say so", "#117733")

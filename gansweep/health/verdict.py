@@ -21,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
 }
 ORDER = tuple(KINDS)
 FAILURES = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.FAILURE)
+RANKED_FAILURES = tuple(name for name, kind in KINDS.items() if kind.ranked)
 STATES = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.STATE)
 INFORMATION = tuple(name for name, kind in KINDS.items() if kind.standing is Standing.INFORMATION)
 CONCLUSIONS = (HEALTHY.name, UNDECIDED.name)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from gansweep.errors import CheckpointError, UserError
 from gansweep.health.detectors.base import Thresholds
 from gansweep.health.kinds import FORMER
-from gansweep.health.verdict import Verdict, by_precedence, states_of, tag_of
+from gansweep.health.verdict import FAILURES, Verdict, by_precedence, states_of, tag_of
 from gansweep.records import devices, journal, lock
 from gansweep.records.disk import writing
 from gansweep.records.layout import TrialFolder, read_json, write_atomically, write_json
@@ -50,9 +50,14 @@ class Outcome:
         return tag_of(self.verdicts)
 
     @property
+    def failure(self) -> str | None:
+        """How the trial failed: `crashed`, or its primary verdict; None if it did not."""
+        return failure_of(self.kind, self.verdict)
+
+    @property
     def failed(self) -> bool:
-        """Whether the trial crashed or has a failure verdict, so that it is not ranked."""
-        return self.kind == "crashed" or any(verdict.is_failure for verdict in self.verdicts)
+        """Whether the trial crashed or has a failure verdict."""
+        return self.failure is not None
 
     def finished(self, steps: int, rules: Collection[str], thresholds: Thresholds) -> bool:
         """Whether the trial has nothing left to do.
@@ -67,6 +72,18 @@ class Outcome:
         stopped = self.kind == "stopped" and (self.rule in rules or self.rule in FORMER)
         ended = stopped or (self.kind == "completed" and self.step >= steps)
         return ended and self.thresholds == thresholds
+
+
+def failure_of(state: str | None, verdict: str | None) -> str | None:
+    """Return how a trial failed: `crashed`, or its primary verdict if that is a failure; None if it did not.
+
+    Args:
+        state: As in State.
+        verdict: Kind of the primary verdict, None without one.
+    """
+    if state == "crashed":
+        return state
+    return verdict if verdict in FAILURES else None
 
 
 def write(folder: TrialFolder, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from gansweep.health.metrics import FD_RATIO, METRICS, current
+from gansweep.health.verdict import RANKED_FAILURES
 from gansweep.records import journal, outcome
 from gansweep.records.journal import Record
 from gansweep.records.layout import SweepFolder, TrialFolder, read_json
@@ -86,13 +87,32 @@ class Ranking:
         first: dict[float, int] = {}  # score → place
         return {one: first.setdefault(scores[one], number) for number, one in enumerate(self.order(scores), 1)}
 
-    def ended_well(self, states: Mapping[TrialFolder, str]) -> dict[TrialFolder, float]:
-        """Return trial → final value for the trials that have ended without failing, best first.
+    def admitted(self, scores: Mapping[T, float], failures: Mapping[T, str | None]) -> dict[T, float]:
+        """Return the scores of the trials that are ranked, in the given order.
+
+        They are those that did not fail. If none of these has a score other than WORST, they are those that failed in
+        a way in which one is better than another, such as `poor`.
+
+        Args:
+            scores: Trial → score.
+            failures: Trial → how it failed, None if it did not.
+        """
+        for ways in ((None,), RANKED_FAILURES):
+            if found := {one: score for one, score in scores.items() if score < WORST and failures[one] in ways}:
+                return found
+        return {}
+
+    def ranked(self, states: Mapping[TrialFolder, str]) -> dict[TrialFolder, float]:
+        """Return trial → final value for the ended trials that are ranked (see `admitted`), best first.
 
         Args:
             states: Trial → records.outcome.State.
         """
-        scores = {folder: self.final(folder) for folder, now in states.items() if now in ENDED}
+        ended = {folder: self._end(folder) for folder, now in states.items() if now in ENDED}
+        scores = self.admitted(
+            {folder: score for folder, (score, _) in ended.items()},
+            {folder: failure for folder, (_, failure) in ended.items()},
+        )
         return {folder: self.value(scores[folder]) for folder in self.order(scores)}
 
     def on_log_scale(self, values: Iterable[float]) -> bool:
@@ -108,12 +128,16 @@ class Ranking:
         return statistics.geometric_mean(values) if self.on_log_scale(values) else statistics.fmean(values)
 
     def final(self, folder: TrialFolder) -> float:
-        """Return the final score of a trial that has ended; WORST if it has none or failed."""
+        """Return the final score of a trial that has ended; WORST if it has none, or failed and is not `poor`."""
+        return self._end(folder)[0]
+
+    def _end(self, folder: TrialFolder) -> tuple[float, str | None]:
+        """Return the final score of a trial, and how it failed."""
         ended = outcome.read(folder)
-        if ended is None or ended.failed:
-            return WORST
+        if ended is None or ended.failure not in (None, *RANKED_FAILURES):
+            return WORST, ended.failure if ended else None
         values = journal.column(folder.journal, self.metric)
-        return self.score(values[-1][1]) if values else WORST
+        return self.score(values[-1][1]) if values else WORST, ended.failure
 
     def is_recorded(self, folder: TrialFolder) -> bool:
         """Whether any record of the trial has the metric."""

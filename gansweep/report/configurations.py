@@ -17,16 +17,15 @@ def configurations(trials: pd.DataFrame, *, log: bool, mode: Mode) -> pd.DataFra
     """Return one row per configuration, best first.
 
     Columns: sweep, configuration, trials, failed (number of failed trials), quality (an Interval over seeds, including
-    failed ones with a finite quality), its estimate, low and high, place (1 = best; <NA> if every trial failed), and
+    failed ones with a finite quality), its estimate, low and high, place (1 = best; <NA> if no trial is ranked), and
     may_be_best (see `best_of`; <NA> if no configuration has two seeds).
     """
     rows = [_row(key, group, log) for key, group in trials.groupby(KEY, sort=False)]
-    found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "quality", "values"])
+    found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "ranked", "quality", "values"])
     found["estimate"] = [q.estimate for q in found["quality"]]
     found["low"] = [q.low for q in found["quality"]]
     found["high"] = [q.high for q in found["quality"]]
-    able = (found["failed"] < found["trials"]) & np.isfinite(found["estimate"].astype(float))
-    order = found.assign(unable=~able).sort_values(
+    order = found.assign(unable=found.pop("ranked") == 0).sort_values(
         ["unable", "estimate"], ascending=[True, mode == "min"], kind="stable"
     )
     places = pd.array(range(1, len(order) + 1), dtype="Int64")
@@ -40,7 +39,7 @@ def _row(key: Any, group: pd.DataFrame, log: bool) -> tuple[Any, ...]:
     values = group["quality"].to_numpy(float)
     finite = values[np.isfinite(values)]
     quality = mean_over_seeds(finite, log=log) if len(finite) else Interval(np.nan, np.nan, np.nan, 0)
-    return (*key, len(group), int(group["failed"].sum()), quality, finite)
+    return (*key, len(group), int(group["failed"].sum()), int(group["rank"].notna().sum()), quality, finite)
 
 
 def _compared(found: pd.DataFrame, log: bool, mode: Mode) -> pd.DataFrame:

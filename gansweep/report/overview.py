@@ -130,7 +130,7 @@ def _samples(study: Study) -> Block:
 def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
     name = title(kind(trial)).capitalize()
     if best:
-        name = "Best"
+        name = "Best" if not trial["failed"] else f"Best, {title(kind(trial))}"
     elif not pd.isna(trial["rank"]):
         among = study.comparable | (study.trials["sweep"] == trial["sweep"])
         name = f"Rank {trial['rank']} of {study.trials.loc[among, 'rank'].count()}"

@@ -110,7 +110,9 @@ def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
         named = [_name(row, names) for _, row in tied.head(MOST_RIVALS).iterrows()]
         others = [counted(len(tied) - len(named), "other")] if len(tied) > len(named) else []
         return f"{_capital(listed([*named, *others]))} share the best {value}."
-    if first["failed"]:
+    if first["failed"] == first["trials"]:
+        value += "; no trial ended without failing, so that the poor ones are ranked"
+    elif first["failed"]:
         value += f"; {first['failed']} of its {first['trials']} seeds failed"
     if len(ranked) == 1:
         return f"Only {_name(first, names)} can be ranked ({value}); all others failed or have no {what} yet."

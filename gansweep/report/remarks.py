@@ -23,7 +23,7 @@ def remarks(ranking: Ranking, values: Mapping[T, float], ranked: Collection[T]) 
     Args:
         ranking: The objective.
         values: Trial → its value at the last evaluation.
-        ranked: The trials that have not failed. The best of them is what others are compared with.
+        ranked: The trials that are ranked. The best of them is what others are compared with.
     """
     known = {trial: value for trial, value in values.items() if math.isfinite(value)}
     scores = {trial: ranking.score(value) for trial, value in known.items() if trial in ranked}

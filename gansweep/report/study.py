@@ -12,6 +12,7 @@ import pandas as pd
 
 from gansweep.health.metrics import COVERAGE, D_AUC, FD_RATIO, is_frechet, label
 from gansweep.health.verdict import STATES, short_title, title
+from gansweep.records.outcome import failure_of
 from gansweep.records.ranking import Ranking
 from gansweep.report import choose, prose
 from gansweep.report.configurations import configurations
@@ -52,7 +53,9 @@ class Study:
         if not self.several or not self.comparable:
             return trials
         ranked = trials[trials["rank"].notna()]
-        places = self.ranking.places(ranked["quality"].map(self.ranking.score).to_dict())
+        scores = ranked["quality"].map(self.ranking.score).to_dict()
+        failures = {i: failure_of(row["outcome"], row["verdict"]) for i, row in ranked.iterrows()}
+        places = self.ranking.places(self.ranking.admitted(scores, failures))
         return trials.assign(rank=pd.array([places.get(i) for i in trials.index], dtype="Int64"))
 
     @property

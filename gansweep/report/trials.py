@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from gansweep.health.verdict import CONCLUSIONS, Verdict
-from gansweep.records.ranking import WORST, Quality, Value
+from gansweep.records.outcome import failure_of
+from gansweep.records.ranking import Quality, Value
 from gansweep.sweepfile.settings import DEVICE
 from gansweep.sweeps.sweep import RecordedSweep, RecordedTrial
 
@@ -93,8 +94,9 @@ def _rows(sweep: RecordedSweep, judged: Judged) -> list[dict[str, Any]]:
         }
         for trial in sweep.trials
     ]
-    scores = {i: WORST if row["failed"] else ranking.score(row["quality"]) for i, row in enumerate(rows)}
-    places = ranking.places(scores)
+    scores = {i: ranking.score(row["quality"]) for i, row in enumerate(rows)}
+    failures = {i: failure_of(row["outcome"], row["verdict"]) for i, row in enumerate(rows)}
+    places = ranking.places(ranking.admitted(scores, failures))
     return [{**row, "rank": places.get(i, pd.NA)} for i, row in enumerate(rows)]
 
 
@@ -111,7 +113,7 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], quality: Quality) ->
         "outcome": told.outcome,
         "verdict": first.kind,
         "states": ",".join(one.kind for one in verdicts if one.is_state),
-        "failed": crashed or first.is_failure,  # failures come first
+        "failed": failure_of(told.outcome, first.kind) is not None,
         "since_step": since(first),
         "reason": told.reason if crashed else first.reason,
         "rule": told.rule,

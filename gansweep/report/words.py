@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def number(value: Any) -> str:
-    """Return a setting in its shortest exact form: 1e-4, 0.5, 100; – if it is not set."""
+    """Return a setting in its shortest exact form: 1e-4, 0.5, 100; – if it is not set, or an empty list."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -24,7 +24,7 @@ def number(value: Any) -> str:
             return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
         return f"{value:g}"
     if isinstance(value, list):
-        return "+".join(map(number, value))
+        return "+".join(map(number, value)) or "–"
     return str(value)
 
 

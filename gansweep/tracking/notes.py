@@ -111,7 +111,7 @@ def of_sweep(
     if won := Counter(v.kind for one in ended.values() if one for v in one.verdicts if v.is_state):
         note += " States: " + ", ".join(f"{won[kind]} {title(kind)}" for kind in STATES if won[kind]) + "."
     failed = {trial: one for trial, one in ended.items() if one and one.failed}
-    ranked = ranking.ended_well(states)
+    ranked = ranking.ranked(states)
     if best := {trial: [f"{value:.4g}"] for trial, value in islice(ranked.items(), BEST)}:
         note = _with_table(f"{note}\n\nThe best:", best, [ranking.metric], links, f"`gansweep best {name}`")
     if failed:

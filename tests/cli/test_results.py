@@ -28,6 +28,7 @@ from gansweep.records.outcome import Outcome
 
 HEALTHY = Outcome("completed", STEPS, verdicts=(Verdict("healthy", 0, "fine"),))
 COLLAPSED = Outcome("stopped", 5, "few images", (Verdict("mode_collapse", 5, "few images"),), "mode_collapse")
+POOR = Outcome("completed", STEPS, verdicts=(Verdict("poor", 5, "far"),))
 ENDED_BY_ASHA = Outcome("stopped", 9, "others were better", (Verdict("undecided", 0, ""),), "asha")
 INTERRUPTED = Outcome("interrupted", 3, "asked to end")
 HEAVY = {"torch", "ray", "mlflow", "torchvision", "sklearn", "pandas", "numpy"}
@@ -184,6 +185,21 @@ def test_no_best_trial_where_none_ended_well(bench: Bench) -> None:
     result = run("best", "s")
     assert result.stdout == ""
     assert_states(result.stderr, "s: no trial", "1 failed", "1 not")
+
+
+def test_poor_trials_are_ranked_where_none_ended_well(bench: Bench) -> None:
+    add(bench, "collapsed", 1.0, COLLAPSED)
+    for name, value in (("worse", 9.0), ("better", 5.0)):
+        add(bench, name, value, POOR)
+    found = best_of()
+    assert [(t["id"], t["rank"]) for t in found["trials"]] == [("better", 1), ("worse", 2)]
+    assert {t["verdict"] for t in found["trials"]} == {"poor"}
+    assert (found["ranked"], found["failed"]) == (2, 1)
+    assert_states(run("best", "s").stderr, "s: no trial ended without failing", "2 ranked", "poor", "1 failed")
+    add(bench, "healthy", 99.0)
+    found = best_of()
+    assert [t["id"] for t in found["trials"]] == ["healthy"]
+    assert (found["ranked"], found["failed"]) == (1, 3)
 
 
 def test_best_names_what_belongs_to_the_best(bench: Bench) -> None:

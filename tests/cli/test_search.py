@@ -31,6 +31,7 @@ training: {steps: 10, batch_size: 16}
 OPTUNA = HEAD + "search: {method: optuna, trials: 7, over: {training.beta1: {uniform: [0, 0.9]}}}\n"
 GRID = HEAD + "search: {method: grid, over: {training.beta1: [0.1, 0.25, 0.5]}}\n"
 FAILED = (Verdict("mode_collapse", 5, "mode collapse"),)
+POOR = (Verdict("poor", 5, "poor"),)
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,17 @@ def test_the_best_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> No
     most = plan_of(GRID.replace("{method", "{objective: {metric: fd_ratio, mode: max}, method"), home)
     assert _say_best(most, say)
     assert_states(capsys.readouterr().err, "best", plan.trials[2].trial.id, "beta1=0.5 seed=0", "fd_ratio 9")
+
+
+def test_the_best_of_the_poor_ones_is_named_where_none_ended_well(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = plan_of(GRID, home)
+    end(plan, 0, 1.0, verdicts=FAILED)
+    end(plan, 1, 3.0, verdicts=POOR)
+    best = end(plan, 2, 2.0, verdicts=POOR)
+    assert _say_best(plan, say)
+    assert_states(capsys.readouterr().err, "best", best, "fd_ratio 2", "poor", "no trial ended without failing")
 
 
 @pytest.mark.parametrize(("value", "verdicts"), [(None, ()), (float("nan"), ()), (1.0, FAILED)])

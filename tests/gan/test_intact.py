@@ -84,10 +84,10 @@ def reference(digits: ImageSet) -> Reference:
 def test_real_digits_are_intact_and_spoiled_ones_and_noise_are_not(digits: ImageSet, reference: Reference) -> None:
     network = reference.intact
     assert network is not None
-    unseen = torch.from_numpy(digits.load()[halves(digits.images)[1][: 40 * DRAWN]])
+    unseen = torch.from_numpy(digits.load()[halves(digits.images)[1][: 200 * DRAWN]])
     assert network.of_real > 0.85
     assert network(unseen).mean() > 0.85
-    scaled = network.scaled(unseen).reshape(DRAWN, 40, 1, 16, 16)
+    scaled = network.scaled(unseen).reshape(DRAWN, 200, 1, 16, 16)
     for spoil in SPOILS:
         images = spoil(scaled, generator(0, "spoiled")).add(1).mul(127.5).round().to(torch.uint8)
         assert network(images).mean() < 0.45, spoil.__name__

@@ -96,14 +96,17 @@ COLLAPSE = ModeCollapse(
     within=0.4,
     share=0.5,
     dense=0.3,
+    intact=0.35,
 )
-DROPPING = ModeDropping(need=3, window=5, **EARLY, missing=1, dense=0.5, covered=0.5)
-IGNORED = ConditionIgnored(need=3, window=5, **EARLY, times=1.5, worst=0.6)
+DROPPING = ModeDropping(need=3, window=5, **EARLY, missing=1, dense=0.5, covered=0.5, intact=0.35)
+IGNORED = ConditionIgnored(need=3, window=5, **EARLY, times=1.5, worst=0.6, intact=0.35)
 IMBALANCE = Imbalance(need=3, window=5, **EARLY, kl=0.2)
 WON = DiscriminatorWon(need=1, window=1, **EARLY, over=2, auc=0.99, sigma=0.1)
 CRITIC = CriticStalled(**STALLED, need=1, window=1, auc=0.99)
 BEATEN = GeneratorWon(need=4, window=5, **EARLY, auc=0.55, std=1e-3, share=0.25)
-NEVER = NeverTookOff(**STALLED, need=3, window=5, density=0.3, share=0.5, across=0.05, intact=0.35)
+NEVER = NeverTookOff(
+    **STALLED, need=3, window=5, density=0.3, share=0.5, across=0.05, intact=0.35, covered=0.1, medians=3
+)
 POOR = Poor(need=3, window=5, **EARLY, over=1, intact=0.35)
 LATE = LateInstability(
     need=2, window=2, **EARLY, stable=3, within=1.1, factor=2.0, deviations=6.0, least=0, intact=0.35
@@ -186,6 +189,14 @@ CASES = [
         NEVER,
         {FD_RATIO: [100, 91, 92, 93, 94], DENSITY: [1, 1, 0.29, 0.2, 0.1], SPREAD_ACROSS: [1, 0.5, 0.5, 0.5, 0.5]},
         20, 2, (FD_RATIO, DENSITY, SPREAD_ACROSS), ("FD ratio is 94", "began at 100", "0.10"),
+    ),
+    Case(
+        NEVER,
+        {
+            INTACT: [0.9, 0.3, 0.3, 0.3, 0.2], COVERAGE: [0.1, 0.05, 0.1, 0.1, 0.1],
+            SPREAD_ACROSS: [0, 0, 0.5, 0.5, 0.5], DENSITY: [9.0] * 5, FD_RATIO: [100.0] + [40.0] * 4,
+        },
+        20, 2, (INTACT, COVERAGE, SPREAD_ACROSS, FD_RATIO), ("at 20% of the rate", "more than 10% of these"),
     ),
     Case(
         POOR,
@@ -335,9 +346,12 @@ def separation(auc: Sequence[float], fresh: Sequence[float], **more: Sequence[fl
     return {D_AUC: auc, D_FRESH: fresh, **more}
 
 
-def constant(length: int, **values: float) -> Columns:
+def constant(length: int, **values: float) -> dict[str, Sequence[float]]:
     """A start, then the same at every evaluation."""
     return {name: [100.0 if name == FD_RATIO else 0.9, *[value] * (length - 1)] for name, value in values.items()}
+
+
+NOTHING = constant(9, fd_ratio=50, density=0, spread_across=0.05, intact=0.1, coverage=0.1)
 
 
 def collapsed(density: Sequence[float], coverage: Sequence[float], **others: Sequence[float]) -> Columns:
@@ -389,6 +403,8 @@ TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 0.5, 0.5]), None),  # noise
     (COLLAPSE, collapsed([0] * 3, [0] * 3, near_duplicates=[0, 1, 1], ms_ssim=[1, 1, NAN]), None),
     (COLLAPSE, collapsed([0, 1, 0], [0] * 3, near_duplicates=[0, 0, 0.6]), 10),  # one sign and then another
+    (COLLAPSE, {**collapsed([0, 0.8, 0.8], [0, 0.4, 0.4]), INTACT: [0.9, 0.35, 0.35]}, 10),
+    (COLLAPSE, {**collapsed([0, 0.8, 0.8], [0, 0.4, 0.4]), INTACT: [0.9, 0.349, 0.349]}, None),  # of nothing
     (COLLAPSE, within([0, 0.71, 0.71], [0.9, 0.39, 0.39]), 10),
     (COLLAPSE, within([0, 0.7, 0.7], [0.9, 0.39, 0.39]), None),
     (COLLAPSE, within([0, 0.71, 0.71], [0.9, 0.4, 0.4]), None),
@@ -398,10 +414,14 @@ TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (DROPPING, dropped([0, 4, 4, 4], coverage=0.3), 10),  # half of the six classes that remain
     (DROPPING, dropped([0, 4, 4, 4], coverage=0.29), None),
     (DROPPING, dropped([0, 4, 4, 4], density=0.49), None),
+    (DROPPING, {**dropped([0, 4, 4, 4]), INTACT: [0.9, 0.35, 0.35, 0.35]}, 10),
+    (DROPPING, {**dropped([0, 4, 4, 4]), INTACT: [0.9, 0.35, 0.349, 0.35]}, None),
     (replace(DROPPING, missing=2), dropped([0, 1, 1, 1]), None),
     (replace(DROPPING, missing=2), dropped([0, 2, 2, 2]), 10),
     (IGNORED, asked([0.149] * 4, [0.59] * 4, 10), 10),
     (IGNORED, asked([0.151] * 4, [0.59] * 4, 10), None),
+    (IGNORED, {**asked([0.149] * 4, [0.59] * 4, 10), INTACT: [0.9, *[0.35] * 4]}, 10),
+    (IGNORED, {**asked([0.149] * 4, [0.59] * 4, 10), INTACT: [0.9, *[0.349] * 4]}, None),  # of no class
     (IGNORED, asked([0.149] * 4, [0.6] * 4, 10), None),
     (IGNORED, asked([1, 0.5, 0.5, 0.9, 0.9, 0.5], [1, 0.4, 0.4, 0.9, 0.9, 0.4], 2), 10),  # three of five
     (IGNORED, asked([0.7] * 4, [0.5] * 4, 10), None),  # one class of ten comes out wrong half of the time
@@ -431,8 +451,14 @@ TABLE: list[tuple[EvaluationDetector, Columns, int | None]] = [
     (NEVER, {**constant(6, density=0, spread_across=1), FD_RATIO: [100, 49, 90, 90, 90, 90]}, None),  # it did once
     (NEVER, {**constant(5, density=0, spread_across=1), FD_RATIO: [100, 89, 80, 71, 63]}, None),  # it learns
     (NEVER, {**constant(5, density=0, spread_across=1), FD_RATIO: [100, 91, 90.1, 82, 82]}, 10),
-    (NEVER, constant(6, fd_ratio=50, density=0.29, spread_across=0.05, intact=0.349), 10),
-    (NEVER, constant(6, fd_ratio=50, density=0.29, spread_across=0.05, intact=0.35), None),
+    (NEVER, constant(6, fd_ratio=50, density=9, spread_across=0.05, intact=0.349, coverage=0.1), 20),
+    (NEVER, constant(6, fd_ratio=50, density=0, spread_across=0.05, intact=0.35, coverage=0.1), None),
+    (NEVER, constant(6, fd_ratio=50, density=0, spread_across=0.05, intact=0.349, coverage=0.101), None),
+    (NEVER, constant(6, fd_ratio=50, density=0, spread_across=0.049, intact=0.349, coverage=0.1), None),
+    (NEVER, constant(6, fd_ratio=50, density=0, spread_across=0.05, intact=0.349), None),  # coverage is not known
+    (NEVER, NOTHING | {COVERAGE: [0.1, 0.1, 0.9, *[0.1] * 6]}, 20),  # medians
+    (NEVER, NOTHING | {COVERAGE: [0.1, 0.9, 0.9, *[0.1] * 6]}, None),  # it did once
+    (NEVER, NOTHING | {FD_RATIO: [100, *[49] * 8]}, 20),  # textures are nearer than noise
     (POOR, constant(4, intact=0.349), 10),
     (POOR, constant(4, intact=0.35), None),
     (replace(POOR, over=3, need=1), {INTACT: [1, 0.3, 0.9, 0.3]}, 10),  # medians
@@ -823,17 +849,20 @@ def test_one_missing_class_is_no_plural() -> None:
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.kind.name)
 def test_thresholds_are_words_for_readers_of_reports(detector: Detector) -> None:
-    """None is shown by the name of its field, followed by the value."""
-    words = detector.in_words()
-    assert [name for name in detector.thresholds() if re.search(rf"(^|, ){name} [\d.]+(,|$)", words)] == []
-    assert all(f"{value:g}" in words.replace(",", "") for value in detector.thresholds().values())
+    """None is shown by the name of its field, followed by the value. One evaluation of one goes without saying."""
+    words, shown = detector.in_words(), detector.thresholds()
+    assert [name for name in shown if re.search(rf"(^|, ){name} [\d.]+(,|$)", words)] == []
+    if shown.get("window") == 1:
+        assert "evaluations, not before" not in words
+        shown = {name: value for name, value in shown.items() if name not in ("need", "window")}
+    assert all(f"{value:g}" in words.replace(",", "") for value in shown.values())
 
 
 def test_a_changed_threshold_keeps_the_words_of_the_base_class() -> None:
     assert ModeDropping(need=4, missing=2).in_words() == (
-        "signal in at least 4 evaluations, of the last 5, not before 0.7 of the steps, nor before step 50,"
+        "signal in at least 4 of the last 5 evaluations, not before 0.7 of the steps, nor before step 50,"
         " at least 2 classes missing, density of at least 0.5, coverage of at least 0.5 times the share of the other"
-        " classes"
+        " classes, samples intact at least 0.42, if recorded"
     )
 
 

@@ -48,7 +48,13 @@ def samples(trial: TrialFolder) -> NDArray[np.uint8]:
 @pytest.mark.slow
 def test_a_classifier_finds_most_digits_in_the_samples(tmp_path: Path, checkout: Path) -> None:
     home = empty_home(tmp_path / "home")
-    settings = ["search=null", "training.learning_rate=1e-3", "training.beta1=0.5", "evaluation.per_run=0"]
+    settings = [
+        "search=null",
+        "training.steps=600",
+        "training.learning_rate=1e-3",
+        "training.beta1=0.5",
+        "evaluation.per_run=0",
+    ]
     (trial,) = train(home, checkout / "sweeps" / "lr_grid.yaml", *settings).planned()
     counts = np.bincount(classify(samples(trial), home.cache), minlength=10)
     print(f"of {SAMPLES} samples, by class: {counts.tolist()}")

@@ -90,7 +90,22 @@ def test_fd_ratios_have_geometric_means_and_other_metrics_arithmetic_ones() -> N
     assert LEAST.mean([2.0, 8.0]) == 5.0
 
 
+@pytest.mark.parametrize(
+    ("failures", "ranked"),
+    [
+        ({"a": None, "b": None, "c": None, "d": None}, "abd"),  # c has no value
+        ({"a": "poor", "b": None, "c": "poor", "d": "mode_collapse"}, "b"),
+        ({"a": "poor", "b": "crashed", "c": None, "d": "poor"}, "ad"),  # the one that did not fail has no value
+        ({"a": "mode_collapse", "b": "crashed", "c": "poor", "d": "divergence"}, ""),
+    ],
+)
+def test_poor_trials_are_ranked_where_none_ended_well(failures: dict[str, str | None], ranked: str) -> None:
+    scores = {"a": 2.0, "b": 1.0, "c": WORST, "d": 3.0}
+    assert LEAST.admitted(scores, failures) == {one: scores[one] for one in ranked}
+
+
 FAILED = (Verdict("mode_dropping", 5, "mode dropping"), Verdict("imbalance", 5, "imbalance"))
+POOR = (Verdict("poor", 5, "poor"), Verdict("discriminator_won", 5, "D won"))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +114,8 @@ FAILED = (Verdict("mode_dropping", 5, "mode dropping"), Verdict("imbalance", 5, 
         (Outcome("completed", 20), [3.0, 1.0, 2.0], 2.0),  # the last, not the best
         (Outcome("completed", 20, verdicts=FAILED[1:]), [2.0], 2.0),
         (Outcome("completed", 20, verdicts=FAILED), [2.0], WORST),
+        (Outcome("completed", 20, verdicts=POOR), [2.0], 2.0),  # a search learns which of them is better
+        (Outcome("completed", 20, verdicts=(*FAILED, *POOR)), [2.0], WORST),
         (Outcome("completed", 20), [2.0, math.nan], WORST),
         (Outcome("completed", 20), [], WORST),
         (Outcome("stopped", 20, "asha", rule="asha"), [2.0], 2.0),

@@ -62,6 +62,17 @@ def test_what_failed_with_every_seed_has_no_place_and_some_seeds_count_as_they_a
     assert failed["estimate"] == pytest.approx(1.0)
 
 
+def test_poor_settings_have_places_where_none_ended_well() -> None:
+    rows = [
+        trial({BETA1: 0.9}, 1.0, "mode_collapse"),
+        trial({BETA1: 0.5}, 9.0, "poor"),
+        trial({BETA1: 0.7}, 4.0, "poor"),
+    ]
+    found = configurations(frame(rows, [BETA1]), log=True, mode="min")
+    assert found["estimate"].tolist() == pytest.approx([4.0, 9.0, 1.0])
+    assert [None if pd.isna(place) else place for place in found["place"]] == [1, 2, None]
+
+
 def test_quality_that_is_not_finite_is_left_out() -> None:
     trials = grid({(1e-3, 0.5): [4.0, math.nan, math.inf], (1e-4, 0.5): [math.nan, math.inf, math.nan]})
     some, none = by_place(trials)

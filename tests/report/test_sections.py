@@ -351,9 +351,9 @@ def test_a_verdict_is_shown_with_the_thresholds_of_its_own_sweep() -> None:
     name = trials["sweep"].iloc[0]
     text = text_of(failures(study(trials, [RATE], judges={name: judge_of({"mode_dropping": {"missing": 3}})})))
     assert (
-        "Thresholds: signal in at least 3 evaluations, of the last 5, not before 0.7 of the steps, nor before step 50,"
+        "Thresholds: signal in at least 3 of the last 5 evaluations, not before 0.7 of the steps, nor before step 50,"
         " at least 3 classes missing, density of at least 0.5, coverage of at least 0.5 times the share of the other"
-        " classes." in text
+        " classes, samples intact at least 0.42, if recorded." in text
     )
 
 

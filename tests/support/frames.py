@@ -34,7 +34,7 @@ def trial(varied: Mapping[str, Any], quality: float = 5.0, verdict: str = "healt
 
 
 def frame(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> pd.DataFrame:
-    """With configurations numbered, and ranks by the least quality of what did not fail."""
+    """With configurations numbered, and ranks by the least quality of what did not fail, else of what is poor."""
     found = pd.DataFrame(list(rows))
     found["trial"] = [f"{number:08x}0000" for number in range(len(found))]
     found["run_id"] = found["trial"]
@@ -44,7 +44,9 @@ def frame(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> pd.Data
             keys = group[list(settings)].map(repr).agg("|".join, axis=1)
             found.loc[group.index, "configuration"] = pd.factorize(keys)[0]
     found["since_step"] = pd.array(found["since_step"], dtype="Int64")
-    able = found[~found["failed"] & np.isfinite(found["quality"])]
+    finite = np.isfinite(found["quality"])
+    none = ~(finite & ~found["failed"]).groupby(found["sweep"]).transform("any")
+    able = found[finite & (~found["failed"] | (none & (found["verdict"] == "poor")))]
     found["rank"] = able.groupby("sweep")["quality"].rank(method="first").astype("Int64")
     found["rank"] = found["rank"].astype("Int64")
     return found

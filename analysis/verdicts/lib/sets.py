@@ -16,8 +16,9 @@ class Set:
     """A data set, and natural runs of it.
 
     Attributes:
-        name: Name of these runs: that of the set, with `_further` for runs that were drawn later, and `_fresh` for
-            those of them that were looked at and measured after rules were fixed.
+        name: Name of these runs: that of the set, with `_further` for runs that were drawn later, `_rest` for the rest
+            of these, which was trained later still, and `_fresh` for runs that were drawn and trained after rules were
+            fixed.
         dataset: Section of the sweep file, without the size.
         runs, steps: Number and length of the runs.
         seed: Seed of their settings.
@@ -39,14 +40,19 @@ class Set:
         return self.name.partition("_")[0]
 
     @property
+    def is_rest(self):
+        """Whether they are the rest of a draw, which has one sweep file."""
+        return self.name.endswith("_rest")
+
+    @property
     def is_fresh(self):
-        """Whether they were looked at and measured after rules were fixed."""
+        """Whether they were drawn and trained after rules were fixed."""
         return self.name.endswith("_fresh")
 
     @property
     def sweep(self):
         """Name of the sweep that trains them."""
-        return f"fourth-{self.name.replace('_fresh', '_further')}"
+        return f"fourth-{self.name.replace('_rest', '_further')}"
 
 
 SETS = {
@@ -59,8 +65,11 @@ SETS = {
         Set("digits_further", f"name: arrays, path: {DIGITS}", 80, 1500, 45),
         Set("glyphs_further", "name: glyphs", 50, 1500, 47),
         Set("cifar10_further", f"name: archive, path: {CIFAR}", 60, 5000, 46, 1e-2, "self_supervised"),
-        Set("digits_fresh", f"name: arrays, path: {DIGITS}", 30, 1500, 45),  # the rest of digits_further
-        Set("glyphs_fresh", "name: glyphs", 20, 1500, 47),  # the rest of glyphs_further
+        Set("digits_rest", f"name: arrays, path: {DIGITS}", 30, 1500, 45),
+        Set("glyphs_rest", "name: glyphs", 20, 1500, 47),
+        Set("digits_fresh", f"name: arrays, path: {DIGITS}", 20, 1500, 51),
+        Set("mnist_fresh", "name: mnist", 20, 1500, 52),
+        Set("glyphs_fresh", "name: glyphs", 20, 1500, 53),
     )
 }
 

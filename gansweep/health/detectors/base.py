@@ -89,7 +89,12 @@ class Detector(ABC):
 
     def in_words(self) -> str:
         """Return the thresholds in words, empty without any."""
-        return ", ".join(self._words(name).format(value) for name, value in self.thresholds().items())
+        return ", ".join(self._phrases(self.thresholds()))
+
+    def _phrases(self, thresholds: Mapping[str, float]) -> Iterator[str]:
+        """Yield what `in_words` joins."""
+        for name, value in thresholds.items():
+            yield self._words(name).format(value)
 
     @classmethod
     def _words(cls, name: str) -> str:
@@ -121,8 +126,8 @@ class EvaluationDetector(Detector):
     given for the next two evaluations as well, so that a verdict does not come and go with the noise of single ones.
     """
 
-    need: int = threshold(1, 1, 100, "signal in at least {:g} evaluations")
-    window: int = threshold(1, 1, 100, "of the last {:g}")
+    need: int = threshold(1, 1, 100)
+    window: int = threshold(1, 1, 100)
     earliest: float = threshold(BURN_IN, 0, 1, "not before {:g} of the steps")
     from_step: int = threshold(LEAST, 0, 100_000, "nor before step {:,}")
 
@@ -131,6 +136,12 @@ class EvaluationDetector(Detector):
         super().__post_init__()
         if self.need > self.window:
             raise ValueError(f"need: must be at most window, {self.window}, got {self.need}")
+
+    def _phrases(self, thresholds: Mapping[str, float]) -> Iterator[str]:
+        if self.window > 1:
+            yield f"signal in at least {self.need} of the last {self.window} evaluations"
+        rest = {name: value for name, value in thresholds.items() if name not in ("need", "window")}
+        yield from super()._phrases(rest)
 
     @abstractmethod
     def signals(self, at: Evaluations) -> Signals:

@@ -16,11 +16,15 @@ from gansweep.health.detectors.base import LATE, EvaluationDetector, Stalling, t
 from gansweep.health.kinds import INFORMATION_COLOUR, Kind, Standing
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from gansweep.health.detectors.base import Signals
     from gansweep.health.history import Evaluations
 
 Figures = Mapping[str, float]
-FLOOR = 0.34  # of `intact`, below which most samples show nothing: fitted to blind looks (docs/verdicts.md)
+FLOOR = 0.42  # of `intact`, below which most samples show nothing: fitted to blind looks (docs/verdicts.md)
+SHOWING = "samples intact at least {:g}, if recorded"
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,9 @@ class DeadGenerator(EvaluationDetector):
 class ModeCollapse(Stalling):
     """G makes few different images: samples are dense but cover little of the data, show one class, or are near copies.
 
-    They must be something: the run took off, or samples are dense. Noise and textures that never became anything are
-    alike as well, and are no collapse. Before the end of a run it fires only while quality stands still.
+    They must be something: intact, or where that was not recorded, the run took off or samples are dense. Noise and
+    textures that never became anything are alike as well, and are no collapse. Before the end of a run it fires only
+    while quality stands still.
 
     Near duplicates count only if they also look alike (MS-SSIM): features of noise lie close together as well.
 
@@ -79,13 +84,15 @@ class ModeCollapse(Stalling):
     within: float = threshold(0.4, 0, 1, "coverage within the worst class below {:g}")
     share: float = threshold(0.5, 0, 1, "once an FD ratio below {:g} times the first")
     dense: float = threshold(0.3, 0, 10, "or density of at least {:g}")
+    intact: float = threshold(FLOOR, 0, 1, "where recorded, instead of these two, intact at least {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         dense_but_few = (at[m.DENSITY] > self.density) & (at[m.COVERAGE] < self.coverage)
         copies = (at[m.NEAR_DUPLICATES] > self.duplicates) & (at[m.MS_SSIM] > self.alike)
         one_class = (at[m.DENSITY_WITHIN_WORST] > self.density) & (at[m.COVERAGE_WITHIN_WORST] < self.within)
         few = dense_but_few | (at[m.CLASSES] <= self.classes) | copies | one_class
-        return few & (took_off(at, self.share) | (at[m.DENSITY] >= self.dense))
+        something = took_off(at, self.share) | (at[m.DENSITY] >= self.dense)
+        return few & where_recorded(at[m.INTACT], at[m.INTACT] >= self.intact, something)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         signs = (m.DENSITY, m.COVERAGE, m.NEAR_DUPLICATES, m.CLASSES, m.COVERAGE_WITHIN_WORST, m.DENSITY_WITHIN_WORST)
@@ -110,9 +117,9 @@ class ModeDropping(EvaluationDetector):
     """Samples are good, and some classes are not among them. 8 and 9 of 10 classes are a grey zone.
 
     Of poor samples a classifier names some classes only, which says nothing of the others. Samples must therefore be
-    dense, and cover the classes that remain: the coverage of all real images is at most the share of those, which is
-    estimated as effective classes over these and the missing ones. What is dense was compared with blind looks in the
-    classifier's features; in others it does not mean good.
+    dense, intact if that was recorded, and cover the classes that remain: the coverage of all real images is at most
+    the share of those, which is estimated as effective classes over these and the missing ones. What is dense was
+    compared with blind looks in the classifier's features; in others it does not mean good.
     """
 
     kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
@@ -122,13 +129,14 @@ class ModeDropping(EvaluationDetector):
     missing: int = threshold(1, 1, 1000, "at least {:g} classes missing")
     dense: float = threshold(0.5, 0, 10, "density of at least {:g}")
     covered: float = threshold(0.5, 0, 1, "coverage of at least {:g} times the share of the other classes")
+    intact: float = threshold(FLOOR, 0, 1, SHOWING)
 
     def signals(self, at: Evaluations) -> Signals:
         missing = at[m.CLASSES_MISSING]
         remaining = at[m.CLASSES] / (at[m.CLASSES] + missing)
         good = (at[m.DENSITY] >= self.dense) & (at[m.COVERAGE] >= self.covered * remaining)
         dropped: Signals = good & (missing >= self.missing) & at.history.compared
-        return dropped
+        return dropped & ~(at[m.INTACT] < self.intact)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {k: at.last(k) for k in (m.CLASSES_MISSING, m.CLASSES, m.LABEL_KL, m.COVERAGE)}
@@ -151,7 +159,8 @@ class ConditionIgnored(EvaluationDetector):
     standard deviation of .19 for 256 samples of ten classes and .06 for two. For a G that uses the label it is n times
     the accuracy of the classifier, which may be poor: 5 for ten classes with an accuracy of one half. The product is
     less informative where one class is much more frequent than the others. Therefore, in addition, at most about half
-    of the samples of some class must be correct (with two classes, half are correct by chance).
+    of the samples of some class must be correct (with two classes, half are correct by chance). Samples that show
+    nothing belong to no class: they must be intact, if that was recorded.
     """
 
     kind = Kind(
@@ -165,11 +174,12 @@ class ConditionIgnored(EvaluationDetector):
     earliest: float = threshold(LATE, 0, 1)
     times: float = threshold(1.5, 1, 100, "share of the requested class times effective classes below {:g}")
     worst: float = threshold(0.6, 0, 1, "share of the worst class below {:g}")
+    intact: float = threshold(FLOOR, 0, 1, SHOWING)
 
     def signals(self, at: Evaluations) -> Signals:
         by_chance = at[m.REQUESTED] * at[m.CLASSES] < self.times
         ignored: Signals = by_chance & (at[m.REQUESTED_WORST] < self.worst)
-        return ignored
+        return ignored & ~(at[m.INTACT] < self.intact)
 
     def figures(self, at: Evaluations) -> dict[str, float]:
         return {k: at.last(k) for k in (m.REQUESTED, m.REQUESTED_WORST, m.CLASSES)}
@@ -209,7 +219,12 @@ class Imbalance(EvaluationDetector):
 
 @dataclass(frozen=True)
 class NeverTookOff(Stalling):
-    """Samples vary, are not intact, and have never come nearer to the data than half-way from where they began."""
+    """Samples vary and show nothing, and never did.
+
+    Where `intact` was recorded: they are not intact, and no evaluations so far found more than a small part of the data
+    covered. Elsewhere: they are not dense, and have never come nearer to the data than half-way from where they began,
+    which textures can.
+    """
 
     kind = Kind("never_took_off", Standing.FAILURE, "samples are still noise, texture or blobs", "#B08A1E", stops=True)
     need: int = threshold(3, 1, 100)
@@ -217,21 +232,38 @@ class NeverTookOff(Stalling):
     density: float = threshold(0.3, 0, 10, "density below {:g}")
     share: float = threshold(0.5, 0, 1, "no FD ratio below {:g} times the first")
     across: float = threshold(0.05, 0, 1, "spread across z at least {:g}")
-    intact: float = threshold(FLOOR, 0, 1, "unless intact at least {:g}")
+    intact: float = threshold(FLOOR, 0, 1, "where recorded, instead of density and FD ratio, intact below {:g}")
+    covered: float = threshold(0.1, 0, 1, "and coverage never above {:g}")
+    medians: int = threshold(3, 1, 100, "in medians of {:g}")
 
     def signals(self, at: Evaluations) -> Signals:
         far = (at[m.DENSITY] < self.density) & (at[m.FD_RATIO] == at[m.FD_RATIO]) & ~took_off(at, self.share)
-        varied: Signals = far & (at[m.SPREAD_ACROSS] >= self.across)
-        return varied & ~(at[m.INTACT] >= self.intact)  # where it was not recorded, the features decide alone
+        covered = at.rolling(m.COVERAGE, self.medians, "median")
+        nothing = (at[m.INTACT] < self.intact) & (covered == covered) & (self._most_covered(at) <= self.covered)
+        return where_recorded(at[m.INTACT], nothing, far) & (at[m.SPREAD_ACROSS] >= self.across)
+
+    def _most_covered(self, at: Evaluations) -> NDArray[np.float64]:
+        """Return (n,) the largest median of coverage up to each evaluation, NaN before there is one."""
+        import numpy as np
+
+        return np.fmax.accumulate(at.rolling(m.COVERAGE, self.medians, "median"))
 
     def figures(self, at: Evaluations) -> dict[str, float]:
-        return {
+        found = {
             m.FD_RATIO: at.last(m.FD_RATIO),
             "first_fd_ratio": at.first(m.FD_RATIO),
             m.DENSITY: at.last(m.DENSITY),
         }
+        if len(at.history[m.INTACT]):
+            found |= {m.INTACT: at.last(m.INTACT), "most_covered": float(self._most_covered(at)[-1])}
+        return found
 
     def reason(self, found: Figures) -> str:
+        if m.INTACT in found:
+            return (
+                f"samples are recognisable at {found[m.INTACT]:.0%} of the rate of real images, and never covered more"
+                f" than {found['most_covered']:.0%} of these"
+            )
         return (
             f"FD ratio is {found[m.FD_RATIO]:.0f}, it began at {found['first_fd_ratio']:.0f};"
             f" density is {found[m.DENSITY]:.2f}"
@@ -245,7 +277,13 @@ class Poor(EvaluationDetector):
     The floor was fitted to blind looks at grids (docs/verdicts.md). Without `intact` on record no run is called poor.
     """
 
-    kind = Kind("poor", Standing.FAILURE, "G has learned something, and its samples are far from the data", "#CC6677")
+    kind = Kind(
+        "poor",
+        Standing.FAILURE,
+        "G has learned something, and its samples are far from the data",
+        "#CC6677",
+        ranked=True,
+    )
     earliest: float = threshold(0.8, 0, 1)
     over: int = threshold(5, 1, 100, "medians of {:g} evaluations")
     intact: float = threshold(FLOOR, 0, 1, "intact below {:g} of real images")
@@ -265,6 +303,13 @@ class Poor(EvaluationDetector):
             f"samples are recognisable at {found[m.INTACT]:.0%} of the rate of real images"
             f" (FD ratio {found[m.FD_RATIO]:.0f})"
         )
+
+
+def where_recorded(values: NDArray[np.float64], recorded: Signals, otherwise: Signals) -> Signals:
+    """Return (n,) `recorded` at evaluations with a value, and `otherwise` at those without one (NaN)."""
+    import numpy as np
+
+    return np.where(np.isnan(values), otherwise, recorded)
 
 
 def took_off(at: Evaluations, share: float) -> Signals:
