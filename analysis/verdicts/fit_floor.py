@@ -13,7 +13,7 @@ from analysis.verdicts.measure_tags import history, part
 from gansweep import FAILURES, Judge
 
 FLOORS = [round(float(floor), 2) for floor in np.arange(0.2, 0.6, 0.01)]
-USING = ("poor", "late_instability", "never_took_off")  # kinds with the floor
+USING = [one.kind.name for one in Judge().detectors if "intact" in one.thresholds()]  # kinds with the floor
 SHARED = [name for name, one in SETS.items() if name == one.of and one.features == "classifier"]
 
 

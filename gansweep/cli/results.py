@@ -164,7 +164,7 @@ def _ranked(
 def _over_seeds(
     seeds: Sequence[TrialFolder],
     reached: Mapping[TrialFolder, Mapping[str, Any]],
-    well: Collection[TrialFolder],
+    ranked: Collection[TrialFolder],
     ranking: Ranking,
 ) -> dict[str, Any]:
     """Return the mean over the seeds of one configuration, including failed trials; None for fewer than two.
@@ -172,13 +172,13 @@ def _over_seeds(
     Args:
         seeds: Trials of the configuration.
         reached: Trial → figures, for trials that have ended.
-        well: Trials that are ranked.
+        ranked: Trials that are ranked.
         ranking: Ranking of the sweep.
     """
     found = [reached[one]["quality"] for one in seeds if one in reached]
     values = [value for value in found if value is not None and math.isfinite(value)]
     mean = ranking.mean(values) if len(values) > 1 else None
-    return {"seeds": len(seeds), "seeds_ranked": sum(one in well for one in seeds), "seeds_mean": mean}
+    return {"seeds": len(seeds), "seeds_ranked": sum(one in ranked for one in seeds), "seeds_mean": mean}
 
 
 def _best_table(ranked: Sequence[Mapping[str, Any]], metric: str) -> Table:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from gansweep.features import is_compared
 from gansweep.health.history import History, traits
 from gansweep.health.judge import Judge
+from gansweep.health.verdict import RANKED_FAILURES
 from gansweep.planning.plan import Plan
 from gansweep.planning.trial import PlannedTrial
 from gansweep.records import journal
@@ -27,7 +28,7 @@ def rungs_of(plan: Plan, planned: PlannedTrial) -> tuple[int, ...]:
 class Rungs:
     """Scores of all trials at the rungs, and the scheduler's decisions.
 
-    A value that is not finite, and any value of a trial with a failure verdict, counts as the worst.
+    A value that is not finite, and any value of a trial with a failure verdict other than `poor`, counts as the worst.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -80,7 +81,7 @@ class Rungs:
 
 
 def _failed(judge: Judge, records: list[Record], step: int, trial: Trial, compared: bool) -> bool:
-    """Whether a failure verdict held at a step. compared: See `History`."""
+    """Whether a failure verdict other than `poor` held at a step. compared: See `History`."""
     known = ((r.step, r.values) for r in records if r.step <= step)
     history = History.of(known, trial.steps, *traits(trial.config.model_dump()), compared)
-    return any(verdict.is_failure for verdict in judge(history))
+    return any(verdict.is_failure and verdict.kind not in RANKED_FAILURES for verdict in judge(history))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from gansweep.health.metrics import NONFINITE_STEP
+from gansweep.health.metrics import INTACT, NONFINITE_STEP
 from gansweep.planning.plan import Plan
 from gansweep.planning.rungs import Rungs, rungs_of
 from gansweep.records.journal import Journal, Record
@@ -52,12 +52,15 @@ def test_rungs_lie_at_records_of_the_objective(plan_of: PlanOf) -> None:
     assert rungs_of(fifo, fifo.trials[0]) == ()
 
 
-def reach(plan: Plan, number: int, *points: tuple[int, float], failed: bool = False) -> str:
+def reach(plan: Plan, number: int, *points: tuple[int, float], failed: bool = False, poor: bool = False) -> str:
     """Let a trial record these values; its id."""
+    more = {INTACT: 0.1} if poor else {}
     trial = plan.trials[number].trial.id
     with Journal(plan.folder.trial(trial).journal) as journal:
         for step, value in points:
-            journal.append(Record(step, 0.0, {"loss_g": value, **({NONFINITE_STEP: float(step)} if failed else {})}))
+            journal.append(
+                Record(step, 0.0, {"loss_g": value, **more, **({NONFINITE_STEP: float(step)} if failed else {})})
+            )
     return trial
 
 
@@ -93,6 +96,15 @@ def test_a_run_with_a_failure_verdict_is_worst(plan_of: PlanOf) -> None:
     halving = Rungs(plan)
     assert halving.ends(reach(plan, 0, (10, 0.1), failed=True), 10)
     assert not halving.ends(reach(plan, 1, (10, 5.0)), 10)
+
+
+def test_poor_runs_are_compared(plan_of: PlanOf) -> None:
+    """Where all of a short sweep are poor, the last rung would end all of them."""
+    plan = plan_of(*SWEEP)
+    halving = Rungs(plan)
+    for number, (value, ended) in enumerate([(2.0, False), (9.0, True), (1.0, False)]):
+        points = [(step, value) for step in range(50, 100, 10)]
+        assert halving.ends(reach(plan, number, *points, poor=True), 90) == ended
 
 
 def test_other_steps_and_runs_that_measured_nothing_go_on(plan_of: PlanOf) -> None:

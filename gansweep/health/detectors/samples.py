@@ -238,8 +238,8 @@ class NeverTookOff(Stalling):
 
     def signals(self, at: Evaluations) -> Signals:
         far = (at[m.DENSITY] < self.density) & (at[m.FD_RATIO] == at[m.FD_RATIO]) & ~took_off(at, self.share)
-        covered = at.rolling(m.COVERAGE, self.medians, "median")
-        nothing = (at[m.INTACT] < self.intact) & (covered == covered) & (self._most_covered(at) <= self.covered)
+        known = at[m.COVERAGE] == at[m.COVERAGE]
+        nothing = known & (at[m.INTACT] < self.intact) & (self._most_covered(at) <= self.covered)
         return where_recorded(at[m.INTACT], nothing, far) & (at[m.SPREAD_ACROSS] >= self.across)
 
     def _most_covered(self, at: Evaluations) -> NDArray[np.float64]:
