@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shlex
 import socket
@@ -12,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import AuthenticationError, RayActorError
 
 from gansweep.engine.ending import kill_descendants, shielding_children
 from gansweep.engine.environment import WORKERS
 from gansweep.engine.mps import Sharing, sharing
-from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only, stop_listening
+from gansweep.engine.ray_internals import InstalledCode, few_processes, loopback_only
 from gansweep.errors import UserError
 from gansweep.gan.cores import cores
 from gansweep.planning.resources import gpus
@@ -74,7 +76,7 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
         try:
             yield Cluster(ray.cluster_resources(), Sharing())
         finally:
-            ray.shutdown()
+            _disconnect()
         return
     here = {"CPU": float(cores()), "GPU": float(gpus())}
     with sharing(folder, shared and here["GPU"] > 0) as settled:
@@ -99,10 +101,31 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
                 raise UserError(sentence) from error
             raise
         finally:
-            # All trials have ended; ray.shutdown would take another 5 s, and so would Ray's exit handler: the command
-            # exits through leave_at_once.
-            stop_listening()
-            kill_descendants()
+            # Ray itself ends with the command, in leave_at_once. ray.shutdown would take 5 s, as would Ray's exit
+            # handler; and Ray's library ends a process whose Ray has been gone for a minute, while it may still be
+            # sending the last records.
+            kill_descendants(_trains)
+
+
+def _disconnect() -> None:
+    """Leave the cluster. Other threads collect no garbage meanwhile.
+
+    Ray exits the process if another thread drops a reference to an object of Ray while it shuts down.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
+
+
+def _trains(process: psutil.Process) -> bool:
+    """Whether a process trains trials, or has been started to do so."""
+    try:
+        return process.cmdline()[0].startswith("ray::")
+    except (psutil.Error, IndexError):
+        return False
 
 
 @contextmanager

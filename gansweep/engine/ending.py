@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -128,12 +128,16 @@ def sparing(pid: int) -> Iterator[None]:
         _spared.discard(pid)
 
 
-def kill_descendants() -> None:
-    """Send SIGKILL to all descendants of this process until only spared ones are alive, for at most a second."""
+def kill_descendants(chosen: Callable[[psutil.Process], bool] = lambda _: True) -> None:
+    """Send SIGKILL to the chosen descendants of this process until none but spared ones is alive, for at most a second.
+
+    Args:
+        chosen: Whether to kill a process; all by default.
+    """
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         spared = {process for pid in _spared for process in _family(pid)}
-        alive = [p for p in _family(os.getpid())[1:] if p not in spared and _is_alive(p)]
+        alive = [p for p in _family(os.getpid())[1:] if p not in spared and _is_alive(p) and chosen(p)]
         if not alive:
             return
         for process in alive:

@@ -117,17 +117,6 @@ def _with_idle_agents(start: Callable[..., Any]) -> Callable[..., Any]:
     return started
 
 
-def stop_listening() -> None:
-    """End Ray's thread that waits for messages of its processes: when they are killed, it asks on without a pause.
-
-    Until the command ends, it would take half the time of the thread that sends the last records. A version of Ray
-    without this signal is no error.
-    """
-    stopped = getattr(ray._private.worker.global_worker, "threads_stopped", None)
-    if stopped:
-        stopped.set()
-
-
 @contextmanager
 def actors_of(process: type) -> Iterator[None]:
     """Have Ray Tune start the processes of trials from a class that is not a tune.Trainable.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import subprocess
-import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
-from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -29,7 +27,6 @@ from gansweep.engine.ray_internals import (
     actors_of,
     few_processes,
     loopback_only,
-    stop_listening,
 )
 from gansweep.errors import UserError
 
@@ -82,23 +79,6 @@ def test_an_untested_version_of_ray_starts_its_agents(monkeypatch: pytest.Monkey
     before = services.start_ray_process
     with few_processes():
         assert services.start_ray_process is before
-
-
-def test_the_thread_that_waits_for_messages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray's own function, whose subscriber finds no process any more."""
-    worker = ray._private.worker.global_worker
-    monkeypatch.setattr(worker, "threads_stopped", threading.Event())
-    gone = Mock(poll=Mock(return_value=(None, None)))
-    monkeypatch.setattr(worker, "gcs_error_subscriber", gone, raising=False)
-    listener = threading.Thread(
-        target=ray._private.worker.listen_error_messages, args=(worker, worker.threads_stopped), daemon=True
-    )
-    monkeypatch.setattr(ray._private.worker, "_internal_kv_initialized", lambda: False)
-    listener.start()
-    stop_listening()
-    listener.join(10)
-    assert not listener.is_alive()
-    assert gone.poll.called
 
 
 class Process:

@@ -337,10 +337,15 @@ def test_a_running_sweep_refuses_a_second_start_and_stops_on_request(chaotic: Se
 
 def test_a_time_budget_ends_in_good_order(chaotic: Service) -> None:
     service = at_leisure(chaotic)
+    last = service.root / "last"
+    service.environment["CHAOS_LAST"] = str(last)
     file = service.write(steps=100_000, seeds=2)
     _, err = service.call("run", file, "--time-budget", "8s", *ALONE)
     assert_states(err.splitlines()[-1], "time budget", "of 4 trials")
     assert [t["outcome"] for t in service.status()].count("pending") >= 3, "none that was queued is begun"
+    programs = last.read_text().splitlines()
+    assert {"gcs_server", "raylet"} <= {*programs}, "Ray ends a command a minute after them"
+    assert not [program for program in programs if program.startswith("ray::")]
 
 
 def test_a_fault_of_ours_after_ray_has_begun_exits_3_at_once(chaotic: Service) -> None:

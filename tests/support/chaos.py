@@ -4,7 +4,8 @@ test's own, and kills the process inside the moments that a test asks for.
 CHAOS_STEPS: file that gets one line a trained step, with the name of its sweep. CHAOS_PACE: file with the seconds that
 every step takes longer; may be missing. CHAOS_ORDER: file that names a moment, and the process id of the driver where
 it is to die as well; the first process to reach the moment takes the file away and dies there. CHAOS_LOG: one line a
-death. CHAOS_PUBLISH_S: seconds between two attempts to publish, instead of five; may be missing.
+death. CHAOS_PUBLISH_S: seconds between two attempts to publish, instead of five; may be missing. CHAOS_LAST: file for
+the names of a driver's descendants when it begins to send the last records; may be missing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SWEEP = "CHAOS_SWEEP"  # that this process trains now; Ray copies these functions, so a variable would not do
@@ -106,6 +108,24 @@ def _background(module):
     if "CHAOS_PUBLISH_S" in os.environ:
         module.PAUSE_S = float(os.environ["CHAOS_PUBLISH_S"])
         module.RETRIES_S = 3 * module.PAUSE_S
+    if "CHAOS_LAST" in os.environ:
+        _note_descendants(module.Background, Path(os.environ["CHAOS_LAST"]))
+
+
+def _note_descendants(background, file):
+    finish = background.finish
+
+    def noting(self, *args, **options):
+        import psutil
+
+        programs = []
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error, IndexError):
+                programs.append(Path(child.cmdline()[0]).name)
+        file.write_text("\n".join(programs))
+        return finish(self, *args, **options)
+
+    background.finish = noting
 
 
 def _trainable(module):
