@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
-    with lab() as found:
+    with lab(cores=2) as found:
         trial = Trial(found, options.seed)
         for fault in options.faults or FAULTS:
             began, records[fault] = time.monotonic(), []

@@ -30,10 +30,10 @@ def chaotic(tmp_path: Path) -> Service:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[laboratory.Lab]:
-    """One for all tests: it takes half a minute to begin."""
+    """One for all tests, since it takes half a minute to begin. Each machine trains one trial at a time."""
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(laboratory.lab())
+            found = stack.enter_context(laboratory.lab(cores=1))
         except (NoMachinesError, PostgresMissingError) as error:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
         yield found

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -225,7 +225,7 @@ def test_samples_reach_the_browser_pixel_by_pixel(swept: Service) -> None:
 def test_a_second_run_trains_nothing_and_says_so(swept: Service) -> None:
     before = histories(swept.folder())
     began = cpu_s()
-    out, err = swept.call("run", swept.root / "small.yaml")
+    out, err = replace(swept, fresh=True).call("run", swept.root / "small.yaml")
     assert cpu_s() - began < 8, "it imports MLflow and asks the store, and starts nothing"
     assert out == ""
     assert_states(err, "small: nothing to train", "6 trials")

@@ -20,7 +20,7 @@ CREATE = "/ajax-api/2.0/mlflow/experiments/create"
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Port of the UI, on an empty store."""
-    service = Service(tmp_path_factory.mktemp("ui"), {})
+    service = Service(tmp_path_factory.mktemp("ui"), {}, fresh=True)
     empty_home(service.home.path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 import tracked
-from lab import CORES, Lab, LabHome, ended, wait_for
+from lab import Lab, LabHome, ended, wait_for
 from mlflow import MlflowClient
 from scenes import train, warm_home
 from service import final_weights, histories
@@ -75,7 +75,7 @@ class Round:
     after_s: float = 0.0
 
     def begin(self, names: Sequence[str]) -> None:
-        parallel = CORES * 2 // len(names)  # of both nodes
+        parallel = self.lab.cores * 2 // len(names)  # of both nodes
         for name in names:
             home = self.lab.home(name)
             home.home.path.mkdir()

@@ -73,7 +73,7 @@ def token_of(run: subprocess.Popen[str]) -> str | None:
 def guarded_sweep(root: Path) -> Iterator[Guarded]:
     """Start the server and the sweep below `root`, and end both afterwards."""
     server = empty_home(root / "server")
-    service = Service(root, {**SECRETS, **chaos.environment(root, step_s=0.1)})
+    service = Service(root, {**SECRETS, **chaos.environment(root, step_s=0.1)}, fresh=True)
     file = service.write(steps=1_000_000, rates="[1e-4]")
     seldom = ("--set", "cadence={metrics: 10, samples: 100, checkpoints: 5000}")  # few records to send and read
     with tracking_server(server, password=PASSWORD) as uri:

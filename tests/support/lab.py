@@ -29,20 +29,21 @@ from tracking_server import TrackingServer
 from gansweep.records.layout import Home, SweepFolder, write_atomically
 
 GCS, STORE, TRACKING, DATABASE = 6379, 9000, 5000, 5432  # ports, each at an address of its own or the bridge's
-CORES = 2  # that each node says it has
 # A lost node is noticed after 3 s, not Ray's 20 s or so.
 WATCHFUL = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
 SUPPORT = Path(__file__).parent
 
 
 class Lab:
-    """Use: `with lab() as found`. The head and the second node each see an own, empty folder `local`; `common` both.
+    """Use: `with lab(2) as found`. The head and the second node each see an own, empty folder `local`; `common` both.
 
+    cores: that each node says it has.
     environment: of all gansweep calls, and of both nodes. tmp: their folder for temporary files, each one's own.
     steps: a file that gets a line a trained step, whoever trains it: the name of its sweep.
     """
 
-    def __init__(self, root: Path, stack: ExitStack) -> None:
+    def __init__(self, root: Path, stack: ExitStack, cores: int) -> None:
+        self.cores = cores
         self._stack, self._local, self.common = stack, root / "local", root / "common"
         self.tmp = self._local / "tmp"
         for folder in (self.tmp, self.common, root / "site"):
@@ -124,7 +125,7 @@ class Lab:
         with suppress(FileExistsError):
             environment.symlink_to(sys.prefix)
         command = [environment / "bin" / Path(sys.executable).name, "-m", "ray.scripts.scripts", "start", "--block"]
-        command += [f"--node-ip-address={machine.address}", f"--num-cpus={CORES}", "--num-gpus=0"]
+        command += [f"--node-ip-address={machine.address}", f"--num-cpus={self.cores}", "--num-gpus=0"]
         command += ["--object-store-memory=80000000", "--disable-usage-stats", *options]
         with self._log.open("w") as log:
             process = machine.start(command, {**self.environment, **WATCHFUL}, stdout=log, stderr=log)
@@ -166,7 +167,7 @@ class LabHome:
 
 
 @contextmanager
-def lab() -> Iterator[Lab]:
+def lab(cores: int) -> Iterator[Lab]:
     """Everything is gone at the end. Raises NoMachinesError and PostgresMissingError, where a lab cannot be begun."""
     root = Path(tempfile.mkdtemp(prefix="gsl-", dir="/tmp"))  # short: Ray's sockets' paths may have 107 bytes
     root.chmod(0o755)  # PostgreSQL runs as somebody else
@@ -174,7 +175,7 @@ def lab() -> Iterator[Lab]:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else it would leave everything behind
         stack.callback(signal.signal, signal.SIGTERM, before)
-        yield Lab(root, stack)
+        yield Lab(root, stack, cores)
 
 
 def ended(process: subprocess.Popen[str], code: int = 0, timeout_s: float = 240) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from unittest import mock
 
 import pytest
 import torch
+from prepared import Prepared
 
 from gansweep.cli.main import main
 from gansweep.gan import checkpoint
@@ -57,10 +58,14 @@ class _Captured(io.TextIOWrapper):
 
 @dataclass(frozen=True)
 class Service:
-    """A home folder, a sweep file, and an environment to call gansweep in."""
+    """A home folder, a sweep file, and an environment to call gansweep in.
+
+    `fresh`: whether each process begins with an interpreter of its own, instead of as a fork of one (prepared.py).
+    """
 
     root: Path
     environment: dict[str, str]
+    fresh: bool = False
 
     @property
     def home(self) -> Home:
@@ -83,16 +88,18 @@ class Service:
 
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """In a process group of its own, with signals as a shell leaves them: the tests may run under nohup."""
-        return subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
-            env={**os.environ, "GANSWEEP_HOME": str(self.home.path), **self.environment},
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=_default_signals,
-        )
+        words = ["gansweep", *map(str, arguments)]
+        given: dict[str, Any] = {
+            "env": {**os.environ, "GANSWEEP_HOME": str(self.home.path), **self.environment},
+            "cwd": self.root,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
+        if self.fresh:
+            command = [sys.executable, "-m", *words]
+            return subprocess.Popen(command, start_new_session=True, preexec_fn=_default_signals, **given)
+        return Prepared(words, **given)
 
     def call(self, *arguments: object, code: int = 0) -> tuple[str, str]:
         """(stdout, stderr) of a call that must exit with `code`."""

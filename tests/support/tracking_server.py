@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from prepared import Prepared
 
 from gansweep.records.layout import Home
 from gansweep.tracking import store
@@ -38,7 +39,7 @@ class TrackingServer:
         options: Sequence[str] = (),
     ) -> None:
         self.uri = f"http://{host}:{port}"
-        self._command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
+        self._command = ["mlflow", "server", "--backend-store-uri", backend]
         self._command += ["--artifacts-destination", artifacts, "--workers", str(workers)]
         self._command += ["--host", host, "--port", str(port), "--allowed-hosts", f"{host}:{port}", *options]
         quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -46,12 +47,8 @@ class TrackingServer:
 
     def start(self) -> None:
         """Returns at once."""
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        self._process = Prepared(
+            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
         )
 
     def wait(self) -> None:
