@@ -35,7 +35,7 @@ def nothing_yet(study: Study) -> dict[str, Any]:
 
 
 def differences(study: Study) -> dict[str, Any] | None:
-    """Return a table of the settings that differ between sweeps, None for a single sweep."""
+    """Return the section with a table of the settings that differ between sweeps; None for a single sweep."""
     if not study.several:
         return None
     rows: list[list[Cell]] = []
@@ -52,7 +52,7 @@ def differences(study: Study) -> dict[str, Any] | None:
 
 
 def _values(found: pd.Series) -> str:
-    """Return every value of a setting in words."""
+    """Return the distinct values of a setting as text, separated by commas; – if it is never set."""
     return ", ".join(short(value) for value in distinct(found)) or "–"
 
 
@@ -76,9 +76,9 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
 
 
 def _between(study: Study) -> str:
-    """Return which sweep has the best configuration, or why the sweeps cannot be compared."""
-    if not study.comparable:
-        return "The sweeps were trained on different images, so their quality is not compared."
+    """Return sentences on the best configuration of all sweeps, or on why they cannot be compared; "" without one."""
+    if study.incomparable:
+        return f"The sweeps {study.incomparable}, so their quality is not compared."
     ranked = study.configurations[study.configurations["place"].notna()]
     if ranked.empty:
         return ""
@@ -89,7 +89,10 @@ def _between(study: Study) -> str:
 
 
 def _best(study: Study) -> Block | None:
-    """Return a table of the five best configurations, or of three per sweep if their quality is not compared."""
+    """Return a table of the best configurations; None if no configuration has a place.
+
+    It shows choose.BEST configurations, or three per sweep if sweeps cannot be compared.
+    """
     found = study.configurations[study.configurations["place"].notna()]
     found = found.head(choose.BEST) if study.comparable else found.groupby("sweep", sort=False).head(3)
     if found.empty:
@@ -107,7 +110,7 @@ def _best(study: Study) -> Block | None:
 
 
 def _surety(row: pd.Series) -> list[str]:
-    """Return the interval, whether the configuration may be best, and the number of seeds that did not fail."""
+    """Return a configuration's interval, whether it may be best, and how many of its seeds did not fail, as texts."""
     return [
         f"{measured(row['low'])} – {measured(row['high'])}" if np.isfinite(row["low"]) else "–",
         "–" if pd.isna(row["may_be_best"]) else "yes" if row["may_be_best"] else "no",
@@ -116,7 +119,10 @@ def _surety(row: pd.Series) -> list[str]:
 
 
 def _samples(study: Study) -> Block:
-    """Return samples of the best trial and of one per kind of failure; if there are few kinds, of more ranks."""
+    """Return a block with the last sample grids of at most MOST_GRIDS trials.
+
+    They are the best trial and one per kind of failure. If these are few, trials of median and of last rank are added.
+    """
     ordered = choose.by_rank(study.trials)
     ranked = [*ordered.index[ordered["rank"].notna()]]
     chosen = ranked[:1] + [choose.cases(study.trials, one).index[0] for one in choose.failing_kinds(study.trials)]

@@ -35,10 +35,11 @@ class Study:
     """Data of a report.
 
     Args:
-        tables: The sweeps.
-        fetch: (sweep, trial), artifact → its bytes; None if the file does not exist.
-        files: Name → content of the files that the document shows.
-        missing: Trials with missing samples.
+        tables: Tables of the sweeps.
+        fetch: Function that takes (sweep, trial) and the name of an artifact of the trial. It returns the bytes of the
+            artifact, or None if it does not exist.
+        files: Name → content of the pictures that the document shows. Sections add them while they are composed.
+        missing: Trials for which a sample grid was requested that does not exist. `grid_at` and `last_grid` add them.
     """
 
     tables: Tables
@@ -48,7 +49,7 @@ class Study:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per trial. Comparable sweeps are ranked together."""
+        """Table of trials, one row per trial. If sweeps can be compared, all their trials are ranked together."""
         trials = self.tables.trials
         if not self.several or not self.comparable:
             return trials
@@ -69,12 +70,28 @@ class Study:
 
     @property
     def comparable(self) -> bool:
-        """Whether quality was measured against the same images by the same classifier."""
-        return int(self.tables.trials["data_fingerprint"].nunique()) <= 1
+        """Whether the quality of all trials can be compared."""
+        return not self.incomparable
+
+    @property
+    def incomparable(self) -> str:
+        """Why the quality of trials cannot be compared, as the end of a sentence; "" if it can be.
+
+        Trials of version 0.1.0 have no features on record. They do not prevent a comparison.
+        """
+        trials, sweeps = self.tables.trials, self.tables.sweeps
+        if trials["data_fingerprint"].nunique() > 1:
+            return "were trained on different images"
+        if len({*zip(sweeps["objective"], sweeps["mode"], strict=True)}) > 1:
+            return "have different objectives"
+        judged = trials[trials["features"] != ""]
+        if len(judged[["features", "features_resolution"]].drop_duplicates()) > 1:
+            return "are judged in different features"
+        return ""
 
     @property
     def ranking(self) -> Ranking:
-        """Objective of the first sweep, which ranks all trials."""
+        """Objective of the first sweep. It ranks the trials of all sweeps."""
         first = self.tables.sweeps.iloc[0]
         return Ranking(str(first["objective"]), first["mode"])
 
@@ -106,17 +123,17 @@ class Study:
 
     @cached_property
     def configurations(self) -> pd.DataFrame:
-        """Configurations of all sweeps, best first; sweep by sweep if their quality is not compared."""
+        """Table of configurations (see `configurations`), best first; sweep by sweep if sweeps cannot be compared."""
         if self.comparable:
             return configurations(self.trials, log=self.log, mode=self.mode)
         return pd.concat([self.configurations_of(name) for name in self.tables.sweeps["sweep"]], ignore_index=True)
 
     def configurations_of(self, sweep: str) -> pd.DataFrame:
-        """Return the configurations of one sweep, best first."""
+        """Return the table of configurations of one sweep, best first."""
         return configurations(self.trials[self.trials["sweep"] == sweep], log=self.log, mode=self.mode)
 
     def held(self, kind: str) -> pd.Series:
-        """Return whether each trial has a verdict of this kind, primary or not."""
+        """Return a boolean for each trial: whether any verdict on it, primary or not, is of this kind."""
         found = self.tables.verdicts[self.tables.verdicts["kind"] == kind]
         pairs = pd.MultiIndex.from_frame(found[["sweep", "trial"]])
         mine = pd.MultiIndex.from_frame(self.trials[["sweep", "trial"]])
@@ -124,7 +141,7 @@ class Study:
 
     @cached_property
     def remarks(self) -> dict[Key, str]:
-        """Trial → how its quality compares with the best one, of its own sweep if sweeps cannot be compared."""
+        """Trial → remark on its quality, such as `4.2 × the best`; by sweep if sweeps cannot be compared."""
         found: dict[Key, str] = {}
         for _, trials in [("", self.trials)] if self.comparable else self.trials.groupby("sweep", sort=False):
             keyed = trials.set_index(["sweep", "trial"])
@@ -133,7 +150,7 @@ class Study:
         return found
 
     def thresholds(self, kind: str) -> str:
-        """Return the thresholds of a kind of verdict in words, by sweep where sweeps differ."""
+        """Return a sentence on the thresholds of a kind of verdict, listed by sweep if sweeps have different ones."""
         judges = self.tables.judges
         found = {sweep: one.in_words() if (one := judge.detector(kind)) else "" for sweep, judge in judges.items()}
         if len(set(found.values())) > 1:
@@ -143,7 +160,7 @@ class Study:
 
     @cached_property
     def in_words(self) -> dict[tuple[str, int], str]:
-        """(sweep, configuration) → its settings in words."""
+        """(sweep, configuration) → text of its settings, such as `learning rate 2e-4, beta1 0.5`."""
         groups = [trials for _, trials in self.trials.groupby("sweep", sort=False)]
         named = (prose.called(trials, self.settings_of(trials), with_sweep=self.several) for trials in groups)
         return {key: words for one in named for key, words in one.items()}
@@ -153,20 +170,20 @@ class Study:
         return tuple(key for key in self.tables.settings if trials[key].nunique(dropna=False) > 1)
 
     def columns(self) -> list[dict[str, Any]]:
-        """Return the headings of the columns of settings."""
+        """Return the heads of the columns that show `settings` in a table (see `head`)."""
         return [head(self.names[key], right=key != "sweep") for key in self.settings]
 
     def cells(self, trial: pd.Series) -> list[Cell]:
-        """Return the settings of a trial, one per column."""
+        """Return the cells of a trial in the columns of `columns`: one text per setting, – if it is not set."""
         return ["–" if prose.missing(value := trial[key]) else short(item(value)) for key in self.settings]
 
     @property
     def final_names(self) -> list[str]:
-        """Headings of the other final metrics."""
+        """Headings of the columns of `finals`: metrics other than the objective, at the last evaluation."""
         return [label(name) for name in self._finals]
 
     def finals(self, trial: pd.Series) -> list[str]:
-        """Return the other final metrics at the last evaluation of a trial."""
+        """Return the values of the metrics `final_names` at the last evaluation of a trial, as text; – if missing."""
         found = [self.series.evaluation((trial["sweep"], trial["trial"]), name)[1] for name in self._finals]
         return [measured(float(values[-1])) if len(values) else "–" for values in found]
 
@@ -179,7 +196,7 @@ class Study:
         return [name for name in names if name != self.metric]
 
     def command(self, trial: pd.Series) -> str:
-        """Return the command that trains a trial by itself, from the sweep's file."""
+        """Return the shell command that trains this one trial again, from the sweep file."""
         sweep = self.tables.sweeps.set_index("sweep").loc[trial["sweep"]]
         mine = self.settings_of(self.trials[self.trials["sweep"] == trial["sweep"]])
         given = [key for key in self.tables.settings if key in mine or not prose.missing(trial[key])]
@@ -213,7 +230,7 @@ class Study:
 
     @cached_property
     def grids(self) -> dict[Key, dict[int, str]]:
-        """Trial → step → artifact."""
+        """Trial → step → name of the sample grid's artifact."""
         found: dict[Key, dict[int, str]] = {}
         for row in self.tables.samples.itertuples():
             found.setdefault((row.sweep, row.trial), {})[row.step] = row.artifact
@@ -232,7 +249,7 @@ class Study:
         return found
 
     def last_grid(self, trial: pd.Series) -> bytes:
-        """Return the last sample grid of a trial, or a placeholder."""
+        """Return the last sample grid of a trial as PNG; a grey placeholder if it is missing."""
         steps = self.sample_steps(trial)
         found = self.grid_at(trial, steps[-1]) if steps else None
         if found is None:
@@ -253,7 +270,7 @@ class Study:
 
 
 def _given(value: Any) -> Any:
-    """Return a setting as the sweep file has it; tables contain lists as text."""
+    """Return the value of a setting as a sweep file has it: lists of texts, which tables hold as text, are parsed."""
     if isinstance(value, str) and value[:2] in ("['", '["'):
         try:
             return ast.literal_eval(value)
@@ -268,15 +285,16 @@ def kind(trial: pd.Series) -> str:
 
 
 def step_of(trial: pd.Series) -> str:
-    """Return the last recorded step, such as 1,200; – if there is none."""
+    """Return the last recorded step of a trial as text, such as 1,200; – if there is none."""
     return "–" if prose.missing(trial["step"]) else f"{trial['step']:,}"
 
 
 def verdict_cell(trial: pd.Series, others: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the primary verdict, with other kinds and the states of the game beside it: `poor, imbalance · D won`.
+    """Return a cell with the primary verdict, other verdicts and states of a trial, as in `poor, imbalance · D won`.
 
     Args:
-        others: Kinds of further verdicts on the trial that are no states.
+        trial: Row of the table of trials.
+        others: Kinds of the other verdicts on the trial, without states.
     """
     states = [one for one in str(trial["states"]).split(",") if one]
     more = "".join([*(f", {title(one)}" for one in others), *(f" · {short_title(one)}" for one in states)])
@@ -284,24 +302,30 @@ def verdict_cell(trial: pd.Series, others: Sequence[str] = ()) -> dict[str, Any]
 
 
 def trial_cell(trial: pd.Series) -> dict[str, Any]:
-    """Return the short id of a trial, linked to its row in the appendix."""
+    """Return a cell with the short id of a trial, which links to its row in the appendix."""
     return {"text": trial["trial"][:8], "to": f"trial-{trial['sweep']}-{trial['trial']}"}
 
 
 def head(name: str, *, right: bool = False, wide: bool = False) -> dict[str, Any]:
-    """Return the head of a column. right: align right, for numbers. wide: use the remaining width."""
+    """Return the head of a table's column.
+
+    Args:
+        name: Heading.
+        right: Whether cells are aligned right, as numbers are.
+        wide: Whether the column takes the remaining width.
+    """
     return {"title": name, "right": right, "wide": wide}
 
 
 def table(columns: Sequence[Block], rows: Sequence[Sequence[Cell]]) -> Block:
-    """Return a table. columns: made by `head`."""
+    """Return a table as a block of a section. columns: heads of the columns, made by `head`."""
     return {"kind": "rows", "columns": list(columns), "rows": [list(row) for row in rows]}
 
 
 def section(
     name: str, *blocks: Block | None, level: int = 1, label: str = "", new_page: bool = False
 ) -> dict[str, Any]:
-    """Return a section; blocks that are None are left out."""
+    """Return a section of the document. Blocks that are None are left out."""
     found = {"title": name, "level": level, "label": label or name.lower().replace(" ", "-"), "new-page": new_page}
     return {**found, "blocks": [block for block in blocks if block]}
 

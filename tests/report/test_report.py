@@ -242,6 +242,29 @@ def test_sweeps_of_other_images_are_not_compared_and_missing_samples_are_grey(sw
     assert len(np.unique(grid)) == 1
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "reason"),
+    [
+        ("trials", "features", "judged in different features"),
+        ("trials", "features_resolution", "judged in different features"),
+        ("sweeps", "objective", "different objectives"),
+        ("sweeps", "mode", "different objectives"),
+    ],
+)
+def test_sweeps_with_another_measure_of_quality_are_not_compared(
+    swept: Service, table: str, column: str, reason: str
+) -> None:
+    tables = read_sweep("three", "other", home=swept.home.path)
+    assert not nothing_of(tables).incomparable
+    rows = getattr(tables, table)
+    another = {"features": "imagenet", "features_resolution": 64, "objective": "loss_d", "mode": "max"}[column]
+    apart = nothing_of(
+        replace(tables, **{table: rows.assign(**{column: rows[column].where(rows.sweep == "three", another)})})
+    )
+    assert reason in apart.incomparable
+    assert not apart.comparable
+
+
 def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> None:
     """From the store: what each run was is told by its settings alone."""
     home = publish(tmp_path / "home", 12, "mixed", conditional)
