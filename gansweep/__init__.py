@@ -1,4 +1,4 @@
-"""Sweeps of GANs. Public names are loaded when they are first used: `import gansweep` alone loads nothing heavy."""
+"""Sweeps of GAN trainings. Public names are imported on first use: `import gansweep` alone loads no heavy module."""
 
 from __future__ import annotations
 

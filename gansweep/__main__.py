@@ -1,4 +1,4 @@
-"""`python -m gansweep`, where the console script is not on the path."""
+"""Entry point of `python -m gansweep`, for machines on which the console script `gansweep` is not on the PATH."""
 
 from gansweep.cli.main import main
 

@@ -1,10 +1,10 @@
 """Configuration of a run: keys of the sweep file, and the dataclasses that a trainer receives. Does not load torch.
 
-Every option has two forms of the same name. Both are declared here: a key of a section (pydantic), with its range,
-default and description, and a field of a dataclass, in which inherited values are resolved and sizes and classes are
-those of the images. `values_for` copies values from the first form to the second by name, so a new option is declared
-here and used in one other place. `to_plain` and `from_plain` convert the dataclasses to JSON and back where they are
-passed to another process or written to a file.
+Every option has two forms, and both are declared here. The first is a key of a section of the sweep file (pydantic),
+with its range, default and description. The second is a field of a dataclass. In dataclasses, inherited values are
+resolved, and sizes and classes are those of the images. `values_for` copies values from the first form to the second by
+name, so a new option is declared here and used in one other place. `to_plain` and `from_plain` convert the dataclasses
+to JSON and back where they are passed to another process or written to a file.
 """
 
 from __future__ import annotations
@@ -212,18 +212,18 @@ class CommonTraining(Section):
         return self
 
     def optimizer(self, network: NetworkName) -> OptimizerConfig:
-        """Return the options of one network: those set for the network, else those of this section."""
+        """Return Adam's options for one network. Options that its section does not set are taken from this section."""
         own = vars(getattr(self, network))
         return OptimizerConfig(**{k: getattr(self, k) if value is None else value for k, value in own.items()})
 
     @property
     def start(self) -> str | None:
-        """Text of the key `from`: the weights to start from."""
+        """Value of the key `from`, which names the weights to start from; None if it is not set."""
         found: str | None = getattr(self, "from")
         return found
 
     def options_of_loss(self) -> dict[str, Any]:
-        """Return the options of the chosen loss."""
+        """Return option → value of the chosen loss; for a user's loss, its `loss_options`."""
         if self.loss not in LOSSES:
             return self.loss_options
         return {one.name: getattr(self, one.name) for one in fields(LOSSES[self.loss])}
@@ -262,7 +262,7 @@ class FeaturesConfig:
     Attributes:
         name: Its name, as in a sweep file.
         weights: Path of its file of weights; empty if it needs none.
-        digest: SHA-256 of the weights.
+        digest: SHA-256 of that file; empty without one.
     """
 
     name: str
@@ -270,10 +270,10 @@ class FeaturesConfig:
     digest: str = ""
 
     def key(self, code: Code) -> str:
-        """Return a part of file names that differs between embeddings of the same images.
+        """Return the part of a file name that tells embeddings of the same images apart.
 
         Args:
-            code: The user's code, which matters if the embedding is an import path.
+            code: The user's code. Its hash is included if `name` is an import path.
         """
         kind = embedding_kind(self.name)
         own = code.digest if is_own(self.name) else ""
@@ -287,7 +287,7 @@ class StartConfig:
 
     Attributes:
         digest: Hash of the weights, 16 hexadecimal digits; empty for new weights.
-        path: The file on this machine. Not part of records.
+        path: Path of the file of weights on this machine. It is not part of records.
     """
 
     digest: str = ""
@@ -330,7 +330,7 @@ class LossConfig:
     """The loss and the instance noise.
 
     Attributes:
-        name: Name of the loss, or import path of a user's.
+        name: Name of the loss, or import path of a user's loss.
         options: Options of the loss that are not at their defaults.
         instance_noise: Standard deviation of the noise on the inputs of D.
         instance_noise_until: Step at which the noise has decreased to 0; None for constant noise.
@@ -368,7 +368,7 @@ class LossConfig:
         return own.create() if own else create(self.name, self.options)
 
     def noise_at(self, step: int) -> float:
-        """Standard deviation of the instance noise at a step."""
+        """Return the standard deviation of the instance noise at a step."""
         if self.instance_noise_until is None:
             return self.instance_noise
         return self.instance_noise * max(0.0, 1 - step / self.instance_noise_until)
@@ -387,7 +387,7 @@ class TrainingConfig:
         validation: Share of the images that is held out.
         ema: Decay of the average of G's weights; 0 for no average.
         code: Code of the user that the run imports.
-        start: Weights that it starts from.
+        start: Weights that the run starts from.
     """
 
     latent_dim: int
@@ -411,22 +411,29 @@ class TrainingConfig:
     start: StartConfig = field(default_factory=StartConfig)
 
     def at(self, folder: Path | str) -> TrainingConfig:
-        """Return the same configuration with the user's code in another folder of copies."""
+        """Return a copy of the configuration that imports the user's code from another folder.
+
+        Args:
+            folder: Folder that holds the copy of the code, under the name of its hash.
+        """
         return replace(self, code=self.code.at(folder))
 
     def starting_from(self, path: Path | str) -> TrainingConfig:
-        """Return the same configuration with the weights that it starts from in another file."""
+        """Return a copy of the configuration that reads its initial weights from `path`.
+
+        A configuration that starts from random weights is returned unchanged.
+        """
         return replace(self, start=replace(self.start, path=str(path))) if self.start.digest else self
 
 
 @dataclass(frozen=True)
 class FidConfig:
-    """Measurement of FID at the end of a run. It determines nothing else.
+    """Settings of the FID measurement at the end of a run. They have no effect on training.
 
     Attributes:
         weights: Path of the network's file on this machine; empty for no measurement.
         sha256: SHA-256 of the file.
-        samples: Number of samples.
+        samples: Number of samples to compare with the real images.
     """
 
     weights: str = ""
@@ -446,7 +453,7 @@ class RunConfig:
         keep: Number of checkpoints that are kept in addition to the best one.
         evaluations: Steps between two evaluations; 0 for no evaluations.
         stop_on: Kinds of verdicts that end the run.
-        flag: Kinds of verdicts that are reported once.
+        flag: Kinds of verdicts that are reported once and do not end the run.
         objective: Metric that ranks checkpoints.
         mode: Whether the smallest or the largest value of the objective is best.
         pauses: Steps at which `Run.advance` returns.
@@ -470,17 +477,18 @@ class RunConfig:
 
 
 def values_for(config: type, section: Section) -> dict[str, Any]:
-    """Return field name → value of a section, for the fields of a dataclass.
+    """Return the values of a section for the fields of a dataclass, by field name.
 
-    Fields are named by the end of a key's path: `depth` of the section `generator` is the value of `generator_depth`,
-    `at` of `discriminator.growth` that of `growth_at`. Keys without a field are left out.
+    A field has the name of a key, or the last parts of the key's path joined by underscores: the field
+    `generator_depth` gets the value of `generator.depth`, and `growth_at` that of `discriminator.growth.at`. Keys that
+    have no field are left out.
     """
     return {name: value(section) for name, value in _values(config, type(section))}
 
 
 @cache
 def _values(config: type, section: type[Section]) -> tuple[tuple[str, Callable[[Section], Any]], ...]:
-    """Return pairs of a field's name and a function that returns its value: see `values_for`."""
+    """Return (field name, function that returns the field's value from a section): see `values_for`."""
     names = {one.name for one in fields(config)}
     ends = ((path[i:], attrgetter(".".join(path))) for path in _keys(section) for i in range(len(path)))
     return tuple((name, value) for end, value in ends if (name := "_".join(end)) in names)

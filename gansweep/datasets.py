@@ -22,9 +22,9 @@ class DataSet:
 
     Attributes:
         reader: Name of a module in gansweep/gan/sources.
-        keys: Those of OWN_KEYS that it uses.
-        path: Description of `dataset.path`, if the set needs it.
-        options: Keys of `dataset.options`; None: any.
+        keys: Keys of OWN_KEYS that the set uses.
+        path: Description of `dataset.path`; empty if the set does not need this key.
+        options: Keys that `dataset.options` may have; None if any key is allowed.
         argument: Placeholder of the part of the name after a colon; empty if the name has none.
     """
 
@@ -66,7 +66,7 @@ def is_own(name: object) -> bool:
 
 
 def data_set(name: str) -> DataSet:
-    """Return the kind of data set of a name. Raises ValueError if the name is unknown or incomplete."""
+    """Return the kind of data set that a name stands for. Raises ValueError if the name is unknown or incomplete."""
     kind, colon, argument = name.partition(":")
     if is_own(name):
         ImportPath.parse(name)
@@ -78,7 +78,7 @@ def data_set(name: str) -> DataSet:
 
 
 def forms() -> Iterator[str]:
-    """Yield the forms of all names, with a placeholder where a name has an argument."""
+    """Yield the form of every valid name, with a placeholder for its argument, as in `huggingface:NAME`."""
     for name, kind in DATA_SETS.items():
         yield f"{name}:{kind.argument}" if kind.argument else name
     yield "MODULE:NAME"

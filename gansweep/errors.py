@@ -8,7 +8,11 @@ class UserError(Exception):
 
 
 class SweepFileError(UserError):
-    """All problems of a sweep file, in the order of its lines."""
+    """One or more problems of a sweep file.
+
+    Attributes:
+        problems: One message per problem, in the order of the file's lines.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))

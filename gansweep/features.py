@@ -24,20 +24,27 @@ class OwnFeatures(OwnFunction):
 
 
 def own_features(name: str, code: Code, channels: int, size: int) -> tuple[OwnFeatures, ...]:
-    """Return the embedding of the user that a name stands for, for images of a shape; () for other names."""
+    """Return the user's embedding as a tuple of length one; () if the name is not an import path.
+
+    Args:
+        name: Name of the embedding, as in a sweep file.
+        code: The user's code that defines it.
+        channels: Channels of the images.
+        size: Side of the images in pixels.
+    """
     return (OwnFeatures(ImportPath.parse(name), code, channels, size),) if is_own(name) else ()
 
 
 @dataclass(frozen=True)
 class Making:
-    """Time of one core until an embedding of a set is made, and its real images are embedded.
+    """Time that one CPU core takes to make an embedding of a data set and to embed the real images of the set.
 
     Measured on a busy Intel Xeon; other machines differ by a factor of two or so.
 
     Attributes:
-        seconds: Whatever the set.
-        an_image: Seconds for each image of the half of the set that the embedding is made from.
-        most: Limit in seconds.
+        seconds: Seconds that do not depend on the set.
+        an_image: Further seconds for each image of the half of the set that the embedding is made from.
+        most: Upper limit of the total in seconds.
     """
 
     seconds: float = 2.0
@@ -45,7 +52,7 @@ class Making:
     most: float = math.inf
 
     def of(self, images: int) -> float:
-        """Return the seconds for that many images."""
+        """Return the expected seconds if the embedding is made from a number of images."""
         return min(self.most, self.seconds + self.an_image * images)
 
 
@@ -55,14 +62,15 @@ class EmbeddingKind:
 
     Attributes:
         recipe: Name of a module in gansweep/gan/features.
-        version: Raised whenever the same images would give other features: it is part of what identifies them.
-        labels: Whether it is trained on labels, so that it needs at least two classes and names classes of samples.
+        version: Number that is raised whenever a change gives the same images other features. It is part of the
+            identity of an embedding.
+        labels: Whether it is trained on labels. It then needs at least two classes, and it assigns samples to classes.
         weights: Whether it needs a file of weights.
-        module: Module that an extra package brings; empty if it needs none.
+        module: Name of the installed module that it needs; empty if it needs none.
         extra: Extra of gansweep that installs the module.
         argument: Placeholder of the part of the name after a colon; empty if the name has none.
-        making: Time until it is made.
-        making_small: The same for grey images up to GREY_SIDE, if it is another network for them.
+        making: Time to make it.
+        making_small: Time to make it for grey images of at most GREY_SIDE pixels; None if it is the same as `making`.
     """
 
     recipe: str
@@ -103,21 +111,30 @@ COMPARED = ("classifier", 16)
 
 
 def is_compared(name: str, resolution: int) -> bool:
-    """Whether quality in an embedding was compared with blind looks. resolution: Side of the images that it sees."""
+    """Whether quality measured in an embedding was compared with blind looks at sample grids.
+
+    Args:
+        name: Name of the embedding.
+        resolution: Side in pixels of the images that the embedding receives.
+    """
     return (name, resolution) == COMPARED
 
 
 def intact_side(channels: int, image_size: int, classes: int, seen: int) -> int | None:
-    """Return the side at which a network sees images that tells whether they are intact; None where none is trained.
+    """Return the side in pixels at which the network that measures `intact` receives images.
 
-    It was compared with blind looks at grey images of GREY_SIDE pixels. In colour (CIFAR-10) its values are
-    higher, and too few good runs are known there to say what is poor.
+    The network was compared with blind looks at grey images of GREY_SIDE pixels. For images in colour (CIFAR-10),
+    `intact` is higher, and too few good runs are known to say which values are poor.
 
     Args:
-        channels: Of the images.
-        image_size: Their side in pixels.
-        classes: Number of their labels.
-        seen: Number of images of the evaluator's training half.
+        channels: Channels of the images.
+        image_size: Side of the images in pixels.
+        classes: Number of classes.
+        seen: Number of images in the half of the data set that the network is trained on.
+
+    Returns:
+        The side; None if no network is trained, because the images are in colour or too large, have fewer than two
+        classes, or are fewer than INTACT_FEWEST.
     """
     if channels > 1 or classes < 2 or seen < INTACT_FEWEST:
         return None
@@ -130,7 +147,7 @@ def is_own(name: object) -> bool:
 
 
 def embedding_kind(name: str) -> EmbeddingKind:
-    """Return the kind of embedding of a name. Raises ValueError if the name is unknown or incomplete."""
+    """Return the kind of embedding that a name stands for. Raises ValueError if the name is unknown or incomplete."""
     kind, colon, argument = name.partition(":")
     if is_own(name):
         ImportPath.parse(name)
@@ -142,21 +159,21 @@ def embedding_kind(name: str) -> EmbeddingKind:
 
 
 def forms() -> Iterator[str]:
-    """Yield the forms of all names, with a placeholder where a name has an argument."""
+    """Yield the form of every valid name, with a placeholder for its argument, as in `torchvision:MODEL`."""
     for name, kind in EMBEDDINGS.items():
         yield f"{name}:{kind.argument}" if kind.argument else name
     yield "MODULE:NAME"
 
 
 def known_features(name: str) -> str:
-    """Return a name that `evaluation.features` may have. Raises ValueError for others."""
+    """Return the name unchanged if it is valid for `evaluation.features`. Raises ValueError if it is not."""
     if name != AUTO:
         embedding_kind(name)
     return name
 
 
 def names_in_schema() -> dict[str, Any]:
-    """Return the JSON schema of names: the plain ones are listed, those with an argument are patterns."""
+    """Return the JSON schema of names: a list of those without an argument, and a pattern for each of the others."""
     plain = [AUTO, *(name for name, kind in EMBEDDINGS.items() if not kind.argument)]
     named = [{"type": "string", "pattern": f"^{name}:."} for name, kind in EMBEDDINGS.items() if kind.argument]
     own = {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}

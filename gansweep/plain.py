@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def to_plain(value: Any) -> Any:
-    """Return a dataclass and its content as plain data for JSON."""
+    """Return a value as plain data for JSON: dataclasses and mappings become dicts, tuples become lists."""
     if value is None or isinstance(value, str | float | int):  # most values are
         return value
     if is_dataclass(value):

@@ -1,4 +1,4 @@
-"""The base of every section of a sweep file, and what its keys are annotated with."""
+"""Base class of the sections of a sweep file, and annotations of their keys."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ Positive = Annotated[int, Field(ge=1)]
 class Since:
     """Annotation of a key that version 0.1.0 did not have.
 
-    Such a key belongs to the identity of a search only where it is not at its default, so that searches recorded before
-    are recognised.
+    Such a key is part of the identity of a trial or search only if its value is not the default. Trials and searches
+    recorded by version 0.1.0 therefore keep their ids.
+
+    Attributes:
+        version: First version that has the key.
     """
 
     version: str
@@ -54,11 +57,11 @@ class Section(BaseModel):
 
 
 class NameOf:
-    """Annotation of a text that names a part of a registry. The registry is read when a file is validated.
+    """Annotation of a key whose value names a part in a registry. The registry is read when a file is validated.
 
     Args:
         registry: Name → part.
-        own: Whether an import path may name a part of the user instead.
+        own: Whether the value may also be the import path of a user's part.
     """
 
     def __init__(self, registry: Mapping[str, Any], *, own: bool = False) -> None:
@@ -84,7 +87,7 @@ class NameOf:
 
 
 class PathOf:
-    """Annotation of a text that is an import path, or of None."""
+    """Annotation of a key whose value is an import path or None."""
 
     own = True
     names_own = staticmethod(is_import_path)
@@ -107,10 +110,10 @@ PathText = Annotated[str, AfterValidator(lambda text: str(ImportPath.parse(text)
 
 @dataclass(frozen=True)
 class OwnName:
-    """Annotation of a text that may be an import path.
+    """Annotation of a key whose value may be an import path.
 
     Attributes:
-        names_own: Returns whether a text is one.
+        names_own: Function that returns whether a value is an import path.
     """
 
     names_own: Callable[[object], bool]
@@ -118,10 +121,14 @@ class OwnName:
 
 
 def import_paths(section: Section, prefix: str = "") -> Iterator[tuple[str, ImportPath]]:
-    """Yield dotted key and import path of every part of the user that a section names.
+    """Yield (dotted key, import path) of every user's part that a section names.
 
-    Such a key is annotated with `PathOf`, `OwnName`, or `NameOf` that allows import paths. Its value may be a list of
-    them.
+    The keys are those annotated with `PathOf`, `OwnName`, or a `NameOf` that allows import paths. The value of a key
+    may be a list of import paths.
+
+    Args:
+        section: The section.
+        prefix: Text in front of every dotted key.
     """
     for key, value_of, own in _own_keys(type(section)):
         value = value_of(section)
@@ -131,7 +138,7 @@ def import_paths(section: Section, prefix: str = "") -> Iterator[tuple[str, Impo
 
 @functools.cache
 def _own_keys(section: type[Section]) -> tuple[tuple[str, Callable[[Section], Any], Any], ...]:
-    """Return dotted key, function that returns its value, and annotation of every key that may be an import path."""
+    """Return (dotted key, function that returns its value, annotation) of every key that may be an import path."""
     found: list[tuple[str, Callable[[Section], Any], Any]] = []
     for name, key in section.model_fields.items():
         found += [(name, operator.attrgetter(name), one) for one in key.metadata if getattr(one, "own", False)]
@@ -142,7 +149,11 @@ def _own_keys(section: type[Section]) -> tuple[tuple[str, Callable[[Section], An
 
 
 def by_method(registry: Mapping[str, type[Section]]) -> Any:
-    """Return the field type of a section whose keys depend on its key `method`."""
+    """Return the pydantic field type of a section whose keys depend on its key `method`.
+
+    Args:
+        registry: Value of `method` → class of the section.
+    """
     return Annotated[functools.reduce(operator.or_, registry.values()), Discriminator("method")]
 
 
@@ -156,12 +167,18 @@ def check_method(given: Mapping[str, Any], registry: Mapping[str, Any]) -> None:
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Return a list for messages: a, b or c."""
+    """Join names for a message, as in `a, b or c`."""
     *first, last = names
     return f"{', '.join(first)} or {last}" if first else last
 
 
 def nearest(name: Any, names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a hint at the name that may have been meant; empty where none is near."""
+    """Return the end of a message that suggests the known name nearest to `name`; empty if none is near.
+
+    Args:
+        name: The unknown name.
+        names: Known names.
+        cutoff: Least similarity from 0 to 1, as in difflib.get_close_matches.
+    """
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""

@@ -1,4 +1,4 @@
-"""Time of the phases of a start, from a command or a process to its first training step."""
+"""Durations of the phases between the start of a command or process and its first training step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Stopwatch:
 
     Args:
         began: time.monotonic() at the start of the first phase; None for now.
-        tell: Called with a line at the end of each phase.
+        tell: Called with a line of text at the end of each phase.
 
     Attributes:
         began: time.monotonic() at the start of the first phase.
@@ -30,13 +30,13 @@ class Stopwatch:
 
     @classmethod
     def of_process(cls) -> Stopwatch:
-        """Return a stopwatch that began with this process."""
+        """Return a stopwatch whose first phase began when this process started."""
         import psutil
 
         return cls(time.monotonic() - (time.time() - psutil.Process().create_time()))
 
     def lap(self, phase: str) -> None:
-        """End the current phase, and name it."""
+        """End the current phase under the name `phase`, and begin the next one."""
         now = time.monotonic()
         self._named.add(phase)
         self.laps.append((phase, now - self._last))
@@ -44,12 +44,15 @@ class Stopwatch:
         self._tell(f"{now - self.began:6.1f} s  {shown(self.laps[-1:])}")
 
     def lap_once(self, phase: str) -> None:
-        """End the current phase, unless one of that name has ended."""
+        """End the current phase as `lap` does, unless a phase of that name has already ended."""
         if phase not in self._named:
             self.lap(phase)
 
     def timed(self, phase: str, function: Callable[P, R]) -> Callable[P, R]:
-        """Return the function, each call of which is noted as a phase in addition to the one that it belongs to."""
+        """Return a wrapper of a function that records each call as a phase.
+
+        The time of the call also counts in the phase during which the call is made.
+        """
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             began = time.monotonic()
@@ -61,16 +64,21 @@ class Stopwatch:
         return call
 
     def tell_of(self, name: str, laps: list[tuple[str, float]]) -> None:
-        """Report the phases of a process with that name."""
+        """Report the phases of another process.
+
+        Args:
+            name: Name of the process in the report.
+            laps: Name and seconds of each phase, as returned by `take`.
+        """
         if laps:
             self._tell(f"{time.monotonic() - self.began:6.1f} s  {name}: {shown(laps)}")
 
     def take(self) -> list[tuple[str, float]]:
-        """Return the phases that have ended, and forget them."""
+        """Return name and seconds of each phase in `laps`, and empty `laps`."""
         laps, self.laps = self.laps, []
         return laps
 
 
 def shown(laps: list[tuple[str, float]]) -> str:
-    """Return phases as text."""
+    """Format phases as text, as in `device 1.2 s, capture 0.3 s`."""
     return ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in laps)

@@ -20,7 +20,7 @@ def counted(count: int, what: str, more: str = "") -> str:
 
 
 def names_like(given: str, known: Iterable[str]) -> str:
-    """Suggest names in place of an unknown one: the nearest known names, else a list of them.
+    """Return a suggestion for an unknown name: the nearest known names, or else a list of at most MOST_NAMES names.
 
     Names are quoted, since a name may be any word: a sweep may be called six.
     """

@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _place(nodeid: str, slow: int) -> int:
-    """Return the sort key of a test in a file with so many slow tests."""
+    """Return the sort key of a test. slow: Number of slow tests in its file."""
     if nodeid.startswith(INTEGRATION):
         return 1 + slow
     if nodeid.startswith(FIRST):

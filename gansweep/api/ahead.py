@@ -1,4 +1,4 @@
-"""Work of a sweep that is done while something else is waited for: Ray's start, or the end of the other trials."""
+"""Work that a sweep does in the background, while Ray starts or while trials run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ LOOK_S = 0.5  # between two looks whether a trial has ended
 
 
 def references(order: Order, plan: Plan, tell: Callable[[str], None]) -> AbstractContextManager[None]:
-    """Compute missing reference data while Ray starts.
+    """Compute missing reference data of evaluations in the background while the block runs.
 
-    Machines of a cluster do that themselves, and those of a storage use the data of the first one.
+    Nothing is computed for a sweep on a cluster or with a storage: there the machines that train compute the data. With
+    a storage, all machines use the data of the first machine.
     """
     from gansweep.engine.references import computing, wanted_by
 
@@ -29,7 +30,10 @@ def references(order: Order, plan: Plan, tell: Callable[[str], None]) -> Abstrac
 
 
 def measurements(order: Order, search: Search) -> AbstractContextManager[Measuring]:
-    """Measure what trials need of this machine's GPU while Ray starts, unless the sweep file sets their share."""
+    """Measure, while the block runs, how much of this machine's GPU a trial needs.
+
+    Nothing is measured if the sweep joins a cluster or its file sets `resources.gpus`.
+    """
     from gansweep.engine.measuring import NOTHING, measuring
 
     if order.address or search.plan.sweep.resources.gpus != "auto":
@@ -38,9 +42,10 @@ def measurements(order: Order, search: Search) -> AbstractContextManager[Measuri
 
 
 def load_overview(board: Board, plan: Plan) -> None:
-    """Import what draws the overview, in a thread, when the first trial has ended, instead of after the last one.
+    """Start a thread that imports the libraries for the overview picture as soon as a trial has ended.
 
-    It takes 1 s. A sweep that is interrupted early, or evaluates nothing, is spared it.
+    The imports take 1 s, which would otherwise delay the end of the sweep. No thread is started if no trial is
+    evaluated.
     """
     if any(planned.evaluation_cadence for planned in plan.left):
         threading.Thread(target=_load_overview, args=(board,), daemon=True).start()

@@ -25,14 +25,14 @@ EXPLAINED = {name: one.explanation for name, one in METRICS.items()}
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is recorded of a generator. Everything is empty for a file without its trial.
+    """Records about a generator and its trial. All fields are empty for a generator without a trial's folder.
 
     Attributes:
-        document: Content of trial.json.
+        document: Content of the trial's trial.json.
         verdicts: Verdicts on the trial, by precedence.
-        metrics: The last evaluation up to the generator's step.
-        measured_at: Step of that evaluation.
-        origin: Name of the file that the weights were imported from; empty if they were trained here.
+        metrics: Metrics of the last evaluation at or before the generator's step, by name.
+        measured_at: Step of that evaluation; None if there was none.
+        origin: Name of the file that the weights were imported from; empty if they were not imported.
     """
 
     document: Mapping[str, Any] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class Provenance:
 
 
 def card(name: str, found: Restored, provenance: Provenance) -> str:
-    """Return the text of a model card.
+    """Return the text of a model card, in Markdown.
 
     Args:
-        name: Title.
+        name: Title of the card.
         found: The generator.
-        provenance: What is recorded of it.
+        provenance: Records about the generator.
     """
     parts = [
         _head(found),
@@ -120,7 +120,7 @@ def _metrics(provenance: Provenance) -> str:
 
 
 def _explained(metric: str) -> str:
-    """Return the explanation of a metric; of `class_share/3` that of the family."""
+    """Return the explanation of a metric, or of its family for a name such as `class_share/3`; "" if there is none."""
     family, slash, _ = metric.partition("/")
     return EXPLAINED.get(family + slash, "")
 

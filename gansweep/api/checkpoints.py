@@ -27,10 +27,10 @@ class Chosen:
 
     Args:
         path: Path of the checkpoint.
-        kept: Number of checkpoints.
+        kept: Number of checkpoints that the trial has kept.
         ranking: The objective.
-        at: Value of the objective at the last evaluation before the checkpoint; None if there was none.
-        reached: Quality of the whole trial.
+        at: Value of the objective at the last evaluation at or before the checkpoint's step; None if there was none.
+        reached: Final and best value of the objective in the whole trial.
     """
 
     path: Path
@@ -59,7 +59,7 @@ def best_kept(name: str, folder: TrialFolder) -> Chosen:
 
 
 def of_step(name: str, folder: TrialFolder, step: int) -> Path:
-    """Return the checkpoint of a step. Raises UserError if it was not kept."""
+    """Return the path of a trial's checkpoint at a step. Raises UserError if that checkpoint was not kept."""
     paths = _kept(name, folder)
     if folder.checkpoint(step) not in paths:
         steps = ", ".join(str(int(path.stem)) for path in paths)
@@ -78,16 +78,16 @@ def restore(path: Path) -> Restored:
 
 
 def classes_to_draw(found: Restored, path: Path, wanted: Sequence[str], option: str) -> list[int]:
-    """Return the class of each row of a grid; empty for an unconditional generator.
+    """Return the index of the class that each row of an image grid shows; empty for an unconditional generator.
 
     Args:
         found: The generator.
-        path: Path of its checkpoint.
-        wanted: Names of classes; empty for all.
-        option: Name of the option in messages.
+        path: Path of the generator's checkpoint, for messages.
+        wanted: Names of the classes to draw; empty for all.
+        option: Name of the option or parameter that gave `wanted`, for messages.
 
     Raises:
-        UserError: The generator does not have one of the classes.
+        UserError: The generator does not have one of the wanted classes.
     """
     if wanted and not found.classes:
         raise UserError(f"{option}: the generator in {path} is not conditional; it knows no classes")
@@ -100,17 +100,20 @@ def classes_to_draw(found: Restored, path: Path, wanted: Sequence[str], option: 
 def columns_of(count: int, rows: Sequence[int]) -> int | None:
     """Return the number of columns of an image grid with one row per class.
 
-    None if there are fewer than two classes: the grid is then nearly square.
+    Returns None for fewer than two classes, whose grid is nearly square.
 
     Args:
-        count: Number of images.
-        rows: Class of each row.
+        count: Number of images in all rows together.
+        rows: Class of each row, as returned by `classes_to_draw`.
     """
     return math.ceil(count / len(rows)) if len(rows) > 1 else None
 
 
 def draw(found: Restored, z: Tensor, rows: Sequence[int]) -> NDArray[np.uint8]:
-    """Return images (N, C, H, W): one per noise vector, or one per class and noise vector, ordered by class.
+    """Draw images from a generator.
+
+    Returns pixels from 0 to 255 of shape (N, C, H, W). Without classes there is one image per noise vector. With
+    classes there is one image per class and noise vector, ordered by class.
 
     Args:
         found: The generator.

@@ -28,13 +28,13 @@ KNOWN = one_of([name for name, kind in DATA_SETS.items() if not kind.path and no
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of a generator.
+    """Metrics of a generator against a data set.
 
     Attributes:
-        metrics: Name → value, in the order of the registry.
-        samples: Number of samples.
+        metrics: Metric → value, in the order of the registry of metrics.
+        samples: Number of samples that were measured.
         images: The real images.
-        notices: Sentences for the user, such as that a metric needs more samples.
+        notices: Sentences for the user, such as one stating that a metric needs more samples.
     """
 
     metrics: dict[str, float]
@@ -44,17 +44,17 @@ class Evaluation:
 
 
 def evaluate(path: Path, data: str, home: Home, samples: int = 256, seed: int = 0) -> Evaluation:
-    """Return every metric of samples that the data allow.
+    """Compare samples of a generator with a data set by every metric that applies to the data set.
 
     Args:
-        path: File of the generator.
-        data: Name of a data set; path of a folder, an archive or a file of images, or of a sweep file.
+        path: File or saved folder of the generator.
+        data: Name of a data set; or path of a folder, an archive or a file of images, or of a sweep file.
         home: Home folder, whose cache holds the decoded images.
-        samples: Number of samples; fewer if the data set has too few images to compare with.
+        samples: Number of samples. Fewer are drawn if the data set has too few images to compare them with.
         seed: Seed of the noise.
 
     Raises:
-        UserError: The generator or the data set cannot be read, or the data set is too small.
+        UserError: The generator or the data set cannot be read, or there are too few samples or images.
     """
     found = restore(path)
     dataset = _dataset(data, found)
@@ -87,7 +87,10 @@ def evaluate(path: Path, data: str, home: Home, samples: int = 256, seed: int = 
 
 
 def _dataset(data: str, found: Restored) -> Dataset:
-    """Return the section `dataset` that a text stands for, with the size and channels of a generator's images."""
+    """Return the section `dataset` for the argument `data` of `evaluate`.
+
+    Image size and channels are those of the generator. Raises UserError if there is no such data set.
+    """
     shape: dict[str, Any] = {"image_size": found.settings["image_size"], "channels": found.settings["channels"]}
     path = Path(data)
     if path.suffix.lower() in (".yaml", ".yml"):
@@ -102,7 +105,7 @@ def _dataset(data: str, found: Restored) -> Dataset:
 
 
 def _named(data: str, path: Path) -> dict[str, str]:
-    """Return the keys that select a data set: its name, or the kind of a path."""
+    """Return the keys of the section `dataset` that select a data set by its name, or by its path and kind of files."""
     if path.is_dir():
         return {"name": "image_folder", "path": data}
     if path.is_file():

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of a trial.
+    """Result of measuring one trial.
 
     Attributes:
-        measured: The entry in its folder.
-        unrecorded: Why its metrics are in that entry only; empty if they are among the trial's metrics.
+        measured: The entry in the trial's fid.json.
+        unrecorded: Why the measured metrics are in fid.json only; empty if the trial's journal has them as well.
     """
 
     measured: Measured
@@ -33,10 +33,10 @@ class Result:
 
 
 def completed(sweep: SweepFolder) -> tuple[list[TrialFolder], int]:
-    """Return the trials of a sweep that have trained all their steps, and the number of others.
+    """Return the planned trials of a sweep that have trained all their steps, and the number of the other ones.
 
     Raises:
-        UserError: There are none.
+        UserError: No trial has trained all its steps.
     """
     planned = sweep.planned()
     found = [one for one in planned if outcome.state(one, read_json(one.trial)["steps"]) == "completed"]
@@ -48,21 +48,23 @@ def completed(sweep: SweepFolder) -> tuple[list[TrialFolder], int]:
 def measure_trial(
     home: Home, sweep: SweepFolder, folder: TrialFolder, file: NetworkFile, samples: int, storage: Storage | None = None
 ) -> Generator[Progress, None, Result]:
-    """Measure the last checkpoint of a trial, unless that is known, and record the result.
+    """Measure FID, KID and the inception score of a trial's last checkpoint, and record the result.
 
-    Yields after each batch; the generator's value is the result. It may be closed at any time.
+    If fid.json already has an entry for this checkpoint, network and number of samples, nothing is measured again. This
+    is a Python generator: it yields its progress after each batch and returns the result. A caller may close it early;
+    then nothing is recorded.
 
     Args:
         home: The home folder.
-        sweep: The sweep.
-        folder: The trial.
-        file: The network.
+        sweep: Folder of the sweep.
+        folder: Folder of the trial.
+        file: File of the Inception network.
         samples: Number of samples.
-        storage: The storage of the sweep, which the caller holds; None if it has none.
+        storage: Storage of the sweep, on which the caller holds the lease; None if the sweep is in no storage.
 
     Raises:
-        UserError: The trial is running or has no checkpoint, its images are too few or no longer exist, or the network
-            cannot be used.
+        UserError: The trial has not ended or has no checkpoint, its images are too few, missing or changed, the
+            network cannot be used, or another process claimed the trial in the storage.
     """
     name = f"{sweep.name}/{folder.id}"
     if outcome.state(folder, read_json(folder.trial)["steps"]) in ("running", "pending"):
@@ -81,7 +83,10 @@ def measure_trial(
 
 @contextmanager
 def _copied(storage: Storage | None, sweep: SweepFolder, folder: TrialFolder) -> Iterator[None]:
-    """Claim a trial in its storage, if it has one, and upload what the block adds to its folder."""
+    """Claim a trial in the storage before the block, and upload the changes of the trial's folder after it.
+
+    Does nothing without a storage. Raises UserError if another process has claimed the trial meanwhile.
+    """
     if storage is None:
         yield
         return
@@ -129,7 +134,7 @@ def _measured(
 
 
 def _record(folder: TrialFolder, measured: Measured) -> str:
-    """Add a result to the metrics of its trial. Return why it is not added; an empty text if it is."""
+    """Add metrics to the journal of a trial. Return why the journal does not have them; "" if it has them."""
     try:
         if not fid.add_to_journal(folder, measured):
             return f"they end at another step than its last checkpoint, {measured.step:,}"

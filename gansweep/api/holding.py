@@ -1,4 +1,4 @@
-"""Hold a sweep, so that no other process trains it or extends its records: in its home, and in its storage."""
+"""Locks in the home and leases in a storage, so that one process at a time trains a sweep or extends its records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def driving(folder: SweepFolder, command: str) -> Iterator[None]:
-    """Lock the sweep for this process. Raises UserError if another process has locked it.
+    """Hold the lock of a sweep while the block runs. Raises UserError if another process holds it.
 
     Args:
         folder: Folder of the sweep.
-        command: What this process does, for the message in others.
+        command: Command of this process, which other processes name in their error messages.
     """
     try:
         held = lock.acquire(folder.lock, f"process {os.getpid()}: {command}", wait_s=0.5)
@@ -37,9 +37,21 @@ def driving(folder: SweepFolder, command: str) -> Iterator[None]:
 
 @contextmanager
 def collecting(storage: Storage | None, folder: SweepFolder, tell: Callable[[str], None]) -> Iterator[Collector | None]:
-    """Lease the sweep in the storage. Its files are copied to the folder at once and while the block runs.
+    """Hold the lease on a sweep in its storage while the block runs.
 
-    The caller has locked the sweep. Yields None without a storage.
+    The sweep's files are downloaded to the folder before the block, and new ones while it runs. The caller must hold
+    the lock of the sweep.
+
+    Args:
+        storage: Storage of the sweep; None if it has none.
+        folder: Folder of the sweep.
+        tell: Called with messages for the user.
+
+    Yields:
+        The collector that downloads the files; None without a storage.
+
+    Raises:
+        UserError: Another driver holds the lease, the sweep is in another storage, or the storage does not answer.
     """
     if storage is None:
         yield None
@@ -62,12 +74,21 @@ def collecting(storage: Storage | None, folder: SweepFolder, tell: Callable[[str
 
 @contextmanager
 def extending(folder: SweepFolder, command: str, tell: Callable[[str], None]) -> Iterator[Storage | None]:
-    """Hold a sweep that is in a storage, as its driver does, and yield the storage; None for others.
+    """Hold a sweep while the block adds to the records of its trials.
 
-    Trials of other sweeps have a lock each, so that their records can be extended while the sweep runs.
+    A sweep in a storage is locked and leased, as by its driver. Any other sweep is not held: the lock of each trial
+    suffices, so that records can be extended while the sweep runs.
+
+    Args:
+        folder: Folder of the sweep.
+        command: Command of this process, which other processes name in their error messages.
+        tell: Called with messages for the user.
+
+    Yields:
+        The storage; None for a sweep in no storage.
 
     Raises:
-        UserError: The sweep is running, or its storage cannot be used.
+        UserError: The sweep is in a storage and is running, or its storage cannot be used.
     """
     if not folder.storage.exists():
         yield None

@@ -1,4 +1,4 @@
-"""Weights of other programs as saved folders of a home."""
+"""Import of weights that other programs trained, to a saved folder in the home."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """Class of a generator that is not a DCGAN.
+    """User's class of a generator, for weights that are not those of a DCGAN.
 
     Attributes:
-        path: Import path, looked up in the working directory and among installed modules.
-        options: Arguments by name.
+        path: Import path of the class, looked up in the working directory and among installed modules.
+        options: Arguments of the class, by name.
         latent_dim: Length of z.
-        image_size: Side of its images in pixels.
-        channels: Channels of its images.
+        image_size: Side of the generated images in pixels.
+        channels: Number of channels of the generated images.
     """
 
     path: ImportPath
@@ -47,19 +47,20 @@ class OwnNetwork:
 def import_weights(
     generator: Path, name: str, home: Home, discriminator: Path | None = None, own: OwnNetwork | None = None
 ) -> Path:
-    """Write weights that were trained elsewhere to a folder of the home, and return it.
+    """Write weights that were trained elsewhere to a new folder in the home, and return the path of the folder.
 
-    The folder is like those that `gansweep save` writes, and holds the weights of D as well if they are given.
+    The folder has the layout that `gansweep save` writes. It also holds the weights of D if `discriminator` is given.
 
     Args:
         generator: File of G's state dict.
-        name: Name of the folder in the home's `runs`.
-        home: The home.
-        discriminator: File of D's state dict, for a DCGAN.
+        name: Name of the new folder in `runs` of the home.
+        home: The home folder.
+        discriminator: File of the state dict of a DCGAN's D; None to import G alone.
         own: Class of G; None for a DCGAN.
 
     Raises:
-        UserError: A file cannot be read or does not fit, or the name is taken.
+        UserError: A file cannot be read, its weights do not fit the network, the name is invalid or taken, or the
+            folder cannot be written.
     """
     folder = home.runs / name
     if not re.fullmatch(TRIAL_ID, name):
@@ -89,7 +90,7 @@ def _dcgan(path: Path) -> Restored:
 
 
 def _discriminator(path: Path, found: Restored) -> dict[str, Tensor]:
-    """Return the weights of a DCGAN's D by their names in a checkpoint."""
+    """Return the weights of a DCGAN's D: name in a gansweep checkpoint → tensor."""
     from gansweep.gan import foreign
 
     state, size = foreign.read_state(path, "discriminator"), found.settings["image_size"]

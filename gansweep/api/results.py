@@ -34,16 +34,16 @@ def open_sweep(
 ) -> SweepResult:
     """Open a recorded sweep: finished, running or interrupted.
 
-    It is read from its folder if the home has it and no tracking store is given, else from the tracking store.
+    The sweep is read from its folder if the home has one and `tracking_uri` is None, else from the tracking store.
 
     Args:
         name: Name of the sweep.
         home: Folder of all sweeps. Defaults to GANSWEEP_HOME, else ./gansweep-home.
         tracking_uri: URI of the tracking store to read.
-        all_plans: Whether to include trials of earlier plans, which are not in the sweep file as last run.
+        all_plans: Whether to include trials of earlier plans, which the sweep file no longer names.
 
     Raises:
-        UserError: The sweep or its store is missing or cannot be read.
+        UserError: The sweep or its tracking store does not exist or cannot be read.
     """
     place = home_at(home)
     here = tracking_uri is None and any(folder.name == name for folder in place.sweeps())
@@ -53,9 +53,9 @@ def open_sweep(
 
 
 class SweepResult:
-    """Sweep as recorded when it was opened. Open it again to read newer records.
+    """Records of a sweep, read when it was opened. Open the sweep again to read newer records.
 
-    Returned by `run_sweep` and `open_sweep`. Iterating yields its trials.
+    Returned by `run_sweep` and `open_sweep`. `len` is the number of recorded trials, and iterating yields them.
     """
 
     def __init__(self, recorded: RecordedSweep, home: Home) -> None:
@@ -93,7 +93,7 @@ class SweepResult:
         return self.tables.trials
 
     def verdicts(self) -> pd.DataFrame:
-        """Return a table with one row per trial and verdict (mode collapse, for example), and the metrics behind it."""
+        """Return a table with one row per verdict on each trial: kind, such as mode_collapse, reason and evidence."""
         return self.tables.verdicts
 
     def best(self) -> TrialResult:
@@ -158,7 +158,7 @@ class TrialResult:
 
     @property
     def verdict(self) -> str:
-        """Kind of the verdict that classifies the trial, such as "healthy"."""
+        """Kind of the primary verdict on the trial, such as "healthy"."""
         return str(self.row["verdict"])
 
     @property
@@ -182,7 +182,7 @@ class TrialResult:
         """Return the generator of a checkpoint, in eval mode and on the CPU.
 
         Args:
-            step: Step of the checkpoint. Defaults to the best one kept, as in `gansweep sample`.
+            step: Step of the checkpoint. Defaults to that of the best kept checkpoint, as in `gansweep sample`.
 
         Raises:
             UserError: The checkpoint was not kept or is damaged.
@@ -195,13 +195,14 @@ class TrialResult:
         """Draw images from the generator, equal to those of `gansweep sample`.
 
         Args:
-            count: Number of images. Without `label` it is rounded up to one row of equal length per class.
-            seed: Seed of the noise. With the same seed the first images are equal for any `count`.
-            step: Step of the checkpoint. Defaults to the best one kept.
-            label: Class to draw from a conditional generator.
+            count: Number of images. A conditional generator without `label` draws one row per class; `count` is then
+                rounded up so that all rows have the same length.
+            seed: Seed of the noise. With the same seed the first images (of each row) are equal for any `count`.
+            step: Step of the checkpoint. Defaults to that of the best kept checkpoint.
+            label: Name of the only class to draw from a conditional generator. Defaults to all classes.
 
         Returns:
-            Images (N, C, H, W), 0 to 255.
+            Pixels from 0 to 255 of shape (N, C, H, W), ordered by class.
 
         Raises:
             UserError: The checkpoint was not kept or is damaged, or the generator does not have the class.
@@ -217,8 +218,9 @@ class TrialResult:
         """Write the generator to a file or folder, as `gansweep save` does.
 
         Args:
-            path: A .safetensors, .pt2 or .onnx file, or, without an ending, a folder with a model card.
-            step: Step of the checkpoint. Defaults to the best one kept.
+            path: Path of a .safetensors, .pt2 or .onnx file. A path without an ending names a folder, which gets a
+                model card.
+            step: Step of the checkpoint. Defaults to that of the best kept checkpoint.
 
         Raises:
             UserError: The checkpoint was not kept or is damaged, or the path cannot be written.

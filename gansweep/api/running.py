@@ -1,7 +1,7 @@
 """Training of a sweep for a Python caller, in a separate process.
 
-Ray, its environment variables, signal handlers and worker processes stay out of the caller's process. A script needs no
-`if __name__ == "__main__"`, and a notebook can train one sweep after another.
+The caller's process has no part of Ray: no environment variables, signal handlers or worker processes. A script
+therefore needs no `if __name__ == "__main__"`, and a notebook can train one sweep after another.
 """
 
 from __future__ import annotations
@@ -44,23 +44,25 @@ def run_sweep(
 ) -> SweepResult:
     """Train the unfinished trials of a sweep, as `gansweep run` does.
 
-    An interrupt (Ctrl-C, or a notebook's stop button) stops the sweep gracefully before KeyboardInterrupt is raised; a
-    second one ends it at once. Call the function again to resume.
+    An interrupt (Ctrl-C, or a notebook's stop button) stops the sweep gracefully, and KeyboardInterrupt is then raised.
+    A second interrupt ends the sweep at once. Call the function again to resume.
 
     Args:
         sweep: Path of a sweep file, or its content as a mapping.
         home: Folder of all sweeps. Defaults to GANSWEEP_HOME, else ./gansweep-home.
-        overrides: Dotted key → value that replaces the one in the file.
-        tracking_uri: An MLflow server, or sqlite:///FILE. Defaults to the home's own store.
+        overrides: Dotted key → value that replaces the value of this key in the sweep file.
+        tracking_uri: URI of the tracking store: an MLflow server, or sqlite:///FILE. Defaults to
+            GANSWEEP_TRACKING_URI, else the home's own store.
         max_trials: Maximum number of trials; larger sweeps are refused.
         address: HOST:PORT of a Ray cluster to join.
-        storage: URI of the storage of the sweep's files, if machines do not share the home.
+        storage: URI of the storage of the sweep's files, if machines do not share the home. Defaults to
+            GANSWEEP_STORAGE, else none.
         time_budget_s: Seconds after which the sweep is stopped gracefully.
         home_was: Whether a home at a new path was moved or copied, if gansweep cannot tell.
         progress: Whether to print progress on stderr.
 
     Returns:
-        The sweep, which may be unfinished: see its `trials["outcome"]`.
+        The recorded sweep. Some of its trials may be unfinished: see its `trials["outcome"]`.
 
     Raises:
         UserError: The sweep file or the data are invalid, or the machine or a store cannot be used.
@@ -87,7 +89,10 @@ def run_sweep(
 
 
 def _drive(order: Mapping[str, Any], *, progress: bool) -> dict[str, Any]:
-    """Return the answer of a driver; empty if it died without one."""
+    """Train a sweep in a new driver process, and return the answer of the driver; empty if it died without one.
+
+    Raises KeyboardInterrupt, after the driver has ended, if it was interrupted.
+    """
     # A notebook's backend of matplotlib does not work in other processes.
     environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     with subprocess.Popen(
@@ -130,7 +135,12 @@ def _relay(driver: subprocess.Popen[str], *, progress: bool) -> bool:
 
 
 def _name_in(answer: Mapping[str, Any]) -> str:
-    """Return the name of the sweep in an answer. Raises UserError, or RuntimeError for a bug of gansweep."""
+    """Return the name of the sweep in a driver's answer.
+
+    Raises:
+        UserError: The answer contains an error or problems of the sweep file, or is empty.
+        RuntimeError: The answer contains a bug of gansweep.
+    """
     if "problems" in answer:
         raise SweepFileError([_without_place(one) for one in answer["problems"]])
     if "error" in answer:
@@ -143,12 +153,12 @@ def _name_in(answer: Mapping[str, Any]) -> str:
 
 
 def _without_place(problem: str) -> str:
-    """Return a problem without line and column, which a mapping does not have."""
+    """Remove line and column from the text of a problem, since they mean nothing for a mapping."""
     return re.sub(rf"^{MAPPING}:\d+:\d+: ", "", problem)
 
 
 def _yaml(sweep: Mapping[str, Any]) -> str:
-    """Return the text of a sweep file for a mapping."""
+    """Convert the content of a sweep given as a mapping to the text of a sweep file."""
     from ruamel.yaml import YAML
 
     text = io.StringIO()
@@ -157,7 +167,10 @@ def _yaml(sweep: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a path as text, a NumPy number as a number, and mappings and sequences as dict and list."""
+    """Convert a value that `json` cannot write: a path to str, NumPy values to numbers or lists, a mapping to dict.
+
+    Raises UserError for any other value.
+    """
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):

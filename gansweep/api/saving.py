@@ -1,4 +1,4 @@
-"""Generators of trials in files for others, and folders with a model card."""
+"""Export of a generator to a file, or to a folder with a model card, for use elsewhere."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def save(checkpoint: Path, output: Path, folder: TrialFolder | None = None) -> N
     """Write the generator of a checkpoint to a file in the format of its ending, or to a folder with a model card.
 
     Args:
-        checkpoint: A checkpoint, or another file of a generator.
-        output: Path to write. It is a folder if it has no ending; an existing one must be empty, or saved before.
-        folder: Folder of the trial, whose settings, verdicts and metrics the card states.
+        checkpoint: Path of a checkpoint, or of another file or saved folder of a generator.
+        output: Path to write. Without an ending it is a folder, which must be new, empty, or one that was saved before.
+        folder: Folder of the trial, whose settings, verdicts and metrics the card states; None if there is none.
 
     Raises:
-        UserError: The ending is unknown, the format cannot hold the generator, or the path cannot be written.
+        UserError: The checkpoint cannot be read or holds a program without weights, the ending is unknown, the format
+            cannot hold the generator, or the path cannot be written.
     """
     check_target(output)
     found = restore(checkpoint)
@@ -49,7 +50,7 @@ def save(checkpoint: Path, output: Path, folder: TrialFolder | None = None) -> N
 
 
 def check_target(output: Path) -> None:
-    """Raise UserError if nothing can be saved at a path, before any work is done."""
+    """Check, before any work is done, that a generator can be saved at a path. Raises UserError if it cannot."""
     if output.suffix and output.suffix.lower() not in FORMATS:
         raise UserError(f"{output}: unknown ending; name a {listed()} file, or a folder (without an ending)")
     try:
@@ -72,9 +73,9 @@ def write_folder(
 
     Args:
         found: The generator.
-        folder: Folder to create, or a saved one.
-        provenance: What is recorded of it.
-        more: Further tensors for the file of weights, such as those of D.
+        folder: Folder to write. It is created if it does not exist.
+        provenance: Records about the generator, for the card.
+        more: Name → further tensor to write to the file of weights, such as those of D.
     """
     from gansweep.gan import checkpoint
 
@@ -99,7 +100,7 @@ def _grid(found: Restored) -> bytes:
 
 
 def _provenance(found: Restored, folder: TrialFolder | None) -> Provenance:
-    """Return what is recorded of a generator at its step, and of its trial."""
+    """Return the records about a generator: settings and verdicts of its trial, and metrics up to its step."""
     document = read_json(folder.trial) if folder else {}
     if folder is None or not document:
         return Provenance()
@@ -116,5 +117,5 @@ def _provenance(found: Restored, folder: TrialFolder | None) -> Provenance:
 
 
 def finite(value: float) -> float | None:
-    """Return a number for JSON, which has neither NaN nor infinity: None in their place."""
+    """Return a number unchanged; None for NaN and infinities, which JSON does not have."""
     return value if math.isfinite(value) else None

@@ -1,6 +1,6 @@
-"""Training of the unfinished trials of a sweep, from the sweep file to the last record.
+"""Training of the unfinished trials of a sweep: reading the sweep file, training, and sending the records.
 
-The caller provides a `Presenter`, which shows progress and answers questions that only a user can.
+The caller provides a `Presenter`, which shows progress and settles questions that only the user can answer.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ LAST_RECORDS_IN_A_HURRY_S = 4.0  # in total, after a signal or on a full disk
 
 @dataclass(frozen=True)
 class Order:
-    """Sweep to train, with options.
+    """Request to train a sweep, with its options.
 
     Args:
         text: Content of the sweep file.
-        file: Name of the file in messages.
-        named: Function of the copy of the file in the sweep's folder. Returns the command and the path of the file,
-            both usable by later commands.
+        file: Name of the sweep file in messages.
+        named: Called with the path of the copy of the sweep file in the sweep's folder. Returns the command to record,
+            and the path of the sweep file, both in a form that still works later.
         home: The home folder.
-        overrides: KEY=VALUE, which replace keys of the file.
-        uri: URI of the tracking store; None for the home's own.
+        overrides: Texts KEY=VALUE, each of which replaces a key of the sweep file.
+        uri: URI of the tracking store; None for the home's own store.
         max_trials: Maximum number of trials; larger sweeps are refused.
-        address: HOST:PORT of a Ray cluster to join.
-        storage: URI of the storage of the sweep's files, if machines do not share the home.
-        time_budget_s: Seconds after which the sweep is stopped gracefully.
-        stopwatch: Stopwatch that began with the command.
+        address: HOST:PORT of a Ray cluster to join; None to start Ray on this machine.
+        storage: URI of the storage of the sweep's files, if machines do not share the home; None for no storage.
+        time_budget_s: Seconds after which the sweep is stopped gracefully; None for no limit.
+        stopwatch: Stopwatch that was started with the command.
     """
 
     text: str
@@ -69,35 +69,49 @@ class Order:
 
 
 class Presenter(Protocol):
-    """Interface to the user. Methods are called in the driver's main thread, except `tell`, called in any thread."""
+    """Interface to the user. `tell` may be called in any thread, the other methods in the driver's main thread only."""
 
     def tell(self, text: str) -> None:
-        """Show a message, which is already in the sweep's log."""
+        """Show a message. The caller writes it to the sweep's log."""
 
     def settle(self, folder: SweepFolder, uri: str, tell: Callable[[str], None]) -> None:
-        """Check that a folder may write its sweep's records. Raises UserError if it may not.
+        """Check that a folder may write the records of its sweep. Raises UserError if it may not.
 
-        `tell`: shows a message and writes it to the log.
+        Args:
+            folder: Folder of the sweep.
+            uri: URI of the tracking store.
+            tell: Function that shows a message and writes it to the sweep's log.
         """
 
     def starting(self) -> None:
-        """Prepare for the start of Ray in this process."""
+        """Prepare this process for Ray, which is started next."""
 
     def view(self, board: Board, uri: str, log: Path) -> AbstractContextManager[View]:
-        """Return the view of the board while trials run. `log`: the sweep's log, written by the view."""
+        """Return the view that shows the board while trials run.
+
+        Args:
+            board: State of all trials.
+            uri: URI of the tracking store.
+            log: Path of the sweep's log, to which the view writes events.
+        """
 
     def ended(self, ended: Ended, tell: Callable[[str], None]) -> None:
-        """Show the result, before the last records are sent. `tell`: shows a message and writes it to the log."""
+        """Show the result of the sweep. Called before the last records are sent to the tracking store.
+
+        Args:
+            ended: The result.
+            tell: Function that shows a message and writes it to the sweep's log.
+        """
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Sweep that was trained, or had no unfinished trials.
+    """Result of training a sweep.
 
     Args:
-        plan: Plan at the end.
+        plan: Plan of the sweep, including the trials that a search has suggested while it ran.
         board: Final state of every trial; None if there was nothing to train.
-        ending: Reason of an early end; None if there was nothing to train.
+        ending: Whether and why the sweep was ended early; None if there was nothing to train.
         uri: URI of the tracking store.
     """
 
@@ -108,7 +122,7 @@ class Ended:
 
 
 def train(order: Order, presenter: Presenter) -> Ended:
-    """Train the unfinished trials of a sweep, and send its records.
+    """Train the unfinished trials of a sweep, and send its records to the tracking store.
 
     Raises:
         UserError: The sweep file or the data are invalid, or the machine or a store cannot be used.
@@ -167,7 +181,11 @@ def train(order: Order, presenter: Presenter) -> Ended:
 
 
 def _storage(uri: str | None, folder: SweepFolder) -> Storage | None:
-    """Open the storage of a sweep. Raises UserError if it cannot be used, or the sweep is in another storage."""
+    """Open and check the storage at a URI; return None without a URI.
+
+    Raises:
+        UserError: The storage cannot be used, or the sweep is in another storage than the given one or none.
+    """
     from gansweep.sync.collector import check_belongs
     from gansweep.sync.storage import check, open_storage
 
@@ -186,7 +204,7 @@ def _recorded(
     collector: Collector | None,
     tell: Callable[[str], None],
 ) -> Ended:
-    """Train, while records are sent in the background."""
+    """Train the trials, while a background thread sends records to the tracking store, and return the result."""
     from gansweep.engine.ending import Ending
     from gansweep.sweeps.provenance import provenance_of
     from gansweep.tracking import store
@@ -230,7 +248,7 @@ def _tell(presenter: Presenter, folder: SweepFolder, text: str) -> None:
 
 
 def _show_overview(home: Home, uri: str, folder: SweepFolder, tell: Callable[[str], None]) -> None:
-    """Add the overview picture to the parent run. An error is reported and does not fail the sweep."""
+    """Add the overview picture to the parent run in MLflow. An error is reported and does not fail the sweep."""
     from gansweep.report.make import log_overview
 
     try:

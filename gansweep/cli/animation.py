@@ -1,4 +1,4 @@
-"""Animations of grids on white, with a line of text below. Pixels are enlarged without smoothing."""
+"""Animations of image grids on a white frame, with a line of text below. Pixels are enlarged without smoothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ MARGIN, STRIP, LETTERS = 0.02, 0.07, 0.042  # fractions of the grid's width: whi
 
 
 def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> bytes:
-    """Return the content of an endless animation. It is lossless, except that a GIF reduces colours of RGB frames."""
+    """Return the content of an animation file that repeats endlessly.
+
+    It is lossless, except that a GIF reduces the colours of RGB frames.
+
+    Args:
+        ending: ".webp" or ".gif".
+        frames: The frames, at least one.
+        durations_ms: Duration of each frame in milliseconds.
+    """
     how: dict[str, Any] = {".webp": {"lossless": True, "quality": 50, "method": 2}, ".gif": {}}[ending]
     buffer = io.BytesIO()
     first = next(frames)
@@ -24,7 +32,14 @@ def animation(ending: str, frames: Iterator[Image], durations_ms: list[int]) -> 
 
 
 def frame(grid: Image, text: str, scale: int | None) -> Image:
-    """Return a frame with a grid and text. `scale`: integer factor; None for PIXELS to MOST_PIXELS."""
+    """Return a frame with an image grid and a line of text.
+
+    Args:
+        grid: The grid.
+        text: The text below the grid.
+        scale: Integer factor by which pixels are enlarged. None enlarges a small grid to about PIXELS, and reduces one
+            larger than MOST_PIXELS.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     from gansweep.report.palette import INK

@@ -1,4 +1,4 @@
-"""State of one call of the command line, passed to its commands."""
+"""State of one call of the command line, which the called command may read and change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Call:
 
     Attributes:
         began: time.monotonic() at the start of the command.
-        leave: Function that ends the process with an exit code.
+        leave: Function that is called with the exit code to end the process. `run` replaces it when Ray starts.
     """
 
     began: float = field(default_factory=time.monotonic)

@@ -89,7 +89,7 @@ def diagnose(
 
 
 def _beside(sweep: RecordedSweep, judged: Judged) -> dict[str, str]:
-    """Return trial id → how its value of the objective compares with that of the best ranked trial."""
+    """Return trial id → remark: how its value of the objective compares with that of the best ranked trial."""
     values = {trial.id: final.value for trial, _ in judged if (final := sweep.quality(trial).final)}
     failures = {trial.id: failure_of(trial.outcome, verdicts[0].kind) for trial, verdicts in judged}
     ranked = sweep.ranking.admitted({trial: sweep.ranking.score(value) for trial, value in values.items()}, failures)
@@ -98,10 +98,10 @@ def _beside(sweep: RecordedSweep, judged: Judged) -> dict[str, str]:
 
 
 def _judge(file: Path) -> Judge:
-    """Return the judge with the thresholds of a file.
+    """Return a judge that applies the thresholds in a file. Remarks on the thresholds are printed to stderr.
 
     Raises:
-        SweepFileError: The file has problems.
+        SweepFileError: The file contains unknown keys or invalid values.
         UserError: The file cannot be read.
     """
     from gansweep.health.judge import judge_of
@@ -115,7 +115,7 @@ def _judge(file: Path) -> Judge:
 
 
 def _check_judgeable(sweep: str, judged: Judged) -> None:
-    """Raise UserError if no trial can be judged."""
+    """Raise UserError if no trial has started, or if none was evaluated and none has a failure verdict."""
     if not judged:
         raise UserError(f"{sweep}: no trial has started yet; `gansweep status {sweep}` shows its progress")
     evaluated = any(len(trial.history.evaluations()) for trial, _ in judged)
@@ -132,14 +132,14 @@ def _check_judgeable(sweep: str, judged: Judged) -> None:
 
 
 def _table(judged: Judged, settings: list[list[str]], remarks: Mapping[str, str], width: int) -> Table:
-    """Return a table with one row per verdict, grouped by trial. The reason gets the remaining width.
+    """Return a table with one row per verdict, grouped by trial. The column of reasons takes the remaining width.
 
-    What is no verdict, the comparison with the best trial, is in a row of its own.
+    A trial's remark, which is no verdict, follows in a row of its own.
 
     Args:
         judged: Trials with their verdicts.
-        settings: Columns, as returned by `_settings`.
-        remarks: Trial id → how it compares with the best trial.
+        settings: Columns of settings, as returned by `_settings`.
+        remarks: Trial id → remark, as returned by `_beside`.
         width: Width of a line in characters.
     """
     from rich.text import Text
@@ -166,12 +166,12 @@ def _table(judged: Judged, settings: list[list[str]], remarks: Mapping[str, str]
 
 
 def _ending(trial: RecordedTrial) -> str:
-    """Return the outcome of a trial, or the missing resource for a crash that is not an error in code."""
+    """Return the outcome of a trial as text; for a crash for lack of memory, say that instead of `crashed`."""
     return title(OUT_OF_MEMORY) if trial.rule == OUT_OF_MEMORY else trial.outcome
 
 
 def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, bool]:
-    """Return whether the outcome has its own column, and whether the settings are printed below the trial."""
+    """Return whether outcomes fit in a column of their own, and whether settings must be printed below each trial."""
     kinds = [title(verdict.kind) for _, verdicts in judged for verdict in verdicts]
     left = width - _taken(["trial id", *(max(column, key=len) for column in settings), "since"])
     endings = [_ending(trial) for trial, _ in judged]
@@ -180,7 +180,7 @@ def _fit(judged: Judged, settings: list[list[str]], width: int) -> tuple[bool, b
 
 
 def _taken(columns: Sequence[str]) -> int:
-    """Return the characters of a line that columns need, given the longest text of each."""
+    """Return the total width in characters of columns, given the longest text of each."""
     return sum(len(text) + 2 for text in columns)
 
 
@@ -200,7 +200,7 @@ def _empty_table(settings: Sequence[str], wide: bool) -> Table:
 
 
 def _settings(sweep: RecordedSweep, judged: Judged) -> list[list[str]]:
-    """Return columns with their headings: the settings in which trials differ, and the seed if there are several."""
+    """Return a column (heading, then one cell per trial) per setting that differs, and for the seed if it differs."""
     trials = [trial for trial, _ in judged]
     columns = columns_of([sweep.differing(trial) for trial in trials])
     seeds = [str(trial.seed) for trial in trials]
@@ -208,6 +208,6 @@ def _settings(sweep: RecordedSweep, judged: Judged) -> list[list[str]]:
 
 
 def _counts(judged: Judged) -> str:
-    """Return the number of trials per verdict, as text."""
+    """Return the number of trials per primary verdict, as in "3 healthy, 1 mode collapse"."""
     counts = Counter(str(verdicts[0].kind) for _, verdicts in judged)
     return ", ".join(f"{counts[kind]} {title(kind)}" for kind in ORDER if kind in counts)

@@ -1,4 +1,4 @@
-"""`gansweep doctor`."""
+"""`gansweep doctor`: check whether sweeps can run on this machine."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Finding:
     Attributes:
         what: Subject of the check.
         found: Result as text.
-        good: Whether a sweep can run with it.
-        mend: How to fix it, if not.
+        good: Whether a sweep can run with this result.
+        mend: How to fix the problem; shown only if `good` is False.
     """
 
     what: str
@@ -123,7 +123,7 @@ def _imports(package: str) -> Finding:
 
 
 def _mps() -> Finding:
-    """Try NVIDIA's MPS. A sweep runs without it as well."""
+    """Try to use NVIDIA's MPS. The finding is always good, since a sweep can run without MPS."""
     from gansweep.engine.mps import sharing
     from gansweep.records.scratch import SHORT, scratch
 

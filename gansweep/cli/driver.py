@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class Caller(Terminal):
-    """Presenter for a Python caller, which gets the table of trials as a DataFrame."""
+    """Presenter for a Python caller. It prints no table of trials, since the caller gets a DataFrame."""
 
     def show(self, rows: Sequence[Row], sweep: str) -> None:
         """Print no table."""
 
 
 def main() -> None:
-    """Train one sweep, print the answer, and exit."""
+    """Train the sweep that the order on stdin describes, print the answer, and exit."""
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # output of libraries and children is not part of the answer
         surroundings.settle()
@@ -49,13 +49,13 @@ def main() -> None:
 
 
 def _end_with_caller() -> None:
-    """Request the end of the sweep when the caller has ended."""
+    """Wait until stdin closes, which means that the caller has ended, and then send this process SIGTERM."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _answer(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Train, and return the answer for the caller: the name of the sweep, or an error."""
+    """Train the sweep and return the answer for the caller: its name as `sweep`, else `problems`, `error` or `bug`."""
     try:
         return {"sweep": _train(call, given)}
     except SweepFileError as error:

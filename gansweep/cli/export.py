@@ -76,7 +76,7 @@ def export(
 
 
 def _check_writable(option: str, folder: Path) -> None:
-    """Raise UserError if a folder cannot be created or written."""
+    """Raise UserError if a folder, or if it does not exist its nearest existing parent, cannot be written."""
     try:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         with TemporaryFile(dir=there):

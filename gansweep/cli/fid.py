@@ -99,7 +99,7 @@ def fid(
 
 
 def _trials(home: Home, subject: str) -> tuple[SweepFolder, list[TrialFolder]]:
-    """Return the sweep and the trials to measure."""
+    """Return the sweep and the trials to measure: the trial that `subject` names, or all completed ones of a sweep."""
     from gansweep.api.fid import completed
 
     sweep = next((one for one in home.sweeps() if one.name == subject), None)
@@ -113,7 +113,7 @@ def _trials(home: Home, subject: str) -> tuple[SweepFolder, list[TrialFolder]]:
 
 
 def _watched(work: Generator[Progress, None, Result], name: str) -> Result:
-    """Do the work, and tell its progress and the expected time."""
+    """Carry out a measurement and return its result. Progress and the remaining time are printed to stderr."""
     what, began, told = "", time.monotonic(), 0.0
     while True:
         try:
@@ -130,7 +130,7 @@ def _watched(work: Generator[Progress, None, Result], name: str) -> Result:
 
 
 def _numbers(progress: Progress, seconds: float) -> str:
-    """Return progress in numbers and the expected time; an empty text if another process does the work."""
+    """Return the progress and the remaining time as text; "" while the measurement waits for another process."""
     if not progress.total:
         return ""
     left = seconds / progress.done * (progress.total - progress.done)
@@ -155,7 +155,7 @@ def _uri(home: Home, sweep: SweepFolder, given: str | None) -> str:
 
 
 def _send(home: Home, sweep: SweepFolder, uri: str) -> None:
-    """Send the results. A store that cannot be reached is told: they are recorded."""
+    """Send the results to the tracking store. An unusable store is only reported, since the results are recorded."""
     from gansweep.cli.upkeep import send
 
     try:

@@ -120,7 +120,7 @@ def animate(
 
 
 def _grids(home: Home, subject: str) -> list[Path]:
-    """Return the recorded sample grids, at least two. Raises UserError if there are fewer."""
+    """Return the paths of a trial's recorded sample grids. Raises UserError if there are fewer than two."""
     name, folder = options.find_folder(home, subject)
     paths = folder.all_samples()
     if len(paths) < 2:
@@ -130,7 +130,7 @@ def _grids(home: Home, subject: str) -> list[Path]:
 
 
 def _recorded(paths: Sequence[Path], scale: int | None) -> Iterator[Image]:
-    """Yield a frame per grid, with the step as text. Raises UserError for a file that is not a grid of this run."""
+    """Yield a frame per grid, with its step as text. Raises UserError if a file is no image or differs in size."""
     from PIL import Image
 
     size: tuple[int, int] | None = None

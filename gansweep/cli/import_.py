@@ -1,4 +1,4 @@
-"""`gansweep import`: weights of other programs."""
+"""`gansweep import`: import the weights of a generator that another program trained."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ def import_(
 
 
 def _argument(text: str) -> tuple[str, object]:
-    """Return name and value of KEY=VALUE: a number, true, false, null, or text."""
+    """Return key and value of an argument KEY=VALUE. The value is a number, bool, None or, if none of these, text.
+
+    Raises UserError if the argument has another form.
+    """
     key, equals, value = text.partition("=")
     found: object = value
     with suppress(ValueError):

@@ -41,7 +41,11 @@ def _content(path: Path) -> str:
 
 
 def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
-    """Wait for a sweep that is unknown or ended early, since it may just have been submitted."""
+    """Wait until a sweep is running or has ended, since it may just have been submitted.
+
+    Waits at most BEGIN_S seconds while `status` raises UserError (the sweep is unknown) or returns SCHEDULED (it ended
+    early and has not been resumed). Raises UserError if the sweep is still unknown then.
+    """
     deadline, announced = time.monotonic() + BEGIN_S, False
     while True:
         try:
@@ -57,10 +61,12 @@ def _wait_for_begin(status: Callable[[], str], sweep: str) -> None:
 
 
 def _print(is_followed: Callable[[], bool], read: Callable[[], str], pause_s: float) -> None:
-    """Print a log, and new lines while it is followed. A log that another home started is printed from its beginning.
+    """Print a log, and then new lines while the log is followed.
+
+    If the log no longer begins with what was printed, because another home has started a new one, all of it is printed.
 
     Args:
-        is_followed: Whether to wait for new lines.
+        is_followed: Returns whether to wait for new lines.
         read: Returns the content of the log.
         pause_s: Seconds between reads.
     """

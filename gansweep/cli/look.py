@@ -85,7 +85,7 @@ def show(trial: str, home_path: Path, as_json: bool) -> None:
 
 
 def _summaries(folder: SweepFolder, all_plans: bool) -> list[dict[str, Any]]:
-    """Return a summary of each trial."""
+    """Return the trials of a sweep as in `status --json`; those of earlier plans only with `all_plans`."""
     trials, ranking = folder.planned() + (folder.earlier() if all_plans else []), ranking_of(folder)
     found = [outcome.summary(trial) for trial in trials]
     varied = settings.varied([read_json(trial.trial) for trial in trials], [one["device"] or "" for one in found])

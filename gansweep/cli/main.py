@@ -1,4 +1,4 @@
-"""The command line: parse, then call one function of the layers below. Nothing heavy is imported to print help."""
+"""Entry point of the command line `gansweep`. Modules of commands are imported on use, so that help is printed fast."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """The console script. Exit codes: docs/operation.md, "Exit codes"."""
+    """Run the command line and exit with its code, one of those in docs/operation.md, "Exit codes"."""
     gc.set_threshold(50_000, 20, 20)  # most objects, those of imported modules first, last until the process ends
     streams.settle()
     surroundings.settle()
@@ -134,7 +134,7 @@ def _run(call: Call) -> int:
 
 
 def _of_machine(error: Exception) -> str | None:
-    """Return the message for an error that the user can fix; None for a bug."""
+    """Return a message if the working directory was deleted or a package cannot be imported; None for other errors."""
     if isinstance(error, FileNotFoundError | UserError) and _is_nowhere():
         return "the working directory has been deleted; change to another one (cd) and try again"
     if isinstance(error, ImportError) and not (error.name or "").startswith("gansweep"):
@@ -152,7 +152,7 @@ def _is_nowhere() -> bool:
 
 
 def _home() -> Path:
-    """Return the home folder named by the options, without click, so that it works after any error."""
+    """Return the home folder given by --home or GANSWEEP_HOME. Does not use click, so that it works after any error."""
     import os
     from itertools import pairwise
 
@@ -162,7 +162,10 @@ def _home() -> Path:
 
 
 def _log_traceback() -> Path:
-    """Write the traceback to the home's logs, or to the temporary folder if that fails, and return its path."""
+    """Write the traceback to a file in the home's logs, or in the temporary folder if that fails.
+
+    Returns the path of the file; that of the null device if neither folder can be written.
+    """
     import os
     import tempfile
 

@@ -84,7 +84,7 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
 class Duration(click.ParamType[float]):
-    """Duration such as 90s, 30m, 2h or 1h30m, converted to seconds."""
+    """Type of options that take a duration such as 90s, 30m, 2h or 1h30m. The value is in seconds."""
 
     name = "duration"
 
@@ -104,17 +104,17 @@ time_budget_option = click.option(
 
 
 def lasting(file: Path, copy: Path) -> Path:
-    """Return the FILE of a command as a later command can name it.
+    """Return a path by which a later command can read the sweep file of this one.
 
-    A pipe or a file that a shell opened (/dev/stdin, /dev/fd/63) no longer exists by then; the recorded copy is used
-    instead.
+    This is `file`, or `copy`, the copy in the records, if `file` is a pipe or was opened by a shell (/dev/stdin,
+    /dev/fd/63) and will no longer exist.
     """
     opened = file.absolute().is_relative_to("/dev") or file.absolute().is_relative_to("/proc")
     return file if file.is_file() and not opened else copy
 
 
 def command_line(file: Path, copy: Path) -> str:
-    """Return this command line for recording and repeating: without passwords, and with a lasting FILE."""
+    """Return this command line in a form to record and repeat: without passwords, and with the path from `lasting`."""
     from gansweep.tracking.store import without_password
 
     words = [str(lasting(file, copy)) if word == str(file) else word for word in sys.argv[1:]]
@@ -135,7 +135,11 @@ def find_sweep(home: Home, name: str) -> SweepFolder:
 
 
 def find_trial(home: Home, reference: str) -> tuple[SweepFolder, TrialFolder]:
-    """Return a trial by ID, SWEEP/ID, or the first characters of an id. Raises UserError unless exactly one matches."""
+    """Return the folders of a sweep and its trial that a reference names.
+
+    `reference`: ID or SWEEP/ID, where the first characters of the id suffice. Raises UserError unless exactly one trial
+    matches.
+    """
     sweep_name, _, prefix = reference.rpartition("/")
     sweeps = [find_sweep(home, sweep_name)] if sweep_name else home.sweeps()
     found = [(s, t) for s in sweeps for t in s.all_trials() if prefix and t.id.startswith(prefix) and t.trial.exists()]
@@ -162,7 +166,7 @@ def is_folder(reference: str) -> bool:
 
 
 def is_there(file: Path) -> bool:
-    """Whether a file exists."""
+    """Whether a path is an existing file. Unlike Path.is_file, it raises no error for an invalid path."""
     try:
         return file.is_file()
     except OSError:  # too long for a path
@@ -170,7 +174,14 @@ def is_there(file: Path) -> bool:
 
 
 def find_folder(home: Home, reference: str) -> tuple[str, TrialFolder]:
-    """Return a name for messages, and the folder of a trial by its path or as in `find_trial`.
+    """Find the folder of a trial or single run.
+
+    Args:
+        home: The home folder.
+        reference: Path of the folder, or a reference to a trial as in `find_trial`.
+
+    Returns:
+        Name of the trial or run for messages, and its folder.
 
     Raises:
         UserError: No trial matches, or several do.
@@ -189,7 +200,7 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def check_output(path: Path, endings: Sequence[str]) -> None:
-    """Raise UserError if a file cannot be written, before any work is done."""
+    """Check, before any work is done, that a file can be written and has one of `endings`. Raises UserError if not."""
     if path.suffix.lower() not in endings:
         raise UserError(f"{path}: unknown ending; name a file that ends in {' or '.join(endings)}")
     try:

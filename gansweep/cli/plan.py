@@ -1,4 +1,4 @@
-"""`gansweep plan`."""
+"""`gansweep plan`: list the trials of a sweep file and estimate their cost."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _trial(plan: Plan, planned: PlannedTrial, step_s: dict[str, float]) -> dict[
 
 
 def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
-    """Print the plan. unmeasured: Whether `run` will decide how many trials share a GPU."""
+    """Print the plan. `unmeasured`: whether `run` will measure and decide how many trials share a GPU."""
     from gansweep.cli.tables import add_settings, output, plain_table, show
     from gansweep.planning.cost import START_S
 
@@ -169,7 +169,7 @@ def _print(plan: Plan, document: dict[str, Any], unmeasured: bool) -> None:
 
 
 def _fid(plan: Plan, seconds: dict[str, float] | None) -> str:
-    """Return what is measured at the end of each trial, and how long it takes if that was timed."""
+    """Return as text how many samples FID is measured on, and the seconds it takes if `seconds` is not None."""
     assert plan.sweep.evaluation.fid
     what = f"{counted(plan.sweep.evaluation.fid.samples, 'sample')} at the end of each trial"
     if seconds is None:

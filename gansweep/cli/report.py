@@ -66,7 +66,7 @@ def report(
 
 
 def _may_write(home: Home, sweeps: tuple[str, ...], tracking_uri: str | None, answer: str | None) -> None:
-    """Check that the home may add to the records of its sweeps."""
+    """Check that the home may write the records of the named sweeps. Raises UserError if it may not."""
     from gansweep.tracking.reader import where
 
     check_writable(home)

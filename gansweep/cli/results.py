@@ -1,4 +1,4 @@
-"""`gansweep best` and `compare`: trials side by side, read from their folders."""
+"""`gansweep best` and `compare`: ranking and comparison of trials, read from their folders."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def compare(trials: tuple[str, ...], home_path: Path, as_json: bool) -> None:
 def _ranked(
     sweep: SweepFolder, folders: Sequence[TrialFolder], ranking: Ranking
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return the trials that are ranked, best first, and reason → number of trials that are not."""
+    """Return the ranked trials as in `best --json`, best first, and reason → number of trials that are not ranked."""
     documents = {folder: read_json(folder.trial) for folder in folders}
     summaries = {folder: outcome.summary(folder) for folder in folders}
     on = {folder: summary["device"] or "" for folder, summary in summaries.items()}
@@ -167,13 +167,17 @@ def _over_seeds(
     ranked: Collection[TrialFolder],
     ranking: Ranking,
 ) -> dict[str, Any]:
-    """Return the mean over the seeds of one configuration, including failed trials; None for fewer than two.
+    """Summarise the trials of one configuration, which differ in the seed.
 
     Args:
         seeds: Trials of the configuration.
         reached: Trial → figures, for trials that have ended.
-        ranked: Trials that are ranked.
-        ranking: Ranking of the sweep.
+        ranked: Trials of the sweep that are ranked.
+        ranking: The objective.
+
+    Returns:
+        Number of trials (`seeds`), number of ranked ones (`seeds_ranked`), and mean of the final finite values of the
+        objective, including those of failed trials (`seeds_mean`; None for fewer than two values).
     """
     found = [reached[one]["quality"] for one in seeds if one in reached]
     values = [value for value in found if value is not None and math.isfinite(value)]
@@ -275,7 +279,12 @@ def _comparison(
 ) -> Table:
     """Return a table with one column per trial and one row per quantity.
 
-    `with_best`: whether to show the best values, which are comparable only for one objective on the same data.
+    Args:
+        facts: Facts of each trial, as returned by `_facts`.
+        differing: Setting → its values, one per trial, for settings that differ.
+        results: Metric → its last values, one per trial.
+        with_best: Whether to show the best value of each trial. These are comparable only if the trials have the same
+            objective and the same data.
     """
     from rich.text import Text
 
@@ -308,7 +317,7 @@ def _comparison(
 
 
 def _best_of(metric: str, values: Sequence[float | None]) -> float | None:
-    """Return the best value; None if the metric has no direction or all values are equal."""
+    """Return the best finite value of a metric; None if neither high nor low is better, or if all values are equal."""
     better = m.METRICS[metric].better if metric in m.METRICS else None
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if better is None or not finite or len(set(values)) == 1:

@@ -89,7 +89,9 @@ class Terminal:
     """Presenter for a terminal: progress and messages on stderr, the result on stdout.
 
     Args:
-        answer: Answer given by --moved or --new-identity.
+        call: The call of the command line.
+        home: The home folder.
+        answer: "moved" or "copied", as given by --moved or --new-identity; None if neither was given.
 
     Attributes:
         code: Exit code of the command.
@@ -100,21 +102,21 @@ class Terminal:
         self.code = 0
 
     def tell(self, text: str) -> None:
-        """See gansweep.api.training.Presenter."""
+        """Print a message to stderr."""
         say(text)
 
     def settle(self, folder: SweepFolder, uri: str, tell: Callable[[str], None]) -> None:
-        """See gansweep.api.training.Presenter."""
+        """Check, using `answer`, that the folder may write the records of its sweep. Raises UserError if it may not."""
         settle(self._home, folder, uri, self._answer, tell, ask_store=False)
 
     def starting(self) -> None:
-        """See gansweep.api.training.Presenter."""
+        """Make the command end without exit handlers from now on, since those of Ray would delay it."""
         from gansweep.engine.ending import leave_at_once
 
         self._call.leave = leave_at_once  # Ray's exit handlers would wait a minute for processes that have ended
 
     def view(self, board: Board, uri: str, log: Path) -> AbstractContextManager[View]:
-        """See gansweep.api.training.Presenter."""
+        """Return the live table on a terminal, else a view that prints lines."""
         from gansweep.cli.views import view
         from gansweep.tracking import store
 
@@ -122,7 +124,10 @@ class Terminal:
         return view(board, link, log)
 
     def ended(self, ended: Ended, tell: Callable[[str], None]) -> None:
-        """See gansweep.api.training.Presenter."""
+        """Print the table of trials, how the sweep ended and the best trial, and set the exit code.
+
+        If there was nothing to train, print this and the best trial only.
+        """
         if ended.board is None:
             tell(f"{ended.plan.sweep.name}: nothing to train, {_all_finished(len(ended.plan.trials))}")
             _say_best(ended.plan, tell)
@@ -142,7 +147,7 @@ def _all_finished(count: int) -> str:
 
 
 def _report(ended: Ended, tell: Callable[[str], None]) -> int:
-    """Print how the sweep ended and the next command. Return the exit code."""
+    """Print how the sweep ended, its best trial, and the command to continue with. Return the exit code."""
     from gansweep.tracking import store
 
     plan, board, ending = ended.plan, ended.board, ended.ending
@@ -179,7 +184,7 @@ def _report(ended: Ended, tell: Callable[[str], None]) -> int:
 
 
 def _ends(rows: Sequence[Row]) -> list[str]:
-    """Return the reasons for which trials were stopped or crashed, without repetitions."""
+    """Return one line per reason for which trials were stopped or crashed, with the first of these trials."""
     ids: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.reason and row.outcome in ("stopped", "crashed"):
@@ -191,7 +196,11 @@ def _ends(rows: Sequence[Row]) -> list[str]:
 
 
 def _say_best(plan: Plan, tell: Callable[[str], None]) -> bool:
-    """Print the best trial. Return False if the sweep needs the objective and no run recorded it."""
+    """Print the best trial, if there are several.
+
+    Returns:
+        False if the sweep needs the objective, trials have completed or were stopped, and none of them recorded it.
+    """
     ranking, trials = plan.ranking, {plan.folder.trial(p.trial.id): p.trial for p in plan.trials}
     states = {folder: outcome.state(folder, trial.steps) for folder, trial in trials.items()}
     whole = [folder for folder, now in states.items() if now in ("completed", "stopped")]

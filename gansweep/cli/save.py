@@ -1,4 +1,4 @@
-"""`gansweep save` and `evaluate`: generators in files for others, and their metrics."""
+"""`gansweep save` and `evaluate`: write a generator to a file for use elsewhere, and measure its samples."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ OPTIONS = {MOVED: "--moved", COPIED: "--new-identity"}
 
 
 def answers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options, as the parameter `answer`, to a command that writes to a tracking store."""
+    """Add both options to a command that writes to a tracking store; it gets MOVED, COPIED or None as `answer`."""
     copied = click.option(
         OPTIONS[COPIED],
         "answer",
@@ -44,31 +44,32 @@ def answers(command: Callable[..., Any]) -> Callable[..., Any]:
 def settle(
     home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], *, ask_store: bool
 ) -> None:
-    """Check that a folder may write its sweep's records, and correct their paths if the home was moved or copied.
+    """Check that a folder may write the records of its sweep, and correct paths if the home was moved or copied.
 
-    It is called before anything is written. A sweep in a storage is not checked, since homes share it.
+    Call this before anything is written. A sweep in a storage is not checked, since several homes share it.
 
     Args:
         home: The home folder.
         folder: Folder of the sweep.
         uri: URI of the tracking store.
-        answer: Answer given by --moved or --new-identity; None for none.
+        answer: MOVED or COPIED, as given by --moved or --new-identity; None if neither was given.
         tell: Called with messages for the user.
-        ask_store: Whether to ask the store (seconds) which folder wrote last even if this folder was not moved.
+        ask_store: Whether to ask the store which folder wrote last even if this folder was not moved. This takes
+            seconds.
 
     Raises:
-        UserError: The folder is a copy without a new identity, or neither the answer nor a user at a terminal states
-            whether it was moved or copied.
+        UserError: The folder is a copy without a new identity; or it is not known whether it was moved or copied, and
+            neither `answer` nor a user at a terminal tells.
     """
     _claim(home, folder, uri, answer, tell, ask_store)
     correct_paths(home, tell)
 
 
 def correct_paths(home: Home, tell: Callable[[str], None]) -> None:
-    """Correct the paths in the records of a home that was moved or copied, and report it once.
+    """Correct the paths in the records of a home that was moved or copied. A correction is reported once.
 
     Raises:
-        UserError: The store cannot be written.
+        UserError: The home's own tracking store cannot be written.
     """
     from gansweep.tracking import places
 
@@ -83,7 +84,7 @@ def correct_paths(home: Home, tell: Callable[[str], None]) -> None:
 def _claim(
     home: Home, folder: SweepFolder, uri: str, answer: str | None, tell: Callable[[str], None], ask_store: bool
 ) -> None:
-    """Check whether the folder may write its sweep's records, and record that it does."""
+    """Record that the folder writes the records of its sweep. Raises UserError, as `settle` does, if it may not."""
     own = identity.ensure(folder)
     if folder.storage.exists():
         if answer == COPIED:
@@ -130,7 +131,8 @@ def _claim_unlabelled(
 ) -> None:
     """Let a folder claim records that version 0.1.0 sent to a store that other homes may use as well.
 
-    These records do not name their folder, so a copy cannot be told from the original. `former`: their parent run.
+    These records do not name the folder that sent them, so the original cannot be told from a copy. `former` is their
+    parent run. Raises UserError if nothing shows that the folder is the original.
     """
     from gansweep.tracking import ownership
 
@@ -149,7 +151,10 @@ def _claim_unlabelled(
 
 
 def _shares_store(holder: Place, home: Home, folder: SweepFolder) -> bool:
-    """Whether two homes use the same store: the sweep was copied within a home, or the store is a link."""
+    """Whether the home of `holder`, the original of a copied folder, has the same database as this home.
+
+    It does if the sweep was copied within the home, or if the database of one home is a link to that of the other.
+    """
     if any(one.path != folder.path and _has_id_of(one, folder) for one in home.sweeps()):
         return True
     if holder.path == str(folder.path.resolve()):
@@ -168,12 +173,12 @@ def _has_id_of(other: SweepFolder, folder: SweepFolder) -> bool:
 
 
 def _is_original(folder: SweepFolder, uri: str) -> bool:
-    """Ask the user at a terminal whether the folder is the original."""
+    """Ask the user whether the folder is the original. Returns False if stdin is not a terminal."""
     question = f"version 0.1.0 sent the records of {folder.name} to {uri}: from {folder.path}, which is not a copy?"
     return sys.stdin.isatty() and click.confirm(question, err=True)
 
 
 def _was_moved(holder: Place, folder: SweepFolder) -> bool:
-    """Ask the user at a terminal whether the folder was moved."""
+    """Ask the user whether the folder was moved here from `holder`. Returns False if stdin is not a terminal."""
     question = f"the records of {folder.name} were last written from {holder}: was it moved here to {folder.path}?"
     return sys.stdin.isatty() and click.confirm(question, err=True)

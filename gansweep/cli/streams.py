@@ -19,12 +19,13 @@ UNREAD = 128 + signal.SIGPIPE  # exit code, that of a program ended by SIGPIPE
 
 
 class Stream(io.FileIO):
-    """Raw stream of file descriptor 1 or 2. After the first failed write the descriptor is the null device.
+    """Raw stream of file descriptor 1 or 2. A failed write redirects the descriptor to the null device.
 
     Args:
         number: File descriptor.
-        needed: Whether a command ends if its output cannot be written: silently with exit code UNREAD if the reader
-            has ended, with UserError otherwise. False for commands with work to do besides printing.
+        needed: Whether the command ends if its output cannot be written. If the reader has ended, it then exits with
+            code UNREAD and without a message; otherwise it raises UserError. False for commands that have work to do
+            besides printing.
     """
 
     def __init__(self, number: int, *, needed: bool) -> None:
@@ -32,7 +33,11 @@ class Stream(io.FileIO):
         self.needed = needed
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write all or part of the data and return the number of bytes. Wait if the descriptor is non-blocking."""
+        """Write all or part of the data and return the number of bytes written.
+
+        Waits if the descriptor is non-blocking and not ready. Data that cannot be written count as written if the
+        stream is not needed.
+        """
         try:
             while (written := super().write(data)) is None:
                 select.select([], [self], [])
@@ -49,8 +54,8 @@ class Stream(io.FileIO):
 def settle() -> None:
     """Make sys.stdout and sys.stderr write to a Stream. Call it once, before anything is printed.
 
-    Standard descriptors closed by the caller become the null device. Otherwise the next opened file would get their
-    number, and all printed output.
+    Standard descriptors that the calling process has closed are opened on the null device. Otherwise the next file that
+    is opened would get such a descriptor, and with it all printed output.
     """
     for number in (0, 1, 2):
         try:
@@ -69,7 +74,10 @@ def outlive_stdout() -> None:
 
 
 def _over(text: TextIO | None, number: int, *, needed: bool) -> TextIO:
-    """Return a text stream over a Stream; unchanged if it is not the process's own, as when a test captures it."""
+    """Return a text stream that writes to a Stream of a file descriptor.
+
+    A `text` that does not write to this descriptor, such as the capture of a test, is returned unchanged.
+    """
     if text is not None and (type(text) is not io.TextIOWrapper or text.fileno() != number):
         return text
     encoding, errors = (text.encoding, text.errors) if text else ("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Generators as arguments of commands: a trial, the folder of a run, or a file."""
+"""The argument by which commands name a generator: a trial, the folder of a run, or a file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ SUBJECT = "TRIAL|FOLDER|FILE"
 
 
 def generator_file(subject: str, home: Home) -> Path | None:
-    """Return the path of a file, or of a saved or imported folder; None for a trial or the folder of a run.
+    """Return the path of a generator's file, or of a saved or imported folder.
+
+    Returns None for a trial or the folder of a run, which may have several checkpoints.
 
     Args:
-        subject: Argument of the command: a path, or the name of imported weights.
+        subject: Argument of the command: a path, the name of imported weights, or a trial.
         home: The home folder.
 
     Raises:
-        UserError: The ending is not that of a generator's file. Pickles are never opened.
+        UserError: The file does not have the ending of a generator's file. Pickles are never opened.
     """
     path = Path(subject)
     if options.is_folder(subject):
@@ -41,15 +43,20 @@ def generator_file(subject: str, home: Home) -> Path | None:
 
 
 def find_checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, str, TrialFolder | None]:
-    """Return a checkpoint or file, its description, and the folder of its trial.
+    """Find the generator that a command names.
 
     Args:
         subject: Argument of the command.
         home: The home folder.
-        step: Step of a trial's checkpoint. The default is the best one kept.
+        step: Step of a trial's checkpoint; None for the best kept checkpoint.
+
+    Returns:
+        The path of the checkpoint or other file, a description for messages, and the folder of the trial or run (None
+        if `subject` is a file or a saved folder).
 
     Raises:
-        UserError: It does not exist, or several match.
+        UserError: No trial or checkpoint matches, or several trials do.
+        click.UsageError: `step` is given for a file.
     """
     if path := generator_file(subject, home):
         if step is not None:
@@ -63,7 +70,7 @@ def find_checkpoint(subject: str, home: Home, step: int | None) -> tuple[Path, s
 
 
 def _why(chosen: Chosen) -> list[str]:
-    """Describe the objective at a checkpoint, and why it differs from the trial's best or final value."""
+    """Return phrases that give the objective at a checkpoint, and the trial's best and final value if they differ."""
     at, reached, metric = chosen.at, chosen.reached, chosen.ranking.metric
     if at is None or reached.final is None:
         return [f"the last of {counted(chosen.kept, 'checkpoint')} kept"]

@@ -98,7 +98,7 @@ def _tell_what_follows(sweep: str, server: str, job: str, address: str) -> None:
 
 
 def _server(uri: str | None) -> str:
-    """Return the URI of the server. Raises UserError for a store that other machines cannot reach."""
+    """Return the URI. Raises UserError if it is not that of an MLflow server, which other machines can reach."""
     from gansweep.tracking import store
 
     if uri is None or not store.is_server(uri):

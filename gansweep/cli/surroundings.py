@@ -12,7 +12,10 @@ HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def settle() -> None:
-    """Make the command independent of its working directory and environment. It can be called repeatedly."""
+    """Remove effects of the working directory, PYTHONWARNINGS and proxies on this process and its children.
+
+    It can be called repeatedly.
+    """
     _search_installed_code()
     _let_libraries_warn()
     _reach_this_machine_directly()
@@ -21,8 +24,8 @@ def settle() -> None:
 def _search_installed_code() -> None:
     """Remove the working directory from the search path, so that a `torch.py` in it is not imported.
 
-    `python -m` adds it, and so does an empty entry of PYTHONPATH (as in PYTHONPATH=$PYTHONPATH:/more). An entry that
-    names it is deliberate and is kept.
+    `python -m` adds the working directory, and so does an empty entry of PYTHONPATH (PYTHONPATH=$PYTHONPATH:/more). If
+    an entry of PYTHONPATH names the directory, this is deliberate, and it stays in the search path.
     """
     given = os.environ.get("PYTHONPATH", "")
     named = [entry for entry in given.split(os.pathsep) if entry]
@@ -35,7 +38,10 @@ def _search_installed_code() -> None:
 
 
 def _let_libraries_warn() -> None:
-    """Ignore PYTHONWARNINGS=error, meant for the caller's code: deprecations in libraries must not end a sweep."""
+    """Ignore all warnings if PYTHONWARNINGS makes them errors.
+
+    The user means their own code by it; a deprecation in a library must not end a sweep.
+    """
     if "error" in os.environ.get("PYTHONWARNINGS", ""):
         os.environ["PYTHONWARNINGS"] = "ignore"
         warnings.simplefilter("ignore")

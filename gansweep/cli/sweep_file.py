@@ -37,7 +37,10 @@ def init(file: Path) -> None:
 
 
 def _name(file: Path) -> str:
-    """Return a sweep's name for a file, as YAML: quoted if it would be read as a number or a keyword of YAML."""
+    """Return a name for the sweep in a file, made of the name of the file or its folder, as a YAML scalar.
+
+    The scalar is quoted if YAML could read it as a number or keyword.
+    """
     stem = file.stem if file.name != DEFAULT_FILE else file.absolute().parent.name
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     kept = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-")[:64] or TEMPLATE_NAME

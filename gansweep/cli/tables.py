@@ -1,4 +1,4 @@
-"""Tables of trials: while they run, at the end, and in `status`."""
+"""Tables of trials, for the live view and the end of `run`, and for `status`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Layout:
     """Columns of a table of trials.
 
     Args:
-        figures: Heading → figure of a trial.
+        figures: Heading of a column → function that returns the number in the column for a trial's row.
         bar: Width of the progress bar in characters.
         outcome_in_full: Whether to show the outcome in addition to the verdict.
     """
@@ -48,7 +48,7 @@ class Layout:
 
 
 def newest(metric: str) -> Callable[[Row], float | None]:
-    """Return a function that returns the last value of a metric."""
+    """Return a function that returns the last value of a metric in a trial's row; None if there is none."""
     return lambda row: row.metrics.get(metric)
 
 
@@ -90,7 +90,10 @@ def show(table: Table, console: Console) -> None:
 
 
 def show_trials(rows: Sequence[Row], sweep: str) -> None:
-    """Print a table of trials on stdout, in the order of the plan; at most MOST_ROWS, chosen by FIRST."""
+    """Print a table of trials to stdout, in the order of `rows`.
+
+    It has at most MOST_ROWS rows. If there are more trials, those whose outcome comes first in FIRST are shown.
+    """
     console = output()
     chosen = {row.id for row in sorted(rows, key=lambda row: FIRST.index(row.outcome))[:MOST_ROWS]}
     show(trial_table([row for row in rows if row.id in chosen], console.width), console)
@@ -99,7 +102,7 @@ def show_trials(rows: Sequence[Row], sweep: str) -> None:
 
 
 def _least(table: Table, console: Console) -> int:
-    """Return the characters of a line that a table needs; columns that may wrap need their longest word."""
+    """Return the minimum width of a table in characters. A column that may wrap counts with its longest word."""
     measures = [[Measurement.get(console, console.options, cell) for cell in (column.header, *column.cells)]
                 for column in table.columns]  # fmt: skip
     widths = [max(one.maximum if column.no_wrap else one.minimum for one in cells)
@@ -164,7 +167,10 @@ def _narrow_table(rows: Sequence[Row]) -> Table:
 
 
 def add_settings(table: Table, settings: SettingColumns) -> None:
-    """Add columns of settings to a table. A column of several settings may wrap; usual settings are in the caption."""
+    """Add columns of settings to a table, and the settings of most trials as its caption if the columns omit them.
+
+    A column that combines several settings may wrap; others may not.
+    """
     for heading, *_ in settings.columns:
         many = heading == MANY_SETTINGS
         table.add_column(heading, justify="left" if many else "right", no_wrap=not many, overflow="fold")
@@ -180,12 +186,15 @@ def _bar(row: Row, width: int) -> ProgressBar:
 
 
 def beside(tag: Text, states: Iterable[str]) -> Text:
-    """Return the outcome or verdict of a trial with the states of its game beside it: `healthy · D won`."""
+    """Return the outcome or verdict of a trial, followed by the states of its game, as in `healthy · D won`."""
     return Text.assemble(tag, *((f" · {short_title(kind)}", verdict_colour(kind)) for kind in states))
 
 
 def _outcome(row: Row, *, in_full: bool) -> Text:
-    """Return the outcome and the tag, or where there is little room one of them, and the states beside it."""
+    """Return the outcome or the verdict of a trial, followed by the states of its game.
+
+    In full, both outcome and verdict are returned, and the step since which each state holds.
+    """
     if not in_full:
         return beside(_tag(row, in_full=in_full), (kind for kind, _ in row.states))
     since = ((f" · {short_title(kind)} since {step:,}", verdict_colour(kind)) for kind, step in row.states)

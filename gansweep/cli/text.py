@@ -44,7 +44,7 @@ def verdict_colour(kind: str) -> str:
 
 
 def measured(value: float | None, digits: int = 3) -> str:
-    """Format a measurement with a few significant digits; "–" for None."""
+    """Format a measurement with `digits` significant digits, or two if it is nearer to 0 than .001; "–" for None."""
     if value is None:
         return "–"
     if not math.isfinite(value):
@@ -57,8 +57,8 @@ class SettingColumns:
     """Settings of trials, for a table.
 
     Attributes:
-        columns: Columns: a heading, then one cell per trial.
-        usual: Settings of most trials if the columns omit them, as text.
+        columns: One list per column: its heading, then one cell per trial.
+        usual: Settings of most trials, as text, if the columns omit them; else "".
     """
 
     columns: list[list[str]]
@@ -66,12 +66,16 @@ class SettingColumns:
 
 
 def columns_of(settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Return one column per key."""
+    """Return one column per key: its short name as heading, then the value in each mapping as text, "" if missing."""
     return [[name, *(number(one.get(key, "")) for one in settings)] for key, name in _short_names(settings).items()]
 
 
 def setting_columns(settings: Sequence[Mapping[str, Any]], width: int) -> SettingColumns:
-    """Return one column per key. If these need more than SHARE of a line, return one column of unusual settings."""
+    """Return one column per key.
+
+    If these columns need more than SHARE of a line of `width` characters, return a single column instead. It lists the
+    settings in which each trial differs from most trials.
+    """
     columns = columns_of(settings)
     if sum(max(map(len, column)) + 2 for column in columns) <= SHARE * width:
         return SettingColumns(columns)
@@ -116,8 +120,12 @@ def size(count: float) -> str:
 def rerun_command(sweep: SweepFolder, document: Mapping[str, Any]) -> str:
     """Return the command that trains one trial again by itself.
 
-    The sweep's file is that of the current plan; for a trial of an earlier plan the command has all differing settings.
-    `document`: content of the trial's trial.json.
+    The command uses the sweep file in the sweep's folder, which describes the current plan. For a trial of an earlier
+    plan, the command therefore sets all settings in which the trial differs from that plan.
+
+    Args:
+        sweep: Folder of the sweep.
+        document: Content of the trial's trial.json.
     """
     overrides, seed = read_json(sweep.plan).get("overrides", []), document["config"]["seed"]
     varied, planned = document["varied"], sweep.planned()
@@ -135,7 +143,7 @@ def say(text: str) -> None:
 
 
 def reached(found: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
-    """Return the value that ranks a trial, and its best value, as lines of a table.
+    """Return (heading, text) for the value by which a trial is ranked, and for its best value.
 
     Args:
         found: Figures of the trial, as returned by `records.figures`.

@@ -77,7 +77,17 @@ def train(file: Path, overrides: tuple[str, ...], checkpoint: Path | None, home_
 
 
 def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) -> tuple[Outcome, Ending]:
-    """Train to the end, or until the run is interrupted or crashes."""
+    """Train until the run ends, is interrupted or crashes, show its outcome, and draw the plots.
+
+    Args:
+        job: The run to train.
+        start: Checkpoint to resume from; None to train from the first step.
+        notices: Messages to show before training.
+        again: Command line that trains the same settings, for the message on how to resume.
+
+    Returns:
+        The outcome of the run, and the request to end it, if there was any.
+    """
     from gansweep.cli.train_view import TrainView
     from gansweep.engine.ending import Ending
 
@@ -97,7 +107,7 @@ def _train(job: SingleJob, start: Start | None, notices: list[str], again: str) 
 
 
 def _to_the_end(job: SingleJob, start: Start | None, ending: Ending, view: TrainView) -> Outcome:
-    """Train and return the outcome. Errors in training become outcomes; earlier errors are raised as UserError."""
+    """Train and return the outcome. An error in training becomes an outcome; one in opening the run is raised."""
     from gansweep.gan.gpu import is_out_of_memory
     from gansweep.planning.single import open_run
     from gansweep.records.outcome import Outcome
@@ -158,7 +168,7 @@ def _again(file: Path, overrides: tuple[str, ...]) -> str:
 
 
 def _document(folder: RunFolder) -> dict[str, Any]:
-    """Return the JSON document of a run."""
+    """Return the description of a run for --json."""
     summary = outcome.summary(folder)
     del summary["run_id"], summary["varied"]  # exist only for trials of sweeps
     samples, checkpoints = folder.all_samples(), folder.all_checkpoints()

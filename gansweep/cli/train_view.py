@@ -48,7 +48,7 @@ class TrainView:
         self.ended()
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a message."""
+        """Print a message to stderr, in a style of rich on a terminal, and write it to the log."""
         if self._console.is_terminal:
             self._console.print(Text(text, style), soft_wrap=True)
         else:
@@ -66,7 +66,10 @@ class TrainView:
             self._live.start()
 
     def advanced(self) -> None:
-        """Print notices, and a line of progress if the last one is old. Called between slices of training."""
+        """Print the run's notices, and a line of progress if LINE_EVERY_S seconds have passed since the last line.
+
+        Called between slices of training.
+        """
         self._say_notices()
         if self._run is None or time.monotonic() - self._last_line < LINE_EVERY_S:
             return
@@ -78,7 +81,7 @@ class TrainView:
             self.say(line)
 
     def ended(self) -> None:
-        """Remove the bar; messages may follow."""
+        """Print the run's last notices and remove the bar. Further messages may be printed afterwards."""
         self._say_notices()
         if self._live:
             self._live.stop()
@@ -122,7 +125,7 @@ class TrainView:
 
 
 def _named(run: Run) -> list[tuple[str, str]]:
-    """Return words and kind of the run's tag, and of the states of its game."""
+    """Return (text, kind) for the verdict that names the run, if there is one, and for each state of the game."""
     tag = tag_of(run.verdicts)
     states = [one for one in run.verdicts if one.is_state]
     return [

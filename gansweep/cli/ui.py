@@ -86,7 +86,10 @@ def ui(home_path: Path, port: int, browse: bool) -> None:
 
 
 def _served(home: Home) -> str:
-    """Return the URI of the home's store, or of a copy if it is read-only. Raises UserError if it cannot be read."""
+    """Return the URI of the database to serve: the home's own store, or a temporary copy if it is read-only.
+
+    Raises UserError if the database cannot be read.
+    """
     if snapshot.is_writable(home.database):
         check_writable(home)
         correct_paths(home, say)
@@ -104,7 +107,8 @@ def _served(home: Home) -> str:
 def _links(home: Home, url: str) -> dict[str, str]:
     """Return sweep → link to its page in MLflow's model-training view (the default view is for language models).
 
-    A sweep whose note cannot be read has no link; the file is reported.
+    Only sweeps that were last sent to the home's own store have a link. If the file in a sweep's folder that names its
+    store is damaged, the file is reported and the sweep has no link.
     """
     experiments = {}
     for folder in home.sweeps():

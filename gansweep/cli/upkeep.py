@@ -118,10 +118,16 @@ def sync(sweep: str, home_path: Path, tracking_uri: str | None, verify: bool, an
 
 
 def send(home: Home, folder: SweepFolder, uri: str, *, verify: bool = False) -> None:
-    """Send the records of a sweep that its store lacks.
+    """Send those records of a sweep that the tracking store lacks.
+
+    Args:
+        home: The home folder.
+        folder: Folder of the sweep.
+        uri: URI of the tracking store.
+        verify: Whether to compare every value and file in the store, which is slower.
 
     Raises:
-        UserError: The store cannot be reached, or another process is sending them.
+        UserError: The store cannot be reached, or another process is sending records of the sweep.
     """
     from gansweep.tracking import store
     from gansweep.tracking.context import tags
@@ -138,7 +144,7 @@ def send(home: Home, folder: SweepFolder, uri: str, *, verify: bool = False) -> 
 
 
 def _provenance(folder: SweepFolder) -> Provenance:
-    """Return the provenance of a sweep; that of this command if an older version did not record it."""
+    """Return the recorded provenance of a sweep. If an older version recorded none, return that of this command."""
     from gansweep.sweeps.provenance import current, provenance_of
 
     found = provenance_of(folder)
@@ -195,7 +201,7 @@ def clean(sweep: str, home_path: Path, yes: bool, answer: str | None) -> None:
 
 
 def _store_of(home: Home, folder: SweepFolder) -> str | None:
-    """URI of the store that may have records of a sweep."""
+    """Return the URI of the tracking store that may have records of a sweep; None if there is none."""
     from gansweep.tracking import places, store
 
     return places.recorded(home, folder) or (store.local_uri(home) if home.database.exists() else None)

@@ -1,6 +1,6 @@
-"""Progress of a sweep on stderr: a live table on a terminal, else lines with the time.
+"""Progress of a sweep on stderr: a live table on a terminal, else lines with the time of day.
 
-Events, but not progress, are also written to the sweep's log.
+Starts and ends of trials and notices are also written to the sweep's log; lines of overall progress are not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEAST_ROWS = 3  # minimum of the live table
 
 
 def view(board: Board, link: str, file: Path) -> LiveView | PlainView:
-    """Return the view for a terminal or for other output.
+    """Return a LiveView if stderr is a terminal, else a PlainView.
 
     Args:
         board: State of the trials.
@@ -52,7 +52,7 @@ class Diary:
         self._crashes: dict[str, str] = {}  # reason → id of the first trial
 
     def line(self, row: Row) -> str | None:
-        """Write a change of a trial's outcome to the log and return it; None if the outcome is unchanged."""
+        """Write a line to the log if the outcome of a trial has changed, and return the line; None if it has not."""
         if self._seen.get(row.id) == row.outcome:
             return None
         self._seen[row.id] = row.outcome
@@ -70,7 +70,7 @@ class Diary:
 
 
 class PlainView:
-    """View with one line for each start and end, and occasional lines of overall progress."""
+    """View that prints a line when a trial starts or ends, and overall progress at most every LINE_EVERY_S seconds."""
 
     def __init__(self, board: Board, diary: Diary) -> None:
         self._board, self._diary, self._last = board, diary, time.monotonic()
@@ -97,7 +97,10 @@ class PlainView:
 
 
 class LiveView:
-    """View with a table that fits the terminal; running trials take precedence, then the last ended, then pending."""
+    """View with a live table that fits the terminal.
+
+    If it cannot show all trials, it shows running trials first, then those that ended last, then pending ones.
+    """
 
     def __init__(self, board: Board, link: str, diary: Diary, console: Console) -> None:
         self._board, self._link, self._diary, self._console = board, link, diary, console

@@ -1,6 +1,6 @@
-"""Interface of tune.Trainable, as far as Tune uses it in a trial's process, without importing Ray Tune there.
+"""The methods of tune.Trainable that Tune calls in a trial's process, without importing Ray Tune there.
 
-Tune and the libraries that it loads cost each process a second of a core and 80 MB.
+Importing Tune and its libraries costs each process one second of CPU time and 80 MB of memory.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ray.util import get_node_ip_address
 
 
 class Actor:
-    """Base class of processes that train one trial after another. Methods are called by Tune.
+    """Base class of processes that train one trial after another. Tune calls its methods.
 
-    What Tune passes besides a configuration differs between its versions, and is not used.
+    The arguments that Tune passes besides the configuration differ between its versions. They are ignored.
     """
 
     def __init__(self, config: dict[str, Any], **_: object) -> None:
@@ -31,19 +31,19 @@ class Actor:
         raise NotImplementedError
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Prepare another trial. Returns whether this process can train it."""
+        """Prepare another trial in this process, and return whether this process can train it."""
         raise NotImplementedError
 
     def step(self) -> dict[str, Any]:
-        """Train for a while and return the result. `done`: whether the trial has ended."""
+        """Train for a short time and return the trial's result. Its value of `done` is whether the trial has ended."""
         raise NotImplementedError
 
     def cleanup(self) -> None:
-        """Suspend the trial: the process ends."""
+        """Suspend the trial, since the process is about to end."""
         raise NotImplementedError
 
     def train(self) -> dict[str, Any]:
-        """Return the result of a step with the keys that Tune requires."""
+        """Call `step` and return its result together with the keys that Tune requires."""
         began = time.monotonic()
         result = self.step()
         self._iteration += 1
@@ -57,20 +57,20 @@ class Actor:
         }
 
     def reset(self, new_config: dict[str, Any], **_: object) -> bool:
-        """Prepare another trial."""
+        """Prepare another trial in this process, and return whether this process can train it."""
         self._began, self._iteration = time.monotonic(), 0
         return self.reset_config(_own(new_config))
 
     def stop(self) -> None:
-        """End training in this process."""
+        """Suspend the trial, and end training in this process."""
         self.cleanup()
 
     def get_current_ip_pid(self) -> tuple[str, int]:
-        """Return the address of the node and the id of this process."""
+        """Return the IP address of the node, and the id of this process."""
         return get_node_ip_address(), os.getpid()
 
     def get_auto_filled_metrics(self, debug_metrics_only: bool = True) -> dict[str, Any]:
-        """Return where and when this process answered."""
+        """Return the id, host, GPUs and current time of this process, under the keys that Tune uses."""
         address, pid = self.get_current_ip_pid()
         return {
             "pid": pid,

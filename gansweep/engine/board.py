@@ -1,4 +1,4 @@
-"""State of a running sweep, as views show it. Does not load Ray."""
+"""State of a running sweep for display. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BASIS_S = 5.0  # seconds of training before the remaining time is estimated
 
 @dataclass
 class Row:
-    """One trial as a view shows it.
+    """One trial, as displayed by a view.
 
     Attributes:
-        weight: Cost of a step relative to the steps of other trials.
-        states: Kind and first step of the states of the game between D and G that hold.
-        rule: What ended the trial, as in Outcome.
-        steps_per_s: Speed of the whole run: see health.metrics.typical_speed.
+        weight: Cost of one step, for comparison with other trials: PlannedTrial.step_operations.
+        states: (kind, first step) of each state of the game between D and G that holds.
+        rule: What ended the trial: see records.outcome.Outcome.
+        steps_per_s: Speed over the whole run (see health.metrics.typical_speed); None until it is known.
     """
 
     id: str
@@ -46,16 +46,17 @@ class Row:
 
 @dataclass
 class Board:
-    """All rows of a sweep, in the order of the plan. Other threads may read while the driver adds rows, so each reads a
-    copy of the list.
+    """All rows of a sweep, in the order of the plan.
+
+    Other threads may read the rows while the driver adds some. Methods therefore iterate over a copy of them.
 
     Attributes:
         slots: Number of trials that train in parallel.
         began: time.monotonic() when the command began.
         local_gpus: Whether trials train on GPUs of this machine.
-        to_come: Approximate work of each trial that has not been suggested yet, in units of Row.weight.
-        training_since: time.monotonic() at the first reported step of this command.
-        work_before: Work done by then, in the same units.
+        to_come: Approximate work of each trial that has not been suggested yet: Row.weight times its steps.
+        training_since: time.monotonic() at the first reported step of this command; None until then.
+        work_before: Work done up to the first reported step, in the units of `to_come`.
     """
 
     sweep: str
@@ -69,7 +70,7 @@ class Board:
 
     @classmethod
     def of(cls, plan: Plan, slots: int, began: float, *, local_gpus: bool = False) -> Board:
-        """Return a board with the current state of the trial folders."""
+        """Return the board of a plan, with the states recorded in the folders of its trials."""
         work = [float(p.step_operations * p.trial.steps) for p in plan.to_come]
         board = cls(plan.sweep.name, {}, slots, began, local_gpus, work)
         for planned in plan.trials:
@@ -86,21 +87,21 @@ class Board:
         return board
 
     def add(self, planned: PlannedTrial) -> None:
-        """Replace one trial to come by a suggested trial."""
+        """Add the row of a suggested trial, which replaces one entry of `to_come`."""
         self.rows[planned.trial.id] = _row(planned)
         del self.to_come[:1]
 
     @property
     def total(self) -> int:
-        """Number of trials, including those to come."""
+        """Number of trials, including those that have not been suggested yet."""
         return len(self.rows) + len(self.to_come)
 
     def done(self) -> int:
-        """Return the number of trials that have nothing left to do."""
+        """Return the number of trials that are neither pending nor running."""
         return sum(row.outcome not in ("pending", "running") for row in [*self.rows.values()])
 
     def steps_per_s(self) -> float:
-        """Return the speed of all running trials together."""
+        """Return the total speed of all running trials, in steps per second."""
         return sum(row.steps_per_s or 0.0 for row in [*self.rows.values()] if row.outcome == "running")
 
     def elapsed_s(self) -> float:
@@ -108,15 +109,17 @@ class Board:
         return time.monotonic() - self.began
 
     def stepped(self) -> None:
-        """Note a reported step. Call it when the row of the trial is up to date."""
+        """Note that a trial has reported a step. Call this method after the trial's row has been updated."""
         if self.training_since is None:
             self.training_since, self.work_before = time.monotonic(), self._work()[0]
 
     def remaining_s(self) -> float | None:
-        """Return the estimated remaining time in seconds, at the pace since the first reported step.
+        """Return the estimated remaining time in seconds, extrapolated from the pace since the first reported step.
 
-        None until BASIS_S after that step: starting Ray, loading torch and the first step of a process do not reflect
-        the pace.
+        Earlier time is not counted: starting Ray, loading torch and a process's first step do not reflect the pace.
+
+        Returns:
+            None until BASIS_S seconds after the first reported step, and while no further work has been done.
         """
         work, left = self._work()
         fresh = work - self.work_before
@@ -126,7 +129,7 @@ class Board:
         return left / fresh * elapsed_s if elapsed_s >= BASIS_S else None
 
     def _work(self) -> tuple[float, float]:
-        """Return the work done and the work left, in units of Row.weight."""
+        """Return the work done and the work left, as sums of Row.weight times steps."""
         rows = [*self.rows.values()]
         work = sum(row.weight * row.step for row in rows)
         left = sum(row.weight * (row.steps - row.step) for row in rows if row.outcome in ("pending", "running"))

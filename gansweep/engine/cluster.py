@@ -1,4 +1,4 @@
-"""Connection to Ray, local or on a cluster. Import it after engine/environment.py has set Ray's variables."""
+"""Connection to Ray, local or on a cluster. Import this module after environment.set_up has set Ray's variables."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Cluster:
     """Connection to Ray.
 
     Attributes:
-        available: Ray's resources.
-        mps: How trials share a GPU, as far as the driver decides: nodes of a cluster that was joined have their own
-            daemons, or none.
+        available: Name of each of Ray's resources, such as CPU and GPU → its amount.
+        mps: How trials share a GPU of this machine. Inactive for a cluster that was joined: the driver does not control
+            MPS on its nodes.
     """
 
     available: dict[str, float]
@@ -51,12 +51,12 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
     """Join a Ray cluster, or start Ray on this machine.
 
     Args:
-        folder: Folder for the files of this run; its path must be short.
+        folder: Folder for the files of this run, with a path short enough for Ray's sockets (see records/scratch.py).
         address: Address of the cluster to join; None starts Ray on this machine.
         shared: Whether trials may share a GPU.
 
     Raises:
-        UserError: No cluster answers at the address, or Ray does not start.
+        UserError: The cluster cannot be joined, Ray does not start, or a disk that Ray needs is full.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -108,9 +108,9 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
 
 
 def _disconnect() -> None:
-    """Leave the cluster. Other threads collect no garbage meanwhile.
+    """Leave the cluster. Python's garbage collection is disabled during the shutdown.
 
-    Ray exits the process if another thread drops a reference to an object of Ray while it shuts down.
+    Ray exits the process if another thread drops a reference to one of Ray's objects while Ray shuts down.
     """
     gc.collect()
     gc.disable()
@@ -121,7 +121,7 @@ def _disconnect() -> None:
 
 
 def _trains(process: psutil.Process) -> bool:
-    """Whether a process trains trials, or has been started to do so."""
+    """Whether a process is one of Ray's workers: it trains a trial, or waits for one."""
     try:
         return process.cmdline()[0].startswith("ray::")
     except (psutil.Error, IndexError):
@@ -130,9 +130,10 @@ def _trains(process: psutil.Process) -> bool:
 
 @contextmanager
 def _plain_interpreter(folder: Path) -> Iterator[None]:
-    """Give Ray an interpreter path without special characters, through a link to the environment if needed.
+    """Give Ray a path of the Python interpreter that needs no quoting in a shell.
 
-    Ray starts its workers through a shell and does not quote the path.
+    Ray starts its workers through a shell and does not quote the path. If the path contains special characters, a link
+    in `folder` to the Python environment takes its place.
     """
     whole = sys.executable
     if shlex.quote(whole) != whole:
@@ -147,7 +148,10 @@ def _plain_interpreter(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _starting(folder: Path) -> Iterator[None]:
-    """Convert errors of ray.init to UserError: Ray waits 30 s for its own processes and raises a plain Exception."""
+    """Convert errors of ray.init to UserError.
+
+    Ray raises a plain Exception if its own processes do not start within 30 s.
+    """
     try:
         yield
     except Exception as error:
@@ -169,7 +173,7 @@ def _is_unreported(record: logging.LogRecord) -> bool:
 
 
 def _full(error: Exception, folder: Path) -> str | None:
-    """Return a message if a disk that Ray needs is full; None otherwise. Ray's own errors do not name the disk."""
+    """Return a message if a disk that Ray needs is full, since Ray's own errors do not name the disk; else None."""
     places = [place for place in (folder, SHARED_MEMORY) if place.is_dir()]
     return disk.lack(error) or next(filter(None, map(disk.full, places)), None)
 
@@ -180,7 +184,7 @@ def _first(error: Exception) -> str:
 
 
 def _check_listening(address: str) -> None:
-    """Check that a process listens at host:port; Ray itself would retry for minutes.
+    """Check that a process listens at an address HOST:PORT. Without this check, Ray would retry for minutes.
 
     Raises:
         UserError: The connection fails.

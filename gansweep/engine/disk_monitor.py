@@ -1,4 +1,4 @@
-"""Disk space for Ray's own files. Each full disk is reported once: Ray's messages do not name it."""
+"""Monitor of disk space for Ray's own files. It reports a full disk once, since Ray's messages do not name the disk."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ CHECK_S = 2.0  # between two checks
 
 
 class DiskMonitor:
-    """Monitor of the folders that Ray writes to, except those on the disk of the home, which trials report.
+    """Monitor of the disks of the folders that Ray writes to.
+
+    Folders on the disk of the home folder are left out: trials report when that disk is full.
 
     Args:
-        places: The folders; missing ones are ignored.
-        home: Folder of the records.
+        places: Folders that Ray writes to; missing ones are ignored.
+        home: A folder on the disk of the home folder.
         notify: Called with messages for the user.
     """
 
@@ -26,7 +28,7 @@ class DiskMonitor:
         self._notify, self._due = notify, 0.0
 
     def check(self) -> None:
-        """Report each folder whose disk has become full. May be called at any rate."""
+        """Report each folder whose disk has become full. Does nothing within CHECK_S seconds of the last check."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + CHECK_S

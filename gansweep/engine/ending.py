@@ -1,7 +1,7 @@
 """Graceful early end of a sweep: by a signal, `gansweep stop`, or the time budget.
 
-The request is a file in the sweep's folder. Every trial's process checks for the file about once a second, writes a
-checkpoint and ends. Nothing depends on how signals travel through Ray's processes.
+The request to end is the file `stop` in the sweep's folder. Every trial's process looks for the file about once a
+second; if it exists, the process writes a checkpoint and ends. Nothing depends on how Ray's processes pass on signals.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _spared: set[int] = set()  # see `sparing`
 
 
 class Ending:
-    """Request to end the sweep, from any of its sources.
+    """Request to end the sweep early, whether by a signal, `gansweep stop`, the time budget or a failure.
 
     Attributes:
         reason: Why the sweep ends; None while it continues.
@@ -54,14 +54,14 @@ class Ending:
         return self.reason is not None
 
     def fail(self) -> None:
-        """Request the end because records can no longer be written."""
+        """Request the end of the sweep because records can no longer be written."""
         self.failure = True
         if self.reason is None:
             self._request("records cannot be written")
 
     @contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """Within the block, let the first signal request the end, and a second one exit immediately.
+        """Within the block, end the sweep gracefully at the first SIGINT or SIGTERM, and exit at once at the second.
 
         SIGHUP is ignored: training does not need the terminal that was closed (see cli/streams.py).
         """
@@ -83,10 +83,10 @@ class Ending:
             self._end_patience()
 
     def _request(self, reason: str) -> bool:
-        """Write the request for the trials.
+        """Create the file `stop`, which asks the trials' processes to end.
 
         Returns:
-            False if the file cannot be written. All processes are then killed after PATIENCE_S.
+            Whether the file could be created. If not, all processes are killed after PATIENCE_S seconds.
         """
         self.reason = reason
         try:
@@ -97,7 +97,7 @@ class Ending:
         return True
 
     def _end_patience(self) -> None:
-        """Kill all processes after PATIENCE_S, unless they have ended by then."""
+        """Start a thread that ends this process and its descendants after PATIENCE_S seconds."""
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
@@ -107,9 +107,9 @@ class Ending:
 
 @contextmanager
 def shielding_children() -> Iterator[None]:
-    """Keep signals from processes that are started in the block, and from their children.
+    """Block SIGINT, SIGTERM and SIGHUP in processes that are started in the block, and in their children.
 
-    This includes signals sent to the whole process group: a blocked signal stays blocked across exec.
+    This also applies to signals sent to the whole process group: a blocked signal stays blocked across fork and exec.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, signal.SIGHUP))
     try:
@@ -120,7 +120,7 @@ def shielding_children() -> Iterator[None]:
 
 @contextmanager
 def sparing(pid: int) -> Iterator[None]:
-    """Within the block, let a child and its descendants live on when descendants are killed: it ends by itself."""
+    """Within the block, exempt a child process and its descendants from `kill_descendants`: they end by themselves."""
     _spared.add(pid)
     try:
         yield
@@ -129,10 +129,12 @@ def sparing(pid: int) -> Iterator[None]:
 
 
 def kill_descendants(chosen: Callable[[psutil.Process], bool] = lambda _: True) -> None:
-    """Send SIGKILL to the chosen descendants of this process until none but spared ones is alive, for at most a second.
+    """Send SIGKILL to the chosen descendants of this process until they have ended, for at most one second.
+
+    Processes exempted by `sparing` are left alive.
 
     Args:
-        chosen: Whether to kill a process; all by default.
+        chosen: Returns whether to kill a process. By default all are killed.
     """
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
@@ -147,7 +149,7 @@ def kill_descendants(chosen: Callable[[psutil.Process], bool] = lambda _: True) 
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """End this process and its descendants immediately, without running exit handlers."""
+    """Kill the descendants of this process, and exit with a code immediately, without running exit handlers."""
     kill_descendants()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -156,7 +158,7 @@ def leave_at_once(code: int) -> NoReturn:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    """Return a process and its descendants; [] if it does not exist."""
+    """Return a process and all its descendants; [] if the process does not exist."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Environment variables of Ray. Ray reads them at import, so they are set before."""
+"""Environment variables of Ray. They are set before Ray is imported, since Ray reads them at import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WORKERS = {
 
 
 def set_up(*, joining: bool) -> None:
-    """Set the variables. Call it once, before Ray is imported.
+    """Set Ray's environment variables. Call this function once, before Ray is imported.
 
     Args:
         joining: Whether an existing cluster is joined, which has its own token.

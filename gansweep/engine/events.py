@@ -1,4 +1,4 @@
-"""Consequences of events of trials (begin, step, death, end) for records, the board and later trials."""
+"""Handling of trials' events (begin, step, death, end): updates of records, of the board and of the search."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Events:
     """Handler of the events of a search's trials. Jobs are plain data, as returned by `jobs_of`.
 
     Args:
-        search: The search.
+        search: The trials of the sweep.
         shares: Share of a GPU of each trial.
         board: Board to keep up to date.
         view: View to notify of changes.
@@ -44,12 +44,15 @@ class Events:
         return jobs_of(self._plan, self._shares, self._storage)
 
     def begun(self, job: dict[str, Any]) -> None:
-        """Prepare a job that is about to be handed out."""
+        """Prepare the storage, if there is one, for a job that is about to be handed to a process."""
         if self._collector:
             self._collector.begin(job["id"], from_plain(ImageSet, job["images"]))
 
     def stepped(self, trial_id: str, step: int) -> None:
-        """Handle a reported step, after which the trial waits. Request its end if the scheduler decides so."""
+        """Handle a step that a trial has reported. If the scheduler decides so, ask the trial to end.
+
+        The trial waits until this method returns.
+        """
         if self._collector and self._rungs.at_rung(trial_id, step):
             self._collector.download_records(trial_id)
         if self._rungs.ends(trial_id, step):
@@ -59,7 +62,7 @@ class Events:
                 self._collector.ask_to_stop(trial_id)
 
     def crowded(self, job: dict[str, Any]) -> None:
-        """Handle a trial that ran out of GPU memory and will be handed out again with a larger share."""
+        """Handle a job that ran out of GPU memory and will be tried again. `job` has its new, larger share of a GPU."""
         if self._collector:
             self._collector.end(job["id"])
         self._view.notice(
@@ -67,7 +70,7 @@ class Events:
         )
 
     def died(self, job: dict[str, Any], deaths: int) -> None:
-        """Handle the death of a trial's process. deaths: number of deaths so far."""
+        """Handle the death of a trial's process, which is the trial's `deaths`-th death during this command."""
         if self._collector:
             self._collector.end(job["id"])
         folder = self._plan.folder.trial(job["id"])
@@ -76,12 +79,12 @@ class Events:
         self._view.notice(f"{job['id']}: its process died ({deaths}×); it continues from its checkpoint")
 
     def struck(self, job: dict[str, Any], restarted: int) -> None:
-        """Report that trials restart because a trial on their GPU died."""
+        """Report that `restarted` other trials restart because a trial on their GPU died."""
         trials = f"{counted(restarted, 'other trial')} on its GPU {'restarts' if restarted == 1 else 'restart'}"
         self._view.notice(f"{job['id']}: {trials} from older checkpoints, since MPS does not isolate trials")
 
     def withdrawn(self, job: dict[str, Any], since: float) -> None:
-        """Withdraw what a trial recorded since a time.
+        """Withdraw what a trial recorded since a time, in seconds since the epoch: see records/withdrawal.py.
 
         Raises:
             UserError: The trial's process does not end although it was killed.
@@ -98,7 +101,7 @@ class Events:
             ) from None
 
     def isolated(self, job: dict[str, Any]) -> None:
-        """Report that a trial will be handed out again with a whole GPU."""
+        """Report that a trial will be tried again on a GPU of its own."""
         self._view.notice(
             f"{job['id']}: died repeatedly together with other trials on its GPU; it continues on a GPU of its own"
         )
@@ -137,6 +140,6 @@ class Events:
 
 
 def _forget_decision(folder: TrialFolder) -> None:
-    """Remove the scheduler's decision to end a trial: it is made again when the trial reaches the rung again."""
+    """Remove the scheduler's request to end a trial: it decides again when the trial reaches the rung again."""
     if folder.stop.exists() and folder.stop.read_text():
         folder.stop.unlink()

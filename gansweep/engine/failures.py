@@ -1,4 +1,4 @@
-"""Reasons for a missing result of a trial's process: it died and may be retried, or it raised an error."""
+"""Why a trial's process returned no result: it died, and the trial may be retried, or it raised an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ class Failure:
 
 
 def failure_of(error: Exception | None) -> Failure | None:
-    """Return the failure that Ray caught; None if the process died, or raised TryAgainError."""
+    """Return the error that a trial's process raised, as a Failure; None if it died or raised TryAgainError.
+
+    Args:
+        error: Exception that Ray reports for the process; None if unknown.
+    """
     if isinstance(error, RayActorError):
         raised = error.actor_init_failed
     else:

@@ -1,4 +1,4 @@
-"""Placeholder for a process that a Ray node requires and a sweep does not use: idle until its parent has ended."""
+"""Idle process in place of a process that a Ray node requires and a sweep does not use. It ends after its parent."""
 
 import os
 import time

@@ -1,8 +1,9 @@
-"""Deaths of trials that share a GPU under NVIDIA's MPS, and what follows from them for the others.
+"""Deaths of trials that share a GPU under NVIDIA's MPS, and the consequences for the other trials on that GPU.
 
-Clients of MPS share one server. A fault of one is reported to all on its GPU, and one that is killed in the middle of
-work leaves the others in an undefined state: their weights may be wrong without any error. So all of them are killed,
-which also ends those that hang in a kernel, and restart in new processes from what is older than the death.
+Clients of MPS share one server process. A fault of one client is reported to all clients on its GPU. A client that is
+killed while it uses the GPU leaves the others in an undefined state: their weights may be wrong without any error.
+Therefore all trials on the GPU are killed, including those that hang in a kernel. They restart in new processes, from
+checkpoints that are older than the death.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ class Process(Hashable, Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Process that trains a trial, and value of its CUDA_VISIBLE_DEVICES; "" for the CPU."""
+    """Where a trial is trained.
+
+    Attributes:
+        process: Process that trains the trial.
+        gpu: Value of CUDA_VISIBLE_DEVICES in that process; "" for the CPU.
+    """
 
     process: Process
     gpu: str
@@ -36,10 +42,10 @@ class Incident:
     """Death of a trial that shares its GPU, and its consequences. Trials are named by Tune's ids.
 
     Attributes:
-        since: Time in seconds since the epoch from which on nothing counts that trials on the GPU recorded.
+        since: Time in seconds since the epoch. What trials on the GPU have recorded since then is not valid.
         processes: Processes to kill.
         running: Other trials that were running on the GPU.
-        ended: Trials on the GPU that ended since then.
+        ended: Other trials on the GPU that have ended since the time `since`.
         alone: Whether the trial that died continues on a GPU of its own.
     """
 
@@ -59,7 +65,10 @@ class _Trial:
 
 
 class Incidents:
-    """Trials on GPUs that are shared under MPS. One that was never `started` is on no such GPU."""
+    """Tracker of the trials on GPUs that are shared under MPS. Trials are named by Tune's ids.
+
+    Trials that were not passed to `started` are not on such a GPU.
+    """
 
     def __init__(self) -> None:
         self._trials: dict[str, _Trial] = {}
@@ -67,32 +76,40 @@ class Incidents:
         self._since: dict[str, float] = {}  # of trials that an incident restarts
 
     def started(self, trial: str, job: str, place: Place, at: float) -> None:
-        """Note the start of a trial. `at`: time in seconds since the epoch, before the trial uses its GPU."""
+        """Note the start of a trial.
+
+        Args:
+            trial: Tune's id of the trial.
+            job: Id of the trial's job, which stays the same when the job is tried again.
+            place: Where the trial is trained. A trial on the CPU is ignored.
+            at: Time in seconds since the epoch, before the trial uses its GPU.
+        """
         if place.gpu:
             self._trials[trial] = _Trial(job, place, at)
 
     def heard(self, trial: str, at: float) -> None:
-        """Note a message of a trial, sent at a time."""
+        """Note that a trial sent a message at the time `at`, in seconds since the epoch."""
         if trial in self._trials:
             self._trials[trial].heard = at
 
     def ended(self, trial: str) -> float | None:
-        """Note the end of a trial without an error, or after an incident.
+        """Note the end of a trial, for whatever reason.
 
         Returns:
-            For a trial that an incident restarts, the time from which on its records do not count.
+            For a trial that restarts because of an incident, Incident.since; None for other trials.
         """
         if trial in self._trials:
             self._trials[trial].ended = True
         return self._since.pop(trial, None)
 
     def died(self, trial: str) -> Incident | None:
-        """Note the death of a trial.
+        """Note the death of a trial's process.
 
-        Only the first death on a GPU is an incident; for the others see `ended`.
+        Only the first death on a GPU is an incident. The other trials on that GPU are then killed: for these, `ended`
+        returns the time since which their records are not valid.
 
         Returns:
-            None if the trial's GPU is not shared under MPS.
+            The incident; None if the trial's GPU is not shared under MPS.
         """
         dead = self._trials.pop(trial, None)
         if dead is None:

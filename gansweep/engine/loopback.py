@@ -1,4 +1,4 @@
-"""The network interface that processes of one machine communicate over."""
+"""Check of the loopback interface, through which the processes of one machine communicate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_loopback() -> None:
     """Check that processes of this machine can connect to each other at 127.0.0.1.
 
     Raises:
-        UserError: They cannot.
+        UserError: A connection to 127.0.0.1 fails.
     """
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,7 @@
-"""Process that measures a job on the GPU: `python -m gansweep.engine.measure_process`, with the order on stdin."""
+"""Process that measures a job on the GPU: `python -m gansweep.engine.measure_process`.
+
+It reads the argument of measuring.carry_out from stdin as JSON.
+"""
 
 import json
 import sys

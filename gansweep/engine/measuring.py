@@ -1,4 +1,7 @@
-"""KnownNeed of trials on this machine's GPU while Ray starts, in a process of its own. Does not load Ray."""
+"""Measurement of the memory and throughput of trials on this machine's GPU, in other processes while Ray starts.
+
+Does not load Ray.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "gansweep.engine.measure_
 
 
 class Measuring:
-    """NeedCache under way.
+    """Measurements in progress. A thread makes one after another.
+
+    Args:
+        orders: Arguments of `carry_out`, one for each measurement.
 
     Attributes:
         count: Number of shapes of networks that are measured.
@@ -41,17 +47,17 @@ class Measuring:
         self._thread = threading.Thread(target=self._measure, name="measuring", daemon=True)
 
     def start(self) -> None:
-        """Start measuring, with signals that end the sweep kept from the processes."""
+        """Start measuring. The processes that measure do not receive signals that end the sweep."""
         with shielding_children():
             self._thread.start()
 
     def wait(self) -> None:
-        """Wait until all is measured. What failed is missing in the cache."""
+        """Wait until all measurements have ended. The result of one that failed is missing in the cache."""
         if self._thread.ident is not None:
             self._thread.join()
 
     def end(self) -> None:
-        """Kill the process."""
+        """Kill the process of the current measurement, and skip the remaining measurements."""
         with self._lock:
             self._ended = True
             if self._process:
@@ -59,7 +65,7 @@ class Measuring:
         self.wait()
 
     def _measure(self) -> None:
-        """Measure one job after another, each in a new process: the memory of its CUDA context counts."""
+        """Measure one job after another, each in a new process, so that the memory of its CUDA context is included."""
         for order in self._orders:
             with self._lock:
                 if self._ended:
@@ -75,15 +81,18 @@ NOTHING = Measuring([])
 
 @contextmanager
 def measuring(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> Iterator[Measuring]:
-    """While the block runs, measure the trials of a plan that are not in the cache, and add them to it.
+    """While the block runs, measure the trials of a plan whose measurement the cache lacks, and add it to the cache.
 
-    Nothing is measured ahead on GPUs that differ, and on those in a compute mode that admits one process only, which
-    must become a client of MPS first.
+    Nothing is measured if this machine's GPUs differ. Nor is anything measured if the GPUs' compute mode admits one
+    process only, since that process must first become a client of MPS.
 
     Args:
         plan: The plan of the sweep.
         bounds: Trials that are at least as large as any later suggestion of the search.
         cache: Cache folder of the home.
+
+    Yields:
+        The measurements in progress.
     """
     under_way = Measuring(_orders(plan, bounds, cache))
     if under_way.count:
@@ -95,7 +104,7 @@ def measuring(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> Iterat
 
 
 def _orders(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> list[dict[str, Any]]:
-    """Return what `carry_out` is to measure."""
+    """Return an argument of `carry_out` for each measurement to make; [] if there is none."""
     cards = gpu.visible()
     if len({*cards.values()}) != 1 or not gpu.admits_many():
         return []
@@ -113,7 +122,11 @@ def _orders(plan: Plan, bounds: Iterable[PlannedTrial], cache: Path) -> list[dic
 
 
 def carry_out(order: Mapping[str, Any]) -> None:
-    """Measure a job and store what was found, unless the GPU is too small for it."""
+    """Measure a job and store the result in the cache, unless the GPU is too small for the job.
+
+    Args:
+        order: Item of the list that `_orders` returns.
+    """
     from gansweep.engine.need import measure
     from gansweep.planning.job import Job
     from gansweep.planning.need_cache import KnownNeed

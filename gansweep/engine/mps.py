@@ -1,7 +1,8 @@
-"""NVIDIA's MPS (Multi-Process Service), under which processes that share a GPU run side by side instead of in turns.
+"""NVIDIA's MPS (Multi-Process Service), under which processes that share a GPU run simultaneously instead of in turns.
 
-CUDA makes a process a client of MPS if a control daemon answers in the folder CUDA_MPS_PIPE_DIRECTORY, a variable that
-trials inherit. A run joins a daemon that is there, or starts its own. Either is tried by engine/mps_watcher.py.
+CUDA makes a process a client of MPS if a control daemon answers in the pipe folder, which is named by the environment
+variable CUDA_MPS_PIPE_DIRECTORY. Trials inherit this variable. A run joins a daemon that is already running, or starts
+its own. In both cases, engine/mps_watcher.py tests whether the daemon serves clients.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Sharing:
     """How trials share a GPU.
 
     Attributes:
-        daemon: The control daemon that serves them; empty if they take turns.
-        refused: Why no daemon serves them; empty if one does, or if no GPU is shared.
+        daemon: Description of the control daemon that serves trials; empty if trials on a GPU take turns.
+        refused: Why no daemon serves trials; empty if one does, or if trials may not share a GPU.
     """
 
     daemon: str = ""
@@ -51,7 +52,8 @@ def sharing(folder: Path, wanted: bool) -> Iterator[Callable[[], Sharing]]:
         wanted: Whether trials may share a GPU of this machine.
 
     Yields:
-        A function that waits until clients are served, or are known not to be. Call it before a GPU is used.
+        A function that waits until it is known whether clients are served, and returns how trials share a GPU. Call it
+        before a GPU is used.
     """
     named = os.environ.get(PIPES)
     there = Path(named or DEFAULT_PIPES).absolute()
@@ -86,14 +88,17 @@ def servers(environment: Mapping[str, str]) -> list[int] | None:
 
 @contextmanager
 def _watched(folder: Path, joined: Path | None = None) -> Iterator[Callable[[], Sharing]]:
-    """Set the variables of clients, and start the watcher.
+    """Set the environment variables of MPS clients, and start the watcher.
 
-    Clients connect through a path in the folder of this run. The watcher removes it if they are not served: by then
-    Ray's processes have inherited the variables.
+    Clients connect through the folder `mps` in the folder of this run, or a link of that name. If clients are not
+    served, the watcher removes it, since Ray's processes have inherited the variables by then.
 
     Args:
         folder: Folder for the files of this run.
-        joined: Pipe folder of the daemon to join; None starts one.
+        joined: Pipe folder of the daemon to join; None starts a daemon.
+
+    Yields:
+        The same function as `sharing`.
     """
     pipes, logs = folder / "mps", folder / "mps-logs"
     try:
@@ -124,7 +129,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _watcher(log: Path, joined: Path | None) -> Iterator[subprocess.Popen[str]]:
-    """Run the watcher. Only this process holds the other end of its standard input, which ends with it."""
+    """Run the watcher during the block.
+
+    Only this process holds the other end of the watcher's standard input, so this input closes when the process ends.
+
+    Args:
+        log: File for the watcher's standard error.
+        joined: Pipe folder of the daemon to join; None starts a daemon.
+    """
     program = [sys.executable, "-P", "-W", "ignore", "-m", "gansweep.engine.mps_watcher", "join" if joined else "start"]
     with log.open("w") as errors:
         watcher = subprocess.Popen(

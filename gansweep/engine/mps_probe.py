@@ -1,7 +1,8 @@
 """Program that uses each GPU as a trial would, to find out whether a process can be a client of MPS.
 
-It prints a line, which is empty or names what failed, and holds the GPUs until its standard input ends. It needs only
-the driver's library: torch would take seconds to import.
+It creates a CUDA context on each GPU and prints one line: empty if this succeeds, else the call that failed. After a
+success it keeps the contexts until its standard input closes. It uses only the library of NVIDIA's driver, since torch
+would take seconds to import.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 def _devices(cuda: ctypes.CDLL) -> list[ctypes.c_int]:
-    """Return the devices that CUDA_VISIBLE_DEVICES leaves."""
+    """Return the CUDA devices that CUDA_VISIBLE_DEVICES makes visible to this process."""
     count = ctypes.c_int()
     _call(cuda, "cuInit", 0)
     _call(cuda, "cuDeviceGetCount", ctypes.byref(count))
@@ -37,7 +38,11 @@ def _devices(cuda: ctypes.CDLL) -> list[ctypes.c_int]:
 
 
 def _call(cuda: ctypes.CDLL, function: str, *arguments: object) -> None:
-    """Call a function of CUDA's driver. Raises OSError with the name of CUDA's error."""
+    """Call a function of the driver's library.
+
+    Raises:
+        OSError: The function returns an error, whose name is in the message.
+    """
     code = getattr(cuda, function)(*arguments)
     if code:
         name = ctypes.c_char_p()

@@ -1,8 +1,8 @@
-"""Program that finds out whether processes can be clients of MPS, and that ends the daemon of a run.
+"""Program that tests whether processes can be clients of MPS, and that runs the control daemon of a run.
 
-Called with `start` or `join`, and the variables of clients, it prints a line, which is empty if clients are served and
-otherwise says why not. After `start` it runs a control daemon until its standard input ends, of which only the driver
-holds the other end: whatever ends the driver, the daemon is told to quit.
+It is called with the argument `start` or `join`, and with the environment variables of MPS clients. It prints one line:
+empty if clients are served, else the reason why they are not. With `start`, it runs a control daemon until its standard
+input closes. Only the driver holds the other end of that input, so the daemon is ended whatever ends the driver.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(action: str) -> None:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start the daemon. Its devices are all of the machine: clients count them as if there were no MPS."""
+    """Start the control daemon with all GPUs of the machine, so that clients number the GPUs as they do without MPS."""
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     with _messages().open("wb") as messages:
         return subprocess.Popen(
@@ -56,7 +56,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _unanswered(daemon: subprocess.Popen[bytes]) -> str:
-    """Wait until the daemon answers. Returns why it does not; empty if it does."""
+    """Wait until the daemon answers. Return the reason if it does not answer; "" if it does."""
     deadline = time.monotonic() + START_S
     while daemon.poll() is None and time.monotonic() < deadline:
         if servers(os.environ) is not None:
@@ -71,7 +71,7 @@ def _unanswered(daemon: subprocess.Popen[bytes]) -> str:
 
 
 def _unserved() -> str:
-    """Try a client. Returns why it is not served; empty if it is."""
+    """Run engine/mps_probe.py as a client. Return the reason if it is not served; "" if it is."""
     command = [sys.executable, "-P", "-W", "ignore", "-m", "gansweep.engine.mps_probe"]
     probe = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert probe.stdin is not None
@@ -95,7 +95,7 @@ def _unserved() -> str:
 
 
 def _end(daemon: subprocess.Popen[bytes]) -> None:
-    """End the daemon and its servers: in order, which waits for clients, else by signals."""
+    """End the daemon and its servers: by the command `quit`, which waits for clients, or else by signals."""
     for ask, patience in ((_quit, QUIT_S), (daemon.terminate, TERMINATE_S)):
         ask()
         with suppress(subprocess.TimeoutExpired):
@@ -110,7 +110,7 @@ def _quit() -> None:
 
 
 def _disconnect(pipes: Path) -> None:
-    """Remove the path through which clients connect. Without it, CUDA works as if there were no MPS."""
+    """Remove the pipe folder, through which clients connect. Without it, CUDA works as if there were no MPS."""
     if pipes.is_symlink():
         pipes.unlink()
     else:
@@ -122,7 +122,7 @@ def _messages() -> Path:
 
 
 def _is_left(seconds: float) -> bool:
-    """Whether the driver has ended; waits for it for a time."""
+    """Whether the driver has ended. Waits for its end for at most `seconds`."""
     return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 

@@ -1,4 +1,4 @@
-"""What a trial needs of a GPU, and how throughput grows with neighbours, measured on a whole one. Does not load Ray."""
+"""Measurement of the GPU memory of a trial, and of the throughput of several trials on one GPU. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Memory = dict[str, tuple[int, int]]  # UUID → (used, free), in bytes
 
 @dataclass(frozen=True)
 class Need:
-    """What a trial needs of a GPU.
+    """GPU memory of a trial, and throughput of several such trials on one GPU.
 
     Attributes:
         peak: Memory in bytes that one trial needs, including CUDA context and libraries; None if the GPU has less.
         free: Free memory in bytes before the measurement.
-        rates: Number of trials side by side → their steps per second together; empty if it was not measured.
+        rates: Number of simultaneous trials → their total steps per second; empty if throughput was not measured.
     """
 
     peak: int | None
@@ -44,17 +44,17 @@ class Need:
 
 
 def measure(config: dict[str, Any], most: int) -> Need:
-    """Return what a job needs of the GPU of this process.
+    """Measure the memory and throughput of a job on the GPU of this process.
 
-    Call it in a new process that has not used CUDA: the CUDA context counts, and is freed only when the process ends.
-    Memory that other processes allocate in the meantime counts as well.
+    Call this function in a new process that has not used CUDA: the memory of the CUDA context is part of the result,
+    and is freed only when the process ends. Memory that other processes allocate meanwhile is counted as well.
 
     Args:
         config: A planning.job.Job as plain data.
-        most: Largest number of trials side by side whose throughput is measured; none is measured if it is below 2.
+        most: Largest number of simultaneous trials whose throughput is measured. Below 2, throughput is not measured.
 
     Raises:
-        UserError: The GPU cannot be used.
+        UserError: The GPU cannot be used, or the job's code or images are not available on this machine.
     """
     job, before = Job.from_config(config), settled_memory()
     code.check(job.code)
@@ -81,9 +81,11 @@ def measure(config: dict[str, Any], most: int) -> Need:
 
 
 def _work(job: Job, images: ImageSet, device: torch.device) -> bool:
-    """Run every operation of a run that allocates memory once, and return whether neighbours can be measured.
+    """Run once every operation of a run that allocates memory.
 
-    The steps of neighbours must be captured: on one process's streams, eager steps would wait for the same Python.
+    Returns:
+        Whether the throughput of several trials can be measured in this process. On a GPU, their steps must be captured
+        as CUDA graphs: eager steps would wait for each other, since one Python interpreter launches them all.
     """
     from gansweep.gan.sampling import sample
 
@@ -96,7 +98,7 @@ def _work(job: Job, images: ImageSet, device: torch.device) -> bool:
 
 
 def _trainer(job: Job, images: ImageSet, device: torch.device) -> Trainer:
-    """Return a trainer after its capture, which allocates the memory of its graph; later steps allocate nothing new."""
+    """Return a trainer that has run and captured its step, so that later steps allocate no further memory."""
     from gansweep.gan.training import Trainer
 
     trainer = Trainer.on(images, job.training, device)
@@ -106,7 +108,10 @@ def _trainer(job: Job, images: ImageSet, device: torch.device) -> Trainer:
 
 
 def _rates(job: Job, images: ImageSet, device: torch.device, most: int) -> Rates:
-    """Return the rates of up to `most` trials, until more of them gain nothing."""
+    """Return Need.rates for 1, 2, 4, … and `most` trials; empty if `most` is below 2.
+
+    Larger numbers are left out once they gain too little (packing.settled) or do not fit in memory.
+    """
     from gansweep.gan.gpu import is_out_of_memory
     from gansweep.gan.throughput import SideBySide
 
@@ -128,7 +133,10 @@ def _rates(job: Job, images: ImageSet, device: torch.device, most: int) -> Rates
 
 
 def settled_memory() -> Memory:
-    """Return `_memory()` once it stays the same: that of an ended process is freed a moment after its end."""
+    """Return `_memory()` once its values no longer change: the memory of a process is freed a moment after its end.
+
+    The last values are returned if they still change after SETTLING_CHECKS checks.
+    """
     before = _memory()
     for _ in range(SETTLING_CHECKS):
         time.sleep(SETTLING_S)
@@ -140,9 +148,10 @@ def settled_memory() -> Memory:
 
 
 def _memory() -> Memory:
-    """Return (used, free) bytes of every GPU by UUID, from NVML: CUDA would create the context to be measured.
+    """Return the UUID of every GPU → its (used, free) memory in bytes.
 
-    GPUs that the driver does not report (MIG, WSL, vGPU) are left out.
+    The values come from NVML, since a query of CUDA would create the CUDA context whose memory is to be measured. GPUs
+    that the driver does not report (MIG, WSL, vGPU) are left out.
     """
     found = {}
     with suppress(Exception):  # of pynvml, or of a driver that refuses a request
@@ -157,7 +166,7 @@ def _memory() -> Memory:
 
 
 def _used(device: torch.device, uuid: str) -> int:
-    """Return the used memory of a GPU in bytes, from the same source as that before the measurement."""
+    """Return the used memory of a GPU in bytes: from NVML, as before the measurement, or from CUDA if NVML lacks it."""
     import torch
 
     now = _memory()

@@ -1,4 +1,4 @@
-"""Check of a cluster's nodes before trials start: have they the packages that the user's code imports?"""
+"""Check that a cluster's nodes have the packages that the user's code imports, before trials start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_packages(plan: Plan) -> None:
     """Check that every node on which trials may run has the packages that the trials' code imports.
 
     Raises:
-        UserError: A node lacks one.
+        UserError: A node lacks a package.
     """
     needed = {module: file for code in plan.codes.known for module, file in needs(code.path).items()}
     if not needed:
@@ -33,7 +33,10 @@ def check_packages(plan: Plan) -> None:
 
 
 def _answers(modules: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield host name and lacking modules of each node with CPU cores, except nodes that end before they answer."""
+    """Yield (host name, modules that it lacks) of each node with CPU cores.
+
+    Nodes that end before they answer are left out.
+    """
     remote: Any = ray.remote(num_cpus=0, max_retries=0)(lacking)
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     asked = [

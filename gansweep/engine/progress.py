@@ -15,7 +15,7 @@ from gansweep.stopwatch import Stopwatch
 
 
 class Progress(Callback):  # type: ignore[misc]  # Ray has no types
-    """Callback that updates the board.
+    """Callback of Ray Tune that updates the board.
 
     Args:
         board: The board.
@@ -24,8 +24,8 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         on_pass: Called several times a second.
         on_step: Called with the id and step of a trial before the trial continues.
         on_lack: Called with a message when a trial can no longer record anything.
-        on_place: Called with Tune's id of a trial, its process and the time, before the trial uses its GPU. None:
-            processes are not looked up, since trials are on other machines or do not affect each other.
+        on_place: Called with Tune's id of a trial, its place and the time in seconds since the epoch, before the trial
+            uses its GPU. None if places are not needed: trials are on other machines, or do not affect each other.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Progress(Callback):  # type: ignore[misc]  # Ray has no types
         self._on_pass, self._on_step, self._on_lack = on_pass, on_step, on_lack
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune pickles callbacks for restarts, which are not used, and a view cannot be pickled."""
+        """Return {}: Tune pickles callbacks for restarts, which are not used, and a view cannot be pickled."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trials whose need of a GPU `resources.gpus: auto` asks for. Does not load Ray."""
+"""Choice of the trials that `resources.gpus: auto` measures on a GPU. Does not load Ray."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Question:
     """What has to be measured to choose the number of trials per GPU.
 
     Attributes:
-        jobs: Jobs to measure.
-        most: Largest number of trials per GPU, as far as memory allows.
-        measured_as: Shape → shape whose measurement counts for it, of all trials that remain to be trained.
+        jobs: Shape → job to measure.
+        most: Largest number of trials per GPU that cores and waiting trials allow; memory may allow fewer.
+        measured_as: Shape of each trial that remains to be trained on a GPU → shape whose measurement applies to it.
         largest: Shape → the trial of that shape with the most images.
     """
 
@@ -50,7 +50,7 @@ def question_of(
         bounds: Trials that are at least as large as any later suggestion of the search.
         cores: Number of CPU cores.
         gpus: Number of GPUs; at least 1.
-        collector: Collector of the storage to which the images of the jobs are uploaded.
+        collector: Collector of the storage to which the jobs' images are uploaded; None without a storage.
     """
     bounds, resources = [*bounds], plan.sweep.resources
     shapes = {shape_of(planned) for planned in (*plan.pending, *bounds) if planned.began_on != CPU}
@@ -66,7 +66,7 @@ def question_of(
 
 
 def _largest(trials: Iterable[PlannedTrial]) -> dict[str, PlannedTrial]:
-    """Return, for each shape, the trial with the most images: they are held on the GPU."""
+    """Return shape → the trial of that shape with the most images, since a trial's images are held in GPU memory."""
     found: dict[str, PlannedTrial] = {}
     for planned in trials:
         key = shape_of(planned)

@@ -27,10 +27,10 @@ class Listener(Protocol):
         """Handle a job that is about to be handed out."""
 
     def died(self, job: dict[str, Any], deaths: int) -> None:
-        """Handle a job whose process died. deaths: number of deaths so far."""
+        """Handle a job whose process died for the `deaths`-th time."""
 
     def given_up(self, job: dict[str, Any], deaths: int) -> None:
-        """Handle a job that is no longer retried, after its last death."""
+        """Handle a job that will not be tried again, because its process died `deaths` times."""
 
     def failed(self, job: dict[str, Any], failure: Failure) -> None:
         """Handle a job whose process raised an error."""
@@ -42,13 +42,13 @@ class Listener(Protocol):
         """Handle a job that ran out of GPU memory and will be tried again. `job` has its new, larger share of a GPU."""
 
     def struck(self, job: dict[str, Any], restarted: int) -> None:
-        """Handle a death on a GPU shared under MPS. restarted: number of other jobs that restart because of it."""
+        """Handle the death of a job on a GPU shared under MPS, because of which `restarted` other jobs restart."""
 
     def withdrawn(self, job: dict[str, Any], since: float) -> None:
-        """Handle a job whose records since a time do not count. No process trains it any more."""
+        """Handle a job whose records since a time, in seconds since the epoch, are not valid. No process trains it."""
 
     def isolated(self, job: dict[str, Any]) -> None:
-        """Handle a job that will be tried again on a GPU of its own, since others died with it repeatedly."""
+        """Handle a job that will be tried again on a GPU of its own, since its deaths restarted others repeatedly."""
 
 
 class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -57,9 +57,10 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
     - A job whose process died is retried at most MAX_RETRIES times. Tune's own retries miss deaths that occur while an
       actor is handed from one trial to the next.
     - A job that ran out of the memory of a shared GPU is retried with twice the share, up to a whole GPU.
-    - A job that was taken back before its trial was opened waits again, without notice to the listener.
+    - A job whose trial ended before the process opened the run returns to the front of the queue. The listener is not
+      told.
     - After a death on a GPU shared under MPS, the other jobs on that GPU are retried as well: see engine/incidents.py.
-      This does not count as a death of theirs.
+      Such a retry does not count towards MAX_RETRIES.
     """
 
     def __init__(self, jobs: Sequence[dict[str, Any]], events: Listener) -> None:
@@ -74,7 +75,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self.draining = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune pickles the queue for restarts, which are not used."""
+        """Return {}: Tune pickles the queue for restarts, which are not used."""
         return {}
 
     def drain(self) -> None:
@@ -82,12 +83,18 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         self.draining = True
 
     def started(self, trial_id: str, place: Place, at: float) -> None:
-        """Note the process of a trial on a GPU that may be shared under MPS. `at`: see Incidents.started."""
+        """Note which process trains a trial, and its GPU, which other trials may share under MPS.
+
+        Args:
+            trial_id: Tune's id of the trial.
+            place: The process and its GPU.
+            at: Time of the note in seconds since the epoch. The trial has not used its GPU before.
+        """
         if trial_id in self._running:
             self._incidents.started(trial_id, self._running[trial_id]["id"], place, at)
 
     def raised(self, trial_id: str, failure: Failure) -> None:
-        """Note the error of a trial's process. `on_trial_complete` is called next."""
+        """Note the error that a trial's process raised. Tune calls `on_trial_complete` next."""
         self._failures[trial_id] = failure
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -141,9 +148,13 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
             self._waiting.append(job)
 
     def _answered(self, incident: Incident, job: dict[str, Any]) -> dict[str, Any]:
-        """Kill the processes on the GPU of a job that died there, and return the job with its new share of a GPU.
+        """Handle the death of a job on a GPU shared under MPS.
 
-        The jobs of running trials are withdrawn when Ray reports their end.
+        The processes on that GPU are killed. The records of the job and of jobs that have ended since are withdrawn.
+        Those of jobs that were still running are withdrawn when Ray reports the end of their trials.
+
+        Returns:
+            The job that died, with a whole GPU if it continues on a GPU of its own.
         """
         for process in incident.processes:
             with suppress(psutil.NoSuchProcess):
@@ -160,7 +171,10 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         return job
 
     def _withdraw(self, job: dict[str, Any], since: float) -> None:
-        """Withdraw the records of a job since a time, and let it wait, unless it does or has been handed out again."""
+        """Withdraw the records of a job since a time, and append the job to the queue unless it is there.
+
+        Does nothing if the job has been handed out again.
+        """
         if any(job["id"] == running["id"] for running in self._running.values()):
             return
         self._events.withdrawn(job, since)
@@ -171,7 +185,7 @@ class TrialQueue(Searcher):  # type: ignore[misc]  # Ray has no types
         """Do nothing: the state of a sweep is in its trial folders, not in Tune's experiment."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: see `save`."""
+        """Do nothing: `save` has saved no state that could be restored."""
 
 
 class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
@@ -179,8 +193,8 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
 
     Tune tells its search algorithm only that an error occurred, and tells its scheduler which one.
 
-    When the queue drains, trials that wait for a process are taken back: Tune requests several in advance, and would
-    start them.
+    Tune requests several trials in advance. When the queue drains, those that wait for a process are stopped; otherwise
+    Tune would start them.
     """
 
     def __init__(self, queue: TrialQueue) -> None:
@@ -203,9 +217,9 @@ class InOrder(FIFOScheduler):  # type: ignore[misc]  # Ray has no types
 
 
 def _unpickled(file: Path) -> Exception | None:
-    """Return the error in a file; None if it cannot be unpickled, as those of some libraries.
+    """Return the pickled error in a file; None if it cannot be unpickled, like the errors of some libraries.
 
-    An exception raised in Tune's loop would end the whole sweep.
+    No exception is raised, since one that is raised in Tune's loop would end the whole sweep.
     """
     try:
         found: Exception = cloudpickle.loads(file.read_bytes())

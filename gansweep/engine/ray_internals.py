@@ -1,7 +1,7 @@
-"""Replacements of private names of Ray for which Ray offers no public setting.
+"""Patches of private functions and attributes of Ray, where Ray offers no public setting.
 
-The names may change with any release of Ray. A missing name of a safeguard raises an error: otherwise the safeguard
-would silently have no effect.
+Their names may change with any release of Ray. If a name is missing whose patch is a safeguard, UserError is raised:
+otherwise the safeguard would silently have no effect.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class InstalledCode(JobConfig):  # type: ignore[misc]  # Ray has no types
     By default Ray puts the driver's working directory and the folder of its script first on their sys.path.
 
     Raises:
-        UserError: This version of Ray stores that path elsewhere.
+        UserError: This version of Ray does not store these folders in the attribute that is overridden.
     """
 
     def __init__(self) -> None:
@@ -84,9 +84,10 @@ def loopback_only() -> Iterator[None]:
 
 @contextmanager
 def few_processes() -> Iterator[None]:
-    """Keep ray.init from starting the processes of UNUSED and AGENTS, which cost 4 s of a core in each sweep.
+    """Keep ray.init from starting the processes of UNUSED and AGENTS, which cost 4 s of CPU time in each sweep.
 
-    A version of Ray without one of the methods, or not among WITHOUT_AGENTS, is no error: it starts the processes.
+    With a version of Ray that lacks one of the methods, or that is not among WITHOUT_AGENTS, no error is raised and the
+    processes concerned are started.
     """
     with ExitStack() as stack:
         for name in filter(partial(hasattr, Node), UNUSED):
@@ -98,9 +99,10 @@ def few_processes() -> Iterator[None]:
 
 
 def _with_idle_agents(start: Callable[..., Any]) -> Callable[..., Any]:
-    """Return Ray's function that starts a process, changed so that a raylet's agents are idle processes.
+    """Wrap Ray's function that starts a process, so that a raylet starts idle processes instead of its agents.
 
-    The raylet ends if an agent ends, and waits for the files in which agents write their ports.
+    The raylet ends if an agent ends, so that the agents cannot simply be omitted. It also waits for the files in which
+    agents write their ports, which are therefore written here.
     """
 
     @wraps(start)
@@ -121,9 +123,9 @@ def _with_idle_agents(start: Callable[..., Any]) -> Callable[..., Any]:
 def actors_of(process: type) -> Iterator[None]:
     """Have Ray Tune start the processes of trials from a class that is not a tune.Trainable.
 
-    Tune's own actors import Ray Tune, and get the driver's S3 keys in a form that Ray logs on every node. Nodes have
-    their own keys. Nor do actors get any other variable: Ray would start each through another process, and half a
-    second later.
+    Tune's own actors import Ray Tune. They also receive the driver's S3 keys in a form that Ray logs on every node,
+    although nodes have keys of their own. Actors of `process` receive no environment variables at all: with variables,
+    Ray would start each of them through an additional process, half a second later.
 
     Args:
         process: The class, with the methods of engine.actor.Actor.

@@ -1,7 +1,7 @@
 """Process that computes the reference data of image sets: `python -m gansweep.engine.reference_process`.
 
-It reads what is wanted as a line of JSON from stdin, which the caller keeps open, and ends at once when stdin closes:
-the caller has ended. Notices for the user are printed on stdout.
+It reads a list of references.Wanted as one line of JSON from stdin, and prints notices for the user on stdout. The
+caller keeps stdin open. If stdin closes, the caller has ended, and this process ends at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gansweep.engine.references import Wanted
 
 
 def main() -> None:
-    """Compute what is missing."""
+    """Compute the reference data that stdin lists, unless they exist."""
     wanted = [from_plain(Wanted, plain) for plain in json.loads(sys.stdin.readline())]
     threading.Thread(target=_end_with_caller, daemon=True).start()
     from gansweep.gan.reference import reference_of  # loads torch, 2 s

@@ -24,12 +24,12 @@ COMMAND = (sys.executable, "-P", "-m", "gansweep.engine.reference_process")  # -
 
 @dataclass(frozen=True)
 class Wanted:
-    """Reference data that trials need.
+    """Reference data that trials need: one item for each pair of an image set and an embedding.
 
     Attributes:
         images: The image set.
         features: The embedding.
-        code: The user's code.
+        code: The user's code, which may define the embedding.
     """
 
     images: ImageSet
@@ -38,7 +38,7 @@ class Wanted:
 
     @property
     def path(self) -> Path:
-        """Path of the file."""
+        """Path of the file that holds the reference data."""
         return self.images.reference(self.features.key(self.code))
 
 
@@ -50,13 +50,14 @@ def wanted_by(plan: Plan) -> list[Wanted]:
 
 @contextmanager
 def computing(wanted: Sequence[Wanted], notify: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, compute reference data that are missing.
+    """While the block runs, compute missing reference data in another process.
 
-    Trials that need them wait for them. If the process fails, a trial computes them again and reports the error.
+    Trials that use these data wait for them. If the process fails, a trial computes the data itself and reports the
+    error.
 
     Args:
-        wanted: The reference data.
-        notify: Called with notices for the user, in a thread.
+        wanted: The reference data that trials need.
+        notify: Called with notices for the user, from another thread.
     """
     missing = [one for one in wanted if not one.path.exists()]
     if not missing:

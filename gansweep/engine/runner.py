@@ -1,4 +1,7 @@
-"""Training of a plan's pending trials on Ray Tune. Import it after engine/environment.py has set Ray's variables."""
+"""Training of a plan's pending trials on Ray Tune.
+
+Import this module after environment.set_up has set Ray's variables.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +36,19 @@ from gansweep.sync.collector import Collector
 
 
 class TrialOfTune(tune.Trainable):  # type: ignore[misc]  # Ray has no types
-    """What Tune knows of a trial. Its process is a GanTrial."""
+    """Trainable that is passed to Tune, which takes a trial's resources from it. The trial's process is a GanTrial."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """Return the resources that Ray reserves for a job. Only jobs with equal requests reuse a process."""
+        """Return the request for the resources of a job. A process is reused only by jobs with equal requests."""
         code = Job.from_config(config).training.code.digest
         return Request([{"CPU": config["threads"], "GPU": config["gpus"]}], code)
 
 
 class Request(tune.PlacementGroupFactory):  # type: ignore[misc]  # Ray has no types
-    """Resources of a trial, and the code that its process imports: no process takes up another code.
+    """Request for the resources of a trial, which also names the user's code that its process imports.
+
+    Requests with different code are unequal, so that a process never trains a trial with other code.
 
     Args:
         bundles: The resources.
@@ -81,7 +86,7 @@ def run(
         stopwatch: Stopwatch that began with the command.
         address: Address of a Ray cluster to join; None starts Ray on this machine and ends it afterwards.
         collector: Collector of the storage, if the machines of the cluster do not share the home folder.
-        under_way: Measurements of trials on this machine's GPU.
+        under_way: Measurements of trials on this machine's GPU that are in progress.
 
     Returns:
         The board, after all trials have ended or the end was requested.
@@ -173,6 +178,6 @@ def _fit(
 
 
 def _origin(error: BaseException) -> BaseException:
-    """Return the error that Tune has wrapped, if any: one raised in a callback."""
+    """Return the error that Tune has wrapped, such as one raised in a callback; `error` itself if it wraps none."""
     inner = error.__cause__ or error.__context__
     return _origin(inner) if isinstance(error, TuneError) and inner else error

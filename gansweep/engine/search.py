@@ -18,11 +18,12 @@ from gansweep.sweepfile.trials import search_id
 class Search:
     """Trials of a sweep, including those that an adaptive search suggests.
 
-    Suggestion n depends on the seed, n, and the results of suggestions 0 … n − parallel, in that order. It is made when
-    their trials have ended, so kills of the sweep do not change it.
+    Suggestion n depends on the seed, on n, and on the results of suggestions 0 … n − parallel, in that order. It is
+    made once the trials of these suggestions have ended. A sweep that is killed and continued therefore makes the same
+    suggestions.
 
     Args:
-        plan: Current plan. It must be recorded, and the sweep's lock be held.
+        plan: Current plan, which has been written to the sweep's folder. The caller holds the sweep's lock.
         home: Home folder.
     """
 
@@ -33,16 +34,16 @@ class Search:
         self._results: list[Result] = []  # known results, by number of the suggestion
 
     def bounds(self) -> tuple[PlannedTrial, ...]:
-        """Return trials whose settings no later suggestion exceeds."""
+        """Return trials with the search's extreme values, which no later suggestion exceeds; () if none follows."""
         search = self.plan.sweep.method
         if not isinstance(search, AdaptiveSearch) or not self.plan.to_come:
             return ()
         return unique(self._resolver.trials(search.extreme_values()))
 
     def ended(self, trial_id: str) -> tuple[PlannedTrial, ...]:
-        """Note the end of a trial, and return the trials that can now be suggested.
+        """Note the end of a trial, and return the new trials that are suggested as a consequence (see `suggest`).
 
-        A trial that was interrupted has not ended.
+        A trial that was interrupted has not ended, so that nothing is suggested.
         """
         recorded = outcome.read(self.plan.folder.trial(trial_id))
         if recorded is None or recorded.kind == "interrupted":
@@ -51,9 +52,9 @@ class Search:
         return self.suggest()
 
     def suggest(self) -> tuple[PlannedTrial, ...]:
-        """Record new trials, add them to the plan and return them.
+        """Record new suggestions, add their trials to the plan, and return those of the trials that are not finished.
 
-        There are none if the search waits for results, is complete or is not adaptive.
+        There are no suggestions while the search waits for results, if it is complete, or if it is not adaptive.
         """
         search, new = self.plan.sweep.method, []
         while isinstance(search, AdaptiveSearch) and self._may_suggest(search):
@@ -63,7 +64,7 @@ class Search:
         return tuple(new)
 
     def _may_suggest(self, search: AdaptiveSearch) -> bool:
-        """Whether there is a next suggestion, and all results that it depends on are known. Reads these results."""
+        """Whether there is a next suggestion and all results that it depends on are known. If so, reads the results."""
         number = len(self.plan.suggested)
         needed = self.plan.suggested[: max(0, number - search.parallel + 1)]
         if number >= search.trials or any(p.trial.id not in self._ended for s in needed for p in s.trials):
@@ -87,7 +88,10 @@ class Search:
         return [p for p in new if not p.finished]
 
     def _result(self, suggestion: Suggestion) -> Result:
-        """Return the median over the replicates; it counts as cut if the scheduler ended any of them."""
+        """Return the result of a suggestion: the median score of its replicates.
+
+        If the scheduler ended any of them, Result.cut is the earliest point at which it did.
+        """
         ranking = self.plan.ranking
         folders = [(p, self.plan.folder.trial(p.trial.id)) for p in suggestion.trials]
         scores = [ranking.final(folder) for _, folder in folders]

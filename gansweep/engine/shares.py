@@ -1,4 +1,4 @@
-"""Share of a GPU of each trial in a sweep: as set in its file, or measured on Ray's GPUs."""
+"""Share of a GPU of each trial in a sweep: as set in the sweep file, or measured on Ray's GPUs."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Gpus:
     """GPUs that trials of a sweep share.
 
     Attributes:
-        side_by_side: Whether processes on a GPU run side by side (NVIDIA's MPS), instead of taking turns.
-        cache: Cache folder for measurements on this machine's GPUs; None for those of a cluster.
-        measuring: NeedCache under way, which are added to the cache.
+        side_by_side: Whether processes on a GPU run simultaneously (NVIDIA's MPS) instead of taking turns.
+        cache: Cache folder for measurements on this machine's GPUs; None if trials train on those of a cluster.
+        measuring: Measurements in progress, whose results are added to the cache.
     """
 
     side_by_side: bool = False
@@ -66,21 +66,22 @@ def shares_of(
     gpus: Gpus,
     collector: Collector | None = None,
 ) -> Shares:
-    """Return the shares of all trials.
+    """Return the share of a GPU of each trial.
 
-    All GPUs of a kind are assumed to be alike. With several kinds of GPUs in a cluster, shares are those of the kind on
-    which the fewest trials fit.
+    All GPUs of a kind are assumed to be alike. If a cluster has several kinds of GPUs, the number of trials per GPU is
+    that of the kind with the smallest number.
 
     Args:
         plan: The plan of the sweep.
         bounds: Trials that are at least as large as any later suggestion of the search.
-        available: Ray's resources.
+        available: Name of each of Ray's resources → its amount.
         notify: Called with messages for the user.
         gpus: How the GPUs are shared.
         collector: Collector of the storage, if Ray's machines do not share the home folder.
 
     Raises:
-        UserError: A trial fits on no GPU, its need cannot be measured, or no machine has as many GPUs as a trial needs.
+        UserError: A trial does not fit on a GPU of some kind, a trial cannot be measured, or no machine has as many
+            GPUs as a trial needs.
     """
     resources, count = plan.sweep.resources, int(available.get("GPU", 0))
     if resources.gpus != "auto":
@@ -112,7 +113,7 @@ def shares_of(
 
 
 def _needs(jobs: Jobs, most: int, notify: Callable[[str], None], gpus: Gpus) -> Needs:
-    """Return the needs of jobs, from the cache as far as possible."""
+    """Return the measurements of jobs: from the cache if it has them, otherwise made now and added to the cache."""
     compared = most if gpus.side_by_side else 0
     kinds = _kinds() if gpus.cache is None else [""]
     cards = gpu.visible() if gpus.cache else {}
@@ -151,20 +152,23 @@ def _measured_now(count: int) -> str:
 
 
 def _known(store: NeedCache, jobs: Jobs, compared: int) -> dict[str, KnownNeed]:
-    """Return the stored measurements that suffice for a number of at most `compared` trials side by side."""
+    """Return shape → stored measurement, without shapes whose measurement does not suffice.
+
+    It suffices if it has what is needed to compare numbers of up to `compared` simultaneous trials.
+    """
     found = {shape: store.read(job, shape) for shape, job in jobs.items()}
     return {shape: one for shape, one in found.items() if one and covers(one.rates, compared)}
 
 
 def _kinds() -> list[str]:
-    """Return the kinds of GPUs of the cluster as Ray names them; [""] if there are fewer than two."""
+    """Return the names that Ray gives to the kinds of GPUs of the cluster; [""] if there are fewer than two kinds."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
     kinds = {name.removeprefix(ACCELERATOR) for node in nodes for name in node if name.startswith(ACCELERATOR)}
     return sorted(kinds) if len(kinds) > 1 else [""]
 
 
 def _check_machines(asked: float) -> None:
-    """Raise UserError if no machine has as many GPUs as a trial needs: Ray would wait for one without end."""
+    """Raise UserError if no machine has as many GPUs as a trial needs. Without this check, Ray would wait for one."""
     if asked > 1 and asked > (most := max(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["Alive"])):
         raise UserError(
             f"resources.gpus: {asked:g} per trial, but no machine of the cluster has more than {most:g};"
@@ -173,7 +177,16 @@ def _check_machines(asked: float) -> None:
 
 
 def _measured(jobs: Sequence[Job], most: int, kind: str) -> list[Need]:
-    """Return the need of each job, measured with a whole GPU of a kind in a process that then ends."""
+    """Measure each job on a whole GPU, in a process that then ends, and return the results in the order of the jobs.
+
+    Args:
+        jobs: The jobs.
+        most: Largest number of simultaneous trials whose throughput is measured.
+        kind: Kind of the GPU, as Ray names it; "" for any.
+
+    Raises:
+        UserError: A job cannot be measured.
+    """
     remote: Any = ray.remote(num_cpus=1, num_gpus=1, max_calls=1, max_retries=0)(measure)
     if kind:
         remote = remote.options(accelerator_type=kind)
@@ -199,7 +212,7 @@ def _number(needs: Sequence[Need], free: int, most: int, side_by_side: bool) -> 
 
 
 def _peak(needs: Sequence[Need]) -> int | None:
-    """Return the largest peak on any kind of GPU; None if a GPU has less memory."""
+    """Return the largest peak memory on any kind of GPU, in bytes; None if a kind of GPU has too little memory."""
     peaks = [need.peak for need in needs if need.peak is not None]
     return max(peaks) if len(peaks) == len(needs) else None
 
@@ -215,7 +228,7 @@ def _check(number: int, planned: PlannedTrial, needs: Sequence[Need], free: int)
 
 
 def _decided(needs: Needs, numbers: Mapping[str, int], side_by_side: bool) -> list[str]:
-    """Return lines that describe how many trials share a GPU, in the order of their memory."""
+    """Return lines that state how many trials share a GPU, in ascending order of the memory of a trial."""
     rows = sorted({(_peak(each) or 0, numbers[shape]): each for shape, each in needs.items()}.items())
     lines = []
     for (peak, number), (need, *others) in rows:
@@ -228,7 +241,10 @@ def _decided(needs: Needs, numbers: Mapping[str, int], side_by_side: bool) -> li
 
 
 def _rates(rates: Rates, number: int) -> str:
-    """Describe the rate of a number of trials, and that of more of them if it is the reason for the number."""
+    """Describe the total steps per second of `number` trials per GPU; "" if they were not measured.
+
+    If more trials were measured and are hardly faster, which is why no more share a GPU, their rate is added.
+    """
     if not rates:
         return ""
     rate, largest = rate_of(rates, number), max(rates)

@@ -63,13 +63,17 @@ def submit(address: str, sweep: str, home: str, files: Mapping[str, bytes], entr
 
 
 def port_of(url: str) -> int:
-    """Return the port of an HTTP URL, given or implied. Raises ValueError if it is not a number."""
+    """Return the port of an HTTP or HTTPS URL; if the URL names none, the default port of its scheme.
+
+    Raises:
+        ValueError: The port is not a valid number.
+    """
     parts = urlsplit(url)
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _check_listening(address: str) -> None:
-    """Check that a process listens at the address; Ray itself would retry for minutes.
+    """Check that a process listens at an address. Without this check, Ray would retry for minutes.
 
     Raises:
         UserError: The address is malformed, or the connection fails.

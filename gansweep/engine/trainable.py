@@ -1,6 +1,6 @@
-"""Process of a trial, which trains one trial after another.
+"""Process that trains one trial after another.
 
-The driver imports this module as well, without training. torch is imported when a run is opened, so that a failing
+The driver imports this module too, but does not train. torch is imported only when a run is opened, so that a failing
 import is a crash of the trial like any other error.
 """
 
@@ -29,7 +29,10 @@ SLICE_S = 0.9  # duration of a Tune step: the time after which a trial notices t
 
 
 class GanTrial(Actor):
-    """Process whose exceptions become the outcome `crashed`, except TryAgainError: the queue retries the trial."""
+    """Process that trains trials. An error in training becomes the trial's outcome `crashed`.
+
+    TryAgainError is raised instead if the reason is outside the trial. The queue then retries the trial.
+    """
 
     def setup(self, config: dict[str, Any]) -> None:
         self._stopwatch: Stopwatch | None = Stopwatch.of_process()  # until a second trial begins in this process
@@ -67,7 +70,10 @@ class GanTrial(Actor):
         return result
 
     def _train(self) -> None:
-        """Train for a slice. A trial that is opened at a rung waits: it was killed before the decision there."""
+        """Train for SLICE_S seconds. The run is opened first if necessary.
+
+        A trial that resumes at a rung does not train yet: it was killed before the scheduler's decision at that rung.
+        """
         if self._run is None and self._ended is None:
             if self._job.sweep_folder.stop.exists():
                 self._unbegun = True
@@ -90,10 +96,10 @@ class GanTrial(Actor):
         self._close()
 
     def _open(self) -> None:
-        """Open the run.
+        """Open the trial's folder, and restore its networks and records or create them.
 
-        Not part of setup: Tune may end a process before it trains, because another one became free and took over the
-        trial. Such a process must not touch the trial's folder.
+        This is not part of `setup`, after which Tune may give the trial to another process that became free, and end
+        this one. A process that is ended in this way must not have touched the trial's folder.
         """
         self._place = place = workspace(self._job)
         try:
@@ -106,9 +112,10 @@ class GanTrial(Actor):
             self._failed(place, 0, error)
 
     def _failed(self, place: Workspace, step: int, error: Exception) -> None:
-        """Record a failure.
+        """Record an error of the trial as a crash, except in two cases.
 
-        If memory of a shared GPU is exhausted, the trial is not recorded as crashed: other trials may have used it.
+        If the memory of a shared GPU is exhausted, the trial is marked to be tried again, since other trials may have
+        used the memory. If the disk can no longer be written, the trial is interrupted, and nothing is recorded.
 
         Raises:
             TryAgainError: The CUDA context is lost, so that this process cannot train any more.

@@ -1,4 +1,4 @@
-"""Adaptive discriminator augmentation: its probability follows how far D overfits (Karras et al. 2020)."""
+"""Adaptive discriminator augmentation: its probability rises while D overfits (Karras et al. 2020)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 class AdaptiveProbability:
     """Probability of augmentation, which rises while r_t = mean sign D(real) is above a target, and falls below it.
 
-    See section 3.1 of "Training generative adversarial networks with limited data". Everything stays on the device.
+    See section 3.1 of "Training generative adversarial networks with limited data". All state stays on the device.
 
     Attributes:
-        p: The probability, a scalar in [0, 1], 0 at first. NaN once an output was NaN.
+        p: The probability, a scalar tensor in [0, 1]. It starts at 0, and is NaN after D has returned NaN.
 
     Args:
         target: Target of r_t.
         interval: Number of batches over which r_t is averaged before each change of p.
-        change: Amount by which p changes.
+        change: Amount by which p rises or falls at each change.
         device: Device of D's outputs.
     """
 
@@ -27,7 +27,7 @@ class AdaptiveProbability:
 
     @torch.no_grad()
     def observe(self, real: Tensor) -> None:
-        """Take D's outputs for a batch of real images, (N,), into account. Never waits for the device."""
+        """Update r_t, and p after `interval` batches, by D's outputs for real images, (N,). Never waits for the GPU."""
         self._signs += real.sign().mean()
         self._batches += 1
         due = self._batches >= self._interval
@@ -37,7 +37,7 @@ class AdaptiveProbability:
         self._batches.mul_(~due)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state for a checkpoint."""
+        """Return the tensors to be saved in a checkpoint, by name. They are not copied."""
         return {"p": self.p, "signs": self._signs, "batches": self._batches}
 
     def load_state(self, state: dict[str, Tensor]) -> None:

@@ -20,24 +20,24 @@ STAGING_BUFFERS = 3  # one is filled while the copies of the others wait for the
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """Return the seed of a named random stream.
+    """Return the seed of a named random stream, derived from the seed of a trial.
 
-    Drawing more numbers from one stream does not affect the others.
+    Streams are independent: drawing more numbers from one does not affect the others.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}:{stream}".encode()).digest()[:7], "little")
 
 
 def generator(seed: int, stream: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return the torch generator of a named random stream."""
+    """Return a new torch generator on `device` at the beginning of a named random stream."""
     return torch.Generator(device).manual_seed(stream_seed(seed, stream))
 
 
 def augment(images: Tensor, config: AugmentationConfig, rng: torch.Generator) -> Tensor:
-    """Return randomly changed images, (N, C, H, W). Pixels beyond the border repeat it.
+    """Return randomly transformed images, (N, C, H, W). Pixels from beyond the border take the nearest value.
 
     Args:
         images: (N, C, H, W), any range.
-        config: The changes, and their maximum amounts.
+        config: The transformations, and their maximum amounts.
         rng: Generator on the device of the images.
     """
     n, device = len(images), images.device
@@ -59,13 +59,14 @@ def augment(images: Tensor, config: AugmentationConfig, rng: torch.Generator) ->
 
 
 class Batches:
-    """Real images in epochs: each epoch visits every training image at most once, in its own order.
+    """Batches of real images in epochs: each epoch visits every training image at most once, in an order of its own.
 
-    The order of an epoch depends on the seed and its number only, so that only the position must be saved. Incomplete
-    last batches are dropped. A batch is a pair of images and labels, or of images and None.
+    The order depends only on the seed and on the number of the epoch, so a checkpoint needs only the position (the
+    number of batches so far). The incomplete last batch of an epoch is dropped. A batch is a pair of images and labels,
+    or of images and None.
 
-    `load` is the host's part: it chooses the next batches. `get` is the device's: it reads tensors that `load` has
-    written, so that it can be captured in a CUDA graph.
+    `load` runs on the host and chooses the next batches. `get` runs on the device and reads only tensors that `load`
+    has written, so it can be captured in a CUDA graph.
 
     Args:
         pixels: (images, C, H, W) uint8.
@@ -73,13 +74,13 @@ class Batches:
         seed: Seed of the trial.
         device: Device of the batches.
         augmentation: Random changes to training images.
-        validation: Share held out. The held-out images are the same for every seed.
+        validation: Share of the images that is held out. The held-out images are the same for every seed.
         labels: (images,) int64, if classes are used.
         most: Largest number of batches that are loaded at once, at least 1.
-        resident: Whether all images are copied to the device; else each batch is.
+        resident: Whether all images are copied to the device at once. If False, each batch is copied when it is loaded.
 
     Raises:
-        ValueError: The training images do not fill a batch.
+        ValueError: There are fewer training images than `batch_size`.
     """
 
     def __init__(
@@ -129,11 +130,14 @@ class Batches:
         return self.get(0)
 
     def validation(self) -> Batch | None:
-        """Return the first held-out batch, not augmented; None without a split or with fewer than two images."""
+        """Return the first held-out batch, not augmented; None if fewer than two images are held out."""
         return self._held_out
 
     def probe(self, count: int) -> tuple[Batch, Batch | None]:
-        """Return `count` fixed training images and held-out images (None without a split), uint8, not augmented."""
+        """Return one fixed batch of training and one of held-out images, uint8, not augmented, up to `count` each.
+
+        The second batch is None if fewer than two images are held out.
+        """
         chosen, unseen = self._training[:: max(1, len(self._training) // count)][:count], self._validation[:count]
         return self._gather(chosen), self._gather(unseen) if len(unseen) >= 2 else None
 
@@ -152,29 +156,31 @@ class Batches:
 
 
 class Resident:
-    """Images on the device."""
+    """All images of the data set, kept on the device."""
 
     def __init__(self, pixels: Tensor, _: tuple[int, int], device: torch.device) -> None:
         self._pixels = pixels if device.type == "cpu" else pixels.to(device)
 
     def load(self, chosen: Sequence[Tensor]) -> None:
-        """Do nothing: the indices are all that a batch needs."""
+        """Do nothing, as all images are on the device already."""
 
     def batch(self, at: int, chosen: Tensor) -> Tensor:
-        """Return the images of a batch, uint8, by their indices on the device."""
+        """Return the images with the indices `chosen`, a tensor on the device, uint8. `at` is not used."""
         return self._pixels[chosen]
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Return images by their indices on the host."""
+        """Return the images with the given indices, a tensor on the host, as uint8 on the device."""
         return self._pixels[indices.to(self._pixels.device)]
 
 
 class Streamed:
-    """Images on the host, memory-mapped, for sets too large for the device. Each batch is copied to the device.
+    """All images of a data set that is too large for the device, memory-mapped on the host.
+
+    Each batch is copied to the device when it is loaded.
 
     Args:
         pixels: (images, C, H, W) uint8, on the host.
-        batches: Largest number of batches per load, and images per batch.
+        batches: Largest number of batches loaded at once, and number of images per batch.
         device: Device of the batches.
     """
 
@@ -188,7 +194,7 @@ class Streamed:
         self._turn = 0
 
     def load(self, chosen: Sequence[Tensor]) -> None:
-        """Start to copy the batches of these indices, on the host, to the device."""
+        """Start to copy batches to the device. `chosen` holds each batch's image indices, tensors on the host."""
         turn, self._turn = self._turn, (self._turn + 1) % STAGING_BUFFERS
         if copied := self._copied[turn]:
             copied.synchronize()  # its last copy is two steps old, so that this seldom waits
@@ -201,16 +207,16 @@ class Streamed:
             copied.record()
 
     def batch(self, at: int, chosen: Tensor) -> Tensor:
-        """Return the images of loaded batch number `at`, uint8."""
+        """Return the images of loaded batch number `at`, uint8, on the device. `chosen` is not used."""
         return self._loaded[at]
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Return images by their indices on the host."""
+        """Return the images with the given indices, a tensor on the host, as uint8 on the device."""
         return self._pixels[indices].to(self._device)
 
 
 def _staged(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the host in memory from which a copy to the device is not waited for."""
+    """Return a host tensor, in pinned memory if the device is a GPU, so that copying it there is asynchronous."""
     return tensor.pin_memory() if device.type == "cuda" else tensor
 
 

@@ -1,6 +1,6 @@
-"""Capture of a training step: the step's kernels, recorded once and launched together from then on.
+"""Capture of a training step: its kernels are recorded once, as a CUDA graph, and launched together from then on.
 
-A step of a small GAN is some two hundred kernels that take less time to run than Python takes to launch them.
+A step of a small GAN consists of about 200 kernels, which run in less time than Python needs to launch them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class RefusedError(Exception):
 
 
 class Captured:
-    """A step that runs eagerly at first, then is recorded, and replayed from then on.
+    """A step that runs eagerly EAGER_STEPS times, is then recorded, and is replayed from then on.
 
-    Capture changes neither what a step computes nor how random streams advance: the steps before it are steps of the
-    run. The step is passed with each call and not kept, since its owner keeps this object: an owner that it referred to
-    would be freed, with its memory on the device, by the garbage collector only.
+    Capture changes neither what a step computes nor how random streams advance, so the eager steps are ordinary steps
+    of the run. The step is passed with each call and not stored. A stored step would refer to the trainer that owns
+    this object, and such a cycle, with its memory on the device, would be freed only by the garbage collector.
 
     Args:
         generators: Random streams of the step.
-        record: Records a step without running it, and returns a function that runs what was recorded.
+        record: Records a step without running it, and returns a function that replays the recorded step.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], record: Recorder) -> None:
@@ -46,8 +46,8 @@ class Captured:
         """Run the step once.
 
         Args:
-            step: Reads and writes tensors only. Whatever else it depends on keeps the value that it has at capture.
-            snapshot: Returns a function that restores the present state, for use after a failed capture.
+            step: Function that reads and writes tensors only. Other values that it reads are fixed at capture.
+            snapshot: Saves the present state and returns a function that restores it, called if the capture fails.
 
         Raises:
             RefusedError: The step cannot be captured. It has not run.
@@ -89,15 +89,16 @@ class Steps:
 
     @property
     def captures(self) -> bool:
-        """Whether steps are captured: not without a recorder, nor after a capture was refused."""
+        """Whether steps are captured. False without `record`, and after a step could not be captured."""
         return self._record is not None
 
     def choose(self, phase: object, kind: Hashable) -> None:
-        """Choose the step that calls compute from now on.
+        """Choose the captured step that the next calls run.
 
         Args:
-            phase: What the computation depends on for many steps: all is captured anew where it changes.
-            kind: What it depends on from step to step: a captured step is kept for each kind.
+            phase: Value that seldom changes and on which the computation depends. When it changes, the captured steps
+                of the previous phase are discarded.
+            kind: Value that may change from step to step. One captured step is kept for each kind.
         """
         if self._record is None:
             return
@@ -108,7 +109,7 @@ class Steps:
         self._chosen = self._captured[kind]
 
     def __call__(self, step: Step, snapshot: Snapshot) -> None:
-        """Compute the chosen step once. The arguments are those of `Captured`."""
+        """Run the chosen step once, eagerly if it cannot be captured. See `Captured` for the arguments."""
         if self._chosen is None:
             step()
             return
@@ -143,8 +144,10 @@ def record_cuda_graph(step: Step, generators: Sequence[torch.Generator]) -> Step
 
 
 def _end(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
-    """End a capture. If that fails, tell the allocator, which torch does only after a success: until then it would
-    keep all memory that is freed from then on.
+    """End a capture. If that fails, end the allocator's use of the graph's memory pool as well.
+
+    torch ends the use of the pool only if the capture succeeds. Without this function, all memory that is freed after a
+    failed capture would stay reserved.
     """
     try:
         graph.capture_end()
@@ -159,8 +162,9 @@ def _end(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
 def _where_captured(device: torch.device) -> Iterator[None]:
     """Run the block on the stream on which steps are captured, after all earlier and before all later work.
 
-    Autograd adds a parameter's gradients on the stream of the first pass through it, for as long as a network keeps a
-    tensor of that pass, as torch.nn.utils.spectral_norm does. A capture would refuse to wait for another stream.
+    Autograd accumulates a parameter's gradients on the stream of the parameter's first forward pass, for as long as the
+    network keeps a tensor of that pass, as torch.nn.utils.spectral_norm does. If this were another stream, a capture
+    would have to wait for it and would fail.
     """
     if device.type != "cuda":
         yield
@@ -176,7 +180,7 @@ def _where_captured(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Collect garbage before and not during a capture: one in which an older graph is destroyed fails."""
+    """Collect garbage before the block, and not during it: a capture fails if an older graph is destroyed meanwhile."""
     gc.collect()
     enabled = gc.isenabled()
     gc.disable()
@@ -189,12 +193,15 @@ def _no_collection() -> Iterator[None]:
 
 @functools.cache
 def _stream(device: int) -> torch.cuda.Stream:
-    """Return the stream on which all graphs of this process are recorded. cuBLAS keeps 64 MiB for every stream."""
+    """Return the stream on which all graphs of this process are recorded: one, as cuBLAS keeps 64 MiB per stream."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a failed capture leaves a process that can train eagerly: neither memory nor the CUDA context is lost."""
+    """Whether the process can train eagerly after a failed capture.
+
+    It cannot if GPU memory is exhausted or the CUDA context is lost.
+    """
     if is_out_of_memory(error):
         return False
     of_device = getattr(torch, "AcceleratorError", ())  # torch 2.6 has none
@@ -203,13 +210,13 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of the error that began a chain of errors."""
+    """Return the first line of the message of the error that was raised first in a chain of errors."""
     *_, first = chain(error)
     return (str(first).splitlines() or [type(first).__name__])[0]
 
 
 def reset(generator: torch.Generator, state: torch.Tensor) -> None:
-    """Set the state of a generator, also of one that a failed capture left in capture mode."""
+    """Set the state of a generator, even if a failed capture has left the generator in capture mode."""
     if generator.device.type == "cuda":
         generator.graphsafe_set_state(torch.Generator(generator.device))
     generator.set_state(state)

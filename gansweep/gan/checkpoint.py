@@ -25,7 +25,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> 
     Args:
         path: The file.
         tensors: Name → tensor.
-        meta: Data that JSON can represent.
+        meta: Contents of the header, which JSON can represent.
     """
     # safetensors needs contiguous tensors with memory of their own
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
@@ -46,10 +46,10 @@ def weights_finite(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors (on the CPU) and meta.
+    """Return the tensors of a checkpoint, on the CPU, and its header, as given to `save` with the key `format` added.
 
     Raises:
-        CheckpointError: The file cannot be read, or is not exactly as it was written.
+        CheckpointError: The file cannot be read, is not a checkpoint, or its content does not match its digest.
     """
     try:
         content = path.read_bytes()
@@ -72,12 +72,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str, Any]] | None, list[str]]:
-    """Return the newest intact checkpoint (None if none was ever written), and a notice for each damaged one.
+    """Return the newest intact checkpoint of a trial, as returned by `load`, and notices for the user.
 
-    Damaged files are quarantined: renamed to *.damaged.
+    The checkpoint is None if none was ever written. Newer checkpoints that are damaged are renamed to *.damaged, and
+    notices name them.
 
     Raises:
-        CheckpointError: All checkpoints are damaged. Restarting from scratch is left to the user.
+        CheckpointError: All checkpoints are damaged. The user decides whether to train the trial from the start.
     """
     notices: list[str] = []
     for path in reversed(folder.all_checkpoints()):
@@ -98,14 +99,15 @@ def load_latest(folder: TrialFolder) -> tuple[tuple[dict[str, Tensor], dict[str,
 
 
 def keep(folder: TrialFolder, newest: int, best: Callable[[Sequence[int]], int], before: float | None = None) -> None:
-    """Delete old checkpoints.
+    """Delete old checkpoints of a trial.
 
     Args:
         folder: Folder of the trial.
         newest: Number of newest checkpoints to keep, at least 1.
-        best: Takes the steps of the checkpoints, ascending, and returns that of the best, which is kept as well.
-        before: Time in seconds since the epoch. The newest of the checkpoints that are older is kept as well, and the
-            oldest of the others, which takes its place in time.
+        best: Takes the steps of the checkpoints, ascending, and returns the step of the best checkpoint, which is kept
+            too.
+        before: Time in seconds since the epoch. Of the checkpoints written before it, the newest is kept too; of the
+            others, the oldest is kept too, as it will be the newest one before a later `before`.
     """
     paths = folder.all_checkpoints()
     if len(paths) <= newest:

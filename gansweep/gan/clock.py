@@ -1,4 +1,4 @@
-"""Duration of training steps, without waiting for the device."""
+"""Measurement of the speed of training steps that does not make each step wait for the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class HostClock:
-    """Time of the steps of an interval by the host's clock. Use it as a context manager around each step."""
+    """Time of the steps since its creation, by the host's clock. Use it as a context manager around each step."""
 
     def __init__(self) -> None:
         self._steps, self._seconds, self._began = 0, 0.0, 0.0
@@ -22,13 +22,13 @@ class HostClock:
         self._seconds += time.perf_counter() - self._began
 
     def rate(self) -> Callable[[], float]:
-        """Return a function that returns the steps per second so far; NaN if nothing was timed."""
+        """Return a function that returns the steps per second up to this call of `rate`; NaN if no step was timed."""
         rate = self._steps / self._seconds if self._seconds else float("nan")
         return lambda: rate
 
 
 class DeviceClock:
-    """Time of the steps of an interval on a GPU, by events in the stream of the steps. Used like HostClock."""
+    """Time of the steps since its creation on a GPU, by CUDA events before and after each step. Used like HostClock."""
 
     def __init__(self) -> None:
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -41,7 +41,10 @@ class DeviceClock:
         self._events[-1][1].record()
 
     def rate(self) -> Callable[[], float]:
-        """Return a function that waits for the last step and returns the steps per second; NaN if nothing was timed."""
+        """Return a function that returns the steps per second up to this call of `rate`; NaN if no step was timed.
+
+        The function waits until the last of these steps has ended on the GPU.
+        """
         events = tuple(self._events)
 
         def rate() -> float:

@@ -1,4 +1,4 @@
-"""Measurement of FID at the end of a run, in slices, so that the run can be interrupted while it lasts."""
+"""Measurement of FID at the end of a run, in slices, so that the run can be interrupted during the measurement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONG_S = 60.0  # remaining seconds that are told
 
 
 class Closing:
-    """Measurement at the last step of a run.
+    """Measurement of FID, KID and the inception score at the last step of a run.
 
     Args:
         folder: Folder of the trial, which receives the result.
@@ -35,10 +35,10 @@ class Closing:
 
     Attributes:
         notices: Sentences for the user.
-        result: The result, once it is known.
+        result: The result; None until the measurement is complete.
 
     Raises:
-        UserError: The network's file is not the one of the plan.
+        UserError: The network's file cannot be used, or its SHA-256 differs from that of the driver's file.
     """
 
     def __init__(self, folder: TrialFolder, images: ImageSet, config: FidConfig) -> None:
@@ -52,17 +52,20 @@ class Closing:
 
     @property
     def metric(self) -> str:
-        """Name of a metric that the result has."""
+        """Name of one metric of the result, by which a record that contains the result is recognised."""
         return f"frechet/{self._file.name}" if self._file.name else FID
 
     def advance(self, trainer: Trainer, deadline: float) -> bool:
-        """Go on until a time, as by time.perf_counter, at least by one batch. Return whether the result is known."""
+        """Continue the measurement until `deadline`, as given by time.perf_counter, and for at least one batch.
+
+        Returns whether the measurement is complete.
+        """
         if self._work is None:
             self._work = self._steps(trainer)
         return all(time.perf_counter() < deadline for _ in self._work)
 
     def close(self) -> None:
-        """Give up what is not complete, so that other processes need not wait for it."""
+        """Abandon an incomplete measurement. Other processes that wait for its statistics of the real images go on."""
         if self._work is not None:
             self._work.close()
 
@@ -103,13 +106,16 @@ class Closing:
 
 
 class Estimate:
-    """Estimates of the remaining time, one for each phase that takes long."""
+    """Estimates of the remaining time of a measurement, at most one for each phase."""
 
     def __init__(self) -> None:
         self._phase, self._began, self._told = "", 0.0, False
 
     def of(self, progress: Progress) -> str:
-        """Return a sentence, or an empty text if there is nothing to tell."""
+        """Return the estimate for the current phase in words.
+
+        "" if it is too early, if little time remains, or if the phase's estimate was returned before.
+        """
         now = time.monotonic()
         if progress.what != self._phase:
             self._phase, self._began, self._told = progress.what, now, False

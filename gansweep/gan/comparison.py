@@ -23,7 +23,7 @@ class Comparison(Protocol):
     """Comparison of samples with real images."""
 
     def __call__(self, pixels: Tensor, requested: NDArray[np.int64] | None) -> Samples:
-        """Return what metrics of samples are computed from.
+        """Compare samples with the real images. Return the evidence from which metrics of samples are computed.
 
         Args:
             pixels: (N, C, H, W) uint8, on the device of the comparison.
@@ -33,7 +33,7 @@ class Comparison(Protocol):
 
 
 class OnCpu:
-    """Comparison by NumPy.
+    """Comparison on the CPU: metrics are computed by NumPy.
 
     Args:
         embedding: Embedding of images.
@@ -51,12 +51,12 @@ class OnCpu:
 
 
 class OnDevice:
-    """Comparison by torch on a device, for which the host waits once.
+    """Comparison by torch on a device. The host waits once per comparison, for the results.
 
     Args:
         embedding: Embedding of images.
         real: The real images.
-        device: The device. It keeps a copy of all.
+        device: The device, to which the embedding, the real images and `intact` are copied.
         intact: Network that tells intact images from spoiled ones, if there is one.
     """
 
@@ -76,7 +76,7 @@ class OnDevice:
 
 
 def comparison(embedding: Embedding, real: RealSide, device: torch.device, intact: Intact | None = None) -> Comparison:
-    """Return the comparison for samples on a device."""
+    """Return the object that compares samples on `device` with the real images. See `OnDevice` for the arguments."""
     if device.type == "cpu":
         return OnCpu(embedding, real, intact)
     return OnDevice(embedding, real, device, intact)
@@ -84,7 +84,7 @@ def comparison(embedding: Embedding, real: RealSide, device: torch.device, intac
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute in float32 as on the CPU: CUDA would use TF32, with 10 bits of mantissa, for convolutions."""
+    """Compute in full float32 in the block. By default, CUDA uses TF32, with 10 bits of mantissa, for convolutions."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = False

@@ -19,9 +19,9 @@ def cores() -> int:
 
 
 def cpu_quota(process: Path = Path("/proc/self")) -> float:
-    """Return the CPU quota in cores, possibly fractional; inf without a limit.
+    """Return the CPU quota of a process in cores, possibly fractional; inf without a limit.
 
-    A group is limited by its parents as well, so the smallest quota counts.
+    The quota is the smallest one of the process's control groups and their parents.
 
     Args:
         process: Folder of the process in /proc.
@@ -35,7 +35,12 @@ def cpu_quota(process: Path = Path("/proc/self")) -> float:
 
 
 def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
-    """Yield the folders of the process's groups and their parents, as far as they are mounted here."""
+    """Yield the folders of a process's control groups and of their parents, as far as they are mounted.
+
+    Args:
+        groups: Lines of /proc/…/cgroup, each split at its colons.
+        mounts: Lines of /proc/…/mountinfo.
+    """
     for mount in mounts:
         before, _, after = mount.partition(" - ")
         root, point = (_unescaped(text) for text in before.split()[3:5])
@@ -51,7 +56,10 @@ def _folders(groups: list[list[str]], mounts: list[str]) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float:
-    """Return the quota of one group: cpu.max (version 2) or cpu.cfs_quota_us and cpu.cfs_period_us (version 1)."""
+    """Return the quota of one control group in cores; inf without a limit.
+
+    It is read from cpu.max (version 2), or from cpu.cfs_quota_us and cpu.cfs_period_us (version 1).
+    """
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()

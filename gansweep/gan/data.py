@@ -52,8 +52,8 @@ class ImageSet:
     """A prepared data set.
 
     Attributes:
-        file: Path of an npy file of uint8, (images, channels, image_size, image_size).
-        fingerprint: 16 hex digits over pixels, shape and labels, independent of the location.
+        file: Path of the npy file of the pixels, uint8, (images, channels, image_size, image_size).
+        fingerprint: Digest of pixels, shape, labels and their names, 16 hex digits. It does not depend on the location.
         images: Number of images.
         channels: 1 or 3.
         image_size: Side in pixels.
@@ -78,7 +78,7 @@ class ImageSet:
         return Path(self.file).with_suffix(f".{features}.reference-{REFERENCE_VERSION}.safetensors")
 
     def load(self) -> Pixels:
-        """Return the pixels, memory-mapped (copy on write: the file is never changed)."""
+        """Return the pixels, memory-mapped. Writing to the array copies the page and never changes the file."""
         return open_rows(Path(self.file))
 
     def labels(self) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ class ImageSet:
 
 
 def first_features(images: ImageSet) -> str:
-    """Return the embedding in which version 0.1.0 judged images."""
+    """Return the name of the embedding in which version 0.1.0 evaluated samples for a data set."""
     if len(images.classes) < 2:
         return "principal_components"
     return "classifier" if images.channels == 1 and images.image_size <= GREY_SIDE else "small_classifier"
@@ -100,7 +100,10 @@ def grid_size(classes: int) -> int:
 
 
 def grid_side(image_size: int, classes: int) -> int:
-    """Return the side of an image in the sample grid, in pixels: that of the images, halved until the grid fits."""
+    """Return the side of an image in the sample grid, in pixels.
+
+    It is `image_size`, halved until the grid fits into GRID_PIXELS or the image is not larger than UNREDUCED.
+    """
     side, rows = image_size, max(A_CLASS, classes)
     while side > UNREDUCED and rows * side > GRID_PIXELS:
         side //= 2
@@ -108,23 +111,29 @@ def grid_side(image_size: int, classes: int) -> int:
 
 
 def split_sizes(images: int, validation: float) -> tuple[int, int]:
-    """Return the number of training images and of held-out images."""
+    """Return the number of training images and of held-out images.
+
+    Args:
+        images: Number of all images.
+        validation: Share of the images that is held out.
+    """
     held_out = round(images * validation)
     return images - held_out, held_out
 
 
 def evaluation_split(images: int) -> tuple[int, int]:
-    """Return the number of images that train the embedding, and of other images that samples are compared with."""
+    """Return the number of images that train the embedding, and the number of others for comparison with samples."""
     return min(images // 2, MOST_SEEN), min(images - images // 2, MOST_UNSEEN)
 
 
 def evaluation_samples(images: int, wanted: int) -> int:
     """Return the number of samples per evaluation.
 
-    It is limited so that two real samples of that size fit into the unseen images.
+    The number is `wanted`, but at most half of the images that the embedding has not seen, so that two real samples of
+    that size can be drawn from them.
 
     Raises:
-        UserError: Too few for a Fréchet distance in FEATURES dimensions.
+        UserError: The number is FEATURES or less, which is too few for a Fréchet distance in FEATURES dimensions.
     """
     samples = min(wanted, evaluation_split(images)[1] // 2)
     if samples <= FEATURES:
@@ -147,7 +156,7 @@ def prepare(source: Source, cache: Path, keep: Callable[[], Container[str]] = tu
             decoded from the folder are among them and still in the cache, they are used.
 
     Raises:
-        UserError: The source is missing or unreadable, or lacks a requested class.
+        UserError: The source is missing or unreadable, or lacks a requested class, or the cache cannot be written.
     """
     try:
         current = _current(source, cache)
@@ -169,7 +178,10 @@ def _current(source: Source, cache: Path) -> ImageSet:
 
 
 def _earlier(source: Source, cache: Path, keep: Container[str]) -> ImageSet | None:
-    """Return the folder as version 0.1.0 decoded it, if it is in the cache and among those to keep."""
+    """Return the images of a folder as version 0.1.0 decoded them.
+
+    None if they are not in the cache, or if their fingerprint is not in `keep`.
+    """
     signature = earlier.signature(source)
     found = _read(cache / f"{_prefix(source)}-{_key(source, earlier.FORMAT, signature)}.json") if signature else None
     return found if found and found.fingerprint in keep else None
@@ -181,9 +193,15 @@ def _prefix(source: Source) -> str:
 
 
 def _key(source: Source, form: int, signature: Any) -> str:
-    """Return the cache key, 16 hex digits. Fields that the first caches lacked count only if they are set.
+    """Return the cache key of a source, 16 hex digits.
 
-    The place of the user's code does not count; its hash is the signature.
+    Fields of the source that the first caches lacked count only if they are set. The location of the user's code does
+    not count; its hash is the signature of a source that imports it.
+
+    Args:
+        source: The images.
+        form: Format number of the reader.
+        signature: Signature of the source's files.
     """
     fields = {k: v for k, v in asdict(source).items() if k != "code"}
     given = {k: v for k, v in fields.items() if k not in LATER_KEYS or v is not None}
@@ -191,7 +209,7 @@ def _key(source: Source, form: int, signature: Any) -> str:
 
 
 def _read(index: Path) -> ImageSet | None:
-    """Return the set that an index describes; None if anything is missing or damaged."""
+    """Return the set that an index file describes; None if the index or one of its arrays is missing or damaged."""
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
         found = json.loads(index.read_text())
         notes = tuple((kind, text) for kind, text in found.pop("notes", ()))
@@ -207,7 +225,10 @@ def _with_notes(image_set: ImageSet, *notes: Note) -> ImageSet:
 
 
 def _decode(reader: Reader, source: Source, index: Path) -> ImageSet:
-    """Decode into a temporary file that is renamed when complete. Concurrent processes do not decode a set twice."""
+    """Decode a set into a temporary file, which is renamed when it is complete, and return the set.
+
+    If another process decodes the same set, wait for it and return its result.
+    """
     work = index.parent / f".{_prefix(source)}-{_key(source, reader.format, None)}.npy"
     try:
         with _turn(work.with_suffix(".lock"), source):

@@ -52,7 +52,10 @@ _large = threading.Lock()
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest and largest finite value of one kind of deep pixels over a whole set; they become 0 and 255."""
+    """Smallest and largest finite value of the deep pixels of one kind in a whole set, which become 0 and 255.
+
+    Deep pixels are those with more than 8 bits.
+    """
 
     low: float
     high: float
@@ -63,7 +66,8 @@ class Range:
     def ends(self) -> tuple[float, float]:
         """Return (low, high) with low < high.
 
-        A set with a single value uses the smallest usual range that contains it: 0 … 1, or 8, 16 or 32 bits.
+        For a set with a single value or none, low is 0, or the value if it is negative, and high is the smallest of 1,
+        255, 65,535 and 2³² − 1 that is not below the value, or the value if it is larger.
         """
         if self.low < self.high:
             return self.low, self.high
@@ -81,12 +85,12 @@ class Look:
     Attributes:
         colour: Whether it has colour.
         deep: Kind of its pixels if they have more than 8 bits, else empty.
-        range: Range of deep pixels.
-        holes: Whether pixels are NaN or infinite.
+        range: Range of its deep pixels; NOTHING without deep pixels.
+        holes: Whether any of its deep pixels is NaN or infinite.
         transparent: Whether it has transparency.
         animated: Whether it has several frames.
         cut: Whether it has 16 bits per colour channel, of which Pillow reads the upper 8.
-        reduced: Whether it is reduced while it is decoded.
+        reduced: Whether it is too large to be decoded at full size, and is reduced while it is decoded.
     """
 
     colour: bool
@@ -106,8 +110,8 @@ class Layout:
     Attributes:
         side: Side in pixels.
         channels: 1 or 3.
-        background: RGB colour behind transparent pixels.
-        ranges: Kind of deep pixels → range.
+        background: RGB colour behind transparent pixels and around fitted pictures.
+        ranges: Kind of deep pixels → their range in the whole set.
         crop: `square`, the central square; `none`, the whole picture, stretched; `fit`, the whole picture with
             background at two sides.
     """
@@ -134,7 +138,7 @@ def _formats() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def own_limit() -> Iterator[None]:
-    """Lift Pillow's limit on the size of pictures, in all threads: `look` and `pixels` enforce their own."""
+    """Lift Pillow's limit on the size of pictures for the block, in all threads. `look` and `pixels` have their own."""
     before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield
@@ -143,7 +147,10 @@ def own_limit() -> Iterator[None]:
 
 
 def look(file: Path | IO[bytes]) -> Look:
-    """Read a file's header, and its pixels if they are deep. Raises the errors in UNREADABLE."""
+    """Return the properties of a picture file. Its pixels are read only if they are deep.
+
+    Raises the errors in UNREADABLE.
+    """
     with _opened(file) as picture:
         kind = _kind(picture.mode)
         found = Look(
@@ -158,7 +165,7 @@ def look(file: Path | IO[bytes]) -> Look:
 
 
 def _measured(file: Path | IO[bytes], found: Look) -> Look:
-    """Return the properties with the range of the pixels."""
+    """Return the properties `found` of a file with `range` and `holes`, which are measured on its pixels."""
     with _opened(file) as picture, _turn(picture):
         values = np.asarray(picture)
         finite = values[np.isfinite(values)] if picture.mode == "F" else values
@@ -167,7 +174,7 @@ def _measured(file: Path | IO[bytes], found: Look) -> Look:
 
 
 def pixels(file: Path | IO[bytes], layout: Layout) -> Pixels:
-    """Decode a file to (channels, side, side). Raises the errors in UNREADABLE."""
+    """Return the pixels of a picture file, (channels, side, side) uint8. Raises the errors in UNREADABLE."""
     with _opened(file) as picture, _turn(picture):
         if _is_reduced(picture):
             picture.draft(None, (layout.side, layout.side))
@@ -176,10 +183,10 @@ def pixels(file: Path | IO[bytes], layout: Layout) -> Pixels:
 
 
 def shaped(picture: Image.Image, layout: Layout) -> Pixels:
-    """Return an opened picture as (channels, side, side).
+    """Return the pixels of an opened picture, (channels, side, side) uint8.
 
     Raises:
-        ValueError: It has more than 8 bits per channel, and the layout has no range for them.
+        ValueError: The picture has more than 8 bits per channel, and the layout has no range for its kind of pixels.
     """
     kind = _kind(picture.mode)
     if kind and kind not in layout.ranges:
@@ -194,10 +201,10 @@ def has_colour(picture: Image.Image) -> bool:
 
 
 def greys_among_colours(channels: int | None, coloured: int, pictures: int) -> list[Note]:
-    """Return a note if grey pictures become RGB because others of the set have colour.
+    """Return one note if grey pictures become RGB because others of the set have colour, else [].
 
     Args:
-        channels: Number of channels that the sweep file sets, if it does.
+        channels: Number of channels that the sweep file sets; None if it sets none.
         coloured: Number of pictures in colour.
         pictures: Number of all pictures.
     """
@@ -208,7 +215,7 @@ def greys_among_colours(channels: int | None, coloured: int, pictures: int) -> l
 
 
 def _square(picture: Image.Image, layout: Layout) -> Pixels:
-    """Return an opaque 8-bit picture in grey or RGB, (channels, side, side)."""
+    """Return the pixels of an opaque 8-bit picture, (channels, side, side) uint8, cropped and resampled."""
     picture = picture.convert("L" if layout.channels == 1 else "RGB")
     side = (layout.side, layout.side)
     if layout.crop == "fit" and picture.width != picture.height:
@@ -235,7 +242,7 @@ def _opened(file: Path | IO[bytes]) -> Iterator[Image.Image]:
 
 
 def _turn(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
-    """Return a lock that lets only one large picture be decoded at a time."""
+    """Return the context in which a picture is decoded: a lock shared by all large pictures, nothing for others."""
     return _large if picture.width * picture.height > ONE_AT_A_TIME else contextlib.nullcontext()
 
 
@@ -263,7 +270,7 @@ def _kind(mode: str) -> str:
 
 
 def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
-    """Return an opaque picture with 8 bits per channel."""
+    """Return the picture without transparency and with 8 bits per channel."""
     if kind := _kind(picture.mode):
         return _scaled(picture, layout.ranges[kind])
     if _is_transparent(picture):
@@ -273,7 +280,10 @@ def _flat(picture: Image.Image, layout: Layout) -> Image.Image:
 
 
 def _scaled(picture: Image.Image, limits: Range) -> Image.Image:
-    """Scale linearly to 0 … 255. NaN and −inf become the low end, inf the high end."""
+    """Return a grey picture whose pixels are scaled linearly, so that `limits` become 0 and 255.
+
+    NaN and −inf become 0, inf becomes 255. The result is inverted for TIFF files in which 0 is white.
+    """
     low, high = limits.ends()
     values = np.asarray(picture)
     scaled = np.empty(values.shape, np.uint8)

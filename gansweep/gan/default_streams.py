@@ -1,4 +1,4 @@
-"""torch's default random streams as one run sees them, for code of users that draws from them, as dropout does."""
+"""A run's own state of torch's default random streams, for networks of users that draw from them, as dropout does."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gansweep.networks.own_module import default_streams
 
 
 class DefaultStreams:
-    """A run's own state of torch's default random streams, whoever else draws from them in between.
+    """A run's own state of torch's default random streams, unaffected by other code that draws from the streams.
 
     Attributes:
-        rngs: Streams that hold the state between steps, by the name of their state.
-        defaults: The default streams, by the same names.
+        rngs: Name of the state in checkpoints → generator that holds the run's state of one default stream.
+        defaults: The same name → torch's default generator.
 
     Args:
         seed: Seed of the run.
-        device: Device of its networks.
+        device: Device of the run's networks.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -29,10 +29,11 @@ class DefaultStreams:
 
     @contextmanager
     def installed(self, *, advancing: bool) -> Iterator[None]:
-        """Let the default streams have the run's state during the block.
+        """Give the default streams the run's state during the block, and restore their previous state after it.
 
         Args:
-            advancing: Whether the run goes on from where the block leaves them; else it draws the same numbers again.
+            advancing: Whether the run's state becomes the one at the end of the block. If False, it does not change,
+                and the next block draws the same numbers again.
         """
         before = {name: rng.get_state() for name, rng in self.defaults.items()}
         for name, rng in self.defaults.items():

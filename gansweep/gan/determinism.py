@@ -38,7 +38,7 @@ def set_up(device: torch.device) -> None:
 
 
 def notices() -> list[str]:
-    """Return a notice for users that names the operators found since the last call; [] if there are none."""
+    """Return a notice that names the operators newly found to have no deterministic kernel; [] if there are none."""
     collector = warnings.showwarning
     operators = collector.new() if isinstance(collector, _Collector) else []
     if not operators:
@@ -50,7 +50,7 @@ class _Collector:
     """Replacement of warnings.showwarning that collects the operators named in torch's warnings, each once.
 
     Args:
-        others: Called with all other warnings.
+        others: The previous warnings.showwarning, called with all other warnings.
     """
 
     def __init__(self, others: Callable[..., None]) -> None:

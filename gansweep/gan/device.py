@@ -9,14 +9,14 @@ from gansweep.gan import determinism, gpu
 
 
 def set_up(gpus: float, precision: str) -> torch.device:
-    """Set up this process for the device to train on, and return the device. Call it before CUDA is used.
+    """Set up this process for training, and return the device to train on. Call it before CUDA is used.
 
     Args:
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
         precision: Precision of training, as in TrainingConfig.
 
     Raises:
-        UserError: torch finds no GPU, or the GPU cannot be used.
+        UserError: A GPU is requested, and torch finds none or does not support it, or the GPU lacks the precision.
     """
     if gpus and not torch.cuda.is_available():
         raise UserError(

@@ -1,7 +1,7 @@
-"""Differentiable augmentation of what D sees (Zhao et al. 2020, DiffAugment).
+"""Differentiable augmentation of the images that D is shown (Zhao et al. 2020, DiffAugment).
 
-Each operator is a pure function of images, (N, C, H, W), and of two numbers in [0, 1) for each image, (N, 2). Backward
-passes of all operators are deterministic on GPUs, which that of `grid_sample` is not.
+Each operator is a pure function of images, (N, C, H, W), and of `u`, (N, 2), two random numbers in [0, 1) per image.
+The backward passes of all operators are deterministic on GPUs, unlike that of `grid_sample`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def contrast(images: Tensor, u: Tensor) -> Tensor:
 
 
 def translation(images: Tensor, u: Tensor) -> Tensor:
-    """Shift by up to an eighth of the side, rounded, down or up and right or left. What is uncovered becomes 0."""
+    """Shift vertically and horizontally by whole pixels, each by up to 1/8 of the side. Uncovered pixels become 0."""
     rows, columns = (_shifts(side, u[:, axis]).to(images.dtype) for axis, side in enumerate(images.shape[2:]))
     return rows @ images @ columns.mT  # products with zeros and a single one are exact
 
 
 def cutout(images: Tensor, u: Tensor) -> Tensor:
-    """Set a square of half the side to 0. Its centre is anywhere in the image, so that it may extend beyond it."""
+    """Set a square of half the image's side to 0. Its centre is anywhere in the image; parts outside are cut off."""
     rows, columns = (_cut(side, u[:, axis]) for axis, side in enumerate(images.shape[2:]))
     inside = rows[:, None, :, None] & columns[:, None, None, :]
     return images.masked_fill(inside, 0.0)
@@ -53,7 +53,7 @@ OPERATORS: dict[str, tuple[Operator, ...]] = {
 
 
 class DiffAugment:
-    """Applies operators one after another, with other random numbers for each image.
+    """Random augmentation by several operators, one after another, with separate random numbers for each image.
 
     Args:
         policy: Keys of OPERATORS, in the order in which they are applied.
@@ -82,12 +82,17 @@ class DiffAugment:
 
 
 def _of_image(u: Tensor) -> Tensor:
-    """Return the first number of each image, (N, 1, 1, 1)."""
+    """Return the first random number of each image, (N, 1, 1, 1)."""
     return u[:, :1, None, None]
 
 
 def _shifts(side: int, u: Tensor) -> Tensor:
-    """Return boolean matrices, (N, 1, side, side), that shift by a number of pixels along an axis."""
+    """Return boolean matrices, (N, 1, side, side), by which a product shifts images along one axis.
+
+    Args:
+        side: Length of the axis in pixels.
+        u: (N,) random numbers in [0, 1), which determine the shifts.
+    """
     most = int(side * SHIFT + 0.5)
     shifts = (u * (2 * most + 1)).floor() - most
     places = torch.arange(side, device=u.device)
@@ -95,7 +100,12 @@ def _shifts(side: int, u: Tensor) -> Tensor:
 
 
 def _cut(side: int, u: Tensor) -> Tensor:
-    """Return which pixels along an axis are cut out, (N, side)."""
+    """Return which positions along one axis are cut out, boolean, (N, side).
+
+    Args:
+        side: Length of the axis in pixels.
+        u: (N,) random numbers in [0, 1), which determine the positions.
+    """
     size = int(side * CUT + 0.5)
     first = (u * (side + 1 - size % 2)).floor() - size // 2
     places = torch.arange(side, device=u.device) - first[:, None]

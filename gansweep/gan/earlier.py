@@ -1,8 +1,8 @@
-"""Cache keys of image folders under version 0.1.0, by its rules for the content of a folder.
+"""Signatures of image folders by the rules of version 0.1.0, to find the pixels that it decoded in the cache.
 
-It used other files than `scan` (hidden ones as well, and none in the folder itself if there were subfolders with
-images), and decoded some to other pixels (see `decode`). Trials that it recorded continue with the pixels that they
-were trained on.
+Version 0.1.0 selected other files than `scan` does: hidden ones as well, and none in the folder itself if subfolders
+had images. It also decoded some files to other pixels than `decode` does. Trials that it recorded continue with the
+pixels that they were trained on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ ANEW = "under another name (--set name=…) the sweep decodes the folder by the 
 
 
 def signature(source: Source) -> list[Any] | None:
-    """Return the signature by which version 0.1.0 cached the folder's pixels; None if the files cannot be listed."""
+    """Return the signature under which version 0.1.0 cached a folder: path, size and mtime of each image.
+
+    None if the source has no folder, or if its files cannot be listed.
+    """
     if source.path is None:
         return None
     root = Path(source.path).absolute()

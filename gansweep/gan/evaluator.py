@@ -1,4 +1,4 @@
-"""Evaluation of a trainer: samples against real images, D against fresh samples. It leaves the trainer unchanged."""
+"""Evaluation of a trainer: of samples against real images, and of D on fresh fakes. The trainer is not changed."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ PROBE = 128  # real images, and samples, for which D is evaluated; more only if 
 class Evaluator:
     """Computes the metrics of a trainer's samples and of its D.
 
+    All metrics are computed on the trainer's device, for which the host waits once. Each step has a random stream of
+    its own. G is in eval mode. D is evaluated as a copy in training mode, because in eval mode its batch norm would use
+    other statistics than in training; real images and fakes are in separate batches of the training's batch size.
+
     Args:
         reference: The real images.
         samples: Number of samples per evaluation.
-        seed: Seed of the random numbers.
+        seed: Seed of the random streams.
         sample_metrics, discriminator_metrics: Metrics to compute.
 
     Attributes:
-        notices: Sentences for the user, one for each metric that cannot be computed. Evaluations may add to it.
-
-    Everything is computed on the device of the trainer, and the host waits for it once. Each step has its own random
-    stream. G is in eval mode. D is a copy in training mode, because its batch norm would otherwise see other statistics
-    than in training; real and fake images are in separate batches of the training size.
+        notices: Sentences for the user, one for each metric that cannot be computed. Evaluations may append to it.
     """
 
     def __init__(
@@ -63,11 +63,15 @@ class Evaluator:
         self._discriminator_metrics = discriminator_metrics
 
     def description(self) -> dict[str, Any]:
-        """Return the description of the evaluation for the records.
+        """Return the description of the evaluation for the records, with the following entries.
 
-        features: Description of the embedding. accuracy: Share of held-out real images whose class it names.
-        real_shares: Class → its share of the real images. real_near_duplicates: Share of near duplicates among as many
-        real images. training_images: Number of training images that samples are compared with (`memorised`).
+        features: Description of the embedding.
+        accuracy: Share of unseen real images whose class the embedding recognises; None if there is none.
+        classes: Number of classes.
+        real_shares: Class → its share of the real images.
+        samples: Number of samples per evaluation.
+        real_near_duplicates: Share of near duplicates among as many real images as there are samples.
+        training_images: Number of training images that samples are compared with (`memorised`).
         """
         accuracy, reference = self._reference.accuracy, self._reference
         return {
@@ -82,7 +86,7 @@ class Evaluator:
 
     @full_precision()
     def __call__(self, trainer: Trainer) -> dict[str, float]:
-        """Return every metric whose needs are met, in the order of the registry."""
+        """Evaluate a trainer. Return name → value of the metrics whose needs are met, in the order of the registry."""
         s, device = trainer.config, trainer.device
         batches = max(1, round(PROBE / s.batch_size))
         rng = generator(self._seed, f"evaluation {trainer.step}")
@@ -100,15 +104,15 @@ class Evaluator:
         return of_samples | self._of_discriminator(trainer, of_d)
 
     def classes(self, count: int, rng: torch.Generator) -> Tensor:
-        """Return (count,) requested classes, in the proportions of the real images and in random order."""
+        """Return classes to request from G, (count,), in the proportions of the real images and in random order."""
         return draw_classes(self._reference.histogram.shares, count, rng)
 
     def quality(self, pixels: NDArray[np.uint8], requested: NDArray[np.int64] | None = None) -> dict[str, float]:
-        """Return the metrics of images, computed on the CPU.
+        """Return name → value of the sample metrics of given images, computed on the CPU.
 
         Args:
-            pixels: (N, C, H, W) uint8, as many as `samples`.
-            requested: (N,) requested classes, for a conditional model.
+            pixels: (N, C, H, W) uint8; N is the number of samples per evaluation.
+            requested: (N,) requested classes; None for an unconditional model.
         """
         return self._of_samples(torch.from_numpy(pixels), requested)
 
@@ -144,7 +148,10 @@ class Evaluator:
             return self._record(self._discriminator_metrics, evidence)
 
     def _record(self, metrics: Sequence[Metric[Any]], evidence: Samples | Outputs) -> dict[str, float]:
-        """Return name → value of the metrics whose needs are met; NaN for one of the user that fails."""
+        """Return name → value of the metrics whose needs are met; NaN for a metric of the user that fails.
+
+        Appends a notice at the first failure of a metric.
+        """
         given = {*evidence.given}
         found: dict[str, float] = {}
         for one in (one for one in metrics if one.needs <= given):
@@ -159,11 +166,14 @@ class Evaluator:
 
 
 def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> HostCopy:
-    """Return D's outputs for training images, fakes and, if there are any, held-out images: `real`, `fake`, `held_out`.
+    """Return D's outputs for training images (`real`), fakes (`fake`) and held-out images (`held_out`, if any).
 
-    `coherence` is the coherence of G's gradients.
+    The result also has `coherence`, the coherence of the gradients that G receives.
 
-    fakes: (batches · batch_size, C, H, W) uint8 of classes `requested`.
+    Args:
+        trainer: The trainer, whose D is copied.
+        fakes: (batches · batch_size, C, H, W) uint8.
+        requested: Requested classes of the fakes; None for an unconditional model.
     """
     size, judge = trainer.config.batch_size, copy.deepcopy(trainer.discriminator)
     training, held_out = trainer.batches.probe(len(fakes))
@@ -177,7 +187,10 @@ def _outputs_of(trainer: Trainer, fakes: Tensor, requested: Tensor | None) -> Ho
 
 @torch.no_grad()
 def _outputs(discriminator: torch.nn.Module, batch: Batch, size: int) -> Tensor:
-    """Return (N,) float64 outputs, normalised in batches of `size`; a smaller last batch is normalised separately."""
+    """Return D's outputs for images, (N,) float64, computed in batches of `size` and a last, possibly smaller one.
+
+    In training mode, D normalises each batch separately.
+    """
     pixels, labels = batch
     classes = [None] * -(-len(pixels) // size) if labels is None else torch.split(labels, size)
     parts = [

@@ -1,7 +1,8 @@
 """FID, KID and the inception score of a generator: many samples against all real images, a batch at a time.
 
-Only a batch is in memory, and what metrics need of all: sums of features and their products for FID, some features for
-KID, and sums of probabilities for the inception score. What is computed of the real images is stored beside them.
+Memory holds one batch and what the metrics accumulate: sums of features and of their products for FID, the features of
+some images for KID, and sums of probabilities for the inception score. The statistics of the real images are stored in
+a file beside the images.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ WAIT_S = 0.5  # between two attempts to read what another process computes
 
 @dataclass(frozen=True)
 class Progress:
-    """State of a measurement.
+    """Progress of a measurement.
 
     Attributes:
-        what: The current phase; an empty `total` if it waits for another process.
-        done, total: Images, or subsets, of this phase.
+        what: The current phase, in words.
+        done, total: Numbers of images or subsets in this phase. Both are 0 while another process is waited for.
     """
 
     what: str
@@ -51,12 +52,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of a generator, the same ones at each call.
+    """Samples of a generator for FID, which are the same whenever they are drawn.
 
     Attributes:
-        generate: Returns images (N, C, H, W) uint8 for z, (N, latent_dim), and classes, (N,), if it is conditional.
+        generate: Returns images, (N, C, H, W) uint8, for z, (N, latent_dim), and classes, (N,), or None.
         latent_dim: Length of z.
-        conditional: Whether it is asked for classes. They have the proportions of the real images.
+        conditional: Whether G is conditional. Classes are requested in the proportions of the real images.
         count: Number of samples.
         seed: Seed of the trial.
     """
@@ -68,7 +69,7 @@ class Samples:
     seed: int
 
     def batches(self, images: ImageSet) -> Iterator[Tensor]:
-        """Yield the samples in batches."""
+        """Yield the samples in batches, (at most BATCH, C, H, W) uint8. `images` are the real images."""
         z = noise(self.latent_dim, self.count, self.seed, "fid")
         parts = torch.split(z, BATCH)
         if not self.conditional:
@@ -81,11 +82,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What FID and KID need of a set of images.
+    """Statistics of a set of images, from which FID and KID are computed.
 
     Attributes:
-        gaussian: Mean and covariance of features.
-        features: (at most KEPT, d) float32 features.
+        gaussian: Mean and covariance of the features of all images.
+        features: (n, d) float32, features of n ≤ KEPT of the images.
     """
 
     gaussian: Gaussian
@@ -93,7 +94,7 @@ class Statistics:
 
 
 class Features:
-    """Features of images that arrive in batches.
+    """Accumulator of statistics of features that arrive in batches.
 
     Args:
         kept: Indices of the images whose features are kept, ascending.
@@ -113,16 +114,20 @@ class Features:
         self._count += len(features)
 
     def statistics(self) -> Statistics:
-        """Return the statistics of all images so far."""
+        """Return the statistics of all images that were added."""
         n, mean = self._count, self._sum / self._count
         covariance = (self._products - n * torch.outer(mean, mean)) / (n - 1)
         return Statistics(Gaussian(mean.numpy(), covariance.numpy()), np.concatenate(self._features))
 
 
 class InceptionScore:
-    """exp of the mean KL divergence of classes given an image from all classes (Salimans et al. 2016), in SPLITS parts.
+    """Accumulator of the inception score (Salimans et al. 2016), computed for each of SPLITS parts of the images.
 
-    The images are assigned to parts in random order, as in torch-fidelity.
+    The score of a part is exp of the mean KL divergence of an image's class probabilities from the mean of the part.
+    Images are assigned to parts in a fixed random order, as in torch-fidelity.
+
+    Args:
+        count: Number of all images.
     """
 
     def __init__(self, count: int) -> None:
@@ -155,16 +160,22 @@ class InceptionScore:
 def measure(
     file: NetworkFile, images: ImageSet, samples: Samples, device: torch.device
 ) -> Generator[Progress, None, Distances]:
-    """Compare samples with all real images. Yields after each batch; the generator's value is the result.
+    """Compare samples with all real images.
 
     Args:
-        file: The network.
+        file: File of the network.
         images: The real images.
         samples: The samples.
-        device: Device for Inception.
+        device: Device for Inception. Other networks compute on the CPU.
+
+    Yields:
+        The progress, after each batch or subset, and repeatedly while another process is waited for.
+
+    Returns:
+        The distances, as the value of StopIteration.
 
     Raises:
-        UserError: There are too few images, or the network cannot be used.
+        UserError: There are too few real images or too few samples, or the network cannot be used.
     """
     check_images(images.images)
     network = load(file, device)
@@ -189,7 +200,10 @@ def measure(
 
 
 def _real(network: Network, images: ImageSet) -> Generator[Progress, None, Statistics]:
-    """Return the statistics of the real images, computed if they are missing. Another process may compute them."""
+    """Return the statistics of the real images from their file. If it is missing or damaged, write it first.
+
+    Only one process computes the statistics; the others yield their progress and wait for the file.
+    """
     path = network.file.statistics(images)
     while True:
         with contextlib.suppress(CheckpointError):  # missing or damaged

@@ -1,4 +1,4 @@
-"""Files of pictures as a source: selection by class, and decoding, of all files or none."""
+"""Picture files as a source of real images: selection of the files by class, and their decoding."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ OPENED = re.compile(r" <[^>]*>")  # Pillow's description of a file that has no p
 
 @dataclass(frozen=True)
 class Files:
-    """The images of a folder or an archive in the order of classes and paths.
+    """The selected images of a folder or an archive, ordered by class and path.
 
     Attributes:
         root: The folder or archive.
-        open: Returns the path of a file, or the file opened for reading, by its name.
+        open: Takes the name of a file, and returns its path or the file opened for reading.
         files: The image files.
         labels: Index into `names` of each file.
-        names: Classes; ("all",) if there are none.
-        passed_over: Entries that are not used.
-        left_out: Notes on images that are not used.
+        names: Names of the classes; ("all",) if there are no classes.
+        passed_over: Entries that are not images, or were already read.
+        left_out: Notes on images that were not selected.
     """
 
     format: ClassVar = 3
@@ -48,17 +48,24 @@ class Files:
     left_out: tuple[Note, ...]
 
     def signature(self) -> list[Any]:
-        """Return name, size, times and inode of all files. `cp -p` and `touch` can set size and mtime to any value."""
+        """Return name, size, mtime, ctime and inode of all files.
+
+        Size and mtime do not suffice: `cp -p` and `touch` can give a changed file its previous mtime.
+        """
         return [[file.name, *(file.stamp or ())] for file in self.files]
 
     def notes(self) -> tuple[Note, ...]:
         return (*self.left_out, *self.passed_over.notes())
 
     def decode(self, source: Source, work: Path) -> Decoded:
-        """Decode all files to `work`. On failure keep the decoded images for the next attempt.
+        """Decode all files to `work`.
+
+        If files cannot be read, they are skipped if `options.unreadable` is `skip`. Otherwise decoding fails, and the
+        images that were decoded are kept for the next attempt.
 
         Raises:
-            UserError: Files cannot be read, and `options.unreadable` is not `skip`; the message names all of them.
+            UserError: Files cannot be read and are not to be skipped, or no file can be read. The message names up to
+                MOST_BROKEN of them.
         """
         skip = _skips(source)
         with decode.own_limit():
@@ -89,7 +96,15 @@ class Files:
             return " ".join(reason.replace(f" {str(self.root / name)!r}", "").split())
 
     def _write(self, rows: Rows, layout: Layout, kept: Kept, looks: Sequence[Look | str], index: int) -> str:
-        """Write one image. Returns the reason if its file cannot be read, else ""."""
+        """Write the image of file number `index`, and return "". If the file cannot be read, return the reason.
+
+        Args:
+            rows: The array that is written.
+            layout: Format of the images.
+            kept: Images that the previous attempt decoded.
+            looks: For each file its properties, or the reason why it cannot be read.
+            index: Number of the file.
+        """
         look, file = looks[index], self.files[index]
         if isinstance(look, str):
             return look
@@ -117,16 +132,17 @@ class Files:
 
 
 def select(source: Source, root: Path, contents: Contents, open_: Callable[[str], Path | IO[bytes]]) -> Files:
-    """Select the images that the source asks for.
+    """Return the images that a source selects from a folder or archive.
 
     Args:
-        source: The source; its subfolders are classes unless it states otherwise.
+        source: The source. Subfolders are classes unless `source.subfolders` is `ignore`.
         root: The folder or archive.
-        contents: Its images.
+        contents: The images in `root` itself and in its subfolders.
         open_: See `Files.open`.
 
     Raises:
-        UserError: There are none, or it is not clear which are meant.
+        UserError: No image is selected, a class is unknown, or images are both in `root` itself and in its subfolders
+            and the source does not state which to use.
     """
     _refuse_ambiguous(source, contents)
     itself, subfolders = contents.itself, contents.subfolders
@@ -151,7 +167,7 @@ def select(source: Source, root: Path, contents: Contents, open_: Callable[[str]
 
 
 def _skips(source: Source) -> bool:
-    """Whether files that cannot be read are skipped."""
+    """Whether files that cannot be read are skipped. Raises UserError if `options.unreadable` has another value."""
     given = (source.options or {}).get("unreadable", "refuse")
     if given not in ("refuse", "skip"):
         raise UserError(f"dataset.options.unreadable: must be refuse or skip, got {given!r}")
@@ -177,7 +193,10 @@ def _left_out(files: Sequence[File], where: str) -> Iterable[Note]:
 
 
 def _layout(source: Source, looks: Sequence[Look]) -> Layout:
-    """Return the common format: in colour if any picture has colour, deep pixels in one range for the set."""
+    """Return the common format of the images, with one range per kind of deep pixels for the whole set.
+
+    Images are in colour if any picture has colour, unless the source sets `channels`.
+    """
     colour = any(look.colour for look in looks)
     kinds = {look.deep for look in looks if look.deep}
     ranges = {kind: reduce(or_, (look.range for look in looks if look.deep == kind), NOTHING) for kind in kinds}

@@ -1,4 +1,4 @@
-"""State dicts of other programs: reading them without unpickling objects, and bringing them to the names of ours."""
+"""State dicts of other programs: reading without unpickling objects, and renaming as in gansweep's networks."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def read_state(path: Path, network: str) -> State:
     """Return the state dict of a network from a file of torch.save or safetensors.
 
     Args:
-        path: A state dict, or a checkpoint that holds plain state dicts, as those of Lightning and torchgan.
-        network: `generator` or `discriminator`, for checkpoints of both.
+        path: File of a state dict, or of a checkpoint that holds state dicts, such as those of Lightning and torchgan.
+        network: `generator` or `discriminator`, which selects one of the state dicts of a checkpoint.
 
     Raises:
-        UserError: The file cannot be read, holds other objects than tensors, or no state dict.
+        UserError: The file cannot be read, holds pickled objects other than tensors, or holds no state dict.
     """
     try:
         content: Any = (
@@ -62,7 +62,10 @@ def read_state(path: Path, network: str) -> State:
 
 
 def _in_order(state: State) -> State:
-    """Return a state dict in the order of layers, which safetensors does not keep: by name, numbers by value."""
+    """Return a state dict sorted by name, with numbers in names compared by value.
+
+    This is the usual order of layers, which safetensors does not preserve.
+    """
     parts = {name: re.split(r"(\d+)", name) for name in state}
     return dict(
         sorted(state.items(), key=lambda item: [(int(p), "") if p.isdigit() else (0, p) for p in parts[item[0]]])
@@ -79,7 +82,10 @@ def _tensors(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _unwrapped(state: State, network: str) -> State:
-    """Return the part of one network, without the names of what is around it."""
+    """Return the tensors of one network, without the prefixes of the dictionaries that contain them.
+
+    Prefixes are keys in NETWORKS (`netG.`) and WRAPPERS (`state_dict.`).
+    """
     names = {name.partition(".")[0] for name in state}
     own = [name for name in names if name.lower() in NETWORKS[network]]
     inner = own or [name for name in names if name in WRAPPERS]
@@ -90,10 +96,16 @@ def _unwrapped(state: State, network: str) -> State:
 
 
 def sizes_of_dcgan(state: State, path: Path) -> dict[str, int]:
-    """Return the settings of the DCGAN generator with these weights.
+    """Return the settings of the DCGAN generator that has the given weights.
+
+    The settings are latent_dim, generator_maps, image_size and channels.
+
+    Args:
+        state: State dict of the generator.
+        path: File of the state dict, for messages.
 
     Raises:
-        UserError: The weights are not those of a DCGAN, or of one of another size.
+        UserError: The weights are not those of a DCGAN, or gansweep has no DCGAN for its image size.
     """
     kernels = [tensor for tensor in state.values() if tensor.dim() == 4]
     if len(kernels) < 2:
@@ -112,28 +124,35 @@ def sizes_of_dcgan(state: State, path: Path) -> dict[str, int]:
 
 
 def dcgan(settings: Mapping[str, int]) -> Design:
-    """Return the DCGAN generator of settings."""
+    """Return the design of the DCGAN generator with settings as returned by `sizes_of_dcgan`."""
     s = settings
     return generator_design(s["latent_dim"], s["generator_maps"], s["image_size"], s["channels"])
 
 
 def dcgan_discriminator(state: State, settings: Mapping[str, int]) -> Design:
-    """Return the DCGAN discriminator for images of a generator, with the width of a state dict."""
+    """Return the design of the DCGAN discriminator for the images of a generator.
+
+    Args:
+        state: State dict of the discriminator, whose first convolution determines the width.
+        settings: Settings of the generator, as returned by `sizes_of_dcgan`.
+    """
     maps = next((tensor.shape[0] for tensor in state.values() if tensor.dim() == 4), 1)
     return discriminator_design(maps, settings["image_size"], settings["channels"])
 
 
 def fitted(state: State, design: Design, path: Path, what: str) -> State:
-    """Return a state dict under the names of our network. Layers are matched by kind and order, whatever their names.
+    """Return a state dict of another program under the names of gansweep's network.
+
+    Layers are matched by kind and order; their names do not matter.
 
     Args:
-        state: State dict of another program.
-        design: Our network.
-        path: Its file, for messages.
-        what: What our network is, for messages.
+        state: State dict of the other program.
+        design: Design of gansweep's network.
+        path: File of the state dict, for messages.
+        what: gansweep's network in words, for messages.
 
     Raises:
-        UserError: The layers differ; the message shows the first ones side by side.
+        UserError: The layers differ; the message names the first differences.
     """
     with torch.device("meta"):
         expected = {name: tuple(tensor.shape) for name, tensor in design.build().state_dict().items()}
@@ -148,14 +167,17 @@ def fitted(state: State, design: Design, path: Path, what: str) -> State:
 def check_same(
     found: Mapping[str, Shape], expected: Mapping[str, Shape], path: Path, what: str, names: Mapping[str, str]
 ) -> None:
-    """Raise UserError, with the first mismatches side by side, unless a state has the expected names and shapes.
+    """Check that a renamed state dict has the names and shapes of a network.
 
     Args:
-        found: Name here → shape in the file.
-        expected: Name here → shape here.
+        found: Name in the network → shape in the file.
+        expected: Name in the network → shape in the network.
         path: The file.
-        what: The network here, in words.
-        names: Name here → name in the file, where they differ.
+        what: The network in words, for messages.
+        names: Name in the network → name in the file, at least where they differ.
+
+    Raises:
+        UserError: Names or shapes differ; the message names the first MOST_SHOWN differences.
     """
     pairs = [
         f"{names.get(name, name)} {found[name]} is {name} {expected[name]} here"
@@ -172,7 +194,10 @@ def check_same(
 
 
 def _by_order(state: State) -> tuple[State, dict[str, str]]:
-    """Return a state dict under the names of a chain of blocks, and our name → the name in the file."""
+    """Return a state dict with the names of gansweep's DCGAN, numbered by kind and order, and new name → old name.
+
+    Convolutions become weights.0, biases.0, …, batch norms norms.0.weight, …. Other names do not change.
+    """
     found: State = {}
     names: dict[str, str] = {}
     weights, norms, biases = itertools.count(), itertools.count(), itertools.count()
@@ -194,7 +219,7 @@ def _by_order(state: State) -> tuple[State, dict[str, str]]:
 
 
 def load(design: Design, state: State) -> GanModule:
-    """Return a network with a state. Uses no random stream."""
+    """Return the network of a design with the given state dict. The state of torch's random streams does not change."""
     with torch.random.fork_rng(devices=[]):
         network = design.build()
     network.load_state_dict(state)
@@ -202,10 +227,16 @@ def load(design: Design, state: State) -> GanModule:
 
 
 def own(design: Design, state: State, path: Path, what: str) -> GanModule:
-    """Return a network of the user's class with the state dict of one of that class.
+    """Return a network of the user's class with the given weights.
+
+    Args:
+        design: Design that builds a network of the class.
+        state: State dict that was saved from an object of the class.
+        path: File of the state dict, for messages.
+        what: The network in words, for messages.
 
     Raises:
-        UserError: The names or shapes differ, or the class fails.
+        UserError: The names or shapes differ, or the class cannot be built.
     """
     with torch.random.fork_rng(devices=[]):
         network = design.build()

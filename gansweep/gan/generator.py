@@ -1,4 +1,4 @@
-"""Generators of files, for programs that use them. Needs torch and safetensors only."""
+"""Generators loaded from files, for other programs. This module needs only torch and safetensors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gansweep.gan.restore import Restored
 
 
 class Generator(nn.Module):
-    """A generator of a file, in eval mode and on the CPU.
+    """A generator loaded from a file, on the CPU, in eval mode and without gradients of its weights.
 
     Attributes:
-        network: The network.
+        network: The wrapped network.
         latent_dim: Length of z.
         image_size: Side of the images in pixels.
         channels: Channels of the images, 1 or 3.

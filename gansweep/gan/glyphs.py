@@ -38,9 +38,10 @@ MARGIN = 2.0  # pixels at the border, one of which interpolation uses
 
 
 def draw(letter: str, index: int) -> Image.Image:
-    """Draw image `index` of a letter: greyscale, SIDE × SIDE, white on black, not cut off.
+    """Draw image number `index` of a letter: greyscale, SIDE × SIDE, white on black.
 
-    The image depends on letter and index only. Fonts alternate; a letter that is too wide for its jitter is reduced.
+    The image depends on letter and index only. Fonts alternate with the index. The letter is randomly rotated, sheared,
+    scaled and shifted; it is made smaller if it would otherwise be cut off.
 
     Raises:
         UserError: matplotlib's fonts are missing.

@@ -28,9 +28,9 @@ READ_EVERY_S = 1.0  # NVML's utilization is itself a mean over up to a second
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether GPU memory is exhausted according to the error or one that led to it. The CUDA context survives this.
+    """Whether an error, or one that led to it, means that GPU memory is exhausted. The CUDA context remains usable.
 
-    If memory is exhausted while a CUDA graph is captured, the end of the capture raises another error.
+    If memory is exhausted while a CUDA graph is captured, the end of the capture raises another error on top.
     """
     return any(
         _is_of_torch(one, "OutOfMemoryError")
@@ -40,15 +40,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_context_lost(error: BaseException) -> bool:
-    """Whether the CUDA context is lost, so that this process cannot continue to train."""
+    """Whether an error means that the CUDA context is lost, so that this process cannot continue to train."""
     return _is_of_torch(error, "AcceleratorError")
 
 
 def synchronize() -> None:
     """Wait until the GPU has completed the work of this process, if any.
 
-    Under NVIDIA's MPS, a process that ends in the middle of work may disturb the others on its GPU. If the CUDA context
-    is lost, there is nothing to wait for.
+    Under NVIDIA's MPS, a process that ends while its kernels run may disturb other processes on the same GPU. If the
+    CUDA context is lost, returns at once.
     """
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
@@ -57,7 +57,7 @@ def synchronize() -> None:
 
 
 def release() -> None:
-    """Release unused GPU memory: other processes on the GPU cannot use memory that this one only caches."""
+    """Release GPU memory that PyTorch's allocator caches but does not use, so that other processes can use it."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_initialized():
         gc.collect()  # 0.15 s, which trials on a CPU are spared
@@ -65,7 +65,7 @@ def release() -> None:
 
 
 def describe(device: torch.device) -> Device:
-    """Return what to record of the device that this process trains on."""
+    """Return the facts to be recorded about the device that this process trains on."""
     import torch
 
     if device.type != "cuda":
@@ -76,7 +76,7 @@ def describe(device: torch.device) -> Device:
 
 
 def uuid(device: torch.device) -> str:
-    """Return NVML's id of the device, which does not depend on CUDA_VISIBLE_DEVICES."""
+    """Return the UUID by which NVML knows the GPU. It does not depend on CUDA_VISIBLE_DEVICES."""
     import torch
 
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
@@ -110,7 +110,7 @@ def check(device: torch.device, precision: str) -> None:
 
 
 def runs_on(built: Sequence[str], capability: tuple[int, int]) -> bool:
-    """Whether code that torch is built with runs on a card; True if that is unknown.
+    """Whether code for one of the architectures that torch is built for runs on a card; True if that is unknown.
 
     Args:
         built: Architectures, as returned by torch.cuda.get_arch_list().
@@ -124,10 +124,17 @@ def runs_on(built: Sequence[str], capability: tuple[int, int]) -> bool:
 
 
 def _runs(kind: str, of: tuple[int, int], suffix: str, capability: tuple[int, int]) -> bool:
-    """Whether code of an architecture runs on a card.
+    """Whether code for an architecture runs on a card.
 
-    Binary code (`sm_86`) runs on cards of the same major capability from its own on, with a suffix (`sm_90a`) only on
-    cards of exactly this capability; intermediate code (`compute_90`) runs on all later cards.
+    Binary code (`sm_86`) runs on cards of the same major compute capability and the same or a higher minor one.
+    Intermediate code (`compute_90`) runs on cards of the same or any higher capability. Code with a suffix (`sm_90a`)
+    runs only on cards of exactly this capability.
+
+    Args:
+        kind: `sm` or `compute`.
+        of: Compute capability in the name of the architecture.
+        suffix: Letter at the end of the name; "" without one.
+        capability: Compute capability of the card.
     """
     if suffix:
         return of == capability
@@ -135,17 +142,17 @@ def _runs(kind: str, of: tuple[int, int], suffix: str, capability: tuple[int, in
 
 
 class Readings:
-    """Readings of this process's GPU, at most one every READ_EVERY_S."""
+    """Reader of the memory and utilization of this process's GPU, at most once every READ_EVERY_S."""
 
     def __init__(self) -> None:
         self._last = -READ_EVERY_S
 
     def __call__(self, device: torch.device) -> dict[str, float]:
-        """Return GPU_MEMORY in bytes and GPU_UTILIZATION in percent, without values that NVML does not report; {} on a
-        CPU, and if the last reading is too recent.
+        """Return GPU_MEMORY in bytes and, if NVML reports it, GPU_UTILIZATION in percent.
 
-        Memory is that of this process. If NVML does not list it (in containers, which have their own process ids), the
-        memory of PyTorch's allocator is returned, which lacks the CUDA context.
+        The result is {} on a CPU, and if the last reading is too recent. GPU_MEMORY is the memory of this process. If
+        NVML does not list the process (as in containers, which have their own process ids), it is the memory of
+        PyTorch's allocator, which does not include the CUDA context.
         """
         now = time.monotonic()
         if device.type != "cuda" or now - self._last < READ_EVERY_S:
@@ -205,7 +212,10 @@ def visible() -> dict[str, str]:
 
 
 def admits_many() -> bool:
-    """Whether all GPUs that this process may use admit several processes (their compute mode is the default one)."""
+    """Whether all GPUs that this process may use admit several processes, as they do in the default compute mode.
+
+    False if NVML does not report the modes.
+    """
     with suppress(Exception):  # of pynvml, or of a driver that refuses a request
         import pynvml
 
@@ -231,13 +241,13 @@ def _own_memory(processes: list[Any]) -> dict[str, float]:
 
 
 def _is_of_torch(error: BaseException, name: str) -> bool:
-    """Whether an error is of a class of torch, which older versions may lack."""
+    """Whether an error is an instance of torch's class `name`; False if torch is not loaded or has no such class."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, getattr(torch, name, ()))
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """Return an error and those that led to it by `__cause__` and `__context__`, the first one last."""
+    """Return an error and those that led to it by `__cause__` and `__context__`, from the last to the first raised."""
     found: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left:

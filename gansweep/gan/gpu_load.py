@@ -1,4 +1,4 @@
-"""Load of this machine's GPUs, by NVML. Does not load torch."""
+"""Load of this machine's GPUs, measured by NVML. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gansweep.gan.gpu import READ_EVERY_S, visible_handles
 
 @dataclass(frozen=True)
 class Load:
-    """Load of GPUs together.
+    """Combined load of several GPUs.
 
     Attributes:
         gpus: Number of GPUs.
-        utilization: Mean percentage of the last moment in which a GPU was busy.
-        used_bytes: Memory in use.
-        total_bytes: Memory.
+        utilization: Percentage of the last moment (up to a second) in which a GPU was busy, averaged over the GPUs.
+        used_bytes: Memory in use on all GPUs.
+        total_bytes: Memory of all GPUs.
     """
 
     gpus: int

@@ -1,4 +1,4 @@
-"""Copies of tensors on the host that training does not wait for."""
+"""Asynchronous copies of tensors to the host, for which training does not wait."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class HostCopy:
-    """Values that tensors have now, for reading later, while training changes the tensors.
+    """Copy on the host of the present values of tensors, to be read later, after training has changed the tensors.
 
-    On CUDA the values are copied to pinned memory by the current stream, and `read` waits for that copy alone. On the
-    CPU they are copied at once.
+    On CUDA the values are copied to pinned memory on the current stream, and `read` waits only until this copy is
+    complete. On the CPU the values are copied at once.
 
     Args:
         tensors: Tensors by name, on any device.

@@ -1,4 +1,4 @@
-"""Features of images in Inception, or in another network of the same interface."""
+"""Features and logits of images, computed by Inception or another network with the same interface."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Network:
-    """A network that is ready to compute.
+    """A network loaded from a file, ready for use.
 
     Attributes:
-        file: The file that it was read from.
-        device: Device on which it computes.
-        function: Returns features, (N, d), and logits, (N, classes), of RGB images, (N, 3, H, W) uint8.
+        file: The file of the network.
+        device: Device on which the network computes.
+        function: Takes RGB images, (N, 3, H, W) uint8, and returns features, (N, d), and logits, (N, classes).
     """
 
     file: NetworkFile
@@ -42,7 +42,7 @@ class Network:
             images: (N, C, H, W) uint8. Grey images are repeated to three channels.
 
         Raises:
-            UserError: The network returns anything else.
+            UserError: The network fails, or returns anything but two tensors of these shapes.
         """
         rgb = images.to(self.device).expand(-1, 3, -1, -1)
         try:
@@ -60,14 +60,14 @@ class Network:
 
 
 def load(file: NetworkFile, device: torch.device) -> Network:
-    """Return the network of a file. Uses no random stream.
+    """Load the network of a file. The state of torch's random streams does not change.
 
     Args:
         file: The file.
         device: Device for Inception. Other networks compute on the CPU.
 
     Raises:
-        UserError: The file has changed, or cannot be loaded.
+        UserError: The file has changed since it was identified, or cannot be loaded.
     """
     try:
         content = file.path.read_bytes()
@@ -86,7 +86,7 @@ def load(file: NetworkFile, device: torch.device) -> Network:
 
 
 def inception(state: dict[str, Tensor], device: torch.device) -> Function:
-    """Return torch-fidelity's Inception with the given weights."""
+    """Return torch-fidelity's Inception with the given state dict, on a device. See `Network.function`."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     # The library reads its weights with weights_only=False, so it is given a file that this process has written.

@@ -1,4 +1,4 @@
-"""What D is shown in training: images that are augmented, then noisy."""
+"""Inputs of D in training: images that are augmented and to which noise is then added."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from gansweep.gan.diffaugment import DiffAugment
 
 
 class Inputs:
-    """Turns real images and fakes alike into the inputs of D, differentiably. Evaluations show D the images themselves.
+    """Turns images into inputs of D, in the same way for real images and fakes, and differentiably.
+
+    It is used in training only: in evaluations D is shown the images themselves.
 
     Attributes:
-        is_noisy: Whether there is instance noise in this step.
-        rngs: Random streams by the name of their state.
-        adaptive: Probability of the augmentation; None if it is always applied, or never.
+        is_noisy: Whether the current step has instance noise.
+        rngs: Name of the state in checkpoints → random stream.
+        adaptive: Adaptive probability of the augmentation; None if it is applied always or never.
 
     Args:
         config: Configuration of the training.
@@ -37,16 +39,16 @@ class Inputs:
             self.adaptive = AdaptiveProbability(augment.target, augment.interval, change, device)
 
     def prepare(self, step: int) -> None:
-        """Set what the host decides about a step: the deviation of its instance noise."""
+        """Set the standard deviation of the instance noise for a step. Call it on the host, before the step."""
         deviation = self._noise.noise_at(step)
         self.is_noisy = deviation > 0
         if self.is_noisy:
             self._noise_deviation.fill_(deviation)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the inputs of D for real images or fakes, (N, C, H, W) in [−1, 1].
+        """Return the inputs of D, (N, C, H, W), for real images or fakes, (N, C, H, W) in [−1, 1].
 
-        Instance noise: Sønderby et al. 2017.
+        For instance noise see Sønderby et al. 2017.
         """
         if self._augment:
             images = self._augment(images.float(), self.adaptive.p if self.adaptive else None)
@@ -61,7 +63,7 @@ class Inputs:
             self.adaptive.observe(real)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state for a checkpoint, without random streams."""
+        """Return the tensors of `adaptive` for a checkpoint, by name; {} if it is None. Excludes the random streams."""
         return {f"ada.{name}": tensor for name, tensor in self.adaptive.state().items()} if self.adaptive else {}
 
     def load_state(self, state: dict[str, Tensor]) -> None:

@@ -1,8 +1,8 @@
-"""A network that tells whether images are intact, for the metric `intact`. For grey images with labels.
+"""A network that tells whether images are intact, for the metric `intact` of grey images with labels.
 
-It is a classifier of the data set's labels with one class more, that of spoiled images (gan/spoiled.py). What people
-look for in a grid of samples, whether one can say what each is meant to be, is thus learned from real images alone.
-Distances between features do not tell it: samples can be far from the data and legible, or near and not.
+The network classifies images by the data set's labels and one additional class, spoiled images (gan/spoiled.py). It
+thus learns from real images alone what people look for in a grid of samples: whether each one is recognisable.
+Distances between features do not measure this: a sample can be far from the data and legible, or near and illegible.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Intact(nn.Module):
     """A frozen network from images to the probability that they are intact.
 
     Args:
-        side: Side in pixels at which it sees images.
+        side: Side in pixels to which images are resized.
         classes: Number of labels.
 
     Attributes:
-        of_real: Mean probability of real images that it was not trained on.
+        of_real: Mean probability of real images on which the network was not trained; NaN before training.
     """
 
     def __init__(self, side: int, classes: int) -> None:
@@ -50,23 +50,23 @@ class Intact(nn.Module):
         self.to(memory_format=torch.channels_last)  # a restored network computes as it did when it was trained
 
     def scaled(self, pixels: Tensor) -> Tensor:
-        """Return uint8 images in [-1, 1] at the side of the network."""
+        """Return uint8 images, (N, 1, H, W), scaled to [-1, 1] and resized to (N, 1, side, side)."""
         images = resized(to_float(pixels).div_(127.5).sub_(1), self.side)
         return images.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return (N,) float32 probabilities. pixels: (N, 1, H, W) uint8."""
+        """Return the probability that each image is intact, (N,) float32. `pixels` are (N, 1, H, W) uint8."""
         logits = torch.cat([self.body(self.scaled(chunk)) for chunk in torch.split(pixels, CHUNK)])
         return 1 - logits.softmax(1)[:, -1]
 
     def facts(self) -> dict[str, Any]:
-        """Return what `restored` needs beside the tensors, as plain data."""
+        """Return the numbers that `restored` needs in addition to the state dict."""
         return {"side": self.side, "classes": self.classes, "of_real": self.of_real}
 
 
 def trained(request: Request) -> Intact | None:
-    """Return a network for a data set; None where `intact_side` is.
+    """Return a trained network for a data set; None if `intact_side` returns None for it.
 
     The same images and seed give the same weights.
     """
@@ -88,7 +88,10 @@ def trained(request: Request) -> Intact | None:
 
 
 def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Intact:
-    """Return the network that was stored. Raises KeyError, RuntimeError or TypeError for another version's."""
+    """Return a network from its stored state dict and facts.
+
+    Raises KeyError, RuntimeError or TypeError if another version has stored them.
+    """
     network = Intact(facts["side"], facts["classes"])
     network.load_state_dict(dict(tensors))
     network.of_real = float(facts["of_real"])
@@ -97,7 +100,10 @@ def restored(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Intact:
 
 
 def _loss(network: Intact, pixels: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Return the cross-entropy of a batch of real images with their labels, and of spoiled images."""
+    """Return the cross-entropy, a scalar, for a random batch of real images and of spoiled ones made from others.
+
+    The target of a real image is its label. The target of a spoiled image is the additional class, the last one.
+    """
     sizes = [BATCH, *[DRAWN * SPOILED] * len(SPOILS)]
     chosen = torch.randint(len(pixels), (sum(sizes),), generator=rng)
     real, *others = torch.split(network.scaled(pixels[chosen]), sizes)

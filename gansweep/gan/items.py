@@ -1,4 +1,4 @@
-"""Map-style data sets of Python as sources: `len(items)`, and `items[i]` as an image or as (image, label, …).
+"""Map-style data sets as sources: objects with `len(items)`, whose `items[i]` is an image or (image, label, …).
 
 An image is a PIL image, a tensor (H, W) or (C, H, W), or an array (H, W) or (H, W, C). Values of tensors and arrays
 are uint8, or floating-point numbers in [0, 1] or [-1, 1], with one range for the whole set. Labels are whole numbers or
@@ -90,7 +90,11 @@ class Items(Pictures):
         return Image.fromarray(array.squeeze(-1) if array.shape[2:] == (1,) else array)
 
     def _range(self, items: Any, index: int, array: Array) -> Range:
-        """Return the range of floating-point images, which is determined from the whole set."""
+        """Return the range, one of FLOATS, that contains the values of all floating-point images of the set.
+
+        Raises:
+            UserError: The values are neither uint8 nor floating-point, or no range contains them.
+        """
         if array.dtype.kind != "f":
             raise self._refusal(f"item {index} has values of {array.dtype}; use uint8 or floating-point numbers")
         if self._limits is None:
@@ -120,7 +124,10 @@ class Items(Pictures):
 
 
 def class_names(items: Any) -> list[str]:
-    """Return the names in the attribute `classes` of a data set, or their first synonyms; [] if they are not names."""
+    """Return the names in the attribute `classes` of a data set; [] if they are not distinct strings.
+
+    Of an entry that is a list or tuple of synonyms, the first one is returned.
+    """
     classes = getattr(items, "classes", ())
     if not isinstance(classes, list | tuple):
         return []
@@ -129,7 +136,7 @@ def class_names(items: Any) -> list[str]:
 
 
 def _parts(item: Any) -> tuple[Any, Any]:
-    """Return image and label of an item; None for an item without a label."""
+    """Return image and label of an item. The label is None if the item has none."""
     if isinstance(item, tuple | list):
         return (item[0] if item else None), (item[1] if len(item) > 1 else None)
     return item, None

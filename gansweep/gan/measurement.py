@@ -13,19 +13,19 @@ from gansweep.gan.host_copy import HostCopy
 
 
 def is_delayed(device: torch.device) -> bool:
-    """Whether metrics of steps on a device are read one interval later, because reading them at once would stop it."""
+    """Whether the metrics of an interval are read one interval later, because reading at once would idle the device."""
     return device.type != "cpu"
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of an interval.
+    """Metrics of an interval of training steps.
 
     Attributes:
         rows: (steps of the interval, number of metrics) float32, in the order of `Trainer.metrics`.
-        validation: Losses on held-out images by name; empty without a split.
-        finite: Whether every weight was finite at the end of the interval.
-        steps_per_s: Speed of the steps of the interval that this process trained; NaN if it trained none.
+        validation: Losses on held-out images, by name; empty if no images are held out.
+        finite: Whether all weights were finite after the last step of the interval.
+        steps_per_s: Speed over the steps of the interval that this process trained; NaN if it trained none.
     """
 
     rows: NDArray[np.float32]
@@ -35,10 +35,10 @@ class Metrics:
 
 
 class Measurement:
-    """Metrics that are being copied to the host, while training continues.
+    """Metrics that are being copied to the host while training continues.
 
     Args:
-        values: Copy of `rows`, `finite`, and the validation losses by name.
+        values: Copy of the tensors `rows` and `finite` (see `Metrics`) and of the validation losses, by name.
         rate: Returns the steps per second.
     """
 

@@ -41,7 +41,7 @@ class Member:
     Attributes:
         name: Path in the archive, with slashes.
         size: Bytes.
-        read: Returns its content; None for links and devices. Raises ValueError if it is damaged.
+        read: Returns the file's content, and may raise the errors in DAMAGED; None if it is not a plain regular file.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Member:
     read: Callable[[], bytes] | None
 
     def open(self) -> IO[bytes]:
-        """Return the content as a file. Raises ValueError if it is damaged."""
+        """Return the content as a file. Raises ValueError if it is damaged, or if this is not a plain regular file."""
         if self.read is None:
             raise ValueError("is not a regular file")
         try:
@@ -60,12 +60,16 @@ class Member:
 
 @contextlib.contextmanager
 def members_of(path: Path, cache: Path) -> Iterator[dict[str, Member]]:
-    """Open an archive, and give its files by name. They can be read by several threads.
+    """Open an archive for the block. Several threads can read its files.
 
-    A compressed .tar archive is decompressed to a temporary file in the cache.
+    A compressed .tar archive is decompressed to a temporary file in `cache`.
+
+    Yields:
+        Path in the archive → file.
 
     Raises:
-        UserError: The archive cannot be read, contains a path that leaves it, or unpacks to far more than its size.
+        UserError: The archive cannot be read, is encrypted, contains a path that leaves it, or unpacks to far more than
+            its size.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -122,7 +126,7 @@ def _at(file: IO[bytes], offset: int, size: int) -> Callable[[], bytes]:
 
 
 def _decompressed(path: Path, packed: IO[bytes], cache: Path, stack: contextlib.ExitStack) -> IO[bytes]:
-    """Return the decompressed archive as a file without a name, which is deleted when it is closed."""
+    """Return the decompressed archive as an unnamed temporary file, which is deleted when `stack` closes it."""
     cache.mkdir(parents=True, exist_ok=True)
     file: IO[bytes] = tempfile.TemporaryFile(dir=cache)  # noqa: SIM115 (closed by the stack)
     stack.enter_context(file)

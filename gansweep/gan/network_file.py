@@ -1,6 +1,7 @@
-"""Files of networks in whose features many samples are compared: the Inception of FID, or another. Does not load torch.
+"""Files of networks whose features compare samples with real images: Inception for FID, or another network.
 
-A state dict is accepted only if its SHA-256 is that of the published weights; nothing else is unpickled, or called FID.
+A state dict is accepted only if its SHA-256 is that of the published weights of Inception. No other file is unpickled,
+and no other network's distance is called FID. This module does not load torch.
 """
 
 from __future__ import annotations
@@ -47,19 +48,19 @@ class NetworkFile:
         return "" if self.is_inception else re.sub(r"[^\w.-]+", "-", self.path.stem)
 
     def statistics(self, images: ImageSet) -> Path:
-        """Return the path of the statistics of the real images in the network's features.
+        """Return the path of the file for the statistics of a data set in the features of this network.
 
-        The images' name is their fingerprint, which includes their size.
+        The file lies beside the decoded images, whose file is named by a fingerprint that includes the image size.
         """
         return Path(images.file).with_suffix(f".features-{STATISTICS_VERSION}-{self.sha256[:16]}.safetensors")
 
 
 def identify(path: Path) -> NetworkFile:
-    """Return a file of a network by its content. Weights are not opened.
+    """Return the file of a network, identified by its SHA-256. The file is not deserialised.
 
     Raises:
-        UserError: It is neither the published weights of Inception nor a program of torch.export, or cannot be read; or
-            the package that computes with the weights is missing.
+        UserError: The file cannot be read, or is neither the published weights of Inception nor a program of
+            torch.export (by its suffix), or it holds the weights of Inception and torch-fidelity is not installed.
     """
     try:
         status = path.stat()
@@ -81,6 +82,9 @@ def identify(path: Path) -> NetworkFile:
 
 @functools.cache
 def _sha256(path: Path, stamp: tuple[int, int]) -> str:
-    """Return the SHA-256 of a file, read once for each size and time of change: a plan asks for each of its trials."""
+    """Return the SHA-256 of a file.
+
+    The result is cached per `stamp` (size, time of change in ns), because a plan asks for it once per trial.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

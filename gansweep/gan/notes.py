@@ -19,6 +19,6 @@ def shown(name: str) -> str:
 
 
 def named(names: Sequence[str], most: int = MOST_NAMED) -> str:
-    """Return at most `most` names, and the number of the others."""
+    """Return the first `most` names as a list in one string, with the number of the others, as in "a, b and 7 more"."""
     more = len(names) - most
     return ", ".join(map(shown, names[:most])) + (f" and {more:,} more" if more > 0 else "")

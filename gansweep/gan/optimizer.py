@@ -50,12 +50,12 @@ class Adam:
         )  # fmt: skip
 
     def copy_moments(self, to: int, other: Adam, at: int) -> None:
-        """Continue parameter number `to` with the state of parameter number `at` of another Adam."""
+        """Copy the moments and the step count of parameter number `at` of another Adam to parameter number `to`."""
         for mine, theirs in ((self.means, other.means), (self.squares, other.squares), (self.steps, other.steps)):
             mine[to].copy_(theirs[at])
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state for a checkpoint."""
+        """Return the state by name: `mean.i`, `square.i` and `step.i` of parameter number i, not copied."""
         named = {"mean": self.means, "square": self.squares, "step": self.steps}
         return {f"{name}.{i}": t for name, tensors in named.items() for i, t in enumerate(tensors)}
 

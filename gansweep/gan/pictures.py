@@ -23,17 +23,17 @@ UNLABELLED = "all"  # the only class of a set without labels
 
 
 class Pictures(ABC):
-    """A source that yields its own pictures, with 8 bits per channel.
+    """Base class of data sets that yield their pictures one by one. They are stored with 8 bits per channel.
 
-    The set is in colour if any picture has colour, unless the sweep file sets `channels`. Only one picture is in memory
-    at a time.
+    All images of the set are stored in colour if any picture has colour, unless the sweep file sets `channels`. Only
+    one picture is in memory at a time.
 
     Args:
-        source: Specification of the set.
+        source: The data set as the sweep file specifies it.
         known: Names of all classes in the order of the labels 0, 1, …; None: the labels that occur are the classes.
 
     Raises:
-        UserError: The source selects a class that is not known.
+        UserError: The sweep file selects a class that the data set does not have.
     """
 
     format: ClassVar = 2
@@ -45,14 +45,14 @@ class Pictures(ABC):
 
     @abstractmethod
     def signature(self) -> Any:
-        """Return plain data that is cheap to compute and changes when the files do."""
+        """Return a signature of the files: plain data, cheap to compute, that changes whenever the files change."""
 
     @abstractmethod
     def pictures(self) -> Iterator[Labelled]:
         """Yield all pictures in the order of the set, each with its label."""
 
     def notes(self) -> tuple[Note, ...]:
-        """Return notes that need no decoding."""
+        """Return the notes that are known before any picture is decoded."""
         return ()
 
     def findings(self) -> tuple[Note, ...]:
@@ -64,7 +64,11 @@ class Pictures(ABC):
         return self._known[int(label)] if self._known is not None else str(label)
 
     def decode(self, source: Source, work: Path) -> Decoded:
-        """Write the pictures of the selected classes to `work`, one at a time."""
+        """Write the pictures of the selected classes to the file `work`, and return them as decoded images.
+
+        Raises:
+            UserError: The source yields no pictures, or a selected class does not exist.
+        """
         layout, labels, coloured = layout_of(source), list[int | str](), 0
         seen: dict[int | str, None] = {}
         with Rows(work, (0, layout.channels, layout.side, layout.side)) as rows:
@@ -88,7 +92,7 @@ class Pictures(ABC):
         return Decoded(rows, [number[self.name_of(label)] for label in labels], names, (*self.findings(), *converted))
 
     def _order(self, seen: dict[int | str, None]) -> list[int | str]:
-        """Return all labels in order: numbers, then names."""
+        """Return all labels in order: 0, 1, … if the classes are known, else the integers seen, then the names seen."""
         if self._known is not None:
             return list(range(len(self._known)))
         numbers = sorted(label for label in seen if isinstance(label, int))
@@ -96,13 +100,20 @@ class Pictures(ABC):
 
 
 def stamp(file: Path) -> list[int]:
-    """Return size, times and inode of a file, which change when it does. Raises OSError if it does not exist."""
+    """Return a file's size, times of modification and change in ns, and inode. At least one differs after a change.
+
+    Raises:
+        OSError: The file does not exist.
+    """
     found = file.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def files_below(folder: Path) -> list[list[Any]]:
-    """Return relative name, size and time of all files below a folder, in order; [] if it does not exist."""
+    """Return [relative path, size, modification time in ns] of each file below a folder, sorted by path.
+
+    The list is empty if the folder does not exist.
+    """
     found = []
     for place, _, names in os.walk(folder):
         for path in (Path(place, name) for name in names):

@@ -31,7 +31,7 @@ class Source:
         data_dir: Folder of downloaded sets.
         per_class: Images per letter (glyphs).
         background: RGB colour behind transparent pixels and around fitted images; None: white.
-        subfolders: For an image folder `classes`, `ignore`, or None if the folder determines it.
+        subfolders: For an image folder, `classes` or `ignore`; None: the content of the folder decides.
         crop: How an image becomes square: `none` or `fit`; None: the central square.
         options: Options of the source; None: none.
         code: Copy of the user's code that an import path names.
@@ -61,10 +61,10 @@ class Decoded:
     """Decoded images.
 
     Attributes:
-        rows: The written file.
-        labels: Index into `classes` of each image.
-        classes: Names of the labels.
-        notes: Conversions, for users.
+        rows: File of the pixels, one image per row.
+        labels: For each image, the index of its class in `classes`.
+        classes: Names of the classes.
+        notes: Notes for the user, such as on conversions and skipped files.
     """
 
     rows: Rows
@@ -74,18 +74,22 @@ class Decoded:
 
 
 class Reader(Protocol):
-    """Reader of one source. `format` is to be raised if the same files give other pixels."""
+    """Reader of the images of one source.
+
+    Attributes:
+        format: Version of the decoding. Increase it if the same files give other pixels.
+    """
 
     format: ClassVar[int]
 
     def signature(self) -> Any:
-        """Return plain data that is cheap to compute and changes when the files do."""
+        """Return a signature of the files: plain data, cheap to compute, that changes whenever the files change."""
 
     def notes(self) -> tuple[Note, ...]:
-        """Return notes that need no decoding."""
+        """Return the notes that are known before any image is decoded."""
 
     def decode(self, source: Source, work: Path) -> Decoded:
-        """Write all images to `work`.
+        """Write the images of the selected classes to the file `work`, and return them as decoded images.
 
         Raises:
             UserError: Files cannot be read.
@@ -109,15 +113,23 @@ def reader_of(source: Source, cache: Path) -> Reader:
 
 
 def layout_of(source: Source) -> Layout:
-    """Return the format of the decoded images: greyscale until the pictures are known, unless `channels` is set."""
+    """Return the layout of decoded images.
+
+    It is greyscale unless `channels` is set. Readers change it when they find pictures with colour.
+    """
     return Layout(source.image_size, source.channels or 1, source.background or WHITE, {}, source.crop or Layout.crop)
 
 
 def chosen(source: Source, known: Sequence[str], place: str) -> list[str]:
-    """Return the selected classes in the order of the set, so that equal selections give equal sets.
+    """Return the names of the selected classes, in the order of the data set and not in that of the selection.
+
+    Args:
+        source: Specification with the selection.
+        known: Names of all classes, in the order of the data set.
+        place: Name of the data set in the error message.
 
     Raises:
-        UserError: A class is unknown.
+        UserError: A selected class is not in `known`.
     """
     if source.classes is None:
         return list(known)

@@ -1,4 +1,4 @@
-"""Statistics of real images that depend on the number of samples, stored in files beside the reference data."""
+"""Statistics of real images for a number of samples, which are stored in files beside the reference data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ DRAWS = 10  # pairs of real samples, for the FD that ratios are relative to
 
 @dataclass(frozen=True)
 class RealStatistics:
-    """Statistics of unseen real images for a number of samples. `RealSide` describes them."""
+    """Statistics of unseen real images that depend on the number of samples.
+
+    The attributes are described in `RealSide`, under the same names.
+    """
 
     gaussian: Gaussian
     radii: Floats
@@ -37,10 +40,14 @@ class RealStatistics:
 
     @classmethod
     def of(cls, features: NDArray[np.float32], samples: int) -> RealStatistics:
-        """Compute them from the features, (unseen, k), of all unseen images.
+        """Return the statistics for comparisons with `samples` generated images.
+
+        Args:
+            features: (unseen, k) features of all unseen images.
+            samples: Number of samples.
 
         Raises:
-            TooFewSamplesError: At most FEATURES samples.
+            TooFewSamplesError: There are too few samples for a statistic. A Fréchet distance needs at least k + 1.
         """
         real = features[:samples]
         rng = np.random.default_rng(0)
@@ -60,7 +67,10 @@ class RealStatistics:
 
 
 def real_statistics(features: NDArray[np.float32], samples: int, reference: Path) -> RealStatistics:
-    """Return the statistics, read from a file beside the reference data, or computed and stored there. Same bits.
+    """Return the statistics for comparisons with `samples` generated images, from a file beside the reference data.
+
+    If the file is missing, damaged or of other features, the statistics are computed and stored there. Computed and
+    stored statistics are equal to the last bit.
 
     Args:
         features: (unseen, k) features of all unseen images.
@@ -68,7 +78,7 @@ def real_statistics(features: NDArray[np.float32], samples: int, reference: Path
         reference: File of the reference data.
 
     Raises:
-        TooFewSamplesError: At most FEATURES samples.
+        TooFewSamplesError: There are too few samples for a statistic. A Fréchet distance needs at least k + 1.
     """
     path = reference.with_suffix(f".{samples}-samples-{VERSION}.safetensors")
     digest = hashlib.sha256(features.tobytes()).hexdigest()
@@ -95,13 +105,17 @@ def _tensors(found: RealStatistics) -> dict[str, Tensor]:
 
 
 def _numbers(found: RealStatistics) -> dict[str, float]:
-    """Return the numbers, which JSON keeps to the last bit."""
+    """Return the statistics that are single numbers, by name. JSON stores them without loss."""
     names = ("duplicate_distance", "near_duplicates", "baseline")
     return {**{name: getattr(found, name) for name in names}, "real": found.bins.real}
 
 
 def _from_file(tensors: dict[str, Tensor], meta: dict[str, Any]) -> RealStatistics:
-    """Return the statistics that a file holds. Raises KeyError if it lacks some."""
+    """Return the statistics from the tensors and metadata of a file.
+
+    Raises:
+        KeyError: A statistic is missing.
+    """
     arrays = {name: one.numpy() for name, one in tensors.items()}
     return RealStatistics(
         gaussian=Gaussian(arrays["mean"], arrays["covariance"]),

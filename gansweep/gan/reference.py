@@ -1,7 +1,8 @@
 """Reference data of all evaluations on a data set: an embedding, and statistics of real images in it.
 
-Computed once per set, stored with the decoded images under the data's fingerprint, and shared by all
-trials. Half of the images train the embedding; samples are compared with the other half, which it has not seen.
+The reference is computed once per data set, stored with the decoded images under the fingerprint of the data, and
+shared by all trials. Half of the images train the embedding. Samples are compared with the other half, which the
+embedding has not seen.
 """
 
 from __future__ import annotations
@@ -52,14 +53,15 @@ class Reference:
     Attributes:
         embedding: The embedding.
         features: (unseen, k) features, k at most FEATURES, of unseen real images, in random order.
-        training: Images of the embedding's training half. GANs train on them, except on those of dataset.validation.
-        labels: (unseen,) their labels.
+        training: Images of the half that trains the embedding. GANs train on them too, except on those held out by
+            dataset.validation.
+        labels: (unseen,) labels of the unseen real images.
         histogram: Labels of all images.
         accuracy: The classifier's accuracy on unseen images; NaN without classes.
         statistics: Values of the `STATISTICS` of metrics, by name, for the unseen images.
         class_names: Empty if the images have one class.
         intact: Network that tells intact images from spoiled ones; None for images that it cannot serve.
-        file: File that they were read from, beside which `at` stores what it computes; None to compute only.
+        file: File that the reference was read from. `at` stores its statistics beside it; None: it stores nothing.
     """
 
     embedding: Embedding
@@ -78,10 +80,12 @@ class Reference:
         return self.embedding.classes
 
     def at(self, samples: int) -> RealSide:
-        """Return the statistics that `samples` generated images are compared with, computed once for each data set.
+        """Return the real images and statistics that `samples` generated images are compared with.
+
+        If `file` is set, the statistics are computed once for each data set and number of samples.
 
         Raises:
-            TooFewSamplesError: At most FEATURES samples.
+            TooFewSamplesError: There are too few samples for a statistic. A Fréchet distance needs at least k + 1.
         """
         if self.file is None:
             found = RealStatistics.of(self.features, samples)
@@ -111,7 +115,7 @@ def reference_of(
         code: The user's code, if the embedding is an import path.
 
     Raises:
-        UserError: Weights or code of the embedding are missing, or not what they should be.
+        UserError: Weights or code of the embedding are missing, or are not the expected ones.
     """
     features = features or FeaturesConfig(first_features(images))
     source, path = Source.of(features, code), images.reference(features.key(code))
@@ -139,7 +143,7 @@ def unseen_images(images: ImageSet, count: int) -> NDArray[np.uint8]:
 
 
 def _make(images: ImageSet, source: Source, path: Path) -> list[str]:
-    """Store the reference of a data set, and return notices for the user."""
+    """Compute the reference of a data set, store it in the file `path`, and return notices for the user."""
     pixels, labels = images.load(), torch.from_numpy(images.labels())
     seen, unseen = (torch.from_numpy(half) for half in halves(images.images))
     training, held_out = seen.sort().values, unseen[:MOST_UNSEEN]
@@ -178,7 +182,10 @@ def _make(images: ImageSet, source: Source, path: Path) -> list[str]:
 
 
 def _affordable(embedding: Embedding) -> int:
-    """Return the number of training images whose features are stored: fewer if an image costs much, or who knows."""
+    """Return the number of training images whose features are stored, between MOST_UNSEEN and MOST_SEEN.
+
+    The more the features of an image cost, the fewer; if the cost is not known, MOST_UNSEEN.
+    """
     cost = embedding.description.multiply_adds
     return max(MOST_UNSEEN, min(MOST_SEEN, MOST_MULTIPLY_ADDS // cost if cost else 0))
 
@@ -246,5 +253,5 @@ def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number as it is and a list of numbers, the form of a tuple in JSON, as a tuple."""
+    """Return a list as a tuple, because JSON stores tuples as lists, and any other value unchanged."""
     return tuple(value) if isinstance(value, list) else value

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Restored:
-    """A generator on the CPU with the weights of a checkpoint, or their average over time if it has one.
+    """A generator restored on the CPU from a checkpoint.
+
+    It has the average of G's weights over time if the checkpoint contains it, else G's weights.
 
     Attributes:
         generator: The network.
@@ -52,7 +54,7 @@ class Restored:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """Description of the generator in files that hold it."""
+        """Metadata of the generator for a file that stores it: the number of trained steps and the settings."""
         return {"step": self.step, "settings": self.settings}
 
 
@@ -65,7 +67,8 @@ def generator_of(path: Path) -> Restored:
     """Return the generator in a checkpoint file. Uses no random stream.
 
     Raises:
-        CheckpointError: The file is damaged or contains no generator.
+        CheckpointError: The file is damaged or contains no generator, or its settings do not describe a network that
+            fits the weights and that this version can build.
     """
     tensors, meta = checkpoint.load(path)
     averaged = any(name.startswith("average.") for name in tensors)
@@ -90,7 +93,11 @@ def generator_of(path: Path) -> Restored:
 
 
 def _copies(path: Path) -> Path:
-    """Return the folder of copies of code that belongs to a checkpoint: of its saved folder, single run or sweep."""
+    """Return the folder with the copies of user code for a checkpoint.
+
+    The folder with the checkpoint (if it was saved elsewhere), the single run and the sweep are searched in this order.
+    If none of them has such a folder, the path of the sweep's is returned.
+    """
     above = path.absolute().parents
     folders = [SweepFolder(above[min(levels, len(above) - 1)]).code for levels in (0, 1, 3)]
     return next((folder for folder in folders if folder.exists()), folders[-1])
@@ -107,7 +114,7 @@ def _sizes(settings: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the sizes of a DCGAN from its weights, as settings, for old checkpoints without settings."""
+    """Return the sizes of a DCGAN, deduced from the shapes of its weights: the settings of checkpoints without any."""
     layers = sum(name.startswith("weights.") for name in state)
     first, last = state["weights.0"], state[f"weights.{layers - 1}"]
     return {
@@ -119,7 +126,11 @@ def _settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _built(design: Design, state: Mapping[str, Tensor]) -> GanModule:
-    """Build the network with the given state. Raises various errors if they do not match."""
+    """Return a new network of a design, with the given state.
+
+    Raises:
+        Exception: The state does not fit the network.
+    """
     with torch.random.fork_rng(devices=[]):
         if isinstance(design, OwnDesign):
             own = design.build()  # the user's function decides what it allocates

@@ -1,4 +1,4 @@
-"""A .npy file of images that several threads write row by row, and the rows kept from a failed attempt.
+"""A .npy file of images that several threads write row by row, and reuse of the images of a failed attempt.
 
 Rows are written with pwrite: neither pixels nor dirty pages add to the process's memory, and a full disk raises OSError
 (with mapped memory it would kill the process).
@@ -30,12 +30,12 @@ NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # MAP_NORESERVE, which th
 def open_rows(path: Path) -> Pixels:
     """Return the images of a file, memory-mapped. They can be changed in memory, but never in the file.
 
-    No memory is reserved for changes, unlike by `np.load(path, mmap_mode="c")`: Linux refuses to reserve more than it
-    has, and a set may be larger.
+    `np.load(path, mmap_mode="c")` would reserve memory for changes of the whole file, which Linux refuses for a data
+    set that is larger than its memory. This function reserves none.
 
     Raises:
         OSError: The file does not exist.
-        ValueError: It is damaged, or holds something else.
+        ValueError: The file is damaged, or is not a single array.
     """
     stored: Any = np.load(path, mmap_mode="r")
     if not hasattr(stored, "offset"):  # an archive of arrays
@@ -71,13 +71,13 @@ class Rows:
         self._write(np.ascontiguousarray(image).data.cast("B"), self._start + row * self._size)
 
     def append(self, image: Pixels) -> None:
-        """Add a row."""
+        """Write an image as a new last row."""
         count, channels, height, width = self.shape
         self[count] = image
         self.shape = (count + 1, channels, height, width)
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Keep only these rows, given in ascending order, in place."""
+        """Remove all rows except those with the given numbers, in ascending order. The file is changed in place."""
         _, channels, height, width = self.shape
         for new, old in enumerate(rows):
             if new != old:
@@ -87,7 +87,10 @@ class Rows:
         os.ftruncate(self._file, self._start + len(rows) * self._size)
 
     def repeat_channel(self) -> None:
-        """Turn all rows from greyscale to RGB, in place, from the last to the first."""
+        """Convert all rows from greyscale to RGB, in place.
+
+        The last row is converted first, so that no row is overwritten before it is read.
+        """
         count, _, height, width = self.shape
         grey = self._size
         self.shape = (count, 3, height, width)
@@ -95,7 +98,7 @@ class Rows:
             self._write(3 * os.pread(self._file, grey, self._start + row * grey), self._start + row * self._size)
 
     def parts(self) -> Iterator[bytes]:
-        """Yield all pixels in order, even after the file is closed."""
+        """Yield the bytes of all pixels in order, in parts. Can be called after the context manager has exited."""
         with self.path.open("rb") as file:
             file.seek(self._start)
             while content := file.read(READ_AT_ONCE):
@@ -120,8 +123,9 @@ class Rows:
 class Kept:
     """Images that were decoded before reading a data set failed, for reuse by the next attempt.
 
-    The array at `path` has one image per row. A .json file next to it lists them by name and stamp (size and time) of
-    the image file. Rows are reused only if `layout`, which describes how images are decoded, is the same.
+    The array at `path` has one image per row. A .json file next to it maps the name of each image file to its stamp
+    (size, times and inode) and its row. Rows are reused only if `layout`, which describes how images are decoded, is
+    the same.
     """
 
     def __init__(self, path: Path, layout: Any) -> None:
@@ -134,16 +138,16 @@ class Kept:
                 self._rows = {name: (stamp, row) for name, (stamp, row) in index["rows"].items()}
 
     def find(self, name: str, stamp: Any) -> Pixels | None:
-        """Return the cached image of a file; None if it is not cached or the file's stamp (size and time) differs."""
+        """Return the kept image of a file; None if there is none, or if `stamp` differs from the recorded one."""
         known, row = self._rows.get(name, (None, 0))
         return self._pixels[row] if known == list(stamp) and row < len(self._pixels) else None
 
     def replace(self, rows: Rows, decoded: Mapping[str, tuple[Any, int]]) -> None:
-        """Replace the kept rows.
+        """Replace the kept images by those of a new failed attempt.
 
         Args:
-            rows: The decoded rows.
-            decoded: File name → stamp and row.
+            rows: File of the attempt, which is moved to `path`.
+            decoded: Name of each decoded image file → its stamp and its row in `rows`.
         """
         self._index.unlink(missing_ok=True)  # it must never describe other pixels than those stored
         rows.path.replace(self._path)

@@ -43,14 +43,14 @@ DOUBTED_S = 5.0  # a death on a shared GPU withdraws newer checkpoints (records/
 
 @dataclass(frozen=True)
 class _Row:
-    """Metrics of an interval that may not have been copied to the host yet.
+    """Metrics of an interval of steps, which may not have been copied to the host yet.
 
     Attributes:
         step: Last step of the interval.
         time: Time of that step, in seconds since the epoch.
         measurement: The metrics.
-        machine: Readings of the GPU.
-        whole: Whether the interval is complete.
+        machine: Readings of the GPU, by name of the metric.
+        whole: Whether the interval ends at a multiple of `config.metrics`. Only the one at the last step may not.
     """
 
     step: int
@@ -61,18 +61,20 @@ class _Row:
 
 
 class Run:
-    """An opened trial folder. Use: advance() until it returns an outcome, or suspend(); then close().
+    """A run of a trial in its folder, which is locked until `close`.
+
+    Call `advance` until it returns an outcome, or call `suspend`. Then call `close`.
 
     Attributes:
         notices: Sentences for the user, such as that a damaged checkpoint was skipped.
         verdicts: The current verdicts on the run.
 
     Args:
-        folder: Folder of the trial; locked until `close`.
+        folder: Folder of the trial.
         config: Length of the run, what is recorded when, and what ends it.
-        make_trainer: Called once the folder is locked.
-        make_evaluator: Called once the folder is locked; None where `config.evaluations` is 0.
-        closing: Measurement after the last step, if there is one.
+        make_trainer: Returns a new trainer. It is called when the folder is locked.
+        make_evaluator: Returns the evaluator. Called like `make_trainer`; None if `config.evaluations` is 0.
+        closing: Measurement after the last step; None for none.
 
     Raises:
         Locked: Another process trains the trial.
@@ -136,13 +138,14 @@ class Run:
 
     @property
     def steps_per_s(self) -> float | None:
-        """Speed of the whole run: see `health.metrics.typical_speed`."""
+        """Steps per second of the whole run, the median of its records; None if no speed has been recorded."""
         return typical_speed([r.values[STEPS_PER_S] for r in self._records if STEPS_PER_S in r.values])
 
     def advance(self, seconds: float) -> Outcome | None:
-        """Train for about this number of seconds, at least one step. Return the outcome if the run has ended.
+        """Train for about this number of seconds, at least one step, and return the outcome; None if the run goes on.
 
-        Files are written in the background. All are complete if the run has ended or pauses.
+        It also returns at the steps of `config.pauses`. Files are written in the background; when the run has ended or
+        pauses, all of them are complete.
 
         Raises:
             OSError: A file cannot be written.
@@ -168,19 +171,19 @@ class Run:
         return self._end(ended) if ended else None
 
     def suspend(self, reason: str, rule: str = "") -> Outcome:
-        """Write a checkpoint and record that the run was interrupted, or stopped if a rule is given."""
+        """Write a checkpoint, and record and return the outcome: interrupted, or stopped if a rule is given."""
         self._checkpoint()
         return self._end(Outcome("stopped" if rule else "interrupted", self.step, reason, rule=rule))
 
     def close(self) -> None:
-        """Complete what is computed and written, and release the folder, so that the trial can be opened again."""
+        """Wait for the device and for all writes, then unlock the folder, so that the trial can be opened again."""
         synchronize()
         self._opened.close()
 
     def _ended(self) -> Outcome | None:
-        """Return the outcome if the run has ended.
+        """Return the outcome if the run has ended, else None.
 
-        It depends only on verdicts, so that a run resumed after a kill ends at the same step.
+        It depends only on the step and on verdicts, so that a run resumed after a kill ends at the same step.
         """
         steps = self.config.steps
         failure = self._failure()
@@ -191,9 +194,10 @@ class Run:
         return Outcome("completed", self.step, verdicts=self._judge.conclude(self._history()))
 
     def _close_measured(self, deadline: float) -> bool:
-        """Measure what is measured once, after the last step, and return whether that is done.
+        """Continue the closing measurement until the deadline, and return whether it is complete or there is none.
 
-        The last checkpoint is written before, so a process that is killed meanwhile trains nothing again.
+        The last checkpoint is written before the measurement starts. If the process is killed during the measurement,
+        no step has to be trained again.
         """
         closing, step = self._closing, self.step
         if closing is None or any(r.step == step and closing.metric in r.values for r in self._records):
@@ -214,7 +218,10 @@ class Run:
         return next((v for v in self.verdicts if v.kind in self.config.stop_on), None)
 
     def _record(self) -> None:
-        """Record what is due after this step. Checkpoints come last, because steps before them are not repeated."""
+        """Write the records, samples and checkpoint that are due after this step.
+
+        The checkpoint is last, because a resumed run does not repeat what was due before it.
+        """
         due, step = self.config, self.step
         self._record_values()
         failure = self._failure()
@@ -247,8 +254,8 @@ class Run:
     def _record_values(self) -> None:
         """Record metrics and an evaluation if they are due, and update the verdicts.
 
-        On a GPU, metrics without an evaluation are recorded and judged when the next record is due, not when their copy
-        arrives: the step at which a run is stopped depends on steps alone.
+        On a GPU, metrics of a step without an evaluation are judged only when the next record is due, not when their
+        copy to the host is complete. Thus the step at which a run is stopped does not depend on timing.
         """
         due, step = self.config, self.step
         last, evaluates = step == due.steps, self._evaluates()
@@ -268,13 +275,13 @@ class Run:
         self._update_verdicts(step)
 
     def _record_row(self) -> None:
-        """Record the last metrics if they have not been recorded yet. Waits until they have been copied."""
+        """Record the metrics that are still being copied to the host, if any. Waits until they have been copied."""
         row, self._row = self._row, None
         if row:
             self._append(Record(row.step, row.time, self._values(row)))
 
     def _append(self, record: Record) -> None:
-        """Add a record to the journal, unless it is empty or a killed process has written it already."""
+        """Append a record to the journal, unless it is empty or a killed process has written one for its step."""
         if record.values and record.step > self._last_recorded:
             record = self._confirmed(record)
             self._records.append(record)
@@ -282,12 +289,15 @@ class Run:
         self.latest |= record.values
 
     def _confirmed(self, record: Record) -> Record:
-        """Return the withdrawn record of the same step if only its time and properties of the machine differ."""
+        """Return the withdrawn record of the same step if it has the same values, else the given record.
+
+        The time of the record and metrics of the machine may differ. See `records.withdrawal`.
+        """
         same = (d for d in self._doubted if d.step == record.step and _reproducible(d) == _reproducible(record))
         return next(same, record)
 
     def _update_verdicts(self, step: int) -> None:
-        """Judge the records up to a step, if verdicts depend on the new ones."""
+        """Judge the records up to a step, if those not judged before contain a value that verdicts depend on."""
         first, end = (bisect_right(self._records, at, key=lambda r: r.step) for at in (self._judged, step))
         self._judged = step
         new = (name for record in self._records[first:end] for name in record.values)
@@ -296,7 +306,10 @@ class Run:
             self._flag()
 
     def _last_judged(self) -> int:
-        """Return the last step whose record had been judged when the checkpoint was written: see `_record_values`."""
+        """Return the step up to which records had been judged when the loaded checkpoint was written.
+
+        On a GPU, the record of that step may not have been judged yet: see `_record_values`.
+        """
         last = next((record for record in reversed(self._records) if record.step <= self.step), None)
         if last is None or last.step == self.config.steps or any(map(is_evaluation, last.values)):
             return self.step
@@ -304,7 +317,7 @@ class Run:
 
     @property
     def _last_recorded(self) -> int:
-        """Last step with a record, possibly of a killed process that had trained further than its checkpoint."""
+        """Last step with a record, perhaps of a killed process that had trained beyond its checkpoint; -1 for none."""
         return self._records[-1].step if self._records else -1
 
     def _flag(self) -> None:
@@ -313,7 +326,7 @@ class Run:
         self._reported |= {v.kind for v in new}
 
     def _history(self) -> History:
-        """Return the history of the records that are judged. Later ones, of a killed process, are left out."""
+        """Return the history of the records up to the last judged step. A killed process may have left later ones."""
         s = self._trainer.config
         points = ((r.step, r.values) for r in self._records if r.step <= self._judged)
         return History.of(
@@ -321,7 +334,7 @@ class Run:
         )
 
     def _evaluation(self) -> dict[str, float]:
-        """Return the evaluation at this step, from the journal if a killed process has recorded it already."""
+        """Return the metrics of the evaluation at this step, from the journal if a killed process recorded them."""
         assert self._evaluator is not None
         if self.step <= self._last_recorded:
             found = next((r for r in self._records if r.step == self.step), None)
@@ -330,7 +343,7 @@ class Run:
             return self._evaluator(self._trainer)
 
     def _measure(self) -> _Row:
-        """Start to copy the metrics of the interval that ends at this step."""
+        """Return the metrics of the interval that ends at this step. Their copy to the host has been started."""
         trainer, step = self._trainer, self.step
         row = _Row(step, time.time(), trainer.measure(), readings(trainer.device), step % self.config.metrics == 0)
         if row.whole:
@@ -338,7 +351,10 @@ class Run:
         return row
 
     def _values(self, row: _Row) -> dict[str, float]:
-        """Return the values of a row. Waits until they have been copied."""
+        """Return the values to record for a row, by name of the metric. Waits until they have been copied to the host.
+
+        Metrics of training are means over the steps of the interval.
+        """
         measured = row.measurement.read()
         rows = measured.rows
         with np.errstate(all="ignore"):
@@ -382,9 +398,9 @@ class Run:
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
     def _write_checkpoint(self, state: HostCopy, meta: Mapping[str, Any], points: Sequence[Point]) -> None:
-        """Write a checkpoint, then delete old ones. Called by the writer, after all records up to this step.
+        """Write a checkpoint, then delete old ones. Called by the writer, after all records up to its step.
 
-        If the run has diverged, its last finite checkpoint is kept instead.
+        If a weight is not finite, nothing is written or deleted, so that the last finite checkpoint remains.
         """
         tensors = state.read()
         if checkpoint.weights_finite(tensors):
@@ -405,7 +421,7 @@ class Run:
 
 
 def _reproducible(record: Record) -> dict[str, str]:
-    """Return the values that are equal in each run of a trial, as text, so that NaN equals NaN."""
+    """Return the values that do not depend on the machine, by name. They are text, so that NaN equals NaN."""
     return {name: repr(value) for name, value in record.values.items() if name not in MACHINE}
 
 

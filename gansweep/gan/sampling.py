@@ -23,7 +23,10 @@ MOST_PIXELS = 2**22  # pixels of large images that are generated at a time: thos
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Switch to eval mode without gradients; batch norms use and keep their running statistics."""
+    """Put a network into eval mode without gradients during the block, and into training mode afterwards.
+
+    In the block, batch norms use their running statistics and do not change them.
+    """
     network.eval()
     try:
         with torch.no_grad():
@@ -33,7 +36,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def sample(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDArray[np.uint8]:
-    """Return `sample_on_device` as an array. Waits for the device."""
+    """Return images (N, C, H, W) uint8 generated from z, as `sample_on_device`, on the host. Waits for the device."""
     pixels: NDArray[np.uint8] = sample_on_device(generator, z, labels).cpu().numpy()
     return pixels
 
@@ -47,8 +50,8 @@ def sample_on_device(
         generator: The generator.
         z: (N, latent_dim).
         labels: (N,) int64, for a conditional generator.
-        image_size: Side of the images in pixels. Large ones are generated in parts that bound the memory; None
-            generates all at once.
+        image_size: Side of the images in pixels. If it exceeds LARGE, images are generated in parts, which bounds the
+            memory. None: all images are generated at once.
     """
     at_once = len(z) if image_size is None or image_size <= LARGE else max(1, MOST_PIXELS // image_size**2)
     with evaluating(generator):
@@ -69,19 +72,19 @@ def _pixels(images: Tensor) -> Tensor:
 def noise(latent_dim: int, count: int, seed: int, name: str = "draw") -> Tensor:
     """Return standard normal noise, (count, latent_dim).
 
-    For a given seed and name, a larger count keeps the first rows.
+    It depends on the seed and on `name`, which names the random stream. A larger count has the same first rows.
     """
     rng = stream(seed, name)
     return torch.cat([torch.randn(CHUNK, latent_dim, generator=rng) for _ in range(0, count, CHUNK)])[:count]
 
 
 def draw_classes(shares: NDArray[np.floating], count: int, rng: torch.Generator) -> Tensor:
-    """Return (count,) classes in given proportions, as exactly as possible, and in random order.
+    """Return (count,) class indices in random order, whose shares are as close as possible to the given ones.
 
     Args:
         shares: (classes,) share of each class; their sum is 1.
         count: Number of classes to draw.
-        rng: Stream of the order.
+        rng: Random stream of the order.
     """
     ends = torch.from_numpy(shares).cumsum(0)
     classes = torch.searchsorted(ends, (torch.arange(count, dtype=ends.dtype) + 0.5) / count)
@@ -89,9 +92,10 @@ def draw_classes(shares: NDArray[np.floating], count: int, rng: torch.Generator)
 
 
 def walk(latent_dim: int, count: int, seed: int, frames: int, places: int) -> Iterator[Tensor]:
-    """Yield z of each frame, (count, latent_dim), along a closed path.
+    """Yield the z of each of `frames` frames, (count, latent_dim), along a closed path for each row.
 
-    The path begins at `noise` and visits `places` points, including the first, in equal time and along arcs.
+    The path begins at `noise(latent_dim, count, seed)`, visits `places` random points, of which this is the first, and
+    returns to it. It moves along arcs (`slerp`) and takes about equally many frames from each point to the next.
     """
     at = [noise(latent_dim, count, seed, name) for name in ("draw", *(f"walk {i}" for i in range(1, places)))]
     for frame in range(frames):
@@ -113,9 +117,9 @@ def slerp(p: Tensor, q: Tensor, share: float) -> Tensor:
 
 
 def in_chunks(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> NDArray[np.uint8]:
-    """Return `sample` for any number of images.
+    """Return images (N, C, H, W) uint8 generated from z, CHUNK at a time, on the host.
 
-    All chunks have the same size, because sums depend on it; surplus images are dropped.
+    The last chunk is padded to CHUNK images and the surplus is dropped, because rounding depends on the batch size.
     """
     more = -len(z) % CHUNK
     z = nn.functional.pad(z, (0, 0, 0, more))
@@ -126,7 +130,10 @@ def in_chunks(generator: nn.Module, z: Tensor, labels: Tensor | None = None) -> 
 
 
 def reduced(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return images (N, C, H, W) reduced to a side by a whole factor: each pixel is the mean of a square of pixels."""
+    """Return images (N, C, H, W) reduced to `side`: each new pixel is the mean of a square of pixels.
+
+    Images with less than twice that side are returned unchanged.
+    """
     factor = images.shape[2] // side
     if factor < 2:
         return images
@@ -137,7 +144,7 @@ def reduced(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def grid_png(images: NDArray[np.uint8], columns: int | None = None) -> bytes:
-    """Return a PNG grid, row by row, with white gaps; one image pixel is one pixel.
+    """Return a grid of images as a PNG, filled row by row, with white gaps. The images are not scaled.
 
     Args:
         images: (N, C, H, W) uint8, C 1 or 3.

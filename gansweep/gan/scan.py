@@ -37,8 +37,8 @@ class File:
     """An image file.
 
     Attributes:
-        name: Path below the scanned folder.
-        stamp: Size, times and inode; None for a broken link.
+        name: Path relative to the scanned folder.
+        stamp: Size, times and inode of the file; None for a broken link.
     """
 
     name: str
@@ -47,7 +47,14 @@ class File:
 
 @dataclass
 class PassedOver:
-    """Entries that are not used, by reason; names are relative to the scanned folder."""
+    """Entries that are not used, by reason. Names are relative to the scanned folder.
+
+    Attributes:
+        junk: Hidden entries, and files and folders left behind by operating systems.
+        special: FIFOs, sockets and devices.
+        repeated: Links to folders that were already read.
+        others: Suffix → number of files that Pillow does not read.
+    """
 
     junk: list[str] = field(default_factory=list)
     special: list[str] = field(default_factory=list)
@@ -99,7 +106,7 @@ class Contents:
 
     Attributes:
         itself: Images directly in the folder.
-        subfolders: Name → images below the subfolder.
+        subfolders: Name of a subfolder → images in it and its own subfolders. Subfolders without images are left out.
     """
 
     itself: Listing
@@ -107,7 +114,7 @@ class Contents:
 
 
 def scan(root: Path) -> Contents:
-    """List the images of a folder.
+    """Return the images directly in a folder, and those of each of its subfolders.
 
     Raises:
         OSError: The folder, or a folder below it, cannot be read.
@@ -126,7 +133,13 @@ def scan(root: Path) -> Contents:
 
 
 def _below(root: Path, name: str, seen: set[tuple[int, int]]) -> Listing:
-    """List all images below a subfolder. `seen`: device and inode of folders that are not read (again)."""
+    """Return all images in a subfolder and in its own subfolders.
+
+    Args:
+        root: The scanned folder.
+        name: Name of the subfolder.
+        seen: Device and inode of the folders that must not be read. Each folder is added when it is read.
+    """
     found: list[File] = []
     passed_over, waiting = PassedOver(), [name]
     while waiting:
@@ -144,7 +157,7 @@ def _below(root: Path, name: str, seen: set[tuple[int, int]]) -> Listing:
 
 
 def _entries(root: Path, folder: str, passed_over: PassedOver) -> tuple[list[File], list[str]]:
-    """Return the images and folders directly in a folder, in the order of their names."""
+    """Return the images and folders directly in a folder, sorted by name. Other entries go to `passed_over`."""
     files, folders = [], []
     for entry in _sorted_entries(root / folder):
         name = f"{folder}/{entry.name}" if folder else entry.name

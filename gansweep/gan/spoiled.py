@@ -1,8 +1,9 @@
-"""Spoiled real images: what a network learns to tell intact images from.
+"""Spoiled real images, which a network learns to distinguish from intact ones (gan/intact.py).
 
-Each function takes real images and returns images that no longer show what those showed, though they keep much of
-their texture: negative data augmentation (Sinha et al. 2021, "Negative Data Augmentation"), with pieces of other images
-as in CutPaste (Li et al. 2021) and mixup (Zhang et al. 2018). Samples of a poor generator look like some of them.
+Each function in SPOILS takes real images and returns images that keep much of their texture but no longer show what
+they showed. This is negative data augmentation (Sinha et al. 2021, "Negative Data Augmentation"), with pieces of other
+images as in CutPaste (Li et al. 2021) and mixup (Zhang et al. 2018). Samples of a poor generator look like some of
+these images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Spoil = Callable[[Tensor, torch.Generator], Tensor]  # (DRAWN, n, C, S, S) in [-
 
 
 def quarters(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images whose quarters are those of four images, divided near the middle."""
+    """Return images composed of one quarter of each of four images, divided near the middle."""
     side = drawn.shape[-1]
     y, x = (torch.randint(-(side // 8), side // 8 + 1, (2,), generator=rng) + side // 2).tolist()
     found = drawn[0].clone()
@@ -40,26 +41,26 @@ def halves(drawn: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def pieces(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images of which irregular parts are those of other images."""
+    """Return images in which irregular regions are replaced by those of other images."""
     mask = torch.sigmoid(EDGE * _smooth(drawn, 1, 5, rng))
     return drawn[0] * mask + drawn[1] * (1 - mask)
 
 
 def overlaid(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return two images in one: the larger of their values, or the mean."""
+    """Return overlays of two images each: the larger of the values at each pixel, or their mean."""
     if torch.rand((), generator=rng) < 0.5:
         return torch.maximum(drawn[0], drawn[1])
     return (drawn[0] + drawn[1]) / 2
 
 
 def warped(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images that are bent by an eighth to a quarter of their side."""
+    """Return images bent by displacements with a standard deviation of about 1/8 to 9/32 of their side."""
     n, side = drawn.shape[1], drawn.shape[-1]
     return warp(drawn[0], side / 32 * (4 + 5 * torch.rand(n, generator=rng)), 6, rng)
 
 
 def shuffled(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images whose 4 or 16 square pieces are in random order."""
+    """Return images that are cut into 4 or 16 squares, which are put together in random order."""
     n, channels, side = drawn.shape[1:4]
     k = 4 if torch.rand((), generator=rng) < 0.5 else 2
     squares = drawn[0].unfold(2, side // k, side // k).unfold(3, side // k, side // k)
@@ -70,7 +71,7 @@ def shuffled(drawn: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def scrambled(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return textures with the spectra and the pixel values of images: their phases are random."""
+    """Return textures with the pixel values and roughly the amplitude spectrum of an image, but with random phases."""
     n, channels, side = drawn.shape[1:4]
     phases = torch.fft.rfft2(torch.randn((n, 1, side, side), generator=rng)).angle()
     texture = torch.fft.irfft2(torch.polar(torch.fft.rfft2(drawn[0]).abs(), phases.expand(n, channels, -1, -1)))
@@ -79,7 +80,7 @@ def scrambled(drawn: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def tiled(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return a tile of noise that is repeated, with other noise upon it."""
+    """Return images that repeat one tile of noise, the same in all of them, with independent noise added."""
     n, channels, side = drawn.shape[1:4]
     tile = side // (8, 4, 2)[int(torch.randint(3, (), generator=rng))]
     repeated = torch.randn((1, channels, tile, tile), generator=rng).repeat(n, 1, side // tile, side // tile)
@@ -87,7 +88,7 @@ def tiled(drawn: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def erased(drawn: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images of which irregular parts, about half, have their darkest value."""
+    """Return images in which irregular regions, about half of the area, have the darkest value of the image."""
     kept = _smooth(drawn, 1, 4, rng) > 0
     return torch.where(kept, drawn[0], drawn[0].amin((2, 3), keepdim=True))
 
@@ -98,14 +99,14 @@ SPOILS: tuple[Spoil, ...] = (
 
 
 def worn(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images with flaws that leave what they show: intact and spoiled images have them alike.
+    """Return images with small flaws, which do not change what they show.
 
-    Moved, turned, scaled, bent a little, blurred, with other contrast and brightness, and noisy: samples of a good
-    generator have such flaws as well.
+    They are moved, turned, scaled, bent a little, blurred, changed in contrast and brightness, and noisy. Samples of a
+    good generator have such flaws too, so intact and spoiled images are both given them.
 
     Args:
         images: (N, C, S, S) in [-1, 1].
-        rng: Of the random numbers.
+        rng: Random stream of the flaws.
     """
     n, channels, side, _ = images.shape
 
@@ -130,8 +131,8 @@ def warp(images: Tensor, pixels: Tensor, grain: int, rng: torch.Generator) -> Te
     Args:
         images: (N, C, S, S).
         pixels: (N,) standard deviation of the displacement, in pixels.
-        grain: Side of the grid of independent displacements.
-        rng: Of the random numbers.
+        grain: Side of the grid of independent displacements, between which displacements are interpolated.
+        rng: Random stream of the displacements.
     """
     n, side = len(images), images.shape[-1]
     moved = _smooth(images, 2, grain, rng) * (2 / side * pixels)[:, None, None, None]
@@ -141,7 +142,7 @@ def warp(images: Tensor, pixels: Tensor, grain: int, rng: torch.Generator) -> Te
 
 
 def _smooth(like: Tensor, channels: int, grain: int, rng: torch.Generator) -> Tensor:
-    """Return smooth random fields, (n, channels, S, S) for images (..., n, C, S, S), of about unit variance."""
+    """Return smooth random fields of about unit variance, (n, channels, S, S), for images `like`, (..., n, C, S, S)."""
     n, side = like.shape[-4], like.shape[-1]
     coarse = torch.randn((n, channels, grain, grain), generator=rng)
     return F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)
@@ -160,7 +161,12 @@ def _moved(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _blurred(images: Tensor, deviation: float) -> Tensor:
-    """Return images after a Gaussian filter. deviation: In pixels, at most 1.2 or so."""
+    """Return images after a Gaussian filter.
+
+    Args:
+        images: (N, C, S, S).
+        deviation: Standard deviation of the filter in pixels. The filter ends 4 pixels from its centre.
+    """
     channels, reach = images.shape[1], 4
     line = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * deviation**2))
     line = (line / line.sum()).expand(channels, 1, -1)

@@ -12,10 +12,12 @@ from gansweep.errors import UserError
 
 
 def load(start: StartConfig, generator: nn.Module, discriminator: nn.Module) -> None:
-    """Load weights into both networks, if there are any to start from. D keeps its own if the file has none of D.
+    """Load weights into both networks. Does nothing if `start` names no weights.
+
+    A network for which the file has no weights, usually D, keeps its own.
 
     Raises:
-        UserError: The file is missing or damaged, or does not fit.
+        UserError: The file is missing or damaged, or its weights do not fit the networks.
     """
     if not start.digest:
         return

@@ -27,9 +27,9 @@ class Stored:
     """An array in a file.
 
     Attributes:
-        shape: Its shape.
-        dtype: Its type.
-        blocks: Yields its values in order, some rows at a time.
+        shape: Shape of the array.
+        dtype: Type of its values.
+        blocks: Returns an iterator over the array in blocks of consecutive rows.
     """
 
     shape: tuple[int, ...]
@@ -38,19 +38,21 @@ class Stored:
 
     @property
     def rows(self) -> int:
-        """Number of rows of a block."""
+        """Number of rows in a block of about BLOCK bytes, at least 1."""
         return max(1, BLOCK // max(1, math.prod(self.shape[1:]) * self.dtype.itemsize))
 
     def load(self) -> Array:
-        """Return all values."""
+        """Return the whole array."""
         return np.concatenate(list(self.blocks())) if math.prod(self.shape) else np.empty(self.shape, self.dtype)
 
 
 def open_arrays(path: Path) -> dict[str, Stored]:
-    """Return the arrays of a file by name; `images` if the file has one without a name.
+    """Return the arrays in a file by name.
+
+    A single array without a name is named `images`, and an unnamed pair `images` and `labels`.
 
     Raises:
-        UserError: The file cannot be read, or contains Python objects.
+        UserError: The file cannot be read, has another suffix than those of FORMATS, or contains Python objects.
     """
     try:
         read = FORMATS[path.suffix.lower()]
@@ -86,7 +88,7 @@ def _npz(path: Path) -> dict[str, Stored]:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of a file of NumPy's format: shape, whether the order is Fortran's, type."""
+    """Read the header of a .npy file. Return the shape, whether the array is in Fortran order, and the type."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
@@ -94,7 +96,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _of_member(path: Path, name: str, shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any]) -> Stored:
-    """Return an array of an .npz file. One in Fortran's order is read at once, since its rows are not contiguous."""
+    """Return the array `name` of an .npz file.
+
+    An array in Fortran order is read as one block, because its rows are not contiguous.
+    """
 
     def blocks() -> Iterator[Array]:
         with zipfile.ZipFile(path) as archive, archive.open(name) as file:

@@ -21,12 +21,12 @@ class Survey:
     """Properties of an image set.
 
     Attributes:
-        per_class: Name of a class → images.
+        per_class: Name of a class → number of its images.
         low: Smallest value of all pixels, 0 to 255.
-        high: Largest value.
-        mean: Mean value.
+        high: Largest value of all pixels.
+        mean: Mean value of all pixels.
         duplicates: Numbers, from 0, of images whose pixels equal those of an earlier image.
-        constant: Numbers of images whose pixels are all equal.
+        constant: Numbers, from 0, of images in which all values are equal.
     """
 
     per_class: dict[str, int]
@@ -38,7 +38,7 @@ class Survey:
 
 
 def survey(images: ImageSet) -> Survey:
-    """Read all images once, in blocks."""
+    """Return the properties of an image set. Reads all images once, in blocks."""
     seen: set[bytes] = set()
     duplicates, constant, sums = [], [], []
     low, high, at = 255, 0, 0
@@ -60,9 +60,10 @@ def survey(images: ImageSet) -> Survey:
 
 
 def contact_sheet(images: ImageSet) -> bytes:
-    """Return a PNG of images evenly spaced over the set: one row per class, or several rows of a set without classes.
+    """Return a PNG with images that are evenly spaced over the set.
 
-    At most MOST_ROWS rows of ROW images; of more classes the first are shown.
+    Each class has one row, of at most ROW images, and only the first MOST_ROWS classes are shown. A set with one class
+    has up to MOST_ROWS rows.
     """
     from gansweep.gan.sampling import grid_png
 

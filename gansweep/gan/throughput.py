@@ -1,6 +1,7 @@
 """Throughput of several trainers on one GPU.
 
-Captured steps on several streams of one process run side by side, as those of several processes under NVIDIA's MPS do.
+Captured steps on several CUDA streams of one process run concurrently, like those of several processes under NVIDIA's
+MPS.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ LEAST_ROUNDS = 3  # steps of each trainer
 
 
 class SideBySide:
-    """Trainers of one device, each on a CUDA stream of its own.
+    """Trainers that share a device, each on its own CUDA stream.
 
     Args:
-        make: Returns a new trainer that has captured its step, or runs on the CPU.
+        make: Function that returns a new trainer. On a GPU, the trainer has captured its step already.
         device: Device of the trainers.
     """
 
@@ -30,7 +31,7 @@ class SideBySide:
         self._trainers: list[tuple[Trainer, AbstractContextManager[object]]] = []
 
     def rate(self, number: int) -> float:
-        """Return the steps per second of `number` trainers together.
+        """Return the steps per second of `number` concurrent trainers, summed over the trainers.
 
         Raises:
             Exception: A trainer cannot be made, for example because GPU memory is exhausted.
@@ -43,7 +44,7 @@ class SideBySide:
         return self._time(trainers, max(LEAST_ROUNDS, round(TIMED_S * rate / number)))
 
     def _time(self, trainers: Sequence[tuple[Trainer, AbstractContextManager[object]]], rounds: int) -> float:
-        """Return the steps per second of all trainers together."""
+        """Return the steps per second, summed over the trainers, while each computes `rounds` steps."""
         self._wait()
         began = time.perf_counter()
         for _ in range(rounds):
@@ -59,7 +60,7 @@ class SideBySide:
 
 
 def _stream(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which work is launched on a stream of its own; on the CPU there are none."""
+    """Return a context in which work is launched on a new CUDA stream. On the CPU, the context does nothing."""
     if device.type != "cuda":
         return nullcontext()
     return torch.cuda.stream(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]

@@ -29,14 +29,14 @@ RESIDENT_SHARE = 0.25  # of a trial's GPU memory; more is left to networks, acti
 
 
 class Trainer:
-    """Both networks, their optimizers, the random streams, and the metrics of the current interval.
+    """Both networks, their optimizers, the random streams, and the metrics of the steps since the last `clear`.
 
     In a step, D is updated on real images and on fakes (of the same classes, for a conditional model), then G against
     the updated D. The first update of G uses the fakes of D's last update, as the DCGAN tutorial does.
 
-    A step never waits for the device. All of it that is computed there depends on tensors alone (`_step`), so that it
-    can be captured; the host decides beforehand what changes from step to step (`_prepare`), and which of several
-    captured steps computes it.
+    A step never waits for the device. The part that is computed on the device (`_step`) depends on tensors alone, so
+    that it can be captured. Before it, the host sets everything that changes from step to step and selects one of
+    several captured steps (`_prepare`).
 
     Attributes:
         notices: Sentences for the user, such as that the step cannot be captured.
@@ -47,7 +47,7 @@ class Trainer:
         device: Device of the networks.
         labels: (images,) classes, for a conditional model.
         resident: Whether the images are copied to the device, or stay on the host and are copied batch by batch.
-        record: Captures the step, see `gansweep.gan.capture`; None to run every step eagerly.
+        record: Function that captures a step, see `gansweep.gan.capture`; None to run every step eagerly.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Trainer:
     ) -> Trainer:
         """Return a trainer on a prepared set of images, with their labels if the model is conditional.
 
-        Steps on a GPU are captured. Images that would fill more than a quarter of the trial's share of its memory stay
-        on the host.
+        Steps on a GPU are captured. Images stay on the host if they would fill more than a quarter of the GPU memory
+        that the trial may use.
 
         Args:
             share: Share of the GPU that the trial may use, > 0. Ignored on the CPU.
@@ -141,7 +141,7 @@ class Trainer:
 
     @property
     def capture_steps(self) -> int:
-        """Number of steps after which all that a step may compute has been captured."""
+        """Number of steps after which steps with and without penalties of the regularizer have been captured."""
         return (capture.EAGER_STEPS + 1) * self.config.regularizer.interval
 
     def train_step(self) -> None:
@@ -153,11 +153,11 @@ class Trainer:
             self.step += 1
 
     def repeat_step(self) -> None:
-        """Compute a step like the last one, with its batch and without counting it."""
+        """Update both networks once more with the batch of the last step. The step is not counted."""
         self._compute(self._step, self._snapshot)
 
     def _prepare(self) -> None:
-        """Set what differs from step to step."""
+        """Set, on the host, everything that changes from step to step, and select the captured step."""
         s = self.config
         if self.step == s.networks.growth_at:
             self._grow()
@@ -176,10 +176,13 @@ class Trainer:
         yield from (rng for rng in streams.values() if rng.device.type == self.device.type)
 
     def default_streams(self, *, advancing: bool = False) -> contextlib.AbstractContextManager[None]:
-        """Let torch's default random streams have the run's own state in the block, if code of the user may use them.
+        """Return a context in which torch's default random streams have the run's own state.
+
+        It does nothing for a run without user code, which alone may draw from these streams.
 
         Args:
-            advancing: Whether the state advances, as it does in steps; not in evaluations and samples.
+            advancing: Whether the run continues from the state that the streams have after the block. True for steps,
+                False for evaluations and samples.
         """
         return self._default.installed(advancing=advancing) if self._default else contextlib.nullcontext()
 
@@ -198,7 +201,7 @@ class Trainer:
         return restore
 
     def _step(self) -> None:
-        """Compute one step, from tensors into tensors."""
+        """Compute one step, which reads and writes tensors only, and write its metrics to `_row`."""
         s = self.config
         for i in range(s.discriminator.updates - 1):
             real, labels = self.batches.get(i)
@@ -241,18 +244,18 @@ class Trainer:
         return self.fixed_noise[:A_CLASS].repeat(classes, 1), rows
 
     def measure(self) -> Measurement:
-        """Return the metrics since the last `clear`, which are copied while training continues."""
+        """Return the metrics since the last `clear`, which are copied to the host while training continues."""
         finite = self._finite()
         values = {"rows": self._interval(), "finite": finite, **self._validation_losses()}
         return Measurement(HostCopy(values), self._clock.rate())
 
     def read(self) -> NDArray[np.float32]:
-        """Return metrics, (steps since the last `clear`, len(metrics)). Waits for the device."""
+        """Return the metrics of training, (steps since the last `clear`, len(metrics)). Waits for the device."""
         values: NDArray[np.float32] = self._interval().cpu().numpy()
         return values
 
     def clear(self) -> None:
-        """Start a new interval of metrics."""
+        """Drop the metrics of all steps so far, and start a new interval."""
         self._rows, self._clock = [], clock_of(self.device)
 
     def weights_finite(self) -> bool:
@@ -260,19 +263,20 @@ class Trainer:
         return bool(self._finite())
 
     def _finite(self) -> Tensor:
-        """Return whether every parameter and running statistic is finite, on the device."""
+        """Return a Boolean scalar on the device: whether every parameter and running statistic is finite."""
         tensors = [t for n in (self.generator, self.discriminator) for t in [*n.parameters(), *n.buffers()]]
         floats = [t.detach() for t in tensors if t.is_floating_point()]
         return torch.stack(torch._foreach_norm(floats)).isfinite().all()
 
     def _interval(self) -> Tensor:
-        """Return the metrics since the last `clear`, on the device."""
+        """Return the metrics, (steps since the last `clear`, len(metrics)), on the device."""
         return torch.stack(self._rows) if self._rows else torch.empty(0, len(self.metrics))
 
     def _validation_losses(self) -> dict[str, Tensor]:
-        """Return both losses with held-out real images, batch statistics and fixed fakes; {} without a split.
+        """Return the losses of D and G on held-out real images and fixed fakes, by name; {} without held-out images.
 
-        They are computed on copies, so that running statistics and random streams do not change.
+        Copies of the networks compute them, with batch statistics, so that running statistics and random streams do not
+        change.
         """
         batch = self.batches.validation()
         if batch is None:
@@ -290,7 +294,7 @@ class Trainer:
         }
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state that the next step depends on, except `step` and `batches.position`, by name."""
+        """Return, by name, the tensors that the next step depends on, besides `step` and `batches.position`."""
         return {
             **{f"generator.{k}": v for k, v in self.generator.state_dict().items()},
             **{f"discriminator.{k}": v for k, v in self.discriminator.state_dict().items()},
@@ -304,7 +308,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Tensor], step: int, position: int) -> None:
-        """Restore a state. Raises KeyError or RuntimeError if it belongs to other networks."""
+        """Restore a state returned by `state`. Raises KeyError or RuntimeError if it belongs to other networks."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(f"{prefix}."): v for k, v in state.items() if k.startswith(f"{prefix}.")}
@@ -336,10 +340,10 @@ class Trainer:
         return design.build().to(self.device)
 
     def _grow(self) -> None:
-        """Add D's last block and a new head, or only a new head.
+        """Replace D by the grown D, which has one more block and a new head, or only a new head.
 
-        All other weights keep their values and Adam's moments. New weights are drawn from their own random stream, and
-        their moments are zero.
+        Weights that both have keep their values and Adam's moments. New weights are drawn from their own random stream,
+        and their moments are zero.
         """
         s, small, moments = self.config, self.discriminator, self.adam_d
         with torch.random.fork_rng(devices=[]):
@@ -363,16 +367,19 @@ class Trainer:
     def _update_discriminator(
         self, real: Tensor, fakes: Tensor, labels: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Update D and return its loss, mean probability (of a critic: output) on real images and fakes, and gradient
-        norm.
+        """Update D once.
 
-        Both batches are convolved at once and normalised separately. The returned loss lacks the penalties of the
-        regularizer, which not every step computes.
+        Both batches are convolved at once and normalised separately.
 
         Args:
-            real: (batch_size, C, H, W).
-            fakes: (batch_size, C, H, W).
-            labels: Classes of both batches, so that interpolations between them are of one class as well.
+            real: Real images, (batch_size, C, H, W).
+            fakes: Fakes, (batch_size, C, H, W).
+            labels: (batch_size,) classes of the real images and equally of the fakes, so that an interpolation between
+                a real image and a fake has one class; None for an unconditional model.
+
+        Returns:
+            D's loss without the penalties of the regularizer, which not every step computes; the mean probability of
+            real images; that of fakes; and the gradient norm. For a critic, mean outputs replace the probabilities.
         """
         s = self.config
         real, fakes = self.inputs(real), self.inputs(fakes.float())
@@ -403,8 +410,8 @@ class Trainer:
 
         Args:
             fakes: (batch_size, C, H, W).
-            asked: Classes of the fakes, of a conditional model.
-            real: D's last batch, for losses that compare fakes with real images.
+            asked: (batch_size,) classes of the fakes; None for an unconditional model.
+            real: D's last batch of real images, for losses that compare fakes with real images.
         """
         shown = self.inputs(fakes)
         with self._autocast():
@@ -418,7 +425,7 @@ class Trainer:
 
     @torch.no_grad()
     def _real_outputs(self, real: Batch) -> Tensor:
-        """Return D's outputs for a real batch, (batch_size,), normalised as in D's update."""
+        """Return D's outputs, (batch_size,), for real images, normalised separately from fakes as in D's update."""
         images, labels = real
         shown = self.inputs(images)
         with self._autocast():

@@ -11,7 +11,15 @@ LARGEST_RATIO = 200  # larger files: unpacked size as a multiple of their own
 
 
 def check_size(path: Path, unpacked: int) -> None:
-    """Raise UserError if a file unpacks to far more than its own size, as decompression bombs do."""
+    """Check that a file does not unpack to far more than its own size, as decompression bombs do.
+
+    Args:
+        path: The compressed file.
+        unpacked: Unpacked size in bytes.
+
+    Raises:
+        UserError: The unpacked size exceeds both HARMLESS and LARGEST_RATIO times the size of the file.
+    """
     packed = path.stat().st_size
     if unpacked > max(HARMLESS, LARGEST_RATIO * packed):
         raise UserError(

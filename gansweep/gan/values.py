@@ -16,7 +16,7 @@ ROUNDING = 1e-4  # share of a range by which values may exceed it
 
 
 def first_containing(ranges: Iterable[Range], low: float, high: float) -> Range | None:
-    """Return the first range that contains `low` and `high`; None if none does, or if one of them is NaN."""
+    """Return the first range that contains `low` and `high`, up to ROUNDING; None if none does or if either is NaN."""
     for least, largest in ranges:
         room = ROUNDING * (largest - least)
         if least - room <= low and high <= largest + room:

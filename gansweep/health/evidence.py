@@ -31,20 +31,20 @@ class RealSide:
     Args:
         gaussian: Gaussian of `features`.
         features: (N, d) features of unseen real images, N the number of samples.
-        radii: (N,) distance to the fifth nearest neighbour.
+        radii: (N,) distance of each of these images to its fifth nearest neighbour among them.
         radii_of_3: (N,) distance to the third nearest neighbour.
         bins: Bins of NDB.
         duplicate_distance: The distance up to which two samples count as near duplicates.
-        near_duplicates: Share of near duplicates among N real images, over several draws: .01, and more if the set
-            repeats images.
-        training: Training images, which samples may be copies of.
-        baseline: FD of two sets of N real images.
+        near_duplicates: Share of near duplicates among N real images, averaged over several draws. It is about .01, or
+            more if the data set repeats images.
+        training: Training images, of which samples may be copies.
+        baseline: FD of two sets of N real images, averaged over several draws.
         unseen: (M, d) features of all unseen real images, in random order.
         labels: (M,) their classes.
-        histogram: Classes of all images.
+        histogram: Number of images of each class in the whole data set.
         class_names: Names of the classes; empty if the images have one class.
         statistics: Name of a `Statistic` → its value for all unseen real images.
-        intact: Mean probability that a real image is intact; NaN if no network tells it.
+        intact: Mean probability that a real image is intact; NaN if there is no network that estimates it.
     """
 
     gaussian: Gaussian
@@ -70,8 +70,8 @@ class Images:
 
     Args:
         pixels: (N, C, H, W) uint8.
-        features: (N, d) of the evaluator's embedding.
-        labels: (N,) classes; zeros without classes.
+        features: (N, d) features in the evaluator's embedding.
+        labels: (N,) classes; zeros if the images have no classes.
     """
 
     pixels: NDArray[np.uint8]
@@ -85,22 +85,22 @@ class Images:
 
     @cached_property
     def ms_ssim(self) -> float:
-        """Mean MS-SSIM over pairs of one class; NaN without pairs."""
+        """Mean MS-SSIM over pairs of images of the same class; NaN if there are no such pairs."""
         first, second = quality.pairs_within(self.labels, PAIRS)
         return float(pixels.ms_ssim(self.pixels[first], self.pixels[second]).mean()) if len(first) else math.nan
 
 
 @dataclass(frozen=True)
 class Samples(Images):
-    """Generated images, and the real images that they are compared with. Their classes are those of the classifier.
+    """Generated images, with the real images that they are compared with. `labels` are assigned by the classifier.
 
-    Arrays are on the CPU. NumPy computes what metrics ask for; `health.on_device` has computed it for samples that are
-    generated on another device.
+    Arrays are on the CPU. NumPy computes a property when a metric reads it. For samples that were generated on another
+    device, `health.on_device` has computed most properties there before.
 
     Args:
-        requested: (N,) requested classes, None for an unconditional model.
+        requested: (N,) requested classes; None for an unconditional model.
         real: The real images.
-        intact: (N,) probability that a sample is an intact image; None if no network tells it.
+        intact: (N,) probability that a sample is an intact image; None if there is no network that estimates it.
     """
 
     requested: NDArray[np.int64] | None
@@ -109,7 +109,7 @@ class Samples(Images):
 
     @property
     def given(self) -> Collection[Need]:
-        """Needs of metrics that are met."""
+        """Requirements of metrics that these samples meet."""
         labels = {Need.LABELS} if self.real.class_names else set()
         return labels if self.requested is None else {*labels, Need.CONDITION}
 
@@ -144,17 +144,20 @@ class Samples(Images):
 
     @cached_property
     def bin_counts(self) -> NDArray[np.int64]:
-        """(K,) number of samples in each of the real images' bins."""
+        """(K,) number of samples in each bin of `real.bins`."""
         return self.real.bins.count(self.features)
 
     @cached_property
     def histogram(self) -> Histogram:
-        """Classes assigned by the classifier. Only if the images have classes."""
+        """Number of samples that the classifier assigns to each class. Defined only if the images have classes."""
         return Histogram.of(self.labels, len(self.real.class_names))
 
     @cached_property
     def right(self) -> Floats:
-        """(classes,) share of the samples of each requested class that the classifier assigns to it."""
+        """(classes,) share of the samples requested of each class that the classifier assigns to it.
+
+        It is NaN for a class of which no samples were requested.
+        """
         classes = range(len(self.real.class_names))
         return np.array([mean(self.labels[self.requested == c] == c) for c in classes])
 
@@ -164,14 +167,14 @@ class Samples(Images):
 
     @cached_property
     def density_coverage_within(self) -> tuple[Floats, Floats]:
-        """(classes,) density and coverage within each class, NaN for a class with too few samples."""
+        """Density and coverage within each class, (classes,) each; NaN for a class with too few images."""
         assert self.requested is not None
         real = self.real
         return quality.within_classes(real.unseen, real.labels, self.features, self.requested, len(real.class_names))
 
     @property
     def within_classes(self) -> tuple[Floats, Floats] | None:
-        """(classes,) density and coverage within each class; None if no class has enough samples."""
+        """The same as `density_coverage_within`; None if no class has enough images."""
         density, coverage = self.density_coverage_within
         return (density, coverage) if np.isfinite(coverage).any() else None
 
@@ -181,7 +184,7 @@ class Samples(Images):
 
     @cached_property
     def worst_within(self) -> tuple[float, float] | None:
-        """Density and coverage within the class with the smallest coverage."""
+        """Density and coverage within the class with the smallest coverage; None if no class has enough images."""
         if self.within_classes is None:
             return None
         density, coverage = self.within_classes
@@ -191,14 +194,15 @@ class Samples(Images):
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of D, (n,) float64 each.
+    """Outputs of D for several sets of images, one (n,) array for each set.
 
     Args:
-        real: For training images.
-        fake: For fresh samples.
-        held_out: For held-out images, None if there are none.
-        sure: σ(D) for fresh samples, None for a critic.
-        compared: Whether only differences between outputs for real images and samples count, as in a relativistic loss.
+        real: Outputs for training images.
+        fake: Outputs for fresh samples.
+        held_out: Outputs for held-out images; None if there are none.
+        sure: σ(D) for fresh samples; None for a critic.
+        compared: Whether the loss depends only on differences between outputs for real images and for samples, as a
+            relativistic loss does.
         coherence: Mean cosine between the gradients of G's loss with respect to two samples.
     """
 
@@ -211,7 +215,7 @@ class Outputs:
 
     @property
     def given(self) -> Collection[Need]:
-        """Needs of metrics that are met."""
+        """Requirements of metrics that these outputs meet."""
         met = {
             Need.HELD_OUT: self.held_out is not None,
             Need.PROBABILITIES: self.sure is not None,
@@ -264,12 +268,19 @@ class Outputs:
 
 
 def by_class(names: tuple[str, ...], values: Floats) -> dict[str, float]:
-    """Return class → value; {} for very many classes."""
+    """Return the value of each class: class → value; {} if there are more than MOST_SHOWN classes or none.
+
+    Classes are named as by `_plain_names`.
+    """
     return dict(zip(_plain_names(names), values.tolist(), strict=False))
 
 
 def _plain_names(names: tuple[str, ...]) -> list[str]:
-    """Return names that every tracking store takes as part of a metric's name; none for very many classes."""
+    """Return names of classes that every tracking store accepts as part of a metric's name.
+
+    Other characters are replaced. If names are not unique then, they are numbers. There are none for more than
+    MOST_SHOWN classes.
+    """
     if not 0 < len(names) <= MOST_SHOWN:
         return []
     plain = [re.sub(r"[^\w .:-]", "_", name) for name in names]
@@ -277,5 +288,5 @@ def _plain_names(names: tuple[str, ...]) -> list[str]:
 
 
 def mean(values: NDArray[np.bool_]) -> float:
-    """Return the mean, NaN for no values."""
+    """Return the share of values that are true; NaN if there are no values."""
     return float(values.mean()) if len(values) else math.nan

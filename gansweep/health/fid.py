@@ -1,7 +1,7 @@
 """FID, KID and the inception score: their names, and what they require. Does not load NumPy or torch.
 
-They are measured once, on many samples, in the features of the Inception network that the publications used. Numbers in
-the features of any other network have names of their own, which hold the network's.
+They are measured once, on many samples, in the features of the Inception network that the publications used. In the
+features of any other network, the metrics have other names, which contain the name of the network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FID = "fid"
 
 
 def check_images(images: int) -> None:
-    """Raise UserError if a data set has too few images."""
+    """Raise UserError if a data set has fewer than LEAST images. `images`: Number of its images."""
     if images < LEAST:
         raise UserError(
             f"{counted(images, 'image')} are too few, {LEAST:,} are needed: with fewer, the covariance of as many"
@@ -44,20 +44,21 @@ class Distances:
     score: tuple[float, float]
 
     def record(self) -> dict[str, float]:
-        """Return metric → value for records."""
+        """Return the metrics to record: name → value."""
         metrics = OTHER_METRICS if self.network else PUBLISHED_METRICS
         return {name: value for one in metrics for name, value in one.record(self).items()}
 
 
 @dataclass(frozen=True)
 class _Distance:
-    """A distance, or score, and what it is called.
+    """Definition of two metrics: a distance or score in Inception's features, and the same in those of other networks.
 
     Attributes:
-        of: Returns its value.
-        published: Name, label and explanation in Inception.
-        other: The same in another network, whose name follows the slash.
-        better: Which values are better.
+        of: Returns the value.
+        published: Name, label and explanation of the metric in Inception's features.
+        other: Name, label and explanation of the metrics in other networks' features. The name of a network is appended
+            to the name, after its slash, and to the label.
+        better: Which values are better; None if neither direction is.
         logarithmic: Whether it is averaged and drawn on a logarithmic scale.
     """
 
@@ -68,11 +69,11 @@ class _Distance:
     logarithmic: bool = False
 
     def metric(self) -> Metric[Distances]:
-        """Return the published metric."""
+        """Return the metric in Inception's features, as published."""
         return Metric(*self.published, self.of, better=self.better, logarithmic=self.logarithmic)
 
     def family(self) -> Metric[Distances]:
-        """Return the metric in another network."""
+        """Return the family of metrics in the features of other networks, with one metric for each network."""
         return Metric(*self.other, lambda d: {d.network: self.of(d)}, better=self.better, logarithmic=self.logarithmic)
 
 

@@ -19,11 +19,11 @@ LARGEST = np.finfo(np.float64).max  # stored by MLflow in place of inf
 
 @dataclass(frozen=True)
 class MetricValues:
-    """One metric of one run.
+    """Series of the values of one metric of one run.
 
     Args:
         steps: (n,) ascending.
-        values: (n,). NaN means that the value was NaN, never that none was recorded.
+        values: (n,) the value at each step. NaN means that the value was NaN, never that none was recorded.
     """
 
     steps: NDArray[np.int64]
@@ -45,11 +45,12 @@ class History:
 
     Args:
         series: Metric → values.
-        budget: PlannedTrial length of the run in steps. The burn-in is a share of the budget.
+        budget: Number of steps that the run is planned to train. The burn-in is a share of the budget.
         critic: Whether D is a Wasserstein critic, whose outputs have no meaningful sign.
-        growth: The step after which D was a larger network, None for a D that did not grow.
+        growth: Step after which D was a larger network; None for a D that does not grow.
         logits: Whether D's outputs are logits of a cross-entropy, so that σ(D) is a probability.
-        compared: Whether quality in the embedding of the evaluations was compared with blind looks at grids.
+        compared: Whether quality metrics in the embedding of the evaluations were compared with blind looks at sample
+            grids (see docs/verdicts.md), so that good samples can be told from their values.
     """
 
     series: Mapping[str, MetricValues]
@@ -69,7 +70,10 @@ class History:
         logits: bool = True,
         compared: bool = False,
     ) -> History:
-        """Build a history from (step, metric → value) pairs in the order of steps. The first record of a step holds."""
+        """Build a history from (step, metric → value) pairs in the order of steps.
+
+        If a metric is given twice for a step, its first value counts. The other arguments are those of `History`.
+        """
         columns: dict[str, dict[int, float]] = {}
         for step, values in points:
             for name, value in values.items():
@@ -79,7 +83,7 @@ class History:
         )
 
     def __getitem__(self, metric: str) -> MetricValues:
-        """Return the series of a metric, EMPTY for one that was not recorded."""
+        """Return the series of a metric; EMPTY if it was not recorded."""
         return self.series.get(metric, EMPTY)
 
     def until(self, step: int) -> History:
@@ -96,7 +100,7 @@ class History:
         return np.unique(np.concatenate(recorded)) if recorded else EMPTY.steps
 
     def at(self, steps: NDArray[np.int64], metric: str) -> NDArray[np.float64]:
-        """Return (len(steps),) a metric at steps, NaN where it was not recorded."""
+        """Return (len(steps),) the values of a metric at these steps, NaN where it was not recorded."""
         found = np.full(len(steps), np.nan)
         series = self[metric]
         if len(series):
@@ -106,7 +110,7 @@ class History:
         return found
 
     def evaluated(self) -> Evaluations:
-        """Return the values at evaluations, collected once for all detectors."""
+        """Return the history's values at its evaluations. They are collected once and shared by all detectors."""
         return self._evaluated
 
     @cached_property
@@ -117,8 +121,8 @@ class History:
 class Evaluations:
     """A history's values at its evaluations.
 
-    After D has grown, the values of metrics of the smaller D are NaN, because they say nothing about the grown one.
-    Windows of evaluations start again there.
+    Once a grown D has been evaluated, all values of D's metrics from before its growth are NaN, because they say
+    nothing about the grown D. For these metrics, windows of evaluations thus start again after the growth.
 
     Attributes:
         history: The history.
@@ -132,7 +136,7 @@ class Evaluations:
         self._values: dict[str, NDArray[np.float64]] = {}
 
     def __getitem__(self, metric: str) -> NDArray[np.float64]:
-        """Return (n,) a metric, read-only, NaN where it was not recorded: no detector fires on a NaN."""
+        """Return (n,) the values of a metric, read-only; NaN where none was recorded. No detector fires on NaN."""
         if metric not in self._values:
             values = self.history.at(self.steps, metric)
             if metric in DISCRIMINATOR:
@@ -145,19 +149,25 @@ class Evaluations:
         return len(self.steps)
 
     def first(self, metric: str) -> float:
-        """Return a metric at the first evaluation, NaN without one."""
+        """Return the value of a metric at the first evaluation; NaN if there are no evaluations."""
         return float(self[metric][0]) if len(self) else math.nan
 
     def last(self, metric: str) -> float:
-        """Return a metric at the last evaluation."""
+        """Return the value of a metric at the last evaluation, which must exist."""
         return float(self[metric][-1])
 
     def rolling(self, metric: str, window: int, what: Literal["min", "max", "median"]) -> NDArray[np.float64]:
-        """Return (n,) a statistic of each `window` values that end at an evaluation, NaN for the first window − 1."""
+        """Return (n,) a statistic of a metric over the last `window` evaluations up to each one.
+
+        It is NaN for the first window − 1 evaluations, and where one of the values is NaN.
+        """
         return rolling(self[metric], window, what)
 
     def best_before(self, metric: str, lag: int) -> NDArray[np.float64]:
-        """Return (n,) the least value up to `lag` evaluations ago, ignoring NaN; NaN if there is none."""
+        """Return (n,) the least value of a metric among those at least `lag` evaluations before each evaluation.
+
+        NaN is ignored. The result is NaN where there is no such value.
+        """
         values = self[metric]
         found = np.full(len(values), np.nan)
         if len(values) > lag:
@@ -166,7 +176,7 @@ class Evaluations:
 
 
 def rolling(values: NDArray[np.float64], window: int, what: Literal["min", "max", "median"]) -> NDArray[np.float64]:
-    """Return (n,) a statistic of each `window` values that end at a place, NaN for the first window − 1."""
+    """Return (n,) a statistic of the last `window` values up to each value; NaN for the first window − 1."""
     functions: Mapping[str, Callable[..., Any]] = {"min": np.min, "max": np.max, "median": np.median}
     found = np.full(len(values), np.nan)
     if len(values) >= window:
@@ -176,7 +186,7 @@ def rolling(values: NDArray[np.float64], window: int, what: Literal["min", "max"
 
 
 class Traits(NamedTuple):
-    """Properties of a run that its history depends on, in the order of the arguments of `History`."""
+    """Properties of a run that follow from its settings and that `History` takes, in the order of its arguments."""
 
     critic: bool
     growth: int | None
@@ -184,7 +194,10 @@ class Traits(NamedTuple):
 
 
 def traits(config: Mapping[str, Any]) -> Traits:
-    """Return the traits in a trial's settings, nested or dotted, as text or not. Old settings may lack the keys."""
+    """Return the traits of a run with these settings.
+
+    `config`: A trial's settings, with nested or dotted keys. Values may be text. Old settings may lack the keys.
+    """
     grown = _setting(config, "model.discriminator.growth.at")
     return Traits(
         is_critic(_setting(config, "training.loss"), _setting(config, "training.critic")),
@@ -194,7 +207,7 @@ def traits(config: Mapping[str, Any]) -> Traits:
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a dotted key, None where it is not set."""
+    """Return the value of a dotted key in settings that are nested or have dotted keys; None if it is not set."""
     head, _, rest = key.partition(".")
     inner = config.get(head)
     return _setting(inner, rest) if rest and isinstance(inner, Mapping) else config.get(key)

@@ -25,26 +25,31 @@ ENOUGH = 5  # evaluations after the burn-in that a healthy run needs
 class Judge:
     """Detectors with their thresholds.
 
-    Called with a history, it returns the verdicts at its end, by precedence. It is pure: the same history gives
-    the same verdicts, whether the run is live or finished. `judge_of` makes the judge of a sweep.
+    Called with a history, a judge returns the verdicts that hold at the last step of the history, by precedence. It is
+    pure: the same history gives the same verdicts, whether the run is live or finished. `judge_of` makes the judge of a
+    sweep.
     """
 
     detectors: tuple[Detector, ...] = DETECTORS
 
     def __call__(self, history: History) -> tuple[Verdict, ...]:
-        """Return every verdict that holds."""
+        """Return every verdict that holds at the last step of a history, by precedence."""
         found = ((detector.kind.name, detector(history)) for detector in self.detectors)
         return by_precedence(Verdict(kind, f.since_step, f.reason, f.evidence) for kind, f in found if f is not None)
 
     def conclude(self, history: History) -> tuple[Verdict, ...]:
-        """Return every verdict that holds, with `healthy` or `undecided` if there is no failure."""
+        """Return the verdicts of `__call__` and, if none of them is a failure, `healthy` or `undecided`."""
         found = self(history)
         if any(v.is_failure for v in found):
             return found
         return by_precedence([*found, _conclusion(history, self._ended(history))])
 
     def _ended(self, history: History) -> list[tuple[str, int, int]]:
-        """Return the failures that held for a while: kind, first step and end, by their ends."""
+        """Return the failures that held for a while and no longer do.
+
+        Returns:
+            (kind, first step, step at which it no longer held) of each, sorted by the last of these.
+        """
         found = [
             (one.kind.name, spell.since_step, spell.until_step)
             for one in self.detectors
@@ -55,7 +60,7 @@ class Judge:
         return sorted(found, key=lambda spell: spell[2])
 
     def detector(self, kind: str) -> Detector | None:
-        """Return the detector of a kind, None for one that has none, such as `healthy`."""
+        """Return the detector of a kind of verdict; None for a kind without a detector, such as `healthy`."""
         return next((detector for detector in self.detectors if detector.kind.name == kind), None)
 
     def with_thresholds(self, thresholds: Thresholds) -> Judge:
@@ -94,7 +99,7 @@ def judge_of(thresholds: Thresholds) -> Judge:
 
 
 def _conclusion(history: History, ended: Sequence[tuple[str, int, int]]) -> Verdict:
-    """Return `healthy` or `undecided`. ended: Failures that the run has recovered from."""
+    """Return the verdict `healthy` or `undecided`. `ended`: Failures that the run has recovered from."""
     kind, figures, words = _concluded(history)
     recovered = [f"{title(name)} from step {since:,} to {until:,}" for name, since, until in ended]
     evidence: dict[str, Any] = {"figures": figures}
@@ -105,7 +110,7 @@ def _conclusion(history: History, ended: Sequence[tuple[str, int, int]]) -> Verd
 
 
 def _concluded(history: History) -> tuple[str, dict[str, Any], str]:
-    """Return the kind of the conclusion, its figures, and its reason."""
+    """Return the kind of the conclusion on a run without a failure, its figures as data, and its reason in words."""
     steps = history.evaluations()
     steps = steps[steps >= BURN_IN * history.budget]
     fd = history.at(steps, FD_RATIO)

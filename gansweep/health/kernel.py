@@ -42,7 +42,7 @@ def kernel_distance(
 
 
 def subset_distances(samples: Floats, real: Floats, subsets: int = SUBSETS, size: int = SUBSET_SIZE) -> Iterator[float]:
-    """Yield the distances that `kernel_distance` averages."""
+    """Yield the squared kernel distance of each pair of random subsets, which `kernel_distance` averages."""
     if (least := min(len(samples), len(real))) < size:
         raise TooFewSamplesError(f"a kernel distance of subsets of {size:,}", least, size)
     rng = np.random.RandomState(SEED)
@@ -81,7 +81,7 @@ KERNEL_DISTANCE: Metric[Samples] = Metric(
 
 
 def _mean_of_pairs(x: Floats) -> float:
-    """Return the mean kernel of two different rows."""
+    """Return the mean of the kernel over all pairs of different rows."""
     kernel = _kernel(x, x)
     return float((kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1)))
 

@@ -25,10 +25,10 @@ class Kind:
         standing: Whether it is a failure, a conclusion, a state of the game between D and G, or information.
         meaning: An explanation in one clause, without a full stop.
         colour: Its colour in reports, as `#RRGGBB`. Kinds that can name a run have different colours.
-        stops: Whether it ends a trial unless `stop.on` says otherwise.
-        short: Its name where there is little room, such as `D won`; the words of `name` without one.
-        ranked: Whether trials that fail in this way are ranked where none ended without failing: they have learned
-            something, so that one is better than another.
+        stops: Whether a verdict of this kind ends a trial unless `stop.on` says otherwise.
+        short: Its name where there is little room, such as `D won`. If empty, the words of `name` are used.
+        ranked: Whether trials that failed in this way are ranked if no trial ended without a failure. They have learned
+            something, so some are better than others.
     """
 
     name: str

@@ -30,7 +30,7 @@ class Need(Enum):
 class Statistic(Generic[OfReal]):
     """A statistic of the real images that samples are compared with.
 
-    It is computed once per data set, by the first trial, and stored. Another computation needs another name.
+    It is computed once per data set, by the first trial, and stored. If you change the computation, change the name.
 
     Args:
         name: Key of the stored value.
@@ -42,7 +42,7 @@ class Statistic(Generic[OfReal]):
     compute: Callable[[Images], OfReal]
 
     def of(self, real: RealSide) -> OfReal:
-        """Return the stored value."""
+        """Return the value that is stored with the real images."""
         return cast(OfReal, real.statistics[self.name])
 
 
@@ -51,9 +51,9 @@ class Metric(Generic[Evidence]):
     """A metric of evaluations.
 
     Args:
-        name: Its name in records. That of a family, with a value for each class, ends with a slash and is followed by
-            the name of the class.
-        label: What reports and tables call it.
+        name: Its name in records. The name of a family, which has a value for each class or network, ends with a slash.
+            In records, the name of the class or network follows.
+        label: Its name in reports and tables.
         explanation: One sentence for glossaries, without a full stop.
         compute: Returns the value, a family's values by class, or None if the evidence does not allow one.
             `health.evidence` describes the evidence: `Samples` for most metrics, `Outputs` for those of D. Import NumPy
@@ -77,11 +77,11 @@ class Metric(Generic[Evidence]):
 
     @property
     def is_family(self) -> bool:
-        """Whether it has a value for each class."""
+        """Whether it has several values: one for each class, or one for each network."""
         return self.name.endswith("/")
 
     def record(self, evidence: Evidence) -> dict[str, float]:
-        """Return what goes into the record of an evaluation: name → value."""
+        """Return the entries for the record of an evaluation: name → value; {} if the evidence allows no value."""
         value = self.compute(evidence)
         if value is None:
             return {}

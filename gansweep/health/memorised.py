@@ -16,11 +16,12 @@ AT_A_TIME = 2_000  # rows of either side, which bounds the memory of distances
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Training images in an embedding, and how near to one of them a new real image hardly ever is.
+    """Training images in an embedding, with the distance from them up to which a sample counts as memorised.
 
     Args:
-        features: (K, d).
-        distance: Samples up to this distance from one of them count as memorised.
+        features: (K, d) features of the training images.
+        distance: A sample counts as memorised if the nearest training image is at most this far away. Other real images
+            are seldom that near to one.
     """
 
     features: NDArray[np.float32]
@@ -28,10 +29,11 @@ class TrainingImages:
 
     @classmethod
     def of(cls, training: NDArray[np.float32], fresh: NDArray[np.float32]) -> Self:
-        """Return training images, calibrated by other real images: DUPLICATE_QUANTILE of those are as near or nearer.
+        """Return training images, with a distance calibrated by other real images.
 
-        Training images that have an exact copy among the other images are left out, because an image that the set
-        repeats proves nothing.
+        A share DUPLICATE_QUANTILE of the other images is at most this far from the nearest training image.
+        Training images with an exact copy among the other images are left out: a sample that equals an image that the
+        data set repeats does not show that G has memorised it.
 
         Args:
             training: (N, d) features.
@@ -48,13 +50,16 @@ class TrainingImages:
 
 
 def nearest(rows: Floats, others: Floats) -> Floats:
-    """Return (N,) the distance of each row, (N, d), to the nearest of the others, (M, d), M at least 1."""
+    """Return (N,) the distance of each of the rows (N, d) to the nearest of the others (M, d), for M at least 1."""
     parts = [rows[at : at + AT_A_TIME] for at in range(0, len(rows), AT_A_TIME)]
     return np.concatenate([_nearest(part.astype(np.float64), others) for part in parts])
 
 
 def _nearest(rows: NDArray[np.float64], others: Floats) -> Floats:
-    """Return `nearest` of few rows. Roots are taken of the smallest squares only, which halves the time."""
+    """Return `nearest` for at most AT_A_TIME rows.
+
+    Only the smallest squares of distances are turned into distances, which halves the time.
+    """
     found = np.full(len(rows), np.inf)
     for at in range(0, len(others), AT_A_TIME):
         part = others[at : at + AT_A_TIME].astype(np.float64)

@@ -330,7 +330,7 @@ FAMILIES = tuple(name for name, one in METRICS.items() if one.is_family)
 
 
 def needing(need: Need) -> tuple[str, ...]:
-    """Return the names of the evaluation metrics that need something."""
+    """Return the names of the evaluation metrics that have a requirement."""
     return tuple(name for name in EVALUATION if need in METRICS[name].needs)
 
 
@@ -360,7 +360,7 @@ def former(metric: str) -> str:
 
 
 def label(metric: str) -> str:
-    """Return what reports call a metric: that of a user has its import path as its name."""
+    """Return the name of a metric in reports. A user's metric is called by its import path."""
     if metric in METRICS:
         return METRICS[metric].label
     if metric.startswith(MEASURED_IN):
@@ -370,15 +370,19 @@ def label(metric: str) -> str:
 
 
 def is_evaluation(name: str) -> bool:
-    """Return whether the metric of this name compares samples with real images, or is one of D at evaluations.
+    """Return whether a metric compares samples with real images, or is measured on D at evaluations.
 
-    It is one of EVALUATION or MEASURED_ONCE, of one class or network, or of a user.
+    Such metrics are those of EVALUATION and MEASURED_ONCE, the members of FAMILIES for one class or network, and the
+    metrics of users.
     """
     return name in EVALUATION or name in MEASURED_ONCE or name.startswith(FAMILIES) or is_import_path(name)
 
 
 def measured_once(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics that are measured once, at the last step: those of FID, or of another network."""
+    """Return the values of the metrics that are measured once, at the last step: FID, KID and inception score.
+
+    Those in the features of other networks are included. `values`: Name of a metric → value.
+    """
     return {k: value for k, value in values.items() if k in MEASURED_ONCE or k.startswith(MEASURED_IN)}
 
 
@@ -388,10 +392,10 @@ def is_frechet(name: str) -> bool:
 
 
 def own_metrics(names: Iterable[str]) -> list[str]:
-    """Return the metrics of users among names of recorded metrics, each once."""
+    """Return the names of users' metrics among names of recorded metrics, each once."""
     return [name for name in dict.fromkeys(names) if is_import_path(name) and not name.startswith(FAMILIES)]
 
 
 def typical_speed(recorded: Sequence[float]) -> float | None:
-    """Return the steps per second of a whole run: the median of its records of STEPS_PER_S, None without records."""
+    """Return the speed of a whole run, the median of its records of STEPS_PER_S; None if there are no records."""
     return statistics.median(recorded) if recorded else None

@@ -1,7 +1,7 @@
-"""What metrics of samples are computed from, in torch, on the device of the samples and without waiting for it.
+"""Computation of the properties of `evidence.Samples` by torch, on the device of the samples, without waiting for it.
 
-Values agree with those of NumPy up to rounding: sums are float64, or integers. No shape depends on a value, because the
-host would have to wait for it.
+Values agree with those of NumPy up to rounding: sums are float64, or integers. No shape of a tensor depends on a value,
+because the host would have to wait for that value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NUMBERS = ("density_coverage", "precision_recall", "near_duplicates", "memorised
 
 
 class RealOnDevice:
-    """The real images on a device.
+    """The real images that samples are compared with, as tensors on a device.
 
     Args:
         real: The real images.
@@ -42,13 +42,17 @@ class RealOnDevice:
     def measure(
         self, pixels: Tensor, features: Tensor, labels: Tensor, requested: NDArray[np.int64] | None
     ) -> dict[str, Tensor]:
-        """Start to measure samples and return tensors on the device, for `samples_of`.
+        """Queue the measurements of samples on the device without waiting for them.
+
 
         Args:
             pixels: (N, C, H, W) uint8.
             features: (N, d).
             labels: (N,) int64 classes assigned by the classifier.
             requested: (N,) requested classes, on the host; None for an unconditional model.
+
+        Returns:
+            Name → tensor on the device. `samples_of` makes `Samples` of the tensors once they are copied to the CPU.
         """
         x = features.double()
         mean, covariance = _gaussian(x)
@@ -72,16 +76,20 @@ class RealOnDevice:
         return found if requested is None else {**found, "density_coverage_within": self._within_classes(x, requested)}
 
     def _memorised(self, x: Tensor) -> Tensor:
-        """Return `TrainingImages.share` of features (N, d), compared with some training images at a time."""
+        """Return `TrainingImages.share` of features (N, d), compared with AT_A_TIME training images at a time."""
         if not len(self._training):
             return torch.full((), torch.nan, dtype=torch.float64, device=x.device)
         nearest = torch.stack([_distances(x, part).amin(1) for part in torch.split(self._training, AT_A_TIME)]).amin(0)
         return _mean(nearest <= self._real.training.distance)
 
     def _within_classes(self, x: Tensor, requested: NDArray[np.int64]) -> Tensor:
-        """Return (2, classes) `quality.within_classes` of features (N, d).
+        """Return (2, classes) density and coverage within each class, as `quality.within_classes`.
 
-        The images of all classes are compared at once, and pairs of different classes are left out.
+        The images of all classes are compared at once. Pairs of different classes are then ignored.
+
+        Args:
+            x: (N, d) features of samples.
+            requested: (N,) requested classes.
         """
         classes = len(self._real.class_names)
         matched = [*quality.matched_classes(self._real.labels, requested, classes)]
@@ -104,9 +112,15 @@ class RealOnDevice:
 
 
 def samples_of(found: Mapping[str, Tensor], requested: NDArray[np.int64] | None, real: RealSide) -> Samples:
-    """Return samples, given what `RealOnDevice.measure` has returned for them, copied to the CPU.
+    """Return samples whose properties were computed on a device.
 
-    Each array is the value of the property of `Samples` of the same name. A property without one is computed by NumPy.
+    A property that was not computed there is computed by NumPy when a metric reads it.
+
+    Args:
+        found: Result of `RealOnDevice.measure`, copied to the CPU; `intact` may be added. Names are those of the
+            properties and fields of `Samples`.
+        requested: (N,) requested classes; None for an unconditional model.
+        real: The real images.
     """
     known: dict[str, Any] = {name: tensor.numpy() for name, tensor in found.items()}
     pixels, features, labels = (known.pop(name) for name in ("pixels", "features", "labels"))
@@ -120,7 +134,7 @@ def samples_of(found: Mapping[str, Tensor], requested: NDArray[np.int64] | None,
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor of the host on a device, without waiting for the device."""
+    """Copy a tensor from the host to a device without waiting for the device, and return the tensor there."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -131,7 +145,7 @@ def _gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return (N, M) Euclidean distances between rows, from differences: more exact than from products."""
+    """Return (N, M) Euclidean distances between rows, computed from differences, which is more exact than products."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -153,7 +167,10 @@ def _counts(labels: Tensor, classes: int) -> Tensor:
 
 
 def _spread(pixels: Tensor) -> Tensor:
-    """Return (across, within) of `health.pixels.spread`, from integers, so that equal images have no spread at all."""
+    """Return (2,) the spread across and within images, as `health.pixels.spread`.
+
+    Sums are integers, so that equal images have a spread of exactly 0.
+    """
     flat = pixels.flatten(1)
     squares = flat.int().square_()
 
@@ -177,9 +194,11 @@ def _window(size: int, device: torch.device) -> Tensor:
 
 
 def _pairs_within(labels: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (pairs,) indices of the first and the second samples of `quality.pairs_within`, and which pairs exist.
+    """Return the pairs of `quality.pairs_within` as tensors of a fixed length.
 
-    pairs is `count`, or the number of samples if that is smaller.
+    Returns:
+        (pairs,) indices of the first samples, (pairs,) indices of the second samples, and (pairs,) whether each pair
+        exists, where pairs is `count`, or the number of samples if that is smaller.
     """
     values, order = labels.sort(stable=True)
     places = torch.arange(len(labels), device=labels.device)

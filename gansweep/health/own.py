@@ -31,7 +31,7 @@ class OwnMetric(OwnFunction):
     key = "evaluation.metrics"
 
     def check(self) -> None:
-        """Compute it for random images.
+        """Check the user's function by computing the metric for random images.
 
         Raises:
             UserError: The function cannot be imported, fails, or does not return a number.
@@ -54,7 +54,11 @@ class OwnMetric(OwnFunction):
         return Metric(name, name, "a metric of your own", lambda samples: self._value(call, real, samples.pixels))
 
     def _value(self, call: Callable[..., Any], real: NDArray[np.uint8], samples: NDArray[np.uint8]) -> float:
-        """Return the value for real images and samples, which the function cannot change; NaN if it returns NaN."""
+        """Call the user's function and return its value, which may be NaN. The function cannot change the images.
+
+        Raises:
+            UserError: The function fails or does not return a number.
+        """
         import numpy as np
 
         try:
@@ -79,12 +83,19 @@ class OwnMetric(OwnFunction):
 
 
 def own_metrics(paths: Iterable[str], code: Code, channels: int, size: int) -> tuple[OwnMetric, ...]:
-    """Return the metrics of the user that a sweep file names, for images of a shape."""
+    """Return the metrics of the user that a sweep file names.
+
+    Args:
+        paths: Import paths of their functions.
+        code: The user's code.
+        channels: Number of channels of the images.
+        size: Side of the images in pixels.
+    """
     return tuple(OwnMetric(ImportPath.parse(path), code, channels, size) for path in paths)
 
 
 def _read_only(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a view that cannot be written."""
+    """Return a view of images through which they cannot be changed."""
     view = images.view()
     view.flags.writeable = False
     return view

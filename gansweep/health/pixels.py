@@ -1,4 +1,4 @@
-"""Functions of pixels: spread and structural similarity of images. NumPy, but for `similarity`."""
+"""Functions of pixels: spread and structural similarity of images. NumPy; `similarity` also takes torch tensors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_VALUES = 2_000 * 3 * 64**2  # converted at a time, which bounds the memory 
 
 
 def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
-    """Return (across, within) of images (N, C, H, W), in grey levels.
+    """Return the spread across images and within images (N, C, H, W), in grey levels.
 
-    across: standard deviation over images, averaged over pixels. within: standard deviation over pixels, averaged over
-    images.
+    The spread across images is the standard deviation over images, averaged over pixels. The spread within images is
+    the standard deviation over pixels, averaged over images.
 
     Raises:
         TooFewSamplesError: N < 2.
@@ -36,10 +36,11 @@ def spread(images: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
-    """Return (N,) multi-scale structural similarity of pairs of images (N, C, H, W), 1 for equal images.
+    """Return (N,) multi-scale structural similarity of pairs of images (N, C, H, W): ≥ 0, and 1 for equal images.
 
-    Gaussian window, scales of equal weight, the mean over all channels at each (Wang, Simoncelli & Bovik 2003, eq. 7;
-    negative factors count as 0). `scales` says how many scales. Below 14 pixels the window is smaller.
+    It is computed by eq. 7 of Wang, Simoncelli & Bovik 2003 with a Gaussian window, which is smaller for images below
+    14 pixels. The function `scales` returns the number of scales. They have equal weights, and the factor of each is a
+    mean over pixels and channels. Negative factors count as 0.
     """
     pairs = max(1, MOST_VALUES // 16 // a[0].size)
     found: list[Floats] = [
@@ -50,12 +51,12 @@ def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Floats:
 
 
 def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:
-    """Return `ms_ssim` of float64 images, for arrays of NumPy and tensors of torch.
+    """Return (N,) `ms_ssim` of pairs of float64 images, which are NumPy arrays or torch tensors.
 
     Args:
         x: (N, C, H, W), grey levels.
         y: (N, C, H, W), grey levels.
-        window: `ssim_window`, as an array or a tensor.
+        window: Returns `ssim_window` of a size, as an array or a tensor like the images.
     """
     result, count = 1.0, scales(min(x.shape[2:]))
     for scale in range(count):
@@ -70,13 +71,16 @@ def similarity(x: Any, y: Any, window: Callable[[int], Any]) -> Any:
 def scales(side: int) -> int:
     """Return the number of scales for images of `side` pixels: 2 below 64, 3 from there on, 4 from 128, 5 from 256.
 
-    With two, a window of 14 pixels would be the largest structure that is compared in images of any size.
+    If there were always two, structures larger than 14 pixels would not be compared, even in large images.
     """
     return max(LEAST_SCALES, (side // COARSEST).bit_length())
 
 
 def ssim_window(size: int) -> Floats:
-    """Return the matrix that filters a column of `size` pixels by the window, without padding."""
+    """Return the matrix that filters a column of `size` pixels by the Gaussian window of SSIM, without padding.
+
+    Its shape is (size − width + 1, size) for a window of `width` pixels.
+    """
     width = min(SSIM_WINDOW, size - 1 + size % 2)  # odd
     weights = np.exp(-((np.arange(width) - width // 2) ** 2) / (2 * SSIM_SIGMA**2))
     weights /= weights.sum()

@@ -29,7 +29,7 @@ class TooFewSamplesError(ValueError):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean (d,) and covariance (d, d), the latter divided by N − 1."""
+    """Mean (d,) and covariance (d, d) of N features. The covariance is normalised by N − 1."""
 
     mean: Floats
     covariance: Floats
@@ -39,7 +39,7 @@ class Gaussian:
         """Return the Gaussian of (N, d) features.
 
         Raises:
-            TooFewSamplesError: N ≤ d; the covariance would be singular by construction.
+            TooFewSamplesError: N ≤ d. The covariance would be singular by construction.
         """
         n, d = features.shape
         if n <= d:
@@ -69,7 +69,7 @@ def _square_root(covariance: Floats) -> Floats:
 
 
 def distances(a: Floats, b: Floats) -> Floats:
-    """Return (N, M) Euclidean distances between rows."""
+    """Return (N, M) Euclidean distances of each row of `a` (N, d) from each row of `b` (M, d)."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T
     found: Floats = np.sqrt(np.maximum(squares, 0))
@@ -119,8 +119,9 @@ def within_classes(
 ) -> tuple[Floats, Floats]:
     """Return (classes,) density and (classes,) coverage within each class.
 
-    The samples requested of a class are compared with its real images, the first ones of both, in equal numbers. A
-    class with fewer than k + 1 of either has NaN.
+    Within a class, the samples that were requested of it are compared with its real images. If there are more of the
+    one than of the other, the last ones are left out, so that both are equally many. A class with fewer than k + 1 of
+    either has NaN.
 
     Args:
         real: (M, d) features of real images.
@@ -139,7 +140,9 @@ def within_classes(
 def matched_classes(
     real_labels: NDArray[np.integer], asked: NDArray[np.integer], classes: int, k: int = NEIGHBOURS
 ) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield each class with more than k real images and k samples, and equally many indices of both: the first ones.
+    """Yield (class, indices of real images, indices of samples) of each class that has more than k of both.
+
+    There are equally many indices of both: if there are more of the one, its last ones are left out.
 
     Args:
         real_labels: (M,) classes of real images.
@@ -177,11 +180,11 @@ def precision_recall(real: Floats, real_radii: Floats, samples: Floats, k: int =
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of NDB.
+    """Bins of NDB, the number of statistically different bins (Richardson & Weiss 2018).
 
     Args:
-        centres: (K, d).
-        shares: (K,) share of real images nearest to each centre.
+        centres: (K, d) features. An image belongs to the bin with the nearest centre.
+        shares: (K,) share of the real images in each bin.
         real: Number of real images.
     """
 
@@ -191,10 +194,15 @@ class Bins:
 
     @classmethod
     def of(cls, real: Floats, bins: int, rounds: int = 10) -> Self:
-        """Return bins found by Lloyd's k-means, started from evenly spaced real rows.
+        """Return the bins of real images by Lloyd's k-means, started from evenly spaced rows.
+
+        Args:
+            real: (N, d) features of real images.
+            bins: Number of bins.
+            rounds: Number of rounds of k-means.
 
         Raises:
-            TooFewSamplesError: Fewer than 10 rows per bin.
+            TooFewSamplesError: There are fewer than 10 images per bin.
         """
         if len(real) < 10 * bins:
             raise TooFewSamplesError(f"NDB with {bins} bins", len(real), 10 * bins)
@@ -207,13 +215,13 @@ class Bins:
         return cls(centres, np.bincount(nearest, minlength=bins) / len(real), len(real))
 
     def count(self, samples: Floats) -> NDArray[np.int64]:
-        """Return (K,) the number of samples, (N, d), in each bin."""
+        """Return (K,) the number of samples in each bin. `samples`: (N, d) features."""
         return np.bincount(distances(samples, self.centres).argmin(axis=1), minlength=len(self.centres))
 
     def different(self, counts: NDArray[np.int64]) -> float:
         """Return the share (0…1) of bins whose share of samples differs from that of real images.
 
-        Two-proportion z-test at 5 %; this is NDB/K of Richardson & Weiss 2018, section 3.
+        They are compared by a two-proportion z-test at 5 %. The share is NDB/K of Richardson & Weiss 2018, section 3.
 
         Args:
             counts: (K,) the number of samples in each bin.
@@ -235,8 +243,8 @@ class Bins:
 def duplicate_distance(real: Floats, quantile: float = DUPLICATE_QUANTILE) -> float:
     """Return the distance up to which two samples count as near duplicates.
 
-    It is a quantile of the nearest-neighbour distances among real images. Exact copies are left out, because a distance
-    of 0 would be lost in rounding.
+    It is a quantile of the nearest-neighbour distances among real images (N, d). Images with an exact copy are left
+    out, because a distance of 0 would be lost in rounding. It is 0 if no others are left.
 
     Raises:
         TooFewSamplesError: N < 2.
@@ -247,7 +255,7 @@ def duplicate_distance(real: Floats, quantile: float = DUPLICATE_QUANTILE) -> fl
 
 
 def near_duplicates(samples: Floats, distance: float) -> float:
-    """Return the share (0…1) of samples with another sample within `distance`.
+    """Return the share (0…1) of samples (N, d) that have another sample within `distance`.
 
     It is high if G draws from a small pool (after the birthday-paradox test of Arora, Risteski & Zhang 2018).
 
@@ -267,7 +275,7 @@ class Histogram:
 
     @classmethod
     def of(cls, labels: NDArray[np.integer], classes: int) -> Self:
-        """Count labels (N,). Raises TooFewSamplesError for N = 0."""
+        """Return the histogram of labels (N,). Raises TooFewSamplesError for N = 0."""
         if len(labels) == 0:
             raise TooFewSamplesError("a class histogram", 0, 1)
         return cls(np.bincount(labels, minlength=classes))
@@ -283,16 +291,20 @@ class Histogram:
         return float(np.exp(-(p * np.log(p)).sum()))
 
     def divergence_from(self, real: Histogram) -> float:
-        """Return KL(self ‖ real) in nats. Biased upwards by (classes − 1) / 2N; inf if `real` lacks a class."""
+        """Return KL(self ‖ real) in nats: ≥ 0, and inf if `real` lacks a class that this histogram has.
+
+        It is biased upwards by (classes − 1) / 2N for N samples.
+        """
         p, q = self.shares, real.shares
         with np.errstate(divide="ignore"):
             terms = p[p > 0] * (np.log(p[p > 0]) - np.log(q[p > 0]))
         return max(0.0, float(terms.sum()))
 
     def least_to_miss(self) -> int:
-        """Return the number of samples for which 12 of the rarest class are expected.
+        """Return the least number of samples that suffices to find missing classes, given these real images.
 
-        Fewer than 5 of them then occur by chance once in a hundred times.
+        It is the number of samples of which 12 are expected to be of the rarest class. Fewer than 5 of that class then
+        occur by chance once in a hundred times.
         """
         return int(-(-12 * self.counts.sum() // self.counts[self.counts > 0].min()))
 
@@ -301,6 +313,8 @@ class Histogram:
 
         A class is missing if fewer than max(5, a tenth of the number expected from its share of the real images) of
         the samples belong to it.
+
+        `real`: Histogram of the real images.
 
         Raises:
             TooFewSamplesError: There are too few samples to call any class missing.
@@ -315,10 +329,10 @@ class Histogram:
 def auc(real: Floats, fake: Floats) -> float:
     """Return the probability that a real logit is above a fake one, ties counting half (Mann & Whitney 1947).
 
-    NaN if any logit is NaN.
+    It is NaN if any logit is NaN.
 
     Raises:
-        TooFewSamplesError: Either is empty.
+        TooFewSamplesError: `real` or `fake` is empty.
     """
     if not len(real) or not len(fake):
         raise TooFewSamplesError("AUC", 0, 1)
@@ -330,7 +344,10 @@ def auc(real: Floats, fake: Floats) -> float:
 
 
 def pairs_within(labels: NDArray[np.integer], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the indices of at most `count` pairs of samples with the same label, in the order of the samples."""
+    """Return the indices of the first and of the second samples of at most `count` pairs with the same label.
+
+    Each sample is in one pair at most. Pairs are in the order of their second samples.
+    """
     first, second = [], []
     last: dict[int, int] = {}
     for i, label in enumerate(labels.tolist()):

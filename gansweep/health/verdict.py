@@ -33,9 +33,9 @@ class Verdict:
 
     Args:
         kind: The name of a kind in `KINDS`.
-        since_step: The first step that shows it.
-        reason: A sentence with the figures.
-        evidence: The same as data.
+        since_step: The onset: the first step at which it shows.
+        reason: A sentence with the figures that decided.
+        evidence: The figures and thresholds that decided, as data.
     """
 
     kind: str
@@ -49,16 +49,19 @@ class Verdict:
 
     @property
     def is_state(self) -> bool:
-        """Whether it is a fact about the game between D and G, which is shown beside the tag."""
+        """Whether it is a fact about the game between D and G, which is shown beside the primary verdict."""
         return self.kind in STATES
 
     def to_json(self) -> dict[str, Any]:
-        """Return the form that records keep."""
+        """Return the verdict as plain data for records."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        """Reverse `to_json`. Kinds of version 0.1.0 get today's names. Raises TypeError for unknown fields."""
+        """Return the verdict that `to_json` converted to this data. Kinds of version 0.1.0 get today's names.
+
+        Raises TypeError for unknown fields.
+        """
         verdict = cls(**data)
         kind = current_kind(verdict.kind)
         if kind == verdict.kind:
@@ -67,9 +70,12 @@ class Verdict:
 
 
 def tag_of(verdicts: Iterable[Verdict]) -> str | None:
-    """Return the kind that names the run: the first failure or conclusion of verdicts by precedence, None without one.
+    """Return the tag of a run, the kind of its first failure or conclusion; None if it has neither.
 
-    A live run without a failure has no tag yet. Nor has one of version 0.1.0 whose only verdict is a state today.
+    A live run without a failure has no tag yet. A run recorded by version 0.1.0 has none if its only verdict is of a
+    kind that is a state today.
+
+    `verdicts`: Verdicts on the run, by precedence.
     """
     return next((one.kind for one in verdicts if one.is_failure or one.kind in CONCLUSIONS), None)
 
@@ -94,5 +100,5 @@ def short_title(kind: str) -> str:
 
 
 def by_precedence(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Sort verdicts: failures, healthy or undecided, states, information. The first one is the tag of the run."""
+    """Return verdicts sorted by precedence: failures, healthy or undecided, states, information."""
     return tuple(sorted(verdicts, key=lambda v: ORDER.index(v.kind)))

@@ -1,4 +1,4 @@
-"""The cross-entropy between real and fake (Goodfellow et al. 2014)."""
+"""Losses by the cross-entropy of D's classification as real or fake (Goodfellow et al. 2014)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """Common part of both losses below. D's output is a logit."""
+    """Base of the cross-entropy losses. D's outputs are logits."""
 
     unit = "nats"
     logits = True
@@ -23,8 +23,8 @@ class CrossEntropy(Loss):
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return −mean [(1 − s) log σ(real) + s log(1 − σ(real))] − mean log(1 − σ(fake)).
 
-        2 ln 2 if D cannot distinguish them. Goodfellow et al. 2014, eq. 1; one-sided smoothing: Salimans et al. 2016,
-        section 3.4.
+        s is `label_smoothing`. The loss is 2 ln 2 if D outputs 0 for all images. See Goodfellow et al. 2014, eq. 1; for
+        one-sided smoothing, Salimans et al. 2016, section 3.4.
         """
         from torch.nn import functional as F
 
@@ -43,7 +43,7 @@ class NonSaturating(CrossEntropy):
     name = "non_saturating"
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """Return −mean log σ(fake) (Goodfellow et al. 2014, section 3); ln 2 if D cannot distinguish fakes."""
+        """Return −mean log σ(fake) (Goodfellow et al. 2014, section 3); ln 2 if D outputs 0 for all fakes."""
         from torch.nn import functional as F
 
         return F.softplus(-fake).mean()
@@ -54,7 +54,7 @@ class Saturating(CrossEntropy):
     name = "saturating"
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """Return mean log(1 − σ(fake)) (Goodfellow et al. 2014, eq. 1); −ln 2 if D cannot distinguish fakes."""
+        """Return mean log(1 − σ(fake)) (Goodfellow et al. 2014, eq. 1); −ln 2 if D outputs 0 for all fakes."""
         from torch.nn import functional as F
 
         return -F.softplus(fake).mean()

@@ -1,4 +1,4 @@
-"""Interface of losses. This package does not load torch before a loss is computed, so that plans stay fast."""
+"""Interface of losses. The built-in losses load torch only when a loss is computed, so that planning stays fast."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Loss:
         logits: Whether D's outputs are logits of a cross-entropy between real images and fakes, so that σ of an output
             is the probability that an image is real.
         unit: Unit of the values; losses with the same unit share an axis in reports. None: the loss has its own unit.
-        penalises: Whether `penalty` depends on each image by itself, which excludes batch norm from D, or on a whole
-            batch. None if there is no penalty.
+        penalises: "images" if `penalty` treats each image by itself, which excludes batch norm from D; "batches" if it
+            depends on a batch as a whole; None if there is no penalty.
     """
 
     name: ClassVar[str]
@@ -67,13 +67,16 @@ class Loss:
         raise NotImplementedError
 
     def probability(self, outputs: Tensor) -> Tensor:
-        """Return the probabilities of being real that D's outputs represent. Not implemented by critics."""
+        """Return the probability that each image is real, in [0, 1] and in the shape of D's outputs.
+
+        Critics do not implement this method.
+        """
         raise NotImplementedError
 
     def penalty(
         self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator
     ) -> Tensor:
-        """Return the weighted penalty that is added to D's loss. Called only if `penalises` is set.
+        """Return the weighted penalty that is added to D's loss, a scalar. Called only if `penalises` is not None.
 
         Args:
             discriminator: Maps images to outputs, (N,).
@@ -83,15 +86,18 @@ class Loss:
         raise NotImplementedError
 
     def for_validation(self) -> Loss:
-        """Return the loss that is recorded on held-out images: this one, unless options distort its value."""
+        """Return the loss that is recorded on held-out images. By default, this one.
+
+        Override it if an option, such as label smoothing, distorts the value.
+        """
         return self
 
     def constrain(self, weights: list[Tensor]) -> None:
-        """Change D's parameters in place after each of its updates. Does nothing by default."""
+        """Change D's parameters in place. Called after each update of D; does nothing by default."""
 
 
 def input_gradients(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Return the gradients of D's outputs with respect to images, (N, C · H · W). Twice differentiable.
+    """Return the gradients of D's outputs with respect to images, (N, C · H · W). They can be differentiated again.
 
     Args:
         discriminator: Maps images to outputs, (N,); each output depends on one image only.

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Margins(Loss):
-    """Common part of both losses below."""
+    """Base of the losses with targets of −1 and 1."""
 
     def probability(self, outputs: Tensor) -> Tensor:
-        """Map outputs of −1 and 1 to 0 and 1, and clamp the rest."""
+        """Return D's outputs mapped linearly so that −1 becomes 0 and 1 becomes 1, and clamped to [0, 1]."""
         return ((outputs + 1) / 2).clamp(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Losses of users, named by import paths. Does not load torch."""
+"""Losses that users write, named by import paths. This module does not load torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gansweep.usercode.path import ImportPath
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """A loss of the user.
+    """A loss that the user has written.
 
     Attributes:
-        path: Import path of the class, or of a function, that returns the loss.
-        code: The code that defines it.
-        options: Arguments from the sweep file.
-        critic: What the sweep file states about D: see `Loss.critic`.
+        path: Import path of the subclass of `Loss`, or of a function that returns a loss.
+        code: The user's code that defines it.
+        options: Keyword arguments for the class or function, from the sweep file.
+        critic: Whether D is a critic according to `training.critic` in the sweep file: see `Loss.critic`.
         mixes: Whether D mixes the images of a batch, as batch norm does.
     """
 
@@ -39,7 +39,8 @@ class OwnLoss:
         """Return the loss.
 
         Raises:
-            UserError: The class fails, or returns something that does not fit the sweep file.
+            UserError: The class or function fails or returns no `Loss`, or the loss contradicts `critic`, or its
+                penalty treats each image by itself although D mixes the images of a batch.
         """
         call = self.code.load(self.path)
         try:
@@ -58,5 +59,5 @@ class OwnLoss:
         return loss
 
     def error(self, what: str) -> UserError:
-        """Return the error of a loss that cannot be used."""
+        """Return a UserError that names the loss and states what is wrong with it."""
         return UserError(f"{self.key}: {self.path}: {what}")

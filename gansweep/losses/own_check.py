@@ -15,10 +15,11 @@ BATCH = 4
 
 
 def check(own: OwnLoss) -> None:
-    """Compute everything that training asks of a loss.
+    """Call all methods of a user's loss that training calls, and check their results.
 
     Raises:
-        UserError: The loss cannot be created, a method fails, or a value is not a finite scalar with a gradient.
+        UserError: The loss cannot be created, a method fails, a loss or penalty is not a finite scalar with gradients,
+            or a probability is not in [0, 1].
     """
     loss, rng = own.create(), torch.Generator().manual_seed(0)
     outputs, images = torch.randn(2, BATCH, generator=rng), torch.randn(2, BATCH, 1, 4, 4, generator=rng)
@@ -40,7 +41,7 @@ def _outputs(images: Tensor, weight: Tensor) -> Tensor:
 
 
 def _scalar(own: OwnLoss, method: str, compute: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> None:
-    """Raise UserError unless a method returns a finite scalar whose gradients are known."""
+    """Raise UserError unless `compute` returns a finite scalar with gradients for `inputs`. `method` is its name."""
     try:
         value = compute()
         if not isinstance(value, Tensor) or value.shape != () or not value.isfinite():

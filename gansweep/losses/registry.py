@@ -1,7 +1,8 @@
 """Registry of losses and their options. Does not load torch.
 
 To add a loss, write a subclass of Loss and add it to BUILT_IN, or call `register` from your own package before the
-sweep file's schema is imported. The schema, `gansweep init`, checks and reports read this registry.
+sweep file's schema is imported. The schema, the template of `gansweep init`, the checks of sweep files and the reports
+read this registry.
 """
 
 from __future__ import annotations
@@ -74,33 +75,37 @@ def is_critic(name: str | None, own: object = False) -> bool:
 
     Args:
         name: Name of the loss, or import path.
-        own: `training.critic`, as recorded, which counts for a user's loss.
+        own: Value of `training.critic`, which tells whether a loss of the user has a critic: a Boolean, or its text in
+            records, "True" or "False".
     """
     return str(own).lower() == "true" if is_import_path(name) else name in LOSSES and LOSSES[name].critic
 
 
 def compares(name: str) -> bool:
-    """Whether outputs for real images and fakes are compared by a loss; True for a user's, which is asked later."""
+    """Whether a loss compares D's outputs for real images with those for fakes; True for any user's loss."""
     return is_import_path(name) or (name in LOSSES and LOSSES[name].compares)
 
 
 def has_logits(name: str | None) -> bool:
-    """Whether D's outputs are logits of a cross-entropy under a loss; True for the default, False for a user's."""
+    """Whether a loss treats D's outputs as logits; True for None, the default loss, and False for a user's loss."""
     return name is None or (name in LOSSES and LOSSES[name].logits)
 
 
 def penalises_images(name: str) -> bool:
-    """Whether a built-in loss has a penalty that depends on each image by itself. Users' losses are asked later."""
+    """Whether a registered loss has a penalty that treats each image by itself.
+
+    False for a user's loss, which `OwnLoss.create` checks.
+    """
     return name in LOSSES and LOSSES[name].penalises == "images"
 
 
 def unit(name: str) -> str:
-    """Return the unit of a loss, or its name in words if it has no unit or is unknown."""
+    """Return the unit of a loss. If it has none or is unknown, return its name, with spaces instead of underscores."""
     return (name in LOSSES and LOSSES[name].unit) or name.replace("_", " ")
 
 
 def create(name: str, options: Mapping[str, Any]) -> Loss:
-    """Return a loss with the given options. Raises KeyError or TypeError for an unknown name or option."""
+    """Return a loss with the given options. Raises KeyError for an unknown name, TypeError for an unknown option."""
     return LOSSES[name](**options)
 
 

@@ -19,8 +19,9 @@ class Regularizer:
     Attributes:
         r1: Weight of R1, γ in γ/2 · mean ‖∇D(x)‖² over real images x; 0 for none.
         r2: Weight of R2, the same over fakes; 0 for none.
-        interval: Steps from one that computes the penalties to the next. Their weights are multiplied by it, so that
-            the mean over steps does not depend on it (lazy regularisation: Karras et al. 2020, StyleGAN2, section 3.1).
+        interval: Steps from one computation of the penalties to the next. Their weights are multiplied by it, so that
+            their mean over steps does not depend on it (lazy regularisation: Karras et al. 2020, StyleGAN2, section
+            3.1).
     """
 
     r1: float = 0.0
@@ -29,15 +30,15 @@ class Regularizer:
 
     @property
     def penalises(self) -> bool:
-        """Whether there is a penalty."""
+        """Whether this regularizer adds a penalty to D's loss."""
         return self.r1 > 0 or self.r2 > 0
 
     def is_due(self, step: int) -> bool:
-        """Whether a step computes the penalties. Step 0 does."""
+        """Whether the penalties, if any, are computed in a step, counted from 0: at multiples of `interval`."""
         return self.penalises and step % self.interval == 0
 
     def penalty(self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        """Return the weighted penalties, a scalar. Twice differentiable.
+        """Return the weighted sum of the penalties, a differentiable scalar. At least one weight must be above 0.
 
         Args:
             discriminator: Maps images to outputs, (N,); each output depends on one image only.

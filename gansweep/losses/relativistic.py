@@ -26,13 +26,13 @@ class Relativistic(Loss):
     unit = "nats"
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean log(1 + exp(fake − real)) over pairs; ln 2 if D cannot distinguish them."""
+        """Return mean log(1 + exp(fake − real)) over pairs (real image, fake); ln 2 if all outputs are equal."""
         from torch.nn import functional as F
 
         return F.softplus(fake - real).mean()
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """Return mean log(1 + exp(real − fake)) over pairs; ln 2 if D cannot distinguish them."""
+        """Return mean log(1 + exp(real − fake)) over pairs (real image, fake); ln 2 if all outputs are equal."""
         from torch.nn import functional as F
 
         return F.softplus(real() - fake).mean()

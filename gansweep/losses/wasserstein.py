@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wasserstein(Loss):
-    """Common part of both losses below."""
+    """Base of the Wasserstein losses: the losses of the critic and of G."""
 
     critic = True
 
@@ -30,7 +30,7 @@ class Wasserstein(Loss):
 
 @dataclass(frozen=True)
 class WassersteinClip(Wasserstein):
-    """Weight clipping (Arjovsky, Chintala & Bottou 2017, algorithm 1)."""
+    """Wasserstein loss with weight clipping (Arjovsky, Chintala & Bottou 2017, algorithm 1)."""
 
     name = "wasserstein_clip"
     clip: float = option(0.01, "limit on the absolute value of the critic's weights", gt=0, le=10)
@@ -45,7 +45,7 @@ class WassersteinClip(Wasserstein):
 
 @dataclass(frozen=True)
 class WassersteinGP(Wasserstein):
-    """Gradient penalty (Gulrajani et al. 2017, algorithm 1)."""
+    """Wasserstein loss with a gradient penalty (Gulrajani et al. 2017, algorithm 1)."""
 
     name = "wasserstein_gp"
     penalises = "images"
@@ -61,7 +61,7 @@ class WassersteinGP(Wasserstein):
 
 
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, between: Tensor) -> Tensor:
-    """Return mean (‖∇D(x)‖ − 1)² at points x on the lines between real and fake images. Twice differentiable.
+    """Return mean (‖∇D(x)‖ − 1)² at points x on the lines between real and fake images. Differentiable.
 
     Args:
         discriminator: Maps images to outputs, (N,); each output depends on one image only.

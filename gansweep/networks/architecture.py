@@ -14,7 +14,9 @@ Norm = Literal["batch", "layer", "none"]
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Structure of both networks, except their sizes. See the section `Model`.
+    """Structure of both networks, except their sizes.
+
+    Attributes that are not listed are those of the sweep file's section `model`.
 
     Attributes:
         classes: Names of the classes of a conditional model; empty for an unconditional one.
@@ -44,7 +46,7 @@ class NetworkConfig:
 
 
 class Design(Protocol):
-    """Description of one network before it is built.
+    """Description of a network, from which it is built.
 
     Attributes:
         parameters: Number of trainable values.
@@ -75,9 +77,9 @@ class Design(Protocol):
 
 
 class Architecture(Protocol):
-    """A family of pairs of networks of different sizes.
+    """A family of networks: G and D of different sizes.
 
-    Methods raise UserError if the architecture does not support something in `config`.
+    Methods raise UserError if the architecture does not support a setting in `config`.
 
     Attributes:
         image_sizes: Supported sides of the images, in pixels.
@@ -89,15 +91,18 @@ class Architecture(Protocol):
     def generator(
         self, latent_dim: int, feature_maps: int, image_size: int, channels: int, config: NetworkConfig
     ) -> Design:
-        """Return a network from z, (N, latent_dim), to images in [-1, 1], (N, channels, image_size, image_size)."""
+        """Return the design of a G.
+
+        It maps z, (N, latent_dim), to images in [-1, 1], (N, channels, image_size, image_size).
+        """
         ...
 
     def discriminator(
         self, feature_maps: int, image_size: int, channels: int, config: NetworkConfig, *, grown: bool
     ) -> Design:
-        """Return a network from images, (N, channels, image_size, image_size), to outputs, (N,).
+        """Return the design of a D, which maps images, (N, channels, image_size, image_size), to outputs, (N,).
 
         Args:
-            grown: False for D before step `config.growth_at`.
+            grown: Whether D has grown; False before step `config.growth_at`.
         """
         ...

@@ -1,4 +1,4 @@
-"""Blocks of networks as plain data: network.py builds them, plans count them. Does not load torch."""
+"""Blocks of networks as plain data. Plans count parameters, network.py builds networks. Does not load torch."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ Shape = tuple[int, int, int, int]
 class Block:
     """A (transposed) convolution with normalisation and activation.
 
-    A map of 1×1 is a vector: a transposed convolution of a vector is a linear layer, as is a convolution to a vector.
+    A feature map of 1×1 is a vector. A transposed convolution of a vector, or a convolution to a vector, is a linear
+    layer.
 
     Attributes:
         inputs: Channels of the input.
         outputs: Channels of the output.
         side: Side of the input in pixels.
         slope: Slope of leaky_relu for negative inputs.
-        separable: Whether the convolution is split into a 1×1 convolution over channels and a depthwise one, which is
-            last if transposed, else first.
+        separable: Whether the convolution is split into a 1×1 convolution over channels and a depthwise one. The
+            depthwise one comes last in a transposed convolution, else first.
         flat: Whether every position of the output has its own bias and norm, as in a linear layer.
     """
 
@@ -53,12 +54,12 @@ class Block:
 
     @property
     def features(self) -> int:
-        """Number of values of the bias, and of each parameter of the norm."""
+        """Number of values in the bias, and in each of the norm's parameters."""
         return self.outputs * self.output_side**2 if self.flat else self.outputs
 
     @property
     def weights(self) -> tuple[Shape, ...]:
-        """Shapes of the weights as in nn.ConvTranspose2d and nn.Conv2d, in the order in which they are applied."""
+        """Shapes of the weights, as in nn.ConvTranspose2d and nn.Conv2d, in the order of their application."""
         k = self.kernel
         if self.separable:
             pointwise = (self.outputs, self.inputs, 1, 1)
@@ -74,21 +75,23 @@ class Block:
 
     @property
     def buffers(self) -> int:
-        """Number of values of running mean and variance."""
+        """Number of values in the running mean and variance of batch norm; 0 for other norms."""
         return 2 * self.features if self.norm == "batch" else 0
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of a forward pass of one image: each weight once per position of the smaller map."""
+        """Multiply-adds of a forward pass of one image: one per weight and position of the smaller feature map."""
         return sum(math.prod(shape) for shape in self.weights) * min(self.side, self.output_side) ** 2
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A network of blocks. Each stream is applied to one input, the outputs are concatenated, and the rest follows.
+    """A network of blocks, as plain data.
+
+    The first blocks are applied to the inputs, one to each. Their outputs are concatenated and passed through the rest.
 
     Attributes:
-        streams: First blocks: one, or two if the class has its own.
+        streams: First blocks: one, or two if the class has a block of its own.
         rest: All other blocks, from input to output.
         classes: Number of classes of a conditional network; 0 for an unconditional one.
         spectral_norm: Whether every weight is divided by its largest singular value (Miyato et al. 2018).
@@ -100,7 +103,7 @@ class Layout:
     spectral_norm: bool = False
 
     def build(self) -> Network:
-        """Return the network with new weights."""
+        """Return the network with new weights, drawn from torch's global random stream."""
         from gansweep.networks.network import Network
 
         return Network(self)

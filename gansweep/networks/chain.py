@@ -1,7 +1,7 @@
 """Architectures that are chains of blocks.
 
-Modules like dcgan.py define the plain chains; depth, separable convolutions, another norm, conditioning and growth are
-added here.
+Modules like dcgan.py define the plain chains. This module adds what settings change: depth, separable convolutions,
+another norm, conditioning and growth.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Blocks(Protocol):
 
 @dataclass(frozen=True)
 class Chains:
-    """Architecture defined by a module of blocks. Trials of one shape share a layout: a sweep has thousands of them."""
+    """Architecture that is defined by a module of blocks.
+
+    Layouts are cached, so that the thousands of trials of a sweep share those of equal arguments.
+    """
 
     blocks: Blocks
 
@@ -67,10 +70,10 @@ class Chains:
 
 
 def _deepened(blocks: Iterable[Block], depth: int) -> list[Block]:
-    """Add depth − 1 blocks of 3×3 after each block, at its resolution, with the norm of the inner blocks.
+    """Add depth − 1 blocks of 3×3 after each block, at its resolution. They have the norm of the last block.
 
     Raises:
-        ValueError: The depth is not in the supported range; a checkpoint may contain any number.
+        ValueError: The depth is not between 1 and DEEPEST. A damaged or forged checkpoint may contain any number.
     """
     if not 1 <= depth <= DEEPEST:
         raise ValueError(depth)
@@ -86,7 +89,11 @@ def _deepened(blocks: Iterable[Block], depth: int) -> list[Block]:
 
 
 def _conditioned(blocks: list[Block], config: NetworkConfig) -> Layout:
-    """Return the layout of blocks with the input of the class. Raises KeyError for an unknown conditioning."""
+    """Return the layout of blocks, with the class as an input if the model is conditional.
+
+    Raises:
+        KeyError: The kind of conditioning is unknown.
+    """
     first, *rest = blocks
     classes = len(config.classes)
     match config.conditioning:

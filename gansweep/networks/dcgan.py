@@ -1,6 +1,7 @@
 """DCGAN (Radford, Metz & Chintala 2016): batch norm in all blocks except the outermost, and no pooling.
 
-The networks mirror each other. Image sides and their maps, for `feature_maps` = f:
+The networks mirror each other. By side of the image: the sides of G's feature maps, and their numbers for
+`feature_maps` = f:
 
     16: 4 → 8 → 16               2f, f, image
     28: 7 → 14 → 28              2f, f, image
@@ -22,7 +23,7 @@ KERNEL = 4
 
 
 def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """Return blocks from z (1×1) to the base map, then one doubling per block."""
+    """Return the blocks of G: one from z (1×1) to the smallest feature map, then one for each doubling of the side."""
     base, doublings = BASE_AND_DOUBLINGS[image_size]
     widths = [feature_maps * 2 ** (doublings - 1 - i) for i in range(doublings)]
     blocks = [Block(latent_dim, widths[0], base, 1, 0, 1, True, norm="batch", activation="relu")]
@@ -33,7 +34,7 @@ def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int
 
 
 def discriminator(feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """Return one halving per block, then a block from the base map to a logit."""
+    """Return the blocks of D: one for each halving of the side, then one from the smallest feature map to the logit."""
     base, doublings = BASE_AND_DOUBLINGS[image_size]
     widths = [feature_maps * 2**i for i in range(doublings)]
     blocks = [Block(channels, feature_maps, KERNEL, 2, 1, image_size, activation="leaky_relu")]

@@ -1,4 +1,6 @@
-"""Networks of study C, layer for layer, for 28×28 images only. feature_maps 32 is as published (docs/studies.md).
+"""Networks of study C (docs/studies.md), layer for layer, for 28×28 images only. The study has feature_maps = 32.
+
+With `feature_maps` = f:
 
 G: 1 → 2 → 4 → 8 → 16 → 28 pixels, maps 8f, 4f, 2f, f, image. D: 28 → 16 → 8 → 4 → 2 → 1, maps f, 2f, 4f, 8f, logit.
 """
@@ -12,7 +14,7 @@ SLOPE = 0.02
 
 
 def generator(latent_dim: int, feature_maps: int, image_size: int, channels: int) -> tuple[Block, ...]:
-    """Return the blocks of G. With a 1×1 input, only the inner 2×2 of the first kernel's weights are ever used."""
+    """Return the blocks of G. As z is 1×1, only the inner 2×2 of the first block's 4×4 kernel have an effect."""
     f = feature_maps
     widths = (latent_dim, 8 * f, 4 * f, 2 * f, f)
     doublings = (

@@ -1,8 +1,8 @@
 """Folding of 2×2 blocks of pixels into channels, and its inverse, with gradients.
 
-Only the place of values changes. As one permutation, torch copies runs of two values, which takes a CPU as long as a
-convolution of the result. For training on a CPU, each plane of the folded images is copied by itself, in runs of a row;
-on a GPU, and where no gradient is asked for, the permutation is one operation.
+Both only permute values. As one operation of torch, the permutation copies runs of two values, which takes a CPU as
+long as a convolution of the result. On a CPU with gradients enabled, each plane of the folded images is therefore
+copied by itself, in runs of a row. On a GPU, and without gradients, the permutation is one operation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def fold(images: Tensor) -> Tensor:
-    """Return (N, C, 2H, 2W) as (N, 4C, H, W), channels last.
+    """Fold images, (N, C, 2H, 2W), to (N, 4C, H, W) in channels-last memory format.
 
     Channel 4c + 2i + j holds the pixels of channel c in rows 2a + i and columns 2b + j.
     """
@@ -29,7 +29,7 @@ def fold(images: Tensor) -> Tensor:
 
 
 def unfold(folded: Tensor) -> Tensor:
-    """Return (N, 4C, H, W) as (N, C, 2H, 2W): the inverse of `fold`."""
+    """Unfold (N, 4C, H, W) to images, (N, C, 2H, 2W): the inverse of `fold`."""
     if _by_planes(folded):
         images: Tensor = _Unfold.apply(folded)
         return images
@@ -43,13 +43,13 @@ def _by_planes(x: Tensor) -> bool:
 
 
 def _planes(images: Tensor) -> Iterator[Tensor]:
-    """Yield views of (N, C, 2H, 2W) images, (N, H, W), one per channel of the folded ones."""
+    """Yield one view, (N, H, W), of the images, (N, C, 2H, 2W), for each of the 4C channels of the folded images."""
     for channel, i, j in itertools.product(range(images.shape[1]), range(2), range(2)):
         yield images[:, channel, i::2, j::2]
 
 
 class _Fold(torch.autograd.Function):
-    """`fold` by planes. The gradient of a permutation is its inverse."""
+    """`fold`, copying plane by plane. Gradients are permuted by the inverse, `unfold`."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class _Fold(torch.autograd.Function):
 
 
 class _Unfold(torch.autograd.Function):
-    """`unfold` by planes."""
+    """`unfold`, copying plane by plane. Gradients are permuted by the inverse, `fold`."""
 
     @staticmethod
     def forward(ctx: Any, folded: Tensor) -> Tensor:

@@ -13,16 +13,16 @@ class GanModule(nn.Module):
     """
 
     def forward(self, x: Tensor, labels: Tensor | None = None, groups: int = 1) -> Tensor:
-        """Return images or outputs.
+        """Return the images of a generator, or the outputs of a discriminator.
 
         Args:
-            x: z or images.
+            x: z for a generator, images for a discriminator.
             labels: Classes, (N,), for a conditional network.
-            groups: Number of batches of equal size in x. Each is normalised by its own statistics and updates the
-                running ones, as in separate calls.
+            groups: Number of batches of equal size that x consists of. Batch norm treats each as in a separate call:
+                it normalises it by its own statistics and updates the running statistics.
         """
         raise NotImplementedError
 
     def body(self) -> dict[str, Tensor]:
-        """Return the part of a discriminator's state that is kept when it grows."""
+        """Return the part of a discriminator's state dict that is kept when it grows."""
         raise NotImplementedError

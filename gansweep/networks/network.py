@@ -1,12 +1,12 @@
-"""Networks as torch modules, in their fastest exact form.
+"""Networks of blocks as torch modules, with layers computed in their fastest equivalent form.
 
 Weights have the shapes of nn.ConvTranspose2d (inputs, outputs, k, k) and nn.Conv2d (outputs, inputs, k, k), so a state
 dict loads into a straightforward DCGAN. Some layers are computed in another form that is faster on a CPU
 (tests/benchmarks/bare_loop.py) and equal up to rounding:
 
 - layers from z and to the logit, as one matrix product;
-- layers at the image, as a convolution with 2×2 kernels on images whose 2×2 blocks are folded into channels. On the few
-  channels of an image, a 4×4 kernel of stride 2 reaches only a tenth of the peak performance.
+- layers next to the image, as a convolution with 2×2 kernels on images whose 2×2 blocks of pixels are folded into
+  channels. On the few channels of an image, a 4×4 kernel of stride 2 reaches only a tenth of the peak performance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEW_CHANNELS = 4  # maximum channels of an image
 
 
 class Network(GanModule):
-    """A network of blocks."""
+    """A network that is built from a layout of blocks, with new weights from torch's global random stream."""
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
@@ -54,14 +54,14 @@ class Network(GanModule):
         return x.flatten() if x.shape[1:] == (1, 1, 1) else x
 
     def body(self) -> dict[str, Tensor]:
-        """Return the state of all blocks except the head, whose bias is the last of `biases`."""
+        """Return the state of all blocks except the head, which is the last block."""
         head = {f"weights.{len(self.weights) - 1}", f"u{len(self.weights) - 1}"}
         if self.layout.rest[-1].bias:
             head.add(f"biases.{len(self.biases) - 1}")
         return {name: tensor for name, tensor in self.state_dict().items() if name not in head}
 
     def effective_weights(self) -> Iterator[Tensor]:
-        """Yield the weights in the order of the layout, with spectral norm if the layout has it."""
+        """Yield the weights in the order of the layout, normalised if the layout has spectral norm."""
         for i, weight in enumerate(self.weights):
             yield self._normed(i, weight) if self.layout.spectral_norm else weight
 
@@ -82,7 +82,10 @@ class Network(GanModule):
 
 
 class _Application:
-    """One forward pass: applies blocks in the order of the layout, each with its weights, bias and norm."""
+    """State of one forward pass: applies blocks to their inputs, each with its weights, bias and norm.
+
+    Blocks must be given in the order of the layout.
+    """
 
     def __init__(self, network: Network, groups: int) -> None:
         self._weights, self._biases = network.effective_weights(), iter(network.biases)
@@ -143,7 +146,7 @@ def _initialise(network: nn.Module) -> None:
 
 
 def _planes(labels: Tensor, classes: int, like: Tensor) -> Tensor:
-    """Return planes, (N, classes, H, W): 1 for the class of the image, else 0."""
+    """Return one constant plane per class, (N, classes, H, W): 1 for the class of the image, else 0."""
     one_hot = (labels[:, None] == torch.arange(classes, device=labels.device)).to(like.dtype)  # F.one_hot may wait
     return one_hot[:, :, None, None].expand(-1, -1, *like.shape[2:])
 
@@ -173,7 +176,7 @@ def _convolved(block: Block, x: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 def _from_vector(x: Tensor, weight: Tensor, padding: int, side: int) -> Tensor:
-    """Return a transposed convolution of 1×1 maps. Each output is one tap of the kernel, so it is a matrix product."""
+    """Return a transposed convolution of 1×1 maps as a matrix product: each output pixel has one tap of the kernel."""
     taps = weight[:, :, padding : padding + side, padding : padding + side]
     matrix = taps.permute(0, 2, 3, 1).reshape(len(weight), -1)
     return (x.flatten(1) @ matrix).view(-1, side, side, weight.shape[1]).permute(0, 3, 1, 2)

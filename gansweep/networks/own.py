@@ -18,7 +18,7 @@ LARGEST = 1024  # side of images, in pixels
 
 @dataclass(frozen=True)
 class Facts:
-    """What running a network of the user has shown. The attributes are those of `Design`."""
+    """Properties of a user's network, found by running it. The attributes are those of `Design`."""
 
     parameters: int
     buffers: int
@@ -28,16 +28,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class OwnDesign:
-    """A network of the user.
+    """Design of a user's network.
 
     Attributes:
-        key: Dotted key of the sweep file that names it.
+        key: Dotted key of the sweep file that names the network.
         path: Import path of the function or class that returns the network.
-        code: The code that defines it.
+        code: The user's code that defines the network.
         options: Arguments from the sweep file.
         sizes: Further arguments, which are passed if the function names them: latent_dim (of G), feature_maps,
             image_size, channels, classes.
-        facts: What is known of it once it has run; None before.
+        facts: Properties found by running the network; None before, when reading them raises RuntimeError.
     """
 
     key: str
@@ -81,7 +81,7 @@ class OwnDesign:
         """Return the network with new weights, drawn from torch's global random stream.
 
         Raises:
-            UserError: The function fails, or returns something else.
+            UserError: The function fails, does not return a torch.nn.Module, or the module fails on a batch of inputs.
         """
         from gansweep.networks.own_module import built
 
@@ -90,11 +90,11 @@ class OwnDesign:
 
 @dataclass(frozen=True)
 class Own:
-    """Architecture of which one network or both are the user's.
+    """Architecture in which one network or both are the user's.
 
     Attributes:
-        other: Architecture of the other network; None if both are the user's.
-        code: The code that defines them.
+        other: Architecture of the network that is not the user's; None if both are the user's.
+        code: The user's code that defines the networks.
     """
 
     other: Architecture | None
@@ -126,7 +126,12 @@ class Own:
 
 
 def named_network(config: NetworkConfig, network: str) -> tuple[str, ImportPath] | None:
-    """Return dotted key and import path of the generator or discriminator; None if it is not the user's."""
+    """Return the dotted key and the import path of a user's network; None if the network is not the user's.
+
+    Args:
+        config: Structure of both networks.
+        network: `generator` or `discriminator`.
+    """
     if path := getattr(config, f"{network}_network"):
         return f"model.{network}.network", ImportPath.parse(path)
     if is_import_path(config.architecture):

@@ -1,4 +1,4 @@
-"""Check of users' networks on tiny batches: what a network must be so that it can be trained, saved and resumed."""
+"""Check, on tiny batches, whether a user's network can be trained, saved and resumed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RATE = 1e-3
 
 
 def check(design: OwnDesign) -> Facts:
-    """Return what is known of a network after running it.
+    """Check a user's network, and return its properties.
 
     Raises:
-        UserError: The network cannot be built or run, its outputs have another shape or range, a parameter has no
-            effect, or its state is not all in its state dict.
+        UserError: The network cannot be built or run, its outputs have the wrong shape or range, a parameter has no
+            effect on the outputs, or a part of its state is not in its state dict.
     """
     torch.manual_seed(0)
     try:
@@ -44,7 +44,7 @@ def _name(design: OwnDesign) -> str:
 
 
 def _shape(module: OwnModule) -> str:
-    """Return what is wrong with the shape of outputs."""
+    """Return what is wrong with the type or shape of the outputs, or that they are not finite; empty if nothing is."""
     inputs, labels = module.design_inputs(BATCH)
     found, sizes = module(inputs, labels), module.design.sizes
     if not isinstance(found, Tensor):
@@ -59,7 +59,7 @@ def _shape(module: OwnModule) -> str:
 
 @torch.no_grad()
 def _range(module: OwnModule) -> str:
-    """Return what is wrong with the range of outputs, also of loud inputs."""
+    """Return what is wrong with the range of the outputs for small and large inputs; empty if nothing is."""
     low, high = _extremes(module)
     between = f"its outputs are between {low:.3g} and {high:.3g}"
     if module.design.is_generator:
@@ -77,7 +77,7 @@ def _is_share(low: float, high: float) -> bool:
 
 
 def _extremes(module: OwnModule) -> tuple[float, float]:
-    """Return the smallest and the largest output for quiet and loud inputs."""
+    """Return the smallest and the largest output for normal inputs, and for those multiplied by LOUD and -LOUD."""
     inputs, labels = module.design_inputs(BATCH)
     with evaluating(module):
         outputs = torch.cat([module(scale * inputs, labels).flatten() for scale in (1, LOUD, -LOUD)])
@@ -85,7 +85,7 @@ def _extremes(module: OwnModule) -> tuple[float, float]:
 
 
 def _with_random_weights(module: OwnModule) -> OwnModule:
-    """Return a copy whose parameters are standard normal."""
+    """Return a copy of a network with parameters drawn from a standard normal distribution."""
     other, rng = copy.deepcopy(module), torch.Generator().manual_seed(0)
     for parameter in other.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=rng))
@@ -93,7 +93,7 @@ def _with_random_weights(module: OwnModule) -> OwnModule:
 
 
 def _unused(module: OwnModule) -> str:
-    """Return the parameters without effect on the output, which cannot be trained."""
+    """Return which parameters have no effect on the outputs, or that there are none to train; empty if all have one."""
     inputs, labels = module.design_inputs(BATCH)
     named = [(name, p) for name, p in module.network.named_parameters() if p.requires_grad]
     if not named:
@@ -106,7 +106,7 @@ def _unused(module: OwnModule) -> str:
 
 
 def _state(module: OwnModule) -> str:
-    """Return why a network that is resumed from a checkpoint would not go on as it was."""
+    """Return why a network that is restored from its state dict behaves differently; empty if it does not."""
     inputs, labels = module.design_inputs(BATCH)
     parameters: list[Tensor] = [p for p in module.network.parameters() if p.requires_grad]
     for _ in range(STEPS):
@@ -129,7 +129,7 @@ def _state(module: OwnModule) -> str:
 def _same(
     one: OwnModule, two: OwnModule, inputs: Tensor, labels: Tensor | None, mode: Callable[[nn.Module], nn.Module]
 ) -> bool:
-    """Whether two networks have equal outputs, bit for bit."""
+    """Whether two networks in the same mode have equal outputs, bit for bit."""
     outputs = []
     for module in (one, two):
         mode(module)

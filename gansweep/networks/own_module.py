@@ -1,4 +1,4 @@
-"""Networks of users as torch modules with the interface of ours."""
+"""Networks of users, wrapped so that they have the interface of gansweep's networks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gansweep.networks.own import OwnDesign
 
 
 class OwnModule(GanModule):
-    """A network of the user.
+    """A user's network, wrapped with the interface of `GanModule`.
 
     Args:
-        design: Its design.
-        network: The network.
+        design: Design of the network.
+        network: The network that the user's function returned.
     """
 
     def __init__(self, design: OwnDesign, network: nn.Module) -> None:
@@ -29,7 +29,7 @@ class OwnModule(GanModule):
         self._z_is_map = False  # whether z is given as (N, latent_dim, 1, 1)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, groups: int = 1) -> Tensor:
-        """Return images or outputs. Groups are passed one after the other, each as a batch of its own."""
+        """Return the images of G, or the outputs of D. Groups pass through the network one after the other."""
         if groups > 1:
             parts = [None] * groups if labels is None else labels.chunk(groups)
             return torch.cat([self(part, of) for part, of in zip(x.chunk(groups), parts, strict=True)])
@@ -38,7 +38,10 @@ class OwnModule(GanModule):
         return found if self.design.is_generator else found.flatten()
 
     def settle(self) -> None:
-        """Find out which shape of z the network takes, by running it, and initialise lazy layers."""
+        """Run the network once, to initialise lazy layers and to find out which shape of z a generator takes.
+
+        That is (N, latent_dim), or else (N, latent_dim, 1, 1).
+        """
         inputs, labels = self.design_inputs(2)
         with undisturbed(), torch.no_grad(), evaluating(self):
             try:
@@ -50,7 +53,12 @@ class OwnModule(GanModule):
                 self(inputs, labels)
 
     def design_inputs(self, count: int, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return a batch of inputs: standard normal z or images, and labels for a conditional network."""
+        """Return a batch of inputs: standard normal z or images, and labels; None for an unconditional network.
+
+        Args:
+            count: Number of inputs.
+            rng: Random stream; None for a new one with seed 0.
+        """
         sizes = self.design.sizes
         image = (sizes["channels"], sizes["image_size"], sizes["image_size"])
         shape = (sizes["latent_dim"],) if self.design.is_generator else image
@@ -59,7 +67,7 @@ class OwnModule(GanModule):
         return torch.randn(count, *shape, generator=rng), labels
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OwnModule:
-        """Return a network of the same state, built anew: tensors that spectral norm computes cannot be copied."""
+        """Build the network anew and load its state, since tensors that spectral norm computes cannot be copied."""
         with undisturbed():
             copied = self.design.build()
         copied.to(next((tensor.device for tensor in self.state_dict().values()), None))
@@ -68,7 +76,11 @@ class OwnModule(GanModule):
 
 
 def built(design: OwnDesign) -> OwnModule:
-    """Return the network of a design. See `OwnDesign.build`."""
+    """Return the network of a design, with new weights.
+
+    Raises:
+        UserError: As in `OwnDesign.build`.
+    """
     call = design.code.load(design.path)
     try:
         network = call(**_arguments(design, call))
@@ -86,7 +98,7 @@ def built(design: OwnDesign) -> OwnModule:
 
 
 def described(design: OwnDesign, call: Callable[..., Any]) -> str:
-    """Return the key, import path, file and line of a network, for messages."""
+    """Return text that names a network in messages: its key, import path, file and line."""
     place = ""
     with contextlib.suppress(TypeError, OSError):
         file, line = inspect.getsourcefile(call) or "", inspect.getsourcelines(call)[1]
@@ -95,7 +107,13 @@ def described(design: OwnDesign, call: Callable[..., Any]) -> str:
 
 
 def _arguments(design: OwnDesign, call: Callable[..., Any]) -> dict[str, Any]:
-    """Return the options, and the sizes that the function names and the options do not give."""
+    """Return the arguments of a call: all options, and those sizes that are parameters of the function.
+
+    Options take precedence over sizes of the same name.
+
+    Raises:
+        TypeError: An option is not a parameter of the function.
+    """
     named = inspect.signature(call).parameters
     if unknown := [name for name in design.options if name not in named and not _takes_any(call)]:
         accepts = f"; it takes {', '.join(named)}" if named else "; it takes none"
@@ -110,7 +128,7 @@ def _takes_any(call: Callable[..., Any]) -> bool:
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch to eval mode, and back to training mode."""
+    """Switch to eval mode within the block, and to training mode after it."""
     module.eval()
     try:
         yield

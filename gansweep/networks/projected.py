@@ -2,9 +2,12 @@
 
 Most of G's parameters are in the linear layer from z to the first map. D is small and has no norm.
 
-G: base → 2 · base → 4 · base pixels, maps 4f, 2f, f, then a 3×3 convolution to the image. D: maps f, 2f, logit. The
-base is at most 16 pixels: larger images have one more block for each doubling, with half of the maps of the block
-before.
+With `feature_maps` = f and the side `base` of G's first map:
+
+G: base → 2 · base → 4 · base pixels, maps 4f, 2f, f, then a 3×3 convolution to the image. D: maps f, 2f, logit.
+
+The base is at most 16 pixels. For images of more than 64 pixels both networks have one more block for each doubling.
+In G it has half of the maps of the block before, in D twice as many.
 """
 
 from __future__ import annotations

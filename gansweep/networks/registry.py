@@ -31,7 +31,7 @@ def generator_design(
     """Return the design of G. Raises KeyError for an unknown architecture or an unsupported image size.
 
     Args:
-        code: Code of the networks that are the user's.
+        code: The user's code, for networks that are named by an import path.
     """
     return _architecture(config, image_size, code).generator(latent_dim, feature_maps, image_size, channels, config)
 
@@ -45,14 +45,18 @@ def discriminator_design(
     *,
     grown: bool = True,
 ) -> Design:
-    """Return the design of D, or with `grown` False that of D before it grows. Raises as `generator_design`."""
+    """Return the design of D after its growth, or with `grown` False before it.
+
+    Raises:
+        KeyError: As in `generator_design`.
+    """
     return _architecture(config, image_size, code).discriminator(
         feature_maps, image_size, channels, config, grown=grown
     )
 
 
 def architecture_of(config: NetworkConfig, code: Code = NO_CODE) -> Architecture:
-    """Return the architecture of both networks. Raises KeyError for an unknown one."""
+    """Return the architecture of both networks. Raises KeyError if it is unknown."""
     own = [named_network(config, network) is not None for network in ("generator", "discriminator")]
     other = None if all(own) else ARCHITECTURES[config.architecture]
     return Own(other, code) if other is None or any(own) else other

@@ -16,7 +16,7 @@ FIRST = {"metrics": 10, "samples": 100, "checkpoints": 100}
 
 @dataclass(frozen=True)
 class TrialCadence:
-    """Intervals between the records of a trial. The fields have the meaning of those of RunConfig."""
+    """Intervals between the records of a trial. The fields have the same meaning as in `RunConfig`."""
 
     metrics: int
     samples: int
@@ -29,7 +29,7 @@ def cadence_of(folder: TrialFolder, asked: Cadence, steps: int) -> TrialCadence:
 
     Args:
         folder: Folder of the trial.
-        asked: Section of the sweep file.
+        asked: Section `cadence` of the sweep file.
         steps: Number of steps of the trial.
     """
     if recorded := read_json(folder.cadence):

@@ -34,7 +34,7 @@ def check(expected: Mapping[str, str]) -> None:
     """Compare the packages of this process with the driver's `origins`.
 
     Raises:
-        UserError: A package differs in file and content.
+        UserError: A package is missing, or differs from the driver's both in the path and in the content of its file.
     """
     for name, origin in expected.items():
         there, digest = origin.rsplit(" ", 1)
@@ -50,7 +50,7 @@ def check_installed() -> None:
     """Check that other processes of this Python import this gansweep.
 
     Raises:
-        UserError: They import another one.
+        UserError: They would import another gansweep, or find none.
     """
     specs = (finder.find_spec("gansweep", None) for finder in sys.meta_path)
     installed = next((spec.origin for spec in specs if spec), None)
@@ -68,9 +68,12 @@ def _file(name: str) -> str | None:
 
 @cache
 def _digest(file: str) -> str:
-    """Return a digest of all modules of gansweep, or of the first file of another package.
+    """Return a digest of all modules of gansweep, or of `file` alone for another package.
 
-    Builds for CPU and CUDA share the first file.
+    Builds of a package for CPU and for CUDA have the same digest, because `file` is equal in both.
+
+    Args:
+        file: Path of the file that Python loads first when it imports the package.
     """
     path = Path(file)
     files = sorted(path.parent.rglob("*.py")) if path.parent.name == "gansweep" else [path]

@@ -14,10 +14,13 @@ from gansweep.usercode.find import find
 
 
 class Codes:
-    """The user's code as it was when it was first asked for: an edit during a sweep does not change its trials.
+    """Copies of the user's code for the trials of a plan.
+
+    Modules are copied when `of` is first asked for them, and the copy is used from then on. An edit during a sweep
+    therefore does not change its trials.
 
     Args:
-        beside: Folder of the sweep file.
+        beside: Folder of the sweep file, in which modules are looked up first.
         copies: Folder that the code is copied to.
     """
 
@@ -27,15 +30,15 @@ class Codes:
 
     @property
     def known(self) -> tuple[Code, ...]:
-        """The codes that were asked for."""
+        """Copies that `of` has made so far."""
         return tuple(self._known.values())
 
     def of(self, config: Section, prefix: str = "") -> Code:
-        """Return the code that a configuration, or a section of one, imports: empty if it names no import path.
+        """Return the copy of the code that a configuration or section imports; an empty `Code` if it imports none.
 
         Args:
             config: The configuration or section.
-            prefix: Dotted key of the section, with a dot at its end.
+            prefix: Dotted key of the section, with a dot at its end; empty for a configuration.
 
         Raises:
             UserError: A module is missing, is not valid Python, or has the name of an installed one.
@@ -53,7 +56,11 @@ class Codes:
 
 
 def modules_of(sweep: Sweep) -> dict[str, bytes]:
-    """Return relative name → content of every file that a sweep's trials import. Raises UserError as `Codes.of`."""
+    """Return relative name → content of every file of the user that a sweep's trials import.
+
+    Raises:
+        UserError: A module cannot be found or read: see `Codes.of`.
+    """
     with TemporaryDirectory() as folder:
         codes = Codes(sweep.folder, Path(folder))
         found = [codes.of(TrialConfig.model_validate(settings)).files() for settings, _ in configurations(sweep)]

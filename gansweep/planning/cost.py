@@ -1,4 +1,4 @@
-"""Expected cost of pending trials: real steps are timed in the number of processes that the sweep will use."""
+"""Expected cost of the trials that remain. Training steps are timed in as many processes as the sweep will use."""
 
 from __future__ import annotations
 
@@ -23,26 +23,30 @@ START_S = 12.5  # start of Ray and of the trial processes, once per sweep (docs/
 
 
 def shape_of(planned: PlannedTrial) -> str:
-    """Return a key of the settings that determine the duration of a step, such as sizes but not learning rates."""
+    """Return the shape of a trial: a JSON text of the settings that determine the duration of a step.
+
+    Sizes are among these settings, learning rates are not.
+    """
     config = grown(planned.training)
     updates = {name: {"updates": getattr(config, name).updates} for name in ("generator", "discriminator")}
     return json.dumps({**to_plain(config), **updates, "seed": 0}, sort_keys=True)
 
 
 def grown(config: TrainingConfig) -> TrainingConfig:
-    """Return the configuration with D at its final size and new weights, which is timed and measured.
+    """Return the configuration that is timed and measured for a run: D has its final size and new weights.
 
-    It is an upper bound of the cost, and shared with runs whose D does not grow.
+    The cost of this configuration is an upper bound on that of a run whose D grows. Runs with and without growth thus
+    have the same shape.
     """
     networks = replace(config.networks, growth_at=None, growth_adds="block")
     return replace(config, networks=networks, start=StartConfig())
 
 
 def seconds_a_step(plan: Plan, slots: int) -> dict[str, float]:
-    """Return shape → seconds per step.
+    """Return shape → seconds per step, the mean of `slots` processes.
 
-    They are measured while `slots` processes train trials of the shape in parallel, since processes share caches and
-    memory bandwidth.
+    The processes train trials of the shape in parallel while steps are timed, since they share caches and memory
+    bandwidth.
     """
     shapes = {shape_of(p): p for p in plan.left}
     resources = plan.sweep.resources
@@ -61,8 +65,8 @@ class FidCost:
     """Cost of `evaluation.fid` in seconds.
 
     Attributes:
-        images_s: Of the real images that are not measured yet, once per data set.
-        samples_s: Of the samples, in each trial.
+        images_s: Seconds for the real images of all data sets that have not been measured yet.
+        samples_s: Seconds for the samples of one trial.
     """
 
     images_s: float = 0.0
@@ -70,9 +74,9 @@ class FidCost:
 
 
 def features_s(plan: Plan) -> float:
-    """Return the seconds until the embeddings that are missing are made, one after the other.
+    """Return the seconds for making the embeddings that are missing in the cache, one after the other.
 
-    Trials wait for them. They are made while Ray starts, and known from then on.
+    Embeddings are made while Ray starts, and trials wait for them. Later runs find them in the cache.
     """
     wanted = ((p.images.reference(p.features.key(p.training.code)), p) for p in plan.left if p.evaluation_cadence)
     missing = {path: p for path, p in wanted if not path.exists()}
@@ -80,7 +84,7 @@ def features_s(plan: Plan) -> float:
 
 
 def fid_cost(plan: Plan, slots: int) -> FidCost:
-    """Return the cost of `evaluation.fid`, timed in `slots` processes in parallel."""
+    """Return the cost of `evaluation.fid`, timed in `slots` processes in parallel; zero if it is not used."""
     config = config_of(plan.sweep)
     if not config.weights or not plan.left:
         return FidCost()
@@ -95,10 +99,17 @@ def fid_cost(plan: Plan, slots: int) -> FidCost:
 
 
 def wall_s(plan: Plan, slots: int, step_s: dict[str, float], fid: FidCost = FidCost()) -> float:
-    """Return the expected duration in seconds.
+    """Return the expected duration of a plan in seconds; 0 if no trial remains.
 
-    It consists of the start, or of what takes longer: making the embeddings; of the longest of `slots` queues in plan
-    order; and of `evaluation.fid`, for whose real images all trials wait.
+    It is the sum of three durations: the start of Ray or the making of embeddings, whichever takes longer; the
+    measurement of real images for `evaluation.fid`, for which all trials wait; and the longest of `slots` queues, to
+    which trials are assigned in plan order.
+
+    Args:
+        plan: The plan.
+        slots: Number of trials in parallel.
+        step_s: Shape → seconds per step.
+        fid: Cost of `evaluation.fid`.
     """
     queues = [0.0] * slots
     for planned in plan.left:

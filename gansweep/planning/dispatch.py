@@ -27,8 +27,11 @@ def job_of(
         plan: The plan that the trial belongs to.
         planned: The trial.
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
-        pauses: Steps at which the trial waits for a decision.
-        storage: URI of the sweep's storage.
+        pauses: Steps at which the trial waits for a decision of the scheduler.
+        storage: URI of the sweep's storage; None without one.
+
+    Raises:
+        UserError: The sweep has a storage, and the trial starts from given weights.
     """
     if storage and planned.training.start.digest:
         raise UserError(
@@ -76,7 +79,7 @@ def jobs_of(
     Args:
         plan: The plan of the sweep.
         shares: Share of a GPU of each trial.
-        storage: URI of the sweep's storage.
+        storage: URI of the sweep's storage; None without one.
         trials: Trials of the plan; by default the pending ones.
     """
     found = plan.pending if trials is None else trials

@@ -1,4 +1,4 @@
-"""Embedding that the evaluations of a trial use. Does not load torch."""
+"""Choice of the embedding that the evaluations of a trial use. Does not load torch."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BEST = "self_supervised"
 def choose(evaluation: Evaluation, images: ImageSet, has_begun: Callable[[FeaturesConfig], bool]) -> FeaturesConfig:
     """Return the embedding of a trial.
 
-    `auto` keeps that of version 0.1.0 for a trial that has begun with it.
+    With `auto`, a trial that has begun with the embedding of version 0.1.0 keeps it.
 
     Args:
-        evaluation: Section of the sweep file.
+        evaluation: Section `evaluation` of the sweep file.
         images: Images of the trial.
-        has_begun: Whether the trial has begun with an embedding.
+        has_begun: Function that returns whether the trial has begun with a given embedding.
 
     Raises:
         UserError: The embedding needs labels, weights or a package that are missing.
@@ -40,16 +40,16 @@ def choose(evaluation: Evaluation, images: ImageSet, has_begun: Callable[[Featur
 
 
 def identity(features: FeaturesConfig, images: ImageSet) -> str:
-    """Return what an embedding adds to the id of a trial; nothing for that of version 0.1.0."""
+    """Return the text that identifies an embedding in the id of a trial; empty for the embedding of version 0.1.0."""
     if features.name == first_features(images):
         return ""
     return "/".join(filter(None, (features.name, str(embedding_kind(features.name).version), features.digest)))
 
 
 def making_s(features: FeaturesConfig, images: ImageSet) -> float:
-    """Return about how many seconds of a core it takes until an embedding of a set is made.
+    """Return the approximate time in seconds that one CPU core takes to make an embedding of an image set.
 
-    The time of the network that tells intact images is included, where there is one.
+    The time to train the network that measures `intact` is included, if one is trained.
     """
     kind = embedding_kind(features.name)
     small = images.channels == 1 and images.image_size <= GREY_SIDE
@@ -60,13 +60,13 @@ def making_s(features: FeaturesConfig, images: ImageSet) -> float:
 
 
 def intact_side_of(images: ImageSet) -> int | None:
-    """Return the side at which a network tells whether images of a set are intact; None where none is trained."""
+    """Return the side in pixels of the images that the network for `intact` receives; None if none is trained."""
     seen, _ = evaluation_split(images.images)
     return intact_side(images.channels, images.image_size, len(images.classes), seen)
 
 
 def _offered(evaluation: Evaluation, images: ImageSet) -> Iterator[FeaturesConfig]:
-    """Yield the embeddings that the section allows, the best first."""
+    """Yield the embeddings that the section `evaluation` allows for images, the best first."""
     before = first_features(images)
     if not evaluation.per_run:
         yield FeaturesConfig(before)
@@ -101,7 +101,7 @@ def _is_installed(features: FeaturesConfig) -> bool:
 
 
 def _check(features: FeaturesConfig, images: ImageSet) -> None:
-    """Raise UserError if an embedding cannot be made for images, as far as it is known without trying."""
+    """Raise UserError if the images have too few classes for an embedding, or a package that it needs is missing."""
     kind, where = embedding_kind(features.name), f"evaluation.features: {features.name}"
     if kind.labels and len(images.classes) < 2:
         raise UserError(f"{where} is trained on labels, and the images have one class; set evaluation.features: auto")

@@ -17,10 +17,12 @@ WEIGHTS = f"{KEY}.weights"
 
 
 def config_of(sweep: Sweep) -> FidConfig:
-    """Return the measurement at the end of each trial, with an absolute path.
+    """Return the settings of the FID measurement at the end of each trial, with the absolute path of the network.
+
+    If the sweep file does not set `evaluation.fid`, the path is empty.
 
     Raises:
-        UserError: The file is missing, or is not a network to measure with.
+        UserError: The file is missing, or does not contain a network that FID can be measured with.
     """
     asked = sweep.evaluation.fid
     if asked is None:
@@ -37,7 +39,7 @@ def config_of(sweep: Sweep) -> FidConfig:
 
 
 def check(sweep: Sweep, images: ImageSet) -> None:
-    """Raise UserError if a data set has too few images for the measurement."""
+    """Raise UserError if a sweep measures FID and a data set has too few images for it."""
     if sweep.evaluation.fid is None:
         return
     try:

@@ -16,12 +16,13 @@ from gansweep.sweepfile.trials import configurations
 
 
 class ImageSets:
-    """Image sets by the settings that determine them, each prepared once.
+    """Preparation of the image sets of a sweep. Sets with the same settings are prepared once.
 
     Args:
         cache: Folder of the cache.
         codes: The user's code.
-        folder: Folder of the sweep. Images that its trials were trained on are kept if today's rules give others.
+        folder: Folder of the sweep. If its trials were trained on images that version 0.1.0 decoded by other rules,
+            those images are used.
     """
 
     def __init__(self, cache: Path, codes: Codes, folder: SweepFolder) -> None:

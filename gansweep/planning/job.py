@@ -40,12 +40,12 @@ class Job:
         sweep: Path of the sweep's folder.
         samples: Number of samples per evaluation.
         metrics: Import paths of metrics of the user that evaluations compute.
-        fid: Measurement at the end of the run.
+        fid: Settings of the FID measurement at the end of the run.
         threads: Number of CPU threads.
         gpus: Share of a GPU, or number of whole GPUs; 0 for the CPU.
-        code: The driver's planning.code.origins().
+        code: Files and digests of the driver's packages, as returned by `planning.code.origins`.
         features: Embedding of the evaluations.
-        storage: URI of the sweep's storage, for machines that do not share the folder.
+        storage: URI of the sweep's storage, for machines that do not share the folder; None without one.
     """
 
     id: str
@@ -69,7 +69,10 @@ class Job:
         return from_plain(cls, {**config, **texts})
 
     def to_config(self) -> dict[str, Any]:
-        """Return the job as plain data, with as few numbers as possible: see TEXTS."""
+        """Return the job as plain data for Ray Tune.
+
+        The fields in TEXTS are encoded as JSON text, because Tune keeps statistics of every number.
+        """
         plain = to_plain(self)
         return {**plain, **{name: json.dumps(plain[name]) for name in TEXTS}}
 
@@ -101,7 +104,7 @@ class Job:
         folder: TrialFolder | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> Run:
-        """Return the run, restored from its last checkpoint.
+        """Open the run, restore it from its last checkpoint if there is one, and return it.
 
         Args:
             folder: Folder to train in instead of the job's own.
@@ -109,7 +112,8 @@ class Job:
 
         Raises:
             UserError: The GPU is missing, or the trial began on another type of device.
-            Locked, CheckpointError: See `gansweep.gan.run.Run`.
+            Locked: Another process trains the trial.
+            CheckpointError: All checkpoints are damaged.
         """
         import torch
 
@@ -128,7 +132,11 @@ class Job:
         return run
 
     def _closing(self, folder: TrialFolder, images: ImageSet) -> Closing | None:
-        """Return the measurement at the end of the run. Raises UserError if its file is not that of the plan."""
+        """Return the FID measurement at the end of the run; None if the sweep has none.
+
+        Raises:
+            UserError: The network's file is not the one that was planned.
+        """
         if not self.fid.weights:
             return None
         from gansweep.gan.closing import Closing
@@ -153,7 +161,11 @@ class Job:
         return evaluator
 
     def evaluator(self, images: ImageSet) -> Evaluator:
-        """Return the evaluator of the run, given its images on this machine."""
+        """Return the evaluator of the run.
+
+        Args:
+            images: Images of the trial, with the path of their file on this machine.
+        """
         from gansweep.gan.evaluator import Evaluator
         from gansweep.gan.reference import reference_of, unseen_images
 

@@ -1,4 +1,4 @@
-"""Measured needs of trials on a GPU, kept in the home's cache so that later runs need not measure again."""
+"""Cache of the memory and throughput measured for trials on a GPU, so that later runs do not measure them again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FOLDER = "gpu"
 
 @dataclass(frozen=True)
 class KnownNeed:
-    """Measured need of a trial, as kept.
+    """Memory and throughput measured for trials of one shape: a record of the cache.
 
     Attributes:
-        peak: Memory that one trial needs, in bytes.
-        rates: Number of trials side by side → their steps per second together; empty if it was not measured.
+        peak: Peak GPU memory of one trial in bytes.
+        rates: Number of trials that share the GPU → their steps per second in total; empty if this was not measured.
     """
 
     peak: int
@@ -34,12 +34,12 @@ class KnownNeed:
 
 
 class NeedCache:
-    """Needs on one kind of card, a readable JSON file for each shape of trial.
+    """Cache of measurements on one type of GPU, with a JSON file for each shape of trial.
 
     Args:
         cache: Cache folder of the home.
-        card: Name of the card.
-        driver: Version of its driver.
+        card: Name of the GPU.
+        driver: Version of the GPU's driver.
     """
 
     def __init__(self, cache: Path, card: str, driver: str) -> None:
@@ -52,11 +52,11 @@ class NeedCache:
         }
 
     def read(self, job: Job, shape: str) -> KnownNeed | None:
-        """Return the measurement of a job; None if there is none, or its file is damaged or of another version.
+        """Return the measurement of a job; None if it has no file, or the file is damaged or of another version.
 
         Args:
             job: The job.
-            shape: Its shape, as returned by planning.cost.shape_of.
+            shape: Shape of its trial, as returned by `planning.cost.shape_of`.
         """
         key = self._key(job, shape)
         with suppress(UserError, OSError, KeyError, TypeError, ValueError, AttributeError):
@@ -68,7 +68,7 @@ class NeedCache:
         return None
 
     def write(self, job: Job, shape: str, measured: KnownNeed) -> None:
-        """Store the measurement of a job, as read by `read`. A home that cannot be written stays without it."""
+        """Store the measurement of a job for `read`. A cache that cannot be written raises no error."""
         key = self._key(job, shape)
         with suppress(UserError, OSError):
             rates = {str(number): round(rate, 1) for number, rate in measured.rates.items()}

@@ -1,4 +1,4 @@
-"""Check of users' networks, losses and metrics before anything trains, in a process of their own."""
+"""Check of users' networks, losses, metrics and embeddings before training, in a separate process."""
 
 from __future__ import annotations
 
@@ -40,15 +40,17 @@ Part = OwnDesign | Other
 
 
 def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
-    """Return trials whose own networks, losses and metrics have been run on tiny batches, each once.
+    """Check the users' parts of trials by running each once on tiny batches, and return the trials.
+
+    In the returned trials, the designs of users' networks have the facts that running them has shown.
 
     Args:
-        groups: The trials.
-        cache: Cache folder of the home, which holds what was found before.
+        groups: The trials of each configuration.
+        cache: Cache folder of the home, which holds the results of earlier checks. These are not repeated.
 
     Raises:
-        UserError: A network, loss or metric cannot be used: it raises, or its outputs are not those of a G, D, loss or
-            metric.
+        UserError: A network, loss, metric or embedding cannot be used: it raises, or its outputs are not those of a G,
+            D, loss, metric or embedding.
     """
     found = _with_facts(groups, cache)
     trials = [planned for group in found for planned in group]
@@ -62,7 +64,7 @@ def checked(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tup
 
 
 def _with_facts(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list[tuple[PlannedTrial, ...]]:
-    """Return trials whose own networks have been run."""
+    """Return the trials with the facts about users' networks, which are run unless the cache holds their facts."""
     trials = [planned for group in groups for planned in group]
     own = {_key(design): design for planned in trials for design in _own(planned)}
     if not own:
@@ -83,15 +85,15 @@ def _with_facts(groups: Sequence[tuple[PlannedTrial, ...]], cache: Path) -> list
 def validate(sweep: Sweep, *, runs: bool) -> None:
     """Check a sweep's import paths before its images are known.
 
-    Networks and metrics are run where the sweep file determines the channels of the images; otherwise `checked` runs
-    them.
+    Losses are run. Networks, metrics and embeddings are run if the sweep file determines the channels of the images;
+    otherwise `checked` runs them later.
 
     Args:
         sweep: The sweep.
-        runs: Whether code of the user may run. Without it, modules are found and read only.
+        runs: Whether the user's code may run. If not, modules are only found and read.
 
     Raises:
-        UserError: See `Codes.of` and `checked`.
+        UserError: A module cannot be found or read (see `Codes.of`), or a part cannot be used (see `checked`).
     """
     own: dict[str, OwnDesign] = {}
     others: dict[str, Other] = {}
@@ -129,7 +131,7 @@ def _designs(config: TrialConfig, channels: int, code: Code) -> tuple[Design, De
 
 
 def _check_penalty(planned: PlannedTrial, facts: Mapping[str, Facts]) -> None:
-    """Raise UserError if a loss treats each image by itself and a user's D mixes them."""
+    """Raise UserError if a penalty of D's loss treats each image by itself, but a user's D mixes those of a batch."""
     design = planned.discriminator
     if isinstance(design, OwnDesign) and facts[_key(design)].has_batch_norm:
         training = planned.trial.config.training
@@ -147,7 +149,14 @@ def _losses(trials: Sequence[PlannedTrial]) -> list[OwnLoss]:
 
 
 def _check_once(parts: Mapping[Path, Other]) -> None:
-    """Raise UserError if a part cannot be used. Each is checked once: its file exists if it can."""
+    """Check the parts whose files do not exist, and write a file for each part that can be used.
+
+    Args:
+        parts: File in the cache → part.
+
+    Raises:
+        UserError: A part cannot be used.
+    """
     if new := {file: part for file, part in parts.items() if not file.exists()}:
         _ask([*new.values()])
         for file, part in new.items():
@@ -167,7 +176,7 @@ def _key(part: Part) -> str:
 
 
 def _facts(own: Mapping[str, OwnDesign], cache: Path) -> dict[str, Facts]:
-    """Return key → facts, from the cache or else from a check."""
+    """Return key → facts about the network, read from the cache or else found by running the network."""
     found = {key: facts for key in own if (facts := _cached(_file(cache, key)))}
     new = {key: design for key, design in own.items() if key not in found}
     if new:
@@ -189,12 +198,19 @@ def _file(cache: Path, key: str) -> Path:
 
 
 def _check(designs: Sequence[OwnDesign]) -> list[Facts]:
-    """Run networks in a process of their own, which may import torch and which code of the user may end."""
+    """Run networks in a separate process, and return the facts about each.
+
+    A separate process keeps torch out of this one, and this one goes on if the user's code ends the other.
+    """
     return [from_plain(Facts, answer) for answer in _ask(designs)]
 
 
 def _ask(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Return the answers of a process that checks parts of the user."""
+    """Check users' parts in a separate process, and return its answer for each part.
+
+    Raises:
+        UserError: A part cannot be used, ends the process, or the check takes longer than LONGEST_S.
+    """
     question = json.dumps([(type(part).__name__, to_plain(part)) for part in parts])
     try:
         done = subprocess.run(COMMAND, input=question, capture_output=True, text=True, timeout=LONGEST_S)

@@ -1,4 +1,4 @@
-"""Process that checks networks, losses and metrics of users: reads questions and writes answers as JSON."""
+"""Process that checks users' networks, losses, metrics and embeddings: reads them and writes the answers as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gansweep.networks.own import OwnDesign
 
 
 def _network(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts about a network."""
+    """Run a network, and return the facts about it as plain data."""
     from gansweep.networks.own_check import check
 
     facts: dict[str, Any] = to_plain(check(from_plain(OwnDesign, plain)))
@@ -24,7 +24,7 @@ def _network(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _loss(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return {} for a loss that can be used."""
+    """Check a loss, and return {} if it can be used."""
     from gansweep.losses.own_check import check
 
     check(from_plain(OwnLoss, plain))
@@ -32,13 +32,13 @@ def _loss(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metric(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return {} for a metric that can be used."""
+    """Check a metric, and return {} if it can be used."""
     from_plain(OwnMetric, plain).check()
     return {}
 
 
 def _features(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return {} for an embedding that can be used."""
+    """Check an embedding, and return {} if it can be used."""
     from gansweep.gan.features.imported import check
     from gansweep.gan.features.recipe import Source
 
@@ -63,7 +63,10 @@ def _answer(kind: str, plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer the question on standard input. What code of the user prints goes to standard error."""
+    """Check the parts read from standard input, and write the answers to standard output.
+
+    Output of the user's code goes to standard error.
+    """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     found = [_answer(kind, plain) for kind, plain in json.load(sys.stdin)]

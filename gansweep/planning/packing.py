@@ -1,7 +1,7 @@
 """Number of trials per GPU, and the share of a GPU that each of them reserves. Pure functions.
 
-The number is limited by memory, cores and waiting trials; within these limits, it is the smallest one that trains about
-as many steps per second as any.
+The number of trials per GPU is limited by memory, CPU cores and waiting trials. Within these limits, it is the smallest
+number that trains about as many steps per second as the best number.
 """
 
 from __future__ import annotations
@@ -43,12 +43,15 @@ class Shares:
 
     @classmethod
     def equal(cls, gpus: float) -> Shares:
-        """Return the same share for all trials."""
+        """Return shares that are the same for all trials."""
         return cls({}, gpus)
 
     @classmethod
     def expected(cls, resources: Resources, available_gpus: float) -> Shares:
-        """Return shares that are zero for the same trials as those that `auto` will measure."""
+        """Return the shares that are assumed before `auto` measures.
+
+        They are zero for the same trials as the shares that `auto` will choose.
+        """
         if resources.gpus != "auto":
             return cls.equal(resources.gpus)
         return cls({}, float(available_gpus > 0), cpu_stays=True)
@@ -61,7 +64,7 @@ class Shares:
 
     @property
     def least(self) -> float:
-        """The smallest share."""
+        """The smallest share of the shapes in `by_shape`; `other` if there are none."""
         return min(self.by_shape.values(), default=self.other)
 
 
@@ -69,14 +72,22 @@ ON_CPU = Shares.equal(0.0)
 
 
 def together(peak: int, free: int, *, margin: float = MARGIN) -> int:
-    """Return the number of trials that fit on a GPU, given the peak of one and the free memory in bytes."""
+    """Return the number of trials whose memory fits on a GPU; 0 if not even one fits.
+
+    Args:
+        peak: Peak memory of one trial in bytes.
+        free: Free memory of the GPU in bytes.
+        margin: Share of the free memory that stays free if trials share the GPU.
+    """
     if peak > free:
         return 0
     return max(1, int(free * (1 - margin) // peak))
 
 
 def wanted(cores: float, cpus: int, trials: float) -> int:
-    """Return the largest number of trials per GPU, as far as memory allows; at least 1.
+    """Return the largest number of trials per GPU that cores and waiting trials allow, at least 1.
+
+    Memory is not considered; it may allow fewer.
 
     Args:
         cores: Number of CPU cores per GPU.
@@ -87,7 +98,7 @@ def wanted(cores: float, cpus: int, trials: float) -> int:
 
 
 def measured_numbers(most: int) -> Iterator[int]:
-    """Yield the numbers of trials to measure: 1, 2, 4, …, and the largest one, at most MOST_MEASURED."""
+    """Yield the numbers of trials per GPU to measure: 1, 2, 4, … and the smaller of `most` and MOST_MEASURED."""
     last, number = min(most, MOST_MEASURED), 1
     while number < last:
         yield number
@@ -96,13 +107,13 @@ def measured_numbers(most: int) -> Iterator[int]:
 
 
 def settled(rates: Rates) -> bool:
-    """Whether the last measured numbers of trials gained too little to measure more."""
+    """Whether the largest measured number of trials gains so little over the previous one that measuring may end."""
     *_, before, last = (0, 0, *sorted(rates))
     return before > 0 and enough(rates[before], rates[last])
 
 
 def covers(rates: Rates, most: int) -> bool:
-    """Whether measured rates suffice to choose a number of at most `most`."""
+    """Whether measured rates suffice to choose a number of trials per GPU that is at most `most`."""
     return most < 2 or settled(rates) or max(rates, default=0) >= min(most, MOST_MEASURED)
 
 
@@ -110,8 +121,8 @@ def choose(rates: Rates, most: int) -> int:
     """Return the number of trials per GPU: the smallest one whose rate is within GAIN of the best rate.
 
     Args:
-        rates: Measured rates; empty if they are unknown, or do not apply because trials take turns. Then `most` is
-            returned.
+        rates: Measured rates. If they are empty, `most` is returned: the rates are unknown, or do not apply because
+            trials take turns on the GPU.
         most: Largest number that memory, cores and waiting trials allow.
     """
     if not rates or not most:
@@ -127,7 +138,10 @@ def enough(rate: float, best: float) -> bool:
 
 
 def rate_of(rates: Rates, number: int) -> float:
-    """Return the rate of a number of trials: linear between measured numbers, constant beyond the largest one."""
+    """Return the steps per second of a number of trials per GPU.
+
+    The rate is interpolated linearly between measured numbers, and constant beyond the largest measured number.
+    """
     below = max(one for one in rates if one <= number)
     above = min((one for one in rates if one >= number), default=below)
     if above == below:
@@ -136,7 +150,9 @@ def rate_of(rates: Rates, number: int) -> float:
 
 
 def measured_for(sizes: Mapping[str, float]) -> dict[str, str]:
-    """Return shape → the shape whose measurement applies to it, the same or a larger one, of at most MOST_SHAPES.
+    """Return shape → the shape that is measured in its place: the same or a larger one.
+
+    At most MOST_SHAPES shapes are measured.
 
     Args:
         sizes: Shape → size of its trials, in any unit.
@@ -148,5 +164,5 @@ def measured_for(sizes: Mapping[str, float]) -> dict[str, str]:
 
 
 def share(number: int) -> float:
-    """Return the share of a GPU of each of a number of trials; 0 for none."""
+    """Return the share of a GPU that each trial reserves if `number` trials share the GPU; 0 if `number` is 0."""
     return UNITS // number / UNITS if number else 0.0  # rounded down: rounded up, the last one would not fit

@@ -65,7 +65,7 @@ class Plan:
     Attributes:
         sweep: The sweep.
         folder: Folder of the sweep.
-        trials: Trials, each once.
+        trials: Trials of the sweep without duplicates.
         suggested: Suggestions of an adaptive search so far, by number.
         to_come: Stand-ins for trials that have not been suggested yet.
         codes: The user's code as it was when the plan was made.
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def left(self) -> tuple[PlannedTrial, ...]:
-        """Trials that remain to be trained: pending ones, and stand-ins for those that are not suggested yet."""
+        """Trials that remain to be trained: pending ones, and stand-ins for those that the search is yet to suggest."""
         return (*self.pending, *self.to_come)
 
     @property
@@ -115,7 +115,10 @@ class Plan:
 
     @functools.cached_property
     def orphans(self) -> dict[str, str]:
-        """Id → id of the same trial in this plan, for begun trials that an edit of the user's code has left out."""
+        """Begun trials that are no longer in the plan because the user's code was edited.
+
+        Each is given as its id → the id of the trial in the plan that differs from it in the code alone.
+        """
         documents = [read_json(trial.trial) for trial in self.folder.begun({p.trial.id for p in self.trials})]
         with_code = [one for one in documents if "code" in one]
         if not with_code:  # as a rule, and the plan may have thousands of trials
@@ -125,20 +128,24 @@ class Plan:
         return {old: new for old, new in found if new}
 
     def slots(self, fit: int) -> int:
-        """Return the number of trials in parallel. fit: number that fits on the available resources."""
+        """Return the number of trials that the sweep trains in parallel.
+
+        Args:
+            fit: Number of trials that fit on the available resources.
+        """
         search = self.sweep.method
         return min(fit, search.parallel * self.sweep.replicates) if isinstance(search, AdaptiveSearch) else fit
 
     def evaluated_every(self, planned: PlannedTrial) -> int:
-        """Return the number of steps between two values of the objective of a trial; 0 if there are none."""
+        """Return the number of steps between two values of a trial's objective; 0 if it has no values."""
         return planned.evaluation_cadence if is_evaluation(self.ranking.metric) else planned.cadence.metrics
 
     @property
     def disk_bytes(self) -> int:
         """Upper bound on the bytes that the remaining trials will write.
 
-        It includes checkpoints (the newest ones, the best one, on a GPU two older ones, one being written) and samples.
-        The last checkpoint and the samples count twice, since MLflow keeps copies.
+        It includes checkpoints, sample grids and journals. The checkpoints are the newest ones, the best one, one being
+        written, and on a GPU two older ones. MLflow keeps one copy of the last checkpoint and two of each sample grid.
         """
         older = 2 if uses_gpu(self.sweep.resources) else 0
         most_kept = self.sweep.retention.checkpoints + 2 + older
@@ -214,7 +221,11 @@ class Resolver:
         return _planned(trial, images, code, start, chosen, self._folder, sweep.cadence, sweep.rules, self._thresholds)
 
     def _start(self, config: TrialConfig, images: ImageSet) -> StartConfig:
-        """Return the weights that a trial starts from. Raises UserError if they do not exist or fit."""
+        """Return the weights that a trial starts from; an empty StartConfig for new weights.
+
+        Raises:
+            UserError: The weights do not exist, or do not fit the networks of the trial.
+        """
         if config.training.start is None:
             return StartConfig()
         found = self._starts.of(config.training.start)
@@ -233,7 +244,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
     """Return the plan of a sweep: its trials, each with its data set and its outcome so far.
 
     Raises:
-        UserError: The data set is missing or does not fit.
+        UserError: The data set is missing or does not suit the settings, or a network of the user cannot be trained.
     """
     resolver, folder, search = Resolver(sweep, home), home.sweep(sweep.name), sweep.method
     if not isinstance(search, AdaptiveSearch):
@@ -248,7 +259,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
 
 
 def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ...]:
-    """Return each trial once, in order. Two configurations may be the same trial."""
+    """Return the trials of all groups in order, each once, since two configurations may be the same trial."""
     trials: dict[str, PlannedTrial] = {}
     for planned in itertools.chain.from_iterable(groups):
         trials.setdefault(planned.trial.id, planned)
@@ -256,7 +267,7 @@ def unique(groups: Iterable[tuple[PlannedTrial, ...]]) -> tuple[PlannedTrial, ..
 
 
 def _apart_from_code(document: Mapping[str, Any]) -> str:
-    """Return a text that is equal for trials that differ in their code alone."""
+    """Return a text of a trial's configuration and images, equal for trials that differ in their code alone."""
     return json.dumps([document["config"], document["data"]["fingerprint"]], sort_keys=True)
 
 
@@ -302,13 +313,16 @@ def _check_fit(config: TrialConfig, images: ImageSet) -> None:
 
 
 def _least_share(images: int) -> str:
-    """Return the smallest share with two digits that holds out an image."""
+    """Return the smallest share of images that holds out one image, as text rounded up to two significant digits."""
     digits = 1 - math.floor(math.log10(1 / images))
     return f"{math.ceil(10**digits / images) / 10**digits:g}"
 
 
 def _check_growth(config: TrialConfig, steps: int) -> None:
-    """Raise UserError if D would grow after the end. sweepfile/conflicts.py reports the line if the file sets steps."""
+    """Raise UserError if D is to grow at or after the last step of the run.
+
+    If the sweep file sets both steps, sweepfile/conflicts.py has refused them, with their line, before this is called.
+    """
     at = config.model.discriminator.growth.at
     if at is not None and at >= steps:
         raise UserError(f"model.discriminator.growth.at: {at}, but the run ends at step {steps}; grow before it")
@@ -399,7 +413,7 @@ def write_trials(plan: Plan, command: str, overrides: Sequence[str], file: str =
 
 
 def write_more(plan: Plan, new: Iterable[PlannedTrial]) -> None:
-    """Record the plan again after a search has added trials."""
+    """Record the plan again after an adaptive search has added the trials `new`."""
     _write_documents(plan, new)
     _write_list(plan, read_json(plan.folder.plan))
 

@@ -11,7 +11,7 @@ from gansweep.sweepfile.schema import Resources
 
 
 def gpus() -> int:
-    """Return the number of NVIDIA GPUs that this process may use, from nvidia-smi so that torch is not loaded."""
+    """Return the number of NVIDIA GPUs that this process may use. nvidia-smi is asked, so torch is not loaded."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     tool = shutil.which("nvidia-smi")
     if tool is None or visible in ("", "-1"):
@@ -33,10 +33,11 @@ def concurrency(resources: Resources, available_cores: int, available_gpus: floa
         resources: Resources of one trial.
         available_cores: Number of CPU cores.
         available_gpus: Number of GPUs.
-        share: GPUs of one trial as decided for `auto`; None before the decision: only cores limit the number then.
+        share: GPUs of one trial as decided for `auto`. If it is None, `resources.gpus` applies, and for `auto` only
+            cores limit the number.
 
     Raises:
-        UserError: Not even one trial fits.
+        UserError: Not even one trial fits, or there are no CPU cores.
     """
     if share is None:
         share = 0.0 if resources.gpus == "auto" else resources.gpus

@@ -28,7 +28,8 @@ def rungs_of(plan: Plan, planned: PlannedTrial) -> tuple[int, ...]:
 class Rungs:
     """Scores of all trials at the rungs, and the scheduler's decisions.
 
-    A value that is not finite, and any value of a trial with a failure verdict other than `poor`, counts as the worst.
+    A score is a value of the objective. It counts as the worst possible if the value is not finite, or if the trial has
+    a failure verdict other than `poor` at that step.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -39,7 +40,7 @@ class Rungs:
             self.add(planned)
 
     def add(self, planned: PlannedTrial) -> None:
-        """Add a trial, with the scores that it has recorded."""
+        """Add a trial, with the scores in its journal."""
         self._trials[planned.trial.id] = planned
         if rungs_of(self._plan, planned):
             self._read(planned)
@@ -66,7 +67,7 @@ class Rungs:
         return self._plan.sweep.scheduler.survives(score, scores.values())
 
     def _read(self, planned: PlannedTrial) -> int:
-        """Read the scores in a trial's journal, and return its last step."""
+        """Read the scores in a trial's journal, and return the last recorded step; 0 without records."""
         folder = self._plan.folder.trial(planned.trial.id)
         records, judge = journal.read(folder.journal), evaluator(folder)
         compared = is_compared(judge["features"], judge["resolution"])
@@ -81,7 +82,15 @@ class Rungs:
 
 
 def _failed(judge: Judge, records: list[Record], step: int, trial: Trial, compared: bool) -> bool:
-    """Whether a failure verdict other than `poor` held at a step. compared: See `History`."""
+    """Whether a trial has a failure verdict other than `poor` at a step.
+
+    Args:
+        judge: Judge that makes the verdicts.
+        records: Records of the trial's journal.
+        step: The step. Later records are ignored.
+        trial: The trial.
+        compared: Whether quality in the trial's embedding was compared with blind looks: see `is_compared`.
+    """
     known = ((r.step, r.values) for r in records if r.step <= step)
     history = History.of(known, trial.steps, *traits(trial.config.model_dump()), compared)
     return any(verdict.is_failure and verdict.kind not in RANKED_FAILURES for verdict in judge(history))

@@ -67,8 +67,8 @@ class Start:
 
     Attributes:
         path: Path of the checkpoint.
-        step: Its step.
-        settings: Its TrainingConfig as plain data; {} for old checkpoints without one.
+        step: Step at which it was written.
+        settings: TrainingConfig in the checkpoint as plain data; {} for old checkpoints, which have none.
         device: Type of device that it was written on, as in records.devices; "" if the file does not tell.
     """
 
@@ -88,10 +88,10 @@ class SingleJob(Job):
 
 
 def make_plan(sweep: Sweep, home: Home) -> Plan:
-    """Return a plan of one trial with the first seed.
+    """Return a plan of one trial: the single configuration of the sweep file with the first seed.
 
     Raises:
-        UserError: The file has several configurations, or its data set is missing or does not fit.
+        UserError: The file has several configurations, or its data set is missing or does not suit the settings.
     """
     configurations = count(sweep) // sweep.replicates
     several = f"gives {configurations:,} configurations" if configurations > 1 else ""
@@ -110,7 +110,7 @@ def make_plan(sweep: Sweep, home: Home) -> Plan:
 
 
 def start_from(path: Path) -> Start:
-    """Return the start from a checkpoint.
+    """Read a checkpoint file, and return it as the start of a run.
 
     Raises:
         UserError: The file is not an intact checkpoint of a training.
@@ -127,10 +127,10 @@ def start_from(path: Path) -> Start:
 
 
 def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
-    """Return (option, value here, value in the checkpoint) of the options that differ and are allowed to differ.
+    """Return (option, value here, value in the checkpoint) of every option that differs and may differ.
 
     Raises:
-        UserError: An option differs that must not differ, or no step is left to train.
+        UserError: An option differs that must not differ, or the checkpoint has already been trained for all steps.
     """
     (planned,) = plan.trials
     if start.step >= planned.trial.steps:
@@ -150,7 +150,7 @@ def differences(plan: Plan, start: Start) -> list[tuple[str, Any, Any]]:
 
 
 def _alike(here: int | None, there: int | None, step: int) -> bool:
-    """Whether D has the same blocks at a step for two values of growth.at. None: D has all blocks from the start."""
+    """Whether D has the same blocks at a step for two values of growth.at; False if one is None (D never grows)."""
     return here is not None and there is not None and (step > here) == (step > there)
 
 
@@ -160,12 +160,12 @@ def begin(plan: Plan, home: Home, start: Start | None, text: str, command: Calla
     Args:
         plan: A plan of one trial.
         home: Home folder.
-        start: Checkpoint to continue from.
-        text: Text of the sweep file, which is kept in the folder.
-        command: Given the path of the kept text, returns the command to record.
+        start: Checkpoint to continue from; None for a new run.
+        text: Text of the sweep file, which is written to the run folder.
+        command: Function from the path of that copy of the sweep file to the command that is recorded.
 
     Raises:
-        OSError: The folder cannot be written. It is removed.
+        OSError: The run folder cannot be written. It is removed.
         UserError: The checkpoint was written on another type of device.
     """
     (planned,) = plan.trials
@@ -204,7 +204,7 @@ def _gpus(plan: Plan, start: Start | None) -> float:
 
 
 def open_run(job: SingleJob, start: Start | None) -> Run:
-    """Open the run of a job. If this fails, its folder is removed.
+    """Open the run of a job, and return it. If UserError is raised, the folder of the run is removed.
 
     Raises:
         UserError: The checkpoint does not fit the options, or the GPU is missing.
@@ -223,7 +223,9 @@ def open_run(job: SingleJob, start: Start | None) -> Run:
 
 
 def _carry_records(start: Start, folder: RunFolder) -> None:
-    """Copy the records up to the checkpoint, if it is still in its trial's folder and the images are the same.
+    """Copy the metric records up to the checkpoint's step to the journal of a run.
+
+    Nothing is copied if the checkpoint is not in the folder of its trial, or if the images differ.
 
     Verdicts depend on earlier records (the first samples, the last improvement), and plots show the whole run.
     """
@@ -239,7 +241,7 @@ def _carry_records(start: Start, folder: RunFolder) -> None:
 
 
 def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values."""
+    """Yield (dotted key, value) of every value in nested mappings."""
     for key, value in data.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{key}.")

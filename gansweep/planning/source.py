@@ -17,7 +17,7 @@ VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")  # the syntax of os.path.expandvars
 
 
 def source_of(dataset: Dataset, code: Code) -> Source:
-    """Return the source of images.
+    """Return the source of the images that a section `dataset` describes.
 
     Args:
         dataset: The section of the sweep file.
@@ -43,9 +43,14 @@ def source_of(dataset: Dataset, code: Code) -> Source:
 
 
 def place(text: str | None, key: str) -> str | None:
-    """Return the absolute path of a folder or file.
+    """Return the absolute path of a folder or file; None if `text` is None.
 
-    Relative paths begin at the working directory. ~ and $VAR are expanded unless something has the literal name.
+    Relative paths begin at the working directory. ~ and $VAR are expanded unless a file or folder with the literal name
+    exists.
+
+    Args:
+        text: The path in the sweep file.
+        key: Dotted key of the path, for messages.
 
     Raises:
         UserError: A variable is not set.

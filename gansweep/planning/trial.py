@@ -37,10 +37,10 @@ class PlannedTrial:
     Attributes:
         trial: The trial.
         images: Its images.
-        training: Its configuration.
+        training: Its configuration, with inherited values resolved.
         generator: Design of G.
         discriminator: Design of D at its final size.
-        ended: Last outcome, if there is one.
+        ended: Its last outcome; None if it has none.
         began_on: Type of device that it began on, as in records.devices; "" if it has not begun.
         cadence: Intervals between its records.
         rules: Rules of the sweep that end trials.
@@ -79,7 +79,7 @@ class PlannedTrial:
 
     @property
     def own_features(self) -> tuple[OwnFeatures, ...]:
-        """The user's embedding of its evaluations, if it has one."""
+        """The user's embedding in its evaluations, as a tuple of length one; () if the embedding is built in."""
         training = self.training
         return own_features(self.features.name, training.code, training.channels, training.image_size)
 
@@ -92,8 +92,8 @@ class PlannedTrial:
     def checkpoint_bytes(self) -> int:
         """Upper bound on the size of a checkpoint in bytes.
 
-        It consists of weights, Adam's two moments, running statistics, the noise of the sample grid, and 96 kB for the
-        rest.
+        It is the size of the weights, Adam's two moments, the average of G's weights, running statistics and the noise
+        of the sample grid, plus 96 kB for everything else.
         """
         buffers = self.generator.buffers + self.discriminator.buffers
         noise = 64 * self.training.latent_dim
@@ -116,8 +116,8 @@ def training_config(config: TrialConfig, images: ImageSet, code: Code, start: St
     Args:
         config: The configuration.
         images: The images.
-        code: Code of the user that it imports.
-        start: Weights that it starts from.
+        code: Code of the user that the trial imports.
+        start: Weights that the trial starts from.
     """
     dataset, model, training = config.dataset, config.model, config.training
     given = {

@@ -62,7 +62,11 @@ class Weights:
 
     @cached_property
     def content(self) -> bytes:
-        """A safetensors file of `generator.…` and `discriminator.…`; G is its average over time if there is one."""
+        """Content of a safetensors file with the tensors `generator.…` and, if there are any, `discriminator.…`.
+
+        The weights of G are their average over time if `path` contains it. Raises UserError if `path` has no weights
+        of G.
+        """
         header, data = self._file
         names = {name: name for name in header if name.startswith(("generator.", "discriminator."))}
         names |= {f"generator.{n.removeprefix('average.')}": n for n in header if n.startswith("average.")}
@@ -86,11 +90,11 @@ class Weights:
         return hashlib.sha256(self.content).hexdigest()[:16]
 
     def config(self) -> StartConfig:
-        """Return what a run is told about its start."""
+        """Return the hash and the path of the weights, as the start in a run's configuration."""
         return StartConfig(self.digest, str(self.path.absolute()))
 
     def check(self, training: TrainingConfig) -> None:
-        """Raise UserError if the weights are those of other networks than a trial's, as far as settings tell."""
+        """Raise UserError if the settings in the file show that the weights belong to other networks than a trial's."""
         settings: Mapping[str, Any] = self._file[0][HEADER].get("settings", {})
         found = {key: (settings[name], getattr(training, name)) for name, key in SIZES.items() if name in settings}
         if "networks" in settings:
@@ -106,11 +110,11 @@ class Weights:
                 )
 
     def check_own(self, network: str, design: OwnDesign) -> None:
-        """Raise UserError if the weights are not as many as those of a user's network that has run.
+        """Raise UserError if the file has another number of values for a network than a user's network has.
 
         Args:
             network: "generator" or "discriminator".
-            design: The network of the trial.
+            design: Design of the user's network, with the facts that running it has shown.
         """
         stored, expected = self._values(network), design.parameters + design.buffers
         if stored not in (0, expected):
@@ -120,13 +124,13 @@ class Weights:
             )
 
     def _values(self, network: str) -> int:
-        """Return the number of values in the state dict of a network; 0 without one."""
+        """Return the number of values in the state dict of a network; 0 if the file has no weights of it."""
         header, _ = self._file
         return sum(math.prod(one["shape"]) for name, one in header.items() if name.startswith(f"{network}."))
 
 
 class Starts:
-    """Weights by the text of `training.from`. Each file is read once.
+    """Weights that values of `training.from` name. Each file is read once.
 
     Args:
         home: Home folder of trials and imported weights.
@@ -137,7 +141,7 @@ class Starts:
         self._known: dict[Path, Weights] = {}
 
     def of(self, text: str) -> Weights:
-        """Return the weights that a text names. Raises UserError if they do not exist."""
+        """Return the weights that a value of `training.from` names. Raises UserError if they do not exist."""
         path = self._path(text)
         return self._known.setdefault(path, Weights(path))
 
@@ -162,18 +166,22 @@ class Starts:
 
 
 def write(start: StartConfig, folder: Path) -> None:
-    """Copy weights to the folder of a sweep or run, under the name of their hash, unless they are there."""
+    """Copy weights to the folder of a sweep or run, under the name of their hash, unless it already holds them."""
     if start.digest and not (path := file_in(folder, start.digest)).exists():
         write_atomically(path, Weights(Path(start.path)).content, durable=True)
 
 
 def file_in(folder: Path, digest: str) -> Path:
-    """Return the path of weights in a folder of a sweep or run."""
+    """Return the path of the copy of weights in the folder of a sweep or run, given the hash of the weights."""
     return folder / "weights" / f"{digest}.safetensors"
 
 
 def _checkpoint(folder: TrialFolder, text: str, step: int | None) -> Path:
-    """Return the checkpoint of a step of a trial; by default the last one."""
+    """Return the path of a trial's checkpoint at a step, or of the last one if the step is None.
+
+    Raises:
+        UserError: The trial keeps no such checkpoint.
+    """
     kept = folder.all_checkpoints()
     steps = [int(path.stem) for path in kept]
     if not kept or step not in (None, *steps):

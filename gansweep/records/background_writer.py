@@ -13,14 +13,15 @@ MOST_BYTES = 1 << 28
 
 
 class BackgroundWriter:
-    """Writes that a thread makes one after another, in the order of `put`.
+    """Thread that makes queued writes one after another, in the order of `put`.
 
     If a write fails, the writes after it are dropped, because they may rely on it. From then on, `put` and `drain`
-    raise its error.
+    raise the error of the failed write.
 
     Args:
         most_writes: Maximum number of writes in the queue, including the current one.
-        most_bytes: Maximum size of their data. A write with more data waits until the queue is empty.
+        most_bytes: Maximum size in bytes of the data of all writes in the queue. A write with more data is added once
+            the queue is empty.
     """
 
     def __init__(self, most_writes: int = MOST_WRITES, most_bytes: int = MOST_BYTES) -> None:
@@ -37,11 +38,11 @@ class BackgroundWriter:
         """Add a write to the queue. Waits while the queue is full.
 
         Args:
-            write: Function to call.
-            size: Size of its data in bytes.
+            write: Function that makes the write.
+            size: Size of the data that it writes, in bytes.
 
         Raises:
-            OSError: An earlier write has failed. This one is dropped. Likewise for other errors.
+            OSError: An earlier write has failed, so the new one is dropped. An error of another type is raised as well.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._error or not self._queue or self._has_room(size))
@@ -54,14 +55,14 @@ class BackgroundWriter:
         """Wait until all writes are complete.
 
         Raises:
-            OSError: A write has failed. Likewise for other errors.
+            OSError: A write has failed. An error of another type is raised as well.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._queue)
             self._raise_error()
 
     def close(self) -> None:
-        """Complete all writes and end the thread. An error is not raised: see `drain`."""
+        """Complete all writes and end the thread. Unlike `drain`, it does not raise the error of a failed write."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

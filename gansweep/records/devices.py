@@ -26,7 +26,7 @@ STATE_BYTES = {5_056: CPU, 16: GPU}  # size of a random stream's state
 
 @dataclass(frozen=True)
 class Device:
-    """A device, and the software that numbers depend on.
+    """A device, and the versions of software on which the numbers of a training depend.
 
     Attributes:
         type: CPU or GPU.
@@ -44,7 +44,7 @@ class Device:
 
 
 def record(folder: TrialFolder, device: Device) -> None:
-    """Add a device to those of a trial, unless the trial was on the same one before.
+    """Record the device on which a trial is about to be trained, unless it equals the device recorded last.
 
     Raises:
         UserError: The trial began on another type of device.
@@ -78,7 +78,7 @@ def refusal(folders: Sequence[TrialFolder], began: str, now: str) -> UserError:
 
 
 def read(folder: TrialFolder) -> list[Device]:
-    """Return the devices of a trial in order of time; [] if none are recorded, as by version 0.1.0.
+    """Return the recorded devices of a trial, first one first; [] if there are none, as in trials of version 0.1.0.
 
     Raises:
         UserError: The file is damaged.
@@ -103,8 +103,11 @@ def _first_type(folder: TrialFolder, recorded: Sequence[Device]) -> str:
 
 
 def label(folder: TrialFolder) -> str:
-    """Return the devices of a trial for users: CPU, the names of its cards, or GPU for an unknown card; "" for a trial
-    that has not begun.
+    """Return the devices of a trial as text for users.
+
+    Returns:
+        `CPU`, the name of a card, or `GPU` for an unknown card; several are joined by " + ". "" if the trial has not
+        begun.
     """
     if not _has_begun(folder):
         return ""
@@ -115,10 +118,10 @@ def label(folder: TrialFolder) -> str:
 
 
 def of_checkpoint(path: Path) -> str:
-    """Return the type of device that a checkpoint was written on; "" if the file does not tell.
+    """Return the type of device on which a checkpoint was written; "" if it cannot be read from the file.
 
-    Only its header is read. If the header does not name the device, as in version 0.1.0, the size of a random stream's
-    state does.
+    Only the header of the file is read. If it does not name the type, as in version 0.1.0, the type follows from the
+    size of a random stream's state.
     """
     with suppress(OSError, ValueError, LookupError, TypeError, AttributeError), path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

@@ -25,7 +25,7 @@ DATABASE = "the tracking store's database"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Add the file's name to errors raised in the block: those of write() and fsync() lack it."""
+    """Add the name of a file to each OSError raised in the block: errors of write() and fsync() do not name it."""
     try:
         yield
     except OSError as error:
@@ -34,9 +34,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def lack(error: BaseException) -> str | None:
-    """Return a sentence with the file or database that cannot be written and the remedy; None for other errors.
+    """Return a sentence that names the file or database that cannot be written, and the remedy; None for other errors.
 
-    The causes of the error are searched as well: SQLAlchemy and MLflow wrap SQLite's errors.
+    The causes of the error are examined as well, since SQLAlchemy and MLflow wrap SQLite's errors.
     """
     if isinstance(error, OSError) and error.errno in WORDS:
         return _sentence(error.errno, error.filename)
@@ -68,6 +68,6 @@ def _mount(path: Path) -> Path:
 
 
 def _without_inodes(mount: Path) -> bool:
-    """Whether the file system has run out of inodes. Some (btrfs) create inodes on demand and report a total of 0."""
+    """Whether a file system has no inodes left. Some create inodes on demand and report a total of 0, such as btrfs."""
     found = os.statvfs(mount)
     return found.f_files > 0 and found.f_favail == 0

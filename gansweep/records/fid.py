@@ -1,4 +1,7 @@
-"""What was measured of a trial on many samples: `fid.json`, an entry for each network, number of samples and step."""
+"""Measurements of a trial on many samples, such as FID, in the file `fid.json` of its folder.
+
+The file has one entry for each combination of network, number of samples and step.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ LOCK_WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class Measured:
-    """An entry.
+    """An entry of `fid.json`.
 
     Attributes:
         step: Step of the generator.
         samples: Number of samples.
-        weights: SHA-256 of the network's file.
+        weights: SHA-256 of the file of the network that computes the features.
         images: Number of real images.
-        channels: Channels of the images. A network sees grey ones as three equal channels.
-        metrics: Name → value; NaN and infinities as in records.
+        channels: Channels of the images. The network sees grey images as three equal channels.
+        metrics: Name → value. Values may be NaN or infinite.
     """
 
     step: int
@@ -35,13 +38,13 @@ class Measured:
     metrics: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry for JSON, which has neither NaN nor infinity: None in their place."""
+        """Return the entry as data for JSON, which has neither NaN nor infinity: such values are None."""
         metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         return {**asdict(self), "metrics": metrics}
 
 
 def known(folder: TrialFolder, step: int, samples: int, weights: str) -> Measured | None:
-    """Return the entry of a trial for a step, number of samples and network."""
+    """Return the entry of a trial for a step, number of samples and network (SHA-256 of its file); None without one."""
     found = (one for one in read(folder) if (one.step, one.samples, one.weights) == (step, samples, weights))
     return next(found, None)
 
@@ -53,17 +56,18 @@ def read(folder: TrialFolder) -> list[Measured]:
 
 
 def add(folder: TrialFolder, measured: Measured) -> None:
-    """Add an entry durably."""
+    """Append an entry to a trial's `fid.json`, so that it survives a power cut."""
     write_json(folder.fid, {"measured": [one.to_json() for one in (*read(folder), measured)]}, durable=True)
 
 
 def add_to_journal(folder: TrialFolder, measured: Measured) -> bool:
-    """Record the metrics of an entry at the last step of a trial that has ended, so that they are sent and tabled.
+    """Append the metrics of an entry to the journal of an ended trial, at the last recorded step.
 
-    Metrics that are recorded there already keep their values.
+    They are then shown in tables and sent to the tracking store. Metrics that the journal already has at this step keep
+    their values.
 
     Returns:
-        Whether the metrics are recorded. They are not if the generator is not that of the last step.
+        Whether the journal has the metrics. It does not if the entry's step is not the last recorded step.
 
     Raises:
         Locked: A process trains the trial.
@@ -80,9 +84,13 @@ def add_to_journal(folder: TrialFolder, measured: Measured) -> bool:
 
 
 def at_end_of(records: list[Record], measured: Measured) -> Record | None:
-    """Return the record of an entry to append to records that end at its step; None if its metrics are there.
+    """Return the record with the metrics of an entry that `records` lack; None if they lack none.
 
-    Its time is that of the step, so that the time of training does not depend on it.
+    Its time is that of the last record, so that the trial's recorded training time stays the same.
+
+    Args:
+        records: All records of the trial. The last one is at the entry's step.
+        measured: The entry.
     """
     there = {name for record in records if record.step == measured.step for name in record.values}
     new = {name: value for name, value in measured.metrics.items() if name not in there}

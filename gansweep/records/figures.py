@@ -12,11 +12,11 @@ from gansweep.records.ranking import Ranking
 
 
 def figures(ranking: Ranking, speeds: Sequence[float], values: Iterable[tuple[int, float]]) -> dict[str, Any]:
-    """Return the quality and speed of a trial. A figure is None if nothing is recorded for it.
+    """Return name → figure for the quality and speed of a trial. A figure is None if nothing is recorded for it.
 
     Args:
         ranking: The objective.
-        speeds: Records of STEPS_PER_S.
+        speeds: Recorded values of the metric STEPS_PER_S.
         values: (step, value) of the objective, in the order of steps.
     """
     quality = ranking.quality(values)
@@ -30,10 +30,10 @@ def figures(ranking: Ranking, speeds: Sequence[float], values: Iterable[tuple[in
 
 
 def figures_of(folder: TrialFolder, ranking: Ranking) -> dict[str, Any]:
-    """Return the figures of a trial from its folder."""
+    """Return the figures of a trial, computed from its journal."""
     return figures(ranking, speeds_of(folder), journal.column(folder.journal, ranking.metric))
 
 
 def speeds_of(folder: TrialFolder) -> list[float]:
-    """Return all records of a trial's speed, in steps per second."""
+    """Return all recorded values of a trial's speed, in steps per second."""
     return [speed for _, speed in journal.column(folder.journal, STEPS_PER_S)]

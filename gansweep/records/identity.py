@@ -1,6 +1,7 @@
 """Identity of a sweep: an id that is created once, kept in the sweep's folder, and attached to all its records.
 
-The file also names the folder that it was written for. If that is another folder, this one was moved or copied.
+The file `identity.json` also names the folder that it was written for. If the file is in another folder, the sweep's
+folder was moved or copied.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DIGITS = 8  # of an id, in labels that people read
 
 
 class Whereabouts(Enum):
-    """Meaning of another folder that last held the same identity."""
+    """What has become of the folder that last held an identity, seen from the folder that holds it now."""
 
     HERE = "it is this folder"
     MOVED = "it no longer exists, so this folder is its new location"
@@ -54,7 +55,7 @@ class Place:
 
     @classmethod
     def from_json(cls, text: str) -> Place | None:
-        """Return the place in a tag that may have been edited; None if it is unreadable."""
+        """Return the place in the text of a tag of the tracking store; None if a user has made the tag invalid."""
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             found = cls(**json.loads(text))
             if [*map(type, (found.host, found.path, found.inode))] == [str, str, int]:
@@ -62,7 +63,7 @@ class Place:
         return None
 
     def to_json(self) -> str:
-        """Return the content of a tag."""
+        """Return the place as JSON text, for a tag in the tracking store."""
         return json.dumps(asdict(self))
 
     def __str__(self) -> str:
@@ -75,9 +76,10 @@ class Identity:
 
     Attributes:
         sweep_id: 32 hexadecimal digits.
-        place: The folder that the file was written for.
-        was: Former ids, under which the home's own store may still hold this sweep's records, oldest first.
-        joined: Ids from before the sweep joined a storage, under which any store may hold its records, oldest first.
+        place: The folder that the identity was written for.
+        was: Former ids, oldest first. The home's own tracking store may still hold records of this sweep under them.
+        joined: Ids from before the sweep joined a storage, oldest first. Any tracking store may hold records of this
+            sweep under them.
         is_renewed: Whether `renew` created the id for this place.
     """
 
@@ -88,12 +90,12 @@ class Identity:
     is_renewed: bool = False
 
     def label(self, name: str) -> str:
-        """Return a readable name that is unique in every store."""
+        """Return a readable name of the sweep that is unique in every tracking store: NAME-xxxxxxxx."""
         return label(name, self.sweep_id)
 
 
 def label(name: str, sweep_id: str) -> str:
-    """Return NAME-xxxxxxxx, which distinguishes sweeps of the same name."""
+    """Return NAME-xxxxxxxx, with the first digits of the id, which distinguish sweeps of the same name."""
     return f"{name}-{sweep_id[:DIGITS]}"
 
 
@@ -136,12 +138,16 @@ def ensure(folder: SweepFolder) -> Identity:
 
 
 def to_storage(folder: SweepFolder) -> bytes:
-    """Return the content of a sweep's identity file in a storage."""
+    """Return the content, as JSON, of the file that holds a sweep's id in a storage."""
     return json.dumps({"sweep_id": ensure(folder).sweep_id}).encode()
 
 
 def take(folder: SweepFolder, content: bytes) -> None:
-    """Set the identity of a folder to that of the storage that its sweep is in. Its own id is kept as a former one.
+    """Replace a sweep's id by the id that the sweep has in its storage. The replaced id is kept in Identity.joined.
+
+    Args:
+        folder: Folder of the sweep.
+        content: Content of the storage's file, as returned by `to_storage`.
 
     Raises:
         UserError: The content is damaged.
@@ -157,11 +163,11 @@ def take(folder: SweepFolder, content: bytes) -> None:
 
 
 def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
-    """Make the sweep in a copied folder a separate sweep, and forget the records of the original.
+    """Make the sweep in a copied folder a separate sweep: give it a new id, and forget the original's parent run.
 
     Args:
         folder: The copied folder.
-        own_store: Whether the home's own store was copied as well, so that its records belong to the copy.
+        own_store: Whether the home's own tracking store was copied as well, so that its records belong to the copy.
     """
     old = ensure(folder)
     was = (*old.was, old.sweep_id) if own_store else ()
@@ -172,14 +178,14 @@ def renew(folder: SweepFolder, *, own_store: bool) -> Identity:
 
 
 def settle(folder: SweepFolder) -> None:
-    """Record that the identity belongs to this folder."""
+    """Record a folder as the place of the identity that it holds."""
     found, place = ensure(folder), Place.of(folder)
     if found.place != place:
         _write(folder.identity, replace(found, place=place, is_renewed=False))
 
 
 def forget_former(folder: SweepFolder) -> None:
-    """Remove the ids of the original, when no record has them any longer."""
+    """Empty Identity.was. Call this function when no record in the home's own tracking store has a former id."""
     _write(folder.identity, replace(ensure(folder), was=()))
 
 
@@ -206,10 +212,10 @@ def whereabouts(other: Place, folder: SweepFolder) -> Whereabouts:
 
 
 def _checked(sweep_id: object) -> str:
-    """Return a valid id, which is safe in filters of the store.
+    """Return an id unchanged if it is valid, and so safe in filters of the tracking store.
 
     Raises:
-        ValueError: The id is not valid.
+        ValueError: The id does not consist of 32 hexadecimal digits.
     """
     if not isinstance(sweep_id, str) or not ID.fullmatch(sweep_id):
         raise ValueError(f"{sweep_id!r} is not an id")

@@ -34,7 +34,7 @@ class Record:
 
 
 class Journal:
-    """A journal opened for appending. A torn last line is dropped; recorded steps are not written again."""
+    """A journal opened for appending. An incomplete last line is removed. Recorded steps are not written again."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,10 +47,10 @@ class Journal:
         self.last_step = max((r.step for r in read(path)), default=-1)
 
     def append(self, record: Record) -> bool:
-        """Write a record to the operating system.
+        """Append a record. It is passed to the operating system; `sync` makes it survive a power cut.
 
         Returns:
-            False if the step is already recorded.
+            Whether the record was written. It was not if its step is already recorded.
 
         Raises:
             OSError: The record cannot be written completely; no part of it remains.
@@ -61,10 +61,10 @@ class Journal:
         return True
 
     def append_more(self, record: Record) -> None:
-        """Write further metrics of the last step. The journal has no record of the same metrics at that step.
+        """Append further metrics at the last step. The journal must not have these metrics at that step already.
 
         Raises:
-            OSError: As in `append`.
+            OSError: The record cannot be written completely; no part of it remains.
         """
         assert record.step == self.last_step
         self._write(record)
@@ -81,7 +81,11 @@ class Journal:
         self.last_step = record.step
 
     def sync(self) -> None:
-        """Make appended records survive a power cut. Called before a checkpoint, after which they are not repeated."""
+        """Make appended records survive a power cut.
+
+        It is called before a checkpoint is written: a trial that resumes from the checkpoint does not repeat the steps
+        before it.
+        """
         with writing(self._path):
             os.fsync(self._file.fileno())
 
@@ -98,7 +102,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Return all complete records; none if the file does not exist.
+    """Return all complete records; [] if the file does not exist.
 
     Raises:
         UserError: A line is not a record.
@@ -107,7 +111,7 @@ def read(path: Path) -> list[Record]:
 
 
 def read_from(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
-    """Yield complete records from a byte offset, each with the offset of its end."""
+    """Yield (record, offset of its end) for each complete record from a byte offset on; none if the file is missing."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -127,7 +131,7 @@ def line_of(record: Record) -> bytes:
 
 
 def column(path: Path, metric: str) -> list[tuple[int, float]]:
-    """Return (step, value) of one metric, in the order of steps; none if the file does not exist.
+    """Return (step, value) for each record of a metric, in the order of steps; [] if the file does not exist.
 
     Faster than `read`, since records are not parsed completely.
     """
@@ -143,9 +147,12 @@ def column(path: Path, metric: str) -> list[tuple[int, float]]:
 
 
 def latest(path: Path) -> Record | None:
-    """Return step and time of the last complete record, with the newest value of every metric.
+    """Return a record with the step and time of the last complete record, and the newest value of each metric.
 
-    Not all metrics are recorded at each step. Only the last 64 kB of the file are read.
+    Since not all metrics are recorded at each step, the last LATEST records are read, from at most 64 kB.
+
+    Returns:
+        None if there is no complete record.
     """
     try:
         with path.open("rb") as file:
@@ -160,7 +167,11 @@ def latest(path: Path) -> Record | None:
 
 
 def parsed(line: bytes) -> Record:
-    """Return the record in a line of a journal, with today's names of its metrics. Raises an error if it is damaged."""
+    """Return the record in a line of a journal. Former names of metrics are replaced by the current ones.
+
+    Raises:
+        ValueError, TypeError, AttributeError, RecursionError: The line is not a record.
+    """
     found = Record(**json.loads(line))
     return replace(found, values=current_names(found.values))
 

@@ -23,11 +23,11 @@ home/
       trial.json                 resolved config, varied values, seed, steps
       journal.jsonl              metrics, one record per line
       doubted.jsonl              withdrawn records, until the trial reaches their steps again
-      cadence.json               intervals between its records, with which it began
+      cadence.json               intervals between its records, as set when it began
       evaluator.json             the evaluator: accuracy of its classifier, classes, samples
       fid.json                   FID, KID and inception score, or those of other networks, on many samples
       devices.json               the devices that it was trained on, their driver and torch
-      owner.json                 for a sweep in a storage: host and process that train the trial, or did last
+      owner.json                 for a sweep in a storage: host and process that train the trial, or trained it last
       samples/00000600.png
       checkpoints/00000600.safetensors
       outcome.json               how the trial ended; absent until then
@@ -35,7 +35,7 @@ home/
       lock                       held by the process that trains it
       stop                       asks that process to end gracefully
       traceback.txt              traceback of a crash
-      published.json             the part of these records that MLflow has
+      published.json             which of these records have been sent to MLflow
     storage                      URI of the storage that the sweep is in, if any; this folder is then a copy
   runs/NAME-YYYYMMDD-HHMMSS/     a single run: the files of a trial's folder, and
     sweep.yaml                   the file as it was read
@@ -244,7 +244,7 @@ class SweepFolder:
         """Return the folder of a trial.
 
         Raises:
-            UserError: Not a valid trial id; it could point outside the folder.
+            UserError: The id is not valid. Its path could be outside the sweep's folder.
         """
         if not isinstance(trial_id, str) or not TRIAL_ID.fullmatch(trial_id):
             raise UserError(f"{self.path}: {trial_id!r} is not a trial id; its plan.json is damaged or forged")
@@ -259,7 +259,7 @@ class SweepFolder:
         return self.begun({trial.id for trial in self.planned()})
 
     def begun(self, but: Collection[str] = ()) -> list[TrialFolder]:
-        """Return the trials that have begun, of all plans. but: ids of trials that are left out."""
+        """Return the trials of all plans that have begun, except those whose id is in `but`."""
         others = (trial for trial in self.all_trials() if trial.id not in but)
         recorded = (trial for trial in others if trial.trial.exists())
         return [trial for trial in recorded if trial.lock.exists() or trial.outcome.exists()]
@@ -304,7 +304,7 @@ class Home:
         return self.path / "runs"
 
     def new_run(self, name: str) -> RunFolder:
-        """Create the folder of a new single run, with a timestamp and a number that make it unique."""
+        """Create the folder of a new single run, named after the time and, if needed to be unique, a number."""
         stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
         for number in itertools.count(1):
             folder = RunFolder(self.runs / (stamped if number == 1 else f"{stamped}-{number}"))
@@ -317,12 +317,12 @@ class Home:
         return SweepFolder(self.path / "sweeps" / name)
 
     def sweeps(self) -> list[SweepFolder]:
-        """Return every planned sweep, by name."""
+        """Return every planned sweep, in the order of their names."""
         return [SweepFolder(p.parent) for p in sorted((self.path / "sweeps").glob("*/plan.json"))]
 
 
 def home_at(path: str | os.PathLike[str] | None) -> Home:
-    """Return the home folder at a path; by default at GANSWEEP_HOME, else ./gansweep-home. Its own path is absolute."""
+    """Return the home folder at a path, made absolute. Without a path, it is at GANSWEEP_HOME, or ./gansweep-home."""
     return Home(Path(path or os.environ.get("GANSWEEP_HOME", "gansweep-home")).absolute())
 
 
@@ -369,7 +369,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; {} if the file does not exist.
 
     Raises:
-        UserError: The file contains anything else.
+        UserError: The file does not contain a JSON object.
     """
     try:
         data: dict[str, Any] = json.loads(path.read_text())
@@ -383,7 +383,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested data with dotted keys, without values that are None."""
+    """Flatten nested mappings to one dict with dotted keys. Values that are None are left out."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):

@@ -30,7 +30,15 @@ class NoLocksError(UserError):
 
 
 def acquire(path: Path, note: str = "", wait_s: float = 0.0) -> IO[str]:
-    """Acquire the lock and write a note for other processes. Keep the returned file open to hold the lock.
+    """Acquire a lock, and write a note to its file for other processes.
+
+    Args:
+        path: File of the lock.
+        note: Text that other processes get as the message of Locked; by default the id of this process.
+        wait_s: How long to wait for the lock, in seconds.
+
+    Returns:
+        The open file. The lock is held until it is closed.
 
     Raises:
         Locked: The lock is still held after `wait_s` seconds.
@@ -75,7 +83,7 @@ def is_held(path: Path) -> bool:
 
 
 def _lock(file: IO[str], *, exclusive: bool) -> None:
-    """Lock the file with the available kind of lock.
+    """Lock a file without waiting: with flock, or with an open file description lock if flock is not available.
 
     Raises:
         BlockingIOError: Another open file holds the lock.

@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 def keep(path: Path, text: str) -> None:
-    """Append text, each line with the current time. Several processes and threads may do so concurrently.
+    """Append text to a log, each line with the current time. Several processes and threads may do so concurrently.
 
-    Does nothing if the file cannot be written: the same text is printed on stderr, and a log never ends a sweep.
+    Does nothing if the file cannot be written: the text is also printed on stderr, and a sweep must not end because of
+    its log.
     """
     at = time.strftime("%Y-%m-%d %H:%M:%S")
     with suppress(OSError), path.open("a", encoding="utf-8") as file:

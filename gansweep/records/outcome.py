@@ -32,7 +32,7 @@ class Outcome:
         reason: A sentence; "" for completed.
         verdicts: Verdicts on a completed or stopped trial, by precedence.
         rule: What stopped the trial: a kind of verdict, or `asha`. For a crash, OUT_OF_MEMORY or "".
-        time: Seconds since the epoch.
+        time: When the outcome was recorded, in seconds since the epoch; 0 until then.
         thresholds: Thresholds of the verdicts that differ from their defaults.
     """
 
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str | None:
-        """Kind of the primary verdict, a failure or a conclusion; None without one."""
+        """Kind of the primary verdict, if that is a failure or a conclusion; else None."""
         return tag_of(self.verdicts)
 
     @property
@@ -78,7 +78,7 @@ def failure_of(state: str | None, verdict: str | None) -> str | None:
     """Return how a trial failed: `crashed`, or its primary verdict if that is a failure; None if it did not.
 
     Args:
-        state: As in State.
+        state: Current state of the trial, a value of State.
         verdict: Kind of the primary verdict, None without one.
     """
     if state == "crashed":
@@ -117,7 +117,7 @@ def state(folder: TrialFolder, steps: int) -> State:
 
 
 def ended_as(folder: TrialFolder, now: str) -> Outcome | None:
-    """Return the outcome of a trial whose state is `now`; None if it is running or will continue."""
+    """Return the recorded outcome of a trial if its kind equals the trial's current state `now`; else None."""
     ended = read(folder)
     return ended if ended and ended.kind == now else None
 
@@ -162,8 +162,9 @@ def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = ""
     Args:
         folder: Folder of the trial.
         step: Last trained step.
-        error: The error. Only its message is shown if it is written for users.
-        rule: As in Outcome.
+        error: The error. The outcome's reason is the first line of its message, with its type unless the message is
+            written for users.
+        rule: Outcome.rule: OUT_OF_MEMORY or "".
     """
     is_for_users = isinstance(error, CheckpointError | UserError) and str(error)
     reason = str(error) if is_for_users else f"{type(error).__name__}: {error}"
@@ -174,14 +175,14 @@ def crashed(folder: TrialFolder, step: int, error: BaseException, rule: str = ""
 
 
 def record_crash(folder: TrialFolder, step: int, reason: str, trace: str, rule: str = "") -> Outcome:
-    """Record a crash of another process.
+    """Record a crash as the trial's outcome, and write its traceback to the trial's folder.
 
     Args:
         folder: Folder of the trial.
         step: Last trained step.
-        reason: One line.
+        reason: Reason of the crash, in one line.
         trace: Traceback of the error.
-        rule: As in Outcome.
+        rule: Outcome.rule: OUT_OF_MEMORY or "".
     """
     write_atomically(folder.traceback, trace.encode())
     ended = Outcome("crashed", step, reason, rule=rule)

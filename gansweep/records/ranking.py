@@ -68,11 +68,15 @@ class Ranking:
         return score if self.mode == "min" else -score
 
     def points(self, records: Iterable[Record]) -> list[Point]:
-        """Return the score at every record that has the metric."""
+        """Return (step, score) of every record that has the metric."""
         return [(r.step, self.score(r.values[self.metric])) for r in records if self.metric in r.values]
 
     def quality(self, values: Iterable[tuple[int, float]]) -> Quality:
-        """Return the quality of a trial. values: (step, value) of the metric, in the order of steps."""
+        """Return the quality of a trial.
+
+        Args:
+            values: (step, value) of the metric, in the order of steps.
+        """
         listed = [Value(*one) for one in values]
         finite = [one for one in listed if math.isfinite(one.value)]
         best = min(finite, key=lambda one: self.score(one.value), default=None)
@@ -88,10 +92,10 @@ class Ranking:
         return {one: first.setdefault(scores[one], number) for number, one in enumerate(self.order(scores), 1)}
 
     def admitted(self, scores: Mapping[T, float], failures: Mapping[T, str | None]) -> dict[T, float]:
-        """Return the scores of the trials that are ranked, in the given order.
+        """Return trial → score for the trials that are ranked, in the given order.
 
-        They are those that did not fail. If none of these has a score other than WORST, they are those that failed in
-        a way in which one is better than another, such as `poor`.
+        A trial is ranked if it did not fail and its score is not WORST. If there is no such trial, those are ranked
+        that failed in a way that still allows a comparison (RANKED_FAILURES, such as `poor`).
 
         Args:
             scores: Trial → score.
@@ -124,15 +128,19 @@ class Ranking:
         return logarithmic and not any(value <= 0 for value in values)
 
     def mean(self, values: Sequence[float]) -> float:
-        """Return the mean of a configuration over its seeds: geometric on a log scale, else arithmetic."""
+        """Return the mean of a configuration's values over its seeds: geometric on a log scale, else arithmetic."""
         return statistics.geometric_mean(values) if self.on_log_scale(values) else statistics.fmean(values)
 
     def final(self, folder: TrialFolder) -> float:
-        """Return the final score of a trial that has ended; WORST if it has none, or failed and is not `poor`."""
+        """Return the final score of a trial that has ended.
+
+        Returns:
+            WORST if the trial has no value of the objective, or failed in a way that is not in RANKED_FAILURES.
+        """
         return self._end(folder)[0]
 
     def _end(self, folder: TrialFolder) -> tuple[float, str | None]:
-        """Return the final score of a trial, and how it failed."""
+        """Return the final score of a trial, and how it failed; None if it did not fail."""
         ended = outcome.read(folder)
         if ended is None or ended.failure not in (None, *RANKED_FAILURES):
             return WORST, ended.failure if ended else None
@@ -145,23 +153,26 @@ class Ranking:
 
 
 def ranking_in(plan: Mapping[str, Any]) -> Ranking:
-    """Return the objective in a sweep's plan.json; the default for plans of older versions, which lack it."""
+    """Return the ranking by the objective in the content of a sweep's plan.json.
+
+    Plans of older versions have no objective. Their trials are ranked by FD ratio.
+    """
     objective = plan.get("objective", {"metric": FD_RATIO, "mode": "min"})
     return Ranking(current(objective["metric"]), objective["mode"])
 
 
 def ranking_of(sweep: SweepFolder) -> Ranking:
-    """Return the objective of a sweep, as it was last run."""
+    """Return the ranking of a sweep's trials, by the objective with which the sweep was last run."""
     return ranking_in(read_json(sweep.plan))
 
 
 def best_step(points: Sequence[Point], steps: Sequence[int]) -> int:
-    """Return the step of the best checkpoint of a trial; of equally good ones the last.
+    """Return the step of the best checkpoint of a trial; of equally good checkpoints, that of the last.
 
-    The score of a checkpoint is that of the last evaluation before it.
+    The score of a checkpoint is that of the last evaluation at or before its step.
 
     Args:
-        points: Scores of the trial, in the order of steps.
+        points: (step, score) of the trial, in the order of steps.
         steps: Steps of the checkpoints, ascending, at least one.
     """
     return min(reversed(steps), key=lambda step: score_at(points, step))

@@ -24,13 +24,15 @@ SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 
 @contextmanager
 def scratch(longest: int = sys.maxsize) -> Iterator[Path]:
-    """Yield a temporary folder. If the process is killed, the next process that calls this function removes the folder.
+    """Yield a temporary folder, and remove it after the block.
+
+    If the process is killed, a process that calls this function later removes the folder.
 
     Args:
-        longest: Maximum length of the path of its parent folder, in bytes.
+        longest: Maximum length of the path of the parent folder, in bytes.
 
     Raises:
-        UserError: See `place`.
+        UserError: No parent folder with such a path can be written.
     """
     base = place(longest)
     for old in base.glob(f"{PREFIX}*"):
@@ -48,10 +50,10 @@ def scratch(longest: int = sys.maxsize) -> Iterator[Path]:
 
 
 def place(longest: int = sys.maxsize) -> Path:
-    """Return the parent of temporary folders: that of TMPDIR, TEMP or TMP, else one of the system's.
+    """Return the parent folder of temporary folders: TMPDIR, TEMP or TMP, else one of SHORT_PLACES.
 
     Args:
-        longest: Maximum length of its path, in bytes.
+        longest: Maximum length of the path of the parent folder, in bytes.
 
     Raises:
         UserError: No folder with such a path can be written.

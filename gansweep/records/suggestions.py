@@ -11,7 +11,7 @@ from gansweep.records.layout import write_atomically
 
 
 def read(path: Path, search: str) -> list[dict[str, Any]]:
-    """Return the varied values of each suggestion of one search, ordered by number from 0."""
+    """Return the varied values of each suggestion of one search, in the order of suggestions."""
     found: dict[int, dict[str, Any]] = {}
     for line in map(json.loads, _lines(path)):
         if line["search"] == search:

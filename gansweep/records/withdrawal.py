@@ -12,12 +12,15 @@ LOCK_WAIT_S = 20.0  # the trial's process has been killed, and may still be endi
 
 
 def withdraw(folder: TrialFolder, since: float) -> None:
-    """Take back checkpoints, sample grids, records and the outcome that are not older than a time.
+    """Withdraw what a trial has recorded since a time: checkpoints, sample grids, fid.json and records.
 
-    The trial then resumes from an older checkpoint, or from the start, as after any death. Withdrawn records move to
-    `folder.doubted`. When the trial reaches their steps again, equal ones are recorded with their former time, so that
-    a tracking store that has received them does not get a second value. If others are recorded instead, the trial's run
-    in the store is replaced (`tracking.sender.is_superseded`).
+    The outcome is removed whatever its time. The trial then resumes from an older checkpoint, or from the start, as
+    after any death.
+
+    Withdrawn records move to `folder.doubted`. When the trial reaches their steps again, a record that equals a
+    withdrawn one gets the time of the withdrawn one, so that a tracking store that has received it does not get a
+    second value. If a record differs, the trial's run in the tracking store is replaced
+    (`tracking.sender.is_superseded`).
 
     Args:
         folder: Folder of the trial. No process trains it.
@@ -36,7 +39,10 @@ def withdraw(folder: TrialFolder, since: float) -> None:
 
 
 def _withdraw_records(folder: TrialFolder, since: float) -> None:
-    """Move the end of the journal. Records of an earlier withdrawal that have not been confirmed yet are kept."""
+    """Move the records since a time from the journal to `folder.doubted`.
+
+    Records of an earlier withdrawal stay in `folder.doubted` if the trial has not reached their steps again.
+    """
     Journal(folder.journal).close()  # drops a torn line
     kept = 0
     tail: list[Record] = []

@@ -10,7 +10,7 @@ from gansweep.records.layout import Home
 
 
 def check_writable(home: Home) -> None:
-    """Create the home folder.
+    """Create the home folder, and check that files in it can be written and locked.
 
     Raises:
         UserError: The folder cannot be written or locked, or its path cannot be part of a database URI.

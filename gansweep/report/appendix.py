@@ -54,7 +54,7 @@ def _row(study: Study, trial: pd.Series, kinds: list[str]) -> list[Cell]:
 
 
 def _quality(study: Study, trial: pd.Series) -> Cell:
-    """Return the objective of a trial, and how it compares with the best one."""
+    """Return a cell with the value of the objective at a trial's last evaluation, and its remark in grey."""
     value, remark = measured(trial["quality"]), study.remarks.get((trial["sweep"], trial["trial"]))
     return {"text": value, "more": f" ({remark})"} if remark else value
 
@@ -66,7 +66,7 @@ def _sweep_file(study: Study, sweep: pd.Series) -> dict[str, Any]:
 
 
 def _ran_on(study: Study, sweep: pd.Series) -> str:
-    """Return the command, machine, versions, commit, data, and the accuracy of the evaluation's classifier."""
+    """Return a sentence on the command, machine, versions, commit, devices, data and evaluation of a sweep."""
     versions = [
         f"{name.removeprefix('version.')} {sweep[name]}"
         for name in sweep.index

@@ -1,4 +1,4 @@
-"""Choice of the trials that a report shows in detail: the best, some of every kind of failure, and the median."""
+"""Choice of the trials that a report shows in detail: the best, two of median rank, two of each kind of failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ CASES = 4  # maximum number of trials in the figure of a kind of failure
 
 
 def in_detail(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return at most MOST trials, ranked trials first, then failed trials by kind."""
+    """Return the trials that are shown in detail, at most MOST, in the order of `by_rank`.
+
+    If there are more than MOST trials, these are the BEST best ones, two of median rank, and two of each kind of
+    failure.
+    """
     ordered = by_rank(trials)
     if len(ordered) <= MOST:
         return ordered
@@ -25,7 +29,7 @@ def in_detail(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_rank(trials: pd.DataFrame) -> pd.DataFrame:
-    """Sort trials: by rank, then trials without a rank, then failed trials by kind."""
+    """Sort trials: first those that did not fail, by rank (unranked ones last), then failed ones, by rank and kind."""
     kinds = [*FAILURES, "crashed"]
     kind = trials["verdict"].where(trials["outcome"] != "crashed", "crashed")
     place = kind.map({name: number for number, name in enumerate(kinds)}).fillna(-1)

@@ -1,4 +1,4 @@
-"""Replicates (trials that differ only in the seed) as one row."""
+"""Table of configurations: one row for the replicates (trials that differ only in the seed) of each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ KEY = ["sweep", "configuration"]
 
 
 def configurations(trials: pd.DataFrame, *, log: bool, mode: Mode) -> pd.DataFrame:
-    """Return one row per configuration, best first.
+    """Return a table with one row per configuration, best first.
 
-    Columns: sweep, configuration, trials, failed (number of failed trials), quality (an Interval over seeds, including
-    failed ones with a finite quality), its estimate, low and high, place (1 = best; <NA> if no trial is ranked), and
-    may_be_best (see `best_of`; <NA> if no configuration has two seeds).
+    Columns: sweep, configuration, trials (their number), failed (number of failed trials), quality (Interval of the
+    mean over seeds, including failed trials with a finite quality), estimate, low and high (those of quality), place (1
+    is best; <NA> if no trial of the configuration is ranked), and may_be_best (see `best_of`; <NA> if the configuration
+    or all others have no place, or if none of them has two seeds).
+
+    Args:
+        trials: Table of trials.
+        log: Whether quality is averaged and compared on a log scale.
+        mode: Whether the smallest or the largest quality is best.
     """
     rows = [_row(key, group, log) for key, group in trials.groupby(KEY, sort=False)]
     found = pd.DataFrame(rows, columns=[*KEY, "trials", "failed", "ranked", "quality", "values"])
@@ -43,7 +49,7 @@ def _row(key: Any, group: pd.DataFrame, log: bool) -> tuple[Any, ...]:
 
 
 def _compared(found: pd.DataFrame, log: bool, mode: Mode) -> pd.DataFrame:
-    """Add Hsu's comparison with the best, among configurations that have a place."""
+    """Add the column may_be_best: multiple comparisons with the best among the configurations that have a place."""
     able = found[found["place"].notna()]
     found = found.assign(may_be_best=pd.array([pd.NA] * len(found), dtype="boolean"))
     if len(able) < 2:

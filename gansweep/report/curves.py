@@ -41,8 +41,8 @@ class Curves:
     """Metrics over steps, and onsets of states of the game between D and G, indexed by (sweep, trial).
 
     Args:
-        histories, evaluations: Tables of these names.
-        states: The rows of the table `verdicts` that are states.
+        histories, evaluations: The tables of these names in `Tables`.
+        states: The rows of the table `verdicts` whose kind is a state; None for no states.
     """
 
     def __init__(self, histories: pd.DataFrame, evaluations: pd.DataFrame, states: pd.DataFrame | None = None) -> None:
@@ -54,31 +54,31 @@ class Curves:
             self._onsets.setdefault((one.sweep, one.trial), []).append((one.kind, int(one.since_step)))
 
     def states(self, key: tuple[str, str]) -> list[tuple[str, int]]:
-        """Return the states that hold at the end of a trial, with their first steps."""
+        """Return (kind, onset) of the states that hold at the end of a trial."""
         return self._onsets.get(key, [])
 
     def training(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return (steps, values) of a training metric, empty where there are none."""
+        """Return the steps and finite values of a training metric of a trial; both are empty if there are none."""
         found = self._training.get((*key, metric))
         return _columns(found, "value")
 
     def evaluation(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return (steps, values) of an evaluation metric, empty where there are none."""
+        """Return the steps and finite values of an evaluation metric of a trial; both are empty if there are none."""
         return _columns(self._evaluations.get(key), metric)
 
     def objective(self, key: tuple[str, str], metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return (steps, values) of a metric of evaluations or of training, whichever records it."""
+        """Return the steps and finite values of an evaluation metric, or of a training metric if there are none."""
         found = self.evaluation(key, metric)
         return found if len(found[0]) else self.training(key, metric)
 
     def span(self, metric: str) -> tuple[float, float] | None:
-        """Return the least and the greatest value over the evaluations of all trials; None if there are none."""
+        """Return the least and greatest finite value of a metric in the evaluations of all trials; None without any."""
         values = self._all[metric].to_numpy(float) if metric in self._all else np.empty(0)
         finite = values[np.isfinite(values)]
         return (float(finite.min()), float(finite.max())) if len(finite) else None
 
     def shares(self, key: tuple[str, str]) -> dict[str, float]:
-        """Return class → its share at the last evaluation; empty without classes."""
+        """Return class → its share of the samples at a trial's last evaluation; {} if there are no classes."""
         found = self._evaluations.get(key)
         if found is None or found.empty:
             return {}
@@ -96,7 +96,10 @@ def _columns(found: pd.DataFrame | None, column: str) -> tuple[np.ndarray, np.nd
 
 
 def scale_of(trial: pd.Series) -> str:
-    """Return a name that trials share whose losses can share an axis. Trials older than `training.loss` are in nats."""
+    """Return the name of the scale of a trial's losses, such as nats. Losses with the same name can share an axis.
+
+    Trials recorded before `training.loss` existed have the non-saturating loss.
+    """
     loss = trial.get("training.loss")
     return registry.unit("non_saturating" if pd.isna(loss) else str(loss))
 
@@ -107,10 +110,14 @@ def is_critic(trial: pd.Series) -> bool:
 
 
 def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str]) -> bytes:
-    """Draw one panel per trial: losses of D and G (dotted: on held-out images), onsets of a failure and of states of
-    the game, growth of D.
+    """Draw the losses of D and G over steps (dotted: on held-out images) as SVG, one panel per trial.
 
-    chosen: Trials whose losses have the same scale.
+    Onsets of a failure and of states are marked, and the step at which D grew.
+
+    Args:
+        series: Metrics of the trials.
+        chosen: Trials whose losses have the same scale (see `scale_of`).
+        captions: (sweep, trial) → title of its panel.
     """
     with_states = any(series.states((trial["sweep"], trial["trial"])) for _, trial in chosen.iterrows())
     figure, axes = _panels(chosen, captions, marked=with_states)
@@ -140,7 +147,15 @@ def losses(series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, st
 def quality(
     series: Curves, chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """Draw one panel per trial: the objective over steps, the other trials in grey, and the onset of a failure."""
+    """Draw a metric over steps as SVG, one panel per trial, with the other trials in grey and the onset of a failure.
+
+    Args:
+        series: Metrics of the trials.
+        chosen: Trials that are drawn.
+        captions: (sweep, trial) → title of its panel.
+        metric: Name of the metric.
+        called: Name of the metric for readers.
+    """
     figure, axes = _panels(chosen, captions)
     curves = {}
     for _, trial in chosen.iterrows():
@@ -160,7 +175,7 @@ def quality(
 
 
 def _log(ax: Axes) -> None:
-    """Set a log scale with ticks at 1, 2 and 5."""
+    """Set a log scale with ticks at 1, 2 and 5 times powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     ax.set_yscale("log")
@@ -170,7 +185,7 @@ def _log(ax: Axes) -> None:
 
 
 def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return many curves as one with gaps, which makes the file smaller."""
+    """Join curves to one curve with a gap (NaN) after each, because one curve makes the file smaller than many."""
     steps, values = [], []
     for x, y in curves:
         steps += [x.astype(float), [np.nan]]
@@ -179,7 +194,10 @@ def _broken(curves: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _panels(chosen: pd.DataFrame, captions: Mapping[tuple[str, str], str], *, marked: bool = False) -> tuple[Any, Any]:
-    """Return a figure with one panel per trial. marked: leave room above panels, as a failure does."""
+    """Return a figure with one panel per trial, and the axes of the panels.
+
+    marked: whether to leave room above the panels for the name of a state. If any trial failed, room is left anyway.
+    """
     columns = min(COLUMNS, len(chosen))
     rows = math.ceil(len(chosen) / columns)
     marked = marked or any(_is_marked(trial) for _, trial in chosen.iterrows())
@@ -222,10 +240,18 @@ def _ink(trial: pd.Series) -> str:
 def evidence(
     series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], metric: str, called: str
 ) -> bytes:
-    """Draw one row per case: classes at the end, D's AUC and σ(D), the spread of samples and how intact they are, and
-    quality.
+    """Draw the evidence for a kind of failure as SVG, one row of panels per trial.
 
-    A critic's mean outputs have a second axis. The panel of D has the onsets of states as well.
+    The panels are the classes of samples at the last evaluation (if images have labels), D's AUC and σ(D(G(z))), the
+    spread of samples and how intact they are, and the objective. The mean outputs of a critic have a second axis. The
+    onset of the failure is marked in all panels over steps, the onsets of states in that of D.
+
+    Args:
+        series: Metrics of the trials.
+        found: Trials with this primary verdict.
+        captions: (sweep, trial) → text beside its row.
+        metric: Name of the objective's metric.
+        called: Name of this metric for readers.
     """
     critics = [is_critic(trial) for _, trial in found.iterrows()]
     labelled = any(series.shares((t["sweep"], t["trial"])) for _, t in found.iterrows())
@@ -256,7 +282,19 @@ def evidence(
 def game(
     series: Curves, found: pd.DataFrame, captions: Mapping[tuple[str, str], str], kind: str, metric: str, called: str
 ) -> bytes:
-    """Draw one row per trial with a state: D's AUC and σ(D), the losses of both networks, and quality."""
+    """Draw the game between D and G as SVG, one row of panels per trial.
+
+    The panels are D's AUC and σ(D(G(z))), the losses of D and G, and the objective. The onset of the state is marked in
+    all of them.
+
+    Args:
+        series: Metrics of the trials.
+        found: Trials in which the state holds.
+        captions: (sweep, trial) → text beside its row.
+        kind: Kind of the state.
+        metric: Name of the objective's metric.
+        called: Name of this metric for readers.
+    """
     critics = [is_critic(trial) for _, trial in found.iterrows()]
     figure = canvas(WIDTH, 1.02 * len(found) + 0.35)
     axes = figure.subplots(len(found), 3, squeeze=False)
@@ -289,7 +327,7 @@ def _title_of_d(critics: Sequence[bool]) -> str:
 
 
 def _as_all(ax: Axes, series: Curves, metric: str) -> None:
-    """Set the range of all trials of the sweep, so that small changes do not look large."""
+    """Set the y range to that of the metric in all trials of the report, so that small changes do not look large."""
     span = series.span(metric)
     if span is None or span[0] == span[1]:
         return
@@ -323,7 +361,7 @@ def _separation(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series
 
 
 def _outputs(ax: Axes, series: Curves, key: tuple[str, str]) -> None:
-    """Draw mean outputs of a critic during training, which have no common scale."""
+    """Draw a critic's mean outputs for real images and (dotted) for fakes during training."""
     for metric, dash in ((m.CRITIC_REAL, "-"), (m.CRITIC_FAKE, ":")):
         ax.plot(*series.training(key, metric), color="#999999", linestyle=dash)
     ax.tick_params(axis="y", labelcolor="#999999")
@@ -340,7 +378,10 @@ def _spread(ax: Axes, series: Curves, key: tuple[str, str], trial: pd.Series) ->
 
 
 def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str, *, inside: bool = False) -> None:
-    """Write the name at the end of a curve, instead of a legend; inside: below it, if there is a second axis."""
+    """Write the name of a curve at its last point, instead of a legend.
+
+    inside: whether the name is below and left of this point, because there is a second axis at the right.
+    """
     if len(steps):
         ax.annotate(words, (steps[-1], values[-1]), xytext=(-2, -2) if inside else (2, 0), textcoords="offset points",
                     ha="right" if inside else "left", va="top" if inside else "center", color=ink, size=6,
@@ -348,7 +389,10 @@ def _name(ax: Axes, steps: np.ndarray, values: np.ndarray, words: str, ink: str,
 
 
 def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]) -> bytes:
-    """Draw steps per second and wall time, one dot per trial, over each varied setting of the networks."""
+    """Draw steps per second and wall time as SVG, one dot per trial.
+
+    Both are drawn over each setting of the networks among the varied `settings`, at most three.
+    """
     keys = [key for key in settings if key.startswith("model.")][:3]
     figure = canvas(WIDTH if keys else WIDTH / 2, 1.9)
     axes = figure.subplots(1, 2 * max(1, len(keys)))
@@ -366,7 +410,7 @@ def cost(trials: pd.DataFrame, settings: Sequence[str], names: Mapping[str, str]
 
 
 def _dots(ax: Axes, groups: Mapping[Any, pd.Series]) -> None:
-    """Draw one dot per value, with horizontal jitter, and a bar at the median."""
+    """Draw one column per group: a dot per value, with horizontal jitter, and a bar at the median."""
     rng = np.random.default_rng(0)
     ax.set_xticks(range(len(groups)), ["–" if pd.isna(value) else short(value) for value in groups])
     ax.set_xlim(-0.6, len(groups) - 0.4)

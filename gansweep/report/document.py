@@ -1,4 +1,4 @@
-"""A report as a document: its sections, and the PDF that typst makes from them."""
+"""Composition of a report from its sections, and conversion to PDF by typst."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STANDARD: Literal["ua-1"] = "ua-1"  # PDF/UA-1, for screen readers; typst raises
 
 
 def compose(study: Study) -> dict[str, Any]:
-    """Return the title and sections in the form that report.typ reads. The files that they show are in study.files."""
+    """Return the title and sections of a report as report.typ reads them. Adds the pictures in it to study.files."""
     names = listed(study.tables.sweeps["sweep"])
     about = {"title": names, "about": _about(study), "description": f"Report of {names}, made by gansweep"}
     if study.trials.empty:
@@ -34,14 +34,21 @@ def compose(study: Study) -> dict[str, Any]:
 
 
 def _about(study: Study) -> str:
-    """Return the line below the title and at the top of each page."""
+    """Return the subtitle, which is also the header of each page: the number of trials and the date of the first."""
     what = f"sweep report · {counted(len(study.trials), 'trial')}"
     began = study.trials["started"].min() if len(study.trials) else pd.NaT
     return what if pd.isna(began) else f"{what} · {began:%-d %B %Y}"
 
 
 def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
-    """Return the PDF. The same document and files give the same bytes: no date, and no fonts of the system."""
+    """Return a composed report as PDF.
+
+    The bytes depend only on the arguments: the PDF has no date, and fonts of the system are not used.
+
+    Args:
+        document: As returned by `compose`.
+        files: Name → content of the pictures that the document shows.
+    """
     from importlib import resources
 
     import typst
@@ -64,7 +71,7 @@ def typeset(document: dict[str, Any], files: dict[str, bytes]) -> bytes:
 
 
 def _displayable(part: Any) -> Any:
-    """Replace characters that the fonts do not have."""
+    """Replace the characters that the fonts do not have by �, in all texts of a nested structure."""
     if isinstance(part, str):
         return style.displayable(part)
     if isinstance(part, dict):

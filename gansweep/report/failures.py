@@ -1,4 +1,4 @@
-"""Sections on failures: the evidence for each kind, its cases, and the measured accuracy of its verdicts."""
+"""Sections on failures: for each kind its evidence, the trials that have it, and the measured accuracy of verdicts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ MOST_VALUES = 10  # maximum number of values of a setting whose failure rates ar
 
 
 def failures(study: Study) -> list[dict[str, Any]]:
-    """Return a section for each kind that is the primary verdict of a trial; none if nothing failed."""
+    """Return the sections on failures; [] if no trial failed.
+
+    They are a table of failure rates, a section for each kind of failure that is the primary verdict of a trial, and
+    one on crashed trials.
+    """
     kinds = choose.failing_kinds(study.trials)
     crashed = study.trials[study.trials["outcome"] == "crashed"]
     if not kinds and crashed.empty:
@@ -42,8 +46,10 @@ def failures(study: Study) -> list[dict[str, Any]]:
 
 
 def how_often(study: Study) -> Block:
-    """Return failure rates with Wilson intervals: in total, by kind (a trial counts for each of its verdicts) and by
-    setting. Undecided trials are not counted."""
+    """Return a table of failure rates with Wilson intervals: of any failure, by kind, and by value of each setting.
+
+    A trial counts for every kind of its verdicts. Undecided trials are not counted.
+    """
     decided = study.trials[study.trials["failed"] | (study.trials["verdict"] == "healthy")]
     rows = [_rate("any failure", decided["failed"])]
     for kind in FAILURES:
@@ -112,9 +118,11 @@ def _meaning(kind: str) -> str:
 
 
 def _accuracy(study: Study, kind: str, found: pd.DataFrame) -> str:
-    """Return how often the tag was right on runs like these trials: those of one loss, conditional or not.
+    """Return sentences on how often a primary verdict was right on held-out runs like the trials in `found`.
 
-    It was measured on grey images of MEASURED_SIDE pixels with labels, judged in the classifier's features.
+    Such runs have the same loss as a trial, and are conditional if the trial is. The accuracy was measured on grey
+    images of MEASURED_SIDE pixels with labels, judged in the classifier's features; for other images or features, the
+    text says that it was not measured.
     """
     if any(study.size(trial) != MEASURED_SIDE for _, trial in found.iterrows()):
         return f"How often this tag is right was measured for images of {MEASURED_SIDE} pixels only."
@@ -147,6 +155,6 @@ def _right(kind: str, loss: str, conditional: bool) -> str:
 
 @cache
 def _measured() -> list[dict[str, str]]:
-    """The table that analysis/verdicts/measure_tags.py writes."""
+    """Return the rows of accuracy.csv, the accuracy of verdicts as analysis/verdicts/measure_tags.py measured it."""
     text = resources.files("gansweep.report").joinpath("accuracy.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

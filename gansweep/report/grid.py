@@ -31,14 +31,15 @@ def kind_of(trials: pd.DataFrame) -> pd.Series:
 
 
 def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool, lower: bool = True) -> Figure:
-    """Draw quality and verdicts over one or two settings: cells for few values, points for many.
+    """Draw two maps over one or two settings: quality on the left, verdicts on the right.
 
-    The value of a cell is the mean over the seeds of one configuration. If other settings vary as well, it is that of
-    the best configuration in the cell, because means over different settings have no meaning.
+    Trials are points if a setting has more than MOST_CELLS values, else they are grouped in cells. The value of a cell
+    is the mean over the seeds of one configuration. If several configurations fall in a cell, it is that of the best of
+    them, because means over different settings have no meaning.
 
     Args:
-        trials: Trials.
-        axes: One or two settings.
+        trials: Table of trials.
+        axes: One or two settings, dotted keys.
         metric: Name of the objective.
         log: Whether quality is averaged and drawn on a log scale.
         lower: Whether lower values are better.
@@ -63,12 +64,15 @@ def plane(trials: pd.DataFrame, axes: Sequence[str], metric: str, *, log: bool, 
 
 
 def several(trials: pd.DataFrame, axes: Sequence[str]) -> bool:
-    """Whether other settings than the axes vary within a cell."""
+    """Whether trials with equal values of the settings `axes` differ in other settings."""
     return bool(trials.drop_duplicates(KEY).duplicated(list(axes)).any())
 
 
 def _cell_value(cell: pd.DataFrame, log: bool, lower: bool) -> float:
-    """Return the best value, of configurations that did not fail with every seed if there are any; else NaN."""
+    """Return the best mean over seeds of any configuration in a cell; NaN if the cell has no finite quality.
+
+    Configurations of which every seed failed count only if there are no others.
+    """
     known = cell[np.isfinite(cell["quality"].astype(float))]
     if known.empty:
         return math.nan
@@ -84,7 +88,10 @@ def _mean(values: np.ndarray, log: bool) -> float:
 
 
 def _heat(ax: Axes, table: np.ndarray, shown: np.ndarray) -> None:
-    """Draw a table of numbers with colours for `shown`; NaN is left empty. seaborn would take a second to load."""
+    """Draw a heat map: cells labelled with the numbers in `table` and coloured by those in `shown`.
+
+    Cells whose colour is NaN or infinite are left empty. seaborn, which has heat maps, would take a second to load.
+    """
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     colours = LinearSegmentedColormap.from_list("quality", LIGHT_TO_DARK)
@@ -142,7 +149,7 @@ def _points(left: Axes, right: Axes, trials: pd.DataFrame, x: str, y: str | None
 
 
 def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
-    """Scale and label an axis for values, and return their positions."""
+    """Scale and label the axis "x" or "y" for the values of a setting, and return the position of each value on it."""
     from matplotlib.ticker import NullFormatter
 
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CELLS:
@@ -158,7 +165,7 @@ def _place(values: pd.Series, ax: Axes, axis: str) -> Any:
 
 
 def parallel(trials: pd.DataFrame, settings: Sequence[str], metric: str, *, log: bool, lower: bool) -> bytes:
-    """Draw one line per trial across all settings, quality last (better is higher), coloured by verdict."""
+    """Draw parallel coordinates as SVG: one line per trial across settings to its quality, coloured by verdict."""
     names = titles(settings)
     figure = canvas(WIDTH, 2.5)
     ax = figure.subplots()
@@ -196,7 +203,7 @@ def _told_apart(values: np.ndarray) -> list[str]:
 
 
 def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Return places in 0…1, best at 1, NaN without quality, and tick labels."""
+    """Return the position of each quality, from 0 (worst) to 1 (best) or NaN, and (position, label) of the ticks."""
     known = np.where(np.isfinite(values) & ((values > 0) | (not log)), values, np.nan)
     shown = np.log(known) if log else known
     low, high = _range(shown)
@@ -208,7 +215,10 @@ def _quality(values: np.ndarray, log: bool, lower: bool) -> tuple[np.ndarray, li
 
 
 def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Return places in 0…1 and tick labels of one setting: evenly spaced values, or a numeric scale for many."""
+    """Return the position of each trial's value of a setting, 0 to 1, and (position, label) of the ticks.
+
+    Up to MOST_CELLS values, and values that are not numbers, are evenly spaced. More are on a linear or log scale.
+    """
     levels = distinct(values)
     if not pd.api.types.is_numeric_dtype(values) or len(levels) <= MOST_CELLS:
         even = {v: n / max(1, len(levels) - 1) for n, v in enumerate(levels)}
@@ -227,7 +237,12 @@ def _scaled(values: pd.Series) -> tuple[np.ndarray, list[tuple[float, str]]]:
 
 
 def importance(shares: Mapping[str, Mapping[str, float]], settings: Sequence[str]) -> bytes:
-    """Draw importances, one panel each. shares: quality or kind of failure → setting → share."""
+    """Draw importances of settings as SVG, one panel per result.
+
+    Args:
+        shares: Result (objective or kind of failure) → setting → share.
+        settings: Dotted keys of the settings, in the order in which they are shown.
+    """
     names = titles(settings)
     columns = min(4, len(shares))
     rows = -(-len(shares) // columns)

@@ -22,11 +22,13 @@ class Importances:
     """Importance of settings for one result.
 
     Args:
-        shares: Setting → 0…1, largest first. The shares sum to 1, or are all 0 if nothing varies.
-        explained: Share of the variance that single settings explain, 0…1. The rest is interaction and chance. It is
+        shares: Setting → its share, 0 to 1, of the variance that single settings explain, largest first. The shares sum
+            to 1, or are all 0 if no setting varies or the result does not.
+        explained: Share of the variance that single settings explain, 0 to 1. The rest is interaction and chance. It is
             about .3 for pure noise in many trials (more in few), and near 0 if only the combination of two settings
             matters.
-        caveat: A sentence or two; empty if there are many trials and single settings explain most of the variance.
+        caveat: A warning for the reader, one or two sentences. It is "" if there are many trials and single settings
+            explain most of the variance.
     """
 
     shares: Mapping[str, float]
@@ -37,15 +39,15 @@ class Importances:
 def importances(trials: pd.DataFrame, settings: Sequence[str], target: pd.Series, *, seed: int = 0) -> Importances:
     """Return the importance of each setting for a target, by functional ANOVA of a random forest (Hutter et al. 2014).
 
-    Values of settings are replaced by their ranks, so that every value that was tried has the same weight on any scale.
-    (optuna's evaluator works on a linear scale, even for log distributions: a grid of 1e-4…0.2 would be judged by the
-    range from 0.02 to 0.2.) The same arguments return the same result.
+    The values of each setting are replaced by their ranks, so that every value that was tried has the same weight on
+    any scale. (optuna's evaluator works on a linear scale, even for log distributions. In a grid from 1e-4 to 0.2, only
+    the range from 0.02 to 0.2 would matter.) The same arguments return the same result.
 
     Args:
         trials: One row per trial, one column per setting. Replicates are separate rows.
         settings: Columns of `trials`.
-        target: Numbers with the same index: a result (its logarithm if it varies by factors), or 0 and 1 for an event.
-            Rows with a missing or infinite target are left out.
+        target: One number per trial, with the index of `trials`: a result (its logarithm if it varies by factors), or 0
+            and 1 for an event. Trials with a missing or infinite target are left out.
         seed: Seed of the forest.
     """
     values = target.reindex(trials.index).to_numpy(dtype=float, na_value=np.nan)
@@ -62,14 +64,17 @@ def importances(trials: pd.DataFrame, settings: Sequence[str], target: pd.Series
 
 
 def _ranks(column: pd.Series) -> pd.Series:
-    """Return ranks 0, 1, 2, … of numbers; other values, or columns with missing values, are ranked by their text."""
+    """Return the ranks of values: 0, 1, 2, … Equal values have the same rank.
+
+    Numbers are ranked by value, all other columns, and those with missing values, by the text of their values.
+    """
     if not pd.api.types.is_numeric_dtype(column) or column.isna().any():
         column = column.map(repr)
     return column.rank(method="dense") - 1
 
 
 def _parts(ranks: pd.DataFrame, values: NDArray[np.floating], seed: int) -> dict[str, float]:
-    """Return the share of the forest's variance that each setting explains by itself."""
+    """Return setting → share of the forest's variance that it explains by itself, 0 to 1."""
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution
 

@@ -1,4 +1,4 @@
-"""A report from start to end: read sweeps, write the PDF; and the overview that MLflow's UI shows of a sweep."""
+"""Writing of a report, from reading sweeps to the PDF, and of the picture of a sweep that MLflow's UI shows."""
 
 from __future__ import annotations
 
@@ -33,16 +33,18 @@ def make(
     source: Source = "store",
     all_plans: bool = False,
 ) -> int:
-    """Write the report on sweeps as a PDF, atomically.
+    """Read sweeps, and write the report on them as a PDF, atomically.
 
     Args:
-        output: the file to write.
+        sweeps: names of the sweeps.
+        output: PDF file to write.
+        home: home folder.
         tracking_uri, source, all_plans: see `read_sweep`.
-        timing: called with the name of each part of the work and its seconds.
-        to_mlflow: add the PDF to each sweep's parent run as well.
+        timing: function that is called after each part of the work, with its name and the seconds that it took.
+        to_mlflow: add the PDF to the artifacts of each sweep's parent run as well.
 
     Returns:
-        Number of recorded trials of earlier plans.
+        Number of recorded trials that belong to earlier plans of the sweeps.
 
     Raises:
         UserError: a store or a sweep is missing or cannot be read.
@@ -60,7 +62,7 @@ def make(
 
 
 def write_pdf(tables: Tables, output: Path, timing: Timing = lambda *_: None) -> None:
-    """Write the report on sweeps that were read as a PDF, atomically. timing: see `make`."""
+    """Write the report on the sweeps in `tables` as a PDF, atomically. timing: see `make`."""
     study = Study(tables, tables.content)
     with _timed(timing, "figures"):
         composed = document.compose(study)
@@ -70,8 +72,10 @@ def write_pdf(tables: Tables, output: Path, timing: Timing = lambda *_: None) ->
 
 
 def log_overview(home: Home, tracking_uri: str, sweep: str) -> None:
-    """Add the picture of the whole grid to the sweep's parent run, where a browser of the UI sees it first. Nothing
-    where nothing varies or no trial has a quality. Raises what MLflow raises."""
+    """Add overview.png, maps of quality and verdicts over two settings, to the artifacts of a sweep's parent run.
+
+    Nothing is added if no setting varies or no trial has a finite quality. Errors of MLflow are passed on.
+    """
     tables = read_sweep(sweep, home=home.path, tracking_uri=tracking_uri)
     study = Study(tables, tables.content)
     varying = study.settings_of(study.trials)

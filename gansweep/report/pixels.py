@@ -14,18 +14,18 @@ PRINTED = 64  # largest side of an image in a report, in pixels: more cannot be 
 
 
 def printed_side(size: int) -> int:
-    """Return the side of an image in a report: its own, divided by a whole number if it is too large for print."""
+    """Return the side in pixels of an image in a report: `size`, divided by a whole number if it is above PRINTED."""
     return size // -(-size // PRINTED)
 
 
 def cells(grid: bytes, size: int, columns: int, rows: int) -> Image.Image:
-    """Return the first images of a grid, at most columns × rows, each of its printed side.
+    """Return the upper left part of a sample grid, columns × rows images, each as large as `printed_side` says.
 
     Args:
-        grid: The grid, as PNG.
-        size: Side of the generated images in pixels. Those in the grid may be smaller.
-        columns: Number of columns.
-        rows: Number of rows.
+        grid: The sample grid, as PNG.
+        size: Side in pixels of the images that G generates. Those in the grid may be smaller.
+        columns: Maximum number of columns.
+        rows: Maximum number of rows.
     """
     with Image.open(io.BytesIO(grid)) as whole:
         whole.load()
@@ -44,7 +44,12 @@ def cells(grid: bytes, size: int, columns: int, rows: int) -> Image.Image:
 
 
 def printable(grid: bytes, size: int) -> bytes:
-    """Return a grid as a report shows it: unchanged, unless its images, of side `size`, are too large for print."""
+    """Return the PNG file of a sample grid, scaled down if its images are larger than PRINTED.
+
+    Args:
+        grid: The PNG file.
+        size: Side of the generated images in pixels.
+    """
     with Image.open(io.BytesIO(grid)) as whole:
         side = _recorded_side(size, whole.width)
         rows = (whole.height + GAP) // (side + GAP)
@@ -52,16 +57,26 @@ def printable(grid: bytes, size: int) -> bytes:
 
 
 def _recorded_side(size: int, width: int) -> int:
-    """Return the side of the images in a grid of a width: large ones are halved until the grid fits (gan/data.py)."""
+    """Return the side in pixels of the images in a recorded grid, in which large images are reduced (gan/data.py).
+
+    Args:
+        size: Side of the generated images.
+        width: Width of the grid. `size` is halved until COLUMNS images fit in it.
+    """
     while size > PRINTED and COLUMNS * (size + GAP) - GAP > width:
         size //= 2
     return size
 
 
 def strip(grids: Sequence[bytes | None], places: int, size: int, columns: int, rows: int) -> bytes:
-    """Return the first images of each grid side by side, as PNG. Missing grids are grey, further `places` white.
+    """Join the first images of sample grids from left to right to one strip, as PNG.
 
-    size: side of the images in pixels.
+    Args:
+        grids: Sample grids as PNG. A missing grid (None) is grey.
+        places: Number of grids for which the strip has room. Places without a grid are white.
+        size: Side of the generated images in pixels.
+        columns: Columns of images per grid.
+        rows: Rows of images per grid.
     """
     parts = [cells(grid, size, columns, rows) if grid else None for grid in grids]
     step = printed_side(size) + GAP
@@ -82,7 +97,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def placeholder(size: int) -> bytes:
-    """Return a grey grid in place of a missing one."""
+    """Return a grey square as PNG, in place of a missing sample grid. size: side of the generated images in pixels."""
     return png(Image.new("L", (COLUMNS * (printed_side(size) + GAP) - GAP,) * 2, 235))
 
 

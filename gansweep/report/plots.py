@@ -1,4 +1,4 @@
-"""Plots of one run, read from its folder without a tracking store and without pandas."""
+"""Plots of a run of `gansweep train`, from its folder. Needs neither a tracking store nor pandas."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HELD_OUT = ((m.VALIDATION_LOSS_D, ""), (m.VALIDATION_LOSS_G, ""))
 
 
 def draw(folder: TrialFolder, place: Path) -> None:
-    """Write losses.png, quality.png and samples.png, each if the run recorded its data."""
+    """Write losses.png, quality.png and samples.png of a run to the folder `place`, each if there are data."""
     steps = read_json(folder.trial)["steps"]
     history = History.of(((r.step, r.values) for r in journal.read(folder.journal)), steps)
     ended = outcome.read(folder)
@@ -49,9 +49,9 @@ def draw(folder: TrialFolder, place: Path) -> None:
 
 
 def losses(history: History, failure: Verdict | None, states: Sequence[Verdict] = ()) -> Figure:
-    """Draw the losses of both networks (dotted: on held-out images), the outputs of D, and gradient norms.
+    """Draw three panels over steps: losses of D and G (dotted: on held-out images), outputs of D, and gradient norms.
 
-    The onset of a failure is marked in all panels, that of a state in those of losses and outputs.
+    The onset of the failure is marked in all panels, the onsets of states in the first two.
     """
     figure = canvas(WIDTH, 4.2)
     above, middle, below = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
@@ -75,7 +75,10 @@ def losses(history: History, failure: Verdict | None, states: Sequence[Verdict] 
 
 
 def quality(history: History, failure: Verdict | None, states: Sequence[Verdict] = ()) -> Figure:
-    """Draw the evaluations of samples and of D in four panels. The onset of a state is marked in that of D."""
+    """Draw four panels over steps: FD ratio, coverage and density, variety of samples, and separation by D.
+
+    The onset of the failure is marked in all panels, the onsets of states in that of D.
+    """
     figure = canvas(WIDTH, 3.4)
     axes = figure.subplots(2, 2, sharex=True)
     panels: list[Callable[[Axes, History], None]] = [_distance, _support, _variety, _separation]
@@ -89,7 +92,7 @@ def quality(history: History, failure: Verdict | None, states: Sequence[Verdict]
 
 
 def enlarged(grid: Path) -> bytes:
-    """Return a grid enlarged by a whole factor, as PNG."""
+    """Return a sample grid as PNG, enlarged by a whole factor to a side of about SAMPLES_PIXELS."""
     with Image.open(grid) as opened:
         factor = max(1, round(SAMPLES_PIXELS / max(opened.size)))
         size = (opened.width * factor, opened.height * factor)
@@ -111,7 +114,10 @@ def _support(ax: Axes, history: History) -> None:
 
 
 def _variety(ax: Axes, history: History) -> None:
-    """Draw the variety of samples, by class if the images have classes."""
+    """Draw the variety of samples by the first of these metrics that is recorded.
+
+    Share of samples in the requested class, effective number of classes, spread of samples.
+    """
     if len(history[m.REQUESTED]):
         _curves(ax, history, ((m.REQUESTED, "all classes"), (m.REQUESTED_WORST, "worst class")))
         ax.set(ylim=(-0.03, 1.05), title="share of samples in the requested class")
@@ -135,7 +141,7 @@ def _separation(ax: Axes, history: History) -> None:
 
 
 def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-") -> None:
-    """Draw curves. Infinite values and NaN are left out."""
+    """Draw metrics over steps, at most two. Infinite values and NaN are left out."""
     for (metric, words), ink in zip(curves, (INK, SECOND), strict=False):
         series = history[metric]
         there = np.isfinite(series.values)
@@ -143,7 +149,7 @@ def _curves(ax: Axes, history: History, curves: Sequence[Curve], dash: str = "-"
 
 
 def _name_curves(ax: Axes) -> None:
-    """Label curves at their ends, instead of a legend. Labels are moved up to avoid overlaps."""
+    """Write the name of each curve at its last point, instead of a legend. Names that would overlap are moved up."""
     to_share = ax.transScale + ax.transLimits  # of the axes' height
     named = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
     points = [(line, np.asarray(line.get_xydata(), float)) for line in named]
@@ -162,7 +168,7 @@ def _ideal(ax: Axes) -> None:
 
 
 def _log(ax: Axes) -> None:
-    """Set a log scale with ticks at 1, 2 and 5, if there are positive values."""
+    """Set a log scale with ticks at 1, 2 and 5 times powers of ten, if any value is positive."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     if any((np.asarray(line.get_ydata(), float) > 0).any() for line in ax.lines):
@@ -173,7 +179,7 @@ def _log(ax: Axes) -> None:
 
 
 def _log_beyond(ax: Axes, linear: float) -> None:
-    """Set a scale that is linear near 0 and logarithmic beyond, if values are spread widely."""
+    """Set a scale that is linear up to ±`linear` and logarithmic beyond, if values differ by a factor above SPREAD."""
     from matplotlib.ticker import SymmetricalLogLocator
 
     shown = np.concatenate([np.abs(np.asarray(line.get_ydata(), float)) for line in ax.lines])
@@ -198,7 +204,7 @@ def _finish(axes: Sequence[Axes], history: History, failure: Verdict | None) -> 
 
 
 def _won(axes: Sequence[Axes], states: Sequence[Verdict]) -> None:
-    """Mark the onsets of states of the game between D and G, with their names inside the first axes."""
+    """Draw a line at the onset of each state in all axes, and write the name of the state in the first of them."""
     for state in states:
         ink = colour(state.kind)
         for ax in axes:

@@ -21,7 +21,7 @@ SURE = 0.05  # p of Fisher's test below which a concentration of failures is rep
 
 
 def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
-    """Return the number of trials, the networks and data, the settings, the seeds and the steps of a sweep."""
+    """Return a sentence on what a sweep trained: number of trials, networks, data, settings, seeds and steps."""
     length = f"{_span(trials['steps'])} {'step' if trials['steps'].max() == 1 else 'steps'}"
     if len(trials) == 1:
         return f"{sweep} is a single {_architecture(trials)} on {_data(trials)}, {length} long."
@@ -37,12 +37,12 @@ def tried(sweep: str, trials: pd.DataFrame, settings: Sequence[str]) -> str:
 
 
 def ended(trials: pd.DataFrame, planned: int, earlier: int = 0) -> str:
-    """Return how many trials ended in which way, and how many have not started.
+    """Return a sentence on how many trials ended in which way, and how many have not started.
 
     Args:
-        trials: Trials shown.
+        trials: Trials that the report shows.
         planned: Number of trials in the current plan.
-        earlier: Number of trials of earlier plans among those shown.
+        earlier: Number of those among `trials` that belong to earlier plans.
     """
     total = planned + earlier
     counts = Counter(trials["outcome"])
@@ -64,7 +64,12 @@ def ended(trials: pd.DataFrame, planned: int, earlier: int = 0) -> str:
 
 
 def earlier(count: int, *, shown: bool) -> str:
-    """Return a sentence on trials that are not in the current plan, empty if there are none."""
+    """Return a sentence on the trials of earlier plans; "" if there are none.
+
+    Args:
+        count: Number of these trials.
+        shown: Whether the report shows them.
+    """
     if not count:
         return ""
     if shown:
@@ -73,7 +78,7 @@ def earlier(count: int, *, shown: bool) -> str:
 
 
 def devices(found: pd.Series, what: str) -> str:
-    """Return a sentence if trials were trained on different devices, else an empty text.
+    """Return a sentence on the devices if trials were trained on different ones, else "".
 
     Args:
         found: Device of each trial; "" if it is unknown.
@@ -89,13 +94,13 @@ def devices(found: pd.Series, what: str) -> str:
 
 
 def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
-    """Return the best configuration, its margin and its uncertainty.
+    """Return sentences on the best configuration, its value, its margin and its uncertainty.
 
     Args:
-        found: Table of `configurations` for one sweep.
-        names: Names of the configurations.
-        metric: Objective.
-        log: Whether the objective is compared by ratios.
+        found: Table of the configurations of one sweep, as returned by `configurations`.
+        names: (sweep, configuration) → settings in words.
+        metric: Name of the objective's metric.
+        log: Whether the objective is compared by ratios, not by differences.
     """
     ranked, what = found[found["place"].notna()], label(metric)
     if ranked.empty:
@@ -120,7 +125,7 @@ def best(found: pd.DataFrame, names: Names, metric: str, *, log: bool) -> str:
 
 
 def _margin(ranked: pd.DataFrame, names: Names, *, log: bool) -> str:
-    """Return the distance to the runner-up, and whether the seeds suffice to separate them."""
+    """Return sentences on the margin to the runner-up, and on the configurations that may be as good as the best."""
     first, second = ranked.iloc[0], ranked.iloc[1]
     gap = _gap(first["estimate"], second["estimate"], log=log)
     runner = f"the runner-up, {_name(second, names)}, is {gap} behind"
@@ -144,7 +149,7 @@ def _name(row: pd.Series, names: Names) -> str:
 
 
 def failures(trials: pd.DataFrame, settings: Sequence[str]) -> str:
-    """Return the number of failed trials, their kinds, and the settings at which failures are concentrated."""
+    """Return sentences on the number and kinds of failures, and the settings at which failures are concentrated."""
     failed, decided = trials[trials["failed"]], trials[trials["failed"] | (trials["verdict"] == "healthy")]
     if decided.empty:
         return "Failures cannot be judged yet: too few evaluations."
@@ -164,10 +169,11 @@ def failures(trials: pd.DataFrame, settings: Sequence[str]) -> str:
 
 
 def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Return, for each setting, the side of a cut on which trials fail more often than elsewhere, smallest p first.
+    """Return the ranges or values of settings at which trials fail more often than elsewhere, as texts.
 
-    Only cuts with p < SURE in Fisher's exact test are returned. The cut is chosen after seeing the data, so the result
-    is a description and not a test.
+    A text such as `beta1 ≥ 0.9 (7 of 8 failed, 1 of 8 elsewhere)` is returned for each setting for which Fisher's exact
+    test has p < SURE: that with the smallest p. They are sorted by p. Because ranges are chosen after seeing the data,
+    the result is a description and not a test.
     """
     names, found = titles(settings), []
     failed = trials["failed"].to_numpy(bool)
@@ -180,7 +186,10 @@ def concentration(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def _cuts(values: pd.Series, name: str) -> list[tuple[str, np.ndarray]]:
-    """Return (words, mask of trials) for each side of each cut of a setting. Trials without it are on no side."""
+    """Return (text, boolean mask of the trials in it) for the ranges or values of a setting.
+
+    A setting with more than two numbers has the ranges ≥ and ≤ each of them. Trials without the setting are in none.
+    """
     found = distinct(values)
 
     def side(compared: pd.Series) -> np.ndarray:
@@ -250,7 +259,13 @@ def _capital(text: str) -> str:
 
 
 def called(trials: pd.DataFrame, settings: Sequence[str], *, with_sweep: bool) -> dict[tuple[str, int], str]:
-    """Return (sweep, configuration) → its settings in words. with_sweep: put the name of the sweep first."""
+    """Return (sweep, configuration) → text of its settings, such as `learning rate 2e-4, beta1 0.5`.
+
+    Args:
+        trials: Table of trials.
+        settings: Dotted keys of the settings that are named.
+        with_sweep: Whether the text begins with the name of the sweep.
+    """
     names, found = titles(settings), {}
     for _, trial in trials.drop_duplicates(["sweep", "configuration"]).iterrows():
         values = {key: item(trial[key]) for key in settings if not missing(trial[key])}

@@ -1,6 +1,6 @@
-"""How the trials of a sweep compare with its best one, in words.
+"""Remarks: how the objective of each trial compares with the best trial.
 
-This is a remark and no verdict: it changes when other trials end. Does not load pandas.
+A remark is no verdict, because it changes when other trials end. The module does not load pandas.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 def remarks(ranking: Ranking, values: Mapping[T, float], ranked: Collection[T]) -> dict[T, str]:
-    """Return trial → how its value compares with the best one of its sweep, as in `4.2 × the best`.
+    """Return trial → remark on its value, such as `4.2 × the best`; {} if no trial is ranked.
 
-    A trial without a finite value has no remark, nor have those of the best value.
+    Trials without a finite value, and those with the best value, have no remark.
 
     Args:
         ranking: The objective.
         values: Trial → its value at the last evaluation.
-        ranked: The trials that are ranked. The best of them is what others are compared with.
+        ranked: The trials that are ranked. All trials are compared with the best of them.
     """
     known = {trial: value for trial, value in values.items() if math.isfinite(value)}
     scores = {trial: ranking.score(value) for trial, value in known.items() if trial in ranked}
@@ -34,7 +34,7 @@ def remarks(ranking: Ranking, values: Mapping[T, float], ranked: Collection[T]) 
 
 
 def _beside(ranking: Ranking, value: float, best: float) -> str:
-    """Return a value beside the best: as a ratio if the metric varies by factors, else as a difference."""
+    """Return the remark on a value: its ratio to the best if the metric varies by factors, else the difference."""
     if ranking.on_log_scale((value, best)):
         return f"{measured(value / best)} × the best"
     return f"{measured(abs(value - best))} {'above' if value > best else 'below'} the best"

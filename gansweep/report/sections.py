@@ -24,7 +24,10 @@ LEAST = 3  # minimum number of trials for a picture of the grid
 
 
 def whole_grid(study: Study) -> dict[str, Any] | None:
-    """Return heat maps over the two most important settings, parallel coordinates over all, and importances."""
+    """Return the section on the grid; None if no setting varies or there are fewer than LEAST trials.
+
+    It shows maps over the two most important settings, parallel coordinates over all settings, and importances.
+    """
     varying = [key for key in study.settings if study.trials[key].nunique() > 1]
     if not varying or len(study.trials) < LEAST:
         return None
@@ -66,7 +69,7 @@ def _shares(study: Study, of: dict[str, float]) -> str:
 
 
 def _importances(study: Study, varying: Sequence[str]) -> tuple[dict[str, dict[str, float]], str]:
-    """Return (quality or kind of failure → setting → share, caveats)."""
+    """Return (result → setting → share, caveats), where a result is the objective or a kind of failure."""
     if len(varying) < 2:
         return {}, ""
     targets = {}
@@ -85,7 +88,7 @@ def _importances(study: Study, varying: Sequence[str]) -> tuple[dict[str, dict[s
 
 
 def over_steps(study: Study) -> dict[str, Any] | None:
-    """Return losses and quality over steps, one panel per trial."""
+    """Return the section on losses and quality over steps, one panel per trial; None if no losses are recorded."""
     keys = zip(study.chosen["sweep"], study.chosen["trial"], strict=True)
     recorded = [len(study.series.training(key, LOSS_D)[0]) > 0 for key in keys]
     chosen = study.chosen[recorded]
@@ -114,7 +117,7 @@ def over_steps(study: Study) -> dict[str, Any] | None:
 
 
 def _parts(chosen: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return trials in groups that fit a page."""
+    """Split trials into tables of at most PANELS rows, whose panels fit a page."""
     return [chosen.iloc[at : at + PANELS] for at in range(0, len(chosen), PANELS)]
 
 
@@ -128,7 +131,7 @@ def _which(study: Study, chosen: pd.DataFrame) -> Block | None:
 
 
 def samples(study: Study) -> dict[str, Any] | None:
-    """Return samples from fixed noise during training, one row per trial, by rank."""
+    """Return the section with samples from fixed noise during training, one row per trial; None without samples."""
     trials = [trial for _, trial in study.chosen.iterrows() if study.sample_steps(trial)]
     if not trials:
         return None
@@ -161,7 +164,7 @@ def _strip(study: Study, trial: pd.Series, common: Sequence[int]) -> Block:
 
 
 def cost(study: Study) -> dict[str, Any] | None:
-    """Return wall time and speed by network settings, and the steps saved by stopping."""
+    """Return the section on wall time, speed and steps saved by stopping; None if no trial recorded its speed."""
     trials = study.trials
     if not trials["steps_per_s"].notna().any():
         return None

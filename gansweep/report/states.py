@@ -16,7 +16,7 @@ FIGURES = (D_AUC, D_FRESH, D_PREFERENCE, LOSS_D, LOSS_G)
 
 
 def states(study: Study) -> list[dict[str, Any]]:
-    """Return a section for each state that holds at the end of a trial, none without one."""
+    """Return a heading and one section per state that holds at the end of any trial; [] if no state holds."""
     kinds = [kind for kind in STATES if study.held(kind).any()]
     if not kinds:
         return []

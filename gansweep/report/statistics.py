@@ -1,10 +1,12 @@
 """Intervals and comparisons over seeds. Pure functions on numbers.
 
-Seeds are replicates of a configuration. `log` is for positive quantities that vary by factors, as FD does from seed to
-seed: means are geometric, differences are ratios, and intervals are computed from logarithms. Infinite values and NaN
-are left out everywhere; callers report their number. With `log`, a value of 0 or less raises ValueError.
+The values are those of replicates, trials of a configuration that differ only in the seed. `log` is for positive
+quantities that vary by factors, as FD does from seed to seed: means are geometric, differences are ratios, and
+intervals are computed from logarithms. Infinite values and NaN are left out everywhere; callers report their number.
+With `log`, a value of 0 or less raises ValueError.
 
-Functions load scipy, which takes 0.8 s: the picture that each sweep adds to MLflow at its end rarely needs it.
+Functions load scipy when they need it, because loading takes 0.8 s. The picture that each sweep adds to MLflow when it
+ends rarely needs it.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ NODES = 64  # nodes of each quadrature: 95 % critical values are exact to 1e-4
 
 @dataclass(frozen=True)
 class Interval:
-    """Estimate from n values (a mean, ratio or share) with its confidence interval, from `low` to `high`.
+    """Estimate from n values (a mean, difference, ratio or share) with its confidence interval, from `low` to `high`.
 
-    The bounds are NaN if there are too few values, and so is the estimate if n is 0.
+    The bounds are NaN if there are too few values for an interval. The estimate is NaN as well if n is 0.
     """
 
     estimate: float
@@ -45,17 +47,22 @@ class Interval:
 
 @dataclass(frozen=True)
 class Closeness:
-    """Verdict with the interval of the ratio a / b (log) or the difference a − b; its n counts both samples."""
+    """Result of `within_margin`.
+
+    Attributes:
+        verdict: Whether the two configurations are equivalent for practical purposes.
+        interval: Ratio a / b (with `log`) or difference a − b of the means; n is the number of values of both.
+    """
 
     verdict: Literal["equivalent", "different", "undecided"]
     interval: Interval
 
 
 def mean_over_seeds(values: Sequence[float], *, log: bool, confidence: float = 0.95) -> Interval:
-    """Return the mean (log: geometric mean) of a configuration over its seeds, with a t interval.
+    """Return the mean (with `log` the geometric mean) over the seeds of a configuration, with its interval.
 
-    From 20 values on, the interval is a seeded BCa bootstrap (Efron 1987). One value has no interval; the interval of
-    equal values has no width.
+    This is a t interval, and from 20 values on a BCa bootstrap (Efron 1987) with a fixed seed. The bounds are NaN for
+    one value. For equal values, both are the mean.
     """
     sample = _sample(values, log)
     low, high = _bounds(sample, confidence)
@@ -63,9 +70,9 @@ def mean_over_seeds(values: Sequence[float], *, log: bool, confidence: float = 0
 
 
 def share(hits: int, of: int, confidence: float = 0.95) -> Interval:
-    """Return hits / of with Wilson's interval (Wilson 1927), which is valid for small numbers and for no hits.
+    """Return the share hits / of with Wilson's interval (Wilson 1927), which is valid for few cases and for no hits.
 
-    All are NaN if `of` is 0.
+    The share and its bounds are NaN if `of` is 0.
 
     Raises:
         ValueError: `hits` is greater than `of`.
@@ -83,18 +90,19 @@ def within_margin(
 ) -> Closeness:
     """Test whether two configurations are equivalent for practical purposes.
 
-    The verdict depends on Welch's t interval of the ratio or difference:
+    The verdict depends on Welch's t interval of the ratio or difference of their means:
 
-    - equivalent: the interval is within the margin. At 90 % these are two one-sided tests at 5 % (Schuirmann 1987).
-    - different: the interval is entirely outside the margin.
-    - undecided: neither, or one of the two has fewer than two values (then without an interval).
+    - equivalent: The interval is within the margin. At 90 % confidence these are two one-sided tests at 5 %
+      (Schuirmann 1987).
+    - different: The interval is entirely outside the margin.
+    - undecided: Neither holds, or one configuration has fewer than two values, so that the bounds are NaN.
 
     Args:
         a: Values of one configuration.
         b: Values of the other configuration.
-        margin: Difference without practical importance: with `log` a factor (0.25: from 1/1.25 to 1.25), else in the
-            unit of the metric.
-        log: Whether to compare by ratio.
+        margin: Largest difference without practical importance. With `log` it is relative (0.25: ratios from 1/1.25 to
+            1.25), else in the unit of the metric.
+        log: Whether to compare by the ratio, not by the difference.
         confidence: Confidence of the interval.
     """
     first, second = _sample(a, log), _sample(b, log)
@@ -113,16 +121,26 @@ def within_margin(
 def best_of(
     groups: Mapping[Hashable, Sequence[float]], *, mode: Literal["min", "max"], log: bool, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Return which groups may be the best: multiple comparisons with the best (Hsu 1984; Hsu 1996, section 4.2).
+    """Compare each group with the best of the others: multiple comparisons with the best (Hsu 1984; 1996, section 4.2).
 
-    The table has one row per group, in the given order: group, n, estimate (mean; log: geometric), low and high
-    (interval of the difference from the best other group; log: of the ratio, 1.3 = 30 % above it), and may_be_best.
     With the given confidence all intervals hold simultaneously, and the best group is among those that may be best.
-    Intervals are constrained: one end is no difference (0, or 1 with log) unless the group may be on either side.
+    Intervals are constrained: one end is no difference (0, or 1 with `log`) unless the group may be better or worse.
 
-    The spread over seeds is assumed to be the same in all groups (pooled, on the log scale with log), so that a group
-    with one value is compared as well. If no group has two values, and for a group without values, low and high are NaN
-    and may_be_best is <NA>. For a single group, low and high are NaN and may_be_best is True.
+    The spread over seeds is assumed to be the same in all groups (with `log`, on the log scale) and is estimated from
+    all of them, so that a group with one value is compared as well.
+
+    Args:
+        groups: Group → its values over seeds.
+        mode: Whether the smallest or the largest mean is best.
+        log: Whether groups are compared by ratios, not by differences.
+        confidence: Simultaneous confidence of the intervals.
+
+    Returns:
+        Table with one row per group, in the given order. Columns: group, n (number of values), estimate (mean, with
+        `log` the geometric mean), low and high (interval of the difference from the best other group; with `log` of the
+        ratio, where 1.3 is 30 % above it), and may_be_best. If no group has two values, and for a group without values,
+        low and high are NaN and may_be_best is <NA>. If only one group has values, low and high are NaN and may_be_best
+        is True for it, provided that it has two or more values.
     """
     sign = 1.0 if mode == "min" else -1.0  # below, lower is better
     samples = [sign * _sample(values, log) for values in groups.values()]
@@ -148,7 +166,12 @@ def best_of(
 def _compare_with_best(
     means: Floats, n: NDArray[np.integer], deviation: float, degrees: int, confidence: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Return low and high of means[i] − min over the others, and whether i may be best, (k,) each. Lower is better."""
+    """Compare each of k groups with the best of the others. Lower is better.
+
+    Returns:
+        Lower and upper bounds of means[i] minus the least other mean, and whether group i may be the best, (k,) each.
+        The bounds are NaN for a single group.
+    """
     if len(means) == 1:
         return np.array([np.nan]), np.array([np.nan]), np.array([True])
     critical = np.array([critical_value(_lambdas(n, i), degrees, confidence) for i in range(len(n))])
@@ -163,17 +186,25 @@ def _compare_with_best(
 
 
 def _lambdas(n: NDArray[np.integer], i: int) -> tuple[tuple[float, int], ...]:
-    """Return (λ, number of groups) of the other groups against group i; the differences correlate by λj λk."""
+    """Return (λ, number of groups with this λ) for the comparisons of group i with all other groups, sorted.
+
+    λj depends on the sizes n of groups i and j. The comparisons with groups j and k correlate by λj λk.
+    """
     others = Counter(np.delete(n, i).tolist())
     return tuple(sorted((math.sqrt(size / (size + int(n[i]))), count) for size, count in others.items()))
 
 
 @cache
 def critical_value(lambdas: tuple[tuple[float, int], ...], degrees: int, confidence: float) -> float:
-    """Return Dunnett's one-sided d (1955): P(all Tj ≤ d) = confidence, for t variables with correlations λj λk.
+    """Return Dunnett's one-sided critical value d (1955): P(all Tj ≤ d) = confidence.
 
-    lambdas: (λ, number of groups), λ in (0, 1). Given z and s, Tj are independent (Hsu 1996, eq. 4.6):
-    P = E[∏ Φ((λj z + d s) / √(1 − λj²))], z normal, s² a χ² over its degrees of freedom.
+    Tj are t variables with correlations λj λk. Given z and s, they are independent (Hsu 1996, eq. 4.6):
+    P = E[∏ Φ((λj z + d s) / √(1 − λj²))], where z is standard normal and s² is χ² divided by its degrees of freedom.
+
+    Args:
+        lambdas: (λ, number of variables with this λ), with λ in (0, 1).
+        degrees: Degrees of freedom.
+        confidence: Probability that all Tj are at most d.
     """
     from scipy import optimize, special, stats
 
@@ -220,7 +251,10 @@ def _bounds(sample: Floats, confidence: float) -> tuple[float, float]:
 
 
 def _welch_half_width(a: Floats, b: Floats, confidence: float) -> float:
-    """Return half the width (Welch 1947, Satterthwaite's degrees of freedom); NaN if one has fewer than two values."""
+    """Return half the width of Welch's t interval (1947) of the difference of two means.
+
+    The degrees of freedom are Satterthwaite's. It is NaN if one sample has fewer than two values.
+    """
     if min(a.size, b.size) < 2:
         return math.nan
     of_a, of_b = _squared_error(a), _squared_error(b)
@@ -244,7 +278,7 @@ def _interval(estimate: float, low: float, high: float, n: int, log: bool) -> In
 
 
 def _unlog(x: Floats) -> Floats:
-    """Return exp(x), inf for factors too large for a float, which two very different seeds can cause."""
+    """Return exp(x); inf, without a warning, where it is too large for a float, as for two very different seeds."""
     with np.errstate(over="ignore"):
         found: Floats = np.exp(x)
     return found

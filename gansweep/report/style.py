@@ -58,7 +58,7 @@ def _characters() -> frozenset[int]:
 
 @cache
 def prepare() -> None:
-    """Set up matplotlib, once, before the first figure."""
+    """Set up matplotlib's fonts and style. `canvas` calls it; only the first call has an effect."""
     import matplotlib
     from matplotlib import font_manager
 

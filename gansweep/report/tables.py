@@ -1,6 +1,6 @@
 """Sweeps as tidy tables, from their folders or the tracking store, for notebooks, CSV files and reports.
 
-Columns: docs/tables.md.
+docs/tables.md describes all columns.
 """
 
 from __future__ import annotations
@@ -67,13 +67,14 @@ def _no_content(_: Key, __: str) -> bytes | None:
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """One or more sweeps as tidy tables. All columns: docs/tables.md.
+    """One or more sweeps as tidy tables. docs/tables.md describes all columns.
 
     Args:
-        settings: columns of `trials` in which the trials of a sweep differ, what the sweep files vary first.
-        list_samples: makes the table `samples`.
-        content: (sweep, trial), artifact → its bytes; None if the file does not exist.
-        judges: Sweep → the judge that made the verdicts on its trials.
+        settings: columns of `trials` in which the trials of a sweep differ. Those that the sweep files vary come first.
+        list_samples: function that makes the table `samples`.
+        content: function that takes (sweep, trial) and the name of an artifact of the trial. It returns the artifact's
+            bytes, or None if the artifact does not exist.
+        judges: sweep → judge that made the verdicts on its trials.
     """
 
     sweeps: pd.DataFrame  # a row a sweep
@@ -88,7 +89,11 @@ class Tables:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """A row a sample grid, listed when first used. Raises UserError if the files cannot be reached."""
+        """Table with a row per sample grid, made when it is first used.
+
+        Raises:
+            UserError: The files of the trials cannot be reached.
+        """
         return self.list_samples()
 
     def __repr__(self) -> str:
@@ -106,9 +111,9 @@ def read_sweep(
     """Read sweeps as tables, whether they are finished, running or interrupted.
 
     Args:
-        sweeps: names. A name given twice counts once.
-        home: GANSWEEP_HOME, else ./gansweep-home.
-        tracking_uri: the store to read. By default the one that each sweep was sent to, else the home's own.
+        sweeps: names of sweeps. A name given twice counts once.
+        home: home folder. By default GANSWEEP_HOME, else ./gansweep-home.
+        tracking_uri: tracking store to read. By default the store that a sweep was sent to, else that in the home.
         source: what is read: the tracking "store", or the sweep's "folder" in the home.
         all_plans: include the trials of earlier plans, which the sweep file as it was last run no longer names.
 
@@ -122,7 +127,7 @@ def read_sweep(
 
 
 def tables_of(sweeps: Iterable[RecordedSweep]) -> Tables:
-    """Return sweeps that were read as tables."""
+    """Convert sweeps that were read to tables. The verdicts are computed from the records of the trials."""
     found = [*sweeps]
     judged = {(sweep.name, trial.id): sweep.judge.conclude(trial.history) for sweep in found for trial in sweep.trials}
     recorded = {(sweep.name, trial.id): (sweep, trial) for sweep in found for trial in sweep.trials}
@@ -172,7 +177,7 @@ def _sweeps(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
 
 
 def _histories(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
-    """Return HISTORIES, by trial, metric and step."""
+    """Return the table `histories`: one row per trial, training metric and step, in this order."""
     found = [
         (sweep.name, trial.id, name, points)
         for sweep in sweeps
@@ -188,7 +193,7 @@ def _histories(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
 
 
 def _evaluations(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
-    """Return EVALUATIONS and a column a metric, by trial and step."""
+    """Return the table `evaluations`: one row per trial and step, in this order, and one column per metric."""
     runs = [(sweep.name, trial, _aligned(trial)) for sweep in sweeps for trial in sweep.trials]
     counts = [len(columns["step"]) for *_, columns in runs]
     names = _evaluation_names([trial for _, trial, _ in runs])
@@ -203,7 +208,10 @@ def _evaluations(sweeps: Sequence[RecordedSweep]) -> pd.DataFrame:
 
 
 def _aligned(trial: RecordedTrial) -> dict[str, NDArray[Any]]:
-    """Return the evaluation metrics at the steps of all, NaN where one was not recorded, `step` and `time` in ms."""
+    """Return column → values of a trial's evaluations, one value per step at which any evaluation metric was recorded.
+
+    The columns are `step`, `time` (milliseconds since the epoch) and the metrics, NaN where a metric was not recorded.
+    """
     metrics = {name: points for name, points in trial.metrics.items() if is_evaluation(name)}
     steps, first = np.unique(_joined([points.steps for points in metrics.values()]), return_index=True)
     found = {"step": steps, "time": _joined([points.times_ms for points in metrics.values()])[first]}
@@ -214,7 +222,10 @@ def _aligned(trial: RecordedTrial) -> dict[str, NDArray[Any]]:
 
 
 def _evaluation_names(trials: Sequence[RecordedTrial]) -> list[str]:
-    """Return the metrics that any trial has; figures of classes last, in the order of the data set's classes."""
+    """Return the names of the evaluation metrics that any trial has, in the order of the table's columns.
+
+    gansweep's metrics are first, then those of single classes in the order of the data set's classes, then all others.
+    """
     recorded = dict.fromkeys(name for trial in trials for name in trial.metrics if is_evaluation(name))
     named = dict.fromkeys(name for trial in trials for name in trial.summary.real_shares)
     classes = [f"{prefix}{name}" for prefix in FAMILIES for name in named]

@@ -1,8 +1,8 @@
 """Event files of TensorBoard: the metrics, sample grids and settings of recorded trials.
 
-Each trial is a run, DIR/SWEEP/TRIAL, with one event file, which a later export replaces. The protocol buffers and
-checksums are those of tensorboardX, a dependency of Ray Tune. No experiment summary is written, so that TensorBoard
-derives the settings and metrics of its HParams tab from all runs of the folder, settings that differ first.
+Each trial is a run of TensorBoard in the folder DIR/SWEEP/TRIAL. It has one event file, which a later export replaces.
+The protocol buffers and checksums are those of tensorboardX, a dependency of Ray Tune. No experiment summary is
+written. TensorBoard therefore derives the columns of its HParams tab from all runs in DIR, settings that differ first.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ STATUS = {"completed": "SUCCESS", "stopped": "SUCCESS", "crashed": "FAILURE", "r
 
 
 def write_runs(sweep: RecordedSweep, folder: Path) -> Path:
-    """Write one run per trial below a folder, and return the folder of the sweep's runs.
+    """Write the event file of each trial to `folder`/SWEEP/TRIAL, and return `folder`/SWEEP.
 
     Raises:
         OSError: A file cannot be written.
-        UserError: The sample grids cannot be reached, or the tracking store has a name that is not one of a folder.
+        UserError: The sample grids cannot be reached, or the sweep or a trial has a name that cannot be a folder's.
     """
     for name in (sweep.name, *(trial.id for trial in sweep.trials)):
         if not TRIAL_ID.fullmatch(name):
@@ -60,7 +60,7 @@ def _version(trial: RecordedTrial) -> Event:
 
 
 def _scalars(trial: RecordedTrial) -> Iterator[Event]:
-    """Yield every recorded value, rounded to 32 bits by the format, in the order of the steps."""
+    """Yield one event per step and time with all values recorded then, in order. The format rounds them to 32 bits."""
     from tensorboardX.proto.summary_pb2 import Summary
 
     rows: dict[tuple[int, int], list[Summary.Value]] = {}
@@ -72,7 +72,7 @@ def _scalars(trial: RecordedTrial) -> Iterator[Event]:
 
 
 def _images(sweep: RecordedSweep, trial: RecordedTrial, grids: Sequence[tuple[int, str]]) -> Iterator[Event]:
-    """Yield the sample grids that can be read, unchanged, with the time of the first record of their step."""
+    """Yield one event per sample grid, with the time of the first record of its step. Unreadable grids are left out."""
     from tensorboardX.proto.summary_pb2 import Summary
 
     times: dict[int, int] = {}
@@ -88,7 +88,10 @@ def _images(sweep: RecordedSweep, trial: RecordedTrial, grids: Sequence[tuple[in
 
 
 def _hyperparameters(trial: RecordedTrial) -> Iterator[Event]:
-    """Yield start and end of the trial's session: its settings and seed, times in seconds, and how it ended."""
+    """Yield two events for the HParams tab.
+
+    The first has the start time of the trial, its settings and its seed; the second has its end time and how it ended.
+    """
     from tensorboardX.proto.api_pb2 import Status
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
@@ -114,7 +117,7 @@ def _hyperparameters(trial: RecordedTrial) -> Iterator[Event]:
 
 
 def _record(event: Event) -> bytes:
-    """Return an event as a record of a TFRecord file: length, its checksum, content, its checksum."""
+    """Encode an event as a record of a TFRecord file: length and its checksum, then content and its checksum."""
     from tensorboardX.record_writer import masked_crc32c
 
     content = event.SerializeToString()

@@ -17,7 +17,7 @@ OTHERS = (
 
 
 def terms(study: Study) -> dict[str, Any]:
-    """Return a table of the recorded metrics that the report shows, and of other terms."""
+    """Return the section with a table of terms: the recorded metrics that the report shows, and others."""
     recorded = [name for name in (*EXPLAINED, *MEASURED_ONCE) if name in study.tables.evaluations]
     metrics = [METRICS[name] for name in dict.fromkeys((study.metric, *recorded)) if name in METRICS]
     rows = [*((one.label, one.explanation) for one in metrics), *OTHERS]

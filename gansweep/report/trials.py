@@ -1,4 +1,4 @@
-"""Table of trials: settings, outcome and quality."""
+"""The table `trials`: settings, outcome and quality of each trial."""
 
 from __future__ import annotations
 
@@ -54,12 +54,15 @@ UNMEASURED = Value(pd.NA, math.nan)
 
 
 def differing(sweeps: Iterable[RecordedSweep]) -> tuple[str, ...]:
-    """Return the settings in which the trials of a sweep differ: what the sweep files vary, in their order, first."""
+    """Return the keys of the settings in which the trials of any sweep differ; of each sweep, the varied ones first."""
     return tuple(dict.fromkeys(key for sweep in sweeps for key in sweep.settings))
 
 
 def table(sweeps: Sequence[RecordedSweep], judged: Judged) -> pd.DataFrame:
-    """Return COLUMNS, then the settings in which trials differ, then the others by name."""
+    """Return the table of trials, one row per trial.
+
+    Its columns are COLUMNS, then the settings in which trials differ, then all other settings, sorted by name.
+    """
     trials = [trial for sweep in sweeps for trial in sweep.trials]
     found = frame((row for sweep in sweeps for row in _rows(sweep, judged)), COLUMNS)
     settings = [trial.settings for trial in trials]
@@ -70,14 +73,19 @@ def table(sweeps: Sequence[RecordedSweep], judged: Judged) -> pd.DataFrame:
 
 
 def frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return a table with these columns and types, even without rows. Times are given in ms since the epoch."""
+    """Return a table of rows, which has all columns even without rows.
+
+    Args:
+        rows: Column → value. Times are in milliseconds since the epoch.
+        columns: Column → pandas type, or TIME.
+    """
     listed = [*rows]
     values = {name: [row[name] for row in listed] for name in columns}
     return pd.DataFrame({name: series(values[name], kind) for name, kind in columns.items()})
 
 
 def series(values: Any, kind: str) -> pd.Series:
-    """Return a series of a type."""
+    """Return values as a series of the pandas type `kind`. For TIME, values are milliseconds since the epoch."""
     if kind == TIME:
         return pd.Series(pd.to_datetime(np.asarray(values, np.int64), unit="ms", utc=True)).astype(TIME)
     return pd.Series(values, dtype=kind)
@@ -138,12 +146,12 @@ def _row(trial: RecordedTrial, verdicts: Sequence[Verdict], quality: Quality) ->
 
 
 def since(verdict: Verdict) -> Any:
-    """Return the first step of a verdict; pd.NA for a conclusion, which has none."""
+    """Return the onset of a verdict; pd.NA for `healthy` and `undecided`, which have none."""
     return pd.NA if verdict.kind in CONCLUSIONS else verdict.since_step
 
 
 def _typed(values: Sequence[Any]) -> pd.Series:
-    """Return a series of the narrowest type; text if types are mixed. None is a missing value."""
+    """Return values as a boolean, integer or float series, or as text if types are mixed. None is a missing value."""
     kinds = {type(value) for value in values if value is not None}
     missing = None in values
     if kinds == {bool}:

@@ -1,4 +1,4 @@
-"""Numbers, settings and lists in words, for reports."""
+"""Numbers, settings and lists as text for reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def number(value: Any) -> str:
-    """Return a setting in its shortest exact form: 1e-4, 0.5, 100; – if it is not set, or an empty list."""
+    """Return the value of a setting as short text, such as 1e-4, 0.5 or 100; – if it is None or an empty list."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -29,12 +29,12 @@ def number(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """Return a setting with three significant digits, for settings drawn at random."""
+    """Return the value of a setting as text like `number`. Floats are rounded to three significant digits."""
     return number(float(f"{value:.3g}") if isinstance(value, float) else value)
 
 
 def measured(value: float | None, digits: int = 3) -> str:
-    """Return a measurement with a few significant digits; – if there is none."""
+    """Return a measured value as text with `digits` significant digits, such as 0.123; – if it is None or NaN."""
     if value is None or math.isnan(value):
         return "–"
     if not math.isfinite(value):
@@ -62,7 +62,7 @@ def duration(seconds: float) -> str:
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:
-    """Join items: a; a and b; a, b and c."""
+    """Join items to one text: a; a and b; a, b and c. `last` is the word before the last item."""
     found = list(items)
     return f" {last} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
@@ -73,7 +73,7 @@ def item(value: Any) -> Any:
 
 
 def distinct(values: pd.Series) -> list[Any]:
-    """Return the distinct values of a setting in order, as Python's types."""
+    """Return the distinct values of a setting, sorted by type and value, as Python's types. NaN is left out."""
     return sorted((item(value) for value in values.dropna().unique()), key=lambda value: (str(type(value)), value))
 
 
@@ -90,7 +90,10 @@ def titles(keys: Sequence[str]) -> dict[str, str]:
 
 
 def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
-    """Return dotted key → its last parts, enough to distinguish it and to name its network."""
+    """Return dotted key → the fewest of its last parts that distinguish it from the other keys.
+
+    They include the name of the network, if the key has one, and the part before a part that is VAGUE.
+    """
     found: dict[str, list[str]] = {}
     for key in keys:
         parts = key.split(".")
@@ -104,5 +107,5 @@ def telling_parts(keys: Sequence[str]) -> dict[str, list[str]]:
 
 
 def setting(varied: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Return settings in words: learning rate 2e-4, beta1 0.5."""
+    """Return settings as text, such as `learning rate 2e-4, beta1 0.5`. names: dotted key → title."""
     return ", ".join(f"{names[key]} {short(value)}" for key, value in varied.items())

@@ -28,11 +28,11 @@ INSTEAD = {CRITIC_REAL: D_REAL, CRITIC_FAKE: D_FAKE}  # metrics recorded if D is
 
 
 def conflicts(config: TrialConfig, metric: str | None = None) -> list[Conflict]:
-    """Return all conflicts in a configuration.
+    """Return all conflicts in a configuration, each as the path of the key to change and the problem.
 
     Args:
         config: The configuration.
-        metric: Metric of the objective; None unless anything depends on the objective.
+        metric: Metric of the objective; None if nothing depends on the objective.
     """
     objective = [] if metric is None else _objective(config, metric)
     return [*_networks(config), *_training(config.training), *_evaluation(config.evaluation), *objective]
@@ -73,7 +73,7 @@ def penalises_images(training: Training) -> bool:
 
 
 def _own_networks(model: Model) -> Iterator[Conflict]:
-    """Yield settings of networks that have no effect on a user's network, or need one."""
+    """Yield the conflicts of settings that have no effect on a user's network, or that require one."""
     config = NetworkConfig(**values_for(NetworkConfig, model))
     own = {name: named_network(config, name) is not None for name in ("generator", "discriminator")}
     for name, section in (("generator", model.generator), ("discriminator", model.discriminator)):
@@ -89,7 +89,10 @@ def _own_networks(model: Model) -> Iterator[Conflict]:
 
 
 def _has_batch_norm(model: Model) -> bool:
-    """Whether D has batch norm, which does not depend on its size; False for a user's D, which has not run yet."""
+    """Whether a built-in D has batch norm. This does not depend on the size of D.
+
+    False for a user's D, which has not been run yet.
+    """
     network = NetworkConfig(model.architecture, norm=model.discriminator.norm)
     if named_network(NetworkConfig(**values_for(NetworkConfig, model)), "discriminator"):
         return False

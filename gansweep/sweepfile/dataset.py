@@ -14,7 +14,10 @@ COLOURS = {"white": "255,255,255", "black": "0,0,0"}
 
 
 def _as_text(classes: Any) -> Any:
-    """Return a single class as a list, and numbers as text: files contain [3, 8] for digits, and grids [u, W]."""
+    """Return the classes in a file as a list of texts; None for None.
+
+    A file may contain a single class, and numbers instead of texts, as in [3, 8] for digits.
+    """
     if classes is None:
         return None
     listed = classes if isinstance(classes, list) else [classes]
@@ -22,7 +25,7 @@ def _as_text(classes: Any) -> Any:
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """Return red, green and blue of a colour in a sweep file, 0 to 255 each. Raises ValueError for other text."""
+    """Return red, green and blue of a colour in a sweep file, 0 to 255 each. Raises ValueError if it is no colour."""
     parts = COLOURS.get(colour, colour).split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
         raise ValueError(f"must be white, black or R,G,B of 0 to 255 each, got {colour!r}")
@@ -36,13 +39,13 @@ def _as_colour(given: Any) -> Any:
 
 
 def _known(name: str) -> str:
-    """Return the name of a data set. Raises ValueError if there is none of that name."""
+    """Return the name unchanged if it is that of a data set. Raises ValueError if it is not."""
     data_set(name)
     return name
 
 
 def _names_in_schema() -> dict[str, Any]:
-    """Return the JSON schema of names: the plain ones are listed, those with an argument are patterns."""
+    """Return the JSON schema of names: a list of those without an argument, and a pattern for each of the others."""
     plain = [name for name, kind in DATA_SETS.items() if not kind.argument]
     named = [{"type": "string", "pattern": f"^{name}:."} for name, kind in DATA_SETS.items() if kind.argument]
     own = {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}

@@ -35,7 +35,12 @@ class Document:
     keys: dict[Path_, str] = field(default_factory=dict)
 
     def where(self, path: Path_, *, key: bool = False) -> str:
-        """Return the position of a path, or of its nearest parent in the file."""
+        """Return the position of a value, or of its nearest parent in the file.
+
+        Args:
+            path: Path of the value.
+            key: Whether to return the position of the value's key instead, if the file has it.
+        """
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.values:
@@ -43,7 +48,7 @@ class Document:
         return self.values[path]
 
     def problem(self, path: Path_, message: str, *, key: bool = False) -> str:
-        """Return a message of one line: position, dotted key, problem."""
+        """Return a message of one line about a path: its position (see `where`), its dotted key, and the problem."""
         return f"{self.where(path, key=key)}: {dotted(path)}: {message}" if path else (f"{self.where(path)}: {message}")
 
 
@@ -71,7 +76,12 @@ def read(path: Path, what: str = SWEEP_FILE) -> str:
 
 
 def parse(text: str, name: str, what: str = SWEEP_FILE) -> Document:
-    """Parse YAML 1.2 text.
+    """Parse YAML 1.2 text of a settings file.
+
+    Args:
+        text: The text.
+        name: Name of the file in positions and messages.
+        what: Kind of file in messages.
 
     Raises:
         SweepFileError: The text is not valid YAML, not a mapping, or contains aliases, tags or duplicate keys.
@@ -103,7 +113,10 @@ def dotted(path: Path_) -> str:
 
 
 def _refuse_aliases_and_depth(text: str, name: str) -> None:
-    """Check the text event by event, before data are built: small texts can expand to huge or endless data."""
+    """Raise SweepFileError if the text contains aliases or anchors, or is nested deeper than MAX_DEPTH.
+
+    This is checked before data are built, since a small text with aliases can expand to huge or endless data.
+    """
     depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)

@@ -31,7 +31,7 @@ LENGTHS = ("training.steps", "training.epochs")  # a larger number continues the
 
 
 def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
-    """Read a sweep file, apply overrides and validate it.
+    """Read a sweep file, apply overrides, and return the validated sweep.
 
     Args:
         path: The sweep file.
@@ -39,14 +39,14 @@ def load(path: Path, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIA
         max_trials: Maximum number of trials.
 
     Raises:
-        SweepFileError: All problems found in the file.
+        SweepFileError: The file has problems; all that were found are listed.
         UserError: The file cannot be read, or an override is malformed.
     """
     return sweep_of(read(path), str(path), overrides, max_trials)
 
 
 def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: int = MAX_TRIALS) -> Sweep:
-    """Like `load`, for the text of a file.
+    """Apply overrides to the text of a sweep file, and return the validated sweep, as `load` does for a file.
 
     Args:
         text: The text.
@@ -71,7 +71,15 @@ def sweep_of(text: str, name: str, overrides: tuple[str, ...] = (), max_trials: 
 
 
 def thresholds_of(text: str, name: str) -> Thresholds:
-    """Validate the text of a file with the content of the section `thresholds`. Raises SweepFileError."""
+    """Return the validated thresholds of a thresholds file, whose content is that of the section `thresholds`.
+
+    Args:
+        text: Text of the file.
+        name: Name of the file in messages.
+
+    Raises:
+        SweepFileError: The file has problems; all that were found are listed.
+    """
     document = parse(text, name, THRESHOLDS_FILE)
     try:
         return Thresholds.model_validate(document.data)
@@ -130,7 +138,10 @@ def _line_order(problem: str) -> tuple[int, int]:
 
 
 def _real_path(data: Any, loc: Path_) -> Path_:
-    """Return pydantic's location without the part that is not in the file: the method after `search` or `scheduler`."""
+    """Return the path in the file of pydantic's location of an error.
+
+    Parts that are not in the file are left out, such as the method after `search` or `scheduler`.
+    """
     path: list[str | int] = []
     for i, part in enumerate(loc):
         if i == 1 and loc[0] in BY_METHOD:
@@ -146,7 +157,13 @@ def _real_path(data: Any, loc: Path_) -> Path_:
 
 
 def _describe(document: Document, error: ErrorDetails, model: type[BaseModel] = Sweep) -> str:
-    """Return the message for one validation error. model: schema that the document was validated with."""
+    """Return the message for one validation error.
+
+    Args:
+        document: The document.
+        error: The error.
+        model: Schema that the document was validated with.
+    """
     path = _real_path(document.data, error["loc"])
     if error["type"] == "extra_forbidden":
         return document.problem(
@@ -160,7 +177,7 @@ def _describe(document: Document, error: ErrorDetails, model: type[BaseModel] = 
 def _fields_at(loc: Path_, model: type[BaseModel]) -> list[str]:
     """Return the names of the fields of the section at pydantic's location.
 
-    There are none below a list or a mapping with user-defined keys.
+    The list is empty below a list or a mapping with user-defined keys.
     """
     sections: list[type[BaseModel]] = [model]
     for i, part in enumerate(loc):
@@ -187,7 +204,7 @@ def _leaf_keys() -> list[str]:
 
 
 def _is_argument(key: str, leaves: list[str]) -> bool:
-    """Whether a key names an argument of a user's network, which has a name of the user's."""
+    """Whether a key names a single entry of a mapping of options, as in model.generator.options.width."""
     section, _, name = key.rpartition(".")
     return section in leaves and section.endswith(ARGUMENTS) and name.isidentifier()
 
@@ -232,7 +249,7 @@ def _normal(base: dict[str, Any], key: str, value: Any) -> str:
 
 
 def _without_effect(document: Document, overrides: Sequence[str]) -> list[str]:
-    """Return a problem for each override of a key that the search varies, which would have no effect."""
+    """Return a problem for each override of a key that the search varies. Such an override would have no effect."""
     search = document.data.get("search")
     if not isinstance(search, dict):
         return []
@@ -260,7 +277,7 @@ def _holds(data: Any, key: str) -> bool:
 
 
 def _change_of(key: str, search: Mapping[str, Any]) -> str:
-    """Return how the values of a varied key are changed."""
+    """Return the part of a message that says how the user can change the values of a varied key."""
     method = method_of(search)
     example = method.axis_example if method else ""
     return f" with --set 'search.over.{key}={example}'" if example else " in the file"
@@ -291,9 +308,10 @@ def _invalid(config: dict[str, Any], error: ValidationError) -> dict[str, str]:
 
 
 def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
-    """Return problems that only occur in combination.
+    """Return the problems of settings that are valid one by one but not in combination.
 
-    They are those of every configuration if each has a place of its own in the file, else of the first that fails.
+    If each configuration has a place of its own in the file, the problems of all configurations are returned, otherwise
+    only those of the first configuration that has any.
     """
     method = sweep.method
     possible = [*method.extreme_values(), *method.stand_ins()] if isinstance(method, AdaptiveSearch) else []
@@ -317,7 +335,7 @@ def _combination_problems(document: Document, sweep: Sweep) -> list[str]:
 
 
 def _faults(config: dict[str, Any], metric: str | None) -> dict[str, str]:
-    """Return dotted key → message: invalid values, or else conflicts between settings."""
+    """Return dotted key → message of the invalid values of a configuration, or, if there are none, of its conflicts."""
     try:
         valid = TrialConfig.model_validate(config)
     except ValidationError as error:

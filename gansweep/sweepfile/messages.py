@@ -124,7 +124,7 @@ def hint(key: str, here: Collection[str], everywhere: Collection[str]) -> str:
 
     Args:
         key: The unknown dotted key.
-        here: Keys that are valid in its place, in the form in which they are written there.
+        here: Keys that are valid in its place, written as they would be in that place.
         everywhere: All dotted keys.
     """
     section, _, name = key.rpartition(".")
@@ -138,7 +138,7 @@ def hint(key: str, here: Collection[str], everywhere: Collection[str]) -> str:
 
 
 def _meant(section: str, name: str, everywhere: Collection[str]) -> str | None:
-    """Return the key for a name that is used elsewhere, in the same section if possible; None for unknown names."""
+    """Return the key for a name in ALIASES, in the same section if possible; None for other names."""
     meant = ALIASES.get(name.lower().replace("_", "").replace("-", ""))
     if meant is None:
         return None

@@ -80,7 +80,7 @@ SCHEDULERS: dict[str, type[SchedulerMethod]] = {
 
 
 def _section(given: Any) -> Any:
-    """Return the section as a mapping. Raises ValueError for keys of another scheduler."""
+    """Return the section `scheduler` as a mapping. Raises ValueError if it has keys of another scheduler."""
     if given is None:
         raise ValueError(f"must be {', '.join(SCHEDULERS)} or a mapping with method, got nothing")
     if not isinstance(given, dict | str):

@@ -76,14 +76,14 @@ class Checkpoints(Section):
 
 
 def _check_one_way(section: T) -> T:
-    """Return the section. Raises ValueError if the file gives the interval in two ways."""
+    """Return the section unchanged if it sets at most one of its keys. Raises ValueError if it sets several."""
     if len(given := [name for name, value in section if value is not None and name in section.model_fields_set]) > 1:
         raise ValueError(f"give either {' or '.join(given)}, not both")
     return section
 
 
 def _steps(given: Any) -> Any:
-    """Return the section for a number, which counts steps."""
+    """Return a number of steps as a mapping with the key `steps`, and a section or mapping unchanged."""
     if isinstance(given, dict | Section):
         return given
     if not isinstance(given, int) or isinstance(given, bool):
@@ -197,7 +197,10 @@ def _none(given: Any) -> Any:
 
 
 def _auto_or_count(given: Any) -> Any:
-    """Check the value here, so that an invalid one gives a single message instead of one for each type."""
+    """Return the value unchanged if it is `auto` or a number of at least 0. Raises ValueError if it is not.
+
+    Pydantic alone would give an invalid value one message for each type that is allowed.
+    """
     number = isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < math.inf
     if given != "auto" and not number:
         raise ValueError(f"must be a number of at least 0, or auto, got {given!r}")

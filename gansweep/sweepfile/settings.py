@@ -54,11 +54,11 @@ def telling(settings: Sequence[Settings], varied: Iterable[str] = ()) -> tuple[s
 
 
 def varied(documents: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the settings that distinguish trials, for each trial.
+    """Return key → value of the settings that distinguish trials, one mapping per trial.
 
     Args:
-        documents: Contents of their trial.json files.
-        devices: Their devices, as in `of_trial`.
+        documents: Content of trial.json, for each trial.
+        devices: Devices as in `of_trial`, for each trial.
     """
     settings = [of_trial(document, device) for document, device in zip(documents, devices, strict=True)]
     keys = telling(settings, (key for document in documents for key in document["varied"]))
@@ -67,7 +67,7 @@ def varied(documents: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> li
 
 
 def in_file(settings: Settings) -> dict[str, Any]:
-    """Return settings under the keys of a sweep file, without those that a file cannot contain."""
+    """Return settings under the keys that they have in a sweep file, without settings that a file cannot contain."""
     found = {key: value for key, value in settings.items() if key not in (STEPS, DATA, VERSION, DEVICE, CODE)}
     length = {"training.epochs": None, "training.steps": settings[STEPS]} if STEPS in settings else {}
     return {**found, **length}

@@ -31,7 +31,7 @@ class DetectorThresholds(Section):
 class AllThresholds(Section):
     """Thresholds of all verdicts. They are not part of a trial's identity.
 
-    Names of version 0.1.0 are read as those of today; `sentences` has what is to be said of each.
+    Names of version 0.1.0 are read as those of today; `sentences` has a message for each.
     """
 
     _sentences: tuple[str, ...] = PrivateAttr(())
@@ -48,11 +48,11 @@ class AllThresholds(Section):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What the user is to know about names of version 0.1.0."""
+        """Messages for the user, one for each kind that the file calls by its name of version 0.1.0."""
         return self._sentences
 
     def changed(self) -> dict[str, dict[str, float]]:
-        """Return the thresholds that are not at their defaults."""
+        """Return kind of verdict → threshold → value, for the thresholds that are not at their defaults."""
         return self.model_dump(exclude_defaults=True)
 
 

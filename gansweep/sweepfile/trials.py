@@ -87,18 +87,18 @@ def trial_id(
     weights: str = "",
     features: str = "",
 ) -> str:
-    """Return the content address of a run.
+    """Return the id of a trial: 12 hexadecimal digits, the hash of everything that determines its numbers.
 
     Inherited settings are resolved first, so that stating a default does not change the id. Paths of files are not
-    included: the fingerprint identifies the images, and hashes the code and the weights.
+    included: images are identified by their fingerprint, code and weights by their hashes.
 
     Args:
         config: The configuration.
         data_fingerprint: Fingerprint of the images.
-        training_version: TRAINING_VERSION.
+        training_version: TRAINING_VERSION of gansweep.gan.version.
         code: Hash of the code that the run imports; empty if it imports none.
         weights: Hash of the weights that the run starts from; empty if it starts from new ones.
-        features: Identity of the embedding of its evaluations; empty for that of version 0.1.0.
+        features: Identity of the embedding in its evaluations; empty for the embedding of version 0.1.0.
     """
     model, training = config.model, config.training
     content = {
@@ -130,7 +130,7 @@ def trial_id(
 
 
 def alike(config: TrialConfig) -> str:
-    """Return a text that is equal for configurations that are the same trial when trained on the same images."""
+    """Return a text that is equal for configurations that give the same trial, provided the images are the same."""
     return config.dataset.model_dump_json() + trial_id(config, "", 0, weights=config.training.start or "")
 
 
@@ -144,7 +144,10 @@ def repeated(sweep: Sweep) -> int:
 
 
 def _resolved(training: Training, network: NetworkName) -> dict[str, Any]:
-    """Return the resolved options of one network; later options only if they are not at their defaults."""
+    """Return the training options of one network, with inherited values resolved.
+
+    Options that the first version did not have are left out if they are at their defaults.
+    """
     options, defaults = vars(training.optimizer(network)), _defaults(network)
     return {k: v for k, v in options.items() if f"{network}.{k}" in FIRST_TRAINING_KEYS or v != defaults[k]}
 
@@ -157,7 +160,7 @@ def _defaults(network: NetworkName) -> dict[str, Any]:
 
 @cache
 def _network_keys() -> tuple[str, ...]:
-    """Return the dotted keys of `training` that `_resolved` handles."""
+    """Return the dotted keys of `training` that `_resolved` returns for either network."""
     return tuple(
         f"{part}{key}" for part in ("", "generator.", "discriminator.") for key in NetworkTraining.model_fields
     )
@@ -197,7 +200,7 @@ def _without_later(section: Section, dumped: Mapping[str, Any]) -> dict[str, Any
 
 @cache
 def _marked(section: type[Section]) -> tuple[dict[str, Any], set[str]]:
-    """Return the keys of a section that are marked with `Since`, with their defaults; and those with `RecordOnly`."""
+    """Return key → default of a section's keys that are marked with `Since`, and the keys marked with `RecordOnly`."""
     marks = {key: {*map(type, declared.metadata)} for key, declared in section.model_fields.items()}
     later = [key for key, types in marks.items() if Since in types]
     defaults = {key: section.model_fields[key].get_default(call_default_factory=True) for key in later}

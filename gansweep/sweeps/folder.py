@@ -22,7 +22,7 @@ class FolderReader:
     """Reads a sweep, and the files of its trials, from the sweep's folder."""
 
     def __init__(self, home: Home, name: str) -> None:
-        """Open a sweep of a home. Raises UserError if there is no sweep of this name."""
+        """Find a sweep in a home folder. Raises UserError if there is no sweep of this name."""
         known = {folder.name: folder for folder in home.sweeps()}
         if name not in known:
             raise UserError(f"{home.path}: no sweep named {name!r}; {names_like(name, known)}")
@@ -49,7 +49,7 @@ class FolderReader:
         )
 
     def samples(self, trials: Sequence[RecordedTrial]) -> list[tuple[RecordedTrial, int, str]]:
-        """See Files. Names are relative to the trial's folder."""
+        """List the sample grids of trials (see `Files.samples`). Names are paths relative to the trial's folder."""
         return [
             (trial, int(path.stem), f"{path.parent.name}/{path.name}")
             for trial in trials
@@ -57,13 +57,17 @@ class FolderReader:
         ]
 
     def content(self, trial: RecordedTrial, name: str) -> bytes | None:
-        """See Files."""
+        """Return the bytes of a file in the trial's folder; None if it does not exist."""
         path = self._folder.trial(trial.id).path / name
         return path.read_bytes() if path.is_file() else None
 
 
 def began_ms(folder: TrialFolder) -> int:
-    """Return the start time of a trial in ms: its first lock, or its first record if the lock is younger."""
+    """Return the start time of a trial, in milliseconds since the epoch.
+
+    This is the earlier of the modification time of its lock file and the time of its first record; the current time if
+    it has neither.
+    """
     times = [record.time for record, _ in islice(journal.read_from(folder.journal, 0), 1)]
     if folder.lock.exists():
         times.append(folder.lock.stat().st_mtime)
@@ -71,7 +75,7 @@ def began_ms(folder: TrialFolder) -> int:
 
 
 def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) -> RecordedTrial | None:
-    """Return the recorded trial, None if it has not started."""
+    """Read a trial with the metrics that `wanted` accepts. Return None if the trial has not started."""
     document = read_json(folder.trial)
     now = outcome.state(folder, document["steps"])
     if now == "pending":
@@ -91,7 +95,7 @@ def _trial(folder: TrialFolder, planned: bool, wanted: Callable[[str], bool]) ->
 
 
 def _settings(document: Mapping[str, Any], device: str) -> dict[str, Any]:
-    """Return the settings of a trial in the form of the tracking store: lists as text, without TRAINING_VERSION."""
+    """Return the settings of a trial as the tracking store has them: lists as text, without `training_version`."""
     found = {**settings.of_trial(document, device), **document["varied"]}
     found.pop(settings.VERSION, None)
     return {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in found.items()}

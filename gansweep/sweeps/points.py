@@ -17,12 +17,12 @@ Wanted = Callable[[str], bool]  # takes a metric's name
 
 @dataclass(frozen=True)
 class Points:
-    """One metric of one run, each step once.
+    """Values of one metric of one trial, in ascending order of steps. Each step occurs once.
 
     Args:
         steps: (n,) ascending.
-        times_ms: (n,) milliseconds since the epoch.
-        values: (n,); NaN means that the value was NaN.
+        times_ms: (n,) times at which the values were recorded, in milliseconds since the epoch.
+        values: (n,) recorded values, including NaN and infinite ones.
     """
 
     steps: NDArray[np.int64]
@@ -31,10 +31,10 @@ class Points:
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Points:
-        """Build from at least one row, in any order.
+        """Build points from rows in any order, at least one.
 
-        Where a step occurs more than once, the earliest row holds, and the first in the given order among equally
-        early ones. The largest float, which MLflow stores in place of inf, becomes inf again.
+        If several rows have the same step, the one with the earliest time is taken; of rows with the same time as well,
+        the first one given. The largest float, which MLflow stores in place of inf, becomes inf again.
         """
         steps, times, values = np.array([*rows], np.float64).T  # times are whole, and far below 2**53
         order = np.lexsort((times, steps))  # stable
@@ -45,7 +45,7 @@ class Points:
 
 
 def joined(first: Points, second: Points) -> Points:
-    """Return the points of two series of the same metric as one."""
+    """Merge two series of the same metric of a trial. Where both have a step, the earlier value is taken."""
     parts = [(one.steps, one.times_ms, one.values) for one in (first, second)]
     return Points.of(zip(*map(np.concatenate, zip(*parts, strict=True)), strict=True))
 
@@ -56,7 +56,7 @@ def at_ms(record: Record) -> int:
 
 
 def of_records(records: Iterable[Record], wanted: Wanted) -> dict[str, Points]:
-    """Return the wanted metrics of a journal, sorted by name."""
+    """Return metric → points for the metrics in a journal's records that `wanted` accepts, sorted by name."""
     rows: dict[str, list[Row]] = {}
     for record in records:
         for name in filter(wanted, record.values):

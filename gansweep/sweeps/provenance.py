@@ -34,7 +34,12 @@ class Provenance:
 
 
 def record_provenance(folder: SweepFolder, place: Path) -> None:
-    """Write the provenance of this process into a sweep's folder. place: folder whose git commit is recorded."""
+    """Write the provenance of this process into a sweep's folder.
+
+    Args:
+        folder: folder of the sweep.
+        place: folder whose git commit is recorded.
+    """
     write_json(folder.environment, asdict(current(place)))
 
 
@@ -44,7 +49,11 @@ def provenance_of(folder: SweepFolder) -> Provenance:
 
 
 def current(folder: Path) -> Provenance:
-    """Return the provenance of this process. folder: folder whose git commit is returned, if it is a checkout."""
+    """Return the provenance of this process.
+
+    Args:
+        folder: folder whose git commit is returned; the commit is "" if the folder is not in a checkout.
+    """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     cores = counted(os.cpu_count() or 1, "core")
     commit = _git(folder, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Summary of a trial without its metrics: varied settings, state, verdict, data, and the evaluation's classifier."""
+"""Summary of a trial without its metrics: varied settings, state, verdict, data, and the embedding it is judged in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Entry = dict[str, Any]  # plain data of one trial
 
 @dataclass(frozen=True)
 class Summary:
-    """State of one trial.
+    """Summary of one trial.
 
     Args:
         varied: dotted key → value of the settings varied by the search.
@@ -30,7 +30,7 @@ class Summary:
         device: as given by records.devices.label; empty if unknown.
         features: name of the embedding of its evaluations; empty if unknown.
         resolution: side in pixels of the images that the embedding sees; 0 if unknown.
-        evaluator_accuracy: NaN if unknown.
+        evaluator_accuracy: share of held-out real images whose class the evaluation names correctly; NaN if unknown.
         real_shares: class → its share among the real images.
     """
 
@@ -55,8 +55,9 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
     """Return the summary of a trial as plain data.
 
     Args:
-        now: state of the trial.
-        ended: its outcome, if that is its state.
+        folder: folder of the trial.
+        now: its state, one of records.outcome.State.
+        ended: its outcome; None if it is running or will continue.
         run_id: id of its run in the tracking store; "" if it has none.
     """
     trial = read_json(folder.trial)
@@ -78,9 +79,11 @@ def entry(folder: TrialFolder, now: str, ended: Outcome | None, run_id: str) -> 
 
 
 def evaluator(folder: TrialFolder) -> dict[str, Any]:
-    """Return the features, their resolution, the accuracy (None if there is none) and the real_shares of a trial.
+    """Return what is recorded about the embedding and classifier that evaluate a trial's samples.
 
-    The accuracy and the shares are rounded.
+    The keys are features (its name, "" if unknown), resolution (in pixels, 0 if unknown), accuracy (None if unknown)
+    and real_shares (class → its share among the real images). The accuracy is rounded to four significant digits, the
+    shares to four decimals.
     """
     judge = read_json(folder.evaluator)
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares") or {}
@@ -94,7 +97,7 @@ def evaluator(folder: TrialFolder) -> dict[str, Any]:
 
 
 def of_entry(told: Entry) -> Summary:
-    """Return the summary in an entry. An entry without an outcome belongs to a trial that has not started."""
+    """Convert an entry, as made by `entry`, to a summary. An entry without an outcome is that of a pending trial."""
     judge = told.get("evaluator", {})
     accuracy, shares = judge.get("accuracy"), judge.get("real_shares", {})
     found = {"outcome": "pending", **told, "real_shares": shares}

@@ -30,11 +30,11 @@ class RecordedTrial:
     """The records of a trial that has started.
 
     Args:
-        run_id: id of its run in the tracking store; "" if it was not sent.
+        run_id: id of its run in the tracking store; "" if the trial was not sent there.
         settings: dotted key → value of every setting but the seed: a number, a truth value or text. The device is one
             of them.
         parameters: network → its number of parameters.
-        metrics: name → values.
+        metrics: name → values over steps, for the metrics that were read.
         began_ms: start time in milliseconds since the epoch.
         place: location of its files, as named by its sweep's `Files`.
         planned: whether the sweep's current plan has the trial.
@@ -73,12 +73,12 @@ class RecordedTrial:
 
     @property
     def steps(self) -> int:
-        """Number of steps to train; the last recorded step if that is unknown."""
+        """Number of steps to train. If it is unknown, the last recorded step, or 0 without records."""
         return self.summary.steps or self.step or 0
 
     @property
     def step(self) -> int | None:
-        """The last step recorded."""
+        """Last recorded step; None without records."""
         return max((int(points.steps[-1]) for points in self.metrics.values()), default=None)
 
     @property
@@ -89,18 +89,18 @@ class RecordedTrial:
 
     @property
     def steps_per_s(self) -> float | None:
-        """Speed of the whole run: see `health.metrics.typical_speed`."""
+        """Median of the recorded steps per second; None without records."""
         recorded = self.metrics.get(STEPS_PER_S)
         return None if recorded is None else typical_speed(recorded.values.tolist())
 
     @property
     def configuration(self) -> str:
-        """A key that replicates share: see `plan.settings.configuration`."""
+        """Key that is equal for replicates: see `sweepfile.settings.configuration`."""
         return settings.configuration(self.settings)
 
     @cached_property
     def history(self) -> History:
-        """The METRICS, from which it is judged."""
+        """Recorded METRICS of the trial, as the detectors of verdicts read them."""
         recorded = {name: self.metrics[name] for name in METRICS if name in self.metrics}
         series = {name: MetricValues(points.steps, points.values) for name, points in recorded.items()}
         compared = is_compared(self.summary.features, self.summary.resolution)
@@ -108,10 +108,10 @@ class RecordedTrial:
 
 
 class Files(Protocol):
-    """Files of the trials of one sweep. All methods raise UserError if the files cannot be reached."""
+    """Reads the files of one sweep's trials. All methods raise UserError if the files cannot be reached."""
 
     def samples(self, trials: Sequence[RecordedTrial]) -> list[tuple[RecordedTrial, int, str]]:
-        """Return (trial, step, name for `content`) of every sample grid, by trial and step."""
+        """Return (trial, step, name of the file for `content`) of every sample grid, sorted by trial and step."""
 
     def content(self, trial: RecordedTrial, name: str) -> bytes | None:
         """Return the bytes of a file of a trial; None if it does not exist."""
@@ -122,14 +122,14 @@ class RecordedSweep:
     """The records of a sweep.
 
     Args:
-        files: files of its trials.
+        files: reader of the files of its trials.
         file: the sweep file (YAML) as it was last run.
         plan: content of plan.json.
         trials: trials that have started, in order of their start.
-        tracking_uri: tracking store that it was read from; "" for a folder.
-        earlier: number of recorded trials of earlier plans, whether or not they are among the trials.
+        tracking_uri: tracking store that the sweep was read from; "" if it was read from its folder.
+        earlier: number of recorded trials of earlier plans, whether or not `trials` includes them.
 
-    Fields are empty if they are missing.
+    A field is empty if its content is not recorded.
     """
 
     name: str
@@ -150,13 +150,13 @@ class RecordedSweep:
 
     @cached_property
     def settings(self) -> tuple[str, ...]:
-        """Keys of the settings in which its trials differ, those that the search varies first."""
+        """Dotted keys of the settings that distinguish its trials: those that the search varies, then all others."""
         varied = (key for trial in self.trials for key in trial.varied)
         return settings.telling([trial.settings for trial in self.trials], varied)
 
     @cached_property
     def judge(self) -> Judge:
-        """The judge of its trials, with the thresholds of its current plan; the defaults without a plan.
+        """Judge that makes the verdicts on the trials, with the thresholds of the sweep's plan (without one: defaults).
 
         Raises:
             UserError: The plan has thresholds that this version does not know.
@@ -164,13 +164,13 @@ class RecordedSweep:
         return judge_of(self.plan.get("thresholds", {}))
 
     def quality(self, trial: RecordedTrial) -> Quality:
-        """Return the quality of a trial by the objective, from its records as far as they were read."""
+        """Return the last and the best value of the objective in the records of a trial that were read."""
         points = trial.metrics.get(self.ranking.metric)
         pairs = [] if points is None else zip(points.steps.tolist(), points.values.tolist(), strict=True)
         return self.ranking.quality(pairs)
 
     def differing(self, trial: RecordedTrial) -> dict[str, Any]:
-        """Return the varied `settings` of a trial; None for settings that it does not have."""
+        """Return key → value of a trial for the keys in `settings`; None where the trial does not have the setting."""
         own = {**trial.settings, **trial.varied}
         return {key: own.get(key) for key in self.settings}
 
@@ -184,11 +184,11 @@ class SweepReader(Protocol):
     """Reads one sweep, repeatedly while it runs."""
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
-        """Return the sweep as it is now.
+        """Read the sweep in its current state.
 
         Args:
             all_plans: include the trials of earlier plans.
-            verdicts_only: read only METRICS and the objective, and continue without the plan and the sweep file if they
+            verdicts_only: read only METRICS and the objective. The plan and the sweep file are left empty if they
                 cannot be reached.
 
         Raises:

@@ -46,11 +46,11 @@ class Collector:
         self._task = PeriodicTask(self._round, PULL_S, notify, "trials continue and keep their records")
 
     def download(self) -> None:
-        """Download the whole sweep from the storage. Trials of a sweep that had no storage are uploaded.
+        """Download the whole sweep from the storage. If the sweep had no storage before, upload its local trials.
 
         Raises:
             StorageError: The storage is currently unavailable.
-            UserError: The sweep is in another storage.
+            UserError: The sweep belongs to another storage.
         """
         check_belongs(self._folder, self.uri)
         self._take_identity()
@@ -76,14 +76,15 @@ class Collector:
     def _take_identity(self) -> None:
         """Adopt the sweep's id from the storage, or upload the local one if the storage has none.
 
-        All home folders that use a storage share one id of the sweep."""
+        All home folders that use a storage share one id of the sweep.
+        """
         name = f"{self._prefix}/{self._folder.identity.name}"
         own = identity.to_storage(self._folder)
         self._storage.create(name, own)
         identity.take(self._folder, self._storage.get(name) or own)
 
     def upload_plan(self) -> None:
-        """Upload the files that a driver in another home needs to continue: sweep file, plan, optuna's suggestions."""
+        """Upload the files from which a driver in another home continues: sweep file, plan, optuna's suggestions."""
         for path in (self._folder.source, self._folder.plan, self._folder.suggestions):
             if path.exists():
                 with_retries(partial(self._storage.put, f"{self._prefix}/{path.name}", path.read_bytes()))
@@ -100,7 +101,7 @@ class Collector:
             self._shared.add(images.file)
 
     def begin(self, trial_id: str, images: ImageSet) -> None:
-        """Prepare a trial that is about to be handed to a process."""
+        """Prepare a trial that is about to be handed to a process: upload its images and code, and take its lock."""
         folder = self._folder.trial(trial_id)
         self.upload(images)
         with_retries(lambda: self._storage.delete(f"{self._trial_prefix(trial_id)}/{copies.STOP}"))
@@ -109,16 +110,16 @@ class Collector:
             self._running[trial_id] = lock.acquire(folder.lock, "it runs on a cluster")
 
     def download_records(self, trial_id: str) -> None:
-        """Download the records of a running trial."""
+        """Download the records of a running trial, without its checkpoints."""
         with self._turn:
             with_retries(lambda: self._pull_records(trial_id))
 
     def ask_to_stop(self, trial_id: str) -> None:
-        """Upload the request in the trial's local file `stop`."""
+        """Upload a trial's local file `stop`, which asks its process to end."""
         with_retries(lambda: self._send_stop(trial_id))
 
     def end(self, trial_id: str) -> None:
-        """Download all files of a trial that has ended, or whose process has ended, and release its lock."""
+        """Download all files of a trial that has ended, or whose process has ended, and release its local lock."""
         with self._turn:
             with_retries(lambda: copies.pull(self._storage, self._trial_prefix(trial_id), self._folder.trial(trial_id)))
             held = self._running.pop(trial_id, None)
@@ -142,7 +143,7 @@ class Collector:
             held.close()
 
     def _round(self) -> bool:
-        """Download the records of running trials, and upload requests to end."""
+        """Download the records of running trials, and upload requests to end them. Returns True, to be called again."""
         for trial_id in list(self._running):
             folder = self._folder.trial(trial_id)
             with self._turn:
@@ -166,11 +167,11 @@ class Collector:
 
 
 def check_belongs(folder: SweepFolder, uri: str | None) -> None:
-    """Raise UserError if a sweep is in a storage and run without it, or with another one.
+    """Raise UserError if a sweep belongs to a storage and is run with another storage or with none.
 
     Args:
         folder: Folder of the sweep.
-        uri: URI of the given storage, if any.
+        uri: URI of the storage that the sweep is run with; None if it is run without a storage.
     """
     there = folder.storage.read_text() if folder.storage.exists() else None
     if there is not None and there != uri:

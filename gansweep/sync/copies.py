@@ -1,9 +1,9 @@
 """Copies of trial folders in a storage: uploaded by the process that trains the trial, downloaded by its readers.
 
-In the storage a trial is `sweeps/NAME/trials/ID/`, with the file names of its folder, except for the journal. It is
-stored in segments `journal/OFFSET.jsonl`, each named by the offset of its first byte, created once and never changed. A
-checkpoint is uploaded after the records before it, and the outcome last, so the copy is at any moment a state that a
-killed process could have left behind.
+In the storage, the names of a trial's files are those in its folder, with the prefix `sweeps/NAME/trials/ID/`. Only the
+journal is stored differently: in segments `journal/OFFSET.jsonl`, each named by the offset of its first byte, created
+once and never changed. A checkpoint is uploaded after the records that precede it, and the outcome last. The copy is
+therefore at any moment in a state that a killed process could have left behind.
 """
 
 from __future__ import annotations
@@ -31,17 +31,25 @@ OWNER, STOP, CODE = "owner.json", "stop", "code"
 
 
 def sweep_prefix(name: str) -> str:
-    """Return the prefix of a sweep's copy."""
+    """Return the prefix of the names of a sweep's objects in a storage."""
     return f"sweeps/{name}"
 
 
 def trial_prefix(sweep: str, trial_id: str) -> str:
-    """Return the prefix of a trial's copy."""
+    """Return the prefix of the names of a trial's objects in a storage."""
     return f"{sweep_prefix(sweep)}/trials/{trial_id}"
 
 
 class Pushed:
-    """The folder in which this process trains a trial, and its copy. The last process to claim a trial owns it."""
+    """The folder in which this process trains a trial, and the copy of the folder in a storage.
+
+    The process that has claimed the trial last is its owner. Only the owner uploads.
+
+    Args:
+        storage: The storage.
+        prefix: Prefix of the trial's objects, as returned by `trial_prefix`.
+        folder: Folder of the trial.
+    """
 
     def __init__(self, storage: Storage, prefix: str, folder: TrialFolder) -> None:
         self._storage, self._prefix, self._folder = storage, prefix, folder
@@ -51,7 +59,7 @@ class Pushed:
         self._known: dict[str, tuple[int, int]] = {}  # name → time and size of the local file, for files in the copy
 
     def claim(self) -> None:
-        """Claim the trial, and bring the folder up to date with its copy, without samples.
+        """Claim the trial for this process, and download its files from the storage, except for sample grids.
 
         Raises:
             StorageError: The storage is currently unavailable.
@@ -63,11 +71,13 @@ class Pushed:
         self._known = {name: _stamp(path) for name, path in self._files().items() if name in names}
 
     def own(self) -> None:
-        """Record this process as owner. The previous owner notices at its next push."""
+        """Record this process as the trial's owner in the storage. A previous owner notices this at its next `push`."""
         self._storage.put(f"{self._prefix}/{OWNER}", self._owner)
 
     def push(self) -> None:
-        """Upload everything that the copy lacks. Files that could not be uploaded are uploaded by the next call.
+        """Upload new and changed files, and delete files from the storage that the folder no longer has.
+
+        Files that could not be uploaded are uploaded by the next call.
 
         Raises:
             TakenOverError: Another process has claimed the trial.
@@ -95,7 +105,10 @@ class Pushed:
             raise TakenOverError(f"{self._folder.id}: another process has taken over this trial")
 
     def _push_cadence(self) -> None:
-        """Upload the intervals before any record: a trial with records but no intervals is one of version 0.1.0."""
+        """Upload cadence.json, the intervals between the trial's records. It is uploaded before any record.
+
+        A trial with records but without this file counts as one of version 0.1.0.
+        """
         if self._folder.cadence.exists():
             self._push_file(self._folder.cadence.name, self._folder.cadence)
 
@@ -128,7 +141,7 @@ class Pushed:
         self._known[name] = stamp
 
     def _files(self) -> dict[str, Path]:
-        """Return all files except the journal, in the order in which they are uploaded."""
+        """Return name → path of all existing files except the journal, in the order in which they are uploaded."""
         folder = self._folder
         plain = (folder.cadence, folder.devices, folder.evaluator, folder.fid, folder.traceback, folder.outcome)
         paths = (*folder.all_samples(), *folder.all_checkpoints(), *plain)
@@ -136,7 +149,7 @@ class Pushed:
 
 
 def share_code(storage: Storage, sweep: str, code: Code) -> None:
-    """Upload a user's code for `fetch_code`, unless the storage has it."""
+    """Upload the files of a user's code that the storage lacks, for `fetch_code` on other machines."""
     prefix = f"{sweep_prefix(sweep)}/{CODE}/{code.digest}"
     there = storage.names(prefix)
     for name, content in code.files().items():
@@ -145,16 +158,16 @@ def share_code(storage: Storage, sweep: str, code: Code) -> None:
 
 
 def fetch_code(storage: Storage, sweep: str, code: Code, cache: Callable[[], Path]) -> Code:
-    """Return a user's code on this machine: at its path, or downloaded to a folder of copies.
+    """Return a user's code with its path on this machine. The code is downloaded if its given path does not exist.
 
     Args:
         storage: The storage.
         sweep: Name of the sweep.
-        code: The code, at its path on the driver's machine.
-        cache: Returns the folder to download to.
+        code: The code, with its path on the driver's machine.
+        cache: Returns a folder on this machine; the code is downloaded to its subfolder `code`.
 
     Raises:
-        UserError: The storage does not have the code, or has other files.
+        UserError: The storage does not have the code, or has files with another digest.
     """
     if not code.digest or code.path.exists():
         return code
@@ -166,14 +179,14 @@ def fetch_code(storage: Storage, sweep: str, code: Code, cache: Callable[[], Pat
 
 
 def adopt(storage: Storage, prefix: str, folder: TrialFolder) -> None:
-    """Upload a folder that was trained without a storage."""
+    """Upload the folder of a trial that was trained without a storage, and record this process as the trial's owner."""
     pushed = Pushed(storage, prefix, folder)
     pushed.own()
     pushed.push()
 
 
 def remove(storage: Storage, sweep: str) -> None:
-    """Delete a sweep's copy.
+    """Delete all objects of a sweep from a storage.
 
     Raises:
         StorageError: The storage is currently unavailable.
@@ -191,18 +204,19 @@ def pull(
     samples: bool = True,
     checkpoints: bool = True,
 ) -> None:
-    """Bring a folder up to date with its copy.
+    """Download what a trial's local folder lacks of the trial's copy in a storage.
 
     Args:
         storage: The storage.
-        prefix: Prefix of the trial's copy.
-        folder: Folder of the trial.
-        names: Objects of the copy, if already listed.
+        prefix: Prefix of the trial's objects, as returned by `trial_prefix`.
+        folder: Local folder of the trial.
+        names: Result of `storage.names(prefix)`, if already known.
         samples: Whether to download sample grids.
-        checkpoints: Whether to download checkpoints, and the outcome, which implies its checkpoint.
+        checkpoints: Whether to download checkpoints and the outcome, and to delete local ones that the storage lacks.
+            An outcome is never downloaded without the checkpoint that belongs to it.
 
     Raises:
-        StorageError: The storage is unavailable, or its journal does not continue the local one.
+        StorageError: The storage is unavailable, or its segments of the journal do not continue the local journal.
     """
     names = storage.names(prefix) if names is None else names
     _pull_journal(storage, prefix, folder, names)
@@ -222,9 +236,9 @@ def pull(
 
 
 def _pull_file(storage: Storage, name: str, path: Path, at: float) -> None:
-    """Download a file that has changed. Samples and checkpoints never change.
+    """Download a file unless the local one is up to date. Samples and checkpoints never change once they exist.
 
-    The file gets the modification time of the copy, by which publishing orders images.
+    The local file gets the object's time of writing `at` as its modification time, by which publishing orders images.
     """
     if path.exists() and (path.suffix in (".png", ".safetensors") or path.stat().st_mtime == at):
         return

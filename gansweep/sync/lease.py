@@ -1,7 +1,7 @@
 """Lease on a sweep in a storage, which ensures that the sweep has one driver.
 
-File locks do not reach other machines, so a driver writes a heartbeat. Clocks are not compared: a driver is alive while
-the content that it writes changes.
+File locks do not reach other machines, so a driver writes a heartbeat to the storage. Clocks of machines are not
+compared: a driver is alive as long as the content of its heartbeat changes.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SILENT_S = 15.0  # a driver without a heartbeat for this long is considered dead
 
 
 class Lease:
-    """Context manager that holds the lease.
+    """Context manager that holds the lease on a sweep during its block.
 
-    A lease left behind by the same holder is taken over immediately: the lock in its home proves that its process has
-    ended.
+    A lease left behind by the same holder is taken over immediately: this process holds the sweep's lock in the home
+    folder, so the earlier process has ended.
 
     Args:
         storage: The storage.
-        name: Name of the lease's object.
-        holder: Host and home folder of the driver.
-        on_loss: Called, from a thread, when another driver has taken over.
+        name: Name of the lease's object in the storage.
+        holder: Host and home folder of this driver.
+        on_loss: Called, from another thread, when another driver has taken over the lease.
 
     Raises:
-        UserError: The driver of another holder is alive.
+        UserError: A driver with another holder is alive. Raised on entering the block.
     """
 
     def __init__(self, storage: Storage, name: str, holder: str, on_loss: Callable[[], None]) -> None:

@@ -12,13 +12,13 @@ from gansweep.sync.storage import StorageError
 class PeriodicTask:
     """A thread that calls `task` every `pause_s` seconds, from start() to stop(), or until `task` returns False.
 
-    A call that fails because the storage does not answer or this machine's disk is full is repeated.
+    If a call fails because the storage does not answer or this machine's disk is full, the thread calls `task` again.
 
     Args:
         task: Function to call; False ends the thread.
         pause_s: Pause between calls, in seconds.
         notify: Called with a notice once when the storage becomes unavailable, and once when it is available again.
-        meanwhile: End of the first notice: the consequence of the outage.
+        meanwhile: Consequence of the outage for the user, with which the first notice ends.
     """
 
     def __init__(self, task: Callable[[], bool], pause_s: float, notify: Callable[[str], None], meanwhile: str) -> None:
@@ -35,7 +35,7 @@ class PeriodicTask:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait until no call is running, and make no further ones. Without effect if the thread was never started."""
+        """Make no further calls, and wait until a running call has ended. The thread need not have been started."""
         self._over.set()
         if self.started:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""Storage that every machine of a sweep reaches: whole objects by name, in a folder or an object store.
+"""Storage that every machine of a sweep can reach: objects with names, in a shared folder or an object store.
 
 Trials are never trained in a storage: sync/copies.py copies their files to and from it.
 """
@@ -27,7 +27,7 @@ class StorageError(Exception):
 
 
 class Storage(Protocol):
-    """Objects by name. Names are relative paths with slashes.
+    """Objects with names, which are read and written as a whole. Names are relative paths with slashes.
 
     Every method raises StorageError if the storage is currently unavailable.
     """
@@ -38,13 +38,13 @@ class Storage(Protocol):
         """Write an object atomically, replacing an existing one."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write an object unless it exists. Returns False if it does: one of several concurrent writers succeeds."""
+        """Write an object unless it exists, and return whether it was written. Of concurrent writers, one succeeds."""
 
     def get(self, name: str) -> bytes | None:
         """Return the content of an object; None if it does not exist."""
 
     def names(self, prefix: str) -> dict[str, float]:
-        """Return all objects below a prefix: name relative to it → time of writing (seconds since the epoch)."""
+        """Return, for all objects below a prefix, name relative to it → time of writing in seconds since the epoch."""
 
     def delete(self, name: str) -> None:
         """Delete an object if it exists."""
@@ -54,7 +54,7 @@ def check_uri(uri: str) -> None:
     """Check the URI of a storage.
 
     Raises:
-        UserError: A scheme other than s3, or keys in the URI (which are not shown).
+        UserError: The URI has a scheme other than s3, or contains keys. The message does not show keys.
     """
     scheme, found, place = uri.partition("://")
     if found and "@" in place.partition("/")[0]:
@@ -67,17 +67,17 @@ def open_storage(uri: str) -> Storage:
     """Return the storage at a path, or at s3://bucket/prefix (endpoint and keys from AWS's environment variables).
 
     Raises:
-        UserError: As check_uri, or s3fs is not installed.
+        UserError: The URI is not valid (see `check_uri`), or s3fs is not installed.
     """
     check_uri(uri)
     return ObjectStorage(uri) if uri.startswith("s3://") else FolderStorage(Path(uri))
 
 
 def check(storage: Storage) -> None:
-    """Check that an object can be written, read and deleted.
+    """Check that objects in a storage can be written, read and deleted.
 
     Raises:
-        UserError: The storage cannot be used.
+        UserError: An object cannot be written, read or deleted.
     """
     name = f".probe-{secrets.token_hex(4)}"
     try:
@@ -95,7 +95,7 @@ def with_retries(call: Callable[[], T]) -> T:
     """Call `call` until the storage answers, and return its result.
 
     Raises:
-        StorageError: The storage did not answer for PATIENCE_S.
+        StorageError: The storage did not answer for PATIENCE_S seconds.
     """
     deadline = time.monotonic() + PATIENCE_S
     while True:
@@ -108,7 +108,7 @@ def with_retries(call: Callable[[], T]) -> T:
 
 
 class FolderStorage:
-    """A folder on a file system that all machines share."""
+    """Storage in a folder on a file system that all machines share."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -153,7 +153,7 @@ class FolderStorage:
 
 
 class ObjectStorage:
-    """A bucket, accessed through fsspec."""
+    """Storage in a bucket of an object store, accessed through fsspec."""
 
     def __init__(self, uri: str) -> None:
         import fsspec
@@ -204,7 +204,7 @@ class ObjectStorage:
 
 @contextlib.contextmanager
 def _storage_errors() -> Iterator[None]:
-    """Convert every error of a file system or a client library to a StorageError with one line."""
+    """Convert every error raised in the block, by a file system or a client library, to a StorageError of one line."""
     try:
         yield
     except Exception as error:

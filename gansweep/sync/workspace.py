@@ -54,10 +54,10 @@ class Workspace(Protocol):
         """
 
     def fetch_request(self) -> None:
-        """Download a request that the driver has made."""
+        """Download the driver's request to end the trial, if there is one."""
 
     def request(self) -> str | None:
-        """Return the rule that ends the trial, "" if the trial is interrupted, or None if it continues.
+        """Return the rule by which the trial is to end, "" if it is to be interrupted, or None if it continues.
 
         Raises:
             TakenOverError: Another process trains the trial now.
@@ -95,7 +95,7 @@ class LocalWorkspace:
 
 
 class RemoteWorkspace:
-    """Workspace in a temporary folder of this process.
+    """Workspace in a temporary folder of this process, which is copied to a storage.
 
     A periodic task uploads new records and downloads requests, so training waits for the storage only at the beginning,
     at rungs and at the end.
@@ -149,21 +149,26 @@ class RemoteWorkspace:
 
 
 def fetched(storage: Storage, job: Job) -> Job:
-    """Return a job with the images and the code on this machine, downloaded once if they are not at the driver's path.
+    """Return a job with the paths of its images and code on this machine.
+
+    Images and code that do not exist at the driver's paths are downloaded once to this machine's cache.
 
     Raises:
         StorageError: The storage is currently unavailable.
-        UserError: The storage does not have them.
+        UserError: The storage does not have the images or the code.
     """
     code = fetch_code(storage, job.sweep_folder.name, job.training.code, node_cache)
     return replace(job, images=fetch(storage, job.images), training=replace(job.training, code=code))
 
 
 def fetch(storage: Storage, images: ImageSet) -> ImageSet:
-    """Return the images on this machine: at the driver's path, or downloaded once to a cache of this machine.
+    """Return an image set with its path on this machine.
+
+    If the images do not exist at the driver's path, they are downloaded once to this machine's cache.
 
     Raises:
         UserError: The storage does not have the images.
+        Locked: Another process has been downloading the same images for FETCH_WAIT_S seconds.
     """
     if all(path.exists() for path in _arrays(Path(images.file))):
         return images
@@ -179,7 +184,7 @@ def fetch(storage: Storage, images: ImageSet) -> ImageSet:
 
 
 def share(storage: Storage, images: ImageSet) -> None:
-    """Upload the images for `fetch`. Called by the driver."""
+    """Upload the files of an image set that the storage lacks, for `fetch` on other machines. Called by the driver."""
     there = storage.names(CACHE)
     for path in _arrays(Path(images.file)):
         if path.name not in there:
@@ -187,7 +192,7 @@ def share(storage: Storage, images: ImageSet) -> None:
 
 
 def share_reference(storage: Storage, job: Job) -> list[str]:
-    """Make all machines use the same reference for evaluations, that of the first machine.
+    """Make all machines use the same reference data for evaluations: those that the first machine has computed.
 
     Returns:
         Messages for the user.

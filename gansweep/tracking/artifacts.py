@@ -18,7 +18,7 @@ PATIENCE_S = 120  # for a reply; other clients may be waiting as well
 
 @lru_cache(4096)
 def repository(uri: str, artifact_uri: str) -> ArtifactRepository:
-    """Return the repository of a run's artifacts, also in a home that was moved.
+    """Return the repository of a run's artifacts. It is found even if the home was moved.
 
     Args:
         uri: URI of the tracking store.
@@ -54,7 +54,10 @@ def content(where: ArtifactRepository, path: str) -> bytes | None:
 
 
 def _of_server(where: HttpArtifactRepository, path: str) -> bytes:
-    """Download in one request over a persistent connection: MLflow's download needs two, and a file."""
+    """Return the content of a file, downloaded in one request over a persistent connection.
+
+    MLflow's own download takes two requests and writes a file.
+    """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.request_utils import augmented_raise_for_status
     from mlflow.utils.rest_utils import http_request

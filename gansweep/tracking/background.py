@@ -1,4 +1,4 @@
-"""A thread that publishes while a sweep runs. Training never waits for it."""
+"""A thread that sends a sweep's records to the tracking store while the sweep runs. Training never waits for it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ SILENCE_S = 10.0  # at the end, time without a notice while the store accepts re
 class Background:
     """Background publishing: call start(), then finish().
 
-    `notify` is called, from the thread, when the store becomes unavailable or does not accept some trials, when the one
-    becomes the other, and when everything is accepted again.
+    `notify` is called from the thread when the store becomes unavailable, when it rejects some trials, when one of
+    these states changes to the other, and when the store accepts everything again. `finish` calls it if sending takes
+    long after the end of training.
     """
 
     def __init__(self, publisher: Publisher, notify: Callable[[str], None]) -> None:
@@ -35,10 +36,12 @@ class Background:
     def finish(self, wait_s: float, *, hurry: bool) -> bool:
         """Publish the remaining records, whether the thread was started or not.
 
-        Gives up when the store has accepted nothing for `wait_s` seconds; in a hurry, after `wait_s` seconds in total.
+        The thread is waited for first, for `wait_s` seconds. Without `hurry`, these seconds count from the last time
+        that the store accepted records. Once the thread has ended, failed attempts are repeated for at most `wait_s` or
+        RETRIES_S seconds, whichever is less.
 
         Returns:
-            Whether the store has everything.
+            Whether the store has all records.
         """
         self._over.set()
         self._wait_for_thread(wait_s, hurry)

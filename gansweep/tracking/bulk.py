@@ -2,8 +2,8 @@
 
 MLflow's client requests one metric of one run at a time: 10,000 requests for a sweep of 1,000 trials. Its ORM creates
 an object for every row, which takes 20 µs. The table of a local store is therefore read directly (two million points: 3
-s of CPU time), and a server is asked for a hundred runs at a time; the time of its ORM remains (two million points: 55
-s, in parallel in as many workers as the server has), so that ended runs are better read from `journals`.
+s of CPU time). A server is asked for a hundred runs at a time. Its ORM still takes time (two million points: 55 s, in
+parallel in as many workers as the server has), so ended runs are better read by `journal_copies`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Found = Iterable[tuple[str, str, Points]]  # run id, name of the metric
 
 
 def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
-    """Return run id → name → points of the wanted metrics, by name.
+    """Return the wanted metrics of runs: run id → name of the metric, in alphabetical order → its recorded points.
 
     Raises the errors of MLflow, requests and sqlite3.
     """
@@ -53,7 +53,7 @@ def read(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Wanted) ->
 
 
 def _of_file(path: Path, runs: Sequence[Run], wanted: Wanted) -> Found:
-    """Read a consistent state: a transaction sees no later commits."""
+    """Yield the wanted metrics in a store's file, all from one state of it: a transaction sees no later commits."""
     with closing(snapshot.connect(path)) as database:
         database.execute("BEGIN")
         for run in runs:
@@ -79,7 +79,10 @@ def _of_server(client: MlflowClient, uri: str, runs: Sequence[Run], wanted: Want
 
 
 def _answers(client: MlflowClient, uri: str, name: str, run_ids: Sequence[str]) -> Found:
-    """Yield all replies. A run that fills a reply by itself is requested by the client, which reads page by page."""
+    """Yield the points of one metric of many runs, in as many requests to the server as needed.
+
+    A run that fills a reply by itself is requested through MLflow's client instead, which reads page by page.
+    """
     size = len(run_ids)
     while run_ids:
         found, whole = _reply(uri, name, run_ids[:size])
@@ -91,10 +94,11 @@ def _answers(client: MlflowClient, uri: str, name: str, run_ids: Sequence[str]) 
 
 
 def _reply(uri: str, name: str, run_ids: Sequence[str]) -> tuple[dict[str, list[Row]], int]:
-    """Return the rows of runs, and the number of complete runs.
+    """Request one metric of runs. Return the rows of each complete run, by run id, and the number of complete runs.
 
-    All requested runs are complete unless the reply is full; replies are ordered by run id. The number is 0 if the
-    server does not know the endpoint.
+    All requested runs are complete unless the reply is full. As it is ordered by run id, the last run in it is then
+    incomplete and left out. The number is 0 if the first run fills the reply by itself, or if the server does not know
+    the endpoint.
     """
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request, verify_rest_response

@@ -1,6 +1,6 @@
 """Comparison of the store with the records of a trial.
 
-The note `published.json` is reduced to what the store has, so that the rest is sent again.
+The note `published.json` is reduced to the records that the store has, so that all others are sent again.
 
 Runs are deleted and tags edited in MLflow's UI; databases and artifacts are removed or restored from old copies. The
 comparison needs only the list of the sweep's runs and, for a store whose artifacts are not on this machine, one list of
@@ -53,7 +53,7 @@ class Files:
     def of(self, run: Run) -> Collection[str] | None:
         """Return the paths of a run's artifacts; None if they are unknown.
 
-        For artifacts that are not on this machine, only runs without any artifacts are known.
+        If the artifacts are not on this machine, paths are known only for a run that has no artifacts: there are none.
         """
         where = artifacts.repository(self._uri, run.info.artifact_uri)
         if folder := artifacts.folder_of(where):
@@ -62,7 +62,7 @@ class Files:
 
     @cached_property
     def _runs(self) -> set[str] | None:
-        """Ids of the runs that have artifacts; None if they cannot be listed, as in a cloud without keys."""
+        """Ids of runs that have artifacts; None if artifacts cannot be listed, as in a bucket without credentials."""
         with suppress(Exception):  # error types differ between repositories
             return {Path(file.path).name for file in artifacts.repository(self._uri, self._location).list_artifacts()}
         return None
@@ -100,14 +100,14 @@ def missing_params(wanted: Mapping[str, str], run: Run) -> dict[str, str]:
 
 
 def grid_steps(files: Collection[str]) -> set[int]:
-    """Return the steps of the sample grids among artifacts."""
+    """Return the steps of the sample grids among the artifacts with these paths."""
     return {int(match["step"]) for match in map(GRID.fullmatch, files) if match}
 
 
 def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
-    """Set the note's tags to those of the store, and return whether any sent tag differs there.
+    """Set the note's tags to those of the run in the store. Return whether a tag that was sent has another value there.
 
-    A description written by a user is kept.
+    A description of the run that a user wrote counts as the one that was sent, so that it is kept.
     """
     sent = note.tags
     note.tags = {key: value for key, value in there.items() if key.startswith("gansweep.") or key == PARENT}
@@ -117,7 +117,7 @@ def _cut_tags(note: Published, there: Mapping[str, str]) -> bool:
 
 
 def _lacks_metrics(folder: TrialFolder, note: Published, run: Run) -> bool:
-    """Whether the store lacks sent values of any metric."""
+    """Whether the store lacks values of any metric that were sent according to the note."""
     steps: dict[str, int] = {}
     for record, end in journal.read_from(folder.journal, 0):
         if end > note.offset:

@@ -1,8 +1,8 @@
-"""Copies of journals among the artifacts of runs: an ended trial is read from its copy in one reply.
+"""Copies of journals among the artifacts of runs. All metrics of an ended trial are read from the copy in one request.
 
-A server's ORM takes 26 µs per point, a minute for two million; a thousand files take seconds. A tag of the run
-identifies the valid copy. It is empty from the moment at which the trial is known to continue until it has ended again
-and a new copy is stored. Readers check in addition that the copy ends with the run's metrics.
+A server's ORM takes 26 µs per point, a minute for two million points; a thousand copies take seconds. A tag of the run
+holds the digest of the valid copy. The tag is empty from the moment at which the trial is known to continue until it
+has ended again and a new copy is stored. Readers also check that the last values in the copy are the run's latest ones.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ THREADS = 4  # two million points of a server with one worker: 14 s with 1 or 2,
 
 
 def pack(journal: bytes) -> bytes:
-    """Return the content of the copy, equal at every attempt."""
+    """Return the compressed content of a journal's copy. It is the same for the same journal."""
     return gzip.compress(journal, mtime=0)
 
 
 def digest(journal: bytes) -> str:
-    """Return the digest for the run's tag."""
+    """Return the digest of a journal, as stored in the run's tag TAG."""
     return hashlib.sha256(journal).hexdigest()
 
 
 def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, Points]]:
-    """Return run id → name → points of the wanted metrics, by name, of runs with a valid copy.
+    """Return the points of the wanted metrics of runs with a valid copy: run id → name of the metric → points.
 
-    The points are those of `bulk.read`. Runs whose copy cannot be read for any reason are left out.
+    Names are sorted. The points equal those of `bulk.read`. A run whose copy cannot be read for any reason is left out.
     """
     vouched = [run for run in runs if run.data.tags.get(TAG)]
     found: dict[str, dict[str, Points]] = {}
@@ -60,26 +60,31 @@ def read(uri: str, runs: Sequence[Run], wanted: Wanted) -> dict[str, dict[str, P
 
 
 def _copies(uri: str, runs: Sequence[Run]) -> Iterator[bytes]:
-    """Yield the copies up to the first error.
+    """Yield the journal in the copy of each run, up to the first error.
 
-    If artifacts are unavailable, as in a cloud without keys, all of them are.
+    Others are not tried after an error: if one artifact is unavailable, as in a cloud without keys, all of them are.
     """
     with ThreadPoolExecutor(THREADS) as pool, suppress(Exception):  # error types differ between repositories
         yield from pool.map(lambda run: _copy(uri, run), runs)
 
 
 def _copy(uri: str, run: Run) -> bytes:
-    """Empty for one that is missing or damaged."""
+    """Return the journal in the copy of a run; empty if the copy is missing or damaged."""
     return _unpack(artifacts.content(artifacts.repository(uri, run.info.artifact_uri), NAME))
 
 
 def is_intact(copy: bytes | None, vouched: str) -> bool:
-    """Whether a copy (None for a missing one) has the digest of its tag."""
+    """Whether the journal in a copy has the digest of the run's tag.
+
+    Args:
+        copy: Content of the copy; None if it is missing.
+        vouched: Digest in the tag.
+    """
     return copy is not None and digest(_unpack(copy)) == vouched
 
 
 def _unpack(copy: bytes | None) -> bytes:
-    """Empty for one that is missing or damaged."""
+    """Return the journal in a copy; empty if the copy is missing (None) or damaged."""
     try:
         return gzip.decompress(copy or b"")
     except (OSError, EOFError, zlib.error):
@@ -87,14 +92,19 @@ def _unpack(copy: bytes | None) -> bytes:
 
 
 def points_of(journal: bytes, wanted: Wanted) -> dict[str, Points]:
-    """Return the wanted metrics of a journal, by their keys in the store."""
+    """Return the points of the wanted metrics of a journal: key in MLflow → points, sorted by key."""
     records = map(parsed, journal.splitlines())
     found = {metric_key(name): points for name, points in of_records(records, wanted).items()}
     return {key: found[key] for key in sorted(found)}
 
 
 def _ends_with(found: Mapping[str, Points], latest: Mapping[str, float]) -> bool:
-    """Whether the last values equal the store's, to the precision that every database keeps."""
+    """Whether a copy has the same metrics as the run, with the same last values, to the precision of every database.
+
+    Args:
+        found: Key of a metric → its points in the copy.
+        latest: Key of a metric → its latest value in the store.
+    """
     names = sorted(latest)
     if names != [*found]:
         return False

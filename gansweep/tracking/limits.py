@@ -11,7 +11,7 @@ DIGEST = 12  # hex digits
 
 
 def metric_key(name: str) -> str:
-    """Return the key of a metric in MLflow: its name, or the beginning of a long name and a digest."""
+    """Return the key of a metric in MLflow: its name; if that is too long, its beginning and a digest of all of it."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:DIGEST]

@@ -28,13 +28,16 @@ LABEL = re.compile(rf"(?P<name>.+)-(?P<digits>[0-9a-f]{{{DIGITS}}})")
 
 @dataclass(frozen=True)
 class Located:
-    """The runs of one sweep. `sweep_id` is empty for records of version 0.1.0, which have none."""
+    """Experiment and id that identify the runs of one sweep in a store.
+
+    `sweep_id` is empty for records of version 0.1.0, which have no id.
+    """
 
     experiment_id: str
     sweep_id: str
 
     def runs(self, client: MlflowClient, condition: str = "") -> list[Run]:
-        """Return its runs, except deleted ones. `condition`: in MLflow's filter language."""
+        """Return the sweep's runs, except deleted ones. `condition`: Condition in MLflow's filter language."""
         found = store.runs(client, self.experiment_id, condition)
         return [run for run in found if run.data.tags.get(SWEEP_ID, "") == self.sweep_id]
 
@@ -95,7 +98,10 @@ def _fitting(client: MlflowClient, name: str) -> list[Experiment]:
 
 
 def _labelled(client: MlflowClient, name: str) -> list[Experiment]:
-    """Return the experiments of sweeps with this name. Quotes cannot be escaped in MLflow's filters."""
+    """Return the experiments of sweeps with this name.
+
+    None are found for a name with a quote, which cannot be escaped in MLflow's filters.
+    """
     if "'" in name:
         return []
     found = client.search_experiments(filter_string=f"tags.`{SWEEP}` = '{name}'")
@@ -103,7 +109,7 @@ def _labelled(client: MlflowClient, name: str) -> list[Experiment]:
 
 
 def _choice(client: MlflowClient, experiments: list[Experiment]) -> str:
-    """List experiments, oldest first, by labels, which are unique, and with the folders that wrote them last."""
+    """Return a phrase that lists experiments, oldest first, by unique label and the folder that last wrote to each."""
     return " or ".join(map(partial(_described, client), sorted(experiments, key=lambda one: int(one.experiment_id))))
 
 

@@ -32,7 +32,13 @@ def finding(verdict: Verdict) -> str:
 
 
 def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]:
-    """Return the tags of a trial in this state. Tags without a value are "", which overwrites former values."""
+    """Return the tags that describe a trial in its run. A tag without a value is "", to overwrite a former value.
+
+    Args:
+        folder: The trial's folder.
+        now: State of the trial.
+        ended: Outcome of the trial; None if it has not ended.
+    """
     trial = read_json(folder.trial)
     verdicts = ended.verdicts if ended else ()
     reason = ended.reason or (verdicts[0].reason if verdicts else "") if ended else ""
@@ -65,7 +71,11 @@ def tags(folder: TrialFolder, now: str, ended: Outcome | None) -> dict[str, str]
 
 
 def verdicts_json(verdicts: Sequence[Verdict]) -> str:
-    """Return verdicts as JSON. If they are too long for a tag, evidence is dropped, that of the last verdict first."""
+    """Return verdicts as JSON that fits in a tag.
+
+    If it is too long, evidence is dropped, that of the last verdict first. If that does not suffice, reasons are
+    truncated.
+    """
     found = [verdict.to_json() for verdict in verdicts]
     for one in reversed(found):
         if len(text := json.dumps(found, ensure_ascii=False)) <= LONGEST_TEXT:
@@ -84,7 +94,7 @@ def of_sweep(
     earlier: int = 0,
     unsent: Collection[str] = (),
 ) -> str:
-    """Return the note of a sweep.
+    """Return the note of a sweep, the Markdown text that MLflow's UI shows as the description of its parent run.
 
     It has counts of outcomes, a table of the best trials and one of the failed trials, each truncated to fit in a tag.
 
@@ -124,7 +134,17 @@ def of_sweep(
 def _with_table(
     note: str, rows: Mapping[TrialFolder, list[str]], titles: Sequence[str], links: Mapping[str, str], command: str
 ) -> str:
-    """Append a table with one row per trial, as many as fit in a tag. `command` prints the whole table."""
+    """Return a note with a table appended.
+
+    The table has a row for each trial, as many as fit in a tag.
+
+    Args:
+        note: The note so far.
+        rows: Trial → cells of its row, to the right of its settings.
+        titles: Titles of these cells.
+        links: Trial id → link to its run in the UI.
+        command: Command that prints the whole table, named if rows are left out.
+    """
     trials = {trial: read_json(trial.trial) for trial in rows}
     keys = list(dict.fromkeys(key for trial in trials.values() for key in trial["varied"]))
     seeds = {trial: str(document["config"]["seed"]) for trial, document in trials.items()}
@@ -144,7 +164,7 @@ def _with_table(
 
 
 def _failure(ended: Outcome) -> tuple[str, str, str]:
-    """Return verdict, onset and reason of a failed trial."""
+    """Return the table cells of a failed trial: verdict, onset and reason."""
     if ended.kind == "crashed":
         return "*crashed*", f"{ended.step:,}", _plain(ended.reason[:LONGEST_REASON])
     (first, *_) = _failures(ended)
@@ -179,6 +199,6 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """On one line, with nothing in it that Markdown would take for a sign of its own."""
+    """Return a value as one line of text, with the characters escaped that have a meaning in Markdown."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return re.sub(r"([\\`*_|~\[\]])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")

@@ -38,8 +38,8 @@ class Owned:
         experiment: The experiment.
         parent: The parent run; None if it has not been created yet.
         trials: Trial id → run.
-        strays: Other runs of the experiment without the tags that identify trials. Runs of this sweep among them have
-            lost their tags.
+        strays: Runs of the experiment, other than the parent run, that lack tags of a sweep's trial. Among them may be
+            runs of this sweep whose tags were deleted.
     """
 
     experiment: Experiment
@@ -49,7 +49,7 @@ class Owned:
 
     @property
     def holder(self) -> Place | None:
-        """The folder that wrote last, if it was recorded."""
+        """The sweep's folder that sent records last; None if that was not recorded."""
         return Place.from_json(self.parent.data.tags.get(FOLDER, "")) if self.parent else None
 
 
@@ -101,9 +101,16 @@ def run_of(client: MlflowClient, experiment: str, trial_id: str, noted: str) -> 
 
 
 def create(client: MlflowClient, name: str, own: Identity, location: str | None) -> str:
-    """Create the experiment of a sweep and return its id. A name already in use, even by a deleted one, gets a suffix.
+    """Create the experiment of a sweep and return its id.
 
-    Concurrent processes end with one experiment per sweep. Raises the errors of MLflow.
+    If another experiment has the name, even a deleted one, a suffix is added. If several processes create the
+    experiment of one sweep at the same time, all return the same id. Raises the errors of MLflow.
+
+    Args:
+        client: The client.
+        name: Name of the sweep.
+        own: Identity of the sweep.
+        location: URI for the experiment's artifacts; None for the store's default.
     """
     from mlflow.exceptions import MlflowException
 
@@ -124,10 +131,10 @@ def create(client: MlflowClient, name: str, own: Identity, location: str | None)
 def of_folder(
     client: MlflowClient, folder: SweepFolder, notify: Callable[[str], None], *, own_store: bool
 ) -> Owned | None:
-    """Return the records of the sweep in a folder, and label former ones with its id.
+    """Return the records in a store of the sweep in a folder, labelling its former records; None if there are none.
 
-    Former records carry a former id (of a copied home, or from before the sweep joined a storage), or were recorded by
-    version 0.1.0 without an id. Raises the errors of MLflow.
+    Former records carry a former id of the sweep (from before its home was copied, or before it joined a storage), or
+    no id if version 0.1.0 recorded them. They are labelled with the sweep's current id. Raises the errors of MLflow.
 
     Args:
         client: The client.
@@ -156,14 +163,18 @@ def of_folder(
 
 
 def _age(run: Run) -> tuple[bool, int, str]:
-    """Sort key of runs: active runs first, then by age."""
+    """Return a sort key for runs: active runs before deleted ones, each from the oldest to the newest."""
     return run.info.lifecycle_stage != "active", run.info.start_time, run.info.run_id
 
 
 def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owned | None:
-    """Return the records in the noted experiment, whose tag was deleted, and set the tag again.
+    """Find the sweep's records in an experiment whose tags were deleted, and set the tags again.
 
-    None if the experiment has no run with the sweep's id. Raises the errors of MLflow.
+    The experiment is the one noted in the sweep's folder. Raises the errors of MLflow.
+
+    Returns:
+        The records; None if the folder notes no experiment of this sweep, or if the experiment is missing, still has
+        its tag, was deleted by `clean`, or has no run with the sweep's id.
     """
     from mlflow.exceptions import MlflowException
 
@@ -187,9 +198,13 @@ def find_noted(client: MlflowClient, folder: SweepFolder, own: Identity) -> Owne
 
 
 def adopt(client: MlflowClient, folder: SweepFolder, own: Identity, parent: Run) -> bool:
-    """Label the records of version 0.1.0 below a parent run. Returns False if they do not belong to this sweep only.
+    """Label a parent run of version 0.1.0, the runs of its trials and its experiment with the sweep's id.
 
     The experiment is labelled last, so that an interrupted adoption is repeated. Raises the errors of MLflow.
+
+    Returns:
+        Whether they were labelled. False if the parent run or the experiment belongs to another sweep, or if the
+        experiment is MLflow's default one.
     """
     experiment = client.get_experiment(parent.info.experiment_id)
     others = {parent.data.tags.get(SWEEP_ID), experiment.tags.get(SWEEP_ID)} - {None, own.sweep_id}
@@ -211,7 +226,10 @@ def adopt(client: MlflowClient, folder: SweepFolder, own: Identity, parent: Run)
 
 
 def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
-    """Return the parent run that version 0.1.0 noted in a sweep's folder, if the store has it."""
+    """Return the parent run that version 0.1.0 noted in a sweep's folder; None if it noted none or the store lacks it.
+
+    Raises the errors of MLflow.
+    """
     from mlflow.exceptions import MlflowException
 
     noted = places.note(folder)
@@ -226,8 +244,7 @@ def former_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
 
 
 def unlabelled_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
-    """Return the parent run that version 0.1.0 noted in a sweep's folder, if the store has it and no folder has claimed
-    it.
+    """Return the parent run of `former_parent` if it carries no sweep's id yet; None otherwise.
 
     Raises the errors of MLflow.
     """
@@ -236,20 +253,20 @@ def unlabelled_parent(client: MlflowClient, folder: SweepFolder) -> Run | None:
 
 
 def was_made_for(client: MlflowClient, parent: Run, folder: SweepFolder) -> bool:
-    """Whether the artifacts of an experiment are in the home of this folder.
+    """Whether the experiment of a parent run keeps its artifacts in the home that contains a sweep's folder.
 
-    Version 0.1.0 recorded nothing else about a home, and not even this if it sent to a server. Raises the errors of
-    MLflow.
+    Version 0.1.0 recorded nothing else in a store that tells the home. If it sent the records to a server, it did not
+    record this location either. Raises the errors of MLflow.
     """
     location = client.get_experiment(parent.info.experiment_id).artifact_location
     return bool(location == (Home(folder.path.parents[1]).artifacts / folder.name).absolute().as_uri())
 
 
 def _check_original(folder: SweepFolder) -> None:
-    """Check that the folder is not a copy of one in another home whose store has its records of version 0.1.0.
+    """Check that a folder with a note of version 0.1.0 is not a copy of the folder in the home that sent the records.
 
     Raises:
-        UserError: It is a copy. The original has no id yet that would show this.
+        UserError: The folder is a copy. Ids cannot show this, because the original has none yet.
     """
     noted = places.note(folder)
     original = Home(Path(noted["uri"].removeprefix("sqlite:///")).parent).sweep(folder.name)
@@ -266,7 +283,15 @@ def _check_original(folder: SweepFolder) -> None:
 
 
 def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
-    """Assign records in a copied store to the copy's own id. May be repeated after a kill."""
+    """Label the records that carry former ids of a sweep with its current id. May be repeated after a kill.
+
+    Raises the errors of MLflow.
+
+    Args:
+        client: The client.
+        former: The former ids.
+        own: Current identity of the sweep.
+    """
     for sweep_id in former:
         found = find(client, sweep_id)
         if found is None:
@@ -285,7 +310,7 @@ def relabel(client: MlflowClient, former: Sequence[str], own: Identity) -> None:
 
 
 def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
-    """Record in the store and in the folder that this folder writes from now on."""
+    """Record in the parent run and in the sweep's folder that this folder sends the sweep's records from now on."""
     revive(client, parent)
     place = Place.of(folder)
     if Place.from_json(parent.data.tags.get(FOLDER, "")) != place:
@@ -294,16 +319,20 @@ def hold(client: MlflowClient, parent: Run, folder: SweepFolder) -> None:
 
 
 def revive(client: MlflowClient, run: Run) -> None:
-    """Restore a deleted run: MLflow changes active runs only."""
+    """Restore a deleted run, because MLflow cannot change deleted runs."""
     if run.info.lifecycle_stage != "active":
         client.restore_run(run.info.run_id)
 
 
 def check_holder(holder: Place, folder: SweepFolder) -> bool:
-    """Whether a folder was moved since the holder wrote.
+    """Whether a sweep's folder was moved since its records were last sent.
+
+    Args:
+        holder: Place of the folder that sent records last.
+        folder: The sweep's folder.
 
     Raises:
-        UserError: It is a copy, or may be one.
+        UserError: The folder is a copy of the holder, or may be one because the holder cannot be reached from here.
     """
     found = identity.whereabouts(holder, folder)
     if found is Whereabouts.COPIED:
@@ -320,9 +349,9 @@ def check_holder(holder: Place, folder: SweepFolder) -> bool:
 
 
 def delete(client: MlflowClient, owned: Owned, name: str) -> None:
-    """Delete a sweep's runs, and its experiment if it never held another run.
+    """Delete a sweep's runs. If its experiment has no other runs, not even deleted ones, delete the experiment.
 
-    The experiment is renamed first, so that its name is free. Raises the errors of MLflow.
+    The experiment is renamed first, so that its name becomes free. Raises the errors of MLflow.
     """
     experiment = owned.experiment
     sweep_id = experiment.tags[SWEEP_ID]

@@ -1,4 +1,4 @@
-"""The parameters of a trial's run, which are text, as settings with their types."""
+"""Conversion of a trial's settings from the parameters of its MLflow run, which are text, to values with types."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ PARAMETERS = "parameters."  # + the name of a network: its number of parameters
 
 
 def settings_of(params: Mapping[str, str], told: Summary) -> dict[str, Any]:
-    """Return dotted key → value of every setting of a trial but the seed, as `plan.settings.of_trial` names them.
+    """Return every setting of a trial except the seed: dotted key → value, with the keys of `settings.of_trial`.
 
-    A value is a number, a truth value or text: the store keeps text, and the summary has the types of what varies.
+    A value is a number, a truth value or text; a varied setting may also be None. The types of varied settings are
+    those in the summary. The types of the others are inferred from the text that MLflow stores.
+
+    Args:
+        params: Parameters of the trial's MLflow run.
+        told: Summary of the trial.
     """
     found = {k: _value(text) for k, text in params.items() if k != "seed" and not k.startswith(PARAMETERS)}
     plain = {k: v if isinstance(v, bool | int | float | None) else str(v) for k, v in told.varied.items()}
@@ -24,12 +29,15 @@ def settings_of(params: Mapping[str, str], told: Summary) -> dict[str, Any]:
 
 
 def parameters_of(params: Mapping[str, str]) -> dict[str, int]:
-    """Return network → its number of parameters. params: of the trial's run."""
+    """Return the number of parameters of each network, by the network's name.
+
+    `params`: Parameters of the trial's MLflow run.
+    """
     return {k.removeprefix(PARAMETERS): int(text) for k, text in params.items() if k.startswith(PARAMETERS)}
 
 
 def _value(text: str) -> Any:
-    """Return the number or truth value whose text this is, else the text: lists stay text as well."""
+    """Return the number or truth value that `str` writes as this text; for any other text, even a list, the text."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

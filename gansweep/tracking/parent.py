@@ -21,7 +21,10 @@ STOP = "gansweep.stop"  # the last request to end the sweep; another value is an
 
 
 class Parent:
-    """Parent run as seen by one publisher. `asked`: current value of its tag STOP, which is not a new request."""
+    """The parent run of a sweep, as one publisher sees it.
+
+    `asked`: Value of the run's tag STOP when the publisher connects. It is not passed on as a new request.
+    """
 
     def __init__(self, client: MlflowClient, folder: SweepFolder, run_id: str, asked: str) -> None:
         self._client, self._folder, self.run_id, self._asked = client, folder, run_id, asked
@@ -30,7 +33,7 @@ class Parent:
         self._says = ("", "")  # status and note in the store
 
     def heed_stop(self) -> None:
-        """Pass a new request to end on to the driver."""
+        """Pass a new request to end the sweep on to its driver."""
         asked = self._client.get_run(self.run_id).data.tags.get(STOP, "")
         if asked != self._asked:
             self._folder.stop.touch()
@@ -54,12 +57,12 @@ class Parent:
     def mark(
         self, states: Mapping[TrialFolder, str], running: bool, links: Mapping[str, str], unsent: Collection[str]
     ) -> None:
-        """Set the status, and after the end the note, if the store has others.
+        """Set the parent run's status and note if they have changed. The note is empty while the sweep is running.
 
         Args:
             states: State of each trial of the plan whose run is up to date.
             running: Whether the sweep is running.
-            links: As in `notes.of_sweep`.
+            links: Trial id → link to its run in the UI.
             unsent: Ids of the trials that could not be sent.
         """
         note = "" if running else self._note(states, links, unsent)
@@ -81,9 +84,9 @@ class Parent:
 
 
 def stamp(path: Path) -> int:
-    """Return a value that changes with the file, 0 if it does not exist.
+    """Return the time of a file's last change in nanoseconds; 0 if the file does not exist.
 
-    An outcome disappears when its trial is opened again.
+    The file of a trial's outcome is deleted when the trial is opened again, so its stamp becomes 0.
     """
     try:
         return path.stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""Paths in a home's records, which make a home a single folder that can be moved and copied.
+"""Locations in a home's records, kept such that a home can be moved or copied as a single folder.
 
 A home's own store is its `mlflow.db`, with its artifacts in `artifacts`. On disk a sweep refers to the store relative
 to the home. MLflow itself records absolute locations: those of a moved or copied home are looked up in the home when
@@ -44,7 +44,7 @@ def absolute(uri: str) -> str:
 
 
 def as_recorded(home: Home, uri: str) -> str:
-    """Return the URI of a store for a sweep's files: relative for a file in the home, else absolute."""
+    """Return the URI of a store as a sweep's files record it: relative to the home for a file in it, else absolute."""
     file = file_of(uri)
     if file is None:
         return uri
@@ -53,7 +53,7 @@ def as_recorded(home: Home, uri: str) -> str:
 
 
 def note(folder: SweepFolder) -> dict[str, str]:
-    """Return a sweep's note on its tracking store; empty if it was never sent.
+    """Return the content of a sweep's `tracking.json`, its note on the tracking store; empty if it was never sent.
 
     Keys are `uri`, `experiment_id`, `parent_run_id` and, since version 0.2.0, `sweep_id`.
 
@@ -74,7 +74,7 @@ def note(folder: SweepFolder) -> dict[str, str]:
 
 
 def recorded(home: Home, folder: SweepFolder) -> str | None:
-    """Return the URI of the store that a sweep was last sent to; None if there is none.
+    """Return the URI of the store that a sweep was last sent to; None if it was never sent.
 
     Raises:
         UserError: The sweep's note or the home's own store cannot be read.
@@ -127,7 +127,15 @@ def correct(home: Home) -> str:
 
 
 def correct_database(database: Path, home: Home) -> str:
-    """Correct the locations in the database, or in a copy outside the home."""
+    """Correct the locations of artifacts in a home's database.
+
+    Args:
+        database: The database, or a copy of it outside the home.
+        home: The home folder.
+
+    Returns:
+        The artifact folder that was recorded before; "" if everything was up to date.
+    """
     here = home.artifacts.absolute().as_uri()
     with closing(sqlite3.connect(database, timeout=WAIT_S, isolation_level=None)) as store:
         former = _former(store, home, here)
@@ -156,10 +164,15 @@ def _readable(home: Home) -> Iterator[SweepFolder]:
 
 
 def _former(store: sqlite3.Connection, home: Home, here: str) -> list[str]:
-    """Return the former locations of experiments in this home.
+    """Return the outdated artifact locations in a store of the experiments that belong to this home.
 
-    These are locations of which a run's artifacts are here, and those of sweeps in this home, even if their artifacts
-    are lost. Other homes that use this store keep their own artifacts.
+    An experiment belongs to this home if it is that of a sweep in this home, even if the artifacts are lost, or if the
+    home has artifacts of one of its runs. The locations of experiments of other homes that use this store are correct.
+
+    Args:
+        store: Connection to the store.
+        home: The home folder.
+        here: URI of the home's artifact folder.
     """
     ours = {note(folder).get("experiment_id") for folder in _readable(home) if _sends_here(home, folder)}
     found = []
@@ -189,7 +202,10 @@ def _is_same(root: str, home: Home) -> bool:
 
 
 def _correct_sweep(home: Home, folder: SweepFolder) -> None:
-    """Correct a sweep's references to the store, its own note last: it identifies the notes of trials to correct."""
+    """Correct the URI of the home's own store in the notes of a sweep and its trials.
+
+    The sweep's note is corrected last, because its former URI identifies the notes of trials to correct.
+    """
     found = note(folder)
     before, own = found.get("uri"), as_recorded(home, f"{SQLITE}{home.database}")
     if before == own or not _sends_here(home, folder):
@@ -258,7 +274,10 @@ def _knows(database: Path, run_id: str) -> bool:
 
 
 def _runs(database: Path, sweep_ids: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Return the ids of all runs, including deleted ones: those with an id of the sweep, and all others."""
+    """Return the ids of the runs that carry one of the sweep's ids, and the ids of all other runs.
+
+    Deleted runs are included.
+    """
     places = ", ".join("?" * len(sweep_ids))
     carrying = f"SELECT run_uuid FROM tags WHERE key = 'gansweep.sweep_id' AND value IN ({places})"
     try:
@@ -271,5 +290,5 @@ def _runs(database: Path, sweep_ids: Sequence[str]) -> tuple[set[str], set[str]]
 
 
 def _has(store: sqlite3.Connection, table: str, column: str) -> bool:
-    """Whether this version of MLflow has the column."""
+    """Whether the store has the column, which depends on the version of MLflow."""
     return any(row[1] == column for row in store.execute(f"PRAGMA table_info({table})"))

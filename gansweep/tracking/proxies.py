@@ -7,7 +7,7 @@ import urllib.request
 
 
 def through_proxy(url: str) -> str:
-    """Return a phrase for error messages that names the variable of a server's proxy; "" without a proxy."""
+    """Return a phrase for error messages that names the environment variable of a URL's proxy; "" without a proxy."""
     parts = urllib.parse.urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme not in urllib.request.getproxies() or urllib.request.proxy_bypass(host):

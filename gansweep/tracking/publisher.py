@@ -1,8 +1,8 @@
 """Publishing of trial folders to MLflow. It can be repeated at any time: records sent twice are stored once.
 
-A run is searched for before it is created (see `ownership`), so that a kill between creating it and noting its id does
-not lead to a second one. `published.json` only saves work: it is compared with the store when a process connects, and
-again after an error. Records that a run lacks are sent again; deleted runs are restored.
+A trial's run is searched for before it is created (see `ownership`). A process that is killed after creating a run and
+before noting its id thus does not cause a second run. `published.json` only saves work: it is compared with the store
+when a process connects, and again after an error. Records that a run lacks are sent again; deleted runs are restored.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Trouble:
     """Failure to send a trial, and the time of the next attempt.
 
     Attributes:
-        error: The error.
-        pause_s: Pause between the last attempt and the next.
-        due: time.monotonic() of the next attempt.
+        error: Error of the last attempt.
+        pause_s: Pause before the next attempt, in seconds. It does not apply after the first failure.
+        due: time.monotonic() at which the next attempt is due.
     """
 
     error: Exception
@@ -62,19 +62,23 @@ class Trouble:
 
     @classmethod
     def after(cls, error: Exception, before: Trouble | None) -> Trouble:
-        """Return the state after a failed attempt.
+        """Return the trouble after a failed attempt.
 
-        The second attempt is immediate, then each pause is twice the previous one.
+        The second attempt is due at once. After that, each pause is twice the previous one, up to LONGEST_RETRY_S.
+
+        Args:
+            error: Error of this attempt.
+            before: Trouble after the previous attempt; None if there was no attempt before or it succeeded.
         """
         pause_s = min(2 * before.pause_s, LONGEST_RETRY_S) if before else FIRST_RETRY_S
         return cls(error, pause_s, time.monotonic() + (pause_s if before else 0))
 
 
 class Publisher:
-    """Publisher of one sweep to one store. It neither reads nor changes trials while they write.
+    """Publisher of one sweep to one store. It can run while trials train; it changes none of the files they write.
 
     Attributes:
-        restored: Kind of records that the store had lost and was sent again → number of trials.
+        restored: Kind of records that the store had lost and that were sent again → number of trials.
     """
 
     def __init__(
@@ -158,15 +162,16 @@ class Publisher:
     def publish(self, *, running: bool, verify: bool = False) -> None:
         """Send new records, and those that the store has lost.
 
-        After NotAllSentError, call it again. While the sweep is running, a trial that could not be sent is retried
-        after a growing pause, and nothing else is repeated. Raises the errors of MLflow.
+        Call it again after NotAllSentError: it retries the trials that could not be sent and does not repeat the
+        others. While the sweep is running, a trial is retried only after a growing pause. Raises the errors of MLflow.
 
         Args:
             running: Whether the sweep is running.
-            verify: Whether to compare all values with the store's, instead of lists only.
+            verify: Whether to compare all values with those in the store (see `thorough`), instead of only the lists
+                of runs and artifacts (see `comparison`).
 
         Raises:
-            NotAllSentError: Some trials could not be sent; all were tried.
+            NotAllSentError: Some trials could not be sent. All others were.
         """
         with lock.acquire(self._folder.publish_lock, wait_s=PUBLISH_WAIT_S):
             try:
@@ -218,23 +223,27 @@ class Publisher:
             raise NotAllSentError(self._folder.name, self.uri, errors)
 
     def _noted(self, strays: Mapping[str, Run]) -> dict[str, Run]:
-        """Return trial id → noted run, for runs whose tags were deleted. `strays`: run id → run."""
+        """Return the runs whose tags were deleted, found by the run ids noted in trials' folders: trial id → run.
+
+        `strays`: Run id → run, for the experiment's runs without the tags of a sweep.
+        """
         noted = {
             folder.id: Published.read(folder, self._recorded).run_id for folder in self._folder.all_trials() if strays
         }
         return {trial: strays[run_id] for trial, run_id in noted.items() if run_id in strays}
 
     def _find_again(self, folder: TrialFolder) -> None:
-        """Ask the store for the run of a trial, which is then compared again."""
+        """Look up a trial's run in the store again, so that the next call of `_compare` compares it."""
         noted = Published.read(folder, self._recorded).run_id
         run = ownership.run_of(self._sender.client, self._sender.experiment, folder.id, noted)
         if run is not None:
             self._runs[folder.id] = run
 
     def _check_store(self, error: Exception) -> None:
-        """Raise a trial's error again if the store itself is the cause.
+        """Raise a trial's error again if its cause is the store as a whole, not the trial.
 
-        Then no other trial can be sent either, or all runs were deleted together with the parent run.
+        This is so if the parent run cannot be read, as then no other trial can be sent either, or if the parent run was
+        deleted, as then all runs were deleted with it.
         """
         assert self._client is not None
         assert self._parent is not None
@@ -279,10 +288,11 @@ class Publisher:
         return now
 
     def _compare(self, folder: TrialFolder, note: Published, thorough: Thorough | None) -> list[str]:
-        """Reduce a trial's note to the records in the store, once per connection.
+        """Reduce a trial's note to the records that the store has, once per connection.
 
         Returns:
-            Kinds of missing records.
+            Kinds of the records that the store lacks or, for WRONG, has with other values. Empty if there are none, or
+            if the trial was already compared.
         """
         if folder.id in self._compared:
             return []
@@ -305,7 +315,7 @@ class Publisher:
         return lost
 
     def _listed(self, *folders: Iterable[TrialFolder]) -> list[list[Entry]]:
-        """Return the entries of the parent's list, without trials that could not be read."""
+        """Return each group's entries for the parent run's list of trials, without trials that could not be read."""
         return [[self._entries[one.id] for one in some if one.id in self._entries] for some in folders]
 
     def _begin(self, client: MlflowClient, own: Identity) -> Owned:

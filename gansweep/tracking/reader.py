@@ -55,7 +55,7 @@ class StoreReader:
         self._home, self._uri, self._name = home, uri, name
 
     def read(self, *, all_plans: bool = False, verdicts_only: bool = False) -> RecordedSweep:
-        """See SweepReader."""
+        """Read the sweep from the store; see `SweepReader.read`."""
         with readable(self._home, self._uri):
             client = store.reading_client(self._home, self._uri)
             located = lookup.of_home(client, self._home, self._uri, self._name)
@@ -79,7 +79,10 @@ class StoreReader:
         )
 
     def samples(self, trials: Sequence[RecordedTrial]) -> list[tuple[RecordedTrial, int, str]]:
-        """See Files. Names are paths among the artifacts of the trial's run."""
+        """Return (trial, step, name) of every sample grid; see `Files.samples`.
+
+        Names are paths among the artifacts of the trial's run.
+        """
         with readable(self._home, self._uri), ThreadPoolExecutor(THREADS) as pool:
             listed = pool.map(lambda one: artifacts.repository(self._uri, one.place).list_artifacts(IMAGES), trials)
             found = []
@@ -91,7 +94,7 @@ class StoreReader:
             return found
 
     def content(self, trial: RecordedTrial, name: str) -> bytes | None:
-        """See Files."""
+        """Return the content of an artifact of the trial's run; see `Files.content`."""
         with readable(self._home, self._uri):
             return artifacts.content(artifacts.repository(self._uri, trial.place), name)
 
@@ -137,7 +140,7 @@ def reader_of(home: Home, name: str, source: Source, uri: str | None = None) -> 
 
 @contextmanager
 def readable(home: Home, uri: str) -> Iterator[None]:
-    """Raise UserError if the store is missing, which MLflow would create, and convert errors of MLflow."""
+    """Context manager that raises UserError if a store cannot be read or is missing (MLflow would create it)."""
     file = places.file_of(uri)
     if file and not file.exists():
         raise UserError(f"{store.called(home, uri)}: nothing is recorded yet; `gansweep run FILE` comes first")
@@ -204,7 +207,12 @@ def _trials(
 
 
 def named(metrics: Mapping[str, Value], classes: Iterable[str]) -> dict[str, Value]:
-    """Return metrics by their names instead of their keys, which are shortened for long class names."""
+    """Return metrics under their names instead of their keys in MLflow, in which long names are shortened.
+
+    Args:
+        metrics: Key in MLflow → value.
+        classes: Names of the classes, which names of metrics may contain.
+    """
     names = {metric_key(name): name for one in classes for name in (f"{family}{one}" for family in FAMILIES)}
     return {names.get(key, key): value for key, value in metrics.items()}
 

@@ -33,8 +33,9 @@ LOG = "log.txt"  # artifact of the parent run
 
 
 class RemoteSweep:
-    """A sweep in a tracking store. `home` names a local store in messages.
+    """A sweep in a tracking store, accessed without its folder.
 
+    `home`: The home folder. Messages call its own store by its path.
     All methods raise UserError if the store does not answer or cannot be read, or lacks the sweep.
     """
 
@@ -53,14 +54,14 @@ class RemoteSweep:
         return str(self._parent().info.status)
 
     def log(self) -> str:
-        """Return the part of the log that was sent."""
+        """Return the part of the sweep's log that was sent to the store."""
         return self._artifact(self._parent(), LOG).decode(errors="replace")
 
     def trials(self, *, all_plans: bool = False) -> tuple[list[dict[str, Any]], int]:
         """Return the trials of the plan, and the number of trials of earlier plans.
 
-        A trial has what `records.outcome.summary` and `records.figures` give, as far as it was sent. all_plans: include
-        the trials of earlier plans.
+        Each trial is a dictionary with the entries of `records.outcome.summary` and `records.figures.figures`, as far
+        as they were sent to the store. `all_plans`: Whether to include the trials of earlier plans.
         """
         parent = self._parent()
         ranking = ranking_in(json.loads(self._artifact(parent, "plan.json") or "{}"))
@@ -90,7 +91,7 @@ class RemoteSweep:
         return found, len(earlier)
 
     def ask_to_stop(self) -> None:
-        """Request the driver to end the sweep; it checks every few seconds."""
+        """Ask the sweep's driver to end the sweep. The driver looks for such requests every few seconds."""
         run_id = self._parent().info.run_id
         with reader.readable(self._home, self._uri):
             client = store.client(self._home, self._uri)
@@ -135,10 +136,10 @@ def _row(trial: Summary, run: Run | None) -> dict[str, Any]:
 
 
 def _pairs(points: Points | None) -> list[tuple[int, float]]:
-    """Return the pairs (step, value) of a metric."""
+    """Return the pairs (step, value) of a metric; none if it was not recorded."""
     return [] if points is None else list(zip(points.steps.tolist(), points.values.tolist(), strict=True))
 
 
 def _value(value: float) -> float:
-    """Return a value of MLflow, with its largest number as inf."""
+    """Return a value read from MLflow. The largest float, which MLflow stores in place of inf, becomes inf again."""
     return float(np.copysign(np.inf, value)) if abs(value) >= LARGEST else value

@@ -46,7 +46,7 @@ class Sender:
     labels: Mapping[str, str]
 
     def tags(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> dict[str, str]:
-        """Return all tags of a trial's run."""
+        """Return all tags of a trial's run, with the values that they should have in the store."""
         trial = read_json(folder.trial)
         return {
             **self.labels,
@@ -58,7 +58,7 @@ class Sender:
         }
 
     def create(self, folder: TrialFolder, tags: Mapping[str, str]) -> Run:
-        """Create a trial's run with its parameters."""
+        """Create a trial's run with its parameters and return it."""
         trial = read_json(folder.trial)
         # Values only: the UI's column is narrow, and names of settings are in the parameters.
         name = " · ".join([*(_short(v) for v in trial["varied"].values()), f"seed {trial['config']['seed']}"])
@@ -72,7 +72,14 @@ class Sender:
         return made
 
     def send(self, folder: TrialFolder, now: str, ended: Outcome | None, note: Published) -> None:
-        """Send the records that a note lacks, and update the note after every step."""
+        """Send the records of a trial that the store lacks.
+
+        Args:
+            folder: The trial's folder.
+            now: The trial's state.
+            ended: Its outcome; None if it has not ended.
+            note: What the store has; updated after each request that succeeds.
+        """
         ended_s = ended.time if ended else 0.0
         news = (note.state, note.ended_s) != (now, ended_s)
         if news:
@@ -171,7 +178,7 @@ class Sender:
             self.client.update_run(run_id, status=STATUS[now])
 
     def _attach_journal(self, folder: TrialFolder, note: Published) -> None:
-        """Send a copy of the journal up to the metrics that were sent, then set its tag."""
+        """Send a copy of the part of the journal whose metrics were sent, then set the tag with the copy's digest."""
         content = sent_journal(folder, note.offset)
         self._attach(note.run_id, journal_copies.NAME, journal_copies.pack(content))
         note.journal = journal_copies.digest(content)
@@ -187,22 +194,22 @@ class Sender:
 
 
 def params(folder: TrialFolder) -> dict[str, str]:
-    """Return the parameters of a trial's run: its settings, and the sizes of its networks."""
+    """Return the parameters of a trial's run: the trial's settings, and its networks' numbers of parameters."""
     trial = read_json(folder.trial)
     values = {**flat(trial["config"]), **flat({"parameters": trial["parameters"]})}
     return {key: str(value)[: limits.LONGEST_PARAM] for key, value in values.items()}
 
 
 def sent_journal(folder: TrialFolder, offset: int) -> bytes:
-    """Return the part of a journal whose metrics were sent; less if it has become shorter."""
+    """Return the first `offset` bytes of a journal, whose metrics were sent; fewer if the journal is now shorter."""
     return folder.journal.read_bytes()[:offset] if offset else b""
 
 
 def is_superseded(folder: TrialFolder, note: Published, state: str) -> bool:
-    """Whether records that were sent are not those of the journal any more, so that the run has wrong values.
+    """Whether the journal no longer has the records that were sent, so that the run has wrong values.
 
-    They were withdrawn (see records/withdrawal.py), or lost in a power cut, and others were recorded instead. While the
-    trial goes on with a shorter journal, equal ones may be recorded again.
+    This happens if records were withdrawn (see records/withdrawal.py), or lost in a power cut, and others were recorded
+    instead. A trial that continues with a shorter journal does not count: it may record the same records again.
     """
     content = sent_journal(folder, note.offset)
     if len(content) < note.offset:
@@ -213,15 +220,22 @@ def is_superseded(folder: TrialFolder, note: Published, state: str) -> bool:
 
 
 def grid_name(path: Path) -> str:
-    """Return the stem of a sample grid's artifacts: the names of log_image, but equal at every attempt."""
+    """Return the stem of the names of a sample grid's artifacts.
+
+    Names have the form of MLflow's log_image, but are the same at every attempt to send the grid.
+    """
     step, at = int(path.stem), int(path.stat().st_mtime * 1000)
     return f"samples+step+{step}+timestamp+{at}+{step:08d}"
 
 
 def _image_files(path: Path, scratch: Path) -> None:
-    """Write the two files that the UI's image grid needs for a step.
+    """Write the two files that MLflow's UI needs to show a sample grid into a temporary folder.
 
-    They are the grid itself, and a lossless copy for the browser, enlarged by a whole factor instead of smoothed.
+    They are the grid itself and a lossless copy, enlarged by a whole factor so that the browser does not blur it.
+
+    Args:
+        path: File of the grid.
+        scratch: The temporary folder.
     """
     from PIL import Image
 

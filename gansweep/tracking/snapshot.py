@@ -34,7 +34,7 @@ def readable(database: Path) -> Path:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Return a connection for reading. Raises OSError and sqlite3.Error if the database cannot be read."""
+    """Return a read-only connection to a database. Raises OSError or sqlite3.Error if the database cannot be read."""
     return sqlite3.connect(f"{readable(database).absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
 
 
@@ -45,7 +45,10 @@ def is_writable(database: Path) -> bool:
 
 @lru_cache(4)
 def _copy(database: Path, stamp: Stamp) -> TemporaryDirectory[str]:
-    """Return a folder with a copy. `stamp`: current stamp of the database, so that a changed one is copied again."""
+    """Return a temporary folder with a copy of a database.
+
+    `stamp`: Current stamp of the database. It is part of the cache's key, so that a changed database is copied again.
+    """
     scratch = TemporaryDirectory(prefix="gansweep-")
     copy = Path(scratch.name, database.name)
     try:
@@ -60,7 +63,11 @@ def _copy(database: Path, stamp: Stamp) -> TemporaryDirectory[str]:
 
 
 def _copy_files(database: Path, copy: Path) -> None:
-    """Copy the files while none of them changes. Raises sqlite3.OperationalError if they change at every attempt."""
+    """Copy the files of a database, again if they have changed meanwhile.
+
+    Raises:
+        sqlite3.OperationalError: The files changed at each of TRIES attempts.
+    """
     for _ in range(TRIES):
         before = _stamp(database)
         for suffix in SUFFIXES:
@@ -87,5 +94,5 @@ def _of_file(path: Path) -> tuple[int, int, int] | None:
 
 
 def beside(database: Path, suffix: str) -> Path:
-    """Return the path of one of SQLite's files of a database."""
+    """Return the path of the file that SQLite keeps beside a database, such as the one with the suffix `-wal`."""
     return database.with_name(database.name + suffix)

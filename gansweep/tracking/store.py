@@ -38,7 +38,7 @@ def local_uri(home: Home) -> str:
 
 
 def called(home: Home, uri: str) -> str:
-    """Return the name of the store in messages."""
+    """Return the store's name for messages: the home's path for the home's own store, else the URI."""
     return str(home.path) if uri == local_uri(home) else uri
 
 
@@ -69,7 +69,7 @@ def take_password(uri: str) -> str:
 
 @contextlib.contextmanager
 def asking(uri: str) -> Iterator[None]:
-    """Context manager that converts errors of MLflow, of a store that does not answer or refuses, to UserError."""
+    """Context manager that raises UserError in place of MLflow's errors if a store does not answer or refuses."""
     quiet()
     from mlflow.exceptions import MlflowException
 
@@ -82,7 +82,7 @@ def asking(uri: str) -> Iterator[None]:
 
 
 def asks_for_password(error: Exception) -> bool:
-    """Whether a server refused a request because it requires a known user."""
+    """Whether a server refused a request because it requires a user and a password (HTTP 401)."""
     return " 401" in str(error)
 
 
@@ -111,9 +111,9 @@ def check(uri: str) -> None:
 
 
 def client(home: Home, uri: str) -> MlflowClient:
-    """Return a client that gives up within seconds if a server is unavailable.
+    """Return a client of a store, which gives up within seconds if a server is unavailable.
 
-    The local store is created if it is missing.
+    The home's own store is created if it is missing.
     """
     quiet()
     if uri == local_uri(home):
@@ -124,7 +124,7 @@ def client(home: Home, uri: str) -> MlflowClient:
 
 
 def reading_client(home: Home, uri: str) -> MlflowClient:
-    """Return a client for reading, which works even if the store's file is read-only."""
+    """Return a client for reading a store, which works even if the store's file is read-only."""
     file = places.file_of(uri)
     if file is None or snapshot.is_writable(file):
         return client(home, uri)
@@ -135,7 +135,7 @@ def reading_client(home: Home, uri: str) -> MlflowClient:
 
 
 def quiet() -> None:
-    """Configure MLflow before its import: no telemetry, no progress bars, no tracebacks, no waiting."""
+    """Configure MLflow before its import: no telemetry, no progress bars, no tracebacks, short timeouts."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_S))
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -170,7 +170,7 @@ def runs(client: MlflowClient, experiment: str, condition: str = "", *, deleted:
 
 
 def _make(home: Home) -> None:
-    """Create the local store with all its tables; only one of several processes does.
+    """Create the home's own store with all its tables. Of several processes that call this at once, only one does so.
 
     A store that a killed process left incomplete is created again: MLflow would fail on it forever, and nothing is
     recorded before it is complete.

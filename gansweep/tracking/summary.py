@@ -52,7 +52,9 @@ def pack(planned: Iterable[Entry], earlier: Iterable[Entry]) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
-    """Return the entries of an artifact, of the plan and of earlier plans; none if it is damaged.
+    """Return the entries of the plan's trials and those of earlier plans' trials; both lists are empty if damaged.
+
+    `content`: Content of the artifact.
 
     Entries written by version 0.1.0 have only id, varied, seed and steps.
     """
@@ -68,9 +70,10 @@ def unpack(content: bytes) -> tuple[list[Entry], list[Entry]]:
 
 
 def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
-    """Return run id → summary, for the runs of trials.
+    """Return the summaries of the trials that runs belong to: run id → summary. Other runs are left out.
 
-    Trials without an entry are read from tags, as far as possible.
+    Trials without an entry in the artifact are read from tags, as far as possible. If a trial has several runs and the
+    artifact names one of them, the others are left out.
 
     Args:
         runs: The runs.
@@ -91,7 +94,7 @@ def of_runs(runs: Collection[Run], content: bytes) -> dict[str, Summary]:
 
 
 def _of_tags(run: Run) -> Entry:
-    """Return an entry from tags, which may be edited, truncated or missing.
+    """Return the entry of a trial from the tags of its run, which may be edited, truncated or missing.
 
     The seed (a parameter) and the status cannot be edited.
     """
@@ -121,14 +124,14 @@ def _of_tags(run: Run) -> Entry:
 
 
 def _verdicts(text: str | None) -> tuple[Verdict, ...]:
-    """Return the verdicts in a tag, none if it is damaged."""
+    """Return the verdicts in a tag, by precedence; none if the tag is missing (None) or damaged."""
     with suppress(ValueError, TypeError, AttributeError, RecursionError):
         return by_precedence(map(Verdict.from_json, json.loads(text or "[]")))
     return ()
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    """Return the object in a tag; {} if there is none."""
+    """Return the JSON object in a tag; {} if the tag is missing (None) or damaged."""
     with suppress(ValueError, RecursionError):
         found = json.loads(text or "{}")
         return found if isinstance(found, dict) else {}

@@ -22,7 +22,10 @@ WRONG = "values that differed"  # values of metrics, which the store cannot chan
 
 
 class Thorough:
-    """Complete comparison of runs. `runs`: in the order in which they will be compared."""
+    """Complete comparison of runs with their trials' folders.
+
+    `runs`: The runs, in the order in which `cut_down` is called for them.
+    """
 
     def __init__(self, client: MlflowClient, uri: str, runs: Sequence[Run]) -> None:
         self._client, self._uri = client, uri
@@ -30,9 +33,9 @@ class Thorough:
         self._points: dict[str, dict[str, Points]] = {}
 
     def cut_down(self, folder: TrialFolder, note: Published, run: Run) -> list[str]:
-        """Remove from a note the records that differ in the store, and return their kinds.
+        """Remove from a trial's note the records that the store lacks or has otherwise, and return their kinds.
 
-        WRONG means that metrics have other values: the run cannot be corrected.
+        The kind WRONG means that the store has metrics with other values. MLflow cannot change them.
         """
         lost = []
         sent = journal_copies.points_of(sender.sent_journal(folder, note.offset), lambda _: True)
@@ -68,7 +71,11 @@ class Thorough:
 
 
 def _compare(mine: dict[str, Points], there: dict[str, Points]) -> str:
-    """Return "equal"; "missing" if the store has a correct part; else "wrong"."""
+    """Compare a trial's metrics with those in the store.
+
+    Returns:
+        "equal"; "missing" if the store has only some of the points, and has these correctly; "wrong" otherwise.
+    """
     if not there.keys() <= mine.keys() or not all(_is_part(there[key], mine[key]) for key in there):
         return "wrong"
     whole = all(key in there and len(there[key].steps) == len(mine[key].steps) for key in mine)

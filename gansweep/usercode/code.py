@@ -26,8 +26,8 @@ class Code:
     """The code that a trial imports from outside gansweep.
 
     Attributes:
-        digest: Hash of its files, 16 hexadecimal digits; empty for a trial that imports nothing.
-        folder: Folder on this machine that holds the copy, under the name of its hash.
+        digest: Hash of the code's files, 16 hexadecimal digits; "" for a trial that imports nothing.
+        folder: Folder on this machine that holds copies of code. The copy of this code is its subfolder `digest`.
     """
 
     digest: str = ""
@@ -35,20 +35,24 @@ class Code:
 
     @property
     def path(self) -> Path:
-        """Folder of the copy. Raises UserError if the hash, which may come from an untrusted file, is not one."""
+        """Folder of the copy, `folder`/`digest`.
+
+        Raises:
+            UserError: `digest`, which may come from an untrusted file, is not 16 hexadecimal digits.
+        """
         if not DIGEST.fullmatch(self.digest):
             raise UserError(f"{self.folder}: {self.digest!r} is not the hash of a copy of code")
         return Path(self.folder, self.digest)
 
     def at(self, folder: Path | str) -> Code:
-        """Return the same code in another folder of copies."""
+        """Return this code with another `folder`. Copies no file: see `copy_to`."""
         return replace(self, folder=str(folder)) if self.digest else self
 
     def files(self) -> dict[str, bytes]:
-        """Return relative name → content of the copy's files; {} for a trial that imports nothing.
+        """Return path within the copy → content of each of its files; {} for a trial that imports nothing.
 
         Raises:
-            UserError: The copy is missing, or is not as it was written.
+            UserError: The copy is missing, or was changed after it was written.
         """
         if not self.digest:
             return {}
@@ -59,25 +63,26 @@ class Code:
         return found
 
     def copy_to(self, folder: Path) -> Code:
-        """Copy the code to another folder of copies, and return it there."""
+        """Copy the files to another folder of copies, and return the code with that folder."""
         return write(self.files(), folder) if self.digest else self
 
     def load(self, path: ImportPath) -> Callable[..., Any]:
         """Return the function or class that an import path names.
 
         Raises:
-            UserError: The copy is missing or was changed, the module raises, or it has no such function or class.
+            UserError: The copy is missing or was changed, the module raises an error when it is imported, or it has no
+                such function or class.
         """
         self.files()
         return load(self.path, path)
 
     def failure(self, error: BaseException) -> str:
-        """Return place, type and text of an error of the code, in one line."""
+        """Return an error of the code as one line: FILE:LINE, the error's type and the first line of its message."""
         return failure(self.path, error)
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
-    """Return the hash of names and contents, which is the same on all machines."""
+    """Return the hash of files (name → content), 16 hexadecimal digits. It is the same on all machines."""
     content = hashlib.sha256()
     for name in sorted(files):
         content.update(f"{name} {len(files[name])}\n".encode() + files[name])
@@ -85,14 +90,16 @@ def digest_of(files: Mapping[str, bytes]) -> str:
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> Code:
-    """Write a copy, completely or not at all, unless the folder holds it already.
+    """Write files as a copy into a folder of copies, completely or not at all, and return its `Code`.
+
+    Nothing is written if the folder already holds the copy.
 
     Args:
-        files: Relative name → content.
+        files: Path within the copy → content.
         folder: Folder of copies.
 
     Raises:
-        UserError: A name would lie outside the copy, or an existing copy was changed.
+        UserError: A path is not that of a Python file below the copy, or the copy that the folder holds was changed.
     """
     if bad := next((name for name in files if not NAME.fullmatch(name)), None):
         raise UserError(f"{folder}: {bad!r} is not the name of a Python file")

@@ -14,10 +14,11 @@ from gansweep.usercode.path import ImportPath
 
 
 def find(path: ImportPath, beside: Path, key: str) -> Mapping[str, bytes]:
-    """Return relative name → content of a module and of the modules that it imports, directly or not.
+    """Return path → content of the files of a module and of the modules that it imports, directly or indirectly.
 
-    The module is looked up in a folder first, then among installed modules. Modules of the folder import each other;
-    of an installed package, only the package's own modules are returned. Imports in functions count as well.
+    The module is looked up in the folder `beside` first, then among installed modules. If it is in the folder, only
+    modules of the folder are returned; if it is installed, only those of the same top-level package. Imports within
+    functions count as well. Paths are relative to the folder in which the module was found.
 
     Args:
         path: Import path of the sweep file.
@@ -25,7 +26,8 @@ def find(path: ImportPath, beside: Path, key: str) -> Mapping[str, bytes]:
         key: Dotted key of the path, for messages.
 
     Raises:
-        UserError: There is no such module, a file is not valid Python, or it has the name of an installed module.
+        UserError: There is no such module, a file is not valid Python, or a file of the folder has the name of a module
+            of Python or of an installed one.
     """
     place = _place_of(path.module, beside)
     if place is None:
@@ -42,9 +44,13 @@ def find(path: ImportPath, beside: Path, key: str) -> Mapping[str, bytes]:
 
 
 def needs(folder: Path) -> dict[str, str]:
-    """Return top-level module → file of a copy of code that imports it, of the installed modules that it imports.
+    """Return the installed top-level modules that a copy of code imports: module → first file that imports it.
 
-    Modules of Python are left out, and those that are not installed here: their imports may be optional.
+    Modules of Python's standard library are left out. So are modules that are not installed on this machine, because
+    their imports may be optional.
+
+    Args:
+        folder: Folder of the copy.
     """
     own = {path.stem for path in folder.iterdir()} | sys.stdlib_module_names
     found: dict[str, str] = {}
@@ -56,7 +62,7 @@ def needs(folder: Path) -> dict[str, str]:
 
 
 def lacking(modules: Sequence[str]) -> list[str]:
-    """Return the top-level modules that are not installed on this machine. Imports nothing."""
+    """Return those of the given top-level modules that are not installed on this machine. Imports none of them."""
     return [name for name in modules if not any(True for _ in _installed(name))]
 
 
@@ -66,14 +72,15 @@ class _Place:
 
     Attributes:
         folder: The folder.
-        owner: The only top-level name that belongs to the user's code; None for a folder of the user.
+        owner: Top-level name of the only module or package that is looked up here; None for the folder of a sweep
+            file, in which all are.
     """
 
     folder: Path
     owner: str | None = None
 
     def file(self, module: str) -> Path | None:
-        """Return the file of a module; None if it is not here, or a package without `__init__.py`."""
+        """Return the file of a module; None if the folder has none, as for a package without `__init__.py`."""
         top, *_ = parts = module.split(".")
         if self.owner not in (None, top):
             return None
@@ -106,7 +113,7 @@ def _installed(name: str) -> Iterator[Path]:
 
 
 def _check_shadows(place: _Place, module: str, file: Path) -> None:
-    """Raise UserError if a file beside the sweep file has the name of a module of Python or of a package."""
+    """Raise UserError if a file beside the sweep file would hide a module of Python or an installed module."""
     top = module.partition(".")[0]
     installed = [other for folder in _installed(top) if (other := _Place(folder, top).file(top))]
     if top in sys.stdlib_module_names:
@@ -119,7 +126,7 @@ def _check_shadows(place: _Place, module: str, file: Path) -> None:
 
 
 def _imported(place: _Place, module: str) -> Iterator[tuple[str, Path]]:
-    """Yield name and file of a module, of its packages, and of all modules of the place that they import."""
+    """Yield the name and file of a module, of the packages around it, and of all modules of `place` they import."""
     waiting, seen = [module], set[str]()
     while waiting:
         name = waiting.pop()
@@ -134,11 +141,14 @@ def _imported(place: _Place, module: str) -> Iterator[tuple[str, Path]]:
 
 
 def _imports(file: Path, package: str) -> Iterator[str]:
-    """Yield the modules that a file may import. Of `from a import b`, b may be a module or not.
+    """Yield the names of the modules that a file may import. `from a import b` yields `a` and `a.b`.
 
     Args:
         file: The file.
-        package: Package that relative imports begin at.
+        package: Dotted name of the package that relative imports start from; "" outside any package.
+
+    Raises:
+        UserError: The file is not valid Python.
     """
     try:
         tree = ast.parse(file.read_bytes())
@@ -154,7 +164,7 @@ def _imports(file: Path, package: str) -> Iterator[str]:
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:
-    """Return the module that names are imported from; empty for a relative import outside any package."""
+    """Return the absolute name of `a` in `from a import b`; "" for a relative import outside any package."""
     above = package.split(".") if package and node.level else []
     kept = above[: len(above) - node.level + 1] if node.level else []
     return ".".join([*kept, *([node.module] if node.module and (kept or not node.level) else [])])

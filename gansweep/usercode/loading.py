@@ -1,4 +1,4 @@
-"""Importing from a copy of a user's code, and from nowhere else."""
+"""Importing a user's modules from the copy of the user's code, never from the user's own files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gansweep.usercode.path import ImportPath
 
 
 class _Loader(SourceFileLoader):
-    """Loader without compiled files: a copy stays as it was written."""
+    """Loader that neither reads nor writes compiled files (.pyc), so that the copy stays as it was written."""
 
     def path_stats(self, path: Any) -> Any:
         raise OSError
 
 
 class CopyFinder(MetaPathFinder):
-    """Finder of the modules in a copy. It comes first on sys.meta_path, and leaves all other names to the others.
+    """Finder of the modules in a copy of code. It is first on sys.meta_path; other finders find all other modules.
 
     Args:
         folder: Folder of the copy.
@@ -41,7 +41,7 @@ class CopyFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a module of the copy; None for others, which are not looked up here."""
+        """Return the spec of a module of the copy; None for a module that is not in the copy."""
         if not self.holds(fullname):
             return None
         specs = (FileFinder(place, (_Loader, [".py"])).find_spec(fullname) for place in path or [str(self.folder)])
@@ -49,12 +49,12 @@ class CopyFinder(MetaPathFinder):
 
 
 def load(folder: Path, path: ImportPath) -> Callable[..., Any]:
-    """Return what an import path names in a copy.
+    """Return the function or class that an import path names in a copy of code.
 
-    The modules of a copy that was used before are forgotten: a process holds those of one copy at a time.
+    A process holds the modules of one copy at a time: those of another copy are removed from sys.modules.
 
     Raises:
-        UserError: The module raises, or has no such function or class.
+        UserError: The module raises an error when it is imported, or has no such function or class.
     """
     _use(folder)
     try:
@@ -72,7 +72,12 @@ def load(folder: Path, path: ImportPath) -> Callable[..., Any]:
 
 
 def failure(folder: Path, error: BaseException) -> str:
-    """Return the place of an error in a copy, FILE:LINE, its type and the first line of its text."""
+    """Return an error of the user's code as one line: FILE:LINE, the error's type and the first line of its message.
+
+    Args:
+        folder: The copy of the user's code; FILE is relative to it. Errors raised elsewhere have no FILE:LINE.
+        error: The error.
+    """
     what = f"{type(error).__name__}: {error}".partition("\n")[0]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
@@ -82,7 +87,11 @@ def failure(folder: Path, error: BaseException) -> str:
 
 
 def _use(folder: Path) -> None:
-    """Make modules of a copy importable, and forget those of the same names, and of the copy used before."""
+    """Make the modules of a copy importable.
+
+    Loaded modules of the copy used before, and those with the names of modules of this one, are removed from
+    sys.modules.
+    """
     before = [finder for finder in sys.meta_path if isinstance(finder, CopyFinder)]
     if [finder.folder for finder in before] == [folder]:
         return

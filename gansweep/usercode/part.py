@@ -1,4 +1,4 @@
-"""A function of the user that is called with images."""
+"""Base class of the user's own features and metrics: functions that are called with images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gansweep.usercode.path import ImportPath
 
 @dataclass(frozen=True)
 class OwnFunction:
-    """A function of the user that is called with images of a shape.
+    """A function of the user that is called with images of one shape.
 
     Attributes:
         key: Dotted key of the sweep file that names it.
         path: Import path of the function.
         code: The code that defines it.
-        channels: Channels of the images.
+        channels: Number of channels of the images.
         size: Side of the images in pixels.
     """
 

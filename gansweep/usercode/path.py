@@ -23,7 +23,11 @@ class ImportPath:
 
     @classmethod
     def parse(cls, text: str) -> ImportPath:
-        """Return the import path in a text. Raises ValueError, with a message for the user, for any other text."""
+        """Parse MODULE:NAME.
+
+        Raises:
+            ValueError: The text is not an import path. The message is for the user.
+        """
         if not re.fullmatch(PATTERN, text):
             raise ValueError(f"{text!r} is not an import path; write MODULE:NAME, as in mypkg.nets:G")
         return cls(*text.split(":"))

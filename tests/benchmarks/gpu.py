@@ -96,7 +96,7 @@ class Machine:
         return prepare(Source("mnist", side, data_dir=str(self.data)), self.folder / "cache")
 
     def share(self, trials: int) -> float:
-        """Return the share of the GPU of each of so many trials side by side."""
+        """Return the share of the GPU of each of a number of trials side by side."""
         return 1 / trials if self.device == "cuda" else 0
 
     @contextmanager

@@ -140,9 +140,9 @@ def test_an_interrupted_command_leaves_nothing_half_written(
 def test_progress_and_time_are_told(sweep: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "FIRST_S", 0.0)
     monkeypatch.setattr(command, "EVERY_S", 0.0)
-    said = run("fid", sweep.planned()[0].id, *WEIGHTS, "--samples", 2048).stderr
+    shown = run("fid", sweep.planned()[0].id, *WEIGHTS, "--samples", 2048).stderr
     for words in (r"real images: 16 of 2,100, about \d+ s left", r"samples: 2,048 of 2,048, about 0 s left"):
-        assert re.search(words, said)
+        assert re.search(words, shown)
 
 
 def test_best_shows_the_distance(sweep: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,8 +200,8 @@ def storage(sweep: SweepFolder, tmp_path: Path) -> Storage:
 def test_a_sweep_in_a_storage_is_extended_there(sweep: SweepFolder, storage: Storage, tmp_path: Path) -> None:
     first, second = sweep.planned()
     write_json(first.fid, {"measured": []})  # of a version that wrote to the home alone
-    said = run("fid", "s", *WEIGHTS, "--samples", 2048).stderr
-    assert "not among" not in said
+    shown = run("fid", "s", *WEIGHTS, "--samples", 2048).stderr
+    assert "not among" not in shown
     assert storage.get("sweeps/s/driver") is None, "the lease is returned"
     elsewhere = empty_home(tmp_path / "elsewhere").sweep("s")
     with collecting(storage, elsewhere, print):
@@ -222,8 +222,8 @@ def test_a_sweep_that_another_home_runs_is_left_alone(
     monkeypatch.setattr(lease, "BEAT_S", 0.1)
     before = storage.names("sweeps/s/trials")
     with lease.Lease(storage, "sweeps/s/driver", "other:/home", on_loss=lambda: None):
-        said = call("fid", "s", *WEIGHTS, "--samples", "2048")
-    assert said.endswith("the sweep is already running (other:/home); wait for it, or end it with `gansweep stop`\n")
+        error = call("fid", "s", *WEIGHTS, "--samples", "2048")
+    assert error.endswith("the sweep is already running (other:/home); wait for it, or end it with `gansweep stop`\n")
     with lock.acquire(sweep.lock):
         assert "s is already running" in str(call("fid", "s", *WEIGHTS, "--samples", "2048"))
     assert storage.names("sweeps/s/trials") == before
@@ -240,7 +240,7 @@ def test_a_trial_that_is_taken_over_meanwhile_is_told_in_one_line(
         return ""
 
     monkeypatch.setattr("gansweep.api.fid._record", taken_over)
-    said = str(call("fid", first.id, *WEIGHTS, "--samples", "2048")).splitlines()[-1]
+    error = str(call("fid", first.id, *WEIGHTS, "--samples", "2048")).splitlines()[-1]
     assert (
-        said == f"s/{first.id}: another process has taken over this trial; call the command again when that has ended"
+        error == f"s/{first.id}: another process has taken over this trial; call the command again when that has ended"
     )

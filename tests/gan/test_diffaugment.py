@@ -85,7 +85,7 @@ def test_each_operator_is_applied_with_its_probability() -> None:
 
 
 def test_amounts_do_not_depend_on_the_probability() -> None:
-    """Of a grey image of one value, only the brightness changes."""
+    """Only the brightness of a grey image of one value changes."""
     found = DiffAugment(["color"], generator(0, "test"))(torch.zeros(4000, 1, 2, 2), torch.tensor(0.5))[:, 0, 0, 0]
     changed = found[found != 0]
     assert len(changed) / 4000 == pytest.approx(0.5, abs=0.03)

@@ -38,7 +38,7 @@ pytestmark = [
 
 TRIALS, STEPS, KILLS = 3, 6000, 10
 FAULT = KILLS // 2  # number of the death that is a fault of the device
-AHEAD = 400  # steps that all trials train before the next death; so many, 11 times, and a few more are less than STEPS
+AHEAD = 400  # steps that all trials train before the next death; 11 times this number and a few are less than STEPS
 PATIENCE_S = 60
 MOST_UNEXPECTED = 5  # deaths that nobody ordered: a new process met a server that was about to end
 

@@ -311,7 +311,7 @@ def test_judging_is_the_same_from_a_journal_however_often_the_run_was_killed(
 
 
 def test_a_run_of_few_steps_is_undecided_however_often_it_was_evaluated() -> None:
-    """Of 49 steps nothing can be said, of 50 it can."""
+    """A run of 49 steps is not judged, one of 50 is."""
     fine = {FD_RATIO: 2.0, DENSITY: 0.9, COVERAGE: 0.9, SPREAD_ACROSS: 1.0}
     for last, kind in ((49, "undecided"), (50, "healthy")):
         steps = [*range(30, 40), last]
@@ -321,8 +321,8 @@ def test_a_run_of_few_steps_is_undecided_however_often_it_was_evaluated() -> Non
 
 
 def test_healthy_says_where_poor_samples_would_go_unnoticed() -> None:
-    def said(**values: float) -> str:
+    def words(**values: float) -> str:
         fine = [(step, {FD_RATIO: 2.0, **values}) for step in range(10, 110, 10)]
         return Judge().conclude(History.of(fine, 100))[0].reason
 
-    assert said() == said(intact=0.9) + "; whether samples are poor was not measured"
+    assert words() == words(intact=0.9) + "; whether samples are poor was not measured"

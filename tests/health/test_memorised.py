@@ -58,7 +58,7 @@ def test_images_that_the_set_repeats_are_no_evidence() -> None:
 
 
 def test_near_duplicates_in_the_set_lower_the_distance_and_not_the_share() -> None:
-    """Of every training image there is another take, as in frames of a film."""
+    """Every training image has another take, as frames of a film have."""
     rng = np.random.default_rng(0)
     scenes = draw(rng, 2_000)
     takes = [scenes + rng.normal(0, 0.05, scenes.shape).astype(np.float32) for _ in range(2)]

@@ -35,8 +35,8 @@ def test_a_sweep_that_is_interrupted_measures_each_trial_once(service: Service) 
     service.wait_for(lambda: any(t.all_checkpoints() for t in service.folder().all_trials()), timeout_s=120)
     process.send_signal(signal.SIGINT)  # both measure, or are about to
     process.communicate(timeout=120)
-    _, said = service.call("run", "small.yaml")
-    assert "comparing 2,048 samples with the real images in stand-in" in said
+    _, messages = service.call("run", "small.yaml")
+    assert "comparing 2,048 samples with the real images in stand-in" in messages
     trials = service.folder().planned()
     values = [journal.column(trial.journal, METRIC) for trial in trials]
     assert [[step for step, _ in one] for one in values] == [[20], [20]]

@@ -52,7 +52,7 @@ def begin(service: Service) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def opened(service: Service, *ids: str) -> list[dict[str, Any]]:
-    """Of each time that one of these trials was opened: id, gpus, step, pid, at."""
+    """Id, gpus, step, pid and at of each time that one of these trials was opened."""
     log = service.root / "opened"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     return [line for line in lines if line["id"] in ids or not ids]

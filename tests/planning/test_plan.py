@@ -255,7 +255,7 @@ def test_disk_grows_with_what_is_kept(plan_of: PlanOf) -> None:
 
 @pytest.mark.parametrize("size", [64, 128])
 def test_the_disk_holds_the_grids_of_large_images(plan_of: PlanOf, size: int) -> None:
-    """Of noise, which no format makes smaller: the grid, and MLflow's two copies of it."""
+    """The grid and MLflow's two copies of it, for noise, which no format makes smaller."""
     few, more = (plan_of(f"dataset.image_size={size}", "cadence.metrics=1000000", "retention.checkpoints=1",
                          f"cadence.samples={{per_run: {n}}}").disk_bytes for n in (1, 2))  # fmt: skip
     noise = np.random.default_rng(0).integers(0, 256, (64, 1, size, size), np.uint8)

@@ -1,6 +1,6 @@
 """The interface of embeddings: frozen networks whose features samples are judged in.
 
-Metrics computed on any of them must not be called FID.
+Metrics that are computed on these features must not be called FID.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ CHUNK = 256  # images at a time
 
 
 class UnsuitableError(Exception):
-    """An embedding that cannot serve a set of images. The message is the reason, a clause with figures."""
+    """Raised if an embedding cannot serve a set of images. The message is the reason, a clause with figures."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """Facts of an embedding, for records.
+    """Description of an embedding, for records.
 
     Attributes:
-        name: As in the sweep file.
-        version: That of `gansweep.features`.
-        resolution: Side in pixels of the images that its network sees.
-        dimensions: Features of the network, before they are reduced to at most FEATURES.
-        parameters: Weights and biases of the network.
+        name: Name in the sweep file.
+        version: Version of the kind of embedding in `gansweep.features`.
+        resolution: Side in pixels of the images that the network sees.
+        dimensions: Number of the network's features, before they are reduced to at most FEATURES.
+        parameters: Number of weights and biases of the network.
         multiply_adds: Cost of an image, in multiply-adds of convolutions and linear layers.
-        device: Where it was trained; empty if it was not.
-        accuracy: Share of held-out real images whose class it names; None without classes.
-        checksum: SHA-256 of a file of weights, or hash of the user's code; empty without.
-        notices: What a user should know, each one line.
+        device: Device on which gansweep computed the weights; empty for weights from elsewhere.
+        accuracy: Share of held-out real images that are assigned to their class; None without classes.
+        checksum: SHA-256 of the file of weights, or hash of the user's code; empty if there is neither.
+        notices: Notices for the user, each one line.
     """
 
     name: str
@@ -49,23 +49,23 @@ class Description:
     notices: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return the facts as plain data for JSON."""
+        """Return the description as plain data for JSON."""
         return {**asdict(self), "notices": list(self.notices)}
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Description:
-        """Return the description that a record holds. Raises KeyError for another version's."""
+        """Restore a description from its record. Raises KeyError if the record, of another version, lacks a value."""
         found = {one.name: record[one.name] for one in fields(cls)}
         return cls(**{**found, "notices": tuple(record["notices"])})
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a recipe restores an embedding from.
+    """Stored data from which a recipe restores an embedding.
 
     Attributes:
-        tensors: Name → tensor. Weights that can be loaded from where they came are not among them.
-        facts: Plain data for JSON.
+        tensors: Name → tensor. Weights that are loaded from another file, such as the user's, are not among them.
+        facts: Plain data for JSON: the description, the number of classes, and data of the recipe.
     """
 
     tensors: Mapping[str, Tensor]
@@ -78,7 +78,7 @@ class Stored:
 
     @property
     def description(self) -> Description:
-        """Facts of the embedding. Raises KeyError for another version's."""
+        """Description of the embedding. Raises KeyError if the stored data, of another version, lack a value."""
         return Description.of(self.facts)
 
 
@@ -86,9 +86,9 @@ class Embedding(nn.Module):
     """A frozen network from images to features, and to labels if it knows classes.
 
     Attributes:
-        chunk: Images at a time.
+        chunk: Number of images that pass through the network at a time.
         classes: Number of classes; 0 without labels.
-        description: Facts for records.
+        description: Description for records.
     """
 
     chunk = CHUNK
@@ -98,34 +98,35 @@ class Embedding(nn.Module):
         self.classes, self.description = classes, description
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and labels of one chunk. See `embed`."""
+        """Return the features and labels of one chunk of images, in the form that `embed` returns."""
         raise NotImplementedError
 
     @torch.no_grad()
     def embed(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and labels of images. Bits are the same for the same number of threads.
+        """Return the features and labels of images. With the same number of threads they are the same bit for bit.
 
         Args:
             pixels: (N, C, H, W) uint8 on the device of the embedding.
 
         Returns:
-            (N, k) float32, k at most FEATURES and the same for all images, and (N,) int64, 0 without classes.
+            Features, (N, k) float32, where k ≤ FEATURES is the same for all images, and labels, (N,) int64, which are
+            all 0 if the embedding knows no classes.
         """
         parts = [self.features(chunk) for chunk in torch.split(pixels, self.chunk)]
         return torch.cat([features for features, _ in parts]), torch.cat([labels for _, labels in parts])
 
     def stored(self) -> Stored:
-        """Return what its recipe restores it from."""
+        """Return the data from which the recipe restores the embedding."""
         return Stored(self.state_dict(), {"classes": self.classes, **self.description.record()})
 
     def frozen(self) -> Embedding:
-        """Return it in eval mode, without gradients."""
+        """Switch to eval mode without gradients, and return the embedding itself."""
         return self.eval().requires_grad_(False)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: weights must not depend on the number of threads of a trial."""
+    """Compute on one thread within the block: weights must not depend on the number of threads of a trial."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -135,5 +136,5 @@ def one_thread() -> Iterator[None]:
 
 
 def no_labels(pixels: Tensor) -> Tensor:
-    """Return the labels of images that an embedding without classes gives, (N,) int64 zeros."""
+    """Return the labels that an embedding without classes gives to N images: zeros, (N,) int64."""
     return torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)

@@ -1,9 +1,9 @@
-"""A classifier that is trained on the labels of the set.
+"""A classifier that is trained on the labels of the data set.
 
-Grey images of at most 32 pixels get the small one of version 0.1.0, whose numbers do not change. All others get a
-larger one, which sees colour at up to 64 pixels. Its augmentations (crops, mirrors, a few degrees, a little
-brightness) leave hue, the order of channels, sharpness and noise alone: features should notice when samples are
-wrong in them.
+Grey images of at most 32 pixels are classified by the small network of version 0.1.0, whose features do not change.
+For all others a larger network is trained, which sees colour and up to 64 pixels. Its augmentations (crops, mirroring,
+rotations by a few degrees, small changes of brightness) preserve hue, the order of channels, sharpness and noise, so
+that the features show errors of samples in these.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ GOOD_ACCURACY = 0.9
 
 
 def make(request: Request) -> Embedding:
-    """Return a classifier.
+    """Return a classifier that is trained on the images and labels of a request.
 
     Raises:
-        UnsuitableError: The set has fewer than two classes, is too small, or its labels cannot be learned.
+        UnsuitableError: The set has fewer than two classes, has FEATURES images or fewer, or its labels cannot be
+            learned.
     """
     if not request.classes:
         raise UnsuitableError("the images have one class")
@@ -54,7 +55,7 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the classifier that was stored."""
+    """Restore a stored classifier, the small or the large one."""
     if stored.facts.get("network") == "small":
         return small.restore(stored)
     channels, description = stored.tensors["network.body.0.weight"].shape[1], stored.description
@@ -73,11 +74,12 @@ def _large(request: Request) -> Embedding:
 
 
 def _judged(made: Embedding, request: Request) -> dict[str, Any]:
-    """Return the accuracy on held-out images and the notices about it.
+    """Return the description's `accuracy`, measured on held-out images, and its `notices`.
 
     Raises:
-        UnsuitableError: It is not above what labels agree in by chance (Cohen 1960: the classes' shares among labels
-            times those among predictions, summed) by more than BOUND binomial standard deviations.
+        UnsuitableError: The accuracy does not exceed the agreement by chance by more than BOUND binomial standard
+            deviations. This agreement (Cohen 1960) is the sum over classes of the share among the labels times the
+            share among the predictions.
     """
     _, found = made.embed(request.held_out)
     accuracy, n = _accuracy(made, request), len(found)
@@ -98,7 +100,7 @@ def _judged(made: Embedding, request: Request) -> dict[str, Any]:
 
 
 def _loss(network: ConvNet, request: Request) -> Callable[[], Tensor]:
-    """Return the function that draws a batch and returns its cross-entropy."""
+    """Return a function that draws a batch, augments it and returns its cross-entropy."""
     order, jitter = generator(request.seed, "embedding batches"), generator(request.seed, "embedding jitter")
 
     def loss() -> Tensor:

@@ -1,6 +1,6 @@
 """A small convolutional network that is trained on one core within minutes, and its training loop.
 
-Images keep their resolution up to 64 pixels: those of at most 32 are seen at 32, all others at 64.
+Images of at most 32 pixels are resized to 32, all others to 64. Only those above 64 pixels lose resolution.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ WARM_UP = 50  # steps of rising learning rate
 
 
 def side_of(image_size: int) -> int:
-    """Return the side at which images of a size are seen."""
+    """Return the side in pixels to which images of a size are resized: SMALL or LARGE."""
     return SMALL if image_size <= SMALL else LARGE
 
 
 class ConvNet(nn.Module):
-    """Four strided convolutions and a linear layer, which keeps where in the image a feature is.
+    """Four convolutions and a linear layer, without pooling: features depend on positions in the image.
 
     Args:
-        channels: Of the images.
-        side: SMALL or LARGE.
-        outputs: Of the head, which follows the features: classes, or dimensions of a pretext task.
+        channels: Number of channels of the images.
+        side: Side in pixels to which images are resized, SMALL or LARGE.
+        outputs: Number of outputs of the head, whose input are the features: classes, or dimensions of a pretext task.
         names_classes: Whether the outputs are logits of classes.
     """
 
@@ -55,12 +55,12 @@ class ConvNet(nn.Module):
         return Output(features, self.head(features) if self.names_classes else None)
 
     def scaled(self, pixels: Tensor) -> Tensor:
-        """Return uint8 images at the side of the network in [-1, 1]."""
+        """Return uint8 images as float32 in [-1, 1], resized to the side of the network."""
         images = resized(to_float(pixels).div_(127.5).sub_(1), self.side)
         return images.contiguous(memory_format=torch.channels_last)
 
     def outputs(self, images: Tensor) -> Tensor:
-        """Return the outputs of the head for scaled images."""
+        """Return the outputs of the head for images that `scaled` has returned."""
         found: Tensor = self.head(self.body(images))
         return found
 
@@ -76,10 +76,10 @@ def train(network: nn.Module, loss_of: Callable[[], Tensor], steps: int, learnin
     """Train a network with Adam: the learning rate rises for WARM_UP steps, then falls to 0 along a cosine.
 
     Args:
-        network: It is in eval mode afterwards.
-        loss_of: Draws a batch and returns its loss.
-        steps: Updates.
-        learning_rate: The largest.
+        network: The network. It is in eval mode afterwards.
+        loss_of: Function that draws a batch and returns its loss.
+        steps: Number of updates.
+        learning_rate: Largest learning rate.
     """
     parameters = list(network.parameters())
     adam = Adam(parameters, learning_rate, 0.9, 0.999)
@@ -92,19 +92,21 @@ def train(network: nn.Module, loss_of: Callable[[], Tensor], steps: int, learnin
 
 
 def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Return images of which half, drawn at random, are mirrored."""
+    """Mirror each image horizontally with probability one half."""
     chosen = torch.rand(len(images), generator=rng) < 0.5
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def crops(images: Tensor, smallest: float, turn: float, rng: torch.Generator) -> Tensor:
-    """Return crops of random side, place and angle, resized to the side of the images. Borders are repeated.
+    """Crop each image at a random side, place and angle, and resize the crop to the side of the image.
+
+    Pixels outside an image repeat its border.
 
     Args:
         images: (N, C, H, W).
         smallest: Smallest side of a crop, relative to the image.
         turn: Largest angle in degrees.
-        rng: Of the random numbers.
+        rng: Random stream.
     """
     n = len(images)
     scale = smallest + (1 - smallest) * torch.rand(n, generator=rng)
@@ -117,12 +119,12 @@ def crops(images: Tensor, smallest: float, turn: float, rng: torch.Generator) ->
 
 
 def shifted(images: Tensor, most: float, rng: torch.Generator) -> Tensor:
-    """Return images moved by random whole pixels, whose borders are repeated.
+    """Move each image by random numbers of whole pixels. Uncovered pixels repeat the border.
 
     Args:
         images: (N, C, H, W).
         most: Largest move along each axis, relative to the side.
-        rng: Of the random numbers.
+        rng: Random stream.
     """
     n, side = len(images), images.shape[2]
     pixels = round(most * side)

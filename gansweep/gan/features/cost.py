@@ -18,8 +18,8 @@ def multiply_adds_of(network: nn.Module, image: Tensor) -> int:
     """Return the multiply-adds of the convolutions and linear layers for one image.
 
     Args:
-        network: In eval mode.
-        image: (1, …) an input of the network.
+        network: The network, in eval mode.
+        image: An input of the network for a single image, (1, …).
     """
     counts: list[int] = []
 

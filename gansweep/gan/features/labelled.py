@@ -1,4 +1,4 @@
-"""Labels for images in the features of an embedding that knows no classes."""
+"""Labels of images, computed from the features of an embedding that knows no classes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gansweep.gan.features.base import Embedding
 
 
 class Labelled(Embedding):
-    """An embedding without classes, with linear discriminants of its features (Fisher 1936; Hastie et al. 2009, 4.3).
+    """An embedding whose labels are those of linear discriminants (Fisher 1936; Hastie et al. 2009, 4.3).
 
     Args:
-        embedding: The embedding.
-        weight: (classes, k) float64.
-        bias: (classes,) float64.
+        embedding: Embedding without classes, which computes the features.
+        weight: Weight of the discriminants, (classes, k) float64.
+        bias: Bias of the discriminants, (classes,) float64.
     """
 
     weight: Tensor
@@ -33,15 +33,18 @@ class Labelled(Embedding):
 
 
 def discriminants(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Return weight (classes, k) and bias (classes,), float64, of the most probable class.
+    """Fit linear discriminants: the most probable class of features is the one with the largest output.
 
-    Classes are taken as normal with a common covariance, and with the shares of the given images. A class without
-    images is never chosen.
+    Features of a class are modelled as normally distributed, with the same covariance in all classes. The prior
+    probability of a class is its share of the labels, so that a class without images is never chosen.
 
     Args:
         features: (N, k).
-        labels: (N,) int64, below classes.
+        labels: (N,) int64, from 0 to classes − 1.
         classes: Number of classes.
+
+    Returns:
+        Weight, (classes, k), and bias, (classes,), float64.
     """
     x, members = features.double(), torch.nn.functional.one_hot(labels, classes).double()
     counts = members.sum(0)

@@ -1,4 +1,4 @@
-"""Principal components of pixels of images reduced to 16 px: the embedding that serves any set, if poorly."""
+"""Principal components of the pixels of images reduced to 16 px: a poor embedding, but one that serves any set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NAME = "principal_components"
 
 
 def make(request: Request) -> Embedding:
-    """Return the components of the images.
+    """Return the embedding that projects images onto the first principal components of the set's images.
 
     Raises:
-        UnsuitableError: At most FEATURES images.
+        UnsuitableError: The set has FEATURES images or fewer.
     """
     if len(request.pixels) <= FEATURES:
         raise UnsuitableError(f"{len(request.pixels)} images are too few for {FEATURES} components")
@@ -27,12 +27,12 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the components that were stored."""
+    """Restore a stored embedding."""
     return small.restore(stored)
 
 
 def fit(pixels: Tensor) -> Small:
-    """Return the embedding onto the first FEATURES principal components (Pearson 1901).
+    """Return the embedding that projects images onto the first FEATURES principal components (Pearson 1901).
 
     Args:
         pixels: (N, C, H, W) uint8, N > FEATURES.

@@ -1,7 +1,7 @@
 """Embeddings that end in the principal components of a network's features.
 
-Fréchet distances of many hundred dimensions are singular at the few hundred samples of an evaluation, so that all
-metrics are computed on at most FEATURES components, fitted to real images of the evaluator's training half.
+With the few hundred samples of an evaluation, the covariance of many hundred features is singular. All metrics are
+therefore computed on at most FEATURES components, which are fitted to real images of the evaluator's training half.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Output(NamedTuple):
 def described(
     name: str, network: nn.Module, side: int, image: Tensor, *, device: str = "", checksum: str = ""
 ) -> Description:
-    """Return the facts of a network that maps images to `Output`.
+    """Return the description of an embedding whose network maps images to `Output`.
 
     Args:
         name: Name of the embedding.
         network: The network, in eval mode.
-        side: Side in pixels of the images that it sees.
-        image: (1, C, H, W) uint8.
-        device: Where it was trained; empty if it was not.
-        checksum: SHA-256 of its file of weights; empty without.
+        side: Side in pixels of the images that the network sees.
+        image: Any image of the set, (1, C, H, W) uint8, on which the network is run to count features and operations.
+        device: Device on which gansweep trained the network; empty if it did not.
+        checksum: SHA-256 of the network's file of weights; empty if there is none.
     """
     with torch.no_grad():
         output: Output = network(image)
@@ -60,7 +60,7 @@ def described(
 
 
 class Projection(nn.Module):
-    """Principal components (Pearson 1901): features (N, dimensions) → (N, components)."""
+    """Projection of features, (N, dimensions), onto principal components, (N, components) (Pearson 1901)."""
 
     mean: Tensor
     axes: Tensor
@@ -74,12 +74,14 @@ class Projection(nn.Module):
         return (features - self.mean) @ self.axes.T
 
     def fit(self, features: Tensor, *, standardised: bool = False) -> Projection:
-        """Fit mean and axes, those of the largest variance first. The largest entry of an axis is positive.
+        """Fit the mean and the axes to features, and return the projection itself.
+
+        Axes are in descending order of variance, with signs such that the entry of largest magnitude is positive.
 
         Args:
             features: (N, dimensions), N > FEATURES.
-            standardised: Whether features are divided by their standard deviations before, and components after, so
-                that none counts for more than another.
+            standardised: Whether both the features, before the fit, and the resulting components are divided by their
+                standard deviations, so that all count alike.
         """
         x = features.double()
         mean, scale = x.mean(0), x.std(0).clamp(min=SMALLEST) if standardised else 1.0
@@ -101,8 +103,9 @@ class Projected(Embedding):
     Args:
         network: Maps images (N, C, H, W) uint8 to `Output`.
         classes: Number of classes; 0 without labels.
-        description: Facts for records.
-        weights_elsewhere: Whether the weights can be loaded from where they came, so that they are not stored.
+        description: Description for records.
+        weights_elsewhere: Whether the recipe loads the network from another file, such as the user's, when it restores
+            the embedding. Then only the components are stored.
     """
 
     chunk = 32  # what a convolution writes stays in the cache until the next one reads it
@@ -122,10 +125,14 @@ class Projected(Embedding):
 
     @torch.no_grad()
     def fit(self, pixels: Tensor, *, standardised: bool = False) -> Projected:
-        """Fit the components to real images (N, C, H, W) uint8. See `Projection.fit`.
+        """Fit the components to the network's features of real images, and return the embedding itself.
+
+        Args:
+            pixels: (N, C, H, W) uint8.
+            standardised: As in `Projection.fit`.
 
         Raises:
-            UnsuitableError: The images are too few.
+            UnsuitableError: There are FEATURES images or fewer.
         """
         if len(pixels) <= FEATURES:
             raise UnsuitableError(f"{len(pixels)} images are too few for {FEATURES} components")
@@ -141,7 +148,11 @@ class Projected(Embedding):
         return Stored(tensors, found.facts)
 
     def load(self, stored: Stored) -> Projected:
-        """Take over stored tensors. Raises KeyError or RuntimeError if they are another embedding's."""
+        """Load the stored tensors, and return the embedding itself.
+
+        Raises:
+            KeyError, RuntimeError: The tensors are those of another embedding.
+        """
         if self.weights_elsewhere:
             self.projection.load_state_dict({name: stored.tensors[f"projection.{name}"] for name in ("mean", "axes")})
         else:

@@ -1,4 +1,4 @@
-"""The interface of a recipe: a module that makes one kind of embedding, and restores it from what is stored."""
+"""The interface of a recipe: a module that makes one kind of embedding, and restores it from stored data."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from gansweep.usercode.code import Code
 
 @dataclass(frozen=True)
 class Source:
-    """What a sweep file says of an embedding.
+    """Specification of an embedding in a sweep file.
 
     Attributes:
-        name: Its name, with the argument after a colon.
-        weights: File of weights, if it needs one.
+        name: Name of the embedding, including the argument after a colon.
+        weights: File of weights; None if the sweep file names none.
         code: The user's code, if the name is an import path.
     """
 
@@ -32,26 +32,26 @@ class Source:
 
     @classmethod
     def of(cls, features: FeaturesConfig, code: Code) -> Source:
-        """Return the source that the configuration of a trial stands for."""
+        """Return the specification in the configuration of a trial."""
         return cls(features.name, Path(features.weights) if features.weights else None, code)
 
     @property
     def argument(self) -> str:
-        """Return the part of the name after the colon."""
+        """Return the part of the name after the colon; empty without a colon."""
         return self.name.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What an embedding is made for.
+    """Specification of an embedding, and the images that it is made from.
 
     Attributes:
-        source: What the sweep file says of it.
-        pixels: (N, C, H, W) uint8 images of the evaluator's training half, on the CPU.
-        labels: (N,) int64 their labels.
+        source: Specification in the sweep file.
+        pixels: Images of the evaluator's training half, (N, C, H, W) uint8, on the CPU.
+        labels: Labels of `pixels`, (N,) int64.
         class_names: Names of the classes.
-        held_out: (M, C, H, W) uint8 other images, which it is never trained on: its accuracy is measured on them.
-        held_out_labels: (M,) int64 their labels.
+        held_out: Other images, (M, C, H, W) uint8. They are not trained on: the accuracy is measured on them.
+        held_out_labels: Labels of `held_out`, (M,) int64.
         seed: Seed of weights and batches.
     """
 
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def classes(self) -> int:
-        """Return the number of classes; 0 if there are fewer than two, which is as good as no labels."""
+        """Return the number of classes; 0 if there are fewer than two, since a single class is no label."""
         return len(self.class_names) if len(self.class_names) > 1 else 0
 
     @property
@@ -77,11 +77,11 @@ class Request:
         return self.pixels.shape[2]
 
     def some(self, count: int) -> Tensor:
-        """Return at most `count` of the images at even distances in their order, which may be that of the classes."""
+        """Return at most `count` images, evenly spaced in `pixels`, since these may be sorted by class."""
         return self.pixels[self._chosen(count)]
 
     def some_labels(self, count: int) -> Tensor:
-        """Return the labels of `some(count)`."""
+        """Return the labels of the images that `some(count)` returns."""
         return self.labels[self._chosen(count)]
 
     def _chosen(self, count: int) -> Tensor | slice:
@@ -90,27 +90,28 @@ class Request:
 
 
 class Recipe(Protocol):
-    """Module that makes embeddings of one kind. The same input gives the same bits."""
+    """Module that makes embeddings of one kind. The same request gives the same embedding, bit for bit."""
 
     def make(self, request: Request) -> Embedding:
         """Return an embedding for a set of images.
 
         Raises:
-            UnsuitableError: It cannot serve this set: the caller takes another embedding, and says so.
-            UserError: Its weights or the user's code are missing, or are not what they should be.
+            UnsuitableError: The embedding cannot serve this set. The caller takes another one, and notifies the user.
+            UserError: The weights or the user's code are missing or invalid.
         """
         ...
 
     def restore(self, stored: Stored, source: Source) -> Embedding:
-        """Return the embedding that was stored, without training. Its features have the same bits.
+        """Restore a stored embedding without training. Its features are the same as before, bit for bit.
 
         Raises:
-            UserError: Weights or code that lie elsewhere are missing, or differ from those it was made with.
-            KeyError, RuntimeError, TypeError: What is stored is that of another version.
+            UserError: Weights or code that are not part of the stored data are missing, or differ from those that the
+                embedding was made with.
+            KeyError, RuntimeError, TypeError: The data were stored by another version.
         """
         ...
 
 
 def recipe_of(name: str) -> Recipe:
-    """Return the recipe of an embedding's name. Raises ValueError if the name is unknown."""
+    """Return the recipe that makes the embedding of a name. Raises ValueError if the name is unknown."""
     return cast(Recipe, importlib.import_module(f"gansweep.gan.features.{embedding_kind(name).recipe}"))

@@ -1,4 +1,4 @@
-"""Images as networks see them: float, in three channels where they must be, at the network's side."""
+"""Conversion of images for networks: to float, to three channels, and to the side that a network sees."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Return images (N, C, H, W) at a side in pixels.
+    """Resize square images, (N, C, H, W), to a side in pixels.
 
-    Larger ones are reduced by bilinear interpolation with antialiasing, without which reduced images alias
-    (Parmar, Zhang & Zhu 2022, section 3). Smaller ones are enlarged by bilinear interpolation, which adds no detail.
+    Larger images are reduced by bilinear interpolation with antialiasing, without which reduced images alias
+    (Parmar, Zhang & Zhu 2022, section 3). Smaller images are enlarged by bilinear interpolation, which adds no detail.
     """
     if images.shape[2] == side:
         return images
@@ -21,7 +21,7 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 
 def in_colour(pixels: Tensor) -> Tensor:
-    """Return images (N, 1 or 3, H, W) with three channels, which are equal in grey images."""
+    """Return images, (N, 1 or 3, H, W), with three channels. The channel of grey images is repeated."""
     return pixels.expand(-1, 3, -1, -1)
 
 

@@ -1,15 +1,17 @@
 """A network for sets without labels, trained to recognise an image by another view of it.
 
-The pretext task is instance discrimination with the loss of SimCLR (Chen et al. 2020, eq. 1). The task decides what
-features are blind to: whatever its augmentations change. Here these are moves by whole pixels and mirroring, so that
-hue, the order of channels, blur, noise, JPEG and patterns stay visible, and so do the differences between images on
-which missing classes and small pools show. Crops that are resized, the usual augmentation, change sharpness and
-noise with the scale. Colour alone tells most images apart, so that the last layer has little else: the features are its
-outputs and the mean activations of the layers before, in which fine detail is left, all to the same scale.
+The pretext task is instance discrimination with the loss of SimCLR (Chen et al. 2020, eq. 1). Features become blind to
+whatever the task's augmentations change. Here these are moves by whole pixels and mirroring. Features therefore show
+hue, the order of channels, blur, noise, JPEG and patterns, and also differences between images, by which missing
+classes and generators that draw from a small pool are found. Resized crops, the usual augmentation, would change
+sharpness and noise with the scale.
 
-Other tasks were set aside: predicting rotations (Gidaris et al. 2018) needs images with an upright direction, and may
-ignore colour; predicting how an image was degraded would train on what the features are judged by, and need not tell
-contents apart; SimSiam and Barlow Twins use the same augmentations, and take longer to learn.
+Colour alone tells most images apart, so the last layer represents little else. The features are therefore its outputs
+together with the mean activations of the layers before it, which retain fine detail. All of them are standardised.
+
+Other tasks were rejected. Predicting rotations (Gidaris et al. 2018) needs images with an upright direction, and may
+ignore colour. Predicting how an image was degraded would train on the very degradations by which features are judged,
+and need not tell contents apart. SimSiam and Barlow Twins use the same augmentations, and take longer to learn.
 """
 
 from __future__ import annotations
@@ -38,10 +40,10 @@ MOST_MOVE = 0.25  # along each axis, relative to the side
 
 
 def make(request: Request) -> Embedding:
-    """Return a trained network, with the principal components of its features of the images.
+    """Train a network, and return it followed by the principal components of its features of the set's images.
 
     Raises:
-        UnsuitableError: Fewer than FEWEST images.
+        UnsuitableError: The set has fewer than FEWEST images.
     """
     if len(request.pixels) < FEWEST:
         raise UnsuitableError(f"{len(request.pixels)} images are too few to train on, it takes {FEWEST}")
@@ -56,17 +58,17 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the network that was stored."""
+    """Restore a stored embedding."""
     channels, description = stored.tensors["network.body.0.weight"].shape[1], stored.description
     return Projected(Layers(channels, description.resolution), stored.classes, description).load(stored)
 
 
 class Layers(ConvNet):
-    """A network whose features are those of its last layer and the mean activations of all before.
+    """A `ConvNet` whose features are the outputs of its last layer and the mean of each channel after each ReLU.
 
     Args:
-        channels: Of the images.
-        side: That of the images it sees.
+        channels: Number of channels of the images.
+        side: Side in pixels to which images are resized, SMALL or LARGE of convnet.py.
     """
 
     def __init__(self, channels: int, side: int) -> None:
@@ -82,7 +84,7 @@ class Layers(ConvNet):
 
 
 def _loss(network: ConvNet, request: Request) -> Callable[[], Tensor]:
-    """Return the function that draws a batch and returns its loss."""
+    """Return a function that draws a batch of images and returns the contrastive loss of two views of each."""
     order, jitter = generator(request.seed, "embedding batches"), generator(request.seed, "embedding jitter")
 
     def view(images: Tensor) -> Tensor:
@@ -100,7 +102,7 @@ def contrast(outputs: Tensor) -> Tensor:
     """Return the normalised temperature-scaled cross-entropy (Chen et al. 2020, eq. 1).
 
     Args:
-        outputs: (2 n, d), those of the second views of n images after those of the first.
+        outputs: Outputs for the first views of n images, then for the second views in the same order, (2n, d).
     """
     unit = F.normalize(outputs, dim=1)
     likeness = unit @ unit.T / TEMPERATURE

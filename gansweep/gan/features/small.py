@@ -1,6 +1,7 @@
-"""Embeddings of images reduced to 16 px, in which version 0.1.0 judged all images. Their numbers do not change.
+"""The embeddings of version 0.1.0, which see images reduced to 16 px.
 
-They are a small classifier trained on the data's own labels, or principal components of pixels.
+They are a small classifier that is trained on the labels of the data set, and principal components of pixels. Their
+features must stay the same, so that they can be compared with those on record.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ SIDE = 16  # images are reduced to this side: enough to distinguish digits and f
 
 
 class Small(Embedding):
-    """An embedding of images reduced to SIDE: convolutions and a linear layer, or a linear layer alone without classes.
+    """An embedding of images reduced to SIDE: two convolutions and a linear layer; without classes a linear layer.
 
     Args:
-        channels: Of the images.
+        channels: Number of channels of the images.
         classes: Number of classes; 0 without labels.
-        name: As in the sweep file.
+        name: Name of the embedding in the sweep file.
     """
 
     def __init__(self, channels: int, classes: int, name: str) -> None:
@@ -51,7 +52,11 @@ class Small(Embedding):
         self.channels, self.body, self.head = channels, body, head
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features (N, FEATURES) and logits of images (N, C, H, W) in [-1, 1]; or features twice."""
+        """Return features, (N, FEATURES), and logits, (N, classes). Without classes the features are returned twice.
+
+        Args:
+            images: (N, C, H, W) in [-1, 1].
+        """
         features: Tensor = self.body(F.adaptive_avg_pool2d(images, SIDE))
         return features, self.head(features)
 
@@ -65,7 +70,11 @@ class Small(Embedding):
 
 
 def restore(stored: Stored) -> Small:
-    """Return the embedding that was stored. Raises KeyError, RuntimeError or TypeError for another version's."""
+    """Restore a stored embedding.
+
+    Raises:
+        KeyError, RuntimeError, TypeError: The data were stored by another version.
+    """
     found = Small(stored.facts["channels"], stored.classes, stored.facts["name"])
     found.load_state_dict(dict(stored.tensors))
     found.description = stored.description
@@ -74,7 +83,7 @@ def restore(stored: Stored) -> Small:
 
 
 def reduced(pixels: Tensor) -> Tensor:
-    """Return images (N, C, H, W) uint8 as (N, C, SIDE, SIDE) in [-1, 1]."""
+    """Return images, (N, C, H, W) uint8, reduced to (N, C, SIDE, SIDE), float32 in [-1, 1]."""
     return torch.cat([F.adaptive_avg_pool2d(_scaled(chunk), SIDE) for chunk in torch.split(pixels, CHUNK)])
 
 

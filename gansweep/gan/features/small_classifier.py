@@ -1,4 +1,4 @@
-"""The classifier of images reduced to 16 px, with which version 0.1.0 judged all images with labels."""
+"""The classifier of version 0.1.0, which sees images reduced to 16 px."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ JITTER = AugmentationConfig(rotate=8, translate=0.06, scale=0.08)
 
 
 def make(request: Request, name: str = NAME) -> Embedding:
-    """Return a classifier of at least two classes.
+    """Return a classifier that is trained on the images and labels of a request.
 
     Args:
-        request: What it is made for.
-        name: Its name in records.
+        request: The images and labels.
+        name: Name of the embedding in records.
 
     Raises:
         UnsuitableError: The set has fewer than two classes.
@@ -44,7 +44,7 @@ def make(request: Request, name: str = NAME) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the classifier that was stored."""
+    """Restore a stored classifier."""
     return small.restore(stored)
 
 
@@ -53,10 +53,10 @@ def train(pixels: Tensor, labels: Tensor, classes: int, seed: int = 0, name: str
 
     Args:
         pixels: (N, C, H, W) uint8.
-        labels: (N,), below classes.
+        labels: (N,) int64, from 0 to classes − 1.
         classes: Number of classes.
         seed: Seed of the weights and batches.
-        name: Its name in records.
+        name: Name of the embedding in records.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "embedding weights"))

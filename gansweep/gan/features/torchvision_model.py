@@ -1,7 +1,7 @@
 """Classification models of torchvision, `torchvision:resnet50`, with the user's file of weights.
 
-Features are the input of the last linear layer. Images are resized to the side, and normalised with the mean and
-deviation, of torchvision's own weights of the model.
+Features are the input of the last linear layer. Images are resized to the side that torchvision's own weights of the
+model expect, and normalised with the mean and standard deviation that belong to these weights.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FEWEST = 500  # images that components are fitted to on the CPU: large models ta
 
 
 class Model(nn.Module):
-    """A model up to its last linear layer.
+    """A model whose last linear layer is removed.
 
     Args:
-        name: torchvision's name of it.
+        name: torchvision's name of the model.
 
     Raises:
-        UserError: torchvision has no such model, or it ends in another layer.
+        UserError: torchvision has no such model, or the model has no linear layer.
     """
 
     mean: Tensor
@@ -55,11 +55,12 @@ class Model(nn.Module):
 
 
 def make(request: Request) -> Embedding:
-    """Return the model, with the principal components of its features of the images.
+    """Return the model, followed by the principal components of its features of the set's images.
 
     Raises:
-        UnsuitableError: The images are too few.
-        UserError: torchvision has no such model, or the file of weights is missing, unreadable or another model's.
+        UnsuitableError: The set has FEATURES images or fewer.
+        UserError: torchvision has no such model or the model has no linear layer, or the file of weights is missing,
+            cannot be read, or belongs to another model.
     """
     source = request.source
     network, digest = _loaded(source)
@@ -70,7 +71,7 @@ def make(request: Request) -> Embedding:
 
 
 def restore(stored: Stored, source: Source) -> Embedding:
-    """Return the embedding, its weights loaded from the user's file.
+    """Restore a stored embedding. The weights of the model are loaded from the user's file.
 
     Raises:
         UserError: The file is missing, or is not the one that the embedding was made with.
@@ -85,7 +86,7 @@ def restore(stored: Stored, source: Source) -> Embedding:
 
 
 def _loaded(source: Source) -> tuple[Model, str]:
-    """Return the model with the weights of the file, and the file's checksum."""
+    """Return the model with the weights in the user's file, and the SHA-256 of the file."""
     if source.weights is None:
         raise UserError(f"{KEY}: {source.name}: needs the model's weights; give weights: PATH of a state dict")
     path: Path = source.weights
@@ -98,7 +99,7 @@ def _loaded(source: Source) -> tuple[Model, str]:
 
 
 def _built(name: str) -> tuple[nn.Module, Any]:
-    """Return a model with any weights, and how torchvision prepares its images."""
+    """Return a model, whose weights are still to be loaded, and torchvision's preprocessing of its images."""
     from torchvision import models
 
     if name not in models.list_models(module=models):

@@ -25,7 +25,7 @@ def checksum(path: Path, key: str) -> str:
         key: Dotted key of the sweep file, for messages.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -35,7 +35,7 @@ def checksum(path: Path, key: str) -> str:
 
 
 def read(path: Path, key: str) -> dict[str, Tensor]:
-    """Return the state dict in a .safetensors file, or in a file of torch.save, of which no code is run.
+    """Return the state dict in a .safetensors file or a file of torch.save. Code in the file is never run.
 
     Raises:
         UserError: The file cannot be read, is damaged, holds code, or holds something else.
@@ -67,12 +67,12 @@ def load_into(network: nn.Module, weights: Mapping[str, Tensor], path: Path, key
     Args:
         network: The network.
         weights: The state dict.
-        path: Its file, for messages.
+        path: File of the state dict, for messages.
         key: Dotted key of the sweep file, for messages.
-        what: The network, for messages.
+        what: Name of the network, for messages.
 
     Raises:
-        UserError: It is another network's. The message names the first differences.
+        UserError: The state dict is that of another network. The message names the first differences.
     """
     expected = network.state_dict()
     # Files of torch before 0.4.1 lack the counters of batches.

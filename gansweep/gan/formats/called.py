@@ -1,4 +1,4 @@
-"""Generators that are called as functions, such as exported programs, and the inputs of exports."""
+"""Parts shared by formats of exported generators: wrappers, example inputs, and descriptions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ DESCRIPTION = "gansweep.json"  # name of the description in a file
 
 
 class Called(GanModule):
-    """A generator computed by a function of z, (N, latent_dim), and the classes, (N,), of a conditional one."""
+    """A generator that is computed by a function, such as an exported program.
+
+    Args:
+        function: Takes z, (N, latent_dim), and for a conditional generator the classes, (N,). Returns images.
+    """
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
@@ -30,7 +34,7 @@ class Called(GanModule):
 
 
 class Exportable(nn.Module):
-    """An unconditional generator as exports need it: one input, which is named in the exported file."""
+    """An unconditional generator, wrapped for export. Its only input is called `z` in the exported file."""
 
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class Exportable(nn.Module):
 
 
 class ExportableWithClasses(Exportable):
-    """A conditional generator as exports need it."""
+    """A conditional generator, wrapped for export. Its inputs are called `z` and `labels`."""
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         images: Tensor = self.generator(z, labels)
@@ -50,24 +54,33 @@ class ExportableWithClasses(Exportable):
 
 
 def exportable(found: Restored) -> Exportable:
-    """Return a copy of a generator for an export, in eval mode."""
+    """Return a copy of a generator, wrapped for export, in eval mode and without gradients."""
     wrapper = ExportableWithClasses if found.classes else Exportable
     return wrapper(copy.deepcopy(found.generator)).eval().requires_grad_(False)
 
 
 def inputs(found: Restored, count: int) -> dict[str, Tensor]:
-    """Return inputs of a generator by name: `count` noise vectors, and classes in turn for a conditional one."""
+    """Return `count` example inputs by name: random z, and for a conditional generator labels, each class in turn."""
     z = torch.randn(count, found.latent_dim, generator=torch.Generator().manual_seed(count))
     return {"z": z, "labels": torch.arange(count) % len(found.classes)} if found.classes else {"z": z}
 
 
 def dynamic_batch(given: dict[str, Tensor]) -> dict[str, Any]:
-    """Return the dimensions of the inputs that may have any size: the batch."""
+    """Return the `dynamic_shapes` of an export: the first dimension of each input, the batch, may have any size."""
     return {name: {0: torch.export.Dim.DYNAMIC} for name in given}
 
 
 def described(text: str | None, function: Callable[..., Tensor], path: Path) -> Restored:
-    """Return the generator of a file that holds a description. Raises CheckpointError for any other description."""
+    """Return the generator in an exported file, which is described by the text in the file.
+
+    Args:
+        text: The description, JSON; None if the file has none.
+        function: Function that computes the images.
+        path: The file, for messages.
+
+    Raises:
+        CheckpointError: The description is missing, or is not one that `gansweep save` writes.
+    """
     try:
         meta = json.loads(text or "")
         found = Restored(Called(function), int(meta["step"]), meta["settings"])

@@ -30,7 +30,11 @@ WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # read by torch.load: no object 
 
 
 def write(found: Restored, path: Path) -> None:
-    """Write the program, for batches of any size. Raises UserError if torch.export refuses the generator."""
+    """Write a generator as a program for batches of any size.
+
+    Raises:
+        UserError: torch.export cannot export the generator.
+    """
     given, content = inputs(found, 2), io.BytesIO()
     try:
         with _quiet():
@@ -45,10 +49,11 @@ def write(found: Restored, path: Path) -> None:
 
 
 def read(path: Path) -> Restored:
-    """Return the generator of a program. See `open_program`.
+    """Return the generator in the file of a program, which must be trusted like code (see `open_program`).
 
     Raises:
-        CheckpointError: The file is damaged, or holds more than a graph and tensors.
+        CheckpointError: The file cannot be read, is damaged, holds more than a graph and tensors, or was not written
+            by `gansweep save`.
     """
     try:
         content = path.read_bytes()
@@ -60,10 +65,10 @@ def read(path: Path) -> Restored:
 
 
 def open_program(content: bytes, path: Path) -> tuple[Callable[..., Any], str]:
-    """Return what a program computes, and the description in its file, if there is one.
+    """Return a program as a function, and the description in its file; empty if the file has none.
 
-    Nothing is unpickled except tensors. PyTorch's loader evaluates expressions in the graph, so a program of a stranger
-    is to be trusted as little as their code.
+    Nothing but tensors is unpickled. PyTorch's loader evaluates expressions in the graph, so a stranger's program is to
+    be trusted as little as a stranger's code.
 
     Args:
         content: Content of the file.
@@ -90,7 +95,7 @@ def open_program(content: bytes, path: Path) -> tuple[Callable[..., Any], str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the warnings of torch.export about its own affairs."""
+    """Hide all warnings within the block, since those of torch.export concern only its internals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -23,10 +23,11 @@ CHECKED = (1, 5)  # sizes of the batches that are compared
 
 
 def write(found: Restored, path: Path) -> None:
-    """Write the graph, for batches of any size, after its images were compared with torch's.
+    """Write a generator as a graph for batches of any size. Its images are compared with torch's before.
 
     Raises:
-        UserError: The extra is not installed, an operator cannot be exported, or the images differ.
+        UserError: The extra `onnx` is not installed, the generator cannot be exported, or the images of the graph
+            differ from torch's by more than TOLERANCE.
     """
     _check_installed(path, WRITES)
     network, given = exportable(found), inputs(found, 2)
@@ -50,11 +51,11 @@ def write(found: Restored, path: Path) -> None:
 
 
 def read(path: Path) -> Restored:
-    """Return the generator of a graph.
+    """Return the generator in the file of a graph. Its images are computed by onnxruntime.
 
     Raises:
         UserError: onnxruntime is not installed.
-        CheckpointError: The file is damaged, or was not written by `gansweep save`.
+        CheckpointError: The file cannot be read, is damaged, or was not written by `gansweep save`.
     """
     _check_installed(path, READS)
     try:
@@ -88,7 +89,7 @@ def _function(session: Any) -> Callable[..., Tensor]:
 
 
 def _compare(network: torch.nn.Module, session: Any, found: Restored, path: Path) -> None:
-    """Raise UserError if the images of a session differ from those of torch."""
+    """Raise UserError if the images of a session differ from those of torch by more than TOLERANCE."""
     function = _function(session)
     for count in CHECKED:
         given = inputs(found, count).values()

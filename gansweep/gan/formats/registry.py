@@ -23,7 +23,7 @@ IN_FOLDER = "model.safetensors"  # the generator in a folder with a model card
 
 
 class Format(Protocol):
-    """Module of a format."""
+    """Module that writes and reads the files of one format."""
 
     def write(self, found: Restored, path: Path) -> None:
         """Write a generator. Raises UserError if the format cannot hold it."""
@@ -45,7 +45,7 @@ def read(path: Path) -> Restored:
     """Return the generator in a file, or in a folder that `gansweep save` has written.
 
     Raises:
-        UserError: The ending is unknown.
+        UserError: The ending is unknown, or the package that reads the format is not installed.
         CheckpointError: The file is missing, damaged, or holds no generator.
     """
     path = path / IN_FOLDER if (path / IN_FOLDER).is_file() else path
@@ -53,6 +53,6 @@ def read(path: Path) -> Restored:
 
 
 def listed() -> str:
-    """Return the endings for messages."""
+    """Return the endings of all formats for messages, as in ".a, .b or .c"."""
     *first, last = FORMATS
     return f"{', '.join(first)} or {last}"

@@ -10,10 +10,10 @@ from gansweep.gan.restore import Restored, generator_of
 
 
 def write(found: Restored, path: Path) -> None:
-    """Write the weights. The averaged ones of a checkpoint that has them are those of the generator from now on.
+    """Write the weights of a generator. Averages over time are written as its ordinary weights.
 
     Raises:
-        UserError: The network is defined by code of the user, which the file cannot hold.
+        UserError: The network is defined by the user's code, which the file cannot hold.
     """
     if found.code.digest:
         raise UserError(

@@ -1,7 +1,7 @@
 """Pictures in .zip and .tar archives, which are read in place.
 
-Classes are the labels of StyleGAN's `dataset.json`, {"labels": [["00000/img00000000.png", 6], …]}, if the archive has
-one; else the folders, as in an image folder. A folder that contains all others does not count.
+If the archive has a `dataset.json` of StyleGAN, {"labels": [["00000/img00000000.png", 6], …]}, its labels are the
+classes. Else the folders are, as in an image folder, except a folder that contains all pictures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LABELS = "dataset.json"
 
 @dataclass(frozen=True)
 class Archive:
-    """The pictures in an archive. It is listed only when it is decoded."""
+    """Reader of the pictures in an archive. The archive is opened and listed only when it is decoded."""
 
     format: ClassVar = 1
     path: Path
@@ -58,7 +58,7 @@ class Archive:
         return self._labelled(source, everything, labels)
 
     def _labels(self, members: Mapping[str, Member]) -> dict[str, int] | None:
-        """Return name → label of dataset.json; None if it is missing or has no labels."""
+        """Return name → label from dataset.json; None if the archive has no such file, or the file no labels."""
         if LABELS not in members:
             return None
         try:
@@ -100,7 +100,12 @@ def open_source(source: Source, cache: Path) -> Archive:
 
 
 def _listing(members: Iterable[Member], of_archive: Sequence[int]) -> Listing:
-    """Return the pictures in the order of their paths, and the members that are passed over."""
+    """Return the pictures in the order of their paths, and the members that are passed over.
+
+    Args:
+        members: Members of the archive.
+        of_archive: Size, times and inode of the archive. Its pictures are given the same times and inode.
+    """
     passed_over, files = PassedOver(), []
     _, *times = of_archive
     for member in sorted(members, key=lambda one: one.name.split("/")):
@@ -118,7 +123,7 @@ def _listing(members: Iterable[Member], of_archive: Sequence[int]) -> Listing:
 
 
 def _by_folder(listing: Listing) -> Contents:
-    """Return the pictures by their first folder, below the folders that contain everything."""
+    """Group pictures by the first folder of their paths, after removing leading folders that contain all pictures."""
     depth, parts = 0, {file.name: file.name.split("/") for file in listing.files}
     while parts and len({tuple(path[: depth + 1]) for path in parts.values()}) == 1 and all(
         len(path) > depth + 2 for path in parts.values()

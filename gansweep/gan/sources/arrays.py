@@ -30,11 +30,12 @@ CHANNELS = (1, 3, 4)
 
 
 class Arrays(Pictures):
-    """Images of one array, and labels of another.
+    """Reader of a file that has images in one array, and their labels in another.
 
     Args:
-        source: `path`, the file, and `options`: `images` and `labels`, names of arrays in it (for a .npy file, `labels`
-            is another .npy file, relative to the first), `layout` (`nhwc`, `nchw`) and `range`.
+        source: Its `path` is the file. Its `options` are `images` and `labels`, the names of the arrays (for a .npy
+            file, `labels` is the path of another .npy file, relative to the folder of the first), `layout` (`nhwc` or
+            `nchw`) and `range`.
     """
 
     format: ClassVar = 1
@@ -69,7 +70,7 @@ class Arrays(Pictures):
             raise self._refusal(f"cannot be read ({reason(error)})") from None
 
     def _images(self, arrays: Mapping[str, Stored]) -> tuple[str, Stored]:
-        """Return the array of images, with its name."""
+        """Return the name of the array of images, and the array."""
         name = self._options.get("images") or _image_like(arrays)
         if not isinstance(name, str) or name not in arrays:
             raise self._refusal(f"choose the array of images: {_example('images')}; it has {_described(arrays)}")
@@ -100,7 +101,7 @@ class Arrays(Pictures):
         return self._path.parent / str(given) if given and self._path.suffix.lower() == ".npy" else None
 
     def _labels(self, arrays: Mapping[str, Stored], images: str, count: int) -> list[int | str]:
-        """Return the label of each image."""
+        """Return the label of each image; UNLABELLED for every image if there is no array of labels."""
         if beside := self._file_of_labels():
             return self._checked(open_arrays(beside)["images"], count)
         like = [n for n, a in arrays.items() if n != images and _may_be_labels(a)]
@@ -122,7 +123,10 @@ class Arrays(Pictures):
         return [int(label) for label in labels]
 
     def _range(self, images: Stored) -> Range:
-        """Return the values that become 0 and 255, and note them unless the images are uint8."""
+        """Return the values that become 0 and 255. Add a note of them, unless the images are uint8 or bool.
+
+        If the sweep file sets `range`, the note is added for all types.
+        """
         if self._given is None and images.dtype in (np.uint8, np.bool_):
             return (0, 255) if images.dtype == np.uint8 else (0, 1)
         low, high = _extent(images)
@@ -152,7 +156,10 @@ def open_source(source: Source, cache: Path) -> Arrays:
 
 
 def _image_like(arrays: Mapping[str, Stored]) -> str | None:
-    """Return the name of the only array that may be images; None if there are several."""
+    """Return the name of the array of images; None if it is not clear which that is.
+
+    Arrays with at least three dimensions may be images. If there are none, any array may be.
+    """
     names = [name for name, array in arrays.items() if len(array.shape) > 2] or list(arrays)
     return names[0] if len(names) == 1 else None
 

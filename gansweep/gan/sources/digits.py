@@ -14,7 +14,7 @@ from gansweep.gan.reader import Source
 
 
 class Digits(Pictures):
-    """The digits, read without importing scikit-learn."""
+    """Reader of the digits in the installed scikit-learn, which is not imported."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source, [str(digit) for digit in range(10)])

@@ -35,7 +35,12 @@ UINT8_IDX = 0x0800  # magic number of an idx file; the lowest byte is the number
 
 
 class Downloaded(Pictures):
-    """The training part of a set. `root` is torchvision's `root`."""
+    """Reader of the training images of a set.
+
+    Args:
+        source: Specification of the set.
+        root: Folder of downloaded sets, which torchvision calls `root`.
+    """
 
     def __init__(self, source: Source, root: Path) -> None:
         super().__init__(source, CLASSES[source.name].split())
@@ -55,17 +60,21 @@ class Downloaded(Pictures):
 
 
 def open_source(source: Source, cache: Path) -> Downloaded:
-    """Return the reader of a set in `dataset.data_dir`, or in the cache."""
+    """Return the reader of a set in `dataset.data_dir`; in the cache if the sweep file does not set it."""
     return Downloaded(source, Path(source.data_dir).absolute() if source.data_dir else cache / "downloads")
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether the files exist. A failed download leaves an empty folder."""
+    """Whether a folder exists and is not empty: a failed download may leave an empty one."""
     return folder.is_dir() and any(folder.iterdir())
 
 
 def _download(name: str, root: Path) -> Any:
-    """Return torchvision's dataset, downloaded if it is not on disk."""
+    """Return torchvision's dataset, downloaded if it is not on disk.
+
+    Raises:
+        UserError: The files are neither in `root` nor can they be downloaded.
+    """
     import torchvision
 
     class_name, folder = DOWNLOADED[name]

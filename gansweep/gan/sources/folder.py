@@ -11,10 +11,11 @@ from gansweep.gan.scan import scan
 
 
 def open_source(source: Source, cache: Path) -> Files:
-    """List the images of a folder.
+    """List the images of a folder, and return their reader.
 
     Raises:
-        UserError: The folder is missing, empty, ambiguous or cannot be read.
+        UserError: The folder is missing, cannot be read, contains no images, or contains images both itself and in
+            subfolders while the sweep file does not state which are meant.
     """
     assert source.path is not None
     root = Path(source.path).absolute()

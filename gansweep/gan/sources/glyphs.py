@@ -18,9 +18,9 @@ from gansweep.records.layout import write_atomically
 
 
 class Letters(Pictures):
-    """Letters below `folder`; missing or damaged images are drawn.
+    """Reader of the images of letters in a folder. Missing or damaged images are drawn, and written to the folder.
 
-    Drawing is as fast as reading: the files exist to be viewed, and to stay the same if a font changes.
+    Drawing is as fast as reading. The files exist to be viewed, and so that images stay the same if a font changes.
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
@@ -48,12 +48,12 @@ def open_source(source: Source, cache: Path) -> Letters:
 
 @functools.cache
 def _say_drawing(folder: Path) -> None:
-    """Print a notice, once per folder even if a sweep has several sets of letters."""
+    """Print that letters are drawn, once per folder even if a sweep has several sets of letters."""
     print(f"drawing glyphs to {folder}", file=sys.stderr)
 
 
 def _glyph(letter: str, index: int, file: Path) -> Image.Image:
-    """Return a letter from its file; draw it and write the file if that is missing or damaged."""
+    """Return a letter from its file. If the file is missing or damaged, draw the letter and write the file."""
     with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(file) as picture:
         picture.load()
         return picture

@@ -21,7 +21,7 @@ TRAIN = "train"  # the split that is used unless the options name another
 
 @dataclass(frozen=True)
 class _Columns:
-    """Two columns of a data set as (image, label)."""
+    """Rows of a data set as pairs (image, label). Labels are None if there is no column of labels."""
 
     rows: Any
     image: str
@@ -36,11 +36,11 @@ class _Columns:
 
 
 class HuggingFace(Items):
-    """A data set of `datasets`.
+    """A data set that is read with Hugging Face's library `datasets`.
 
     Args:
-        source: `path` of a folder, or a name on the hub, and `options`: `split`, `config` and `revision` (hub), `image`
-            and `label`, names of columns.
+        source: Its `path` is a folder, or the name of a data set on the hub. Its `options` are `split`, `image` and
+            `label` (the names of columns), and for the hub `config` and `revision`.
         downloads: Folder for files of the hub.
     """
 
@@ -50,7 +50,10 @@ class HuggingFace(Items):
         self._downloads = downloads
 
     def signature(self) -> Any:
-        """Return the files of a folder. A set of the hub is identified by its name and options."""
+        """Return names, sizes and times of all files below a folder; [] for a set of the hub.
+
+        A set of the hub is identified by its name and options.
+        """
         return files_below(Path(self.source.path)) if self.source.path else []
 
     def open_items(self) -> Opened:
@@ -92,7 +95,19 @@ class HuggingFace(Items):
         )
 
     def _column(self, features: Mapping[str, Any], option: str, kind: str) -> str | None:
-        """Return the column that an option names, else the only one of a kind of feature."""
+        """Return the name of the column of images or labels.
+
+        Args:
+            features: Column → its type.
+            option: Option that may name the column.
+            kind: Type of the column if the option is not set.
+
+        Returns:
+            The column that the option names, or else the only column of the type; None if there is not exactly one.
+
+        Raises:
+            UserError: The option names no column.
+        """
         if (given := self._options.get(option)) is not None:
             if given not in features:
                 raise UserError(f"dataset.options.{option}: {given!r} is not a column; {_listed(features)}")

@@ -1,7 +1,8 @@
 """Data sets of users, named by an import path.
 
 `mypkg.data:dataset` is a function or class that returns a map-style data set, such as a torch.utils.data.Dataset. It is
-called with the options. The code is the copy that the plan has made; the images are decoded once, as those of all sets.
+called with the options. It is imported from the copy of the user's code that the plan has made. As with all sets, the
+images are decoded once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from gansweep.usercode.path import ImportPath
 
 
 class Imported(Items):
-    """A data set of the user. It is identified by its code and its options."""
+    """Reader of a user's data set, which is identified by its code and its options."""
 
     def signature(self) -> Any:
         return self.source.code.digest
@@ -34,5 +35,5 @@ class Imported(Items):
 
 
 def open_source(source: Source, cache: Path) -> Imported:
-    """Return the reader of a data set of the user."""
+    """Return the reader of a user's data set."""
     return Imported(source)

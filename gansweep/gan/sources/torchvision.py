@@ -1,7 +1,7 @@
-"""Data sets of torchvision by the name of their class, as in `torchvision:EMNIST`.
+"""Data sets of torchvision, named by their class, as in `torchvision:EMNIST`.
 
-Options are arguments of the class. The files are those of torchvision, below `dataset.data_dir`; sets that torchvision
-can download are downloaded if they are missing.
+Options are arguments of the class. Files have torchvision's layout below `dataset.data_dir`. Sets that torchvision can
+download are downloaded if they are missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ DIGESTED = {"CIFAR10", "CIFAR100"}  # stored as pickles, whose digests torchvisi
 
 
 class Torchvision(Items):
-    """One data set of torchvision."""
+    """Reader of a data set of torchvision.
+
+    Args:
+        source: Specification of the set.
+        root: Folder of the files, which torchvision calls `root`.
+    """
 
     def __init__(self, source: Source, root: Path) -> None:
         super().__init__(source)
@@ -95,13 +100,13 @@ class Torchvision(Items):
 
 
 def open_source(source: Source, cache: Path) -> Torchvision:
-    """Return the reader of a set in `dataset.data_dir`, or in a folder of its own in the cache."""
+    """Return the reader of a set in `dataset.data_dir`; if that is not set, in the set's own folder in the cache."""
     own = cache / "downloads" / f"torchvision-{source.argument}"
     return Torchvision(source, Path(source.data_dir).absolute() if source.data_dir else own)
 
 
 def _parameters(found: Any) -> dict[str, inspect.Parameter]:
-    """Return the named parameters of a class, with those of its bases if it passes others on."""
+    """Return the parameters of a class by name, with those of its base classes if it passes **kwargs on to them."""
     parameters: dict[str, inspect.Parameter] = {}
     for base in inspect.getmro(found):
         if (initialise := vars(base).get("__init__")) is None:
@@ -120,7 +125,14 @@ def _parameters(found: Any) -> dict[str, inspect.Parameter]:
 
 @contextlib.contextmanager
 def _without_pickles(name: str) -> Iterator[None]:
-    """Let a data set open no pickle, such as the list of keys that LSUN leaves among its files, and leave none."""
+    """Keep a data set from loading pickles, such as the list of keys that LSUN writes, and from leaving any.
+
+    Within the block pickle.load raises UserError, and pickle.dump deletes the file instead of writing to it. Both work
+    as usual for the data sets in DIGESTED.
+
+    Args:
+        name: Class of the data set.
+    """
     if name in DIGESTED:
         yield
         return

@@ -1,9 +1,8 @@
 """The base classes of detectors: thresholds with ranges, and how signals at single evaluations become a finding.
 
-A detector is a frozen dataclass of thresholds. Called with a history it decides whether its kind of verdict holds at
-the end of that history. Nothing later than that is read, so a live trial and a finished one are judged alike. A metric
-that was not recorded, that is NaN, or whose history is too short is no signal: missing evidence never triggers a
-verdict.
+A detector is a frozen dataclass of thresholds. Called with a history, it decides whether its kind of verdict holds at
+the last step of the history. A live trial and a finished one are thus judged alike. A metric that was not recorded,
+that is NaN, or whose history is too short is no signal: missing evidence never triggers a verdict.
 
 Modules of detectors import NumPy in functions only, because the command line reads the registry at its start.
 """
@@ -40,22 +39,22 @@ def threshold(default: float, low: float, high: float, words: str = "") -> Any:
     """Return a dataclass field that is a threshold.
 
     Args:
-        default: An integer makes it a whole number.
-        low, high: Its range, both ends included.
-        words: What reports print, with a format for the value: "coverage below {:g}". If empty, the words of the field
-            of this name in a base class.
+        default: Default value. If it is an integer, all values must be integers.
+        low, high: Least and greatest value.
+        words: Description of the threshold in reports, with a format for the value: "coverage below {:g}". If empty,
+            the field of the same name in a base class provides it.
     """
     return field(default=default, metadata={"range": (low, high), "words": words})
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a detector found.
+    """What a detector found in a history.
 
     Args:
-        since_step: The first step that shows it.
-        reason: A sentence with the figures.
-        evidence: The same as data, without NaN and infinities.
+        since_step: The onset: the first step at which it shows.
+        reason: A sentence with the figures that decided.
+        evidence: The figures and thresholds that decided, as data without NaN and infinities.
     """
 
     since_step: int
@@ -65,12 +64,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Detector(ABC):
-    """Decides about one kind of verdict. Its fields are its thresholds."""
+    """Detector of one kind of verdict. Its dataclass fields are its thresholds."""
 
     kind: ClassVar[Kind]
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a threshold out of its range."""
+        """Raise ValueError for a threshold that has the wrong type or is out of its range."""
         for one in fields(self):
             value, (low, high) = getattr(self, one.name), one.metadata["range"]
             whole = isinstance(one.default, int)
@@ -81,18 +80,18 @@ class Detector(ABC):
 
     @abstractmethod
     def __call__(self, history: History) -> Finding | None:
-        """Return what holds at the end of a history, None where this kind does not hold."""
+        """Return the finding at the last step of a history; None if this kind of verdict does not hold there."""
 
     def thresholds(self) -> dict[str, float]:
-        """Return threshold → value."""
+        """Return the value of each threshold: name → value."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def in_words(self) -> str:
-        """Return the thresholds in words, empty without any."""
+        """Return the thresholds in words; "" if the detector has none."""
         return ", ".join(self._phrases(self.thresholds()))
 
     def _phrases(self, thresholds: Mapping[str, float]) -> Iterator[str]:
-        """Yield what `in_words` joins."""
+        """Yield the description of each threshold with its value. `in_words` joins them."""
         for name, value in thresholds.items():
             yield self._words(name).format(value)
 
@@ -104,12 +103,12 @@ class Detector(ABC):
 
 @dataclass(frozen=True)
 class Spell:
-    """A stretch of evaluations over which a kind of verdict holds.
+    """A series of consecutive evaluations at which a kind of verdict holds.
 
     Args:
-        since_step: The first step that shows it.
-        held_step: The last step at which its signals sufficed.
-        until_step: The step at which it no longer held, None if it holds to the end.
+        since_step: The onset: the first step at which it shows.
+        held_step: The step of the last evaluation at which its signals sufficed.
+        until_step: The step of the first evaluation at which it no longer holds; None if it holds at the last one.
     """
 
     since_step: int
@@ -121,9 +120,10 @@ class Spell:
 class EvaluationDetector(Detector):
     """A detector of signals at evaluations.
 
-    `need` of the last `window` evaluations, the last one among them, must show the signal. It never fires before
-    `earliest`, a share of the budget, nor before `from_step`: a shorter run shows nothing yet. What holds once is
-    given for the next two evaluations as well, so that a verdict does not come and go with the noise of single ones.
+    It fires if at least `need` of the last `window` evaluations show the signal, the last one among them. It never
+    fires before the share `earliest` of the budget, nor before step `from_step`, because a shorter run shows nothing
+    yet. A verdict that holds at one evaluation also holds at the next two, so that it does not come and go with the
+    noise of single evaluations.
     """
 
     need: int = threshold(1, 1, 100)
@@ -132,7 +132,7 @@ class EvaluationDetector(Detector):
     from_step: int = threshold(LEAST, 0, 100_000, "nor before step {:,}")
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a threshold out of its range."""
+        """Raise ValueError for a threshold that has the wrong type or is out of its range, or if `need` > `window`."""
         super().__post_init__()
         if self.need > self.window:
             raise ValueError(f"need: must be at most window, {self.window}, got {self.need}")
@@ -145,11 +145,11 @@ class EvaluationDetector(Detector):
 
     @abstractmethod
     def signals(self, at: Evaluations) -> Signals:
-        """Return (n,) whether each evaluation shows the signal, from that evaluation and earlier ones alone."""
+        """Return (n,) whether each evaluation shows the signal. Only that evaluation and earlier ones may be used."""
 
     @abstractmethod
     def reason(self, found: Mapping[str, float]) -> str:
-        """Return the figures in words."""
+        """Return a finding's figures in words. `found`: Result of `figures`."""
 
     @abstractmethod
     def figures(self, at: Evaluations) -> dict[str, float]:
@@ -184,7 +184,7 @@ class EvaluationDetector(Detector):
         return Finding(last.since_step, words, evidence)
 
     def spells(self, history: History) -> Iterator[Spell]:
-        """Yield the stretches over which it holds, in order."""
+        """Yield the spells over which this kind of verdict holds in a history, in order."""
         import numpy as np
 
         at = history.evaluated()
@@ -209,7 +209,7 @@ class EvaluationDetector(Detector):
         return max(self.earliest * budget, self.from_step)
 
     def admits(self, at: Evaluations) -> Signals:
-        """Return (n,) whether it may fire at each evaluation, whatever the signals are."""
+        """Return (n,) whether the detector is allowed to fire at each evaluation. If not, signals are ignored."""
         admitted: Signals = at.steps >= 0
         return admitted
 
@@ -221,7 +221,7 @@ class EvaluationDetector(Detector):
         return found
 
     def _onset(self, first_signal: int) -> int:
-        """Return the index of the evaluation at which what the first signal shows began."""
+        """Return the index of the evaluation that is the onset, given that of the first evaluation with a signal."""
         return first_signal
 
 
@@ -234,19 +234,20 @@ def _in_window(signals: Signals, window: int) -> NDArray[np.int64]:
 
 
 def plain(value: float) -> float | str:
-    """Return a number that JSON can hold: NaN and infinities become text."""
+    """Return a value that JSON can represent: a finite number as it is, NaN and infinities as text."""
     return float(value) if math.isfinite(value) else str(value)
 
 
 @dataclass(frozen=True)
 class Stalling(EvaluationDetector):
-    """A detector that asks whether quality stands still.
+    """A detector that, before the last step of the budget, fires only while quality stands still.
 
-    It does where the best FD ratio of the last `over` evaluations is not below `improvement` times the best before
-    them, or where it is good already (`good`: there, its noise is as large as any progress).
+    Quality stands still if the best FD ratio of the last `over` evaluations is above `improvement` times the best one
+    before them, or if the FD ratio is below `good`, where its noise is as large as any progress.
 
-    Early in a run a G that will learn looks collapsed, or dominated, until it takes off, which is a matter of steps
-    (`takeoff`). In a run that is hardly longer than that, it does not fire before the share LATE of the budget.
+    Early in a run, a G that will learn looks collapsed or dominated until it takes off, which takes a number of steps.
+    The detector therefore does not fire before step `takeoff` or, in a run so short that it comes first, before the
+    share LATE of the budget.
     """
 
     earliest: float = threshold(0.35, 0, 1)
@@ -262,7 +263,7 @@ class Stalling(EvaluationDetector):
         return self.stalled(at) | (at.steps >= at.history.budget)
 
     def stalled(self, at: Evaluations) -> Signals:
-        """Return, for each evaluation, whether the FD ratio has stopped improving by then: (evaluations,) bool."""
+        """Return (n,) whether quality stands still at each evaluation."""
         worse = at.rolling(FD_RATIO, self.over, "min") > self.improvement * at.best_before(FD_RATIO, self.over)
         standing: Signals = worse | (at[FD_RATIO] < self.good)
         return standing

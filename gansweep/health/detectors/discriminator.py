@@ -22,11 +22,11 @@ Figures = Mapping[str, float]
 class DiscriminatorWon(EvaluationDetector):
     """D separates every sample from real images, and is certain of it.
 
-    A fact about the game, not its cause: nothing that is recorded tells whether G would learn against a weaker D.
+    This is a fact about the game, not its cause: no recorded metric tells whether G would learn against a weaker D.
 
-    What certainty is depends on the loss. σ(D) is a probability for cross-entropy alone. A relativistic D states one
-    for pairs of a real image and a sample. For hinge and least squares the AUC has to suffice. A Wasserstein critic is
-    trained to separate as well as it can: it is not judged.
+    How certainty is measured depends on the loss. σ(D) is a probability only for cross-entropy. A relativistic D gives
+    a probability for pairs of a real image and a sample. For hinge and least squares, the AUC alone decides. A
+    Wasserstein critic is not judged, because it is trained to separate as well as it can.
     """
 
     kind = Kind(
@@ -68,10 +68,10 @@ class DiscriminatorWon(EvaluationDetector):
 
 @dataclass(frozen=True)
 class GeneratorWon(EvaluationDetector):
-    """D separates nothing although the samples are poor: it is beaten, and G gets no direction.
+    """D does not separate samples from real images although the samples are poor, so G gets no direction from D.
 
-    `std` is a standard deviation of logits. That of a critic depends on its weights (clipped to ± 0.01 they give
-    outputs of 1e-3 and less, which still separate), so for a critic only the AUC counts.
+    `std` is a threshold of the standard deviation of logits. For a critic only the AUC counts, because the scale of its
+    outputs depends on its weights: clipped to ± 0.01, they give outputs of 1e-3 and less, which still separate.
     """
 
     kind = Kind(
@@ -101,7 +101,7 @@ class GeneratorWon(EvaluationDetector):
 
 @dataclass(frozen=True)
 class CriticStalled(Stalling):
-    """A Wasserstein critic separates everything and quality stands still. σ means nothing for a critic."""
+    """A Wasserstein critic separates all samples from real images, and quality stands still."""
 
     kind = Kind(
         "critic_stalled",
@@ -142,12 +142,12 @@ _WORDS = {
 
 
 def in_figures(found: Figures) -> str:
-    """Return the figures of D that a state rests on in words: "AUC 1.000, σ(D(G)) 0.02, loss_d 0.1, loss_g 5.1"."""
+    """Return the figures of a state of D and G in words: "AUC 1.000, σ(D(G)) 0.02, loss_d 0.1, loss_g 5.1"."""
     return ", ".join(words.format(found[name]) for name, words in _WORDS.items() if name in found)
 
 
 def _last_losses(at: Evaluations) -> dict[str, float]:
-    """Return the losses that were recorded last: at the last evaluation, or before it."""
+    """Return the last recorded losses of D and G, at the last evaluation or before it: name → value."""
     return {k: float(at.history[k].values[-1]) for k in _recorded(at, *_LOSSES)}
 
 
@@ -157,7 +157,10 @@ def _recorded(at: Evaluations, *names: str) -> list[str]:
 
 @dataclass(frozen=True)
 class DiscriminatorOverfitting(EvaluationDetector):
-    """D has memorised its training images (Karras et al. 2020). Needs held-out images; not for critics."""
+    """D has memorised its training images (Karras et al. 2020).
+
+    The detector requires held-out images and a D that is not a critic.
+    """
 
     kind = Kind(
         "discriminator_overfitting", Standing.INFORMATION, "D has memorised its training images", INFORMATION_COLOUR

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Divergence(Detector):
     """A loss, gradient, parameter or running statistic is not finite.
 
-    One value is enough, at any step, and it is final.
-    It has no thresholds: a rule on the norm of the parameters would only measure learning rate × steps.
+    One such value at any step is enough, and the verdict is final.
+    The detector has no thresholds: a rule on the norm of the parameters would only measure learning rate × steps.
     """
 
     kind = Kind(

@@ -1,4 +1,4 @@
-"""Thresholds by the names of version 0.1.0."""
+"""Conversion of thresholds whose kinds have the names of version 0.1.0."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from gansweep.health.kinds import FORMER, current_kind
 
 
 def current_thresholds(thresholds: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return thresholds by today's names, and a sentence about each kind that version 0.1.0 called otherwise.
+    """Return thresholds with today's names of kinds, and a sentence for the user about each kind that was renamed.
 
-    A threshold that its kind no longer has is left out.
+    A threshold of a renamed kind that no longer exists is left out. `thresholds`: Kind → threshold → value, where kinds
+    may have the names of version 0.1.0.
     """
     found: dict[str, Any] = {kind: values for kind, values in thresholds.items() if kind not in FORMER}
     sentences = []

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Memorised(EvaluationDetector):
-    """Many more samples than real images are nearer to a training image than 99 % of other real images are.
+    """Many samples are nearer to a training image than 99 % of other real images are.
 
-    For fresh real images the share is .01: among 256 there are 13 (.05) once in a million draws. A G that returns
-    training images reaches the stored share of them, at most one half: the other half judges what is near. The share
-    is measured in features, so a sample counts that repeats a training image but for details that the embedding does
-    not see; and samples that crowd in a dense region of the data count as well, without being copies.
+    For fresh real images, the share of such images is .01: 13 among 256 (.05) occur once in a million draws. If G
+    returns training images, the share is that of the training images that samples are compared with. It is at most one
+    half, because the other half of the data set determines which distance is near.
+
+    Distances are measured between features. A sample therefore also counts if it differs from a training image only in
+    details that the embedding does not see. Samples that crowd in a dense region of the data count as well, without
+    being copies.
     """
 
     kind = Kind(

@@ -1,7 +1,6 @@
 """Detectors of failures that show in the samples.
 
-analysis/detectors/results/detector_accuracy.csv records how often they are right. The first values of the thresholds
-and the measurements behind them come from the studies that the docstrings name.
+analysis/detectors/results/detector_accuracy.csv records how often their verdicts are correct.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SHOWING = "samples intact at least {:g}, if recorded"
 class DeadGenerator(EvaluationDetector):
     """G's output does not depend on z: one constant image, or one with slight noise.
 
-    A G that learns slowly may begin with one image and slight noise, so that this counts late in a run only.
+    One image with slight noise counts only late in a run, because a G that learns slowly may begin with it.
     """
 
     kind = Kind("dead_generator", Standing.FAILURE, "G makes the same image from every z", "#000000", stops=True)
@@ -61,13 +60,13 @@ class DeadGenerator(EvaluationDetector):
 class ModeCollapse(Stalling):
     """G makes few different images: samples are dense but cover little of the data, show one class, or are near copies.
 
-    They must be something: intact, or where that was not recorded, the run took off or samples are dense. Noise and
-    textures that never became anything are alike as well, and are no collapse. Before the end of a run it fires only
+    Noise and textures are alike as well, but are not a collapse. Samples must therefore be intact. If `intact` was not
+    recorded, the run must have taken off, or samples must be dense. Before the end of a run the detector fires only
     while quality stands still.
 
-    Near duplicates count only if they also look alike (MS-SSIM): features of noise lie close together as well.
+    Near duplicates count only if they also look alike (MS-SSIM), because features of noise lie close together as well.
 
-    For a conditional G the requested classes are examined separately, and the class that is covered least decides.
+    For a conditional G the requested classes are also examined separately, and the class that is covered least decides.
     There are few samples of each class. For real MNIST digits in the place of samples (k = 5), coverage of the worst of
     10 classes with 25 samples each is .92 in the median, .72 at the first percentile and never below .48 in 3,000
     draws; for the worst of 2 classes with 128 samples each it is .96 and .91.
@@ -116,10 +115,11 @@ class ModeCollapse(Stalling):
 class ModeDropping(EvaluationDetector):
     """Samples are good, and some classes are not among them. 8 and 9 of 10 classes are a grey zone.
 
-    Of poor samples a classifier names some classes only, which says nothing of the others. Samples must therefore be
-    dense, intact if that was recorded, and cover the classes that remain: the coverage of all real images is at most
-    the share of those, which is estimated as effective classes over these and the missing ones. What is dense was
-    compared with blind looks in the classifier's features; in others it does not mean good.
+    A classifier assigns poor samples to few classes, which does not show that the other classes are missing. Samples
+    must therefore be dense, intact if `intact` was recorded, and cover the classes that remain. The coverage of all
+    real images is at most the share of the remaining classes, estimated as effective classes / (effective classes +
+    missing classes). The detector fires only in embeddings whose metrics were compared with blind looks at sample
+    grids (`History.compared`): in others, dense samples need not be good.
     """
 
     kind = Kind("mode_dropping", Standing.FAILURE, "some classes are no longer generated", "#2F8FC4")
@@ -154,13 +154,14 @@ class ModeDropping(EvaluationDetector):
 class ConditionIgnored(EvaluationDetector):
     """A conditional G makes the requested class hardly more often than by chance.
 
-    The signal is the share of samples of the requested class, times the effective classes. A G that ignores the label
-    makes each of n equally frequent classes in a share of 1 / n of the requests, so the product is at most 1, with a
-    standard deviation of .19 for 256 samples of ten classes and .06 for two. For a G that uses the label it is n times
-    the accuracy of the classifier, which may be poor: 5 for ten classes with an accuracy of one half. The product is
-    less informative where one class is much more frequent than the others. Therefore, in addition, at most about half
-    of the samples of some class must be correct (with two classes, half are correct by chance). Samples that show
-    nothing belong to no class: they must be intact, if that was recorded.
+    The signal is a small product of the share of samples of the requested class and the number of effective classes. A
+    G that ignores the label meets 1 / n of the requests for n equally frequent classes, so the product is at most 1,
+    with a standard deviation of .19 for 256 samples of ten classes and .06 for two. For a G that uses the label it is n
+    times the accuracy of the classifier, which may be poor: 5 for ten classes with an accuracy of one half.
+
+    The product is less informative where one class is much more frequent than the others. In addition, the share of
+    correct samples of the worst class must therefore be below `worst` (with two classes, half are correct by chance).
+    Samples that show nothing belong to no class, so samples must be intact if `intact` was recorded.
     """
 
     kind = Kind(
@@ -193,7 +194,7 @@ class ConditionIgnored(EvaluationDetector):
 
 @dataclass(frozen=True)
 class Imbalance(EvaluationDetector):
-    """Every class is generated, in other shares than in the data."""
+    """Every class is generated, but in other shares than in the data."""
 
     kind = Kind(
         "imbalance",
@@ -219,11 +220,11 @@ class Imbalance(EvaluationDetector):
 
 @dataclass(frozen=True)
 class NeverTookOff(Stalling):
-    """Samples vary and show nothing, and never did.
+    """Samples vary with z but are noise, texture or blobs, and never were anything else.
 
-    Where `intact` was recorded: they are not intact, and no evaluations so far found more than a small part of the data
-    covered. Elsewhere: they are not dense, and have never come nearer to the data than half-way from where they began,
-    which textures can.
+    If `intact` was recorded, samples are not intact, and coverage (a median of a few evaluations) has never been more
+    than small. If it was not, samples are not dense, and the FD ratio has never been below `share` times its first
+    value. Textures can fall below that.
     """
 
     kind = Kind("never_took_off", Standing.FAILURE, "samples are still noise, texture or blobs", "#B08A1E", stops=True)
@@ -243,7 +244,7 @@ class NeverTookOff(Stalling):
         return where_recorded(at[m.INTACT], nothing, far) & (at[m.SPREAD_ACROSS] >= self.across)
 
     def _most_covered(self, at: Evaluations) -> NDArray[np.float64]:
-        """Return (n,) the largest median of coverage up to each evaluation, NaN before there is one."""
+        """Return (n,) the largest median of coverage over `medians` evaluations so far; NaN before the first median."""
         import numpy as np
 
         return np.fmax.accumulate(at.rolling(m.COVERAGE, self.medians, "median"))
@@ -272,9 +273,10 @@ class NeverTookOff(Stalling):
 
 @dataclass(frozen=True)
 class Poor(EvaluationDetector):
-    """G has learned something, and its samples are far from the data: most of them show nothing that belongs to it.
+    """G has learned something, but its samples are far from the data: most of them are not intact images.
 
-    The floor was fitted to blind looks at grids (docs/verdicts.md). Without `intact` on record no run is called poor.
+    The threshold of `intact` was fitted to blind looks at sample grids (docs/verdicts.md). If `intact` was not
+    recorded, no run is called poor.
     """
 
     kind = Kind(
@@ -306,14 +308,14 @@ class Poor(EvaluationDetector):
 
 
 def where_recorded(values: NDArray[np.float64], recorded: Signals, otherwise: Signals) -> Signals:
-    """Return (n,) `recorded` at evaluations with a value, and `otherwise` at those without one (NaN)."""
+    """Return (n,) the element of `recorded` where the value is a number, and that of `otherwise` where it is NaN."""
     import numpy as np
 
     return np.where(np.isnan(values), otherwise, recorded)
 
 
 def took_off(at: Evaluations, share: float) -> Signals:
-    """Return (n,) whether the FD ratio has been below a share of its first value by each evaluation."""
+    """Return (n,) whether the FD ratio was below `share` times its first value at or before each evaluation."""
     import numpy as np
 
     found: Signals = np.fmin.accumulate(at[m.FD_RATIO]) < share * at.first(m.FD_RATIO)
@@ -322,9 +324,9 @@ def took_off(at: Evaluations, share: float) -> Signals:
 
 @dataclass(frozen=True)
 class LateInstability(EvaluationDetector):
-    """Quality was good and stable, and broke.
+    """Quality was good and stable, and then broke: the FD ratio rose far above its best value.
 
-    Samples that are still intact did not break, however far the FD ratio has risen.
+    If samples are still intact, quality did not break, however far the FD ratio has risen.
     """
 
     kind = Kind("late_instability", Standing.FAILURE, "quality was good and stable, and broke", "#AA4499")

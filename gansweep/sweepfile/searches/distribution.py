@@ -33,7 +33,7 @@ class Distribution(Section):
         return self
 
     def draw(self, stream: str) -> Any:
-        """Return a draw that is determined by the name of its random stream."""
+        """Return a random value of the key. The same name of a random stream, `stream`, always gives the same value."""
         rng = random.Random(stream)
         if self.choice is not None:
             return self.choice[rng.randrange(len(self.choice))]
@@ -47,5 +47,5 @@ class Distribution(Section):
 
 
 def draw(over: Mapping[str, Distribution], seed: int, number: int) -> dict[str, Any]:
-    """Return draw `number` of all keys. It does not depend on the number of draws."""
+    """Return key → value of draw `number`. It does not depend on how many draws are made."""
     return {key: distribution.draw(f"{seed}:{number}:{key}") for key, distribution in over.items()}

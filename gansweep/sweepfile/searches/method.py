@@ -42,7 +42,11 @@ class SearchMethod(Section):
 
     @classmethod
     def places(cls, raw: Mapping[str, Any]) -> Iterator[Place]:
-        """Yield every varied key of a section that has not been validated yet."""
+        """Yield the path of every varied key, and the values that are always tried, with their paths.
+
+        Args:
+            raw: The section `search`, which has not been validated yet.
+        """
         return axes(raw)
 
     @property
@@ -63,7 +67,12 @@ class SearchMethod(Section):
         raise NotImplementedError
 
     def given(self, number: int, values: Values) -> Values:
-        """Return the values that the file states for configuration `number`, given its varied values."""
+        """Return key → value that the file states for a configuration.
+
+        Args:
+            number: Number of the configuration, from 0.
+            values: Varied values of the configuration.
+        """
         return values
 
     def place(self, number: int, key: str = "") -> Path_:
@@ -92,16 +101,16 @@ class AdaptiveSearch(SearchMethod):
         Args:
             number: Number of the suggestion, from 0.
             results: Known results of earlier suggestions, by number.
-            running: Varied values of the suggestions after those.
+            running: Varied values of the suggestions after those in `results`, by number.
         """
         raise NotImplementedError
 
     def stand_ins(self, first: int = 0) -> list[dict[str, Any]]:
-        """Return plausible values of the suggestions from `first` on, for estimates before they are made."""
+        """Return plausible varied values of the suggestions from number `first` on, for estimates beforehand."""
         raise NotImplementedError
 
     def extreme_values(self) -> list[dict[str, Any]]:
-        """Return values that no suggestion exceeds: both ends of all ranges, and every choice."""
+        """Return varied values that cover both ends of all ranges, and every choice. No suggestion exceeds them."""
         raise NotImplementedError
 
 
@@ -121,7 +130,13 @@ class Result:
 
 
 def axes(raw: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield the keys below `over`: values of a list or of `choice`, and both ends of a range."""
+    """Yield the path of each key below `over`, and its values with their paths.
+
+    The values are those of a list or of `choice`, or both ends of a range.
+
+    Args:
+        raw: The section `search`, which has not been validated yet.
+    """
     if isinstance(over := raw.get("over"), dict):
         for key, axis in over.items():
             path: Path_ = ("search", "over", key)

@@ -42,7 +42,7 @@ class OptunaSearch(AdaptiveSearch):
         return {key: _value(distribution, chosen[key]) for key, distribution in self.over.items()}
 
     def stand_ins(self, first: int = 0) -> list[dict[str, Any]]:
-        """Return random draws."""
+        """Return random draws, one for each suggestion from number `first` on."""
         return [draw(self.over, self.seed, number) for number in range(first, self.trials)]
 
     def extreme_values(self) -> list[dict[str, Any]]:

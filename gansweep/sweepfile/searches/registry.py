@@ -37,13 +37,16 @@ else:
 
 
 def method_of(raw: Mapping[str, Any]) -> type[SearchMethod] | None:
-    """Return the method of a section that has not been validated yet; None if it does not name a known one."""
+    """Return the search method of a section that has not been validated yet; None if it names no known method."""
     name = raw.get("method")
     return METHODS.get(name) if isinstance(name, str) else None
 
 
 def places(raw: Mapping[str, Any]) -> Iterator[Place]:
-    """Yield every varied key of such a section. If it does not name a method, the keys for all methods are returned."""
+    """Yield the varied keys of a section `search` that has not been validated yet, as `SearchMethod.places` does.
+
+    If the section does not name a known method, the keys that any of the methods would yield are yielded.
+    """
     method = method_of(raw)
     found = {path: values for one in ([method] if method else METHODS.values()) for path, values in one.places(raw)}
     yield from found.items()
