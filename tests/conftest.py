@@ -141,8 +141,9 @@ def _digits_decoded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         if source.name != "digits":
             return decode(reader, source, index)
         if source not in folders:
-            folders[source] = tmp_path_factory.mktemp("digits")
-            decode(reader, source, folders[source] / index.name)
+            folder = tmp_path_factory.mktemp("digits")
+            decode(reader, source, folder / index.name)
+            folders[source] = folder
         shutil.copytree(folders[source], index.parent, dirs_exist_ok=True)
         found = data._read(index)
         assert found is not None

@@ -113,7 +113,7 @@ class Terminal:
         """Make the command end without exit handlers from now on, since those of Ray would delay it."""
         from gansweep.engine.ending import leave_at_once
 
-        self._call.leave = leave_at_once  # Ray's exit handlers would wait a minute for processes that have ended
+        self._call.leave = leave_at_once
 
     def view(self, board: Board, uri: str, log: Path) -> AbstractContextManager[View]:
         """Return the live table on a terminal, else a view that prints lines."""

@@ -28,6 +28,7 @@ from gansweep.records import disk
 
 OBJECT_STORE_BYTES = 80 * 2**20  # no large objects pass through it; containers have a /dev/shm of 64 MB
 SHARED_MEMORY = Path("/dev/shm")
+WORKER = "/default_worker.py"  # program of Ray's workers until they name themselves
 CONNECT_S = 5
 TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as on the cluster"
 
@@ -92,6 +93,7 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
                 job_config=InstalledCode(),
                 **quiet,
             )
+        own = {*psutil.Process().children(recursive=True)}
         try:
             yield Cluster(here, settled())
         except UserError:
@@ -104,7 +106,7 @@ def cluster(folder: Path, address: str | None, shared: bool = False) -> Iterator
             # Ray itself ends with the command, in leave_at_once. ray.shutdown would take 5 s, as would Ray's exit
             # handler; and Ray's library ends a process whose Ray has been gone for a minute, while it may still be
             # sending the last records.
-            kill_descendants(_trains)
+            kill_descendants(lambda process: process not in own or _trains(process))
 
 
 def _disconnect() -> None:
@@ -121,11 +123,12 @@ def _disconnect() -> None:
 
 
 def _trains(process: psutil.Process) -> bool:
-    """Whether a process is one of Ray's workers: it trains a trial, or waits for one."""
+    """Whether a process is one of Ray's workers: it trains a trial, waits for one, or is about to begin."""
     try:
-        return process.cmdline()[0].startswith("ray::")
-    except (psutil.Error, IndexError):
+        words = process.cmdline()
+    except psutil.Error:
         return False
+    return bool(words) and (words[0].startswith("ray::") or any(word.endswith(WORKER) for word in words))
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def run(
         ending: Request to end the sweep early.
         notify: Called with messages for the user before there is a view.
         stopwatch: Stopwatch that began with the command.
-        address: Address of a Ray cluster to join; None starts Ray on this machine and ends it afterwards.
+        address: Address of a Ray cluster to join; None starts Ray on this machine, which ends with the command.
         collector: Collector of the storage, if the machines of the cluster do not share the home folder.
         under_way: Measurements of trials on this machine's GPU that are in progress.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from gansweep.engine.ending import Ending
+from gansweep.engine.ending import Ending, kill_descendants
 from gansweep.records.layout import Home, SweepFolder
 
 DRIVER = """
@@ -158,3 +158,15 @@ def test_an_ignored_signal_stays_ignored(folder: SweepFolder) -> None:
     finally:
         signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "the handlers are put back"
+
+
+def test_only_chosen_descendants_are_killed() -> None:
+    chosen, other = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
+    try:
+        kill_descendants(lambda process: process.pid == chosen.pid)
+        assert chosen.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (chosen, other):
+            process.kill()
+            process.wait()

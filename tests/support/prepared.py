@@ -1,4 +1,4 @@
-"""`python -m MODULE …` in processes that are forked from one that has imported MLflow and packages of Ray.
+"""`python -m MODULE …` in processes that are forked from one that has imported MLflow and what Ray depends on.
 
 `gansweep run` takes half of its time for them. Everything else is as in a new process: its id, environment, folder,
 streams, signals and session are its own, and it imports sitecustomize, gansweep and Ray itself.
@@ -92,6 +92,7 @@ def _serve(connection: socket.socket) -> None:
                 os._exit(0)
             while os.getppid() == between:
                 time.sleep(0.001)
+            os.setsid()  # before the caller knows the process, and may send signals to its group
             connection.send(str(os.getpid()).encode())
             connection.close()
             given = json.loads(call)
@@ -105,7 +106,6 @@ def _serve(connection: socket.socket) -> None:
 
 def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
     """Change what a new process would have been given."""
-    os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
