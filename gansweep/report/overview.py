@@ -57,6 +57,7 @@ def _values(found: pd.Series) -> str:
 
 
 def _sweep(study: Study, sweep: pd.Series) -> str:
+    ranking = study.ranking_of(sweep["sweep"])
     trials = study.trials[study.trials["sweep"] == sweep["sweep"]]
     if trials.empty:
         return f"{sweep['sweep']}: no trial has started yet."
@@ -68,7 +69,9 @@ def _sweep(study: Study, sweep: pd.Series) -> str:
         prose.devices(trials["device"], "Trials"),
         "Its data changed between plans, so quality is not compared."
         if DATA in settings
-        else prose.best(study.configurations_of(sweep["sweep"]), names, study.metric, log=study.log),
+        else prose.best(
+            study.configurations_of(sweep["sweep"]), names, ranking.metric, log=ranking.on_log_scale(trials["quality"])
+        ),
         prose.failures(trials, settings),
         prose.earlier(int(sweep["earlier"]), shown=not trials["planned"].all()),
     )

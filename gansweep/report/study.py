@@ -95,6 +95,11 @@ class Study:
         first = self.tables.sweeps.iloc[0]
         return Ranking(str(first["objective"]), first["mode"])
 
+    def ranking_of(self, sweep: str) -> Ranking:
+        """Return the objective of a sweep, by which its own trials are ranked."""
+        row = self.tables.sweeps.set_index("sweep").loc[sweep]
+        return Ranking(str(row["objective"]), row["mode"])
+
     @property
     def metric(self) -> str:
         return self.ranking.metric
@@ -115,7 +120,7 @@ class Study:
 
     @property
     def called(self) -> str:
-        return label(self.metric)
+        return label(self.metric) if self.tables.sweeps["objective"].nunique() <= 1 else "quality"
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -130,7 +135,8 @@ class Study:
 
     def configurations_of(self, sweep: str) -> pd.DataFrame:
         """Return the table of configurations of one sweep, best first."""
-        return configurations(self.trials[self.trials["sweep"] == sweep], log=self.log, mode=self.mode)
+        trials, ranking = self.trials[self.trials["sweep"] == sweep], self.ranking_of(sweep)
+        return configurations(trials, log=ranking.on_log_scale(trials["quality"]), mode=ranking.mode)
 
     def held(self, kind: str) -> pd.Series:
         """Return a boolean for each trial: whether any verdict on it, primary or not, is of this kind."""
@@ -143,10 +149,10 @@ class Study:
     def remarks(self) -> dict[Key, str]:
         """Trial → remark on its quality, such as `4.2 × the best`; by sweep if sweeps cannot be compared."""
         found: dict[Key, str] = {}
-        for _, trials in [("", self.trials)] if self.comparable else self.trials.groupby("sweep", sort=False):
+        for name, trials in [("", self.trials)] if self.comparable else self.trials.groupby("sweep", sort=False):
             keyed = trials.set_index(["sweep", "trial"])
             ranked = keyed.index[keyed["rank"].notna()]
-            found |= remarks(self.ranking, keyed["quality"].to_dict(), set(ranked))
+            found |= remarks(self.ranking_of(name) if name else self.ranking, keyed["quality"].to_dict(), set(ranked))
         return found
 
     def thresholds(self, kind: str) -> str:

@@ -263,6 +263,9 @@ def test_sweeps_with_another_measure_of_quality_are_not_compared(
     )
     assert reason in apart.incomparable
     assert not apart.comparable
+    estimates = [*apart.configurations_of("other")["estimate"]]
+    assert estimates == sorted(estimates, reverse=column == "mode"), "by its own objective"
+    assert apart.called == ("quality" if column == "objective" else "FD ratio")
 
 
 def test_a_sweep_that_mixes_critics_growth_and_conditions(tmp_path: Path) -> None:
