@@ -98,7 +98,7 @@ def _beside(sweep: RecordedSweep, judged: Judged) -> dict[str, str]:
 
 
 def _judge(file: Path) -> Judge:
-    """Return a judge that applies the thresholds in a file. Remarks on the thresholds are printed to stderr.
+    """Return the judge (which gives verdicts) with the thresholds in a file. Notes on these are printed to stderr.
 
     Raises:
         SweepFileError: The file contains unknown keys or invalid values.
@@ -166,7 +166,7 @@ def _table(judged: Judged, settings: list[list[str]], remarks: Mapping[str, str]
 
 
 def _ending(trial: RecordedTrial) -> str:
-    """Return the outcome of a trial as text; for a crash for lack of memory, say that instead of `crashed`."""
+    """Return the outcome of a trial as text. A crash for lack of memory is named as such instead of `crashed`."""
     return title(OUT_OF_MEMORY) if trial.rule == OUT_OF_MEMORY else trial.outcome
 
 

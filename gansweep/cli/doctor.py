@@ -123,7 +123,7 @@ def _imports(package: str) -> Finding:
 
 
 def _mps() -> Finding:
-    """Try to use NVIDIA's MPS. The finding is always good, since a sweep can run without MPS."""
+    """Try to use NVIDIA's MPS and return the result. It is never a problem, since a sweep can run without MPS."""
     from gansweep.engine.mps import sharing
     from gansweep.records.scratch import SHORT, scratch
 

@@ -55,7 +55,11 @@ def _end_with_caller() -> None:
 
 
 def _answer(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Train the sweep and return the answer for the caller: its name as `sweep`, else `problems`, `error` or `bug`."""
+    """Train the sweep and return the answer for the caller, a mapping with one key.
+
+    The key is `sweep` with the name of the sweep; or else `problems` (of the sweep file), `error` (another one that the
+    user can mend) or `bug` (an unexpected exception), with messages.
+    """
     try:
         return {"sweep": _train(call, given)}
     except SweepFileError as error:

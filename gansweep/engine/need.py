@@ -33,7 +33,7 @@ class Need:
     """GPU memory of a trial, and throughput of several such trials on one GPU.
 
     Attributes:
-        peak: Memory in bytes that one trial needs, including CUDA context and libraries; None if the GPU has less.
+        peak: Memory in bytes that one trial needs, including CUDA context and libraries; None if it does not fit.
         free: Free memory in bytes before the measurement.
         rates: Number of simultaneous trials → their total steps per second; empty if throughput was not measured.
     """

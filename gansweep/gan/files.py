@@ -32,10 +32,10 @@ class Files:
         root: The folder or archive.
         open: Takes the name of a file, and returns its path or the file opened for reading.
         files: The image files.
-        labels: Index into `names` of each file.
+        labels: For each file, the index of its class in `names`.
         names: Names of the classes; ("all",) if there are no classes.
-        passed_over: Entries that are not images, or were already read.
-        left_out: Notes on images that were not selected.
+        passed_over: Entries that were ignored, because they are not images or occur twice.
+        left_out: Notes on images that the sweep file does not select.
     """
 
     format: ClassVar = 3

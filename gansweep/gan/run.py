@@ -133,7 +133,7 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Steps trained."""
+        """Number of steps trained so far."""
         return self._trainer.step
 
     @property

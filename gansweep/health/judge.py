@@ -110,7 +110,11 @@ def _conclusion(history: History, ended: Sequence[tuple[str, int, int]]) -> Verd
 
 
 def _concluded(history: History) -> tuple[str, dict[str, Any], str]:
-    """Return the kind of the conclusion on a run without a failure, its figures as data, and its reason in words."""
+    """Return the verdict on a run without a failure.
+
+    Returns:
+        Kind (`healthy` or `undecided`), the numbers that support it, and the reason in words.
+    """
     steps = history.evaluations()
     steps = steps[steps >= BURN_IN * history.budget]
     fd = history.at(steps, FD_RATIO)

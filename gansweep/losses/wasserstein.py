@@ -24,7 +24,7 @@ class Wasserstein(Loss):
         return fake.mean() - real.mean()
 
     def generator(self, fake: Tensor, real: Callable[[], Tensor]) -> Tensor:
-        """Return −mean fake."""
+        """Return G's loss, −mean(fake), where `fake` are D's outputs for fakes."""
         return -fake.mean()
 
 

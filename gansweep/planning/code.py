@@ -31,10 +31,13 @@ def origins() -> dict[str, str]:
 
 
 def check(expected: Mapping[str, str]) -> None:
-    """Compare the packages of this process with the driver's `origins`.
+    """Check that this process would import the same packages as the driver.
+
+    Args:
+        expected: Result of `origins` in the driver.
 
     Raises:
-        UserError: A package is missing, or differs from the driver's both in the path and in the content of its file.
+        UserError: A package is missing, or neither the path nor the content of its file is the driver's.
     """
     for name, origin in expected.items():
         there, digest = origin.rsplit(" ", 1)

@@ -30,7 +30,7 @@ class Codes:
 
     @property
     def known(self) -> tuple[Code, ...]:
-        """Copies that `of` has made so far."""
+        """Copies of the user's code that the method `of` has made so far."""
         return tuple(self._known.values())
 
     def of(self, config: Section, prefix: str = "") -> Code:

@@ -30,7 +30,7 @@ def figures(ranking: Ranking, speeds: Sequence[float], values: Iterable[tuple[in
 
 
 def figures_of(folder: TrialFolder, ranking: Ranking) -> dict[str, Any]:
-    """Return the figures of a trial, computed from its journal."""
+    """Return numbers that summarise a trial (speed, last and best value of the objective), from its journal."""
     return figures(ranking, speeds_of(folder), journal.column(folder.journal, ranking.metric))
 
 

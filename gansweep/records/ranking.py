@@ -32,11 +32,11 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Quality:
-    """Quality of a trial.
+    """Values of the objective for one trial, each with its step.
 
     Attributes:
         final: Value at the last evaluation, by which trials are ranked; None if it was never measured.
-        best: Best finite value, at the first step with that value; None if no value is finite.
+        best: Best finite value, with the first step at which it was reached; None if no value is finite.
     """
 
     final: Value | None

@@ -69,14 +69,14 @@ def _recorded_side(size: int, width: int) -> int:
 
 
 def strip(grids: Sequence[bytes | None], places: int, size: int, columns: int, rows: int) -> bytes:
-    """Join the first images of sample grids from left to right to one strip, as PNG.
+    """Return a strip with an excerpt of each sample grid, from left to right, as PNG.
 
     Args:
         grids: Sample grids as PNG. A missing grid (None) is grey.
         places: Number of grids for which the strip has room. Places without a grid are white.
         size: Side of the generated images in pixels.
-        columns: Columns of images per grid.
-        rows: Rows of images per grid.
+        columns: Number of columns of images of an excerpt, which is the upper left corner of the grid.
+        rows: Number of rows of images of an excerpt.
     """
     parts = [cells(grid, size, columns, rows) if grid else None for grid in grids]
     step = printed_side(size) + GAP

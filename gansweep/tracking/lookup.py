@@ -109,7 +109,10 @@ def _labelled(client: MlflowClient, name: str) -> list[Experiment]:
 
 
 def _choice(client: MlflowClient, experiments: list[Experiment]) -> str:
-    """Return a phrase that lists experiments, oldest first, by unique label and the folder that last wrote to each."""
+    """Return a phrase that lists experiments, oldest first.
+
+    It gives for each a unique label and the folder whose records were sent to it last.
+    """
     return " or ".join(map(partial(_described, client), sorted(experiments, key=lambda one: int(one.experiment_id))))
 
 

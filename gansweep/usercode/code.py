@@ -70,8 +70,8 @@ class Code:
         """Return the function or class that an import path names.
 
         Raises:
-            UserError: The copy is missing or was changed, the module raises an error when it is imported, or it has no
-                such function or class.
+            UserError: The copy of the user's code is missing or was changed, the import of the module raises an error,
+                or the module does not define the name.
         """
         self.files()
         return load(self.path, path)

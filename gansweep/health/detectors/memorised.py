@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Memorised(EvaluationDetector):
     """Many samples are nearer to a training image than 99 % of other real images are.
 
-    For fresh real images, the share of such images is .01: 13 among 256 (.05) occur once in a million draws. If G
-    returns training images, the share is that of the training images that samples are compared with. It is at most one
-    half, because the other half of the data set determines which distance is near.
+    For fresh real images, the share of such images is .01: 13 or more among 256 (.05) occur in less than three of a
+    million draws. If G returns training images alone, the share is at most one half: samples are compared with one half
+    of the data set, and the other half determines which distance is near.
 
     Distances are measured between features. A sample therefore also counts if it differs from a training image only in
     details that the embedding does not see. Samples that crowd in a dense region of the data count as well, without
