@@ -430,7 +430,11 @@ def _write_grid(path: Path, images: HostCopy, side: int, columns: int | None) ->
 
 
 def _sweep_up(folder: TrialFolder) -> None:
-    """Delete incomplete files of a killed process."""
-    for place in (folder.samples, folder.checkpoints):
-        for leftover in place.glob(".*"):
+    """Delete incomplete files of a killed process that trained the trial.
+
+    Other files of the trial's folder are also written by the driver, which may be doing so now.
+    """
+    own = ((folder.path, f".{path.name}.*") for path in (folder.cadence, folder.devices))
+    for place, names in ((folder.samples, ".*"), (folder.checkpoints, ".*"), *own):
+        for leftover in place.glob(names):
             leftover.unlink(missing_ok=True)

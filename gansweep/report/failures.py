@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gansweep.features import is_compared
+from gansweep.health.metrics import label
 from gansweep.health.verdict import FAILURES, KINDS, title
 from gansweep.report import choose, curves, prose
 from gansweep.report.statistics import share
@@ -81,11 +82,12 @@ def _kind(study: Study, kind: str, found: pd.DataFrame) -> dict[str, Any]:
     )
     won = " A dash-dotted line marks since when D or G has won." if (shown["states"] != "").any() else ""
     stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
+    metric = label(study.metric)
     figure = study.picture(
         f"evidence-{kind}",
-        curves.evidence(study.series, shown, stacked, study.metric, study.called),
+        curves.evidence(study.series, shown, stacked, study.metric, metric),
         f"Evidence for {title(kind)} in {counted(len(shown), 'trial')}: classes of samples at the end, AUC of D and its"
-        f" mean output on fresh fakes, spread of samples and how intact they are, and {study.called} over steps.",
+        f" mean output on fresh fakes, spread of samples and how intact they are, and {metric} over steps.",
         f"{len(shown)} of {counted(len(found), 'case')}. Bars: classes of samples at the end; dashes: classes of real"
         f" images. A vertical line marks the onset.{won}{outputs}",
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gansweep.health.metrics import label
 from gansweep.health.verdict import title
 from gansweep.report import choose, prose
 from gansweep.report.palette import colour
@@ -145,7 +146,7 @@ def _grid(study: Study, trial: pd.Series, *, best: bool) -> Block:
         name = f"Rank {trial['rank']} of {study.trials.loc[among, 'rank'].count()}"
     text = f"{study.captions[trial['sweep'], trial['trial']]}; step {step_of(trial)}"
     if np.isfinite(trial["quality"]):
-        text += f", {study.called} {measured(trial['quality'])}"
+        text += f", {label(study.ranking_of(trial['sweep']).metric)} {measured(trial['quality'])}"
         if trial["quality_step"] != trial["step"]:
             text += f" at step {trial['quality_step']:,}"
         if remark := study.remarks.get((trial["sweep"], trial["trial"])):

@@ -53,8 +53,8 @@ def _picture(study: Study, kind: str, trials: pd.DataFrame) -> dict[str, Any]:
     stacked = {key: caption.replace(", ", "\n") for key, caption in study.captions.items()}
     return study.picture(
         f"state-{kind}",
-        curves.game(study.series, shown, stacked, kind, study.metric, study.called),
+        curves.game(study.series, shown, stacked, kind, study.metric, label(study.metric)),
         f"Game between D and G in {counted(len(shown), 'trial')} with {title(kind)}: AUC of D and its mean output on"
-        f" fresh fakes, losses, and {study.called} over steps.",
+        f" fresh fakes, losses, and {label(study.metric)} over steps.",
         f"{len(shown)} of {counted(len(trials), 'trial')}, the best first. A vertical line marks the onset.",
     )

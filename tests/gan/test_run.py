@@ -270,11 +270,14 @@ def test_a_second_process_is_refused(tmp_path: Path, opened: Open, monkeypatch: 
 def test_leftovers_of_killed_writes_are_swept_up(tmp_path: Path, opened: Open) -> None:
     folder = TrialFolder(tmp_path / "t")
     leftovers = [folder.samples / ".00000003.png.9.9", folder.checkpoints / ".00000003.safetensors.9.9"]
-    for path in leftovers:
-        path.parent.mkdir(parents=True)
+    leftovers += [folder.path / ".cadence.json.9.9", folder.path / ".devices.json.9.9"]
+    of_the_driver = folder.path / ".published.json.9.9"
+    for path in (*leftovers, of_the_driver):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     with opened(folder):
         assert not any(path.exists() for path in leftovers)
+        assert of_the_driver.exists()
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path: Path, opened: Open) -> None:

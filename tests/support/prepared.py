@@ -41,7 +41,10 @@ ADOPTION = 36  # PR_SET_CHILD_SUBREAPER of Linux
 
 
 class Prepared(subprocess.Popen[str]):
-    """Arguments as of subprocess.Popen: words after `python -m`, `env`, `cwd`, `stdout` and `stderr`."""
+    """A process that was forked from the prepared one, as a child of this process.
+
+    Args: the words after `python -m`; `env`, `cwd`, `stdout` and `stderr` as of subprocess.Popen.
+    """
 
     def _execute_child(self, *given: Any) -> None:  # type: ignore[override]
         words, folder, environment = given[0], given[5], given[6]
@@ -53,7 +56,7 @@ class Prepared(subprocess.Popen[str]):
 
 
 def _fork(call: bytes, streams: tuple[int, ...]) -> int:
-    """The id of a new child of this process."""
+    """Have the prepared process fork a new child of this process, and return its process id."""
     server = _server()
     _adopt(True)
     try:
@@ -66,13 +69,13 @@ def _fork(call: bytes, streams: tuple[int, ...]) -> int:
 
 
 def _adopt(on: bool) -> None:
-    """Have processes whose parents end become children of this one, from which they descend."""
+    """Set whether descendants of this process become its children when their parents end."""
     ctypes.CDLL(None).prctl(ADOPTION, int(on), 0, 0, 0)
 
 
 @cache
 def _server() -> socket.socket:
-    """Connection to the process that is forked, which ends with this one."""
+    """Start the prepared process, which ends with this one, and return the connection to it."""
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with there:
         command = [sys.executable, __file__, str(there.fileno())]
@@ -81,7 +84,10 @@ def _server() -> socket.socket:
 
 
 def _serve(connection: socket.socket) -> None:
-    """Fork a process for each call, which returns. The parent of each ends, so that the caller adopts it."""
+    """Fork a process for each call that arrives. Its parent ends at once, so that it becomes a child of the caller.
+
+    Returns only at the end of a forked process.
+    """
     while True:
         call, streams, _, _ = socket.recv_fds(connection, MOST_BYTES, 3)
         if not call:
@@ -105,7 +111,7 @@ def _serve(connection: socket.socket) -> None:
 
 
 def _become(streams: list[int], words: list[str], folder: str, environment: dict[str, str]) -> None:
-    """Change what a new process would have been given."""
+    """Set streams, folder, environment, paths, arguments and signals of this process as those of a new one."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
